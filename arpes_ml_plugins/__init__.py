@@ -1,0 +1,71 @@
+"""Learned denoising, analytic continuation and source separation for ARPES data in xarray.
+
+Importing this package adds its methods to ``.S`` of PyARPES (or a ``.S`` of its own without
+PyARPES) and to ``.arpes_ml``; each is also a function of this module. Neither torch nor PyARPES is
+imported before it is needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from arpes_ml_plugins.accessor import attach
+from arpes_ml_plugins.labelled.files import load, save
+from arpes_ml_plugins.labelled.progress import Progress
+from arpes_ml_plugins.plugins.call import public_function, replay
+from arpes_ml_plugins.plugins.hookspecs import hookimpl
+from arpes_ml_plugins.plugins.manager import plugins
+
+if TYPE_CHECKING:
+    from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input as denoise_fixed_input
+    from arpes_ml_plugins.methods.pcp import decompose_pcp as decompose_pcp
+    from arpes_ml_plugins.methods.pcp_unet import decompose_pcp_unet as decompose_pcp_unet
+    from arpes_ml_plugins.methods.pcp_unet import denoise_pcp_unet as denoise_pcp_unet
+
+__all__ = ["Progress", "hookimpl", "load", "methods_available", "register", "replay", "save", "unregister"]
+
+
+def register(plugin: object, name: str | None = None) -> str:
+    """Register a plugin in this session; its methods appear on ``.S`` at once.
+
+    Parameters
+    ----------
+    plugin : module or object
+        Something with functions marked ``@arpes_ml_plugins.hookimpl``.
+    name : str, optional
+        What to call it in messages and provenance; default its ``__name__`` or class.
+
+    Returns
+    -------
+    str
+        The name it is registered under.
+
+    Raises
+    ------
+    RegistrationError
+        The plugin offers something unusable; the message says what.
+    """
+    return plugins().register(plugin, name)
+
+
+def unregister(name: str) -> None:
+    """Take the plugin ``name`` out again; its methods disappear from ``.S``."""
+    plugins().unregister(name)
+
+
+def methods_available() -> dict[str, str]:
+    """Names of all registered methods with the first line of their documentation."""
+    return {method.name: method.summary for method in plugins().methods}
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("_") and name in plugins().methods:
+        return public_function(plugins().methods[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *methods_available()])
+
+
+attach()

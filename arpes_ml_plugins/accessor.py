@@ -1,0 +1,109 @@
+"""Put every registered method on the class that owns ``.S``, and on ``.arpes_ml``.
+
+PyARPES owns ``.S`` wherever it is imported: its accessor classes get the methods as attributes,
+which instances that exist already see too. Until then, or without PyARPES, a small ``.S`` of our
+own answers. It hides from ``hasattr(xarray.DataArray, "S")``, so that PyARPES registers its own
+without a warning, and caches nothing on the objects, so that PyARPES's takes over at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import wrapt
+import xarray as xr
+
+from arpes_ml_plugins.errors import PluginWarning
+from arpes_ml_plugins.plugins.call import public_function
+from arpes_ml_plugins.plugins.manager import plugins
+from arpes_ml_plugins.plugins.registry import Method
+
+__all__ = ["MethodsAccessor", "attach"]
+
+OBJECTS = (xr.DataArray, xr.Dataset)
+PYARPES_ACCESSORS = "arpes.xarray_extensions"
+"""The module that registers ``.S`` in every distribution of PyARPES."""
+
+
+class MethodsAccessor:
+    """Methods of arpes_ml_plugins and its plugins, bound to this array or dataset."""
+
+    def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
+        self._obj = obj
+
+    def __repr__(self) -> str:
+        methods = ", ".join(method.name for method in plugins().methods)
+        return f"<methods of arpes_ml_plugins: {methods}>"
+
+
+class _ShyAccessor:
+    """Descriptor of our own ``.S``: there for objects, invisible on the class, never cached."""
+
+    def __get__(self, obj: Any, owner: type) -> MethodsAccessor:
+        if obj is None:
+            raise AttributeError("PyARPES is not imported: no accessor class owns .S")
+        return MethodsAccessor(obj)
+
+
+def attach() -> None:
+    """Make ``.S`` and ``.arpes_ml`` work now, and keep it so whatever is imported later."""
+    for cls in OBJECTS:
+        if "arpes_ml" not in vars(cls):
+            register = (
+                xr.register_dataarray_accessor
+                if cls is xr.DataArray
+                else xr.register_dataset_accessor
+            )
+            register("arpes_ml")(MethodsAccessor)
+        if not hasattr(cls, "S"):
+            cls.S = _ShyAccessor()  # type: ignore[union-attr]
+    plugins().methods.listen(_put_everywhere)
+    wrapt.register_post_import_hook(_pyarpes_imported, PYARPES_ACCESSORS)
+
+
+def _pyarpes_imported(module: object) -> None:
+    for method in plugins().methods:
+        _put_everywhere(method)
+
+
+def _put_everywhere(method: Method) -> None:
+    """On our own accessor, and on the class that owns ``.S`` for arrays and for datasets."""
+    _put(MethodsAccessor, method)
+    for cls in OBJECTS:
+        owner = getattr(cls, "S", None)
+        if isinstance(owner, type) and owner is not MethodsAccessor:
+            _put(owner, method)
+
+
+def _put(owner: type, method: Method) -> None:
+    existing = getattr(owner, method.name, None)
+    if existing is not None and not hasattr(existing, "_arpes_ml_method"):
+        warnings.warn(
+            f"{owner.__name__} has a method {method.name!r} of its own, which is left in place; "
+            f"plugin {method.owner!r}'s is reached as .arpes_ml.{method.name}",
+            PluginWarning,
+            stacklevel=2,
+        )
+        return
+    setattr(owner, method.name, _bound(method))
+
+
+def _bound(method: Method) -> Callable[..., Any]:
+    """The public function as a method: same docstring, signature with ``self`` for ``data``."""
+    public = public_function(method)
+
+    def call(self: Any, **parameters: Any) -> Any:
+        return public(self._obj, **parameters)
+
+    call.__name__ = method.name
+    call.__qualname__ = f"{MethodsAccessor.__name__}.{method.name}"
+    call.__doc__ = method.function.__doc__
+    call.__module__ = method.function.__module__
+    first, *others = method.signature.parameters.values()
+    itself = first.replace(name="self", annotation=inspect.Parameter.empty)
+    call.__signature__ = method.signature.replace(parameters=[itself, *others])  # type: ignore[attr-defined]
+    call._arpes_ml_method = method.name  # type: ignore[attr-defined]
+    return call

@@ -1,0 +1,1 @@
+"""Denoising algorithms, pure torch on tensors."""

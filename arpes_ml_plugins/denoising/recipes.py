@@ -1,0 +1,66 @@
+"""How the two-stage denoiser is trained: the published settings and those that measure well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from arpes_ml_plugins.errors import ParameterError
+
+__all__ = ["FIXED_INPUT", "PUBLISHED", "RECIPES", "ROBUST", "Recipe", "recipe_named"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An immutable description of a fit."""
+
+    iterations: int
+    learning_rate: float
+    """Step of the network's weights, eta_a in eq. 4."""
+    optimizer: str = "adamw"
+    cosine: bool = True
+    """Let the learning rate fall to zero along a cosine instead of staying constant."""
+    loss: str = "huber"
+    """``"square"``: eq. 3. ``"huber"``: residuals in units of their own standard deviation, which
+    grows as the square root of the intensity; beyond three of them they count linearly."""
+    sparse_term: bool = False
+    """Fit ``g * g - h * h`` as in eq. 3. A Huber loss has this term built in: it is the l1-penalised
+    sparse term, minimised exactly."""
+    headroom: float = 1.5
+    """Largest intensity that the sigmoid can reach, over the largest in the data."""
+
+
+ROBUST = Recipe(iterations=600, learning_rate=0.02)
+"""The default: what the benchmarks say works, for counts and for intensities."""
+
+PUBLISHED = Recipe(
+    iterations=2000,
+    learning_rate=0.02,
+    cosine=False,
+    loss="square",
+    sparse_term=True,
+    headroom=1.0,
+)
+"""The paper's text and supplement, section IV."""
+
+FIXED_INPUT = Recipe(
+    iterations=8000,
+    learning_rate=0.02,
+    optimizer="sgd",
+    cosine=False,
+    loss="square",
+    sparse_term=True,
+    headroom=1.0,
+)
+"""The previous method (reference 27 of the paper): stochastic gradient descent, no prior."""
+
+RECIPES = {"robust": ROBUST, "published": PUBLISHED}
+
+
+def recipe_named(name: str) -> Recipe:
+    """The recipe called ``name``."""
+    try:
+        return RECIPES[name]
+    except (KeyError, TypeError):
+        raise ParameterError(
+            f"unknown recipe {name!r}; expected one of {', '.join(map(repr, RECIPES))}"
+        ) from None

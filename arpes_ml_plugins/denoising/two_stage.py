@@ -1,0 +1,230 @@
+"""The second stage: fit a network (and a sparse term) to one noisy image (paper 1, eqs. 3-4).
+
+There is no training set. A convolutional network reproduces smooth, correlated structure long
+before it reproduces noise, so fitting it to the noisy image and stopping in time denoises it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from arpes_ml_plugins.denoising.network import SpectrumUNet, pad_to_stride
+from arpes_ml_plugins.denoising.recipes import Recipe
+from arpes_ml_plugins.optim.proximal import soft_threshold
+
+__all__ = ["TwoStageResult", "bfloat16_is_fast", "fit"]
+
+HUBER_THRESHOLD = 3.0  # standard deviations
+DARK_FLOOR = 0.1  # of the mean intensity: below it the noise model stays constant
+SCALE_INTERVAL = 10  # iterations between estimates of the noise level
+SPARSE_START = 1e-3  # standard deviation of the first g and h; exactly zero would never move
+FIXED_INPUT_LEVEL = 0.1  # standard deviation of the random input of the previous method
+
+
+@dataclass(frozen=True)
+class TwoStageResult:
+    """``images = clean + sparse + residual``, in the unit of the images."""
+
+    clean: torch.Tensor  # (n, height, width)
+    sparse: torch.Tensor  # (n, height, width)
+    loss: torch.Tensor  # (n, iterations)
+
+
+def fit(
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    prior: torch.Tensor | None,
+    recipe: Recipe,
+    *,
+    seeds: list[int],
+    noise_ratio: float = 0.5,
+    bfloat16: bool = False,
+    report: Callable[[int, float | None], None] | None = None,
+) -> TwoStageResult:
+    """Fit one network to each image.
+
+    Parameters
+    ----------
+    images
+        Shape ``(n, height, width)``, finite.
+    valid
+        Same shape; pixels that are False are not fitted.
+    prior
+        Input of the network, the low-rank part from the first stage, in the unit of the images;
+        ``None`` takes a fixed random input instead (the previous method).
+    noise_ratio
+        ``eta_a / eta_s``: the smaller, the faster the sparse term learns (eq. 4).
+    bfloat16
+        Compute the convolutions in bfloat16.
+    """
+    scaling = _Scaling.of(images, valid, recipe.headroom)
+    target = scaling.down(images).float()
+    mask = valid.float()
+    source = _random_input(target, seeds) if prior is None else scaling.down(prior).float()
+    source = pad_to_stride(source)[None].contiguous(memory_format=torch.channels_last)
+    height, width = target.shape[-2:]
+
+    network = _network(seeds, images.device)
+    sparse_factors = _sparse_factors(target, seeds) if recipe.sparse_term else []
+    optimizer = _optimizer(network, sparse_factors, recipe, noise_ratio)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.iterations)
+    measure = _Huber(target, mask) if recipe.loss == "huber" else _Square(mask)
+    losses = []
+    for _ in range(recipe.iterations):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+            output = network(source)
+        output = output[0, :, :height, :width].float()
+        loss = measure(output, target - _sparse(sparse_factors))
+        optimizer.zero_grad(set_to_none=True)
+        loss.sum().backward()
+        optimizer.step()
+        if recipe.cosine:
+            schedule.step()
+        losses.append(loss.detach())
+        if report:
+            report(len(images), float(losses[-1].mean()) if len(losses) % 10 == 0 else None)
+    with torch.no_grad():
+        output = network(source)[0, :, :height, :width].float()
+        residual = target - output
+        sparse = _sparse(sparse_factors) if sparse_factors else measure.outliers(residual)
+    return TwoStageResult(
+        clean=scaling.up(output.to(images.dtype)),
+        sparse=(sparse * scaling.span).detach().to(images.dtype),
+        loss=torch.stack(losses, dim=1),
+    )
+
+
+def bfloat16_is_fast(device: str) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "cpu":
+        features = torch.cpu.get_capabilities()
+        return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+    return False
+
+
+@dataclass(frozen=True)
+class _Scaling:
+    """Between the data's unit and [0, 1]: exact in both directions, per image."""
+
+    low: torch.Tensor  # (n, 1, 1)
+    span: torch.Tensor  # (n, 1, 1)
+
+    @classmethod
+    def of(cls, images: torch.Tensor, valid: torch.Tensor, headroom: float) -> _Scaling:
+        high = images.masked_fill(~valid, -torch.inf).amax((-2, -1), keepdim=True)
+        low = images.masked_fill(~valid, torch.inf).amin((-2, -1), keepdim=True)
+        if headroom != 1:  # a physical zero stays zero
+            low = low.clamp(max=0)
+        span = (high - low) * headroom
+        return cls(low, torch.where(span > 0, span, torch.ones_like(span)))
+
+    def down(self, images: torch.Tensor) -> torch.Tensor:
+        return (images - self.low) / self.span
+
+    def up(self, images: torch.Tensor) -> torch.Tensor:
+        return images * self.span + self.low
+
+
+class _Square:
+    """Eq. 3: the sum of squares."""
+
+    def __init__(self, mask: torch.Tensor) -> None:
+        self.mask = mask
+
+    def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return ((output - target).square() * self.mask).sum((-2, -1))
+
+    def outliers(self, residual: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(residual)
+
+
+class _Huber:
+    """Huber loss of the residual in units of its standard deviation.
+
+    The variance is taken as proportional to the intensity (Poisson counts, with any gain), above a
+    floor; its scale is estimated from the residuals themselves by their median, so that neither a
+    gain nor a unit must be known. Weights are constants for the gradient: this makes it the
+    Poisson quasi-likelihood, unbiased at any count level, with outliers clipped.
+    """
+
+    def __init__(self, target: torch.Tensor, mask: torch.Tensor) -> None:
+        self.mask = mask
+        pixels = mask.sum((-2, -1), keepdim=True)
+        mean = (target.abs() * mask).sum((-2, -1), keepdim=True) / pixels
+        # Negative values mean that something was subtracted, and its noise is still there.
+        negative = -(target * mask).amin((-2, -1), keepdim=True).clamp(max=0)
+        self.floor = DARK_FLOOR * mean + negative + torch.finfo(target.dtype).tiny
+        self.calls = 0
+        self.sigma = torch.ones_like(self.floor)
+        self.weight = torch.ones_like(target)
+
+    def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        self.weight = (output.detach().clamp(min=0) + self.floor).rsqrt()
+        residual = (target - output) * self.weight
+        if self.calls % SCALE_INTERVAL == 0:
+            self.sigma = self._spread(residual.detach())
+        self.calls += 1
+        scaled = residual / self.sigma
+        loss = F.huber_loss(
+            scaled, torch.zeros_like(scaled), reduction="none", delta=HUBER_THRESHOLD
+        )
+        return (loss * self.mask).sum((-2, -1)) / self.mask.sum((-2, -1))
+
+    def outliers(self, residual: torch.Tensor) -> torch.Tensor:
+        """The sparse term that the loss has minimised away, in the unit of the residual."""
+        return soft_threshold(residual, HUBER_THRESHOLD * self.sigma / self.weight) * self.mask
+
+    def _spread(self, residual: torch.Tensor) -> torch.Tensor:
+        """Standard deviation of each image's valid residuals by the median absolute deviation."""
+        absolute = residual.abs().masked_fill(self.mask == 0, torch.nan).flatten(-2)
+        spread = 1.4826 * absolute.nanmedian(dim=-1).values[:, None, None]
+        return spread.clamp(min=torch.finfo(residual.dtype).eps)
+
+
+def _network(seeds: list[int], device: torch.device) -> SpectrumUNet:
+    network = SpectrumUNet(len(seeds), seeds=seeds)
+    return network.to(device=device, dtype=torch.float32, memory_format=torch.channels_last)
+
+
+def _random_input(target: torch.Tensor, seeds: list[int]) -> torch.Tensor:
+    return FIXED_INPUT_LEVEL * _normal(target, seeds, stream=1)
+
+
+def _sparse_factors(target: torch.Tensor, seeds: list[int]) -> list[torch.Tensor]:
+    """Start of g and h (eq. 3)."""
+    return [
+        (SPARSE_START * _normal(target, seeds, stream)).requires_grad_() for stream in (2, 3)
+    ]
+
+
+def _normal(like: torch.Tensor, seeds: list[int], stream: int) -> torch.Tensor:
+    """Standard normal numbers, each image from its own generator."""
+    rows = [
+        torch.randn(
+            like.shape[1:], generator=torch.Generator().manual_seed(seed ^ stream), dtype=like.dtype
+        )
+        for seed in seeds
+    ]
+    return torch.stack(rows).to(like.device)
+
+
+def _sparse(factors: list[torch.Tensor]) -> torch.Tensor | float:
+    return factors[0].square() - factors[1].square() if factors else 0.0
+
+
+def _optimizer(
+    network: SpectrumUNet, factors: list[torch.Tensor], recipe: Recipe, noise_ratio: float
+) -> torch.optim.Optimizer:
+    groups = [{"params": list(network.parameters()), "lr": recipe.learning_rate}]
+    if factors:
+        groups.append({"params": factors, "lr": recipe.learning_rate / noise_ratio})
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups)
+    # No weight decay: the supplement (section IV) found it unnecessary.
+    return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=0)

@@ -1,0 +1,143 @@
+"""Find axes by their role (energy, momentum, time, ...) instead of by their name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import xarray as xr
+
+from arpes_ml_plugins.errors import AxisError
+
+__all__ = ["ROLES", "find_axis", "resolve_dims"]
+
+ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "energy": (
+        ("eV", "energy", "binding_energy", "kinetic_energy", "BE", "KE", "Eb", "Ek", "E"),
+        ("omega",),
+    ),
+    # Tiers: the analyser's slit direction comes before the axes that are scanned, so that in a
+    # Fermi-surface map (theta, eV, phi) the image is (eV, phi) and theta is a batch.
+    "momentum": (
+        ("kp", "phi", "theta_par", "k_parallel", "kpar", "k"),
+        ("kx", "ky", "alpha", "angle"),
+        ("kz", "theta", "beta", "psi", "chi", "polar", "tilt", "azi"),
+    ),
+    "time": (("delay", "pump_probe_delay", "time", "t"),),
+    "space": (("x", "y", "z", "x1", "x2", "x3"),),
+    "tau": (("tau", "imaginary_time"),),
+}
+"""Names an axis of each role goes by: tiers, the preferred one first (PyARPES, erlab, peaks)."""
+
+Resolver = Callable[[xr.DataArray, str], "str | None"]
+
+
+def find_axis(data: xr.DataArray, role: str) -> str:
+    """Name of the dimension that plays ``role``.
+
+    Parameters
+    ----------
+    data
+        Any array.
+    role
+        A key of :data:`ROLES`.
+
+    Returns
+    -------
+    str
+        The dimension of the first tier of names that the array has.
+
+    Raises
+    ------
+    AxisError
+        No dimension has a known name, or two of one tier do.
+
+    Examples
+    --------
+    >>> find_axis(xr.DataArray([[1.0]], dims=("phi", "eV")), "energy")
+    'eV'
+    """
+    if role not in ROLES:
+        raise AxisError(f"unknown axis role {role!r}; known roles: {', '.join(ROLES)}")
+    for tier in ROLES[role]:
+        found = [str(dim) for dim in data.dims if dim in tier]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise AxisError(
+                f"expected one {role} axis, but {_listed(found)} could each be it "
+                f"(dimensions: {_described(data)}); say which with dims=, for example "
+                f"dims={{'{role}': '{found[0]}'}}"
+            )
+    names = ", ".join(name for tier in ROLES[role] for name in tier)
+    raise AxisError(
+        f"no {role} axis among the dimensions {_described(data)}; expected one of {names}. "
+        f"Name yours with dims={{'{role}': ...}}, rename it, or teach the name to a plugin's "
+        f"resolve_axis hook"
+    )
+
+
+def resolve_dims(
+    data: xr.DataArray,
+    roles: Sequence[str],
+    dims: Mapping[str, str] | Sequence[str] | None = None,
+    resolver: Resolver = find_axis,
+) -> tuple[str, ...]:
+    """One dimension for each role, in the order of ``roles``.
+
+    ``dims`` overrides what the roles find: a mapping role -> dimension (the missing roles are
+    found), or a sequence with one dimension a role. Where all axes but one are settled and the
+    array has just one dimension left, that one is taken whatever its name.
+    """
+    chosen = _from_user(data, roles, dims)
+    for role in roles:
+        if role in chosen:
+            continue
+        rest = [dim for dim in data.dims if dim not in chosen.values()]
+        if len(chosen) == len(roles) - 1 and len(rest) == 1:
+            chosen[role] = str(rest[0])
+            continue
+        chosen[role] = str(resolver(data, role) or find_axis(data, role))
+        if chosen[role] not in data.dims:
+            raise AxisError(
+                f"the {role} axis was resolved to {chosen[role]!r}, which is not among the "
+                f"dimensions {_described(data)}; correct the resolve_axis hook that said so"
+            )
+    if len(set(chosen.values())) < len(roles):
+        raise AxisError(
+            f"the roles {_listed(roles)} need different dimensions, but got "
+            f"{_listed(list(chosen.values()))}; pass dims= with one dimension for each"
+        )
+    return tuple(chosen[role] for role in roles)
+
+
+def _from_user(
+    data: xr.DataArray, roles: Sequence[str], dims: Mapping[str, str] | Sequence[str] | None
+) -> dict[str, str]:
+    if dims is None:
+        return {}
+    if isinstance(dims, str) or (not isinstance(dims, Mapping) and len(dims) != len(roles)):
+        raise AxisError(
+            f"dims must name one dimension for each of {_listed(roles)}, in this order, or map "
+            f"roles to dimensions; got {dims!r}"
+        )
+    mapping = (
+        dict(dims) if isinstance(dims, Mapping) else dict(zip(roles, dims, strict=True))
+    )
+    for role, dim in mapping.items():
+        if role not in roles:
+            raise AxisError(f"dims names the role {role!r}; this method has {_listed(roles)}")
+        if dim not in data.dims:
+            raise AxisError(
+                f"dims names {dim!r} as the {role} axis, but the dimensions are {_described(data)}"
+            )
+    return mapping
+
+
+def _described(data: xr.DataArray) -> str:
+    if not data.dims:
+        return "(none: the array is a single number)"
+    return ", ".join(f"{dim} ({size})" for dim, size in data.sizes.items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(repr(str(name)) for name in names)

@@ -1,0 +1,52 @@
+"""Progress of long computations: silent, a bar, or the user's own function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+__all__ = ["Progress", "ProgressOption", "reporter"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a user's progress function is called with."""
+
+    method: str
+    done: int
+    """Iterations finished, over all slices."""
+    total: int
+    loss: float | None = None
+
+
+ProgressOption = bool | Callable[[Progress], object]
+Report = Callable[[int, "float | None"], None]
+"""``report(steps, loss)``: so many more iterations are done."""
+
+
+@contextmanager
+def reporter(option: ProgressOption, method: str, total: int) -> Iterator[Report | None]:
+    """A function to report steps to, or ``None`` if nobody listens."""
+    if callable(option):
+        done = 0
+
+        def tell(steps: int, loss: float | None) -> None:
+            nonlocal done
+            done += steps
+            option(Progress(method, done, total, loss))
+
+        yield tell
+    elif option:
+        from tqdm.auto import tqdm
+
+        with tqdm(total=total, desc=method, unit="it", dynamic_ncols=True) as bar:
+
+            def advance(steps: int, loss: float | None) -> None:
+                bar.update(steps)
+                if loss is not None:
+                    bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+
+            yield advance
+    else:
+        yield None

@@ -1,0 +1,125 @@
+"""Provenance in PyARPES's own form: what was done, by what, to what, and enough to redo it.
+
+PyARPES keeps ``attrs["id"]`` and ``attrs["provenance"]``, a dict with the ``record`` of the last
+step and the provenance of the parent nested inside. Its releases disagree on the spelling of the
+parents' key, so both are written, and its history then shows in all of them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import numbers
+import os
+import platform
+import uuid
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["Provenance", "make_record", "read_provenance", "stamp"]
+
+PARENTS_KEYS = ("parents_provenance", "parents_provanence")
+VERSIONED = ("arpes-ml-plugins", "torch", "numpy", "scipy", "xarray")
+
+
+class Provenance(dict[str, Any]):
+    """A provenance dict that netCDF writers store as JSON text.
+
+    PyARPES reads provenance as a dict, but a dict cannot be a netCDF attribute, and a result that
+    cannot be saved with ``to_netcdf`` is of little use. xarray lets numbers and anything that
+    numpy makes an array of pass to the writers; this dict does so as one string. Should a writer
+    not follow, it refuses the attribute as it refuses any dict.
+    """
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(json.dumps(self, default=str).encode(), dtype=dtype)
+
+
+numbers.Number.register(Provenance)
+
+
+def make_record(
+    method: str, parameters: Mapping[str, Any], *, owner: str, roles: Mapping[str, str]
+) -> dict[str, Any]:
+    """The ``record`` of one step: enough to run it again."""
+    return {
+        "what": f"Applied {method} ({owner})",
+        "by": method,
+        "time": _now(),
+        "version": _version("arpes-ml-plugins"),
+        "plugin": owner,
+        "parameters": {key: _plain(value) for key, value in parameters.items()},
+        "axes": dict(roles),
+        "environment": {
+            "versions": {name: _version(name) for name in VERSIONED} | _python(),
+            "threads": _threads(),
+        },
+    }
+
+
+def stamp(result: Any, parent: xr.DataArray | xr.Dataset, record: Mapping[str, Any]) -> None:
+    """Give ``result`` (made by us, in place) the parent's attributes, a new id and provenance."""
+    parent_provenance = parent.attrs.get("provenance")
+    attrs = {k: v for k, v in parent.attrs.items() if k not in ("id", "provenance")}
+    attrs.update(result.attrs)
+    attrs["id"] = str(uuid.uuid1())
+    attrs["provenance"] = Provenance(
+        record=dict(record),
+        jupyter_context=[],
+        parent_id=parent.attrs.get("id"),
+        time=record["time"],
+        version=record["version"],
+        **dict.fromkeys(PARENTS_KEYS, parent_provenance),
+    )
+    result.attrs = attrs
+
+
+def read_provenance(data: xr.DataArray | xr.Dataset) -> dict[str, Any] | None:
+    """The provenance of ``data`` as a dict, also after a round trip through a file."""
+    provenance = data.attrs.get("provenance")
+    if isinstance(provenance, str):
+        try:
+            provenance = json.loads(provenance)
+        except json.JSONDecodeError:
+            return None
+    return provenance if isinstance(provenance, dict) else None
+
+
+def _plain(value: Any) -> Any:
+    """A form of ``value`` that JSON holds; what has none is described and cannot be replayed."""
+    if isinstance(value, (str, bool, type(None), int, float)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return {"not_recorded": repr(value)[:200]}
+
+
+def _now() -> str:
+    return datetime.datetime.now().isoformat()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _python() -> dict[str, str]:
+    return {"python": platform.python_version(), "machine": platform.machine()}
+
+
+def _threads() -> int | None:
+    """Threads of torch: sums in another order differ in the last bits."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch is not None else os.cpu_count()

@@ -1,0 +1,43 @@
+"""From the user's ``rng`` to one seed a call, and from that to one seed a slice."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arpes_ml_plugins.errors import ParameterError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["seed_from", "slice_seed"]
+
+SEED_LIMIT = 2**63
+
+
+def seed_from(rng: int | torch.Generator | None) -> int:
+    """An explicit seed: ``None`` draws a fresh one, a generator is advanced by one draw."""
+    if rng is None:
+        return secrets.randbelow(2**32)
+    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):
+        if not 0 <= rng < SEED_LIMIT:
+            raise ParameterError(f"rng must lie in [0, 2**63), got {rng}")
+        return int(rng)
+    return _draw(rng)
+
+
+def _draw(rng: Any) -> int:
+    import torch
+
+    if not isinstance(rng, torch.Generator):
+        raise ParameterError(
+            f"rng must be None, an int or a torch.Generator, got {type(rng).__name__}"
+        )
+    return int(torch.randint(2**32, (), generator=rng, device=rng.device))
+
+
+def slice_seed(seed: int, index: int) -> int:
+    """Seed of slice ``index``: the same whatever the batching or the chunks."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,260 @@
+"""Images out of labelled arrays and back: the only border between numpy and torch.
+
+Two dimensions of an array are the image, all others are a batch. An algorithm sees a stack of
+finite images with a mask; it never sees names, NaN, units, chunks or dtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import DataError
+from arpes_ml_plugins.labelled.devices import default_batch_size, run_in_batches
+from arpes_ml_plugins.labelled.missing import fill_missing
+from arpes_ml_plugins.labelled.progress import ProgressOption, reporter
+from arpes_ml_plugins.labelled.seeds import slice_seed
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Image", "ImageBatch", "Scalar", "Trace", "map_images"]
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """What an algorithm is given."""
+
+    images: torch.Tensor  # (n, height, width) float64 (float32 on MPS), finite; NaN were filled
+    valid: torch.Tensor  # (n, height, width) bool; False where a NaN was filled
+    seeds: list[int]  # one an image, independent of the batching
+    report: Callable[[int, float | None], None] | None
+
+
+PACKING = {"dtype", "scale_factor", "add_offset", "_FillValue", "missing_value"}
+"""Encodings under which saving a denoised float would quantise it."""
+
+Algorithm = Callable[[ImageBatch], Mapping[str, "torch.Tensor"]]
+
+
+@dataclass(frozen=True)
+class Image:
+    """An output of the size of the image, in the data's own dtype (integers become float32)."""
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """An output of one number an image."""
+
+    dtype: str = "float64"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """An output of ``size`` numbers an image along a new dimension, counted from 1."""
+
+    dim: str
+    size: int
+
+
+Output = Image | Scalar | Trace
+
+
+def map_images(
+    data: xr.DataArray,
+    dims: tuple[str, str],
+    algorithm: Algorithm,
+    outputs: Mapping[str, Output],
+    *,
+    method: str,
+    device: str,
+    seed: int = 0,
+    steps: int = 1,
+    progress: ProgressOption = False,
+    batch_size: int | None = None,
+) -> dict[str, xr.DataArray]:
+    """Apply ``algorithm`` to every image of ``data``; lazily if ``data`` is backed by dask.
+
+    Parameters
+    ----------
+    data
+        Real numbers; NaN is allowed, infinities are not.
+    dims
+        The two dimensions of the image, rows first.
+    algorithm
+        From an :class:`ImageBatch` to one tensor an output, ``(n, ...)``.
+    outputs
+        Name and kind of each output.
+    steps
+        Iterations an image, for the progress bar. Lazy data report nothing: use dask's bar.
+
+    Returns
+    -------
+    dict of xarray.DataArray
+        The outputs, with the dimension order, coordinates and name of ``data``; attributes empty.
+    """
+    batch_dims = [dim for dim in data.dims if dim not in dims]
+    index = xr.DataArray(
+        np.arange(int(np.prod([data.sizes[dim] for dim in batch_dims]))).reshape(
+            [data.sizes[dim] for dim in batch_dims]
+        ),
+        dims=batch_dims,
+    )
+    lazy = data.chunks is not None
+    block = partial(
+        _run_block,
+        algorithm=algorithm,
+        outputs=dict(outputs),
+        dtype=_result_dtype(data.dtype),
+        method=method,
+        device=device,
+        seed=seed,
+        steps=steps,
+        progress=False if lazy else progress,
+        batch_size=batch_size or default_batch_size(device),
+    )
+    bare = xr.DataArray(data.variable)
+    if lazy:
+        bare = bare.chunk({dim: -1 for dim in dims})
+        index = index.chunk({dim: bare.chunksizes[dim] for dim in batch_dims})
+    else:
+        check_values(data)
+    raw = xr.apply_ufunc(
+        block,
+        bare,
+        index,
+        input_core_dims=[list(dims), []],
+        output_core_dims=[_core_dims(output, dims) for output in outputs.values()],
+        dask="parallelized",
+        output_dtypes=[_output_dtype(output, data.dtype) for output in outputs.values()],
+        dask_gufunc_kwargs={
+            "output_sizes": {o.dim: o.size for o in outputs.values() if isinstance(o, Trace)}
+        },
+    )
+    arrays = raw if isinstance(raw, tuple) else (raw,)
+    return {
+        name: _dress(array, data, dims, output)
+        for (name, output), array in zip(outputs.items(), arrays, strict=True)
+    }
+
+
+def check_values(data: xr.DataArray) -> None:
+    """Refuse values that no algorithm can work on, before any work starts."""
+    values = data.values
+    if values.dtype.kind != "f":
+        return
+    if np.isinf(values).any():
+        raise DataError(
+            f"{int(np.isinf(values).sum())} of {values.size} values are infinite; replace them "
+            f"by NaN (they are then left out) or find the division that made them"
+        )
+    if np.isnan(values).all():
+        raise DataError("all values are NaN; check the selection or conversion that made the data")
+
+
+def _run_block(
+    values: np.ndarray,
+    index: np.ndarray,
+    *,
+    algorithm: Algorithm,
+    outputs: dict[str, Output],
+    dtype: np.dtype,
+    method: str,
+    device: str,
+    seed: int,
+    steps: int,
+    progress: ProgressOption,
+    batch_size: int,
+) -> Any:
+    """Numpy in, numpy out: one chunk, ``(*batch, height, width)``."""
+    import torch
+
+    images = values.reshape(-1, *values.shape[-2:])
+    seeds = [slice_seed(seed, int(i)) for i in np.ravel(index)]
+    if np.isinf(images).any():  # lazy data are only seen here
+        raise DataError("the data hold infinite values; replace them by NaN before computing")
+    filled = {name: _empty(output, images, dtype) for name, output in outputs.items()}
+    seen = np.flatnonzero(~np.isnan(images).all((-2, -1)))
+    with reporter(progress, method, steps * len(seen)) as report:
+
+        def run(items: slice, where: str) -> None:
+            chosen = seen[items]
+            # Training needs gradients, whatever mode the caller is in.
+            with torch.inference_mode(False), torch.enable_grad():
+                batch = _to_torch(images[chosen], [seeds[i] for i in chosen], where, report)
+                for name, tensor in algorithm(batch).items():
+                    filled[name][chosen] = tensor.detach().cpu().numpy()
+
+        run_in_batches(len(seen), run, device=device, batch_size=batch_size)
+    for name, output in outputs.items():
+        if isinstance(output, Image):
+            filled[name][np.isnan(images)] = np.nan
+    results = [a.reshape((*values.shape[:-2], *a.shape[1:])) for a in filled.values()]
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _empty(output: Output, images: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Room for one output; what stays unwritten (all-NaN images) is NaN, zero or False."""
+    if isinstance(output, Image):
+        return np.full(images.shape, np.nan, dtype)
+    if isinstance(output, Trace):
+        return np.full((len(images), output.size), np.nan, np.float32)
+    kind = np.dtype(output.dtype)
+    return np.full(len(images), np.nan if kind.kind == "f" else 0, kind)
+
+
+def _to_torch(
+    images: np.ndarray,
+    seeds: list[int],
+    device: str,
+    report: Callable[[int, float | None], None] | None,
+) -> ImageBatch:
+    """Across the border: finite, contiguous, native byte order, memory of its own."""
+    import torch
+
+    # float64 here so that large counts survive; MPS has none.
+    precision = np.float32 if device.startswith("mps") else np.float64
+    filled = fill_missing(images.astype(np.float64))
+    return ImageBatch(
+        images=torch.from_numpy(np.ascontiguousarray(filled, dtype=precision)).to(device),
+        valid=torch.from_numpy(~np.isnan(images)).to(device),
+        seeds=seeds,
+        report=report,
+    )
+
+
+def _result_dtype(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind == "f" else np.dtype(np.float32)
+
+
+def _output_dtype(output: Output, dtype: np.dtype) -> np.dtype:
+    if isinstance(output, Image):
+        return _result_dtype(dtype)
+    return np.dtype(output.dtype if isinstance(output, Scalar) else np.float32)
+
+
+def _core_dims(output: Output, dims: tuple[str, str]) -> list[str]:
+    if isinstance(output, Image):
+        return list(dims)
+    return [output.dim] if isinstance(output, Trace) else []
+
+
+def _dress(
+    array: xr.DataArray, data: xr.DataArray, dims: tuple[str, str], output: Output
+) -> xr.DataArray:
+    """Give a bare result the dimension order, coordinates, name and encoding of the data."""
+    if isinstance(output, Image):
+        result = data.copy(deep=False, data=array.transpose(*data.dims).data)
+        if np.dtype(data.encoding.get("dtype", data.dtype)) != result.dtype:
+            result.encoding = {k: v for k, v in data.encoding.items() if k not in PACKING}
+    else:
+        result = array.assign_coords(data.isel({dim: 0 for dim in dims}, drop=True).coords)
+        if isinstance(output, Trace):
+            result = result.assign_coords({output.dim: np.arange(1, output.size + 1)})
+    result.attrs = {}
+    return result

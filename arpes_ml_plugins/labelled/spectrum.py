@@ -1,0 +1,69 @@
+"""Pick the spectrum out of what the user holds, and put a new one back in its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError
+from arpes_ml_plugins.labelled.axes import ROLES
+
+__all__ = ["check_array", "replace_spectrum", "select_spectrum"]
+
+SPECTRUM_NAMES = ("spectrum", "raw")
+
+
+def select_spectrum(data: Any) -> tuple[xr.DataArray, str | None]:
+    """The array to work on, and its variable name if ``data`` is a Dataset.
+
+    In a Dataset this is the variable ``spectrum`` or ``raw`` (PyARPES's names), else the only
+    numeric variable with an energy axis, else the only numeric variable with two dimensions or
+    more.
+    """
+    if isinstance(data, xr.DataArray):
+        return data, None
+    if not isinstance(data, xr.Dataset):
+        raise DataTypeError(
+            f"expected an xarray.DataArray or xarray.Dataset, got {type(data).__name__}; wrap "
+            f"plain arrays first: xarray.DataArray(values, dims=('eV', 'phi'))"
+        )
+    for name in SPECTRUM_NAMES:
+        if name in data.data_vars:
+            return data[name], name
+    images = {str(k): v for k, v in data.data_vars.items() if v.ndim >= 2 and v.dtype.kind in "iuf"}
+    energies = {dim for tier in ROLES["energy"] for dim in tier}
+    for candidates in ({k: v for k, v in images.items() if energies & set(v.dims)}, images):
+        if len(candidates) == 1:
+            return next((array, name) for name, array in candidates.items())
+    variables = ", ".join(map(str, data.data_vars)) or "none"
+    raise AxisError(
+        f"cannot tell which variable of the Dataset is the spectrum (variables: {variables}); "
+        f"pass the one you mean, dataset['name'], or name it 'spectrum'"
+    )
+
+
+def replace_spectrum(data: xr.Dataset, name: str, result: xr.DataArray) -> xr.Dataset:
+    """A new Dataset with ``result`` instead of the variable ``name``; all else as it was."""
+    replaced = data.copy(deep=False)
+    replaced[name] = result
+    return replaced
+
+
+def check_array(array: xr.DataArray) -> None:
+    """Refuse what no method can work on, without looking at (possibly lazy) values."""
+    if array.dtype.kind not in "iuf":
+        remedy = {
+            "c": "take the real part, the imaginary part or abs()",
+            "O": "convert it with .astype(float)",
+            "b": "convert it with .astype(float) if it really is an intensity",
+        }.get(array.dtype.kind, "select the variable that holds the intensity")
+        raise DataTypeError(
+            f"expected real numbers (integer or floating point), got dtype {array.dtype}; {remedy}"
+        )
+    if array.size == 0:
+        sizes = ", ".join(f"{dim}: {size}" for dim, size in array.sizes.items())
+        raise DataError(f"the array is empty ({sizes}); check the selection that made it")
+    if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize:
+        raise DataTypeError(f"dtype {array.dtype} is wider than float64; use .astype('float64')")

@@ -1,0 +1,1 @@
+"""One file a family of methods: xarray in, xarray out, no mathematics."""

@@ -1,0 +1,70 @@
+"""Checks of parameters that several methods share; all run before any work starts."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import ConvergenceWarning, DataError, ParameterError
+
+__all__ = ["check_choice", "check_count", "check_image", "check_positive", "warn_unconverged"]
+
+
+def check_image(data: xr.DataArray, dims: Any, smallest: int) -> tuple[str, str]:
+    """The two image dimensions, refused with fewer than ``smallest`` pixels along one.
+
+    ``dims`` is what the call has resolved: one dimension for each role of the method.
+    """
+    dims = (dims[0], dims[1])
+    sizes = [data.sizes[dim] for dim in dims]
+    if min(sizes) < smallest:
+        got = " x ".join(f"{dim}: {size}" for dim, size in zip(dims, sizes, strict=True))
+        raise DataError(
+            f"the image is too small: expected at least {smallest} x {smallest} pixels, got "
+            f"{got}; select a larger region, or name other axes with dims="
+        )
+    return dims
+
+
+def check_positive(name: str, value: Any, *, optional: bool = False) -> None:
+    """``value`` must be a finite number above zero (or None, where that means "choose")."""
+    if value is None and optional:
+        return
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        choice = " or None" if optional else ""
+        raise ParameterError(f"{name} must be a positive number{choice}, got {value!r}")
+
+
+def check_count(name: str, value: Any, *, optional: bool = False) -> None:
+    """``value`` must be a whole number above zero (or None, where that means "choose")."""
+    if value is None and optional:
+        return
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        choice = " or None" if optional else ""
+        raise ParameterError(f"{name} must be a whole number of at least 1{choice}, got {value!r}")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """``value`` must be one of ``choices``."""
+    if value not in choices:
+        raise ParameterError(
+            f"unknown {name} {value!r}; expected one of {', '.join(map(repr, choices))}"
+        )
+
+
+def warn_unconverged(result: xr.Dataset, method: str, remedy: str) -> None:
+    """Warn where ``result.converged`` is False; lazy results speak when they are looked at."""
+    if result["converged"].chunks is not None or bool(result["converged"].all()):
+        return
+    failed = int((~result["converged"]).sum())
+    warnings.warn(
+        f"{method}: {failed} of {result['converged'].size} images did not converge (largest "
+        f"residual {float(result['residual'].max()):.2g}); {remedy}",
+        ConvergenceWarning,
+        stacklevel=2,
+    )

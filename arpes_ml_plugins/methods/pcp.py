@@ -1,0 +1,147 @@
+"""``decompose_pcp``: an image as low-rank plus sparse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Scalar, map_images
+from arpes_ml_plugins.methods.checks import (
+    check_choice,
+    check_count,
+    check_image,
+    check_positive,
+    warn_unconverged,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["decompose_pcp"]
+
+
+def decompose_pcp(
+    data: xr.DataArray | xr.Dataset,
+    *,
+    sparsity: float | None = None,
+    solver: str = "alm",
+    tolerance: float = 1e-5,
+    iterations: int = 500,
+    device: str = "auto",
+    rng: int | torch.Generator | None = None,
+    progress: ProgressOption = False,
+    dims: Mapping[str, str] | Sequence[str] | None = None,
+) -> xr.Dataset:
+    r"""Split an image into a low-rank and a sparse part by principal component pursuit.
+
+    The low-rank part keeps what many EDCs (or MDCs) have in common, the sparse part what few
+    pixels have alone. It is the first stage of :func:`denoise_pcp_unet`, and useful in itself
+    against hot pixels.
+
+    Parameters
+    ----------
+    data : xarray.DataArray or xarray.Dataset
+        Intensities with an energy and a momentum (or angle) axis; other dimensions are a batch,
+        each image is decomposed by itself. NaN pixels are filled from their surroundings and are
+        NaN again in the result.
+    sparsity : float, optional
+        Weight :math:`\lambda` of the sparse part (eq. 2). A larger value leaves more in the
+        low-rank part. The default, ``1 / sqrt(max(image shape))``, suits images of low rank; a
+        narrow bright band that runs diagonally is not of low rank, and a good part of it then
+        lands in ``sparse``. Look at both parts; raise ``sparsity`` if you see a band there.
+    solver : {"alm", "admm"}
+        ``"alm"``: inexact augmented Lagrangian with a growing penalty, some 50 iterations.
+        ``"admm"``: the fixed penalty of the paper (eqs. S2-S7), exact but at times very slow.
+    tolerance : float
+        Stop when the parts add up to the image within this relative error (Frobenius norm).
+    iterations : int
+        Stop here at the latest.
+    device : str
+        ``"auto"`` (CUDA, then MPS, then CPU) or the name of a torch device.
+    rng : int or torch.Generator, optional
+        Not used: the solution is unique. All methods take it.
+    progress : bool or callable
+        Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
+    dims : mapping or sequence of str, optional
+        The energy and the momentum axis where names do not tell, ``("eV", "phi")`` or
+        ``{"momentum": "phi"}``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``low_rank`` and ``sparse``, shape and unit of the data; ``iterations``, ``residual``
+        (relative error of their sum) and ``converged``, one an image.
+
+    Raises
+    ------
+    AxisError, DataError, DataTypeError, ParameterError, DeviceError
+        Unusable input; the message says what to do.
+
+    Warns
+    -----
+    ConvergenceWarning
+        ``iterations`` were not enough.
+
+    References
+    ----------
+    Huang, Liu, Qian and Weng, "Training-set-free two-stage deep learning for spectroscopic data
+    de-noising" (2024), eqs. 2 and S1-S7; Candès, Li, Ma and Wright, J. ACM 58, 11 (2011).
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins
+    >>> image = np.outer(np.hanning(20), np.hanning(30))
+    >>> image[4, 7] += 5  # a hot pixel
+    >>> cut = xr.DataArray(image, dims=("phi", "eV"))
+    >>> parts = cut.S.decompose_pcp()
+    >>> bool(parts.sparse[4, 7] > 4)
+    True
+    """
+    from arpes_ml_plugins.denoising.pcp import SOLVERS
+
+    image = check_image(data, dims, 2)
+    check_positive("sparsity", sparsity, optional=True)
+    check_choice("solver", solver, SOLVERS)
+    check_positive("tolerance", tolerance)
+    check_count("iterations", iterations)
+    algorithm = partial(
+        _decompose,
+        sparsity=sparsity,
+        solver=solver,
+        tolerance=tolerance,
+        iterations=iterations,
+    )
+    outputs = {
+        "low_rank": Image(),
+        "sparse": Image(),
+        "iterations": Scalar("int64"),
+        "residual": Scalar(),
+        "converged": Scalar("bool"),
+    }
+    arrays = map_images(
+        data, image, algorithm, outputs, method="decompose_pcp", device=device, progress=progress
+    )
+    result = xr.Dataset(arrays)
+    warn_unconverged(result, "decompose_pcp", "raise iterations or tolerance")
+    return result
+
+
+def _decompose(
+    batch: ImageBatch, *, sparsity: float | None, solver: str, tolerance: float, iterations: int
+) -> dict[str, torch.Tensor]:
+    from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
+
+    result = principal_component_pursuit(
+        batch.images,
+        sparsity=sparsity,
+        solver=solver,
+        tolerance=tolerance,
+        iterations=iterations,
+    )
+    if batch.report:
+        batch.report(len(batch.images), None)
+    return {name: getattr(result, name) for name in result.__dataclass_fields__}

@@ -1,0 +1,1 @@
+"""What the algorithm families share: proximal operators and iteration drivers (pure torch)."""

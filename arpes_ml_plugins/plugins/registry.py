@@ -1,0 +1,184 @@
+"""What plugins have registered: methods and libraries, checked on the way in."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arpes_ml_plugins.errors import ParameterError, RegistrationError
+from arpes_ml_plugins.labelled.axes import ROLES
+
+__all__ = ["LibraryRegistry", "Method", "MethodRegistry"]
+
+COMMON_PARAMETERS = ("device", "rng", "progress", "dims")
+ARRAY_PREFIX = "denoise"
+"""Methods of this family return what they were given; all others return a Dataset."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method."""
+
+    name: str
+    function: Callable[..., Any]
+    """As written by its author: ``function(data, *, ...)`` with ``data`` a DataArray."""
+    roles: tuple[str, ...]
+    """Axes the method needs, by role; the function gets them resolved as ``dims``."""
+    owner: str
+
+    @property
+    def signature(self) -> inspect.Signature:
+        return inspect.signature(self.function)
+
+    @property
+    def returns_array(self) -> bool:
+        return self.name.split("_")[0] == ARRAY_PREFIX
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(self.function) or "").splitlines()[0]
+
+
+class MethodRegistry:
+    """All methods by name. Plugins get it in ``register_methods`` and call :meth:`add`."""
+
+    def __init__(self) -> None:
+        self._methods: dict[str, Method] = {}
+        self._listeners: list[Callable[[Method], None]] = []
+        self._owner = "unknown"
+
+    def add(self, function: Callable[..., Any], *, roles: Sequence[str] = ()) -> None:
+        """Register ``function`` as a method of its own name.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(data, *, device, rng, progress, dims, ...)`` with a docstring. It gets a
+            DataArray; ``dims`` as a tuple with one dimension for each of ``roles``, ``rng`` as an
+            int, ``device`` as the name of an existing device. It must return a DataArray if its
+            name begins with ``denoise``, a Dataset otherwise, and leave ``data`` as it is.
+        roles : sequence of str
+            The axes it needs: "energy", "momentum", "time", "space", "tau".
+
+        Raises
+        ------
+        RegistrationError
+            The function is not of this form, or the name is taken.
+        """
+        name = getattr(function, "__name__", repr(function))
+        self._check(function, name, roles)
+        method = Method(name, function, tuple(roles), self._owner)
+        self._methods[name] = method
+        for listener in self._listeners:
+            listener(method)
+
+    def _check(self, function: Callable[..., Any], name: str, roles: Sequence[str]) -> None:
+        where = f"method {name!r} of plugin {self._owner!r}"
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise RegistrationError(f"{where}: expected a named function in lower_case letters")
+        if name in self._methods:
+            raise RegistrationError(
+                f"{where} is already registered by plugin {self._methods[name].owner!r}; rename it"
+            )
+        if not inspect.getdoc(function):
+            raise RegistrationError(f"{where} has no docstring; users will ask help() for it")
+        first, *others = inspect.signature(function).parameters.values()
+        if first.name != "data":
+            raise RegistrationError(f"{where}: the first parameter must be 'data', not {first}")
+        for parameter in others:
+            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+                raise RegistrationError(
+                    f"{where}: parameter {str(parameter)!r} must be keyword-only; put '*' after "
+                    f"data"
+                )
+        missing = [key for key in COMMON_PARAMETERS if key not in {p.name for p in others}]
+        if missing:
+            raise RegistrationError(
+                f"{where}: every method takes {', '.join(COMMON_PARAMETERS)}; this one lacks "
+                f"{', '.join(missing)}"
+            )
+        for role in roles:
+            if role not in ROLES:
+                raise RegistrationError(f"{where}: unknown role {role!r}; known: {', '.join(ROLES)}")
+
+    def owned_by(self, owner: str) -> None:
+        """Methods added from now on belong to the plugin ``owner``."""
+        self._owner = owner
+
+    def discard(self, owner: str) -> None:
+        """Forget all methods of a plugin."""
+        self._methods = {k: m for k, m in self._methods.items() if m.owner != owner}
+
+    def listen(self, listener: Callable[[Method], None]) -> None:
+        """Call ``listener`` for every method, those already there first."""
+        for method in self:
+            listener(method)
+        self._listeners.append(listener)
+
+    def __getitem__(self, name: str) -> Method:
+        try:
+            return self._methods[name]
+        except KeyError:
+            raise ParameterError(
+                f"no method {name!r}; registered are {', '.join(sorted(self._methods))}"
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._methods
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter(sorted(self._methods.values(), key=lambda method: method.name))
+
+    def __len__(self) -> int:
+        return len(self._methods)
+
+
+class LibraryRegistry:
+    """Spectrum libraries, manifolds and weights by name, loaded when first asked for."""
+
+    def __init__(self) -> None:
+        self._loaders: dict[str, tuple[str, Callable[[], Any]]] = {}
+        self._loaded: dict[str, Any] = {}
+        self._owner = "unknown"
+
+    def add(self, name: str, loader: Callable[[], Any]) -> None:
+        """Register ``loader()`` under ``name``; it runs once, at the first use."""
+        if name in self._loaders:
+            raise RegistrationError(
+                f"library {name!r} of plugin {self._owner!r} is already registered by plugin "
+                f"{self._loaders[name][0]!r}; rename it"
+            )
+        if not callable(loader):
+            raise RegistrationError(
+                f"library {name!r} of plugin {self._owner!r}: expected a function without "
+                f"arguments, got {type(loader).__name__}"
+            )
+        self._loaders[name] = (self._owner, loader)
+
+    def owned_by(self, owner: str) -> None:
+        """Libraries added from now on belong to the plugin ``owner``."""
+        self._owner = owner
+
+    def discard(self, owner: str) -> None:
+        """Forget all libraries of a plugin."""
+        for name in [name for name, (by, _) in self._loaders.items() if by == owner]:
+            del self._loaders[name]
+            self._loaded.pop(name, None)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaders:
+            known = ", ".join(sorted(self._loaders)) or "none"
+            raise ParameterError(f"no library {name!r}; registered are: {known}")
+        if name not in self._loaded:
+            self._loaded[name] = self._loaders[name][1]()
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._loaders))
+
+    def __len__(self) -> int:
+        return len(self._loaders)
