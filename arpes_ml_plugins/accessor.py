@@ -24,6 +24,7 @@ from arpes_ml_plugins.plugins.registry import Method
 __all__ = ["MethodsAccessor", "attach"]
 
 OBJECTS = (xr.DataArray, xr.Dataset)
+MARK = "_from_arpes_ml_plugins"
 PYARPES_ACCESSORS = "arpes.xarray_extensions"
 """The module that registers ``.S`` in every distribution of PyARPES."""
 
@@ -60,7 +61,7 @@ def attach() -> None:
             register("arpes_ml")(MethodsAccessor)
         if not hasattr(cls, "S"):
             cls.S = _ShyAccessor()  # type: ignore[union-attr]
-    plugins().methods.listen(_put_everywhere)
+    plugins().methods.listen(_put_everywhere, _take_away)
     wrapt.register_post_import_hook(_pyarpes_imported, PYARPES_ACCESSORS)
 
 
@@ -78,9 +79,16 @@ def _put_everywhere(method: Method) -> None:
             _put(owner, method)
 
 
+def _take_away(method: Method) -> None:
+    for cls in OBJECTS:
+        for owner in (MethodsAccessor, getattr(cls, "S", None)):
+            if isinstance(owner, type) and hasattr(getattr(owner, method.name, None), MARK):
+                delattr(owner, method.name)
+
+
 def _put(owner: type, method: Method) -> None:
     existing = getattr(owner, method.name, None)
-    if existing is not None and not hasattr(existing, "_arpes_ml_method"):
+    if existing is not None and not hasattr(existing, MARK):
         warnings.warn(
             f"{owner.__name__} has a method {method.name!r} of its own, which is left in place; "
             f"plugin {method.owner!r}'s is reached as .arpes_ml.{method.name}",
@@ -105,5 +113,5 @@ def _bound(method: Method) -> Callable[..., Any]:
     first, *others = method.signature.parameters.values()
     itself = first.replace(name="self", annotation=inspect.Parameter.empty)
     call.__signature__ = method.signature.replace(parameters=[itself, *others])  # type: ignore[attr-defined]
-    call._arpes_ml_method = method.name  # type: ignore[attr-defined]
+    setattr(call, MARK, True)
     return call

@@ -25,11 +25,15 @@ class Recipe:
     sparse_term: bool = False
     """Fit ``g * g - h * h`` as in eq. 3. A Huber loss has this term built in: it is the l1-penalised
     sparse term, minimised exactly."""
+    networks: int = 1
+    """Networks fitted from different starts; their images are averaged."""
+    recover: bool = False
+    """Give back significant structure from the residual of counts (see ``recovery``)."""
     headroom: float = 1.5
     """Largest intensity that the sigmoid can reach, over the largest in the data."""
 
 
-ROBUST = Recipe(iterations=600, learning_rate=0.02)
+ROBUST = Recipe(iterations=600, learning_rate=0.02, networks=2, recover=True)
 """The default: what the benchmarks say works, for counts and for intensities."""
 
 PUBLISHED = Recipe(

@@ -14,9 +14,10 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.network import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.denoising.recipes import Recipe
+from arpes_ml_plugins.denoising.recovery import recover_structure
 from arpes_ml_plugins.optim.proximal import soft_threshold
 
-__all__ = ["TwoStageResult", "bfloat16_is_fast", "fit"]
+__all__ = ["TwoStageResult", "bfloat16_is_fast", "denoise_images", "fit"]
 
 HUBER_THRESHOLD = 3.0  # standard deviations
 DARK_FLOOR = 0.1  # of the mean intensity: below it the noise model stays constant
@@ -32,6 +33,44 @@ class TwoStageResult:
     clean: torch.Tensor  # (n, height, width)
     sparse: torch.Tensor  # (n, height, width)
     loss: torch.Tensor  # (n, iterations)
+
+
+def denoise_images(
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    prior: torch.Tensor | None,
+    recipe: Recipe,
+    *,
+    seeds: list[int],
+    noise_ratio: float = 0.5,
+    bfloat16: bool = False,
+    report: Callable[[int, float | None], None] | None = None,
+) -> TwoStageResult:
+    """The mean of ``recipe.networks`` fits, with what they missed given back.
+
+    Parameters as for :func:`fit`.
+    """
+    fits = [
+        fit(
+            images,
+            valid,
+            prior,
+            recipe,
+            seeds=[seed + member for seed in seeds],
+            noise_ratio=noise_ratio,
+            bfloat16=bfloat16,
+            report=report,
+        )
+        for member in range(recipe.networks)
+    ]
+    clean = torch.stack([member.clean for member in fits]).mean(0)
+    if recipe.recover:
+        clean = recover_structure(images, clean, valid, floor=DARK_FLOOR)
+    return TwoStageResult(
+        clean=clean,
+        sparse=torch.stack([member.sparse for member in fits]).mean(0),
+        loss=torch.stack([member.loss for member in fits]).mean(0),
+    )
 
 
 def fit(

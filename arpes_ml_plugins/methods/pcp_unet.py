@@ -115,8 +115,7 @@ def denoise_pcp_unet(
         data,
         dims,
         {"clean": Image()},
-        recipe=_recipe(recipe, iterations),
-        networks=_networks(recipe, networks),
+        recipe=_recipe(recipe, iterations, networks),
         noise_ratio=noise_ratio,
         sparsity=sparsity,
         precision=precision,
@@ -183,7 +182,7 @@ def decompose_pcp_unet(
     >>> list(parts)
     ['clean', 'sparse', 'residual', 'prior', 'loss']
     """
-    settings = _recipe(recipe, iterations)
+    settings = _recipe(recipe, iterations, networks)
     outputs = {
         "clean": Image(),
         "sparse": Image(),
@@ -197,7 +196,6 @@ def decompose_pcp_unet(
         dims,
         outputs,
         recipe=settings,
-        networks=_networks(recipe, networks),
         noise_ratio=noise_ratio,
         sparsity=sparsity,
         precision=precision,
@@ -216,7 +214,6 @@ def fit_images(
     outputs: Mapping[str, Output],
     *,
     recipe: Recipe,
-    networks: int = 1,
     prior: bool = True,
     noise_ratio: float,
     sparsity: float | None,
@@ -236,7 +233,6 @@ def fit_images(
         _fit,
         outputs=tuple(outputs),
         recipe=recipe,
-        networks=networks,
         prior=prior,
         noise_ratio=noise_ratio,
         sparsity=sparsity,
@@ -250,25 +246,24 @@ def fit_images(
         method=method,
         device=device,
         seed=int(rng),  # type: ignore[call-overload]
-        steps=recipe.iterations * networks,
+        steps=recipe.iterations * recipe.networks,
         progress=progress,
         batch_size=batch_size,
     )
 
 
-def _recipe(name: str, iterations: int | None) -> Recipe:
+def _recipe(name: str, iterations: int | None, networks: int | None) -> Recipe:
+    """The recipe called ``name``, with what the user wants otherwise."""
     from arpes_ml_plugins.denoising.recipes import recipe_named
 
     check_count("iterations", iterations, optional=True)
-    recipe = recipe_named(name)
-    return recipe if iterations is None else replace(recipe, iterations=int(iterations))
-
-
-def _networks(recipe: str, networks: int | None) -> int:
     check_count("networks", networks, optional=True)
-    if networks is None:
-        return 2 if recipe == "robust" else 1
-    return int(networks)
+    recipe = recipe_named(name)
+    return replace(
+        recipe,
+        iterations=int(iterations or recipe.iterations),
+        networks=int(networks or recipe.networks),
+    )
 
 
 def _fit(
@@ -276,38 +271,34 @@ def _fit(
     *,
     outputs: tuple[str, ...],
     recipe: Recipe,
-    networks: int,
     prior: bool,
     noise_ratio: float,
     sparsity: float | None,
     precision: str,
 ) -> dict[str, torch.Tensor]:
-    """Both stages on a batch; the networks' results are averaged."""
+    """Both stages on a batch."""
     from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
-    from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast, fit
+    from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast, denoise_images
 
     device = batch.images.device.type
     low_rank = None
     if prior:
         low_rank = principal_component_pursuit(batch.images, sparsity=sparsity).low_rank
-    fits = [
-        fit(
-            batch.images,
-            batch.valid,
-            low_rank,
-            recipe,
-            seeds=[seed + member for seed in batch.seeds],
-            noise_ratio=noise_ratio,
-            bfloat16=precision == "bfloat16" or (precision == "auto" and bfloat16_is_fast(device)),
-            report=batch.report,
-        )
-        for member in range(networks)
-    ]
+    result = denoise_images(
+        batch.images,
+        batch.valid,
+        low_rank,
+        recipe,
+        seeds=batch.seeds,
+        noise_ratio=noise_ratio,
+        bfloat16=precision == "bfloat16" or (precision == "auto" and bfloat16_is_fast(device)),
+        report=batch.report,
+    )
     found = {
-        name: sum(getattr(member, name) for member in fits) / networks
-        for name in ("clean", "sparse", "loss")
+        "clean": result.clean,
+        "sparse": result.sparse,
+        "residual": batch.images - result.clean - result.sparse,
+        "loss": result.loss,
+        "prior": low_rank,
     }
-    found["residual"] = batch.images - found["clean"] - found["sparse"]
-    if low_rank is not None:
-        found["prior"] = low_rank
     return {name: found[name] for name in outputs}

@@ -48,7 +48,7 @@ class MethodRegistry:
 
     def __init__(self) -> None:
         self._methods: dict[str, Method] = {}
-        self._listeners: list[Callable[[Method], None]] = []
+        self._listeners: list[tuple[Callable[[Method], None], Callable[[Method], None]]] = []
         self._owner = "unknown"
 
     def add(self, function: Callable[..., Any], *, roles: Sequence[str] = ()) -> None:
@@ -73,8 +73,8 @@ class MethodRegistry:
         self._check(function, name, roles)
         method = Method(name, function, tuple(roles), self._owner)
         self._methods[name] = method
-        for listener in self._listeners:
-            listener(method)
+        for added, _ in self._listeners:
+            added(method)
 
     def _check(self, function: Callable[..., Any], name: str, roles: Sequence[str]) -> None:
         where = f"method {name!r} of plugin {self._owner!r}"
@@ -111,13 +111,18 @@ class MethodRegistry:
 
     def discard(self, owner: str) -> None:
         """Forget all methods of a plugin."""
-        self._methods = {k: m for k, m in self._methods.items() if m.owner != owner}
+        for method in [method for method in self if method.owner == owner]:
+            del self._methods[method.name]
+            for _, removed in self._listeners:
+                removed(method)
 
-    def listen(self, listener: Callable[[Method], None]) -> None:
-        """Call ``listener`` for every method, those already there first."""
+    def listen(
+        self, added: Callable[[Method], None], removed: Callable[[Method], None]
+    ) -> None:
+        """Be told of every method that comes (those already there first) and of those that go."""
         for method in self:
-            listener(method)
-        self._listeners.append(listener)
+            added(method)
+        self._listeners.append((added, removed))
 
     def __getitem__(self, name: str) -> Method:
         try:

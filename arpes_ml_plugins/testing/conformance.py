@@ -1,0 +1,371 @@
+"""What every method promises, as tests: subclass :class:`ConformanceSuite`, name the method."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from arpes_ml_plugins.errors import ArpesMLError, DataError, DataTypeError, DeviceError
+from arpes_ml_plugins.labelled.files import load, save
+from arpes_ml_plugins.labelled.provenance import read_provenance
+from arpes_ml_plugins.plugins.call import public_function, replay
+from arpes_ml_plugins.plugins.manager import plugins
+from arpes_ml_plugins.plugins.registry import COMMON_PARAMETERS, Method
+from arpes_ml_plugins.testing.samples import ROLE_AXES, sample_cut
+
+__all__ = ["ConformanceSuite"]
+
+TOLERANCE = 1e-5  # relative to the largest value: float32 arithmetic in another order
+
+
+class ConformanceSuite:
+    """Run by pytest for every subclass that sets :attr:`method`."""
+
+    method: ClassVar[str]
+    """Name of the registered method."""
+    parameters: ClassVar[dict[str, Any]] = {}
+    """Parameters that make it quick; quality is not tested here."""
+    accepts_nan: ClassVar[bool] = True
+
+    # -- the subject ---------------------------------------------------------------------------
+
+    @property
+    def registered(self) -> Method:
+        return plugins().methods[self.method]
+
+    def sample(self, **options: Any) -> xr.DataArray:
+        """Data with the axes that the method needs."""
+        return sample_cut(self.registered.roles, **options)
+
+    def run(self, data: Any, **parameters: Any) -> Any:
+        """Call the method on the CPU, with a fixed seed and the quick parameters."""
+        given = {"rng": 7, "device": "cpu", **self.parameters, **parameters}
+        return public_function(self.registered)(data, **given)
+
+    def images(self, result: Any) -> dict[str, xr.DataArray]:
+        """Those arrays of a result that have the axes of the input."""
+        if isinstance(result, xr.DataArray):
+            return {"": result}
+        axes = {ROLE_AXES[role][0] for role in self.registered.roles}
+        return {str(k): v for k, v in result.data_vars.items() if axes <= set(v.dims)}
+
+    def assert_same_values(self, result: Any, other: Any) -> None:
+        left, right = (x.to_dataset(name="v") if isinstance(x, xr.DataArray) else x
+                       for x in (result, other))
+        assert set(left.data_vars) == set(right.data_vars)
+        for name in left.data_vars:
+            a, b = (np.asarray(side[name].values, dtype=float) for side in (left, right))
+            assert a.shape == b.shape
+            scale = float(np.nanmax(np.abs(b), initial=0.0)) or 1.0
+            np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE * scale, err_msg=str(name))
+
+    # -- labels --------------------------------------------------------------------------------
+
+    def test_keeps_labels(self) -> None:
+        data = self.sample(batch=2)
+        for array in self.images(self.run(data)).values():
+            assert array.dims == data.dims
+            assert set(array.coords) == set(data.coords)
+            for name in data.coords:
+                assert array.coords[name].identical(data.coords[name]), name
+            for key, value in data.attrs.items():
+                assert array.attrs[key] == value
+        result = self.run(data)
+        if isinstance(result, xr.DataArray):
+            assert result.name == data.name
+
+    def test_every_output_has_the_batch(self) -> None:
+        result = self.run(self.sample(batch=2))
+        arrays = [result] if isinstance(result, xr.DataArray) else result.data_vars.values()
+        for array in arrays:
+            assert array.sizes["temperature"] == 2
+            assert "hv" in array.coords
+
+    def test_dimension_order_is_kept(self) -> None:
+        data = self.sample(batch=2)
+        turned = data.transpose(*reversed(data.dims))
+        expected, got = self.run(data), self.run(turned)
+        for name, array in self.images(got).items():
+            assert array.dims == turned.dims
+            self.assert_same_values(array.transpose(*data.dims), self.images(expected)[name])
+
+    def test_dims_by_hand(self) -> None:
+        data = self.sample()
+        names = {ROLE_AXES[role][0]: f"own_{role}" for role in self.registered.roles}
+        if not names:
+            pytest.skip("the method needs no axes")
+        renamed = data.rename(names)
+        by_role = {role: f"own_{role}" for role in self.registered.roles}
+        result = self.run(renamed, dims=by_role)
+        self.assert_same_values(result, self.run(data))
+        self.assert_same_values(self.run(renamed, dims=tuple(by_role.values())), result)
+
+    def test_dataset_in(self) -> None:
+        data = self.sample()
+        dataset = xr.Dataset({"spectrum": data, "time": 0.0}, attrs={"owner": "me"})
+        result = self.run(dataset)
+        assert isinstance(result, xr.Dataset)
+        if self.registered.returns_array:
+            assert list(result.data_vars) == ["spectrum", "time"]
+            assert result.attrs["owner"] == "me"
+            self.assert_same_values(result["spectrum"], self.run(data))
+        else:
+            self.assert_same_values(result, self.run(data))
+
+    # -- the input is never changed ------------------------------------------------------------
+
+    def test_input_is_unchanged(self) -> None:
+        data = self.sample(batch=2).astype(float)
+        before, attrs = data.copy(deep=True), copy.deepcopy(data.attrs)
+        numbers = np.random.get_state()[1].copy()  # noqa: NPY002  (the state others rely on)
+        result = self.run(data)
+        assert data.identical(before)
+        assert data.attrs == attrs
+        assert (np.random.get_state()[1] == numbers).all()  # noqa: NPY002
+        for array in self.images(result).values():
+            assert not np.shares_memory(array.values, data.values)
+            assert array.attrs is not data.attrs
+
+    def test_torch_random_state_is_unchanged(self) -> None:
+        import torch
+
+        before = torch.get_rng_state()
+        self.run(self.sample())
+        assert torch.equal(torch.get_rng_state(), before)
+
+    @pytest.mark.parametrize("kind", ["read-only", "negative stride", "big-endian", "fortran"])
+    def test_memory_layouts(self, kind: str) -> None:
+        data = self.sample().astype(float)
+        expected = self.run(data)
+        values = data.values
+        if kind == "negative stride":
+            odd = np.ascontiguousarray(values[::-1])[::-1]
+        elif kind == "big-endian":
+            odd = values.astype(">f8")
+        elif kind == "fortran":
+            odd = np.asfortranarray(values)
+        else:
+            odd = values.copy()
+            odd.setflags(write=False)
+        self.assert_same_values(self.run(data.copy(data=odd)), expected)
+
+    # -- types and missing values --------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        ("dtype", "expected"),
+        [
+            ("int64", "float32"),
+            ("uint16", "float32"),
+            ("int32", "float32"),
+            ("float32", "float32"),
+            ("float64", "float64"),
+        ],
+    )
+    def test_dtypes(self, dtype: str, expected: str) -> None:
+        data = self.sample().astype(dtype)
+        for array in self.images(self.run(data)).values():
+            assert array.dtype == np.dtype(expected)
+
+    def test_nan_stays_where_it_was(self) -> None:
+        if not self.accepts_nan:
+            pytest.skip("the method refuses NaN")
+        data = self.sample().astype(float)
+        missing = np.zeros(data.shape, dtype=bool)
+        missing[:3, :2] = missing[8, 9] = True
+        holed = data.where(~xr.DataArray(missing, dims=data.dims))
+        for array in self.images(self.run(holed)).values():
+            assert (np.isnan(array.values) == missing).all()
+
+    def test_empty_slices_do_not_disturb(self) -> None:
+        if not self.accepts_nan:
+            pytest.skip("the method refuses NaN")
+        data = self.sample(batch=3).astype(float)
+        holed = data.copy()
+        holed[{"temperature": 1}] = np.nan
+        whole, got = self.images(self.run(data)), self.images(self.run(holed))
+        for name, array in got.items():
+            assert np.isnan(array.isel(temperature=1)).all()
+            for index in (0, 2):
+                self.assert_same_values(
+                    array.isel(temperature=index), whole[name].isel(temperature=index)
+                )
+
+    def test_units_survive(self) -> None:
+        pint = pytest.importorskip("pint")
+        data = self.sample().astype(float)
+        with_unit = data.copy(data=pint.UnitRegistry().Quantity(data.values, "count / second"))
+        for array in self.images(self.run(with_unit)).values():
+            assert str(array.data.units) == "count / second"
+        bare = self.images(self.run(data))
+        for name, array in self.images(self.run(with_unit)).items():
+            self.assert_same_values(array.copy(data=array.data.magnitude), bare[name])
+
+    # -- dask ----------------------------------------------------------------------------------
+
+    def test_lazy_input_stays_lazy_and_agrees(self) -> None:
+        dask = pytest.importorskip("dask")
+
+        def refuse(*args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("something was computed while the graph was built")
+
+        data = self.sample(batch=3)
+        with dask.config.set(scheduler=refuse):
+            lazy = self.run(data.chunk({"temperature": 2, data.dims[-1]: 7}))
+        for array in self.images(lazy).values():
+            assert array.chunks is not None
+        computed = lazy.compute(scheduler="synchronous")
+        eager = self.run(data)
+        self.assert_same_values(computed, eager)
+        for name, array in self.images(computed).items():
+            assert array.dtype == self.images(eager)[name].dtype
+
+    def test_slices_do_not_depend_on_company(self) -> None:
+        data = self.sample(batch=3)
+        together = self.images(self.run(data))
+        first = self.images(self.run(data.isel(temperature=slice(0, 1))))
+        for name, array in first.items():
+            self.assert_same_values(array, together[name].isel(temperature=slice(0, 1)))
+
+    # -- seeds, provenance, files --------------------------------------------------------------
+
+    def test_same_seed_same_result(self) -> None:
+        data = self.sample()
+        xr.testing.assert_equal(self.run(data), self.run(data))
+
+    def test_generator_as_seed(self) -> None:
+        import torch
+
+        data = self.sample()
+        first, second = (self.run(data, rng=torch.Generator().manual_seed(3)) for _ in range(2))
+        xr.testing.assert_equal(first, second)
+
+    def test_provenance(self) -> None:
+        data = self.sample()
+        data.attrs.update(id="parent", provenance={"record": {"by": "load", "what": "loaded"}})
+        result = self.run(data)
+        provenance = read_provenance(result)
+        assert provenance is not None
+        assert provenance["parent_id"] == "parent"
+        assert result.attrs["id"] != "parent"
+        for key in ("parents_provenance", "parents_provanence"):
+            assert provenance[key] == data.attrs["provenance"]
+        record = provenance["record"]
+        assert record["by"] == self.method
+        assert record["parameters"]["rng"] == 7
+        assert record["parameters"]["device"] == "cpu"
+
+    def test_replay(self, tmp_path: Path) -> None:
+        data = self.sample()
+        result = self.run(data, rng=None)
+        xr.testing.assert_equal(replay(result, data), result)
+        save(result, tmp_path / "result.nc")
+        xr.testing.assert_equal(replay(load(tmp_path / "result.nc"), data), result)
+
+    def test_netcdf_round_trip(self, tmp_path: Path) -> None:
+        result = self.run(self.sample())
+        save(result, tmp_path / "result.nc")
+        again = load(tmp_path / "result.nc")
+        xr.testing.assert_equal(again, result)
+        assert again.attrs == result.attrs
+        assert [path.name for path in tmp_path.iterdir()] == ["result.nc"]
+
+    def test_plain_to_netcdf(self, tmp_path: Path) -> None:
+        data = self.sample()
+        data.attrs = {"location": "ALG-MC"}
+        result = self.run(data)
+        result.to_netcdf(tmp_path / "result.nc")
+        with xr.open_dataset(tmp_path / "result.nc") as again:
+            array = again[result.name] if isinstance(result, xr.DataArray) else again
+            provenance = read_provenance(array.load())
+        assert provenance is not None
+        assert provenance["record"]["by"] == self.method
+
+    def test_pickle(self) -> None:
+        result = self.run(self.sample())
+        again = pickle.loads(pickle.dumps(result))
+        assert again.identical(result)
+
+    def test_progress_is_told(self) -> None:
+        seen: list[Any] = []
+        self.run(self.sample(), progress=seen.append)
+        assert seen, "a progress function was never called"
+        assert seen[-1].done == seen[-1].total
+
+    # -- bad input: an error that says what to do, before any work ------------------------------
+
+    @pytest.mark.parametrize(
+        ("change", "error", "words"),
+        [
+            (lambda d: d.astype(complex), DataTypeError, "complex"),
+            (lambda d: d.astype(object), DataTypeError, "object"),
+            (lambda d: d.astype(str), DataTypeError, "<U"),
+            (lambda d: d.astype(bool), DataTypeError, "bool"),
+            (lambda d: d.isel({d.dims[0]: slice(0, 0)}), DataError, "empty"),
+            (lambda d: d * np.nan, DataError, "NaN"),
+            (lambda d: d.where(d != d.max(), np.inf), DataError, "infinite"),
+            (lambda d: d.values, DataTypeError, "xarray"),
+            (lambda d: None, DataTypeError, "NoneType"),
+        ],
+    )
+    def test_bad_data(self, change: Any, error: type[Exception], words: str) -> None:
+        with pytest.raises(error, match=words) as caught:
+            self.run(change(self.sample()))
+        assert isinstance(caught.value, ArpesMLError)
+
+    def test_single_number(self) -> None:
+        data = self.sample()
+        if not self.registered.roles:
+            pytest.skip("the method needs no axes")
+        with pytest.raises(ArpesMLError, match=r"too small|no .* axis|dimension"):
+            self.run(data.isel({dim: slice(0, 1) for dim in data.dims}))
+        with pytest.raises(ArpesMLError, match="axis"):
+            self.run(data.isel({dim: 0 for dim in data.dims}))
+
+    def test_missing_axis(self) -> None:
+        data = self.sample(batch=2)
+        for role in self.registered.roles:
+            with pytest.raises(ArpesMLError, match=rf"no {role} axis.*dims="):
+                self.run(data.rename({ROLE_AXES[role][0]: "unheard_of"}))
+
+    def test_unknown_device(self) -> None:
+        with pytest.raises(DeviceError, match="abacus"):
+            self.run(self.sample(), device="abacus")
+
+    def test_unknown_parameter(self) -> None:
+        with pytest.raises(TypeError, match="strenght"):
+            self.run(self.sample(), strenght=1)
+
+    @pytest.mark.parametrize("rng", ["seven", -1, 1.5, True])
+    def test_bad_seed(self, rng: Any) -> None:
+        with pytest.raises(ArpesMLError, match="rng"):
+            self.run(self.sample(), rng=rng)
+
+    # -- form ----------------------------------------------------------------------------------
+
+    def test_signature_and_docstring(self) -> None:
+        signature = self.registered.signature
+        first, *others = signature.parameters.values()
+        assert first.name == "data"
+        assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in others)
+        assert set(COMMON_PARAMETERS) <= set(signature.parameters)
+        documentation = inspect.getdoc(self.registered.function) or ""
+        for section in ("Parameters", "Returns", "Examples"):
+            assert f"{section}\n{'-' * len(section)}" in documentation
+        for parameter in signature.parameters:
+            assert parameter in documentation
+
+    def test_on_the_accessors(self) -> None:
+        data = self.sample()
+        for accessor in (data.S, data.arpes_ml, data.to_dataset(name="spectrum").S):
+            bound = getattr(accessor, self.method)
+            assert self.method in dir(accessor)
+            assert bound.__doc__ == self.registered.function.__doc__
+            names = list(inspect.signature(bound).parameters)
+            assert names == list(self.registered.signature.parameters)[1:]

@@ -1,0 +1,36 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+
+import arpes_ml_plugins  # noqa: F401  (adds the methods to .S)
+from arpes_ml_plugins.testing.samples import sample_cut
+
+mpl.use("Agg")
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture
+def cut():
+    """A small cut of integer counts, 18 x 20."""
+    return sample_cut()
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def example_cut():
+    """PyARPES's real cut: a Dataset with 240 x 240 counts."""
+    pytest.importorskip("arpes.xarray_extensions")
+    from arpes.io import example_data
+
+    return example_data.cut

@@ -1,0 +1,101 @@
+"""Axes by role."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from arpes_ml_plugins.errors import AxisError
+from arpes_ml_plugins.labelled.axes import find_axis, resolve_dims
+from arpes_ml_plugins.labelled.spectrum import select_spectrum
+
+IMAGE = ("energy", "momentum")
+
+
+def array(*dims: str) -> xr.DataArray:
+    return xr.DataArray(np.zeros([2] * len(dims)), dims=dims)
+
+
+@pytest.mark.parametrize(
+    ("dims", "expected"),
+    [
+        (("phi", "eV"), ("eV", "phi")),  # PyARPES cut
+        (("theta", "eV", "phi"), ("eV", "phi")),  # PyARPES map: phi is the slit
+        (("hv", "eV", "phi"), ("eV", "phi")),
+        (("temperature", "eV", "phi"), ("eV", "phi")),
+        (("eV", "kp"), ("eV", "kp")),
+        (("eV", "kp", "kz"), ("eV", "kp")),
+        (("alpha", "eV", "beta"), ("eV", "alpha")),  # erlab
+        (("theta_par", "eV", "polar"), ("eV", "theta_par")),  # peaks
+        (("temperature", "eV"), ("eV", "temperature")),  # only one axis is left
+        (("kz", "omega"), ("omega", "kz")),
+    ],
+)
+def test_image_axes(dims, expected):
+    assert resolve_dims(array(*dims), IMAGE) == expected
+
+
+@pytest.mark.parametrize(
+    ("dims", "words"),
+    [
+        (("phi", "theta", "x"), "no energy axis.*dims="),
+        (("kx", "ky", "eV"), "'kx' and 'ky'.*dims="),
+        (("y", "x", "eV"), "no momentum axis"),
+        (("eV", "energy", "phi"), "'eV' and 'energy'"),
+        (("eV",), "no momentum axis"),
+        ((), "single number"),
+    ],
+)
+def test_ambiguous_or_missing(dims, words):
+    with pytest.raises(AxisError, match=words):
+        resolve_dims(array(*dims), IMAGE)
+
+
+def test_dims_override():
+    data = array("kx", "ky", "eV")
+    assert resolve_dims(data, IMAGE, {"momentum": "ky"}) == ("eV", "ky")
+    assert resolve_dims(data, IMAGE, ("kx", "ky")) == ("kx", "ky")
+
+
+@pytest.mark.parametrize(
+    ("dims", "words"),
+    [
+        ("eV", "one dimension for each"),
+        (("eV",), "one dimension for each"),
+        ({"tau": "eV"}, "role 'tau'"),
+        ({"energy": "nope"}, "'nope'"),
+        (("eV", "eV"), "different dimensions"),
+    ],
+)
+def test_wrong_override(dims, words):
+    with pytest.raises(AxisError, match=words):
+        resolve_dims(array("kx", "ky", "eV"), IMAGE, dims)
+
+
+def test_unknown_role():
+    with pytest.raises(AxisError, match="spin"):
+        find_axis(array("eV"), "spin")
+
+
+def test_resolver_is_asked_and_checked():
+    data = array("w", "q", "r")
+    names = {"energy": "w", "momentum": "q"}
+    assert resolve_dims(data, IMAGE, resolver=lambda d, role: names[role]) == ("w", "q")
+    with pytest.raises(AxisError, match="resolve_axis hook"):
+        resolve_dims(data, IMAGE, resolver=lambda d, role: "gone")
+
+
+class TestSpectrumOfADataset:
+    def test_by_name(self):
+        data = xr.Dataset({"other": array("phi", "eV"), "spectrum": array("phi", "eV")})
+        assert select_spectrum(data)[1] == "spectrum"
+
+    def test_the_only_one_with_energy(self):
+        data = xr.Dataset({"a": array("phi", "eV"), "b": array("x", "y"), "t": 0.0})
+        assert select_spectrum(data)[1] == "a"
+
+    def test_undecidable(self):
+        data = xr.Dataset({"up": array("phi", "eV"), "down": array("phi", "eV")})
+        with pytest.raises(AxisError, match="up, down"):
+            select_spectrum(data)
