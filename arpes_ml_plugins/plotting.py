@@ -63,7 +63,7 @@ def compare(
     first = images["denoised"]
     energies = first.coords[first.dims[0]]
     if energy is None:
-        energy = float(energies[int(first.mean(first.dims[1]).argmax())])
+        energy = float(energies[int(np.nanargmax(first.mean(first.dims[1]).values))])
 
     figure = plt.figure(figsize=(3.6 * len(images) + 0.6, 9.0), layout="constrained")
     grid = figure.add_gridspec(3, len(images), height_ratios=(1, 1, 0.8))

@@ -84,15 +84,13 @@ def test_reloading_is_harmless():
 
 
 def test_importing_is_light():
-    """Neither torch nor PyARPES, nor anything slow; 0.15 s is several times what it takes."""
-    out = run(
-        "import time; start = time.perf_counter()\n"
+    """Nothing slow is imported with the package (benchmarks/import_time.py measures the time)."""
+    run(
+        "before = set(sys.modules)\n"
         "import arpes_ml_plugins\n"
-        "print(time.perf_counter() - start)\n"
-        "heavy = {'torch', 'arpes', 'matplotlib', 'dask', 'scipy.ndimage', 'tqdm'} & set(sys.modules)\n"
-        "assert not heavy - before, heavy\n".replace("- before", "")
+        "heavy = {'torch', 'arpes', 'matplotlib', 'scipy', 'dask', 'tqdm', 'sklearn'}\n"
+        "assert not heavy & (set(sys.modules) - before), heavy & (set(sys.modules) - before)\n"
     )
-    assert float(out) < 1.0
 
 
 def test_a_foreign_attribute_is_not_overwritten():

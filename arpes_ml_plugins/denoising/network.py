@@ -40,15 +40,17 @@ class SpectrumUNet(nn.Module):
         super().__init__()
         self.n_images = n_images
         self.encoder = nn.ModuleList()
-        channels = 1
-        for width in ENCODER_WIDTHS:
-            self.encoder.append(_ConvNormAct(channels, width, n_images, stride=2))
-            channels = width
         self.decoder = nn.ModuleList()
-        for width in DECODER_WIDTHS:
-            self.decoder.append(_ConvNormAct(channels, width, n_images, stride=1))
-            channels = width
-        self.head = nn.Conv2d(channels * n_images, n_images, 1, groups=n_images)
+        with torch.device("meta"):  # where torch's own initialisation draws no random numbers
+            channels = 1
+            for width in ENCODER_WIDTHS:
+                self.encoder.append(_ConvNormAct(channels, width, n_images, stride=2))
+                channels = width
+            for width in DECODER_WIDTHS:
+                self.decoder.append(_ConvNormAct(channels, width, n_images, stride=1))
+                channels = width
+            self.head = nn.Conv2d(channels * n_images, n_images, 1, groups=n_images)
+        self.to(torch.float32).to_empty(device="cpu")
         self._initialise(seeds)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -66,12 +68,14 @@ class SpectrumUNet(nn.Module):
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         with torch.no_grad():
             for module in self.modules():
-                if isinstance(module, nn.Conv2d):
+                if isinstance(module, nn.BatchNorm2d):
+                    module.reset_parameters()
+                elif isinstance(module, nn.Conv2d):
                     bound = 1 / math.sqrt(module.weight[0].numel())
                     for parameter in (module.weight, module.bias):
                         parts = parameter.chunk(self.n_images)
                         for part, generator in zip(parts, generators, strict=True):
-                            part.copy_(torch.rand(part.shape, generator=generator))
+                            part.copy_(torch.rand(part.shape, generator=generator, dtype=part.dtype))
                         parameter.mul_(2 * bound).sub_(bound)
 
 

@@ -25,6 +25,9 @@ class Recipe:
     sparse_term: bool = False
     """Fit ``g * g - h * h`` as in eq. 3. A Huber loss has this term built in: it is the l1-penalised
     sparse term, minimised exactly."""
+    jitter: float = 0.0
+    """Fresh noise on the network's input in each iteration, over the noise of the data. It keeps
+    the network from reproducing noise when counts are few."""
     networks: int = 1
     """Networks fitted from different starts; their images are averaged."""
     recover: bool = False
@@ -33,7 +36,7 @@ class Recipe:
     """Largest intensity that the sigmoid can reach, over the largest in the data."""
 
 
-ROBUST = Recipe(iterations=600, learning_rate=0.02, networks=2, recover=True)
+ROBUST = Recipe(iterations=600, learning_rate=0.02, jitter=0.5, networks=2, recover=True)
 """The default: what the benchmarks say works, for counts and for intensities."""
 
 PUBLISHED = Recipe(
@@ -48,7 +51,7 @@ PUBLISHED = Recipe(
 
 FIXED_INPUT = Recipe(
     iterations=8000,
-    learning_rate=0.02,
+    learning_rate=1e-4,
     optimizer="sgd",
     cosine=False,
     loss="square",

@@ -33,6 +33,8 @@ class TwoStageResult:
     clean: torch.Tensor  # (n, height, width)
     sparse: torch.Tensor  # (n, height, width)
     loss: torch.Tensor  # (n, iterations)
+    """In the unit of the images. Square: the sum of squares. Huber: half the mean of residual
+    squared over intensity, which ends near 1/2 for Poisson counts and near half the gain else."""
 
 
 def denoise_images(
@@ -104,7 +106,6 @@ def fit(
     target = scaling.down(images).float()
     mask = valid.float()
     source = _random_input(target, seeds) if prior is None else scaling.down(prior).float()
-    source = pad_to_stride(source)[None].contiguous(memory_format=torch.channels_last)
     height, width = target.shape[-2:]
 
     network = _network(seeds, images.device)
@@ -112,10 +113,11 @@ def fit(
     optimizer = _optimizer(network, sparse_factors, recipe, noise_ratio)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.iterations)
     measure = _Huber(target, mask) if recipe.loss == "huber" else _Square(mask)
-    losses = []
+    jitter = _Jitter(source, seeds)
+    losses: list[torch.Tensor] = []
     for _ in range(recipe.iterations):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
-            output = network(source)
+            output = network(jitter(recipe.jitter * measure.noise))
         output = output[0, :, :height, :width].float()
         loss = measure(output, target - _sparse(sparse_factors))
         optimizer.zero_grad(set_to_none=True)
@@ -123,11 +125,11 @@ def fit(
         optimizer.step()
         if recipe.cosine:
             schedule.step()
-        losses.append(loss.detach())
+        losses.append(measure.in_units(loss.detach(), scaling.span.float()))
         if report:
             report(len(images), float(losses[-1].mean()) if len(losses) % 10 == 0 else None)
     with torch.no_grad():
-        output = network(source)[0, :, :height, :width].float()
+        output = network(jitter(torch.zeros(())))[0, :, :height, :width].float()
         residual = target - output
         sparse = _sparse(sparse_factors) if sparse_factors else measure.outliers(residual)
     return TwoStageResult(
@@ -175,9 +177,13 @@ class _Square:
 
     def __init__(self, mask: torch.Tensor) -> None:
         self.mask = mask
+        self.noise = torch.zeros(())
 
     def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return ((output - target).square() * self.mask).sum((-2, -1))
+
+    def in_units(self, loss: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
+        return loss * span[:, 0, 0].square()
 
     def outliers(self, residual: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(residual)
@@ -198,9 +204,10 @@ class _Huber:
         mean = (target.abs() * mask).sum((-2, -1), keepdim=True) / pixels
         # Negative values mean that something was subtracted, and its noise is still there.
         negative = -(target * mask).amin((-2, -1), keepdim=True).clamp(max=0)
+        self.mean = mean
         self.floor = DARK_FLOOR * mean + negative + torch.finfo(target.dtype).tiny
         self.calls = 0
-        self.sigma = torch.ones_like(self.floor)
+        self.sigma = torch.zeros_like(self.floor)  # until the first estimate
         self.weight = torch.ones_like(target)
 
     def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -215,15 +222,40 @@ class _Huber:
         )
         return (loss * self.mask).sum((-2, -1)) / self.mask.sum((-2, -1))
 
+    def in_units(self, loss: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
+        """Undo the division by the noise level, which falls as the fit improves."""
+        return loss * (self.sigma.square() * span)[:, 0, 0]
+
     def outliers(self, residual: torch.Tensor) -> torch.Tensor:
         """The sparse term that the loss has minimised away, in the unit of the residual."""
         return soft_threshold(residual, HUBER_THRESHOLD * self.sigma / self.weight) * self.mask
+
+    @property
+    def noise(self) -> torch.Tensor:
+        """Standard deviation of the noise at the mean intensity, ``(n, 1, 1)``."""
+        return self.sigma * (self.mean + self.floor).sqrt()
 
     def _spread(self, residual: torch.Tensor) -> torch.Tensor:
         """Standard deviation of each image's valid residuals by the median absolute deviation."""
         absolute = residual.abs().masked_fill(self.mask == 0, torch.nan).flatten(-2)
         spread = 1.4826 * absolute.nanmedian(dim=-1).values[:, None, None]
         return spread.clamp(min=torch.finfo(residual.dtype).eps)
+
+
+class _Jitter:
+    """The network's input with fresh noise, ``(1, n, padded height, padded width)``."""
+
+    def __init__(self, source: torch.Tensor, seeds: list[int]) -> None:
+        self.source = pad_to_stride(source)
+        self.generators = [torch.Generator().manual_seed(seed ^ 4) for seed in seeds]
+
+    def __call__(self, level: torch.Tensor) -> torch.Tensor:
+        image = self.source
+        if bool((level > 0).any()):
+            shape = image.shape[1:]
+            noise = torch.stack([torch.randn(shape, generator=g) for g in self.generators])
+            image = image + level * noise.to(image.device)
+        return image[None].contiguous(memory_format=torch.channels_last)
 
 
 def _network(seeds: list[int], device: torch.device) -> SpectrumUNet:

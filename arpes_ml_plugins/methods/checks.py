@@ -59,12 +59,13 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 def warn_unconverged(result: xr.Dataset, method: str, remedy: str) -> None:
     """Warn where ``result.converged`` is False; lazy results speak when they are looked at."""
-    if result["converged"].chunks is not None or bool(result["converged"].all()):
+    if result["converged"].chunks is not None:
         return
-    failed = int((~result["converged"]).sum())
-    warnings.warn(
-        f"{method}: {failed} of {result['converged'].size} images did not converge (largest "
-        f"residual {float(result['residual'].max()):.2g}); {remedy}",
-        ConvergenceWarning,
-        stacklevel=2,
-    )
+    failed = int((~result["converged"] & result["residual"].notnull()).sum())
+    if failed:
+        warnings.warn(
+            f"{method}: {failed} of {result['converged'].size} images did not converge (largest "
+            f"residual {float(result['residual'].max()):.2g}); {remedy}",
+            ConvergenceWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,96 @@
+"""Filling of missing values, scores, seeds, and memory that runs out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from arpes_ml_plugins.errors import DeviceWarning
+from arpes_ml_plugins.labelled.devices import run_in_batches
+from arpes_ml_plugins.labelled.missing import fill_missing
+from arpes_ml_plugins.labelled.seeds import seed_from, slice_seed
+from arpes_ml_plugins.scoring import psnr, thin_counts
+
+
+class TestFill:
+    def test_valid_pixels_are_untouched(self, rng):
+        images = rng.normal(size=(2, 20, 20))
+        images[0, 3:7, 4] = np.nan
+        filled = fill_missing(images)
+        seen = ~np.isnan(images)
+        assert (filled[seen] == images[seen]).all()
+        assert np.isfinite(filled).all()
+
+    def test_a_constant_is_continued(self):
+        image = np.full((1, 40, 40), 7.0)
+        image[0, :25, :30] = np.nan
+        np.testing.assert_allclose(fill_missing(image), 7.0)
+
+    def test_a_smooth_image_is_continued_well(self):
+        rows, columns = np.meshgrid(np.arange(60), np.arange(60), indexing="ij")
+        image = 10 + np.sin(rows / 9) + np.cos(columns / 11)
+        holed = image.copy()
+        holed[(rows - 30) ** 2 + (columns - 30) ** 2 < 9] = np.nan
+        assert np.abs(fill_missing(holed[None])[0] - image).max() < 0.1
+
+
+class TestScores:
+    def test_thinning_gives_independent_poisson_images(self):
+        counts = np.random.default_rng(0).poisson(40.0, 200_000)
+        thinned, rest = thin_counts(counts, 0.25, rng=1)
+        assert (thinned + rest == counts).all()
+        assert thinned.mean() == pytest.approx(10, rel=0.01)
+        assert thinned.var() == pytest.approx(10, rel=0.02)
+        assert abs(np.corrcoef(thinned, rest)[0, 1]) < 0.01
+
+    def test_psnr_is_corrected_for_the_noise_of_the_reference(self):
+        rng = np.random.default_rng(0)
+        truth = np.linspace(10, 100, 100_000)
+        image = truth + rng.normal(size=truth.size)
+        reference = rng.poisson(truth)
+        assert psnr(image, reference, reference) == pytest.approx(psnr(image, truth), abs=2.5)
+        assert psnr(image, reference) < psnr(image, truth) - 10
+
+
+class TestSeeds:
+    def test_slices_differ_and_repeat(self):
+        seeds = [slice_seed(1, index) for index in range(50)]
+        assert len(set(seeds)) == 50
+        assert seeds == [slice_seed(1, index) for index in range(50)]
+        assert slice_seed(2, 0) not in seeds
+
+    def test_fresh_without_rng(self):
+        assert seed_from(None) != seed_from(None)
+        assert seed_from(np.int32(5)) == 5
+
+
+class TestMemory:
+    def test_batches_are_halved(self):
+        sizes = []
+
+        def run(items, device):
+            size = items.stop - items.start
+            sizes.append(size)
+            if size > 2:
+                raise torch.OutOfMemoryError("too much")
+            return size
+
+        assert sum(run_in_batches(9, run, device="cuda", batch_size=8)) == 9
+        assert sizes[:3] == [8, 4, 2]
+
+    def test_then_the_cpu_with_a_warning(self):
+        def run(items, device):
+            if device != "cpu":
+                raise torch.OutOfMemoryError("too much")
+            return device
+
+        with pytest.warns(DeviceWarning, match="done on the CPU"):
+            assert run_in_batches(3, run, device="cuda", batch_size=4) == ["cpu"] * 3
+
+    def test_no_way_out_on_the_cpu(self):
+        def run(items, device):
+            raise torch.OutOfMemoryError("too much")
+
+        with pytest.raises(torch.OutOfMemoryError):
+            run_in_batches(3, run, device="cpu", batch_size=1)

@@ -1,0 +1,65 @@
+"""Structure that the network missed comes back; noise and correlated data do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from arpes_ml_plugins.denoising.recovery import recover_structure
+
+ROWS, COLUMNS = np.meshgrid(np.arange(120), np.arange(120), indexing="ij")
+
+
+def recovered(images, clean, valid=None):
+    images, clean = torch.from_numpy(images)[None], torch.from_numpy(clean)[None]
+    valid = torch.ones_like(images, dtype=torch.bool) if valid is None else torch.from_numpy(valid)[None]
+    return recover_structure(images, clean, valid, floor=0.1)[0].numpy()
+
+
+@pytest.fixture
+def missed(rng):
+    """Counts of a rate with fine structure, and an image that misses it."""
+    flat = 200 + 50 * np.sin(ROWS / 30)
+    rate = flat * (1 + 0.1 * np.sin(2 * np.pi * (ROWS + 0.6 * COLUMNS) / 9))
+    return rng.poisson(rate).astype(float), rate, flat
+
+
+def test_missed_structure_comes_back(missed):
+    counts, rate, flat = missed
+    after = recovered(counts, flat)
+    assert np.mean((after - rate) ** 2) < 0.2 * np.mean((flat - rate) ** 2)
+    assert np.mean((after - rate) ** 2) < 0.5 * np.mean((counts - rate) ** 2)
+
+
+def test_pure_noise_does_not(rng):
+    flat = 50 + 20 * np.sin(ROWS / 30)
+    counts = rng.poisson(flat).astype(float)
+    change = recovered(counts, flat) - flat
+    assert np.mean(change**2) < 0.002 * np.mean((counts - flat) ** 2)
+
+
+@pytest.mark.parametrize("kind", ["gain", "smoothed", "not whole numbers", "negative"])
+def test_only_counts_are_touched(missed, kind):
+    from scipy.ndimage import gaussian_filter
+
+    counts, _, flat = missed
+    images = {
+        "gain": counts * 25,
+        "smoothed": np.round(gaussian_filter(counts, 1.5)),
+        "not whole numbers": counts * 1.01,
+        "negative": counts - 400,
+    }[kind]
+    flat = {"gain": flat * 25, "negative": flat - 400}.get(kind, flat)
+    assert (recovered(images, flat) == flat).all()
+
+
+def test_masked_pixels_and_outliers_stay_out(missed):
+    counts, _, flat = missed
+    valid = np.ones(counts.shape, dtype=bool)
+    valid[40:50, 40:50] = False
+    spoiled = counts.copy()
+    spoiled[10, 10] = 1e6
+    after = recovered(spoiled, flat, valid)
+    assert (after[~valid] == flat[~valid]).all()
+    assert abs(after - flat)[10, 10] < 100
