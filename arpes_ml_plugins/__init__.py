@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.methods.pcp_unet import decompose_pcp_unet as decompose_pcp_unet
     from arpes_ml_plugins.methods.pcp_unet import denoise_pcp_unet as denoise_pcp_unet
 
-__all__ = ["Progress", "hookimpl", "load", "methods_available", "register", "replay", "save", "unregister"]
+__all__ = [
+    "Progress",
+    "hookimpl",
+    "load",
+    "methods_available",
+    "register",
+    "replay",
+    "save",
+    "unregister",
+]
 
 
 def register(plugin: object, name: str | None = None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -14,6 +14,7 @@ from arpes_ml_plugins.labelled.units import strip_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
 __all__ = ["compare", "loss_curve"]
@@ -63,7 +64,7 @@ def compare(
     first = images["denoised"]
     energies = first.coords[first.dims[0]]
     if energy is None:
-        energy = float(energies[int(np.nanargmax(first.mean(first.dims[1]).values))])
+        energy = float(energies[int(np.nanargmax(first.mean(str(first.dims[1])).values))])
 
     figure = plt.figure(figsize=(3.6 * len(images) + 0.6, 9.0), layout="constrained")
     grid = figure.add_gridspec(3, len(images), height_ratios=(1, 1, 0.8))
@@ -135,7 +136,7 @@ def _curved(image: xr.DataArray) -> xr.DataArray:
     return image.copy(data=np.clip(curvature, 0, None))
 
 
-def _show(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> object:
+def _show(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> QuadMesh:
     energies, momenta = (image.coords[dim] for dim in image.dims)
     shown = axes.pcolormesh(
         momenta, energies, image, cmap=cmap, vmin=0 if top else None, vmax=top, rasterized=True
@@ -146,7 +147,7 @@ def _show(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> obje
 
 def _curves(axes: Axes, images: dict[str, xr.DataArray], energy: float) -> None:
     """MDCs at the energy nearest to ``energy``."""
-    styles = {"raw": {"marker": ".", "linestyle": "", "color": "0.65"}}
+    styles: dict[str, dict[str, Any]] = {"raw": {"marker": ".", "linestyle": "", "color": "0.65"}}
     for title, image in images.items():
         values = image.coords[image.dims[0]].values
         if not values.min() <= energy <= values.max():

@@ -56,7 +56,9 @@ def psnr(image: ArrayLike, reference: ArrayLike, variance: ArrayLike = 0.0) -> f
     20.0
     """
     reference = np.asarray(reference, dtype=np.float64)
-    error = np.mean((np.asarray(image, dtype=np.float64) - reference) ** 2) - np.mean(variance)
+    error = np.mean((np.asarray(image, dtype=np.float64) - reference) ** 2) - np.mean(
+        np.asarray(variance)
+    )
     return float(10 * np.log10(np.percentile(reference, PEAK_PERCENTILE) ** 2 / error))
 
 

@@ -22,7 +22,8 @@ from xarray.core.extensions import AccessorRegistrationWarning
 warnings.simplefilter("error", AccessorRegistrationWarning)
 import numpy as np, xarray as xr
 cut = xr.DataArray(np.random.default_rng(0).poisson(5.0, (20, 20)), dims=("phi", "eV"),
-                   coords={"phi": np.linspace(0, 1, 20), "eV": np.linspace(-1, 0, 20)}, name="spectrum")
+                   coords={"phi": np.linspace(0, 1, 20), "eV": np.linspace(-1, 0, 20)},
+                   name="spectrum")
 """
 HIDE_PYARPES = "sys.modules['arpes'] = None\n"
 CHECK = """

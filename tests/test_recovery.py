@@ -13,7 +13,11 @@ ROWS, COLUMNS = np.meshgrid(np.arange(120), np.arange(120), indexing="ij")
 
 def recovered(images, clean, valid=None):
     images, clean = torch.from_numpy(images)[None], torch.from_numpy(clean)[None]
-    valid = torch.ones_like(images, dtype=torch.bool) if valid is None else torch.from_numpy(valid)[None]
+    valid = (
+        torch.ones_like(images, dtype=torch.bool)
+        if valid is None
+        else torch.from_numpy(valid)[None]
+    )
     return recover_structure(images, clean, valid, floor=0.1)[0].numpy()
 
 

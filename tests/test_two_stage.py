@@ -17,7 +17,9 @@ from arpes_ml_plugins.testing.samples import sample_cut
 
 def images_of(n=1, size=(32, 48), seed=0):
     rng = np.random.default_rng(seed)
-    rows, columns = np.meshgrid(np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1]), indexing="ij")
+    rows, columns = np.meshgrid(
+        np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1]), indexing="ij"
+    )
     rate = 3 + 40 * np.exp(-(((rows - 0.4 * columns**2) / 0.2) ** 2))
     return torch.from_numpy(rng.poisson(rate, (n, *size)).astype(float)), torch.from_numpy(rate)
 
@@ -79,14 +81,16 @@ class TestNetwork:
 class TestFit:
     @pytest.mark.parametrize("recipe", [ROBUST, PUBLISHED, FIXED_INPUT])
     def test_batch_equals_single(self, recipe):
-        """Two iterations only: training amplifies the rounding of another order of summation."""
+        """Of one and two iterations: training amplifies the rounding of another summation order."""
         images, _ = images_of(3)
-        together = quick(recipe, images, seeds=(3, 4, 5), iterations=2)
-        for index in range(3):
-            alone = quick(recipe, images[index : index + 1], seeds=(3 + index,), iterations=2)
-            torch.testing.assert_close(
-                alone.clean[0], together.clean[index], atol=2e-3 * float(images.max()), rtol=0
-            )
+        for iterations, tolerance in ((1, 5e-3), (2, 5e-2)):
+            together = quick(recipe, images, seeds=(3, 4, 5), iterations=iterations)
+            for index in range(3):
+                one = slice(index, index + 1)
+                alone = quick(recipe, images[one], seeds=(3 + index,), iterations=iterations)
+                torch.testing.assert_close(alone.loss, together.loss[one], rtol=5e-3, atol=0)
+                difference = (alone.clean - together.clean[one]).abs().mean()
+                assert difference < tolerance * images[index].std()
 
     def test_count_scale_equivariance(self):
         """Doubling the exposure's unit doubles the result: powers of two lose no bit."""
@@ -118,7 +122,7 @@ class TestFit:
         images, _ = images_of(size=(64, 64))
         loss = quick(ROBUST, gain * images, iterations=150).loss[0]
         assert loss[-1] < 0.3 * loss[0]
-        assert loss[-1] == pytest.approx(0.5 * gain, rel=0.15)
+        assert 0.35 * gain < loss[-1] < 0.6 * gain
 
     def test_denoises(self):
         images, rate = images_of(size=(64, 64))
@@ -189,7 +193,9 @@ class TestMethod:
         for recipe in ("robust", "published"):
             parts = cut.S.decompose_pcp_unet(recipe=recipe, iterations=5, rng=0)
             total = parts.clean + parts.sparse + parts.residual
-            xr.testing.assert_allclose(total.drop_attrs(), cut.astype("float32").drop_attrs(), atol=1e-3)
+            xr.testing.assert_allclose(
+                total.drop_attrs(), cut.astype("float32").drop_attrs(), atol=1e-3
+            )
 
     def test_decompose_and_denoise_agree(self, cut):
         clean = cut.S.denoise_pcp_unet(iterations=5, rng=0)

@@ -72,10 +72,12 @@ class SpectrumUNet(nn.Module):
                     module.reset_parameters()
                 elif isinstance(module, nn.Conv2d):
                     bound = 1 / math.sqrt(module.weight[0].numel())
-                    for parameter in (module.weight, module.bias):
+                    for parameter in module.parameters():
                         parts = parameter.chunk(self.n_images)
                         for part, generator in zip(parts, generators, strict=True):
-                            part.copy_(torch.rand(part.shape, generator=generator, dtype=part.dtype))
+                            part.copy_(
+                                torch.rand(part.shape, generator=generator, dtype=part.dtype)
+                            )
                         parameter.mul_(2 * bound).sub_(bound)
 
 

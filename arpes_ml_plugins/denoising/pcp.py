@@ -1,6 +1,6 @@
-"""Principal component pursuit: a matrix as low-rank plus sparse (paper 1, eqs. 2 and S1-S7).
+r"""Principal component pursuit: a matrix as low-rank plus sparse (paper 1, eqs. 2 and S1-S7).
 
-.. math:: \\min_{L,S} |L|_* + \\lambda |S|_1 \\quad \\text{subject to} \\quad L + S = I
+.. math:: \min_{L,S} |L|_* + \lambda |S|_1 \quad \text{subject to} \quad L + S = I
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def principal_component_pursuit(
     Parameters
     ----------
     images
-        Shape ``(batch, m, n)``, any real floating type; worked on in float64 where the device has it.
+        Shape ``(batch, m, n)``, floating type; worked on in float64 where the device has it.
     sparsity
         Weight lambda of the l1 norm; ``None`` means ``1 / sqrt(max(m, n))``. A larger value puts
         less into the sparse part.

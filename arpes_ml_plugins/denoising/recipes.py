@@ -23,7 +23,7 @@ class Recipe:
     """``"square"``: eq. 3. ``"huber"``: residuals in units of their own standard deviation, which
     grows as the square root of the intensity; beyond three of them they count linearly."""
     sparse_term: bool = False
-    """Fit ``g * g - h * h`` as in eq. 3. A Huber loss has this term built in: it is the l1-penalised
+    """Fit ``g * g - h * h`` as in eq. 3. A Huber loss has it built in: it is the l1-penalised
     sparse term, minimised exactly."""
     jitter: float = 0.0
     """Fresh noise on the network's input in each iteration, over the noise of the data. It keeps

@@ -252,15 +252,15 @@ class _Jitter:
     def __call__(self, level: torch.Tensor) -> torch.Tensor:
         image = self.source
         if bool((level > 0).any()):
-            shape = image.shape[1:]
-            noise = torch.stack([torch.randn(shape, generator=g) for g in self.generators])
-            image = image + level * noise.to(image.device)
+            shape = image.shape[-2:]
+            noise = [torch.randn(shape, generator=g, dtype=image.dtype) for g in self.generators]
+            image = image + level * torch.stack(noise).to(image.device)
         return image[None].contiguous(memory_format=torch.channels_last)
 
 
 def _network(seeds: list[int], device: torch.device) -> SpectrumUNet:
-    network = SpectrumUNet(len(seeds), seeds=seeds)
-    return network.to(device=device, dtype=torch.float32, memory_format=torch.channels_last)
+    network = SpectrumUNet(len(seeds), seeds=seeds).to(device)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _random_input(target: torch.Tensor, seeds: list[int]) -> torch.Tensor:
@@ -269,9 +269,7 @@ def _random_input(target: torch.Tensor, seeds: list[int]) -> torch.Tensor:
 
 def _sparse_factors(target: torch.Tensor, seeds: list[int]) -> list[torch.Tensor]:
     """Start of g and h (eq. 3)."""
-    return [
-        (SPARSE_START * _normal(target, seeds, stream)).requires_grad_() for stream in (2, 3)
-    ]
+    return [(SPARSE_START * _normal(target, seeds, stream)).requires_grad_() for stream in (2, 3)]
 
 
 def _normal(like: torch.Tensor, seeds: list[int], stream: int) -> torch.Tensor:

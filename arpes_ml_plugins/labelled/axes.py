@@ -120,9 +120,7 @@ def _from_user(
             f"dims must name one dimension for each of {_listed(roles)}, in this order, or map "
             f"roles to dimensions; got {dims!r}"
         )
-    mapping = (
-        dict(dims) if isinstance(dims, Mapping) else dict(zip(roles, dims, strict=True))
-    )
+    mapping = dict(dims) if isinstance(dims, Mapping) else dict(zip(roles, dims, strict=True))
     for role, dim in mapping.items():
         if role not in roles:
             raise AxisError(f"dims names the role {role!r}; this method has {_listed(roles)}")

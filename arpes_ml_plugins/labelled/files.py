@@ -29,7 +29,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Whatever interrupts the block, ``path`` is either as it was or complete.
     """
     target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
+    )
     os.close(handle)
     temporary = Path(name)
     try:

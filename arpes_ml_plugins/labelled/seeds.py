@@ -40,4 +40,6 @@ def _draw(rng: Any) -> int:
 
 def slice_seed(seed: int, index: int) -> int:
     """Seed of slice ``index``: the same whatever the batching or the chunks."""
-    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return int(
+        np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1)
+    )

@@ -120,7 +120,7 @@ def map_images(
     )
     bare = xr.DataArray(data.variable)
     if lazy:
-        bare = bare.chunk({dim: -1 for dim in dims})
+        bare = bare.chunk(dict.fromkeys(dims, -1))
         index = index.chunk({dim: bare.chunksizes[dim] for dim in batch_dims})
     else:
         check_values(data)
@@ -253,7 +253,7 @@ def _dress(
         if np.dtype(data.encoding.get("dtype", data.dtype)) != result.dtype:
             result.encoding = {k: v for k, v in data.encoding.items() if k not in PACKING}
     else:
-        result = array.assign_coords(data.isel({dim: 0 for dim in dims}, drop=True).coords)
+        result = array.assign_coords(data.isel(dict.fromkeys(dims, 0), drop=True).coords)
         if isinstance(output, Trace):
             result = result.assign_coords({output.dim: np.arange(1, output.size + 1)})
     result.attrs = {}

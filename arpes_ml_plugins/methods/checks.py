@@ -9,17 +9,28 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import ConvergenceWarning, DataError, ParameterError
+from arpes_ml_plugins.errors import (
+    ConvergenceWarning,
+    DataError,
+    DataTypeError,
+    ParameterError,
+)
 
 __all__ = ["check_choice", "check_count", "check_image", "check_positive", "warn_unconverged"]
 
 
-def check_image(data: xr.DataArray, dims: Any, smallest: int) -> tuple[str, str]:
-    """The two image dimensions, refused with fewer than ``smallest`` pixels along one.
+def check_image(
+    data: xr.DataArray | xr.Dataset, dims: Any, smallest: int
+) -> tuple[xr.DataArray, tuple[str, str]]:
+    """The array and its image dimensions, refused with fewer than ``smallest`` pixels along one.
 
-    ``dims`` is what the call has resolved: one dimension for each role of the method.
+    Both are as the call has settled them: the spectrum of a Dataset, one dimension a role.
     """
-    dims = (dims[0], dims[1])
+    if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
+        raise DataTypeError(
+            "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead, "
+            "which finds the spectrum and its axes"
+        )
     sizes = [data.sizes[dim] for dim in dims]
     if min(sizes) < smallest:
         got = " x ".join(f"{dim}: {size}" for dim, size in zip(dims, sizes, strict=True))
@@ -27,7 +38,7 @@ def check_image(data: xr.DataArray, dims: Any, smallest: int) -> tuple[str, str]
             f"the image is too small: expected at least {smallest} x {smallest} pixels, got "
             f"{got}; select a larger region, or name other axes with dims="
         )
-    return dims
+    return data, (dims[0], dims[1])
 
 
 def check_positive(name: str, value: Any, *, optional: bool = False) -> None:

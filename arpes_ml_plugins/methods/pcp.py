@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Scalar, map_images
+from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.methods.checks import (
     check_choice,
     check_count,
@@ -103,7 +103,7 @@ def decompose_pcp(
     """
     from arpes_ml_plugins.denoising.pcp import SOLVERS
 
-    image = check_image(data, dims, 2)
+    array, image = check_image(data, dims, 2)
     check_positive("sparsity", sparsity, optional=True)
     check_choice("solver", solver, SOLVERS)
     check_positive("tolerance", tolerance)
@@ -115,7 +115,7 @@ def decompose_pcp(
         tolerance=tolerance,
         iterations=iterations,
     )
-    outputs = {
+    outputs: dict[str, Output] = {
         "low_rank": Image(),
         "sparse": Image(),
         "iterations": Scalar("int64"),
@@ -123,7 +123,7 @@ def decompose_pcp(
         "converged": Scalar("bool"),
     }
     arrays = map_images(
-        data, image, algorithm, outputs, method="decompose_pcp", device=device, progress=progress
+        array, image, algorithm, outputs, method="decompose_pcp", device=device, progress=progress
     )
     result = xr.Dataset(arrays)
     warn_unconverged(result, "decompose_pcp", "raise iterations or tolerance")

@@ -183,7 +183,7 @@ def decompose_pcp_unet(
     ['clean', 'sparse', 'residual', 'prior', 'loss']
     """
     settings = _recipe(recipe, iterations, networks)
-    outputs = {
+    outputs: dict[str, Output] = {
         "clean": Image(),
         "sparse": Image(),
         "residual": Image(),
@@ -209,7 +209,7 @@ def decompose_pcp_unet(
 
 def fit_images(
     method: str,
-    data: xr.DataArray,
+    data: xr.DataArray | xr.Dataset,
     dims: object,
     outputs: Mapping[str, Output],
     *,
@@ -224,7 +224,7 @@ def fit_images(
     progress: ProgressOption,
 ) -> dict[str, xr.DataArray]:
     """Check the parameters that all variants share, then fit every image of ``data``."""
-    image = check_image(data, dims, SMALLEST_IMAGE)
+    array, image = check_image(data, dims, SMALLEST_IMAGE)
     check_positive("noise_ratio", noise_ratio)
     check_positive("sparsity", sparsity, optional=True)
     check_choice("precision", precision, PRECISIONS)
@@ -239,7 +239,7 @@ def fit_images(
         precision=precision,
     )
     return map_images(
-        data,
+        array,
         image,
         algorithm,
         outputs,
@@ -299,6 +299,7 @@ def _fit(
         "sparse": result.sparse,
         "residual": batch.images - result.clean - result.sparse,
         "loss": result.loss,
-        "prior": low_rank,
     }
+    if low_rank is not None:
+        found["prior"] = low_rank
     return {name: found[name] for name in outputs}

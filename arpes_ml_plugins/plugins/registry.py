@@ -103,7 +103,9 @@ class MethodRegistry:
             )
         for role in roles:
             if role not in ROLES:
-                raise RegistrationError(f"{where}: unknown role {role!r}; known: {', '.join(ROLES)}")
+                raise RegistrationError(
+                    f"{where}: unknown role {role!r}; known: {', '.join(ROLES)}"
+                )
 
     def owned_by(self, owner: str) -> None:
         """Methods added from now on belong to the plugin ``owner``."""
@@ -116,9 +118,7 @@ class MethodRegistry:
             for _, removed in self._listeners:
                 removed(method)
 
-    def listen(
-        self, added: Callable[[Method], None], removed: Callable[[Method], None]
-    ) -> None:
+    def listen(self, added: Callable[[Method], None], removed: Callable[[Method], None]) -> None:
         """Be told of every method that comes (those already there first) and of those that go."""
         for method in self:
             added(method)

@@ -57,8 +57,9 @@ class ConformanceSuite:
         return {str(k): v for k, v in result.data_vars.items() if axes <= set(v.dims)}
 
     def assert_same_values(self, result: Any, other: Any) -> None:
-        left, right = (x.to_dataset(name="v") if isinstance(x, xr.DataArray) else x
-                       for x in (result, other))
+        left, right = (
+            x.to_dataset(name="v") if isinstance(x, xr.DataArray) else x for x in (result, other)
+        )
         assert set(left.data_vars) == set(right.data_vars)
         for name in left.data_vars:
             a, b = (np.asarray(side[name].values, dtype=float) for side in (left, right))
@@ -124,11 +125,11 @@ class ConformanceSuite:
     def test_input_is_unchanged(self) -> None:
         data = self.sample(batch=2).astype(float)
         before, attrs = data.copy(deep=True), copy.deepcopy(data.attrs)
-        numbers = np.random.get_state()[1].copy()  # noqa: NPY002  (the state others rely on)
+        numbers = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002  (the state others rely on)
         result = self.run(data)
         assert data.identical(before)
         assert data.attrs == attrs
-        assert (np.random.get_state()[1] == numbers).all()  # noqa: NPY002
+        assert (np.random.get_state(legacy=False)["state"]["key"] == numbers).all()  # noqa: NPY002
         for array in self.images(result).values():
             assert not np.shares_memory(array.values, data.values)
             assert array.attrs is not data.attrs
@@ -326,7 +327,7 @@ class ConformanceSuite:
         with pytest.raises(ArpesMLError, match=r"too small|no .* axis|dimension"):
             self.run(data.isel({dim: slice(0, 1) for dim in data.dims}))
         with pytest.raises(ArpesMLError, match="axis"):
-            self.run(data.isel({dim: 0 for dim in data.dims}))
+            self.run(data.isel(dict.fromkeys(data.dims, 0)))
 
     def test_missing_axis(self) -> None:
         data = self.sample(batch=2)
