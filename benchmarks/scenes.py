@@ -1,15 +1,35 @@
-"""Scenes whose truth is known or measured: what the denoising benchmarks are scored on."""
+"""Images whose truth is known, or well measured: what the denoising benchmarks are scored on."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["kink_rate", "psnr", "thinned_cut"]
+from arpes_ml_plugins.demo import load_cut
+from arpes_ml_plugins.scoring import psnr, thin_counts
+
+__all__ = ["SCENES", "Scene", "kink_rate", "make_scene"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A noisy image, shape ``(momentum, energy)``, and what it is judged by."""
+
+    name: str
+    noisy: np.ndarray
+    reference: np.ndarray
+    variance: np.ndarray | float = 0.0
+    """Of the reference."""
+
+    def score(self, image: np.ndarray) -> float:
+        """PSNR in dB, as in ``arpes_ml_plugins.scoring``."""
+        return psnr(image, self.reference, self.variance)
 
 
 def kink_rate(mean_counts: float, size: int = 240) -> np.ndarray:
-    """Expected counts of one band with an electron-phonon kink, shape ``(momentum, energy)``.
+    """Expected counts of one band with an electron-phonon kink.
 
     A linear bare band of 2.2 eV A crosses the Fermi level at k = 0.02 1/A. The self-energy is
     that of a Debye spectrum at T = 0 (coupling 1.0, cut-off 65 meV) plus an impurity width; a
@@ -33,25 +53,28 @@ def kink_rate(mean_counts: float, size: int = 240) -> np.ndarray:
     return scene * (mean_counts / scene.mean())
 
 
-def thinned_cut(fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """PyARPES's example ``cut``, binomially thinned: counts, reference, variance of the reference.
-
-    The reference is made of the counts that the thinning left out, so its noise is independent of
-    the noise in the thinned image; its Poisson variance is known and can be subtracted.
-    """
-    from arpes.io import example_data
-
-    counts = example_data.cut["spectrum"].values.astype(np.int64)
-    thinned = np.random.default_rng(seed).binomial(counts, fraction)
+def _thinned(name: str, fraction: float, seed: int) -> Scene:
+    """PyARPES's cut with a fraction of its counts, judged by the rest."""
+    thinned, rest = thin_counts(load_cut()["spectrum"].values, fraction, seed)
     scale = fraction / (1 - fraction)
-    rest = counts - thinned
-    return thinned.astype(np.float64), rest * scale, rest * scale**2
+    return Scene(name, thinned.astype(float), rest * scale, rest * scale**2)
 
 
-def psnr(image: np.ndarray, reference: np.ndarray, variance: np.ndarray | float = 0.0) -> float:
-    """Peak signal-to-noise ratio in dB; peak = 99.9th percentile of the reference.
+def _kink(name: str, mean_counts: float, seed: int) -> Scene:
+    rate = kink_rate(mean_counts)
+    return Scene(name, np.random.default_rng(seed).poisson(rate).astype(float), rate)
 
-    The mean square error is lowered by the reference's own ``variance``.
-    """
-    error = np.mean((image - reference) ** 2) - np.mean(variance)
-    return float(10 * np.log10(np.percentile(reference, 99.9) ** 2 / error))
+
+SCENES = {
+    "cut 0.2 %": lambda name, seed: _thinned(name, 0.002, seed),
+    "cut 2 %": lambda name, seed: _thinned(name, 0.02, seed),
+    "cut 20 %": lambda name, seed: _thinned(name, 0.2, seed),
+    "kink 1": lambda name, seed: _kink(name, 1, seed),
+    "kink 10": lambda name, seed: _kink(name, 10, seed),
+    "kink 100": lambda name, seed: _kink(name, 100, seed),
+}
+
+
+def make_scene(name: str, seed: int = 0) -> Scene:
+    """The scene called ``name``; ``seed`` draws its noise."""
+    return SCENES[name](name, seed)

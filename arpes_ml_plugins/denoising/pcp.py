@@ -15,7 +15,7 @@ from arpes_ml_plugins.optim.proximal import singular_value_threshold, soft_thres
 __all__ = ["SOLVERS", "PcpResult", "principal_component_pursuit"]
 
 SOLVERS = ("alm", "admm")
-PENALTY_GROWTH = 1.2
+PENALTY_GROWTH = 1.3
 PENALTY_LIMIT = 1e7  # relative to the first penalty: keeps 1 / mu away from rounding
 
 
@@ -38,14 +38,14 @@ def principal_component_pursuit(
     *,
     sparsity: float | None = None,
     solver: str = "alm",
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-5,
     iterations: int = 500,
 ) -> PcpResult:
     """Solve eq. S1 for every image.
 
     Both solvers alternate the same three steps, eqs. S3, S6 and S7. ``admm`` keeps the penalty
     ``mu = m n / (4 |I|_1)`` fixed, as in the paper; ``alm`` (inexact augmented Lagrangian) raises
-    it by 1.2 an iteration from ``1.25 / |I|_2``, which always ends but may stop short of the
+    it by 1.3 an iteration from ``1.25 / |I|_2``, which always ends but may stop short of the
     exact optimum.
 
     Parameters

@@ -85,6 +85,7 @@ def fit(
     noise_ratio: float = 0.5,
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
+    observe: Callable[[int, torch.Tensor], None] | None = None,
 ) -> TwoStageResult:
     """Fit one network to each image.
 
@@ -101,6 +102,8 @@ def fit(
         ``eta_a / eta_s``: the smaller, the faster the sparse term learns (eq. 4).
     bfloat16
         Compute the convolutions in bfloat16.
+    observe
+        Called with the number of finished iterations and the image so far, in each iteration.
     """
     scaling = _Scaling.of(images, valid, recipe.headroom)
     target = scaling.down(images).float()
@@ -125,6 +128,8 @@ def fit(
         optimizer.step()
         if recipe.cosine:
             schedule.step()
+        if observe:
+            observe(len(losses), scaling.up(output.detach()))
         losses.append(measure.in_units(loss.detach(), scaling.span.float()))
         if report:
             report(len(images), float(losses[-1].mean()) if len(losses) % 10 == 0 else None)
