@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "loss_curve"]
 
-SMOOTHING = 2.0  # pixels, before the second derivative; the same for all images
+SMOOTHING = 4  # pixels, of the second derivative; the same for all images
 IMAGE_CMAP = "magma"
 DERIVATIVE_CMAP = "Greys"
 
@@ -46,8 +46,8 @@ def compare(
     Returns
     -------
     matplotlib.figure.Figure
-        Images share one colour scale. Second derivatives (along energy, after the same Gaussian
-        smoothing of 2 pixels for all) show its negative part: dark where a band is.
+        Images share one colour scale. Of the second derivative along energy (Gaussian, 4 pixels,
+        the same for all images) the negative part is shown: dark where a band is.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def compare(
         axes.axhline(energy, color="white", linewidth=0.6, linestyle=":")
         below = figure.add_subplot(grid[1, column])
         _show(below, _curved(image), DERIVATIVE_CMAP, bent_top)
-        below.set_title(f"{title}: second derivative in energy")
+        below.set_title(f"{title}, −d²I/dE²")
     figure.colorbar(shown, ax=figure.axes[0::2], label=_value_label(first), shrink=0.9, pad=0.01)
     _curves(figure.add_subplot(grid[2, :]), images, energy)
     return figure
@@ -131,8 +131,10 @@ def _curved(image: xr.DataArray) -> xr.DataArray:
     """Negative second derivative along energy, zero where the image curves upwards."""
     from scipy.ndimage import gaussian_filter
 
-    smooth = gaussian_filter(np.nan_to_num(image.values), SMOOTHING, mode="nearest")
-    curvature = -np.gradient(np.gradient(smooth, axis=0), axis=0)
+    curvature = -gaussian_filter(
+        np.nan_to_num(image.values), SMOOTHING, order=(2, 0), mode="nearest"
+    )
+    curvature[:SMOOTHING] = curvature[-SMOOTHING:] = np.nan  # the rim bends by itself
     return image.copy(data=np.clip(curvature, 0, None))
 
 
@@ -147,7 +149,11 @@ def _show(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> Quad
 
 def _curves(axes: Axes, images: dict[str, xr.DataArray], energy: float) -> None:
     """MDCs at the energy nearest to ``energy``."""
-    styles: dict[str, dict[str, Any]] = {"raw": {"marker": ".", "linestyle": "", "color": "0.65"}}
+    styles: dict[str, dict[str, Any]] = {
+        "raw": {"marker": ".", "linestyle": "", "color": "0.7"},
+        "denoised": {"color": "C3", "linewidth": 2, "zorder": 3},
+        "reference": {"color": "black", "linewidth": 0.8},
+    }
     for title, image in images.items():
         values = image.coords[image.dims[0]].values
         if not values.min() <= energy <= values.max():

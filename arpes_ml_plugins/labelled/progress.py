@@ -40,7 +40,7 @@ def reporter(option: ProgressOption, method: str, total: int) -> Iterator[Report
     elif option:
         from tqdm.auto import tqdm
 
-        with tqdm(total=total, desc=method, unit="it", dynamic_ncols=True) as bar:
+        with tqdm(total=total, desc=method, unit="it", dynamic_ncols=True, mininterval=0.5) as bar:
 
             def advance(steps: int, loss: float | None) -> None:
                 bar.update(steps)

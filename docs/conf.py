@@ -1,0 +1,50 @@
+"""Sphinx configuration."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from importlib import metadata
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+warnings.filterwarnings("ignore", message="Could not find local configuration file")
+sys.path.insert(0, os.path.abspath("."))
+
+project = "arpes_ml_plugins"
+author = "The arpes_ml_plugins developers"
+copyright = author  # noqa: A001
+release = metadata.version("arpes-ml-plugins")
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "example_plugin", "auto_examples/*.py.md5"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = f"arpes_ml_plugins {release}"
+html_static_path: list[str] = []
+templates_path: list[str] = []
+
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+add_module_names = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    "download_all_examples": False,
+    "abort_on_example_error": True,
+    "show_memory": False,
+    "remove_config_comments": True,
+}
+suppress_warnings = ["config.cache"]

@@ -1,0 +1,6 @@
+from arpes_ml_plugins.testing import ConformanceSuite
+
+
+class TestMedian(ConformanceSuite):
+    method = "denoise_median"
+    accepts_nan = False
