@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.abspath("."))
 
 project = "arpes_ml_plugins"
 author = "The arpes_ml_plugins developers"
-copyright = author  # noqa: A001
+copyright = author
 release = metadata.version("arpes-ml-plugins")
 
 extensions = [

@@ -83,7 +83,7 @@ def map_images(
     Parameters
     ----------
     data
-        Real numbers; NaN is allowed, infinities are not.
+        Real numbers; NaN is allowed. Lazy data are checked for infinities when computed.
     dims
         The two dimensions of the image, rows first.
     algorithm
@@ -122,8 +122,6 @@ def map_images(
     if lazy:
         bare = bare.chunk(dict.fromkeys(dims, -1))
         index = index.chunk({dim: bare.chunksizes[dim] for dim in batch_dims})
-    else:
-        check_values(data)
     raw = xr.apply_ufunc(
         block,
         bare,
@@ -141,20 +139,6 @@ def map_images(
         name: _dress(array, data, dims, output)
         for (name, output), array in zip(outputs.items(), arrays, strict=True)
     }
-
-
-def check_values(data: xr.DataArray) -> None:
-    """Refuse values that no algorithm can work on, before any work starts."""
-    values = data.values
-    if values.dtype.kind != "f":
-        return
-    if np.isinf(values).any():
-        raise DataError(
-            f"{int(np.isinf(values).sum())} of {values.size} values are infinite; replace them "
-            f"by NaN (they are then left out) or find the division that made them"
-        )
-    if np.isnan(values).all():
-        raise DataError("all values are NaN; check the selection or conversion that made the data")
 
 
 def _run_block(

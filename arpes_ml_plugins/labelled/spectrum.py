@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError
 from arpes_ml_plugins.labelled.axes import ROLES
 
-__all__ = ["check_array", "replace_spectrum", "select_spectrum"]
+__all__ = ["check_array", "check_values", "replace_spectrum", "select_spectrum"]
 
 SPECTRUM_NAMES = ("spectrum", "raw")
 
@@ -67,3 +68,26 @@ def check_array(array: xr.DataArray) -> None:
         raise DataError(f"the array is empty ({sizes}); check the selection that made it")
     if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize:
         raise DataTypeError(f"dtype {array.dtype} is wider than float64; use .astype('float64')")
+
+
+def check_values(array: xr.DataArray, dims: Sequence[str]) -> None:
+    """Refuse values and axes that no method can work on, before any work starts.
+
+    Lazy values are not looked at here.
+    """
+    for dim in dims:
+        if array.sizes[dim] < 2:
+            raise DataError(
+                f"the axis {dim!r} has a single point, which is too small to work on; select a "
+                f"range instead of a point, or name another axis with dims="
+            )
+    if array.dtype.kind != "f" or array.chunks is not None:
+        return
+    values = array.values
+    if np.isinf(values).any():
+        raise DataError(
+            f"{int(np.isinf(values).sum())} of {values.size} values are infinite; replace them "
+            f"by NaN (they are then left out) or find the division that made them"
+        )
+    if np.isnan(values).all():
+        raise DataError("all values are NaN; check the selection or conversion that made the data")

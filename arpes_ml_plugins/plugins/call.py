@@ -20,7 +20,12 @@ from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.devices import resolve_device
 from arpes_ml_plugins.labelled.provenance import make_record, read_provenance, stamp
 from arpes_ml_plugins.labelled.seeds import seed_from
-from arpes_ml_plugins.labelled.spectrum import check_array, replace_spectrum, select_spectrum
+from arpes_ml_plugins.labelled.spectrum import (
+    check_array,
+    check_values,
+    replace_spectrum,
+    select_spectrum,
+)
 from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method
@@ -123,6 +128,7 @@ def _call(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
         parameters["dims"],
         lambda data, role: hook.resolve_axis(data=data, role=role),
     )
+    check_values(bare, parameters["dims"])
     parameters["rng"] = seed_from(parameters["rng"])
     parameters["device"] = _device(method, bare, parameters)
     call = MethodCall(method, bare, MappingProxyType(parameters))
