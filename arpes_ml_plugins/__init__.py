@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from arpes_ml_plugins.accessor import attach
 from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.progress import Progress
-from arpes_ml_plugins.plugins.call import public_function, replay
+from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 from arpes_ml_plugins.plugins.manager import plugins
+from arpes_ml_plugins.plugins.replay import replay
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input as denoise_fixed_input

@@ -15,8 +15,8 @@ noisy, hidden = thin_cut(cut, fraction=0.02, seed=0)
 noisy["spectrum"]
 
 # %%
-# One line denoises it. The Dataset comes back with its spectrum replaced; ``rng`` fixes the networks'
-# first weights, so that this page shows the same picture each time.
+# One line denoises it. The Dataset comes back with its spectrum replaced; ``rng`` fixes the
+# networks' first weights, so that this page shows the same picture each time.
 
 clean = noisy.S.denoise_pcp_unet(rng=0)
 figure = plotting.compare(noisy, clean, hidden)
@@ -34,8 +34,9 @@ print(clean["spectrum"].attrs["location"], float(clean["hv"]))
 # What was taken away
 # -------------------
 #
-# ``decompose_pcp_unet`` returns all parts. Residuals are divided by the square root of the intensity
-# here, so that noise looks the same everywhere. A band in this picture would be a band that was removed.
+# ``decompose_pcp_unet`` returns all parts. Residuals are divided by the square root of the
+# intensity here, so that noise looks the same everywhere. A band in this picture would be a band
+# that was removed.
 
 from matplotlib import pyplot as plt
 

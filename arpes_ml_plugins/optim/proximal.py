@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["huber_prox_residual", "singular_value_threshold", "soft_threshold"]
+__all__ = ["singular_value_threshold", "soft_threshold"]
 
 
 def soft_threshold(x: torch.Tensor, threshold: torch.Tensor | float) -> torch.Tensor:
@@ -21,15 +21,6 @@ def soft_threshold(x: torch.Tensor, threshold: torch.Tensor | float) -> torch.Te
     # x - clamp(x) is the soft threshold, exact at zero, without sign() and abs().
     threshold = torch.as_tensor(threshold, dtype=x.dtype, device=x.device)
     return x - torch.minimum(torch.maximum(x, -threshold), threshold)
-
-
-def huber_prox_residual(residual: torch.Tensor, threshold: torch.Tensor | float) -> torch.Tensor:
-    """Minimiser ``s`` of ``(residual - s)^2 / 2 + threshold * |s|``: what a Huber loss sets aside.
-
-    Minimising a squared error with an l1-penalised sparse term over that term leaves exactly the
-    Huber loss; this gives the eliminated term back.
-    """
-    return soft_threshold(residual, threshold)
 
 
 def singular_value_threshold(matrix: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,7 @@ from arpes_ml_plugins.plugins.hookspecs import hookimpl
 if TYPE_CHECKING:
     import xarray as xr
 
-    from arpes_ml_plugins.plugins.call import MethodCall
-    from arpes_ml_plugins.plugins.registry import MethodRegistry
+    from arpes_ml_plugins.plugins.registry import MethodCall, MethodRegistry
 
 IMAGE = ("energy", "momentum")
 

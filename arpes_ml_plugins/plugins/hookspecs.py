@@ -9,8 +9,7 @@ import pluggy
 if TYPE_CHECKING:
     import xarray as xr
 
-    from arpes_ml_plugins.plugins.call import MethodCall
-    from arpes_ml_plugins.plugins.registry import LibraryRegistry, MethodRegistry
+    from arpes_ml_plugins.plugins.registry import LibraryRegistry, MethodCall, MethodRegistry
 
 __all__ = ["PROJECT", "HookSpecs", "hookimpl"]
 

@@ -1,17 +1,20 @@
-"""What plugins have registered: methods and libraries, checked on the way in."""
+"""What plugins have registered: methods and libraries, checked on the way in; and a call of one."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arpes_ml_plugins.errors import ParameterError, RegistrationError
 from arpes_ml_plugins.labelled.axes import ROLES
 
-__all__ = ["LibraryRegistry", "Method", "MethodRegistry"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["LibraryRegistry", "Method", "MethodCall", "MethodRegistry"]
 
 COMMON_PARAMETERS = ("device", "rng", "progress", "dims")
 ARRAY_PREFIX = "denoise"
@@ -41,6 +44,23 @@ class Method:
     def summary(self) -> str:
         """First line of the docstring."""
         return (inspect.getdoc(self.function) or "").splitlines()[0]
+
+
+@dataclass(frozen=True)
+class MethodCall:
+    """A method about to run, as the hooks see it. All parameters are settled."""
+
+    method: Method
+    data: xr.DataArray
+    parameters: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.method.name
+
+    def run(self) -> Any:
+        """The result, without metadata yet."""
+        return self.method.function(self.data, **self.parameters)
 
 
 class MethodRegistry:

@@ -15,9 +15,10 @@ import xarray as xr
 from arpes_ml_plugins.errors import ArpesMLError, DataError, DataTypeError, DeviceError
 from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.provenance import read_provenance
-from arpes_ml_plugins.plugins.call import public_function, replay
+from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import COMMON_PARAMETERS, Method
+from arpes_ml_plugins.plugins.replay import replay
 from arpes_ml_plugins.testing.samples import ROLE_AXES, sample_cut
 
 __all__ = ["ConformanceSuite"]
