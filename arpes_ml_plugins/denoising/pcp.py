@@ -51,12 +51,13 @@ def principal_component_pursuit(
     Parameters
     ----------
     images
-        Shape ``(batch, m, n)``, floating type; worked on in float64 where the device has it.
+        Shape ``(batch, m, n)``, any real floating type; worked on in float64.
     sparsity
         Weight lambda of the l1 norm; ``None`` means ``1 / sqrt(max(m, n))``. A larger value puts
         less into the sparse part.
     """
-    data = images if images.device.type == "mps" else images.double()  # MPS has no float64
+    # MPS has neither float64 nor eigendecompositions.
+    data = (images.cpu() if images.device.type == "mps" else images).double()
     height, width = data.shape[-2:]
     weight = 1 / math.sqrt(max(height, width)) if sparsity is None else sparsity
     norm = torch.linalg.matrix_norm(data)

@@ -242,8 +242,9 @@ class _Huber:
 
     def _spread(self, residual: torch.Tensor) -> torch.Tensor:
         """Standard deviation of each image's valid residuals by the median absolute deviation."""
-        absolute = residual.abs().masked_fill(self.mask == 0, torch.nan).flatten(-2)
-        spread = 1.4826 * absolute.nanmedian(dim=-1).values[:, None, None]
+        absolute = residual.abs().masked_fill(self.mask == 0, torch.inf).flatten(-2)
+        middle = (self.mask.flatten(-2).sum(-1, keepdim=True).long() - 1) // 2
+        spread = 1.4826 * absolute.sort(dim=-1).values.gather(-1, middle)[..., None]
         return spread.clamp(min=torch.finfo(residual.dtype).eps)
 
 

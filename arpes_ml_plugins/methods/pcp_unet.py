@@ -284,6 +284,7 @@ def _fit(
     low_rank = None
     if prior:
         low_rank = principal_component_pursuit(batch.images, sparsity=sparsity).low_rank
+        low_rank = low_rank.to(batch.images)
     result = denoise_images(
         batch.images,
         batch.valid,
