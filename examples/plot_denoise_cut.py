@@ -46,7 +46,7 @@ figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 scaled.plot(
     x="phi", ax=axes[0], cmap="RdBu_r", vmin=-3, vmax=3, cbar_kwargs={"label": "residual / √I"}
 )
-parts["prior"].plot(x="phi", ax=axes[1], cmap="magma", cbar_kwargs={"label": "counts"})
+parts["prior"].plot(x="phi", ax=axes[1], cmap="magma", vmin=0, cbar_kwargs={"label": "counts"})
 axes[0].set_title("residual")
 axes[1].set_title("prior: low-rank part")
 
