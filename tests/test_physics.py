@@ -128,3 +128,18 @@ def test_a_real_cut_agrees_with_its_other_counts(example_cut):
     assert held_out_likelihood(clean, rest, 1 / ratio) > held_out_likelihood(
         smooth, rest, 1 / ratio
     )
+
+
+@pytest.mark.slow
+def test_the_rim_is_as_good_as_the_inside():
+    """Sides that are no multiple of 16 are padded by mirroring and cropped again."""
+    rows, columns = np.meshgrid(np.linspace(-1, 1, 77), np.linspace(-1, 1, 90), indexing="ij")
+    truth = 5 + 40 * np.exp(-(((rows - 0.5 * columns) / 0.2) ** 2))
+    counts = np.random.default_rng(0).poisson(truth)
+    cut = xr.DataArray(counts, dims=("kp", "eV"))
+    error = (cut.S.denoise_pcp_unet(iterations=300, rng=0).values - truth) ** 2 / truth
+    inside = error[4:-4, 4:-4].mean()
+    for rim in (error[:4], error[-4:], error[:, :4], error[:, -4:]):
+        assert rim.mean() < 4 * inside
+    noise = ((counts - truth) ** 2 / truth).mean()
+    assert inside < 0.06 * noise
