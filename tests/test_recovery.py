@@ -43,19 +43,33 @@ def test_pure_noise_does_not(rng):
     assert np.mean(change**2) < 0.002 * np.mean((counts - flat) ** 2)
 
 
-@pytest.mark.parametrize("kind", ["gain", "smoothed", "not whole numbers", "negative"])
-def test_only_counts_are_touched(missed, kind):
-    from scipy.ndimage import gaussian_filter
+@pytest.mark.parametrize("scale", [1.0, 25.0, 0.013])
+def test_any_unit(missed, scale):
+    counts, rate, flat = missed
+    after = recovered(counts * scale, flat * scale) / scale
+    assert np.mean((after - rate) ** 2) < 0.2 * np.mean((flat - rate) ** 2)
+
+
+@pytest.mark.parametrize("kind", ["smoothed", "interpolated along rows", "interpolated"])
+def test_correlated_noise_is_left_alone(missed, kind):
+    from scipy.ndimage import gaussian_filter, map_coordinates
 
     counts, _, flat = missed
-    images = {
-        "gain": counts * 25,
-        "smoothed": np.round(gaussian_filter(counts, 1.5)),
-        "not whole numbers": counts * 1.01,
-        "negative": counts - 400,
+    rows, columns = np.meshgrid(np.linspace(0, 119, 171), np.linspace(0, 119, 171), indexing="ij")
+    interpolate = {
+        "smoothed": lambda x: gaussian_filter(x, 0.7),
+        "interpolated along rows": lambda x: map_coordinates(
+            x, [rows * 0.97, columns.round()], order=1
+        ),
+        "interpolated": lambda x: map_coordinates(x, [rows, columns], order=1),
     }[kind]
-    flat = {"gain": flat * 25, "negative": flat - 400}.get(kind, flat)
+    images, flat = interpolate(counts), interpolate(flat)
     assert (recovered(images, flat) == flat).all()
+
+
+def test_a_perfect_fit_stays(missed):
+    _, _, flat = missed
+    assert (recovered(flat, flat) == flat).all()
 
 
 def test_masked_pixels_and_outliers_stay_out(missed):

@@ -31,7 +31,7 @@ class Recipe:
     networks: int = 1
     """Networks fitted from different starts; their images are averaged."""
     recover: bool = False
-    """Give back significant structure from the residual of counts (see ``recovery``)."""
+    """Give back significant structure from a residual with white noise (see ``recovery``)."""
     headroom: float = 1.5
     """Largest intensity that the sigmoid can reach, over the largest in the data."""
 

@@ -1,9 +1,11 @@
-"""Give back what the network left in the residual: a third stage for data that are counts.
+"""Give back what the network left in the residual: a third stage for data with white noise.
 
-A network that stops early misses fine structure when the counts are many. What it missed is still
-in the residual, and there it stands out, because the noise of counts is white once it is divided
-by its standard deviation: every spatial frequency that carries more power than the noise holds
-structure. A Wiener filter whose noise power is known returns just that.
+A network that stops early misses fine structure when the noise is low. What it missed is still in
+the residual, and there it stands out: divided by its standard deviation, the noise of counts (with
+any gain) is white, so that every spatial frequency that carries more power than the highest ones
+holds structure. A Wiener filter with the noise power read off the highest frequencies returns just
+that. Interpolated or smoothed data have correlated noise, which would pass for structure; they are
+told by their power, which falls towards the highest frequencies, and are left alone.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ import torch
 __all__ = ["recover_structure"]
 
 CORRELATION_LENGTH = 6.0  # pixels; structure of shorter range is found, and averaged over
-CORNER = 0.7  # of the Nyquist frequency along both axes: beyond it only noise is expected
 SIGNIFICANCE = 3.0  # standard deviations of the estimated power above which it is structure
-AGREEMENT = 0.3  # relative difference of measured and Poisson noise up to which data are counts
 CLIP = 3.0  # standard deviations; outliers must not come back
+HIGH = 0.7  # of the Nyquist frequency: beyond it, along both axes, only noise is expected
+MIDDLE = 0.4
+WHITE = 1.25  # largest power at middle frequencies, over that at the highest, of white noise
 
 
 def recover_structure(
@@ -26,38 +29,31 @@ def recover_structure(
 ) -> torch.Tensor:
     """``clean`` plus the significant structure of ``images - clean``.
 
-    Images that are not Poisson counts (not integers, or with a noise power that does not fit) come
-    back unchanged: correlated noise would look like structure.
+    Images with correlated noise come back unchanged.
 
     Parameters
     ----------
     images, clean
-        Shape ``(n, height, width)``, in counts.
+        Shape ``(n, height, width)``.
     valid
         Same shape; False pixels are left out and left alone.
     floor
-        Fraction of the mean count: the variance is taken as ``clean + floor * mean``.
+        Fraction of the mean intensity: the variance is taken as proportional to
+        ``clean + floor * mean``.
     """
-    total = torch.where(valid, images, 0).sum((-2, -1), keepdim=True)
+    total = torch.where(valid, images.abs(), 0).sum((-2, -1), keepdim=True)
     mean = total / valid.sum((-2, -1), keepdim=True)
     standard = (clean.clamp(min=0) + floor * mean).sqrt().clamp(min=torch.finfo(clean.dtype).tiny)
     residual = torch.where(valid, (images - clean) / standard, 0)
-    residual = residual.clamp(-CLIP, CLIP)
+    sigma = residual.square().mean((-2, -1), keepdim=True).sqrt()
+    residual = residual.clamp(-CLIP * sigma, CLIP * sigma)
     spectrum = torch.fft.fft2(residual)
     power, spread = _smooth_power(spectrum)
-    noise = _corner_power(spectrum)
-    # What Poisson counts would show: variance = clean, seen through the floor and the mask.
-    expected = torch.where(valid, clean.clamp(min=0) / standard.square(), 0)
-    expected = expected.mean((-2, -1), keepdim=True)
-    level = torch.maximum(noise, expected)
-    gain = (1 - level * (1 + SIGNIFICANCE * spread) / power.clamp(min=1e-12)).clamp(min=0)
+    noise, white = _noise_power(spectrum)
+    level = noise * (1 + SIGNIFICANCE * spread)
+    gain = torch.where(power > level, 1 - level / power, 0)
     structure = torch.fft.ifft2(spectrum * gain).real * standard
-
-    whole = ((images == images.round()) & (images >= 0)) | ~valid
-    counts = whole.all(-1).all(-1)[:, None, None] & (
-        (noise - expected).abs() <= AGREEMENT * expected
-    )
-    return torch.where(counts & valid, clean + structure, clean)
+    return torch.where(white & valid, clean + structure, clean)
 
 
 def _smooth_power(spectrum: torch.Tensor) -> tuple[torch.Tensor, float]:
@@ -75,10 +71,25 @@ def _smooth_power(spectrum: torch.Tensor) -> tuple[torch.Tensor, float]:
     return power, averaged**-0.5
 
 
-def _corner_power(spectrum: torch.Tensor) -> torch.Tensor:
-    """Mean power where both frequencies are high, ``(n, 1, 1)``."""
+def _noise_power(spectrum: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean power where both frequencies are high, and whether the noise is white; ``(n, 1, 1)``."""
     height, width = spectrum.shape[-2:]
-    rows = torch.fft.fftfreq(height, device=spectrum.device).abs() * 2 > CORNER
-    columns = torch.fft.fftfreq(width, device=spectrum.device).abs() * 2 > CORNER
     power = spectrum.abs().square() / (height * width)
-    return power[..., rows, :][..., columns].mean((-2, -1), keepdim=True)
+    rows, columns = (
+        torch.fft.fftfreq(size, device=spectrum.device).abs() * 2 for size in (height, width)
+    )
+
+    def mean(row_band: torch.Tensor, column_band: torch.Tensor) -> torch.Tensor:
+        return power[..., row_band, :][..., column_band].mean((-2, -1), keepdim=True)
+
+    high = mean(rows > HIGH, columns > HIGH)
+    middle_rows = (rows > MIDDLE) & (rows <= HIGH)
+    middle_columns = (columns > MIDDLE) & (columns <= HIGH)
+    middle = torch.stack(
+        [
+            mean(middle_rows, columns > HIGH),
+            mean(rows > HIGH, middle_columns),
+            mean(middle_rows, middle_columns),
+        ]
+    ).amax(0)
+    return high, (middle <= WHITE * high) & (high > 0)
