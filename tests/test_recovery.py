@@ -58,9 +58,7 @@ def test_correlated_noise_is_left_alone(missed, kind):
     rows, columns = np.meshgrid(np.linspace(0, 119, 171), np.linspace(0, 119, 171), indexing="ij")
     interpolate = {
         "smoothed": lambda x: gaussian_filter(x, 0.7),
-        "interpolated along rows": lambda x: map_coordinates(
-            x, [rows * 0.97, columns.round()], order=1
-        ),
+        "along rows": lambda x: map_coordinates(x, [rows * 0.97, columns.round()], order=1),
         "interpolated": lambda x: map_coordinates(x, [rows, columns], order=1),
     }[kind]
     images, flat = interpolate(counts), interpolate(flat)
