@@ -107,9 +107,6 @@ METHODS: dict[str, Callable[[Scene], np.ndarray]] = {
     "non-local means, oracle": nlm_oracle,
     "BM3D, oracle binning": bm3d_oracle,
     "denoise_pcp_unet": lambda s: labelled(s).S.denoise_pcp_unet(rng=0).values,
-    "denoise_pcp_unet, one network": lambda s: (
-        labelled(s).S.denoise_pcp_unet(rng=0, networks=1).values
-    ),
 }
 SLOW_METHODS = {
     "denoise_pcp_unet, published": lambda s: (

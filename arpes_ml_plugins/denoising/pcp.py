@@ -58,6 +58,9 @@ def principal_component_pursuit(
     """
     # MPS has neither float64 nor eigendecompositions.
     data = (images.cpu() if images.device.type == "mps" else images).double()
+    unit = data.abs().amax((-2, -1), keepdim=True)
+    unit = torch.where(unit > 0, unit, 1)
+    data = data / unit
     height, width = data.shape[-2:]
     weight = 1 / math.sqrt(max(height, width)) if sparsity is None else sparsity
     norm = torch.linalg.matrix_norm(data)
@@ -87,7 +90,7 @@ def principal_component_pursuit(
         done = (residual[active] <= tolerance) & stationary
         penalty[active] = torch.minimum(penalty[active] * growth, limit[active])
         active = active.index_put((active.nonzero()[:, 0],), ~done)
-    return PcpResult(low_rank, sparse, count, residual, ~active)
+    return PcpResult(low_rank * unit, sparse * unit, count, residual, ~active)
 
 
 def _start(

@@ -33,7 +33,8 @@ class Recipe:
     recover: bool = False
     """Give back significant structure from a residual with white noise (see ``recovery``)."""
     headroom: float = 1.5
-    """Largest intensity that the sigmoid can reach, over the largest in the data."""
+    """Range of intensities that the sigmoid can reach, over the range of the data; 1 takes the
+    extremes, more a range without outliers."""
 
 
 ROBUST = Recipe(iterations=600, learning_rate=0.02, jitter=0.5, networks=2, recover=True)

@@ -14,6 +14,8 @@ import math
 
 import torch
 
+from arpes_ml_plugins.denoising.robust import median_spread
+
 __all__ = ["recover_structure"]
 
 CORRELATION_LENGTH = 6.0  # pixels; structure of shorter range is found, and averaged over
@@ -41,11 +43,11 @@ def recover_structure(
         Fraction of the mean intensity: the variance is taken as proportional to
         ``clean + floor * mean``.
     """
-    total = torch.where(valid, images.abs(), 0).sum((-2, -1), keepdim=True)
+    total = torch.where(valid, clean.abs(), 0).sum((-2, -1), keepdim=True)
     mean = total / valid.sum((-2, -1), keepdim=True)
     standard = (clean.clamp(min=0) + floor * mean).sqrt().clamp(min=torch.finfo(clean.dtype).tiny)
     residual = torch.where(valid, (images - clean) / standard, 0)
-    sigma = residual.square().mean((-2, -1), keepdim=True).sqrt()
+    sigma = median_spread(residual, valid)
     residual = residual.clamp(-CLIP * sigma, CLIP * sigma)
     spectrum = torch.fft.fft2(residual)
     power, spread = _smooth_power(spectrum)

@@ -6,6 +6,7 @@ before it reproduces noise, so fitting it to the noisy image and stopping in tim
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ import torch.nn.functional as F
 from arpes_ml_plugins.denoising.network import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.denoising.recipes import Recipe
 from arpes_ml_plugins.denoising.recovery import recover_structure
+from arpes_ml_plugins.denoising.robust import median_spread, trimmed_range
+from arpes_ml_plugins.errors import ConvergenceWarning
 from arpes_ml_plugins.optim.proximal import soft_threshold
 
 __all__ = ["TwoStageResult", "bfloat16_is_fast", "denoise_images", "fit"]
@@ -22,6 +25,8 @@ __all__ = ["TwoStageResult", "bfloat16_is_fast", "denoise_images", "fit"]
 HUBER_THRESHOLD = 3.0  # standard deviations
 DARK_FLOOR = 0.1  # of the mean intensity: below it the noise model stays constant
 SCALE_INTERVAL = 10  # iterations between estimates of the noise level
+UNSETTLED = 1.5  # final loss over lowest loss: a fit that ended so went astray
+SETTLED_AFTER = 100  # iterations; shorter fits are not meant to settle
 SPARSE_START = 1e-3  # standard deviation of the first g and h; exactly zero would never move
 FIXED_INPUT_LEVEL = 0.1  # standard deviation of the random input of the previous method
 
@@ -65,6 +70,8 @@ def denoise_images(
         )
         for member in range(recipe.networks)
     ]
+    if recipe.cosine:
+        _warn_unsettled(torch.stack([member.loss for member in fits]))
     clean = torch.stack([member.clean for member in fits]).mean(0)
     if recipe.recover:
         clean = recover_structure(images, clean, valid, floor=DARK_FLOOR)
@@ -73,6 +80,23 @@ def denoise_images(
         sparse=torch.stack([member.sparse for member in fits]).mean(0),
         loss=torch.stack([member.loss for member in fits]).mean(0),
     )
+
+
+def _warn_unsettled(losses: torch.Tensor) -> None:
+    """Warn where a fit ended above what it had reached; ``losses`` is (networks, n, iterations)."""
+    iterations = losses.shape[-1]
+    if iterations < SETTLED_AFTER:
+        return
+    end = losses[..., -iterations // 20 :].mean(-1)
+    unsettled = ~(end <= UNSETTLED * losses.amin(-1))
+    if unsettled.any():
+        warnings.warn(
+            f"{int(unsettled.any(0).sum())} of {losses.shape[1]} images: a network ended with a "
+            f"loss above {UNSETTLED:g} times its lowest; do not trust the result. Try another rng, "
+            f"more iterations or precision='float32', and look for outliers in the data",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
 
 
 def fit(
@@ -115,7 +139,9 @@ def fit(
     sparse_factors = _sparse_factors(target, seeds) if recipe.sparse_term else []
     optimizer = _optimizer(network, sparse_factors, recipe, noise_ratio)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.iterations)
-    measure = _Huber(target, mask) if recipe.loss == "huber" else _Square(mask)
+    measure: _Huber | _Square = _Square(mask)
+    if recipe.loss == "huber":
+        measure = _Huber(target, mask, (scaling.low / scaling.span).to(target))
     jitter = _Jitter(source, seeds)
     losses: list[torch.Tensor] = []
     for _ in range(recipe.iterations):
@@ -163,12 +189,16 @@ class _Scaling:
 
     @classmethod
     def of(cls, images: torch.Tensor, valid: torch.Tensor, headroom: float) -> _Scaling:
-        high = images.masked_fill(~valid, -torch.inf).amax((-2, -1), keepdim=True)
-        low = images.masked_fill(~valid, torch.inf).amin((-2, -1), keepdim=True)
-        if headroom != 1:  # a physical zero stays zero
-            low = low.clamp(max=0)
-        span = (high - low) * headroom
-        return cls(low, torch.where(span > 0, span, torch.ones_like(span)))
+        """From the extremes (``headroom`` 1, as published), or from a range without outliers."""
+        if headroom == 1:
+            high = images.masked_fill(~valid, -torch.inf).amax((-2, -1), keepdim=True)
+            low = images.masked_fill(~valid, torch.inf).amin((-2, -1), keepdim=True)
+            return cls(low, _nonzero(high - low))
+        low, high = trimmed_range(images, valid)
+        margin = (headroom - 1) * (high - low)
+        # Below the lowest intensity there is room too, but none below a physical zero.
+        bottom = torch.where(low >= 0, (low - margin).clamp(min=0), low - margin)
+        return cls(bottom, _nonzero(high + margin - bottom))
 
     def down(self, images: torch.Tensor) -> torch.Tensor:
         return (images - self.low) / self.span
@@ -203,23 +233,23 @@ class _Huber:
     Poisson quasi-likelihood, unbiased at any count level, with outliers clipped.
     """
 
-    def __init__(self, target: torch.Tensor, mask: torch.Tensor) -> None:
+    def __init__(self, target: torch.Tensor, mask: torch.Tensor, zero: torch.Tensor) -> None:
         self.mask = mask
-        pixels = mask.sum((-2, -1), keepdim=True)
-        mean = (target.abs() * mask).sum((-2, -1), keepdim=True) / pixels
+        self.zero = zero
+        """What the scaling took off: intensity = target + zero."""
+        intensity = (target.clamp(0, 1) + zero).abs() * mask
+        self.mean = intensity.sum((-2, -1), keepdim=True) / mask.sum((-2, -1), keepdim=True)
         # Negative values mean that something was subtracted, and its noise is still there.
-        negative = -(target * mask).amin((-2, -1), keepdim=True).clamp(max=0)
-        self.mean = mean
-        self.floor = DARK_FLOOR * mean + negative + torch.finfo(target.dtype).tiny
+        self.floor = DARK_FLOOR * self.mean - zero.clamp(max=0) + torch.finfo(target.dtype).tiny
         self.calls = 0
         self.sigma = torch.zeros_like(self.floor)  # until the first estimate
         self.weight = torch.ones_like(target)
 
     def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        self.weight = (output.detach().clamp(min=0) + self.floor).rsqrt()
+        self.weight = ((output.detach() + self.zero).clamp(min=0) + self.floor).rsqrt()
         residual = (target - output) * self.weight
         if self.calls % SCALE_INTERVAL == 0:
-            self.sigma = self._spread(residual.detach())
+            self.sigma = median_spread(residual.detach(), self.mask)
         self.calls += 1
         scaled = residual / self.sigma
         loss = F.huber_loss(
@@ -240,13 +270,6 @@ class _Huber:
         """Standard deviation of the noise at the mean intensity, ``(n, 1, 1)``."""
         return self.sigma * (self.mean + self.floor).sqrt()
 
-    def _spread(self, residual: torch.Tensor) -> torch.Tensor:
-        """Standard deviation of each image's valid residuals by the median absolute deviation."""
-        absolute = residual.abs().masked_fill(self.mask == 0, torch.inf).flatten(-2)
-        middle = (self.mask.flatten(-2).sum(-1, keepdim=True).long() - 1) // 2
-        spread = 1.4826 * absolute.sort(dim=-1).values.gather(-1, middle)[..., None]
-        return spread.clamp(min=torch.finfo(residual.dtype).eps)
-
 
 class _Jitter:
     """The network's input with fresh noise, ``(1, n, padded height, padded width)``."""
@@ -262,6 +285,11 @@ class _Jitter:
             noise = [torch.randn(shape, generator=g, dtype=image.dtype) for g in self.generators]
             image = image + level * torch.stack(noise).to(image.device)
         return image[None].contiguous(memory_format=torch.channels_last)
+
+
+def _nonzero(span: torch.Tensor) -> torch.Tensor:
+    """A constant image has no span; any scale does."""
+    return torch.where(span > 0, span, torch.ones_like(span))
 
 
 def _network(seeds: list[int], device: torch.device) -> SpectrumUNet:

@@ -1,0 +1,42 @@
+"""Statistics of images that a few wild pixels cannot spoil."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["median_spread", "trimmed_range"]
+
+RANK = 3  # pixels of a 3 x 3 neighbourhood that must agree on an extreme value
+
+
+def median_spread(residual: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of each image by the median absolute value of its valid pixels.
+
+    ``residual`` and ``mask`` (1 for valid pixels) have shape ``(n, height, width)``; the result
+    ``(n, 1, 1)``.
+    """
+    absolute = residual.abs().masked_fill(mask == 0, torch.inf).flatten(-2)
+    middle = (mask.flatten(-2).sum(-1, keepdim=True).long() - 1) // 2
+    spread = 1.4826 * absolute.sort(dim=-1).values.gather(-1, middle)[..., None]
+    return spread.clamp(min=torch.finfo(residual.dtype).eps)
+
+
+def trimmed_range(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lowest and highest intensity that three neighbouring pixels reach, each ``(n, 1, 1)``.
+
+    Single hot pixels, pairs of them and sentinels like -9999 do not count; anything as wide as
+    the resolution of a detector does.
+    """
+
+    def highest(values: torch.Tensor) -> torch.Tensor:
+        values = values.masked_fill(~valid, -torch.inf)
+        rows, columns = values.shape[-2:]
+        padded = F.pad(values, (1, 1, 1, 1), value=-torch.inf)
+        shifts = [padded[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+        ranked = torch.stack(shifts).topk(RANK, dim=0).values[-1]
+        top = ranked.masked_fill(~valid, -torch.inf).amax((-2, -1), keepdim=True)
+        # Too few valid neighbours anywhere: take the plain maximum.
+        return torch.where(top.isinf(), values.amax((-2, -1), keepdim=True), top)
+
+    return -highest(-images), highest(images)
