@@ -1,4 +1,4 @@
-"""Learned denoising, analytic continuation and source separation for ARPES data in xarray.
+"""Learned denoising for ARPES data in xarray.
 
 Importing this package adds its methods to ``.S`` of PyARPES (or a ``.S`` of its own without
 PyARPES) and to ``.arpes_ml``; each is also a function of this module. Neither torch nor PyARPES is
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Progress",
     "hookimpl",
+    "library",
     "load",
     "methods_available",
     "register",
@@ -61,6 +62,27 @@ def register(plugin: object, name: str | None = None) -> str:
 def unregister(name: str) -> None:
     """Take the plugin ``name`` out again; its methods disappear from ``.S``."""
     plugins().unregister(name)
+
+
+def library(name: str) -> Any:
+    """The library, manifold or set of weights that a plugin registered under ``name``.
+
+    Parameters
+    ----------
+    name : str
+        As given to ``registry.add`` in the hook ``register_libraries``.
+
+    Returns
+    -------
+    object
+        What its loader returned; it runs once, at the first use.
+
+    Raises
+    ------
+    ParameterError
+        There is none of this name; the message lists those there are.
+    """
+    return plugins().libraries[name]
 
 
 def methods_available() -> dict[str, str]:

@@ -6,6 +6,7 @@ import argparse
 import ast
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options, rest = parser.parse_known_args(words)
     if rest and options.command is not _run:
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
+    if options.command is _run and any(word.startswith("-") for word in words[1:4]):
+        parser.error("METHOD, INPUT and OUTPUT come first, then the method's parameters")
     try:
         options.command(options, rest)
-    except (ArpesMLError, FileNotFoundError, TypeError) as error:
+    except (ArpesMLError, OSError, TypeError) as error:
         print(f"arpes-ml: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -33,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="arpes-ml", description=__doc__)
+    version = metadata.version("arpes-ml-plugins")
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="denoise PyARPES's example cut and draw the result")
     demo.add_argument("--output", type=Path, default=Path("demo-output"), metavar="FOLDER")
@@ -43,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="apply a method to a netCDF file",
-        epilog="Any parameter of the method: --iterations 300 --rng 1 --dims \"('eV', 'phi')\"",
+        epilog="Then any parameters of the method (see: arpes-ml methods METHOD), for example "
+        "--iterations 300 --rng 1 --dims \"('eV', 'phi')\"",
     )
     run.add_argument("method")
     run.add_argument("input", type=Path)
@@ -81,6 +88,8 @@ def _run(options: argparse.Namespace, rest: list[str]) -> None:
 
     function = public_function(plugins().methods[options.method])
     parameters = _parameters(rest)
+    if not options.output.resolve().parent.is_dir() or options.output.is_dir():
+        raise FileNotFoundError(f"cannot write {options.output}: not a file in an existing folder")
     save(function(load(options.input), **{"progress": True, **parameters}), options.output)
     print(f"written: {options.output}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def compare(
     reference: xr.DataArray | xr.Dataset | None = None,
     *,
     energy: float | None = None,
+    dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
 ) -> Figure:
     """Raw and denoised image side by side, their second derivatives, and MDCs at one energy.
 
@@ -42,6 +44,8 @@ def compare(
     energy : float, optional
         Energy of the MDCs, in the unit of the energy axis; default is where the clean image is
         brightest.
+    dims : mapping or sequence, optional
+        The energy and the momentum axis where names do not tell, as for the methods.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def compare(
     named = {"raw": raw, "denoised": clean}
     if reference is not None:
         named["reference"] = reference
-    images = {title: _image(data) for title, data in named.items()}
+    images = {title: _image(data, dims) for title, data in named.items()}
     first = images["denoised"]
     energies = first.coords[first.dims[0]]
     if energy is None:
@@ -110,8 +114,12 @@ def loss_curve(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _image(data: xr.DataArray | xr.Dataset) -> xr.DataArray:
-    """Energy by momentum, without unit."""
+def _image(
+    data: xr.DataArray | xr.Dataset, dims: Mapping[str, Hashable] | Sequence[Hashable] | None
+) -> xr.DataArray:
+    """Energy by momentum, without unit; of a ``decompose_*`` result the clean image."""
+    if isinstance(data, xr.Dataset) and "clean" in data:
+        data = data["clean"]
     array, _ = select_spectrum(data)
     array, _ = strip_unit(array)
     array = array.squeeze(drop=True)
@@ -120,11 +128,11 @@ def _image(data: xr.DataArray | xr.Dataset) -> xr.DataArray:
             f"expected a two-dimensional image, got the dimensions "
             f"{', '.join(map(str, array.dims))}; select one first, for example with .isel"
         )
-    dims = resolve_dims(array, ("energy", "momentum"))
-    for dim in dims:
+    axes = resolve_dims(array, ("energy", "momentum"), dims)
+    for dim in axes:
         if dim not in array.coords:
             array = array.assign_coords({dim: np.arange(array.sizes[dim])})
-    return array.transpose(*dims).astype(float)
+    return array.transpose(*axes).astype(float)
 
 
 def _curved(image: xr.DataArray) -> xr.DataArray:

@@ -66,6 +66,8 @@ def test_dims_override():
         ({"tau": "eV"}, "role 'tau'"),
         ({"energy": "nope"}, "'nope'"),
         (("eV", "eV"), "different dimensions"),
+        (5, "one dimension for each"),
+        ({"kx", "eV"}, "one dimension for each"),
     ],
 )
 def test_wrong_override(dims, words):
@@ -82,8 +84,16 @@ def test_resolver_is_asked_and_checked():
     data = array("w", "q", "r")
     names = {"energy": "w", "momentum": "q"}
     assert resolve_dims(data, IMAGE, resolver=lambda d, role: names[role]) == ("w", "q")
-    with pytest.raises(AxisError, match="resolve_axis hook"):
+    # An answer that does not fit these data leaves the names that everybody knows.
+    known = array("eV", "phi", "r")
+    assert resolve_dims(known, IMAGE, resolver=lambda d, role: names[role]) == ("eV", "phi")
+    with pytest.raises(AxisError, match="no energy axis"):
         resolve_dims(data, IMAGE, resolver=lambda d, role: "gone")
+
+
+def test_single_points_are_no_axes():
+    data = xr.DataArray(np.zeros((1, 5, 5)), dims=("phi", "ky", "eV"))
+    assert resolve_dims(data, IMAGE) == ("eV", "ky")
 
 
 class TestSpectrumOfADataset:
@@ -94,6 +104,11 @@ class TestSpectrumOfADataset:
     def test_the_only_one_with_energy(self):
         data = xr.Dataset({"a": array("phi", "eV"), "b": array("x", "y"), "t": 0.0})
         assert select_spectrum(data)[1] == "a"
+
+    def test_names_of_any_kind(self):
+        data = xr.Dataset({0: array("phi", "eV")})
+        assert select_spectrum(data)[1] == 0
+        assert list(data.S.decompose_pcp().low_rank.dims) == ["phi", "eV"]
 
     def test_undecidable(self):
         data = xr.Dataset({"up": array("phi", "eV"), "down": array("phi", "eV")})

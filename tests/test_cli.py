@@ -56,6 +56,17 @@ def test_run_with_bad_parameters(tmp_path, cut, capsys, options, words):
     assert not (tmp_path / "out.nc").exists()
 
 
+def test_run_checks_the_output_first(tmp_path, cut, capsys):
+    arpes_ml_plugins.save(cut, tmp_path / "in.nc")
+    arguments = ["run", "denoise_pcp_unet", str(tmp_path / "in.nc")]
+    for output in (tmp_path / "no" / "out.nc", tmp_path):
+        assert cli.main([*arguments, str(output)]) == 1
+        assert "existing folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*arguments, "--iterations", "2", str(tmp_path / "out.nc")])
+    assert "come first" in capsys.readouterr().err
+
+
 def test_run_without_a_file(tmp_path, capsys):
     assert cli.main(["run", "decompose_pcp", str(tmp_path / "no.nc"), "out.nc"]) == 1
     assert "no.nc" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import xarray as xr
 
 from arpes_ml_plugins.denoising.pcp import SOLVERS, principal_component_pursuit
 from arpes_ml_plugins.errors import ConvergenceWarning
+from arpes_ml_plugins.testing.samples import sample_cut
 
 
 def planted(seed=0, shape=(60, 80), rank=3, outliers=0.05):
@@ -115,6 +116,33 @@ def test_parts_add_up(cut):
     xr.testing.assert_allclose(
         result.low_rank + result.sparse, cut.astype("float32"), atol=1e-3 * float(cut.max())
     )
+
+
+def test_coordinates_over_batch_and_image(rng):
+    stack = sample_cut(batch=3)
+    stack = stack.assign_coords(Ek=(("temperature", "eV"), rng.random((3, 20))))
+    parts = stack.S.decompose_pcp()
+    assert parts.low_rank.coords["Ek"].identical(stack.coords["Ek"])
+    assert parts.iterations.dims == ("temperature",)
+    assert "hv" in parts.iterations.coords
+
+
+def test_a_coordinate_with_the_name_of_a_result():
+    with pytest.raises(ValueError, match="'sparse', which is the name of a result.*rename"):
+        sample_cut().assign_coords(sparse=1.0).S.decompose_pcp()
+
+
+def test_dimensions_of_any_name(rng):
+    data = xr.DataArray(rng.random((2, 6, 7)), dims=(7, "iteration", ("a", "b")))
+    parts = data.S.decompose_pcp(dims=("iteration", ("a", "b")))
+    assert parts.low_rank.dims == data.dims
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_extreme_units(cut, scale):
+    parts = (cut * scale).S.decompose_pcp()
+    expected = cut.astype(float).S.decompose_pcp()
+    np.testing.assert_allclose(parts.low_rank / scale, expected.low_rank, atol=1e-6)
 
 
 @pytest.mark.parametrize(

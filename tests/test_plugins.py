@@ -94,7 +94,7 @@ class TestHooks:
         assert loads == [1]
         assert "gold" in list(libraries)
         with pytest.raises(ParameterError, match="silver.*gold"):
-            libraries["silver"]
+            arpes_ml_plugins.library("silver")
 
     def test_resolve_axis(self, cut, registered):
         class Laboratory:
@@ -188,6 +188,7 @@ class TestRegistry:
             ("def denoise_x(data, size, *, device, rng, progress, dims):\n 'D.'", "'size'.*'\\*'"),
             ("def denoise_x(data, *a, device, rng, progress, dims):\n 'D.'", r"'\*a'"),
             ("def denoise_x(data, *, device, rng, progress):\n 'D.'", "lacks dims"),
+            ("def denoise_x():\n 'D.'", "must be 'data', not none"),
             ("denoise_x = lambda data: 0", "lower_case"),
         ],
     )
@@ -249,6 +250,13 @@ class TestEntryPoints:
             system = installed(Entry("broken", explode), Entry("doubling", Doubling))
         assert "denoise_double" in system.methods
 
+    def test_exit_at_import(self, installed):
+        def leave():
+            raise SystemExit("licence expired")
+
+        with pytest.warns(PluginWarning, match="licence expired"):
+            installed(Entry("leaving", leave))
+
     def test_broken_registration_leaves_nothing(self, installed):
         class Half:
             @hookimpl
@@ -294,6 +302,47 @@ class TestEntryPoints:
         with pytest.raises(RegistrationError, match="already registered"):
             system.register(Doubling(), "doubling")
         assert "denoise_double" in system.methods
+
+
+def test_useless_plugins_are_refused():
+    for plugin, words in (
+        (Doubling, "an instance of it, Doubling"),
+        (object(), "implements no hook"),
+        ("median", "implements no hook"),
+    ):
+        with pytest.raises(RegistrationError, match=words):
+            arpes_ml_plugins.register(plugin)
+
+
+def test_one_plugin_under_two_names(registered):
+    plugin = Doubling()
+    registered(plugin, "first")
+    with pytest.raises(RegistrationError):
+        arpes_ml_plugins.register(plugin, "second")
+    assert "denoise_double" in arpes_ml_plugins.methods_available()
+
+
+def test_missing_values_are_refused_for_methods_that_cannot(cut, registered):
+    class Fragile:
+        @hookimpl
+        def register_methods(self, registry):
+            registry.add(denoise_double, roles=("energy",), accepts_nan=False)
+
+    registered(Fragile())
+    holed = cut.astype(float).where(cut > 0)
+    with pytest.raises(ValueError, match="are NaN, which this method does not handle"):
+        holed.S.denoise_double()
+
+
+def test_a_result_of_another_shape_is_refused(cut, registered):
+    class Cutter:
+        @hookimpl
+        def run_method(self, call):
+            return call.data.isel(eV=slice(3)).astype(float)
+
+    registered(Cutter())
+    with pytest.raises(ValueError, match="returned the shape"):
+        cut.S.denoise_pcp_unet(iterations=1)
 
 
 def test_unknown_method_lists_the_known():

@@ -12,6 +12,7 @@ import xarray as xr
 from arpes_ml_plugins.denoising.network import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.denoising.recipes import FIXED_INPUT, PUBLISHED, ROBUST
 from arpes_ml_plugins.denoising.two_stage import fit
+from arpes_ml_plugins.errors import ConvergenceWarning
 from arpes_ml_plugins.testing.samples import sample_cut
 
 
@@ -81,14 +82,19 @@ class TestNetwork:
 class TestFit:
     @pytest.mark.parametrize("recipe", [ROBUST, PUBLISHED, FIXED_INPUT])
     def test_batch_equals_single(self, recipe):
-        """Of one and two iterations: training amplifies the rounding of another summation order."""
+        """Of one and two iterations: AdamW's first steps have the same size for every gradient, so
+        that rounding in another order of summation is amplified; other images' noise, or another
+        seed, would change everything by far more.
+        """
         images, _ = images_of(3)
-        for iterations, tolerance in ((1, 5e-3), (2, 5e-2)):
+        for iterations, tolerance in ((1, 0.05), (2, 0.1)):
             together = quick(recipe, images, seeds=(3, 4, 5), iterations=iterations)
             for index in range(3):
                 one = slice(index, index + 1)
                 alone = quick(recipe, images[one], seeds=(3 + index,), iterations=iterations)
-                torch.testing.assert_close(alone.loss, together.loss[one], rtol=5e-3, atol=0)
+                first = alone.loss[:, 0], together.loss[one][:, 0]
+                torch.testing.assert_close(*first, rtol=1e-4, atol=0)
+                torch.testing.assert_close(alone.loss, together.loss[one], rtol=0.02, atol=0)
                 difference = (alone.clean - together.clean[one]).abs().mean()
                 assert difference < tolerance * images[index].std()
 
@@ -232,6 +238,35 @@ class TestMethod:
         with pytest.raises(KeyboardInterrupt):
             cut.S.denoise_pcp_unet(iterations=50, progress=interrupt)
         assert cut.identical(before)
+
+    @pytest.mark.parametrize("spoil", ["sentinel", "hot pixels", "pedestal", "negative pedestal"])
+    def test_outliers_and_pedestals(self, spoil):
+        images, rate = images_of(size=(48, 64))
+        noisy, rate = images[0].numpy(), rate.numpy()
+        values, offset = noisy.copy(), 0.0
+        wild = np.zeros(noisy.shape, dtype=bool)
+        if spoil == "sentinel":
+            wild[5, 5] = True
+            values[wild] = -9999
+        elif spoil == "hot pixels":
+            wild[::16, ::16] = True
+            values[wild] = 1e7
+        else:
+            offset = {"pedestal": 1e4, "negative pedestal": -1e3}[spoil]
+            values += offset
+        data = xr.DataArray(values, dims=("eV", "phi"))
+        clean = data.S.denoise_pcp_unet(iterations=200, networks=1, rng=0).values - offset
+        error = ((clean - rate) ** 2)[~wild].mean()
+        assert error < 0.2 * ((noisy - rate) ** 2)[~wild].mean()
+
+    def test_a_fit_that_goes_astray_warns(self):
+        from arpes_ml_plugins.denoising.two_stage import _warn_unsettled
+
+        good = torch.linspace(3, 1, 200).expand(2, 1, 200).clone()
+        _warn_unsettled(good)
+        good[0, 0, -20:] = 2.0
+        with pytest.warns(ConvergenceWarning, match="1 of 1 images"):
+            _warn_unsettled(good)
 
     def test_negative_intensities_survive(self, cut):
         """After a background was subtracted: no clipping, no shift."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import xarray as xr
 
@@ -28,10 +28,10 @@ ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Names an axis of each role goes by: tiers, the preferred one first (PyARPES, erlab, peaks)."""
 
-Resolver = Callable[[xr.DataArray, str], "str | None"]
+Resolver = Callable[[xr.DataArray, str], "Hashable | None"]
 
 
-def find_axis(data: xr.DataArray, role: str) -> str:
+def find_axis(data: xr.DataArray, role: str) -> Hashable:
     """Name of the dimension that plays ``role``.
 
     Parameters
@@ -43,8 +43,9 @@ def find_axis(data: xr.DataArray, role: str) -> str:
 
     Returns
     -------
-    str
-        The dimension of the first tier of names that the array has.
+    Hashable
+        The dimension of the first tier of names that the array has; one of a single point only
+        if there is no other.
 
     Raises
     ------
@@ -58,8 +59,9 @@ def find_axis(data: xr.DataArray, role: str) -> str:
     """
     if role not in ROLES:
         raise AxisError(f"unknown axis role {role!r}; known roles: {', '.join(ROLES)}")
+    candidates = [dim for dim in data.dims if data.sizes[dim] > 1] or list(data.dims)
     for tier in ROLES[role]:
-        found = [str(dim) for dim in data.dims if dim in tier]
+        found = [dim for dim in candidates if dim in tier]
         if len(found) == 1:
             return found[0]
         if found:
@@ -79,9 +81,9 @@ def find_axis(data: xr.DataArray, role: str) -> str:
 def resolve_dims(
     data: xr.DataArray,
     roles: Sequence[str],
-    dims: Mapping[str, str] | Sequence[str] | None = None,
+    dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
     resolver: Resolver = find_axis,
-) -> tuple[str, ...]:
+) -> tuple[Hashable, ...]:
     """One dimension for each role, in the order of ``roles``.
 
     ``dims`` overrides what the roles find: a mapping role -> dimension (the missing roles are
@@ -94,14 +96,11 @@ def resolve_dims(
             continue
         rest = [dim for dim in data.dims if dim not in chosen.values()]
         if len(chosen) == len(roles) - 1 and len(rest) == 1:
-            chosen[role] = str(rest[0])
+            chosen[role] = rest[0]
             continue
-        chosen[role] = str(resolver(data, role) or find_axis(data, role))
-        if chosen[role] not in data.dims:
-            raise AxisError(
-                f"the {role} axis was resolved to {chosen[role]!r}, which is not among the "
-                f"dimensions {_described(data)}; correct the resolve_axis hook that said so"
-            )
+        # A laboratory's hook may answer with names that other data do not have.
+        answer = resolver(data, role)
+        chosen[role] = answer if answer in data.dims else find_axis(data, role)
     if len(set(chosen.values())) < len(roles):
         raise AxisError(
             f"the roles {_listed(roles)} need different dimensions, but got "
@@ -111,11 +110,14 @@ def resolve_dims(
 
 
 def _from_user(
-    data: xr.DataArray, roles: Sequence[str], dims: Mapping[str, str] | Sequence[str] | None
-) -> dict[str, str]:
+    data: xr.DataArray,
+    roles: Sequence[str],
+    dims: Mapping[str, Hashable] | Sequence[Hashable] | None,
+) -> dict[str, Hashable]:
     if dims is None:
         return {}
-    if isinstance(dims, str) or (not isinstance(dims, Mapping) and len(dims) != len(roles)):
+    ordered = isinstance(dims, Sequence) and not isinstance(dims, str)
+    if not isinstance(dims, Mapping) and not (ordered and len(dims) == len(roles)):
         raise AxisError(
             f"dims must name one dimension for each of {_listed(roles)}, in this order, or map "
             f"roles to dimensions; got {dims!r}"
@@ -137,5 +139,5 @@ def _described(data: xr.DataArray) -> str:
     return ", ".join(f"{dim} ({size})" for dim, size in data.sizes.items())
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(repr(str(name)) for name in names)
+def _listed(names: Sequence[Hashable]) -> str:
+    return " and ".join(repr(name) for name in names)

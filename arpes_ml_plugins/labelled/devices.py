@@ -20,6 +20,8 @@ GPU_BATCH = 16
 """Images a call on a GPU; memory decides otherwise by halving. On a CPU more than one at a time
 gains nothing and costs memory."""
 
+KINDS = ("cpu", "cuda", "mps")
+
 T = TypeVar("T")
 
 
@@ -38,6 +40,8 @@ def resolve_device(device: str) -> str:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
+        if torch.device(device).type not in KINDS:
+            raise TypeError("no kind of device that this package works on")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,25 +9,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import DataTypeError
-from arpes_ml_plugins.labelled.provenance import Provenance
+from arpes_ml_plugins.labelled.attributes import pack, unpack
+from arpes_ml_plugins.labelled.units import strip_unit
 
 __all__ = ["load", "save", "whole_file"]
 
-JSON_MARK = "json:"
-PLAIN_NAME = "__arpes_ml_name__"
+KIND = "arpes_ml_array"
+"""Attribute that marks a file that holds a single DataArray."""
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path`` that replaces it when the block ends without error.
 
-    Whatever interrupts the block, ``path`` is either as it was or complete.
+    Whatever interrupts the block, ``path`` is either as it was or complete. Links are followed.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     handle, name = tempfile.mkstemp(
         prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
     )
@@ -48,15 +47,23 @@ def save(data: xr.DataArray | xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Write ``data`` as netCDF with every attribute, also those that netCDF cannot hold.
 
     PyARPES's data carry ``None``, dicts and booleans in ``attrs``, on which ``to_netcdf`` fails.
-    They are stored as JSON text, and :func:`load` gives them back. Attributes without a JSON form
-    (open files, modules) are stored as their ``repr``. The file appears whole or not at all.
+    They are stored as JSON text, and :func:`load` gives them back, types included. Objects without
+    such a form (open files, functions) are stored as their ``repr``. The file appears whole or not
+    at all.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        Not changed.
+        Not changed. Units of pint are stored as the attribute ``units``, where there is none.
     path : path-like
         Replaced if it exists.
+
+    Raises
+    ------
+    DataTypeError
+        ``data`` is no labelled data.
+    OSError
+        The folder does not exist or cannot be written to.
 
     Examples
     --------
@@ -68,17 +75,27 @@ def save(data: xr.DataArray | xr.Dataset, path: str | os.PathLike[str]) -> None:
     True
     """
     if isinstance(data, xr.DataArray):
-        plain = data.to_dataset(name="values" if data.name is None else str(data.name))
-        plain.attrs[PLAIN_NAME] = "" if data.name is None else str(data.name)
+        values = xr.DataArray(data.variable, coords=data.coords)
+        plain = values.to_dataset(name="values")
+        plain.attrs = {KIND: data.name}
     elif isinstance(data, xr.Dataset):
         plain = data.copy(deep=False)
     else:
         raise DataTypeError(f"expected a DataArray or Dataset to save, got {type(data).__name__}")
-    plain.attrs = _encode(plain.attrs)
+    plain = plain.assign({name: _without_unit(v) for name, v in plain.data_vars.items()})
+    plain.attrs = pack(plain.attrs)
     for name in plain.variables:
-        plain[name].attrs = _encode(plain[name].attrs)
+        plain[name].attrs = pack(plain[name].attrs)
     with whole_file(path) as temporary:
         plain.to_netcdf(temporary, engine="h5netcdf")
+
+
+def _without_unit(array: xr.DataArray) -> xr.DataArray:
+    bare, _ = strip_unit(array)
+    if bare is array or "units" in array.attrs:
+        return bare
+    quantity: Any = array.variable._data
+    return bare.assign_attrs(units=str(quantity.units))
 
 
 def load(path: str | os.PathLike[str]) -> xr.DataArray | xr.Dataset:
@@ -87,46 +104,27 @@ def load(path: str | os.PathLike[str]) -> xr.DataArray | xr.Dataset:
     Parameters
     ----------
     path : path-like
-        Any netCDF-4 file; files not written by :func:`save` load as a Dataset.
+        A netCDF file; one not written by :func:`save` loads as a Dataset.
+
+    Raises
+    ------
+    OSError
+        There is no such file, or it is no netCDF file.
     """
-    with xr.open_dataset(path, engine="h5netcdf") as opened:
+    try:
+        opened = xr.open_dataset(path, engine="h5netcdf")
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError):
+        try:
+            opened = xr.open_dataset(path)  # netCDF-3, or what else xarray may know
+        except (OSError, ValueError) as error:
+            raise OSError(f"{os.fspath(path)} is no netCDF file ({error})") from None
+    with opened:
         data = opened.load()
     for name in data.variables:
-        data[name].attrs = _decode(data[name].attrs)
-    name = data.attrs.pop(PLAIN_NAME, None)
-    data.attrs = _decode(data.attrs)
-    if name is None:
+        data[name].attrs = unpack(data[name].attrs)
+    data.attrs = unpack(data.attrs)
+    if KIND not in data.attrs:
         return data
-    array = data[name or "values"]
-    return array.rename(name or None)
-
-
-def _encode(attrs: dict[Any, Any]) -> dict[str, Any]:
-    return {str(key): _storable(value) for key, value in attrs.items()}
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return JSON_MARK + json.dumps(value) if value.startswith(JSON_MARK) else value
-    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
-        return value
-    if isinstance(value, np.ndarray) and value.dtype.kind in "iuf" and value.size:
-        return value
-    return JSON_MARK + json.dumps(value, default=_describe)
-
-
-def _describe(value: Any) -> Any:
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    return repr(value)
-
-
-def _decode(attrs: dict[Any, Any]) -> dict[Any, Any]:
-    return {key: _restored(key, value) for key, value in attrs.items()}
-
-
-def _restored(key: Any, value: Any) -> Any:
-    if not (isinstance(value, str) and value.startswith(JSON_MARK)):
-        return value
-    decoded = json.loads(value[len(JSON_MARK) :])
-    return Provenance(decoded) if key == "provenance" and isinstance(decoded, dict) else decoded
+    return data["values"].rename(data.attrs[KIND])

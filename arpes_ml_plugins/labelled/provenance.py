@@ -7,21 +7,32 @@ parents' key, so both are written, and its history then shows in all of them.
 
 from __future__ import annotations
 
+import copy
 import datetime
+import hashlib
 import json
 import numbers
 import os
 import platform
 import uuid
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-__all__ = ["Provenance", "make_record", "read_provenance", "stamp"]
+__all__ = [
+    "Provenance",
+    "current_versions",
+    "fingerprint",
+    "make_record",
+    "read_provenance",
+    "stamp",
+    "unrecorded",
+]
 
+NOT_RECORDED = "not_recorded"
 PARENTS_KEYS = ("parents_provenance", "parents_provanence")
 VERSIONED = ("arpes-ml-plugins", "torch", "numpy", "scipy", "xarray")
 
@@ -43,7 +54,12 @@ numbers.Number.register(Provenance)
 
 
 def make_record(
-    method: str, parameters: Mapping[str, Any], *, owner: str, roles: Mapping[str, str]
+    method: str,
+    parameters: Mapping[str, Any],
+    *,
+    owner: str,
+    roles: Mapping[str, Hashable],
+    parent_hash: str | None,
 ) -> dict[str, Any]:
     """The ``record`` of one step: enough to run it again."""
     return {
@@ -53,19 +69,27 @@ def make_record(
         "version": _version("arpes-ml-plugins"),
         "plugin": owner,
         "parameters": {key: _plain(value) for key, value in parameters.items()},
-        "axes": dict(roles),
-        "environment": {
-            "versions": {name: _version(name) for name in VERSIONED} | _python(),
-            "threads": _threads(),
-        },
+        "axes": {role: _plain(dim) for role, dim in roles.items()},
+        "parent_hash": parent_hash,
+        "environment": {"versions": current_versions(), "threads": _threads()},
     }
+
+
+def current_versions() -> dict[str, str | None]:
+    """Of the software that results depend on."""
+    return {name: _version(name) for name in VERSIONED} | _python()
 
 
 def stamp(result: Any, parent: xr.DataArray | xr.Dataset, record: Mapping[str, Any]) -> None:
     """Give ``result`` (made by us, in place) the parent's attributes, a new id and provenance."""
-    parent_provenance = parent.attrs.get("provenance")
-    attrs = {k: v for k, v in parent.attrs.items() if k not in ("id", "provenance")}
-    attrs.update(result.attrs)
+    parent_provenance = read_provenance(parent) or parent.attrs.get("provenance")
+    if isinstance(parent_provenance, dict) and PARENTS_KEYS[0] in parent_provenance:
+        # Both spellings at every level would double the record with every step; the first one,
+        # which all releases read, is enough further down.
+        parent_provenance = {k: v for k, v in parent_provenance.items() if k != PARENTS_KEYS[1]}
+    own = {k: v for k, v in parent.attrs.items() if k not in ("id", "provenance")}
+    attrs = {key: _copied(value) for key, value in own.items()}
+    attrs.update({k: v for k, v in result.attrs.items() if k not in attrs})
     attrs["id"] = str(uuid.uuid1())
     attrs["provenance"] = Provenance(
         record=dict(record),
@@ -73,7 +97,7 @@ def stamp(result: Any, parent: xr.DataArray | xr.Dataset, record: Mapping[str, A
         parent_id=parent.attrs.get("id"),
         time=record["time"],
         version=record["version"],
-        **dict.fromkeys(PARENTS_KEYS, parent_provenance),
+        **dict.fromkeys(PARENTS_KEYS, _copied(parent_provenance)),
     )
     result.attrs = attrs
 
@@ -89,6 +113,33 @@ def read_provenance(data: xr.DataArray | xr.Dataset) -> dict[str, Any] | None:
     return provenance if isinstance(provenance, dict) else None
 
 
+def fingerprint(data: xr.DataArray) -> str | None:
+    """Hash of the values, to tell later whether a parent is the same; ``None`` for lazy data."""
+    if data.chunks is not None:
+        return None
+    values = np.ascontiguousarray(data.values)
+    return hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
+
+
+def unrecorded(value: Any) -> str | None:
+    """What of a recorded parameter could not be written down, if anything."""
+    if isinstance(value, Mapping):
+        if NOT_RECORDED in value:
+            return str(value[NOT_RECORDED])
+        return next(filter(None, map(unrecorded, value.values())), None)
+    if isinstance(value, list):
+        return next(filter(None, map(unrecorded, value)), None)
+    return None
+
+
+def _copied(value: Any) -> Any:
+    """A copy that shares nothing with the parent; what cannot be copied is shared after all."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # open files, locks: whatever users keep in attrs
+        return value
+
+
 def _plain(value: Any) -> Any:
     """A form of ``value`` that JSON holds; what has none is described and cannot be replayed."""
     if isinstance(value, (str, bool, type(None), int, float)):
@@ -99,7 +150,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    return {"not_recorded": repr(value)[:200]}
+    return {NOT_RECORDED: repr(value)[:200]}
 
 
 def _now() -> str:

@@ -6,7 +6,8 @@ finite images with a mask; it never sees names, NaN, units, chunks or dtypes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import DataError
+from arpes_ml_plugins.errors import AxisError, DataError
 from arpes_ml_plugins.labelled.devices import default_batch_size, run_in_batches
 from arpes_ml_plugins.labelled.missing import fill_missing
 from arpes_ml_plugins.labelled.progress import ProgressOption, reporter
@@ -67,7 +68,7 @@ Output = Image | Scalar | Trace
 
 def map_images(
     data: xr.DataArray,
-    dims: tuple[str, str],
+    dims: tuple[Hashable, Hashable],
     algorithm: Algorithm,
     outputs: Mapping[str, Output],
     *,
@@ -98,13 +99,14 @@ def map_images(
     dict of xarray.DataArray
         The outputs, with the dimension order, coordinates and name of ``data``; attributes empty.
     """
-    batch_dims = [dim for dim in data.dims if dim not in dims]
-    index = xr.DataArray(
-        np.arange(int(np.prod([data.sizes[dim] for dim in batch_dims]))).reshape(
-            [data.sizes[dim] for dim in batch_dims]
-        ),
-        dims=batch_dims,
-    )
+    _check_names(data, outputs)
+    # Inside, dimensions go by numbers: names may be anything hashable, or clash with an output's.
+    own = {dim: f"axis {number}" for number, dim in enumerate(data.dims)}
+    image = [own[dim] for dim in dims]
+    bare = xr.DataArray(data.variable.data, dims=list(own.values()))
+    batch = [dim for dim in bare.dims if dim not in image]
+    shape = [bare.sizes[dim] for dim in batch]
+    index = xr.DataArray(np.arange(math.prod(shape)).reshape(shape), dims=batch)
     lazy = data.chunks is not None
     block = partial(
         _run_block,
@@ -118,16 +120,15 @@ def map_images(
         progress=False if lazy else progress,
         batch_size=batch_size or default_batch_size(device),
     )
-    bare = xr.DataArray(data.variable)
     if lazy:
-        bare = bare.chunk(dict.fromkeys(dims, -1))
-        index = index.chunk({dim: bare.chunksizes[dim] for dim in batch_dims})
+        bare = bare.chunk(dict.fromkeys(image, -1))
+        index = index.chunk({dim: bare.chunksizes[dim] for dim in batch})
     raw = xr.apply_ufunc(
         block,
         bare,
         index,
-        input_core_dims=[list(dims), []],
-        output_core_dims=[_core_dims(output, dims) for output in outputs.values()],
+        input_core_dims=[image, []],
+        output_core_dims=[_core_dims(output, image) for output in outputs.values()],
         dask="parallelized",
         output_dtypes=[_output_dtype(output, data.dtype) for output in outputs.values()],
         dask_gufunc_kwargs={
@@ -136,7 +137,7 @@ def map_images(
     )
     arrays = raw if isinstance(raw, tuple) else (raw,)
     return {
-        name: _dress(array, data, dims, output)
+        name: _dress(array, data, own, dims, output)
         for (name, output), array in zip(outputs.items(), arrays, strict=True)
     }
 
@@ -168,8 +169,8 @@ def _run_block(
 
         def run(items: slice, where: str) -> None:
             chosen = seen[items]
-            # Training needs gradients, whatever mode the caller is in.
-            with torch.inference_mode(False), torch.enable_grad():
+            # Training needs gradients and plain tensors, whatever mode the caller has set.
+            with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
                 batch = _to_torch(images[chosen], [seeds[i] for i in chosen], where, report)
                 for name, tensor in algorithm(batch).items():
                     filled[name][chosen] = tensor.detach().cpu().numpy()
@@ -222,22 +223,43 @@ def _output_dtype(output: Output, dtype: np.dtype) -> np.dtype:
     return np.dtype(output.dtype if isinstance(output, Scalar) else np.float32)
 
 
-def _core_dims(output: Output, dims: tuple[str, str]) -> list[str]:
+def _core_dims(output: Output, image: list[str]) -> list[str]:
     if isinstance(output, Image):
-        return list(dims)
+        return image
     return [output.dim] if isinstance(output, Trace) else []
 
 
+def _check_names(data: xr.DataArray, outputs: Mapping[str, Output]) -> None:
+    """Several results share a Dataset with the coordinates of the data: no name twice."""
+    if len(outputs) == 1:
+        return
+    new = [*outputs, *(o.dim for o in outputs.values() if isinstance(o, Trace))]
+    for name in (*data.coords, *data.dims):
+        if name in new:
+            raise AxisError(
+                f"the data have a coordinate or dimension named {name!r}, which is the name of a "
+                f"result ({', '.join(new)}); rename it, for example "
+                f"data.rename({{{name!r}: 'own_{name}'}})"
+            )
+
+
 def _dress(
-    array: xr.DataArray, data: xr.DataArray, dims: tuple[str, str], output: Output
+    array: xr.DataArray,
+    data: xr.DataArray,
+    own: Mapping[Hashable, str],
+    dims: tuple[Hashable, Hashable],
+    output: Output,
 ) -> xr.DataArray:
     """Give a bare result the dimension order, coordinates, name and encoding of the data."""
     if isinstance(output, Image):
-        result = data.copy(deep=False, data=array.transpose(*data.dims).data)
+        result = data.copy(deep=False, data=array.transpose(*own.values()).data)
         if np.dtype(data.encoding.get("dtype", data.dtype)) != result.dtype:
             result.encoding = {k: v for k, v in data.encoding.items() if k not in PACKING}
     else:
-        result = array.assign_coords(data.isel(dict.fromkeys(dims, 0), drop=True).coords)
+        beyond = [name for name, c in data.coords.items() if set(c.dims) & set(dims)]
+        shell = data.drop_vars(beyond).isel(dict.fromkeys(dims, 0))
+        extra = [output.dim] if isinstance(output, Trace) else []
+        result = xr.DataArray(array.data, dims=[*shell.dims, *extra], coords=shell.coords)
         if isinstance(output, Trace):
             result = result.assign_coords({output.dim: np.arange(1, output.size + 1)})
     result.attrs = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ __all__ = ["check_array", "check_values", "replace_spectrum", "select_spectrum"]
 SPECTRUM_NAMES = ("spectrum", "raw")
 
 
-def select_spectrum(data: Any) -> tuple[xr.DataArray, str | None]:
+def select_spectrum(data: Any) -> tuple[xr.DataArray, Hashable | None]:
     """The array to work on, and its variable name if ``data`` is a Dataset.
 
     In a Dataset this is the variable ``spectrum`` or ``raw`` (PyARPES's names), else the only
@@ -33,7 +33,7 @@ def select_spectrum(data: Any) -> tuple[xr.DataArray, str | None]:
     for name in SPECTRUM_NAMES:
         if name in data.data_vars:
             return data[name], name
-    images = {str(k): v for k, v in data.data_vars.items() if v.ndim >= 2 and v.dtype.kind in "iuf"}
+    images = {k: v for k, v in data.data_vars.items() if v.ndim >= 2 and v.dtype.kind in "iuf"}
     energies = {dim for tier in ROLES["energy"] for dim in tier}
     for candidates in ({k: v for k, v in images.items() if energies & set(v.dims)}, images):
         if len(candidates) == 1:
@@ -45,7 +45,7 @@ def select_spectrum(data: Any) -> tuple[xr.DataArray, str | None]:
     )
 
 
-def replace_spectrum(data: xr.Dataset, name: str, result: xr.DataArray) -> xr.Dataset:
+def replace_spectrum(data: xr.Dataset, name: Hashable, result: xr.DataArray) -> xr.Dataset:
     """A new Dataset with ``result`` instead of the variable ``name``; all else as it was."""
     replaced = data.copy(deep=False)
     replaced[name] = result
@@ -70,7 +70,9 @@ def check_array(array: xr.DataArray) -> None:
         raise DataTypeError(f"dtype {array.dtype} is wider than float64; use .astype('float64')")
 
 
-def check_values(array: xr.DataArray, dims: Sequence[str]) -> None:
+def check_values(
+    array: xr.DataArray, dims: Sequence[Hashable], *, accepts_nan: bool = True
+) -> None:
     """Refuse values and axes that no method can work on, before any work starts.
 
     Lazy values are not looked at here.
@@ -91,3 +93,8 @@ def check_values(array: xr.DataArray, dims: Sequence[str]) -> None:
         )
     if np.isnan(values).all():
         raise DataError("all values are NaN; check the selection or conversion that made the data")
+    if not accepts_nan and np.isnan(values).any():
+        raise DataError(
+            f"{int(np.isnan(values).sum())} of {values.size} values are NaN, which this method "
+            f"does not handle; select a region without them, or fill them first"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ __all__ = ["check_choice", "check_count", "check_image", "check_positive", "warn
 
 def check_image(
     data: xr.DataArray | xr.Dataset, dims: Any, smallest: int
-) -> tuple[xr.DataArray, tuple[str, str]]:
+) -> tuple[xr.DataArray, tuple[Hashable, Hashable]]:
     """The array and its image dimensions, refused with fewer than ``smallest`` pixels along one.
 
     Both are as the call has settled them: the spectrum of a Dataset, one dimension a role.

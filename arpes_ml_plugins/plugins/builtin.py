@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from arpes_ml_plugins.labelled.axes import find_axis
@@ -26,7 +27,7 @@ def register_methods(registry: MethodRegistry) -> None:
 
 
 @hookimpl(trylast=True)
-def resolve_axis(data: xr.DataArray, role: str) -> str | None:
+def resolve_axis(data: xr.DataArray, role: str) -> Hashable | None:
     return find_axis(data, role)
 
 

@@ -7,16 +7,16 @@ and device are settled, the hooks run the method, and the result leaves dressed 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import xarray as xr
 
-from arpes_ml_plugins.errors import DataTypeError
+from arpes_ml_plugins.errors import DataError, DataTypeError
 from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.devices import resolve_device
-from arpes_ml_plugins.labelled.provenance import make_record, stamp
+from arpes_ml_plugins.labelled.provenance import fingerprint, make_record, stamp
 from arpes_ml_plugins.labelled.seeds import seed_from
 from arpes_ml_plugins.labelled.spectrum import (
     check_array,
@@ -54,7 +54,7 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
         parameters["dims"],
         lambda data, role: hook.resolve_axis(data=data, role=role),
     )
-    check_values(bare, parameters["dims"])
+    check_values(bare, parameters["dims"], accepts_nan=method.accepts_nan)
     parameters["rng"] = seed_from(parameters["rng"])
     parameters["device"] = _device(method, bare, parameters)
     call = MethodCall(method, bare, MappingProxyType(parameters))
@@ -64,6 +64,7 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
         {k: v for k, v in parameters.items() if k != "progress"},
         owner=method.owner,
         roles=dict(zip(method.roles, parameters["dims"], strict=True)),
+        parent_hash=fingerprint(bare),
     )
     return _dress(method, result, data, array, name, restore_unit, record)
 
@@ -95,7 +96,7 @@ def _dress(
     result: Any,
     data: xr.DataArray | xr.Dataset,
     array: xr.DataArray,
-    name: str | None,
+    name: Hashable | None,
     restore_unit: Callable[[xr.DataArray], xr.DataArray],
     record: Mapping[str, Any],
 ) -> xr.DataArray | xr.Dataset:
@@ -107,11 +108,17 @@ def _dress(
             f"{type(result).__name__}, expected {expected.__name__}; its author must correct that"
         )
     if isinstance(result, xr.DataArray):
+        if dict(result.sizes) != dict(array.sizes):
+            raise DataError(
+                f"method {method.name!r} of plugin {method.owner!r} returned the shape "
+                f"{dict(result.sizes)} for data of shape {dict(array.sizes)}; its author must "
+                f"correct that"
+            )
         dressed = restore_unit(result.copy(deep=False))
         stamp(dressed, array, record)
-        if isinstance(data, xr.DataArray):
+        if isinstance(data, xr.DataArray) or name is None:
             return dressed
-        replaced = replace_spectrum(data, str(name), dressed)
+        replaced = replace_spectrum(data, name, dressed)
         stamp(replaced, data, record)
         return replaced
     result = result.copy(deep=False)
@@ -120,5 +127,5 @@ def _dress(
             image = restore_unit(result[variable])
             stamp(image, array, record)
             result[variable] = image
-    stamp(result, array, record)
+    stamp(result, data, record)
     return result

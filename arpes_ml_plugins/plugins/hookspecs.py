@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -39,11 +40,12 @@ class HookSpecs:
         """
 
     @hookspec(firstresult=True)
-    def resolve_axis(self, data: xr.DataArray, role: str) -> str | None:
+    def resolve_axis(self, data: xr.DataArray, role: str) -> Hashable | None:
         """Name the dimension of ``data`` that plays ``role`` ("energy", "momentum", ...).
 
-        For a laboratory's own axis names. The first answer that is not ``None`` is taken; the
-        names of PyARPES, erlab and peaks are tried last.
+        For a laboratory's own axis names. The first answer that is not ``None`` counts; answer
+        ``None`` for data that are not yours. The names of PyARPES, erlab and peaks are tried last,
+        and where the answer is no dimension of ``data``.
         """
 
     @hookspec(firstresult=True)

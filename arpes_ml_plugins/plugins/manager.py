@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import warnings
 from functools import cache
@@ -48,6 +49,11 @@ class Plugins:
             It implements a hook that does not exist, or offers what the registry refuses. Nothing
             of it is kept then.
         """
+        if inspect.isclass(plugin):
+            raise RegistrationError(
+                f"expected a module or an object, got the class {plugin.__name__}; register an "
+                f"instance of it, {plugin.__name__}()"
+            )
         owner = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         if self._manager.has_plugin(owner):
             raise RegistrationError(
@@ -58,8 +64,10 @@ class Plugins:
         try:
             self._manager.register(plugin, owner)
             self._check_hooks(plugin, owner)
-        except pluggy.PluginValidationError as error:
+        except (pluggy.PluginValidationError, ValueError) as error:
             self.unregister(owner)
+            if isinstance(error, RegistrationError):
+                raise
             raise RegistrationError(f"plugin {owner!r}: {error}") from error
         except BaseException:
             self.unregister(owner)
@@ -81,7 +89,7 @@ class Plugins:
                 continue
             try:
                 self.register(entry.load(), entry.name)
-            except Exception as error:  # a stranger's code: anything may happen
+            except (Exception, SystemExit) as error:  # a stranger's code: anything may happen
                 warnings.warn(
                     f"plugin {entry.name!r} ({entry.value}) is left out: "
                     f"{type(error).__name__}: {error}. Repair it, or silence this with "
@@ -96,7 +104,13 @@ class Plugins:
 
     def _check_hooks(self, plugin: object, owner: str) -> None:
         known = [name for name in vars(HookSpecs) if not name.startswith("_")]
-        for caller in self._manager.get_hookcallers(plugin) or []:
+        callers = self._manager.get_hookcallers(plugin) or []
+        if not callers:
+            raise RegistrationError(
+                f"plugin {owner!r} implements no hook; mark functions named "
+                f"{', '.join(known)} with @arpes_ml_plugins.hookimpl"
+            )
+        for caller in callers:
             if not caller.has_spec():
                 close = difflib.get_close_matches(caller.name, known, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else f"hooks are {', '.join(known)}"

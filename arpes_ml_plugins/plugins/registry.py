@@ -31,6 +31,8 @@ class Method:
     roles: tuple[str, ...]
     """Axes the method needs, by role; the function gets them resolved as ``dims``."""
     owner: str
+    accepts_nan: bool = True
+    """Whether missing values may reach the function; else they are refused."""
 
     @property
     def signature(self) -> inspect.Signature:
@@ -43,7 +45,8 @@ class Method:
     @property
     def summary(self) -> str:
         """First line of the docstring."""
-        return (inspect.getdoc(self.function) or "").splitlines()[0]
+        first = (inspect.getdoc(self.function) or "").splitlines()[0]
+        return re.sub(r":\w+:`([^`]*)`", r"\1", first)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,13 @@ class MethodRegistry:
         self._listeners: list[tuple[Callable[[Method], None], Callable[[Method], None]]] = []
         self._owner = "unknown"
 
-    def add(self, function: Callable[..., Any], *, roles: Sequence[str] = ()) -> None:
+    def add(
+        self,
+        function: Callable[..., Any],
+        *,
+        roles: Sequence[str] = (),
+        accepts_nan: bool = True,
+    ) -> None:
         """Register ``function`` as a method of its own name.
 
         Parameters
@@ -83,6 +92,8 @@ class MethodRegistry:
             name begins with ``denoise``, a Dataset otherwise, and leave ``data`` as it is.
         roles : sequence of str
             The axes it needs: "energy", "momentum", "time", "space", "tau".
+        accepts_nan : bool
+            False if it cannot handle missing values; they are then refused before it is called.
 
         Raises
         ------
@@ -91,7 +102,7 @@ class MethodRegistry:
         """
         name = getattr(function, "__name__", repr(function))
         self._check(function, name, roles)
-        method = Method(name, function, tuple(roles), self._owner)
+        method = Method(name, function, tuple(roles), self._owner, accepts_nan)
         self._methods[name] = method
         for added, _ in self._listeners:
             added(method)
@@ -106,9 +117,11 @@ class MethodRegistry:
             )
         if not inspect.getdoc(function):
             raise RegistrationError(f"{where} has no docstring; users will ask help() for it")
-        first, *others = inspect.signature(function).parameters.values()
-        if first.name != "data":
-            raise RegistrationError(f"{where}: the first parameter must be 'data', not {first}")
+        parameters = [*inspect.signature(function).parameters.values()]
+        if not parameters or parameters[0].name != "data":
+            got = parameters[0] if parameters else "none"
+            raise RegistrationError(f"{where}: the first parameter must be 'data', not {got}")
+        others = parameters[1:]
         for parameter in others:
             if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
                 raise RegistrationError(

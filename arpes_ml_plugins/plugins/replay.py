@@ -9,8 +9,15 @@ from typing import Any
 
 import xarray as xr
 
-from arpes_ml_plugins.errors import ParameterError, ReplayWarning
-from arpes_ml_plugins.labelled.provenance import make_record, read_provenance
+from arpes_ml_plugins.errors import DataTypeError, ParameterError, ReplayWarning
+from arpes_ml_plugins.labelled.provenance import (
+    current_versions,
+    fingerprint,
+    read_provenance,
+    unrecorded,
+)
+from arpes_ml_plugins.labelled.spectrum import select_spectrum
+from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.plugins.call import call_method
 from arpes_ml_plugins.plugins.manager import plugins
 
@@ -46,6 +53,11 @@ def replay(
     ReplayWarning
         ``parent`` is not the recorded one, or versions of the software differ.
     """
+    for name, data in (("result", result), ("parent", parent)):
+        if not isinstance(data, (xr.DataArray, xr.Dataset)):
+            raise DataTypeError(
+                f"expected a DataArray or Dataset as {name}, got {type(data).__name__}"
+            )
     provenance = read_provenance(result) or {}
     record = provenance.get("record")
     if not isinstance(record, Mapping) or "parameters" not in record:
@@ -53,23 +65,18 @@ def replay(
             "result carries no provenance of a method of this package; expected what one of its "
             "methods returned, with attrs['provenance'] intact"
         )
-    recorded = provenance.get("parent_id")
-    if recorded != parent.attrs.get("id"):
-        warnings.warn(
-            f"the result was made from data with id {recorded}, the parent given has id "
-            f"{parent.attrs.get('id')}",
-            ReplayWarning,
-            stacklevel=2,
-        )
     parameters = dict(record["parameters"])
     for key, value in parameters.items():
-        if isinstance(value, Mapping) and "not_recorded" in value:
+        lost = unrecorded(value)
+        if lost is not None:
             raise ParameterError(
-                f"parameter {key!r} was {value['not_recorded']}, which provenance cannot hold; "
-                f"call {record['by']} again yourself"
+                f"parameter {key!r} was or held {lost}, which provenance cannot hold; call "
+                f"{record['by']} again yourself"
             )
-    with _recorded_threads(record["environment"]):
-        _compare_versions(record["environment"]["versions"], parent, record)
+    _compare_parents(record, provenance.get("parent_id"), parent)
+    environment = record.get("environment", {})
+    _compare_versions(environment.get("versions", {}))
+    with _recorded_threads(environment):
         return call_method(plugins().methods[record["by"]], parent, parameters)
 
 
@@ -86,19 +93,32 @@ def _recorded_threads(environment: Mapping[str, Any]) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _compare_versions(
-    recorded: Mapping[str, Any], parent: xr.DataArray | xr.Dataset, record: Mapping[str, Any]
+def _compare_parents(
+    record: Mapping[str, Any], recorded_id: object, parent: xr.DataArray | xr.Dataset
 ) -> None:
-    fresh = make_record(record["by"], {}, owner="", roles={})["environment"]["versions"]
+    if recorded_id is not None and recorded_id != parent.attrs.get("id"):
+        _warn(
+            f"the result was made from data with id {recorded_id}, the parent given has id "
+            f"{parent.attrs.get('id')}"
+        )
+    elif record.get("parent_hash"):
+        array, _ = strip_unit(select_spectrum(parent)[0])
+        if fingerprint(array) not in (None, record["parent_hash"]):
+            _warn("the values of the parent given are not those that the result was made from")
+
+
+def _compare_versions(recorded: Mapping[str, Any]) -> None:
     changed = [
-        f"{name} {recorded[name]} -> {fresh[name]}"
-        for name in fresh
-        if name in recorded and recorded[name] != fresh[name]
+        f"{name} {recorded[name]} -> {version}"
+        for name, version in current_versions().items()
+        if name in recorded and recorded[name] != version
     ]
     if changed:
-        warnings.warn(
+        _warn(
             f"replaying with other versions than recorded ({', '.join(changed)}); the values may "
-            f"differ",
-            ReplayWarning,
-            stacklevel=3,
+            f"differ"
         )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, ReplayWarning, stacklevel=4)

@@ -44,4 +44,4 @@ def denoise_median(data, *, size=3, device="auto", rng=None, progress=False, dim
 
 @arpes_ml_plugins.hookimpl
 def register_methods(registry):
-    registry.add(denoise_median, roles=("energy", "momentum"))
+    registry.add(denoise_median, roles=("energy", "momentum"), accepts_nan=False)
