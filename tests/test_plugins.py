@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import xarray as xr
@@ -164,9 +165,12 @@ class TestHooks:
             assert f"test_{hook}" in " ".join(dir(type(self)))
 
     def test_every_hook_is_documented(self):
+        page = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
         for name, hook in vars(HookSpecs).items():
             if not name.startswith("_"):
                 assert inspect.getdoc(hook)
+                arguments = list(inspect.signature(hook).parameters)[1:]
+                assert f"`{name}({', '.join(arguments)})`" in page
 
 
 def bad(**changes):
