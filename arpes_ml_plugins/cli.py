@@ -1,4 +1,4 @@
-"""``arpes-ml``: the demonstration, the list of methods, and methods on files."""
+"""arpes-ml: denoise ARPES data from the command line."""
 
 from __future__ import annotations
 

@@ -111,10 +111,10 @@ def load(path: str | os.PathLike[str]) -> xr.DataArray | xr.Dataset:
     OSError
         There is no such file, or it is no netCDF file.
     """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no file {os.fspath(path)}")
     try:
         opened = xr.open_dataset(path, engine="h5netcdf")
-    except FileNotFoundError:
-        raise
     except (OSError, ValueError):
         try:
             opened = xr.open_dataset(path)  # netCDF-3, or what else xarray may know

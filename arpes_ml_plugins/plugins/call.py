@@ -6,6 +6,7 @@ and device are settled, the hooks run the method, and the result leaves dressed 
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Callable, Hashable, Mapping
 from types import MappingProxyType
@@ -75,9 +76,9 @@ def _bind(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     known = [name for name in signature.parameters if name != "data"]
     for name in given:
         if name not in known:
-            raise TypeError(
-                f"{method.name}() has no parameter {name!r}; it takes {', '.join(known)}"
-            )
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}"
+            raise TypeError(f"{method.name}() has no parameter {name!r}; {hint}")
     bound = signature.bind(None, **given)
     bound.apply_defaults()
     return {name: value for name, value in bound.arguments.items() if name != "data"}
