@@ -143,8 +143,9 @@ def fit(
     if recipe.loss == "huber":
         measure = _Huber(target, mask, (scaling.low / scaling.span).to(target))
     jitter = _Jitter(source, seeds)
-    losses: list[torch.Tensor] = []
-    for _ in range(recipe.iterations):
+    # Allocated at once: thousands of small tensors kept between large ones fragment the memory.
+    losses = target.new_empty(len(images), recipe.iterations)
+    for iteration in range(recipe.iterations):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
             output = network(jitter(recipe.jitter * measure.noise))
         output = output[0, :, :height, :width].float()
@@ -155,10 +156,11 @@ def fit(
         if recipe.cosine:
             schedule.step()
         if observe:
-            observe(len(losses), scaling.up(output.detach()))
-        losses.append(measure.in_units(loss.detach(), scaling.span.float()))
+            observe(iteration, scaling.up(output.detach()))
+        losses[:, iteration] = measure.in_units(loss.detach(), scaling.span.float())
         if report:
-            report(len(images), float(losses[-1].mean()) if len(losses) % 10 == 0 else None)
+            told = float(losses[:, iteration].mean()) if iteration % 10 == 0 else None
+            report(len(images), told)
     with torch.no_grad():
         output = network(jitter(torch.zeros(())))[0, :, :height, :width].float()
         residual = target - output
@@ -166,7 +168,7 @@ def fit(
     return TwoStageResult(
         clean=scaling.up(output.to(images.dtype)),
         sparse=(sparse * scaling.span).detach().to(images.dtype),
-        loss=torch.stack(losses, dim=1),
+        loss=losses,
     )
 
 
