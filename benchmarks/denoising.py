@@ -32,6 +32,7 @@ from scenes import SCENES, Scene, make_scene
 from scipy.ndimage import gaussian_filter
 
 import arpes_ml_plugins  # noqa: F401
+from arpes_ml_plugins.denoising.recipes import FIXED_INPUT, PUBLISHED, ROBUST, Recipe
 
 torch.set_num_threads(1)
 RESULTS = Path(__file__).parents[1] / "docs" / "measured"
@@ -181,36 +182,9 @@ def summarise(rows: list[dict[str, object]]) -> None:
     write("denoising_table.csv", lines)
 
 
-def curves() -> None:
+def curves(scenes: list[str]) -> None:
     """PSNR against iteration: input and learning-rate ratio (the paper's Figs. 3c and 4)."""
     from dataclasses import replace
-
-    from matplotlib import pyplot as plt
-
-    from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
-    from arpes_ml_plugins.denoising.recipes import FIXED_INPUT, PUBLISHED, ROBUST
-    from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast, fit
-
-    def trace(scene: Scene, recipe: object, prior: bool, ratio: float = 0.5) -> np.ndarray:
-        images = torch.from_numpy(scene.noisy)[None]
-        low_rank = principal_component_pursuit(images).low_rank if prior else None
-        points = []
-
-        def observe(iteration: int, image: torch.Tensor) -> None:
-            if (iteration + 1) % 20 == 0 or iteration < 20:
-                points.append((iteration + 1, scene.score(image[0].numpy())))
-
-        fit(
-            images,
-            torch.ones_like(images, dtype=torch.bool),
-            low_rank,
-            recipe,
-            seeds=[0],
-            noise_ratio=ratio,
-            bfloat16=bfloat16_is_fast("cpu"),
-            observe=observe,
-        )
-        return np.array(points)
 
     robust = replace(ROBUST, iterations=2000)
     runs = {
@@ -222,35 +196,78 @@ def curves() -> None:
         "published, ratio 200": (PUBLISHED, True, 200.0),
         "fixed input, gradient descent": (FIXED_INPUT, False, 0.5),
     }
+    points = [row for row in read("denoising_points.csv") if row["scene"] not in scenes]
+    for name in scenes:
+        scene = make_scene(name)
+        for run, settings in runs.items():
+            for iteration, score in trace(scene, *settings):
+                points.append(
+                    {"scene": name, "run": run, "iteration": iteration, "psnr": f"{score:.3f}"}
+                )
+            print(points[-1], flush=True)
+        write("denoising_points.csv", points)
+
+
+def trace(scene: Scene, recipe: Recipe, prior: bool, ratio: float) -> list[tuple[int, float]]:
+    """Iteration and PSNR during one fit of one network."""
+    from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
+    from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast, fit
+
+    images = torch.from_numpy(scene.noisy)[None]
+    low_rank = principal_component_pursuit(images).low_rank if prior else None
+    points = []
+
+    def observe(iteration: int, image: torch.Tensor) -> None:
+        if iteration < 20 or (iteration + 1) % (recipe.iterations // 100) == 0:
+            points.append((iteration + 1, scene.score(image[0].numpy())))
+
+    fit(
+        images,
+        torch.ones_like(images, dtype=torch.bool),
+        low_rank,
+        recipe,
+        seeds=[0],
+        noise_ratio=ratio,
+        bfloat16=bfloat16_is_fast("cpu"),
+        observe=observe,
+    )
+    return points
+
+
+def draw_curves() -> None:
+    """Figure and summary of the points on file."""
+    from matplotlib import pyplot as plt
+
+    points = read("denoising_points.csv")
     figure, panels = plt.subplots(1, 2, figsize=(11.5, 4.0), layout="constrained")
     rows = []
     for axes, name in zip(panels, SLOW_SCENES, strict=True):
         scene = make_scene(name)
-        for label, (recipe, prior, ratio) in runs.items():
-            points = trace(scene, recipe, prior, ratio)
-            axes.semilogx(points[:, 0], points[:, 1], label=label, linewidth=1.2)
-            best = points[points[:, 1].argmax()]
+        mine = [point for point in points if point["scene"] == name]
+        for run in dict.fromkeys(point["run"] for point in mine):
+            curve = np.array(
+                [(int(p["iteration"]), float(p["psnr"])) for p in mine if p["run"] == run]
+            )
+            axes.semilogx(curve[:, 0], curve[:, 1], label=run, linewidth=1.2)
+            best = curve[curve[:, 1].argmax()]
             rows.append(
                 {
                     "scene": name,
-                    "run": label,
+                    "run": run,
                     "best PSNR": f"{best[1]:.2f}",
                     "at iteration": int(best[0]),
-                    "last PSNR": f"{points[-1, 1]:.2f}",
-                    "iterations": recipe.iterations,
+                    "last PSNR": f"{curve[-1, 1]:.2f}",
+                    "iterations": int(curve[-1, 0]),
                 }
             )
-            print(rows[-1], flush=True)
         axes.axhline(scene.score(scene.noisy), color="0.6", linestyle=":", label="noisy")
         axes.axhline(
             scene.score(gaussian_oracle(scene)), color="0.3", linestyle="--", label="best Gaussian"
         )
         axes.set(xlabel="iteration", ylabel="PSNR (dB)", title=name)
-    for axes in panels:
         axes.set_ylim(5, None)
     lines, labels = panels[0].get_legend_handles_labels()
     figure.legend(lines, labels, fontsize=8, loc="outside right center")
-    RESULTS.mkdir(parents=True, exist_ok=True)
     figure.savefig(RESULTS / "denoising_curves.png", dpi=130)
     write("denoising_curves.csv", rows)
 
@@ -316,6 +333,7 @@ def main() -> None:
     parser.add_argument(
         "--methods", nargs="*", default=[], help="of the table; the others stay as on file"
     )
+    parser.add_argument("--scenes", nargs="*", default=list(SLOW_SCENES), help="of the curves")
     options = parser.parse_args()
     if options.part == "one":
         method, scene, seed = options.one
@@ -326,7 +344,8 @@ def main() -> None:
     if options.part in ("all", "table"):
         table(options.seeds, options.methods)
     if options.part in ("all", "curves"):
-        curves()
+        curves(options.scenes)
+        draw_curves()
 
 
 if __name__ == "__main__":
