@@ -32,7 +32,7 @@ def denoise_fixed_input(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:
-    r"""Denoise with a network whose input is fixed noise, trained by stochastic gradient descent.
+    """Denoise with a network whose input is fixed noise, trained by stochastic gradient descent.
 
     This is the previous method (reference 27 of the paper), here for comparison: same network and
     loss as ``denoise_pcp_unet(recipe="published")``, but a random input instead of the prior and
@@ -49,7 +49,7 @@ def denoise_fixed_input(
         gives none for this method; the default is the largest that did not diverge on the
         benchmark sets.
     noise_ratio : float
-        :math:`\eta_a / \eta_s` of eq. 4: a larger value leaves less to the sparse term.
+        η_a / η_s of eq. 4: a larger value leaves less to the sparse term.
     precision, batch_size, device, rng, progress, dims
         As in :func:`denoise_pcp_unet`.
 

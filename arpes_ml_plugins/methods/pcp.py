@@ -36,7 +36,7 @@ def decompose_pcp(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
-    r"""Split an image into a low-rank and a sparse part by principal component pursuit.
+    """Split an image into a low-rank and a sparse part by principal component pursuit.
 
     The low-rank part keeps what many EDCs (or MDCs) have in common, the sparse part what few
     pixels have alone. It is the first stage of :func:`denoise_pcp_unet`, and useful in itself
@@ -49,7 +49,7 @@ def decompose_pcp(
         each image is decomposed by itself. NaN pixels are filled from their surroundings and are
         NaN again in the result.
     sparsity : float, optional
-        Weight :math:`\lambda` of the sparse part (eq. 2). A larger value leaves more in the
+        Weight λ of the sparse part (eq. 2). A larger value leaves more in the
         low-rank part. The default, ``1 / sqrt(max(image shape))``, suits images of low rank; a
         narrow bright band that runs diagonally is not of low rank, and a good part of it then
         lands in ``sparse``. Look at both parts; raise ``sparsity`` if you see a band there.

@@ -39,7 +39,7 @@ def denoise_pcp_unet(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:
-    r"""Denoise a cut without any training data: principal component pursuit, then a network.
+    """Denoise a cut without any training data: principal component pursuit, then a network.
 
     A convolutional network is fitted to the one noisy image, with its low-rank part as input
     (eq. 3). Such a network takes up bands, edges and backgrounds long before it takes up noise.
@@ -64,10 +64,10 @@ def denoise_pcp_unet(
         Networks fitted from different starts and averaged; default 2 (robust) or 1 (published).
         More cost proportionally more time and gain a little.
     noise_ratio : float
-        :math:`\eta_a / \eta_s` of eq. 4, for ``"published"`` only: a larger value leaves less to
+        η_a / η_s of eq. 4, for ``"published"`` only: a larger value leaves less to
         the sparse term.
     sparsity : float, optional
-        :math:`\lambda` of the first stage, see :func:`decompose_pcp`. It shapes the input of the
+        λ of the first stage, see :func:`decompose_pcp`. It shapes the input of the
         network only.
     precision : {"auto", "float32", "bfloat16"}
         Of the convolutions. ``"auto"`` takes bfloat16 where the hardware multiplies it.
