@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from arpes_ml_plugins.errors import DeviceWarning
-from arpes_ml_plugins.labelled.devices import run_in_batches
+from arpes_ml_plugins.labelled.devices import resolve_device, run_in_batches
 from arpes_ml_plugins.labelled.missing import fill_missing
 from arpes_ml_plugins.labelled.seeds import seed_from, slice_seed
+from arpes_ml_plugins.labelled.slices import Image, map_images
 from arpes_ml_plugins.scoring import psnr, thin_counts
+from arpes_ml_plugins.testing.samples import sample_cut
 
 
 class TestFill:
@@ -67,6 +69,10 @@ class TestSeeds:
         assert seed_from(np.int32(5)) == 5
 
 
+def test_the_cpu_has_one_name():
+    assert resolve_device("cpu:0") == resolve_device("cpu") == "cpu"
+
+
 class TestMemory:
     def test_batches_are_halved(self):
         sizes = []
@@ -96,3 +102,27 @@ class TestMemory:
 
         with pytest.raises(torch.OutOfMemoryError):
             run_in_batches(3, run, device="cpu", batch_size=1)
+
+    def test_steps_of_a_failed_batch_are_taken_back(self):
+        data, told = sample_cut(batch=3), []
+
+        def algorithm(batch):
+            for _ in range(4):
+                batch.report(len(batch.images), None)
+            if len(batch.images) > 1:
+                raise torch.OutOfMemoryError("too much")
+            return {"clean": batch.images}
+
+        result = map_images(
+            data,
+            ("eV", "phi"),
+            algorithm,
+            {"clean": Image()},
+            method="test",
+            device="cpu:0",  # a name under which the CPU passes for an accelerator
+            steps=4,
+            progress=told.append,
+            batch_size=3,
+        )
+        assert (result["clean"].values == data.values).all()
+        assert told[-1].done == told[-1].total == 12

@@ -49,7 +49,7 @@ def resolve_device(device: str) -> str:
             f"device {device!r} cannot be used here ({reason}); expected 'auto', 'cpu', 'cuda', "
             f"'cuda:1', ... or 'mps'; this machine offers {', '.join(_available())}"
         ) from error
-    return str(device)
+    return "cpu" if torch.device(device).type == "cpu" else str(device)
 
 
 def _available() -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Progress", "ProgressOption", "reporter"]
+__all__ = ["Progress", "ProgressOption", "Report", "reporter"]
 
 
 @dataclass(frozen=True)

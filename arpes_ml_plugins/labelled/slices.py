@@ -7,7 +7,8 @@ finite images with a mask; it never sees names, NaN, units, chunks or dtypes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import AxisError, DataError
 from arpes_ml_plugins.labelled.devices import default_batch_size, run_in_batches
 from arpes_ml_plugins.labelled.missing import fill_missing
-from arpes_ml_plugins.labelled.progress import ProgressOption, reporter
+from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
 from arpes_ml_plugins.labelled.seeds import slice_seed
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class ImageBatch:
     images: torch.Tensor  # (n, height, width) float64 (float32 on MPS), finite; NaN were filled
     valid: torch.Tensor  # (n, height, width) bool; False where a NaN was filled
     seeds: list[int]  # one an image, independent of the batching
-    report: Callable[[int, float | None], None] | None
+    report: Report | None
 
 
 PACKING = {"dtype", "scale_factor", "add_offset", "_FillValue", "missing_value"}
@@ -170,8 +171,13 @@ def _run_block(
         def run(items: slice, where: str) -> None:
             chosen = seen[items]
             # Training needs gradients and plain tensors, whatever mode the caller has set.
-            with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
-                batch = _to_torch(images[chosen], [seeds[i] for i in chosen], where, report)
+            with (
+                torch.inference_mode(False),
+                torch.enable_grad(),
+                torch.device("cpu"),
+                _counted(report) as count,
+            ):
+                batch = _to_torch(images[chosen], [seeds[i] for i in chosen], where, count)
                 for name, tensor in algorithm(batch).items():
                     filled[name][chosen] = tensor.detach().cpu().numpy()
 
@@ -181,6 +187,25 @@ def _run_block(
             filled[name][np.isnan(images)] = np.nan
     results = [a.reshape((*values.shape[:-2], *a.shape[1:])) for a in filled.values()]
     return results[0] if len(results) == 1 else tuple(results)
+
+
+@contextmanager
+def _counted(report: Report | None) -> Iterator[Report | None]:
+    """``report``, whose steps are taken back if the batch fails and has to be done again."""
+    told = 0
+
+    def count(steps: int, loss: float | None) -> None:
+        nonlocal told
+        told += steps
+        if report:
+            report(steps, loss)
+
+    try:
+        yield count if report else None
+    except Exception:
+        if report:
+            report(-told, None)
+        raise
 
 
 def _empty(output: Output, images: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -197,7 +222,7 @@ def _to_torch(
     images: np.ndarray,
     seeds: list[int],
     device: str,
-    report: Callable[[int, float | None], None] | None,
+    report: Report | None,
 ) -> ImageBatch:
     """Across the border: finite, contiguous, native byte order, memory of its own."""
     import torch
