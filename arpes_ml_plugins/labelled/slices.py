@@ -192,19 +192,20 @@ def _run_block(
 @contextmanager
 def _counted(report: Report | None) -> Iterator[Report | None]:
     """``report``, whose steps are taken back if the batch fails and has to be done again."""
+    if report is None:
+        yield None
+        return
     told = 0
 
     def count(steps: int, loss: float | None) -> None:
         nonlocal told
         told += steps
-        if report:
-            report(steps, loss)
+        report(steps, loss)
 
     try:
-        yield count if report else None
+        yield count
     except Exception:
-        if report:
-            report(-told, None)
+        report(-told, None)
         raise
 
 
