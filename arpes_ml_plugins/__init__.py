@@ -16,9 +16,16 @@ from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.replay import replay
+from arpes_ml_plugins.training.scene import simulate_scene
 
 if TYPE_CHECKING:
+    from arpes_ml_plugins.methods.automatic import denoise as denoise
+    from arpes_ml_plugins.methods.counts import decompose_counts as decompose_counts
+    from arpes_ml_plugins.methods.counts import decompose_pretrained as decompose_pretrained
+    from arpes_ml_plugins.methods.counts import denoise_counts as denoise_counts
+    from arpes_ml_plugins.methods.counts import denoise_pretrained as denoise_pretrained
     from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input as denoise_fixed_input
+    from arpes_ml_plugins.methods.noise import estimate_noise as estimate_noise
     from arpes_ml_plugins.methods.pcp import decompose_pcp as decompose_pcp
     from arpes_ml_plugins.methods.pcp_unet import decompose_pcp_unet as decompose_pcp_unet
     from arpes_ml_plugins.methods.pcp_unet import denoise_pcp_unet as denoise_pcp_unet
@@ -32,6 +39,7 @@ __all__ = [
     "register",
     "replay",
     "save",
+    "simulate_scene",
     "unregister",
 ]
 

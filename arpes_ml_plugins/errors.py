@@ -6,6 +6,7 @@ __all__ = [
     "ArpesMLError",
     "AxisError",
     "ConvergenceWarning",
+    "CountsWarning",
     "DataError",
     "DataTypeError",
     "DeviceError",
@@ -47,6 +48,10 @@ class RegistrationError(ArpesMLError, ValueError):
 
 class ConvergenceWarning(UserWarning):
     """An iteration stopped at its limit; the result says where."""
+
+
+class CountsWarning(UserWarning):
+    """The values are not what the method takes them for: counts with a known gain."""
 
 
 class DeviceWarning(UserWarning):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import xarray as xr
 
@@ -34,6 +36,36 @@ class TestDecomposePcpUnet(ConformanceSuite):
 class TestDenoiseFixedInput(ConformanceSuite):
     method = "denoise_fixed_input"
     parameters = QUICK
+
+
+class TestEstimateNoise(ConformanceSuite):
+    method = "estimate_noise"
+    one_answer = True
+
+
+class TestDenoiseCounts(ConformanceSuite):
+    method = "denoise_counts"
+    parameters: ClassVar = {"iterations": 3, "gain": 1, "series": None, "precision": "float32"}
+
+
+class TestDecomposeCounts(ConformanceSuite):
+    method = "decompose_counts"
+    parameters: ClassVar = {"iterations": 3, "gain": 1, "series": None, "precision": "float32"}
+
+
+class TestDenoisePretrained(ConformanceSuite):
+    method = "denoise_pretrained"
+    parameters: ClassVar = {"adapt": False, "gain": 1, "series": None, "precision": "float32"}
+
+
+class TestDecomposePretrained(ConformanceSuite):
+    method = "decompose_pretrained"
+    parameters: ClassVar = {"adapt": False, "gain": 1, "series": None, "precision": "float32"}
+
+
+class TestDenoise(ConformanceSuite):
+    method = "denoise"
+    parameters: ClassVar = {"gain": 1}
 
 
 def test_no_method_is_left_out():

@@ -60,8 +60,9 @@ def make_record(
     owner: str,
     roles: Mapping[str, Hashable],
     parent_hash: str | None,
+    found: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The ``record`` of one step: enough to run it again."""
+    """The ``record`` of one step: enough to run it again, and what it found on the way."""
     return {
         "what": f"Applied {method} ({owner})",
         "by": method,
@@ -71,6 +72,7 @@ def make_record(
         "parameters": {key: _plain(value) for key, value in parameters.items()},
         "axes": {role: _plain(dim) for role, dim in roles.items()},
         "parent_hash": parent_hash,
+        "found": _plain(found or {}),
         "environment": {"versions": current_versions(), "threads": _threads()},
     }
 

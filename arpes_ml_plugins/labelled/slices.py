@@ -7,9 +7,9 @@ finite images with a mask; it never sees names, NaN, units, chunks or dtypes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ class ImageBatch:
     valid: torch.Tensor  # (n, height, width) bool; False where a NaN was filled
     seeds: list[int]  # one an image, independent of the batching
     report: Report | None
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """What is known of the whole array, see ``map_images``."""
 
 
 PACKING = {"dtype", "scale_factor", "add_offset", "_FillValue", "missing_value"}
@@ -51,7 +53,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Scalar:
-    """An output of one number an image."""
+    """An output of one number an image (or a series)."""
 
     dtype: str = "float64"
 
@@ -79,6 +81,8 @@ def map_images(
     steps: int = 1,
     progress: ProgressOption = False,
     batch_size: int | None = None,
+    series: Sequence[Hashable] = (),
+    numbers: Mapping[str, xr.DataArray] | None = None,
 ) -> dict[str, xr.DataArray]:
     """Apply ``algorithm`` to every image of ``data``; lazily if ``data`` is backed by dask.
 
@@ -93,7 +97,12 @@ def map_images(
     outputs
         Name and kind of each output.
     steps
-        Iterations an image, for the progress bar. Lazy data report nothing: use dask's bar.
+        Iterations an image (or a series), for the progress bar. Lazy data report nothing: use
+        dask's bar.
+    series
+        Dimensions along which all images go to the algorithm together, as one batch in order.
+    numbers
+        Single numbers, lazy or not, that every call of the algorithm is given.
 
     Returns
     -------
@@ -103,11 +112,13 @@ def map_images(
     _check_names(data, outputs)
     # Inside, dimensions go by numbers: names may be anything hashable, or clash with an output's.
     own = {dim: f"axis {number}" for number, dim in enumerate(data.dims)}
+    together = [own[dim] for dim in series]
     image = [own[dim] for dim in dims]
     bare = xr.DataArray(data.variable.data, dims=list(own.values()))
-    batch = [dim for dim in bare.dims if dim not in image]
-    shape = [bare.sizes[dim] for dim in batch]
-    index = xr.DataArray(np.arange(math.prod(shape)).reshape(shape), dims=batch)
+    extra = dict(numbers or {})
+    every = [dim for dim in bare.dims if dim not in image]
+    shape = [bare.sizes[dim] for dim in every]
+    index = xr.DataArray(np.arange(math.prod(shape)).reshape(shape), dims=[*every])
     lazy = data.chunks is not None
     block = partial(
         _run_block,
@@ -119,17 +130,20 @@ def map_images(
         seed=seed,
         steps=steps,
         progress=False if lazy else progress,
-        batch_size=batch_size or default_batch_size(device),
+        batch_size=1 if together else batch_size or default_batch_size(device),
+        names=list(extra),
+        core=len(together) + len(image),
     )
     if lazy:
-        bare = bare.chunk(dict.fromkeys(image, -1))
-        index = index.chunk({dim: bare.chunksizes[dim] for dim in batch})
+        bare = bare.chunk(dict.fromkeys([*together, *image], -1))
+        index = index.chunk({dim: bare.chunksizes[dim] for dim in every})
     raw = xr.apply_ufunc(
         block,
         bare,
         index,
-        input_core_dims=[image, []],
-        output_core_dims=[_core_dims(output, image) for output in outputs.values()],
+        *extra.values(),
+        input_core_dims=[[*together, *image], together, *([] for _ in extra)],
+        output_core_dims=[_core_dims(output, [*together, *image]) for output in outputs.values()],
         dask="parallelized",
         output_dtypes=[_output_dtype(output, data.dtype) for output in outputs.values()],
         dask_gufunc_kwargs={
@@ -138,7 +152,7 @@ def map_images(
     )
     arrays = raw if isinstance(raw, tuple) else (raw,)
     return {
-        name: _dress(array, data, own, dims, output)
+        name: _dress(array, data, own, (*series, *dims), output)
         for (name, output), array in zip(outputs.items(), arrays, strict=True)
     }
 
@@ -146,7 +160,7 @@ def map_images(
 def _run_block(
     values: np.ndarray,
     index: np.ndarray,
-    *,
+    *numbers: Any,
     algorithm: Algorithm,
     outputs: dict[str, Output],
     dtype: np.dtype,
@@ -156,16 +170,19 @@ def _run_block(
     steps: int,
     progress: ProgressOption,
     batch_size: int,
+    names: list[str],
+    core: int,
 ) -> Any:
-    """Numpy in, numpy out: one chunk, ``(*batch, height, width)``."""
+    """Numpy in, numpy out: one chunk, ``(*batch, *series, height, width)``."""
     import torch
 
-    images = values.reshape(-1, *values.shape[-2:])
-    seeds = [slice_seed(seed, int(i)) for i in np.ravel(index)]
+    images = values.reshape(-1, *values.shape[-core:])
+    known = {name: float(number) for name, number in zip(names, numbers, strict=True)}
+    numbered = np.reshape(index, (len(images), -1))
     if np.isinf(images).any():  # lazy data are only seen here
         raise DataError("the data hold infinite values; replace them by NaN before computing")
     filled = {name: _empty(output, images, dtype) for name, output in outputs.items()}
-    seen = np.flatnonzero(~np.isnan(images).all((-2, -1)))
+    seen = np.flatnonzero(~np.isnan(images).reshape(len(images), -1).all(-1))
     with reporter(progress, method, steps * len(seen)) as report:
 
         def run(items: slice, where: str) -> None:
@@ -177,15 +194,17 @@ def _run_block(
                 torch.device("cpu"),
                 _counted(report) as count,
             ):
-                batch = _to_torch(images[chosen], [seeds[i] for i in chosen], where, count)
+                seeds = [slice_seed(seed, int(i)) for i in np.ravel(numbered[chosen])]
+                batch = _to_torch(images[chosen], seeds, where, count, known)
                 for name, tensor in algorithm(batch).items():
-                    filled[name][chosen] = tensor.detach().cpu().numpy()
+                    found = tensor.detach().cpu().numpy()
+                    filled[name][chosen] = found.reshape(filled[name][chosen].shape)
 
         run_in_batches(len(seen), run, device=device, batch_size=batch_size)
     for name, output in outputs.items():
         if isinstance(output, Image):
             filled[name][np.isnan(images)] = np.nan
-    results = [a.reshape((*values.shape[:-2], *a.shape[1:])) for a in filled.values()]
+    results = [a.reshape((*values.shape[:-core], *a.shape[1:])) for a in filled.values()]
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -224,18 +243,21 @@ def _to_torch(
     seeds: list[int],
     device: str,
     report: Report | None,
+    numbers: Mapping[str, float],
 ) -> ImageBatch:
     """Across the border: finite, contiguous, native byte order, memory of its own."""
     import torch
 
     # float64 here so that large counts survive; MPS has none.
     precision = np.float32 if device.startswith("mps") else np.float64
-    filled = fill_missing(images.astype(np.float64))
+    images = images.reshape(-1, *images.shape[-2:])
+    filled = np.nan_to_num(fill_missing(images.astype(np.float64)))  # empty images of a series
     return ImageBatch(
         images=torch.from_numpy(np.ascontiguousarray(filled, dtype=precision)).to(device),
         valid=torch.from_numpy(~np.isnan(images)).to(device),
         seeds=seeds,
         report=report,
+        numbers=numbers,
     )
 
 
@@ -273,7 +295,7 @@ def _dress(
     array: xr.DataArray,
     data: xr.DataArray,
     own: Mapping[Hashable, str],
-    dims: tuple[Hashable, Hashable],
+    dims: tuple[Hashable, ...],
     output: Output,
 ) -> xr.DataArray:
     """Give a bare result the dimension order, coordinates, name and encoding of the data."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.denoising.recipes import Recipe
 
-__all__ = ["decompose_pcp_unet", "denoise_pcp_unet", "fit_images"]
+__all__ = ["decompose_pcp_unet", "denoise_pcp_unet", "fit_each", "fit_images"]
 
 SMALLEST_IMAGE = 16
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -306,3 +306,31 @@ def _fit(
     if low_rank is not None:
         found["prior"] = low_rank
     return {name: found[name] for name in outputs}
+
+
+def fit_each(batch: ImageBatch) -> dict[str, torch.Tensor]:
+    """What :func:`denoise_pcp_unet` does by default, image by image, on a batch of any size."""
+    import torch
+
+    recipe = _recipe("robust", None, None)
+    clean = torch.full_like(batch.images, torch.nan)
+    for index in range(len(batch.images)):
+        if not batch.valid[index].any():
+            continue
+        one = ImageBatch(
+            batch.images[index : index + 1],
+            batch.valid[index : index + 1],
+            [batch.seeds[index]],
+            batch.report,
+        )
+        found = _fit(
+            one,
+            outputs=("clean",),
+            recipe=recipe,
+            prior=True,
+            noise_ratio=0.5,
+            sparsity=None,
+            precision="auto",
+        )
+        clean[index] = found["clean"][0]
+    return {"clean": clean}

@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from arpes_ml_plugins.labelled.axes import find_axis
 from arpes_ml_plugins.labelled.devices import resolve_device
+from arpes_ml_plugins.methods.automatic import denoise
+from arpes_ml_plugins.methods.counts import (
+    decompose_counts,
+    decompose_pretrained,
+    denoise_counts,
+    denoise_pretrained,
+)
 from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input
+from arpes_ml_plugins.methods.noise import estimate_noise
 from arpes_ml_plugins.methods.pcp import decompose_pcp
 from arpes_ml_plugins.methods.pcp_unet import decompose_pcp_unet, denoise_pcp_unet
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
+from arpes_ml_plugins.training.store import STORED, stored_weights
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from arpes_ml_plugins.plugins.registry import MethodCall, MethodRegistry
+    from arpes_ml_plugins.plugins.registry import LibraryRegistry, MethodCall, MethodRegistry
 
 IMAGE = ("energy", "momentum")
 
 
 @hookimpl
 def register_methods(registry: MethodRegistry) -> None:
-    for function in (decompose_pcp, decompose_pcp_unet, denoise_fixed_input, denoise_pcp_unet):
+    for function in (
+        decompose_counts,
+        decompose_pcp,
+        decompose_pcp_unet,
+        decompose_pretrained,
+        denoise,
+        denoise_counts,
+        denoise_fixed_input,
+        denoise_pcp_unet,
+        denoise_pretrained,
+        estimate_noise,
+    ):
         registry.add(function, roles=IMAGE)
+
+
+@hookimpl
+def register_libraries(registry: LibraryRegistry) -> None:
+    for name in STORED:
+        registry.add(name, partial(stored_weights, name))
 
 
 @hookimpl(trylast=True)

@@ -29,7 +29,11 @@ from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method, MethodCall
 
-__all__ = ["call_method", "public_function"]
+__all__ = ["FOUND", "call_method", "public_function"]
+
+FOUND = "found"
+"""Attribute under which a method may return a mapping of what it found and chose: it goes into the
+provenance, and off the result."""
 
 
 def public_function(method: Method) -> Callable[..., Any]:
@@ -66,6 +70,7 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
         owner=method.owner,
         roles=dict(zip(method.roles, parameters["dims"], strict=True)),
         parent_hash=fingerprint(bare),
+        found=getattr(result, "attrs", {}).get(FOUND),
     )
     return _dress(method, result, data, array, name, restore_unit, record)
 
@@ -115,18 +120,24 @@ def _dress(
                 f"{dict(result.sizes)} for data of shape {dict(array.sizes)}; its author must "
                 f"correct that"
             )
-        dressed = restore_unit(result.copy(deep=False))
+        dressed = restore_unit(_without_found(result))
         stamp(dressed, array, record)
         if isinstance(data, xr.DataArray) or name is None:
             return dressed
         replaced = replace_spectrum(data, name, dressed)
         stamp(replaced, data, record)
         return replaced
-    result = result.copy(deep=False)
+    result = _without_found(result)
     for variable in list(result.data_vars):
         if set(array.dims) <= set(result[variable].dims):
             image = restore_unit(result[variable])
             stamp(image, array, record)
             result[variable] = image
     stamp(result, data, record)
+    return result
+
+
+def _without_found(result: Any) -> Any:
+    result = result.copy(deep=False)
+    result.attrs = {key: value for key, value in result.attrs.items() if key != FOUND}
     return result

@@ -1,0 +1,163 @@
+"""Denoise counts with a network, say how sure the result is, and never trust it blindly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from arpes_ml_plugins.denoising.counts_network import CountsNetwork, gaussian_mean
+from arpes_ml_plugins.denoising.recovery import recover_structure
+from arpes_ml_plugins.denoising.spikes import dead_lines, hot_pixels
+from arpes_ml_plugins.denoising.splitting import (
+    Counts,
+    Training,
+    adapt,
+    gained,
+    predict,
+    split,
+    whole_counts,
+)
+
+__all__ = ["ADAPTED", "DRAWS", "SCRATCH", "CountsResult", "denoise_counts_images", "small_network", "steps_of"]
+
+ADAPTED = Training(steps=30, learning_rate=2e-4)
+"""Of a network that has been trained before: a touch."""
+SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, checks=10)
+"""Of a network that knows nothing yet."""
+SMALL = (32, 48, 64)
+
+DRAWS = 8  # simulated measurements behind an error bar
+BAR_SMOOTH = 3.0  # pixels over which their squared deviations are averaged
+BAR_SCALE = 1.1  # by which such error bars are too small: 68 % of simulated scenes
+FLOOR = 0.1  # of the mean intensity: below it the recovery takes the noise as constant
+FLIPS = 2
+ALL_FLIPS = 4
+
+
+@dataclass(frozen=True)
+class CountsResult:
+    """In the unit of the images."""
+
+    clean: torch.Tensor  # (n, height, width)
+    spread: torch.Tensor | None
+    """Standard deviation of ``clean``, where asked for."""
+    improvement: float
+    """Held-out log-likelihood a pixel, gained by training; 0 if the first state was kept."""
+
+
+def small_network(seed: int) -> CountsNetwork:
+    """An untrained network for one data set."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CountsNetwork(SMALL)
+
+
+def denoise_counts_images(
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    gain: float,
+    network: CountsNetwork,
+    training: Training | None,
+    *,
+    series: bool,
+    seed: int,
+    errors: bool = False,
+    bfloat16: bool = False,
+    report: Callable[[int, float | None], None] | None = None,
+) -> CountsResult:
+    """Denoise images ``(n, height, width)`` whose noise has variance ``gain * mean``.
+
+    One network serves all of them. With ``series`` it also sees the images before and after. Hot
+    pixels and dead lines are left out and filled in.
+    """
+    gains = images.new_full((len(images), 1, 1), gain)
+    good = valid & ~hot_pixels(images, valid, gains) & ~dead_lines(images, valid, gains)
+    generator = torch.Generator().manual_seed(seed)
+    counts = Counts(whole_counts(images, gains, generator), good, series)
+    network = network.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.bfloat16 = bfloat16
+
+    def denoised(state: CountsNetwork, data: Counts, flips: int = FLIPS) -> torch.Tensor:
+        rate = predict(state, data, flips=flips)
+        return recover_structure(data.images, rate, data.valid, floor=FLOOR).clamp(min=0)
+
+    if series and not _neighbours_help(network, counts, denoised, generator):
+        counts = replace(counts, series=False)
+    improvement = 0.0
+    if training is not None:
+        training = _lengthened(training, counts.images.numel())
+        improvement = adapt(network, counts, training, denoised, seed=seed, report=report)
+    clean = denoised(network, counts, FLIPS if training is None else ALL_FLIPS)
+    if report:
+        report(1, None)
+    spread = None
+    if errors:
+        spread = _spread(lambda data: denoised(network, data), counts, clean, generator) * gain
+        if report:
+            report(1, None)
+    return CountsResult(clean.to(images) * gain, spread, improvement)
+
+
+def steps_of(training: Training | None, pixels: int, errors: bool) -> int:
+    """How many steps :func:`denoise_counts_images` reports for ``pixels`` in all its images."""
+    trained = _lengthened(training, pixels).steps if training else 0
+    return trained + 1 + errors
+
+
+def _lengthened(training: Training, pixels: int) -> Training:
+    """More images, more steps: with the square root, four times as many at most."""
+    factor = math.sqrt(pixels / training.pixels)
+    return replace(training, steps=round(training.steps * min(max(factor, 1.0), 4.0)))
+
+
+Denoiser = Callable[[CountsNetwork, Counts], torch.Tensor]
+
+
+def _neighbours_help(
+    network: CountsNetwork, counts: Counts, denoised: Denoiser, generator: torch.Generator
+) -> bool:
+    """Whether held-out counts are likelier when the neighbouring images are looked at."""
+    seen, held_out = split(counts, 0.9, generator)
+    alone = denoised(network, replace(seen, series=False)) / 9
+    return gained(denoised(network, seen) / 9, alone, held_out)[0] >= 0
+
+
+def _spread(
+    denoised: Callable[[Counts], torch.Tensor],
+    counts: Counts,
+    clean: torch.Tensor,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Standard deviation of ``clean``: that of repeated measurements, plus what does not fit.
+
+    The clean image is measured anew several times and denoised again: its deviations show noise
+    that got through and structure that was smoothed away. Structure that is not in the clean image
+    at all shows in the residual of the data instead, as more variance than the repetitions have.
+    """
+    deviation = torch.zeros_like(clean)
+    misfits = []
+    for _ in range(DRAWS):
+        drawn = torch.poisson(clean.cpu(), generator=generator).to(clean)
+        again = denoised(replace(counts, images=drawn))
+        deviation += (again - clean).square() / DRAWS
+        misfits.append(_misfit(drawn, again, counts.valid))
+    repeated = torch.stack(misfits)
+    excess = _misfit(counts.images, clean, counts.valid) - repeated.mean(0)
+    excess = (excess - repeated.std(0)).clamp(min=0)
+    smooth = gaussian_mean(
+        deviation[:, None], torch.ones_like(deviation)[:, None], BAR_SMOOTH
+    )[:, 0]
+    return BAR_SCALE * (smooth + excess * clean).sqrt()
+
+
+def _misfit(images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Squared residual over its expectation, averaged; ``(n, 1, 1)``."""
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        return (values * valid).sum((-2, -1), keepdim=True)
+
+    weight = 1 / (clean + FLOOR * clean.mean((-2, -1), keepdim=True)).clamp(min=1e-12)
+    return mean((images - clean).square() * weight) / mean(clean * weight).clamp(min=1e-12)

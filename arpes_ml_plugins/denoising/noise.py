@@ -1,0 +1,248 @@
+"""What kind of noise an image has: how strong, how white, and whether the values are counts.
+
+White noise of variance ``gain * mean`` has the same power in every spatial frequency, whatever the
+scene; the scene has its power at low frequencies. The power where both frequencies are high is
+therefore the gain times the sum of the counts, at any number of counts a pixel. Noise that
+interpolation or smoothing has correlated gives itself away: its power falls towards high
+frequencies.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.spikes import dead_lines, hot_pixels
+
+__all__ = ["KINDS", "NoiseEstimate", "estimate"]
+
+KINDS = ("counts", "scaled counts", "correlated", "offset", "negative", "unknown")
+"""Verdicts, by number. "scaled counts": white noise of variance proportional to the intensity, with
+another gain than the step of the values; "correlated": not white; "offset": variance and intensity
+are not proportional; "negative": something was subtracted; "unknown": too little to tell."""
+
+SMOOTH = 4.0  # pixels; what it removes lies below all frequencies that are looked at
+FLOOR = 0.02  # of the mean: darker pixels get no larger weight
+CORNER = 0.7  # of the Nyquist frequency, in both directions: noise, if anything is
+STEPS = (0.6, 0.5, 0.4, 0.3)  # the corner grows while its power stays the same
+CONSISTENT = 2.5  # standard deviations
+WHITE = 0.08  # correlation of neighbours that the noise of good counts may have
+SURE = 3.0  # standard deviations beyond that
+ROUNDS = 20  # of finding hot pixels and the gain in turn
+BLOCK = 16  # pixels; local variances and means are compared block by block
+BLOCK_COUNTS = 50.0  # a block with fewer says nothing
+PROPORTIONAL = 1.2  # ratio of the gains of dark and bright blocks, of good counts
+UNSURE = 0.2  # relative error of the gain beyond which nothing is said
+NEGATIVE = 1e-3  # fraction of negative values that tells of a subtraction
+LATTICE = 1e-3  # deviation from multiples of the step, in steps
+QUIETEST = 0.9  # steps: whole electrons have no smaller variance over mean
+QUIET = 0.6  # of the Nyquist frequency of one axis: the noise along the other is seen alone
+USED = 0.3  # lowest frequency for the correlation
+KERNEL_FACTOR = 7.9  # variance of the local variance, over that of independent pixels
+FEWEST_BLOCKS = 8
+SAME = 3.0  # standard deviations within which the gain equals the step
+
+
+@dataclass(frozen=True)
+class NoiseEstimate:
+    """Of a stack of images from one detector; every entry is a single number."""
+
+    gain: torch.Tensor
+    """Variance over mean; NaN where there is no such number."""
+    gain_error: torch.Tensor
+    """Standard deviation of ``gain``."""
+    step: torch.Tensor
+    """All values are multiples of it; NaN if there is no such number."""
+    row_correlation: torch.Tensor
+    """Of the noise, between neighbours along the first axis of the images."""
+    column_correlation: torch.Tensor
+    hot: torch.Tensor
+    """Fraction of valid pixels that are hot."""
+    missing: torch.Tensor
+    negative: torch.Tensor
+    counts: torch.Tensor
+    """Mean counts a pixel: intensity over gain."""
+    kind: torch.Tensor
+    """Index into :data:`KINDS`."""
+
+
+def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
+    """Diagnose a stack; ``images`` and ``valid`` have shape ``(n, height, width)``."""
+    good = valid
+    for _ in range(ROUNDS):  # the gain tells which pixels are hot, and those spoil the gain
+        power, norm = _whitened_power(images, good)
+        gain, error = _floor(power, norm, len(images))
+        safe = gain.clamp(min=torch.finfo(gain.dtype).tiny).expand(len(images))[:, None, None]
+        hot = hot_pixels(images, valid, safe)
+        again = valid & ~hot & ~dead_lines(images, valid, safe)
+        if torch.equal(again, good):
+            break
+        good = again
+    rows, row_error = _correlation(power, len(images))
+    columns, column_error = _correlation(power.mT, len(images))
+    pixels = valid.sum()
+    negative = ((images < 0) & valid).sum() / pixels
+    step = _step(images[good])
+    kind = _kind(
+        gain=gain,
+        error=error,
+        step=step,
+        negative=negative > NEGATIVE,
+        correlated=(rows.abs() > WHITE + SURE * row_error)
+        | (columns.abs() > WHITE + SURE * column_error),
+        offset=_disproportion(images, good, gain) > 0,
+    )
+    # Counts are multiples of one electron; where the noise agrees, the step is the better number.
+    gain = torch.where(kind == KINDS.index("counts"), step, gain)
+    void = (kind == KINDS.index("correlated")) | (kind == KINDS.index("negative"))
+    gain, error = (x.masked_fill(void, torch.nan) for x in (gain, error))
+    return NoiseEstimate(
+        gain=gain,
+        gain_error=error,
+        step=step,
+        row_correlation=rows,
+        column_correlation=columns,
+        hot=hot.sum() / pixels,
+        missing=1 - valid.to(images).mean(),
+        negative=negative.to(images),
+        counts=images[good].mean() / gain,
+        kind=kind,
+    )
+
+
+def _whitened_power(
+    images: torch.Tensor, valid: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Power spectrum (DCT) of the fine structure over its Poisson deviation, and its norm.
+
+    Both are means over the stack. The norm is what the power of each mode would be with a gain
+    of 1. The weights come from a smooth image, so that they do not follow the noise.
+    """
+    mask = valid.to(images)
+    images = torch.where(valid, images, 0)
+    smooth = gaussian_mean(images[:, None], mask[:, None], SMOOTH)[:, 0]
+    mean = (smooth.clamp(min=0) * mask).sum((-2, -1), keepdim=True) / mask.sum(
+        (-2, -1), keepdim=True
+    ).clamp(min=1)
+    tiny = torch.finfo(images.dtype).tiny
+    weight = mask / (smooth.clamp(min=0) + FLOOR * mean).clamp(min=tiny).sqrt()
+    residual = (images - smooth) * weight
+    mirrored = torch.cat([residual, residual.flip(-1)], -1)
+    mirrored = torch.cat([mirrored, mirrored.flip(-2)], -2)
+    height, width = images.shape[-2:]
+    modes = torch.fft.rfft2(mirrored)[..., :height, :width]
+    power = modes.abs().square() / (4 * height * width)
+    return power.mean(0), (weight.square() * images).mean()
+
+
+def _frequencies(power: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    height, width = power.shape[-2:]
+    rows = torch.arange(height, device=power.device)[:, None] / height
+    columns = torch.arange(width, device=power.device)[None, :] / width
+    return rows, columns
+
+
+def _floor(
+    power: torch.Tensor, norm: torch.Tensor, images: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gain and its error.
+
+    Starts with the corner of highest frequencies and grows as long as what is added has the same
+    power: the more modes, the smaller the error.
+    """
+    rows, columns = _frequencies(power)
+    lower = torch.minimum(rows, columns)
+    inside = lower >= CORNER
+    mean = power[inside].mean()
+    for edge in STEPS:
+        shell = (lower >= edge) & ~inside
+        # The power of a mode is chi-square with one degree of freedom.
+        spread = (2 / images * (1 / shell.sum() + 1 / inside.sum())).sqrt()
+        if (power[shell].mean() - mean).abs() > CONSISTENT * spread * mean:
+            break
+        inside = inside | shell
+        mean = power[inside].mean()
+    gain = mean / norm
+    return gain, gain.abs() * (2 / images / inside.sum()).sqrt()
+
+
+def _correlation(power: torch.Tensor, images: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Correlation of the noise of neighbours along the first axis, and its error.
+
+    Where the other frequency is high there is only noise; its spectrum along this axis is
+    ``1 + 2 ρ cos(π f)`` for a correlation ρ of neighbours alone.
+    """
+    rows, columns = _frequencies(power)
+    quiet, used = columns[0] >= QUIET, rows[:, 0] >= USED
+    spectrum = power[used][:, quiet].mean(-1)
+    x = torch.cos(math.pi * rows[used, 0]).to(power)
+    weight = (x - x.mean()).square().sum()
+    slope = ((x - x.mean()) * spectrum).sum() / weight
+    level = (spectrum.mean() - slope * x.mean()).abs().clamp(min=torch.finfo(power.dtype).tiny)
+    error = (2 / images / quiet.sum() / weight).sqrt() / 2
+    return (slope / (2 * level)).clamp(-1, 1), error
+
+
+def _disproportion(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+    """By how much variance over mean differs between dark and bright blocks; below 0: enough alike.
+
+    Variances are those of fourth differences, blind to smooth structure.
+    """
+    one = images.new_tensor([1.0, -4.0, 6.0, -4.0, 1.0])
+    kernel = (one[:, None] * one[None, :])[None, None]
+    if min(images.shape[-2:]) < BLOCK + len(one):
+        return images.new_tensor(-1.0)
+    values = torch.where(valid, images, 0)[:, None]
+    whole = F.max_pool2d((~valid).to(images)[:, None], len(one), 1) == 0
+    variance = F.avg_pool2d(F.conv2d(values, kernel).square() * whole, BLOCK).flatten()
+    mean = F.avg_pool2d(F.conv2d(values, kernel.square()) * whole, BLOCK).flatten()
+    used = mean > BLOCK_COUNTS / BLOCK**2 * kernel.square().sum() * gain
+    ratio, order = variance[used] / mean[used], mean[used].argsort()
+    third = len(order) // 3
+    if third < FEWEST_BLOCKS:
+        return images.new_tensor(-1.0)
+    dark, bright = (ratio[part].median().log() for part in (order[:third], order[-third:]))
+    spread = 1.25 * (2 * KERNEL_FACTOR / BLOCK**2 * 2 / third) ** 0.5
+    return (dark - bright).abs() - math.log(PROPORTIONAL) - SURE * spread
+
+
+def _step(values: torch.Tensor) -> torch.Tensor:
+    """The number of which all values are multiples, NaN if there is none."""
+    none = values.new_tensor(torch.nan)
+    levels = values.abs().unique()
+    levels = levels[levels > 0]
+    if len(levels) == 0 or len(levels) > len(values) / 2:
+        return none
+    gaps = levels.diff(prepend=levels.new_zeros(1))
+    step = gaps[gaps > LATTICE * levels[0]].min()
+    multiples = levels / step
+    off = (multiples - multiples.round()).abs()
+    largest = torch.finfo(torch.float32).eps * multiples  # the values may have been float32
+    return step if bool((off <= LATTICE + 2 * largest).all()) else none
+
+
+def _kind(
+    *,
+    gain: torch.Tensor,
+    error: torch.Tensor,
+    step: torch.Tensor,
+    negative: torch.Tensor,
+    correlated: torch.Tensor,
+    offset: torch.Tensor,
+) -> torch.Tensor:
+    """The verdict; where several apply, the one that forbids more."""
+    kind = torch.full_like(gain, KINDS.index("scaled counts"), dtype=torch.int64)
+    quiet = gain < QUIETEST * step - SURE * error
+    for name, applies in (
+        ("counts", (gain - step).abs() <= SAME * error),
+        ("offset", offset | quiet),
+        ("correlated", correlated),
+        ("unknown", ~(error < UNSURE * gain)),
+        ("negative", negative),
+    ):
+        kind = torch.where(applies, KINDS.index(name), kind)
+    return kind

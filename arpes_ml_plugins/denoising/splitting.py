@@ -1,0 +1,212 @@
+"""Count splitting: teach a network on the one image that is to be denoised, without any truth.
+
+Poisson counts ``y`` split at random into ``y1 ~ Binomial(y, p)`` and ``y2 = y - y1``, which are
+independent of each other given the scene. A network that predicts ``y2`` from ``y1`` therefore
+learns the scene and cannot learn the noise. Some counts are held out altogether; they referee:
+the state of the network under which they are likeliest is the one that is used.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from arpes_ml_plugins.denoising.counts_network import CountsNetwork
+
+__all__ = ["Counts", "Training", "adapt", "gained", "predict", "split", "whole_counts"]
+
+AROUND = (-2, -1, 1, 2)
+DARKEST = 1e-6  # counts; the logarithm of nothing is not asked for
+GRADIENT_LIMIT = 1.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained on one data set."""
+
+    steps: int
+    learning_rate: float
+    least: float = 0.4
+    """Smallest fraction of the counts that the network is shown."""
+    most: float = 0.9
+    held_out: float = 0.1
+    average: float = 0.95
+    """Decay of the running mean of the weights."""
+    warm_up: int = 10
+    checks: int = 5
+    """How often the held-out counts are asked."""
+    significance: float = 1.0
+    """Standard errors by which they must prefer a state to the first one."""
+    pixels: int = 60_000
+    """Of a step, at most: a larger data set is visited slice by slice."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Integer counts of a series of images, or of one."""
+
+    images: torch.Tensor  # (n, height, width)
+    valid: torch.Tensor  # same shape, bool
+    series: bool
+    """Whether consecutive images resemble each other."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def neighbours(self, index: torch.Tensor) -> torch.Tensor | None:
+        """Images beside those at ``index``, ``(len(index), 4, height, width)``, NaN beyond."""
+        if not self.series:
+            return None
+        beside = index[:, None] + torch.tensor(AROUND, device=index.device)
+        inside = (beside >= 0) & (beside < len(self))
+        beside = beside.clamp(0, len(self) - 1)
+        usable = self.valid[beside] & inside[:, :, None, None]
+        return self.images[beside].masked_fill(~usable, torch.nan)
+
+    def flipped(self, dims: list[int]) -> Counts:
+        return replace(self, images=self.images.flip(dims), valid=self.valid.flip(dims))
+
+
+def whole_counts(
+    images: torch.Tensor, gain: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Intensities in units of one electron, rounded up or down at random so that the mean stays."""
+    electrons = (images / gain).clamp(min=0)
+    nearest = electrons.round()
+    exact = (electrons - nearest).abs() <= 1e-4
+    up = torch.rand(electrons.shape, generator=generator, dtype=electrons.dtype)
+    dithered = (electrons + up.to(electrons.device)).floor()
+    return torch.where(exact, nearest, dithered).float()
+
+
+def split(
+    counts: Counts, fraction: float, generator: torch.Generator
+) -> tuple[Counts, Counts]:
+    """Two independent images of the same scene, with ``fraction`` and the rest of the counts."""
+    cpu = counts.images.cpu()
+    first = torch.binomial(cpu, torch.full_like(cpu, fraction), generator=generator)
+    first = first.to(counts.images.device)
+    return replace(counts, images=first), replace(counts, images=counts.images - first)
+
+
+def adapt(
+    network: CountsNetwork,
+    counts: Counts,
+    training: Training,
+    denoised: Callable[[CountsNetwork, Counts], torch.Tensor],
+    *,
+    seed: int,
+    report: Callable[[int, float | None], None] | None = None,
+) -> float:
+    """Train ``network`` on ``counts``, and leave it in the state that the held-out counts prefer.
+
+    The state it came in is a candidate, and stays unless another one is significantly better.
+    ``denoised`` makes the image by which a state is judged. Returns by how much the log-likelihood
+    of the held-out counts has grown, a pixel.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    seen, held_out = split(counts, 1 - training.held_out, generator)
+    ratio = training.held_out / (1 - training.held_out)
+    first = denoised(network, seen) * ratio
+    best, highest = copy.deepcopy(network), 0.0
+    average = copy.deepcopy(network)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=0)
+    every = max(training.steps // training.checks, 1)
+    for step in range(training.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = training.learning_rate * _schedule(step, training)
+        loss = _step(network, seen, training, generator)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_LIMIT)
+        optimizer.step()
+        keep = min(training.average, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
+                mean.lerp_(weight, 1 - keep)
+        if (step + 1) % every == 0 or step + 1 == training.steps:
+            better, error = gained(denoised(average, seen) * ratio, first, held_out)
+            if better > max(highest, training.significance * error):
+                best, highest = copy.deepcopy(average), better
+        if report:
+            report(1, float(loss.detach()) if step % 10 == 0 else None)
+    network.load_state_dict(best.state_dict())
+    return highest
+
+
+def _schedule(step: int, training: Training) -> float:
+    warm = min(1.0, (step + 1) / training.warm_up)
+    return warm * 0.5 * (1 + math.cos(math.pi * step / training.steps))
+
+
+def _step(
+    network: CountsNetwork,
+    counts: Counts,
+    training: Training,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Loss of one split of (some of) the images, turned over at random."""
+    fraction = training.least + (training.most - training.least) * _uniform(generator)
+    height, width = counts.images.shape[-2:]
+    used = max(1, min(len(counts), training.pixels // (height * width)))
+    chosen = torch.randperm(len(counts), generator=generator)[:used].to(counts.images.device)
+    needed, index = _window(counts, chosen)
+    first, second = split(needed, fraction, generator)
+    dims = [dim for dim in (-2, -1) if _uniform(generator) < 0.5]
+    first, second = first.flipped(dims), second.flipped(dims)
+    rate = network(first.images[index], first.valid[index], first.neighbours(index))
+    rate = rate * ((1 - fraction) / fraction)
+    target, mask = second.images[index], second.valid[index]
+    return -(_log_likelihood(rate, target) * mask).sum() / mask.sum().clamp(min=1)
+
+
+def _window(counts: Counts, chosen: torch.Tensor) -> tuple[Counts, torch.Tensor]:
+    """The chosen images with those around them, and where the chosen ones are among these."""
+    if not counts.series:
+        return replace(counts, images=counts.images[chosen], valid=counts.valid[chosen]), (
+            torch.arange(len(chosen), device=chosen.device)
+        )
+    # Images of a series stay in their places; only those that are needed are split.
+    around = chosen[:, None] + torch.tensor((0, *AROUND), device=chosen.device)
+    around = around.unique()
+    around = around[(around >= 0) & (around < len(counts))]
+    images = torch.zeros_like(counts.images)
+    images[around] = counts.images[around]
+    return replace(counts, images=images), chosen
+
+
+def _uniform(generator: torch.Generator) -> float:
+    return float(torch.rand((), generator=generator))
+
+
+def _log_likelihood(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Poisson, without the term that no rate changes."""
+    return torch.xlogy(counts, rate.clamp(min=DARKEST)) - rate
+
+
+def gained(rate: torch.Tensor, other: torch.Tensor, counts: Counts) -> tuple[float, float]:
+    """By how much ``counts`` are likelier under ``rate`` than under ``other``, a pixel; its error."""
+    difference = _log_likelihood(rate, counts.images) - _log_likelihood(other, counts.images)
+    difference = difference[counts.valid].double()
+    error = difference.std() / math.sqrt(max(len(difference), 1))
+    return float(difference.mean()), float(error)
+
+
+@torch.no_grad()
+def predict(
+    network: CountsNetwork, counts: Counts, *, flips: int, pixels: int = 250_000
+) -> torch.Tensor:
+    """Expected counts, averaged over mirror images; memory is bounded by ``pixels`` at a time."""
+    size = counts.images.shape[-2] * counts.images.shape[-1]
+    batches = torch.arange(len(counts), device=counts.images.device).split(max(1, pixels // size))
+    total = torch.zeros_like(counts.images)
+    for dims in ([], [-1], [-2], [-2, -1])[:flips]:
+        turned = counts.flipped(dims)
+        for index in batches:
+            rate = network(turned.images[index], turned.valid[index], turned.neighbours(index))
+            total[index] += rate.flip(dims)
+    return total / flips

@@ -1,0 +1,1 @@
+"""Simulated data, training loops and stored weights."""

@@ -1,0 +1,147 @@
+"""Training of the network behind ``denoise_pretrained``, on simulated scenes alone.
+
+    python -m arpes_ml_plugins.training.denoiser weights.safetensors --steps 12000
+
+Single images and slices of series take turns, so that one network serves both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from arpes_ml_plugins.denoising.counts_network import NEIGHBOURS, CountsNetwork
+from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast
+from arpes_ml_plugins.training.scene import draw_exposure, draw_scene
+
+__all__ = ["Scenes", "scene_loss", "train_denoiser"]
+
+SIZE = 128  # pixels of a training image
+WHOLE = (128, 420)  # pixels of the detector it is cut from
+SERIES = 4  # slices of a series in a batch
+POOL = 128  # scenes kept; each is used about three times, with fresh noise
+BATCH = 8
+IMPERFECT = 0.2  # fraction of images whose variance is not quite the mean
+DECAY = 0.999  # of the running mean of the weights
+GRADIENT_LIMIT = 1.0
+
+
+class Scenes:
+    """Batches of counts, neighbours and truth, drawn for ever."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.singles: list[NDArray[np.floating]] = []
+        self.series: list[NDArray[np.floating]] = []
+
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Counts ``(n, h, w)``, neighbours ``(n, 4, h, w)`` and expectation ``(n, h, w)``."""
+        self._refill(self.singles, 1, 2)
+        if self.rng.random() < 0.4:
+            self._refill(self.series, SERIES + NEIGHBOURS, 1)
+        series = len(self.series) > 0 and self.rng.random() < 0.5
+        chosen = self.series if series else self.singles
+        images = [self._exposed(chosen) for _ in range(BATCH // SERIES if series else BATCH)]
+        counts, beside, truth = (
+            torch.from_numpy(np.concatenate(part).astype(np.float32))
+            for part in zip(*images, strict=True)
+        )
+        return counts, beside, truth
+
+    def _refill(self, pool: list[NDArray[np.floating]], slices: int, count: int) -> None:
+        for _ in range(count):
+            whole = int(self.rng.integers(*WHOLE))
+            rate = draw_scene((SIZE, SIZE), slices, self.rng, whole=whole).rate
+            rate = rate.astype(np.float32)
+            if len(pool) < POOL:
+                pool.append(rate)
+            else:
+                pool[self.rng.integers(POOL)] = rate
+
+    def _exposed(
+        self, pool: list[NDArray[np.floating]]
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+        rate = self._turned(pool[self.rng.integers(len(pool))])
+        rate = rate * draw_exposure(rate, self.rng)
+        gain = self.rng.uniform(0.6, 1.6) if self.rng.random() < IMPERFECT else 1.0
+        counts = gain * self.rng.poisson(rate / gain)
+        if len(rate) == 1:
+            return counts, np.full((1, NEIGHBOURS, *rate.shape[1:]), np.nan), rate
+        middle = np.arange(NEIGHBOURS // 2, len(rate) - NEIGHBOURS // 2)
+        around = [-2, -1, 1, 2]
+        beside = counts[middle[:, None] + around].astype(np.float32)
+        # Slices at the ends of a series, and images alone, have fewer neighbours.
+        beside[0, self.rng.random(NEIGHBOURS) < 0.5] = np.nan
+        return counts[middle], beside, rate[middle]
+
+    def _turned(self, rate: NDArray[np.floating]) -> NDArray[np.floating]:
+        for axis in range(3):
+            if self.rng.random() < 0.5:
+                rate = np.flip(rate, axis)
+        return np.swapaxes(rate, 1, 2) if self.rng.random() < 0.25 else rate
+
+
+def scene_loss(rate: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Mean logarithm of each image's error, so that bright and dark images count alike.
+
+    Half of it is the squared error of the square roots (the error in units of the noise), half
+    the plain squared error (what PSNR measures).
+    """
+    tiny = 1e-12
+    rooted = (rate.sqrt() - truth.sqrt()).square().mean((-2, -1))
+    plain = (rate - truth).square().mean((-2, -1)) / truth.square().mean((-2, -1))
+    return ((rooted + tiny).log() + (plain + tiny).log()).mean() / 2
+
+
+def train_denoiser(
+    file: Path, *, steps: int, seed: int, learning_rate: float = 1e-3, device: str = "cpu"
+) -> None:
+    """Train and write ``file`` every 500 steps and at the end."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(seed)
+    network = CountsNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.bfloat16 = bfloat16_is_fast(device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)
+    average = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    scenes = Scenes(seed)
+    started, seen = time.perf_counter(), 0.0
+    for step in range(steps):
+        warm = min(1.0, (step + 1) / 200)
+        fall = 0.5 * (1 + math.cos(math.pi * step / steps))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * warm * fall
+        counts, beside, truth = (part.to(device) for part in scenes.batch())
+        loss = scene_loss(network(counts, None, beside), truth)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_LIMIT)
+        optimizer.step()
+        keep = min(DECAY, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for name, weight in network.named_parameters():
+                average[name].lerp_(weight, 1 - keep)
+        seen += float(loss.detach())
+        if (step + 1) % 100 == 0:
+            minutes = (time.perf_counter() - started) / 60
+            print(f"step {step + 1}: loss {seen / 100:.4f}, {minutes:.1f} min", flush=True)
+            seen = 0.0
+        if (step + 1) % 500 == 0 or step + 1 == steps:
+            half = {name: weight.half().cpu().contiguous() for name, weight in average.items()}
+            save_file(half, file)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    train_denoiser(options.file, steps=options.steps, seed=options.seed, device=options.device)
