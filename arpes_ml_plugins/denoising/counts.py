@@ -21,7 +21,7 @@ from arpes_ml_plugins.denoising.splitting import (
     whole_counts,
 )
 
-__all__ = ["ADAPTED", "DRAWS", "SCRATCH", "CountsResult", "denoise_counts_images", "small_network", "steps_of"]
+__all__ = ["ADAPTED", "SCRATCH", "CountsResult", "denoise_counts_images", "new_network", "steps_of"]
 
 ADAPTED = Training(steps=30, learning_rate=2e-4)
 """Of a network that has been trained before: a touch."""
@@ -48,11 +48,11 @@ class CountsResult:
     """Held-out log-likelihood a pixel, gained by training; 0 if the first state was kept."""
 
 
-def small_network(seed: int) -> CountsNetwork:
-    """An untrained network for one data set."""
+def new_network(seed: int, widths: tuple[int, int, int] = SMALL) -> CountsNetwork:
+    """An untrained network; the global random state stays as it is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return CountsNetwork(SMALL)
+        return CountsNetwork(widths)
 
 
 def denoise_counts_images(
@@ -80,7 +80,7 @@ def denoise_counts_images(
     network = network.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.bfloat16 = bfloat16
 
-    def denoised(state: CountsNetwork, data: Counts, flips: int = FLIPS) -> torch.Tensor:
+    def denoised(state: CountsNetwork, data: Counts, flips: int = 1) -> torch.Tensor:
         rate = predict(state, data, flips=flips)
         return recover_structure(data.images, rate, data.valid, floor=FLOOR).clamp(min=0)
 
@@ -95,7 +95,8 @@ def denoise_counts_images(
         report(1, None)
     spread = None
     if errors:
-        spread = _spread(lambda data: denoised(network, data), counts, clean, generator) * gain
+        draws = _spread(lambda data: denoised(network, data, FLIPS), counts, clean, generator)
+        spread = draws.to(images) * gain
         if report:
             report(1, None)
     return CountsResult(clean.to(images) * gain, spread, improvement)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["NEIGHBOURS", "CountsNetwork", "gaussian_mean"]
+__all__ = ["NEIGHBOURS", "WIDTHS", "CountsNetwork", "gaussian_mean"]
 
 NEIGHBOURS = 4
 """Slices beside the one in question that the network may look at: -2, -1, 1, 2."""

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.spikes import dead_lines, hot_pixels
 
-__all__ = ["KINDS", "NoiseEstimate", "estimate"]
+__all__ = ["KINDS", "NoiseEstimate", "estimate", "variance_over_mean"]
 
 KINDS = ("counts", "scaled counts", "correlated", "offset", "negative", "unknown")
 """Verdicts, by number. "scaled counts": white noise of variance proportional to the intensity, with
@@ -112,6 +112,13 @@ def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
         counts=images[good].mean() / gain,
         kind=kind,
     )
+
+
+def variance_over_mean(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Of the fine structure of a stack, whatever it is; the gain if the noise is white."""
+    power, norm = _whitened_power(images, valid)
+    gain, _ = _floor(power, norm, len(images))
+    return gain.abs().clamp(min=torch.finfo(gain.dtype).tiny)
 
 
 def _whitened_power(

@@ -39,6 +39,7 @@ def denoise(
     *,
     method: str = "auto",
     gain: float | None = None,
+    adapt: bool = True,
     device: str = "auto",
     rng: int | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -62,6 +63,8 @@ def denoise(
     gain : float, optional
         Variance over mean, in the unit of the data: 1 for single electrons. If given, the data
         are taken for counts of this gain.
+    adapt : bool
+        Adapt the pre-trained network to the data; without, it answers at once.
     device : str
         ``"auto"`` (CUDA, then MPS, then CPU) or the name of a torch device.
     rng : int or torch.Generator, optional
@@ -94,10 +97,10 @@ def denoise(
     array, image = check_image(data, dims, SMALLEST_IMAGE)
     check_choice("method", method, ("auto", *METHODS))
     check_positive("gain", gain, optional=True)
-    common = {"device": device, "rng": rng, "progress": progress, "dims": image}
+    common: dict[str, object] = {"device": device, "rng": rng, "progress": progress, "dims": image}
     noise = noise_of(array, image, device)
     if method == "auto" and array.chunks is not None and gain is None:
-        return _chosen_later(array, image, noise, device, rng)
+        return _chosen_later(array, image, noise, adapt, device, rng)
     if method == "auto":
         counts = gain is not None or str(noise["kind"].values) in COUNTED
         method = "pretrained" if counts else "pcp_unet"
@@ -107,6 +110,8 @@ def denoise(
     chosen = METHODS[method]
     if method != "pcp_unet":
         common["gain"] = gain
+    if method == "pretrained":
+        common["adapt"] = adapt
     result = chosen(array, **common)  # type: ignore[operator]
     found = dict(result.attrs.get("found", {}))
     result.attrs["found"] = {"method": chosen.__name__, "why": why} | found
@@ -117,6 +122,7 @@ def _chosen_later(
     array: xr.DataArray,
     image: tuple[object, object],
     noise: xr.Dataset,
+    adapt: bool,
     device: str,
     rng: object,
 ) -> xr.DataArray:
@@ -125,7 +131,7 @@ def _chosen_later(
 
     def algorithm(batch: ImageBatch) -> Mapping[str, torch.Tensor]:
         if batch.numbers["counted"]:
-            return run_pretrained(batch, series=bool(together))
+            return run_pretrained(batch, adapt=adapt, series=bool(together))
         return fit_each(batch)
 
     arrays = map_images(

@@ -172,7 +172,7 @@ def decompose_counts(
     """
     check_count("iterations", iterations, optional=True)
     run = _Run("decompose_counts", partial(_untrained, iterations=iterations), True)
-    return run(data, dims, gain, series, precision, device, rng, progress)
+    return _dataset(run(data, dims, gain, series, precision, device, rng, progress))
 
 
 def denoise_pretrained(
@@ -302,23 +302,27 @@ def decompose_pretrained(
     True
     """
     run = _Run("decompose_pretrained", partial(_pretrained, adapt=adapt), True, weights="denoiser")
-    return run(data, dims, gain, series, precision, device, rng, progress)
+    return _dataset(run(data, dims, gain, series, precision, device, rng, progress))
+
+
+def _dataset(arrays: dict[str, xr.DataArray]) -> xr.Dataset:
+    return xr.Dataset(arrays, attrs=arrays["clean"].attrs)
 
 
 NetworkMaker = Callable[[int], "tuple[CountsNetwork, Training | None]"]
 
 
 def _untrained(seed: int, *, iterations: int | None) -> tuple[CountsNetwork, Training]:
-    from arpes_ml_plugins.denoising.counts import SCRATCH, small_network
+    from arpes_ml_plugins.denoising.counts import SCRATCH, new_network
 
-    return small_network(seed), replace(SCRATCH, steps=iterations or SCRATCH.steps)
+    return new_network(seed), replace(SCRATCH, steps=iterations or SCRATCH.steps)
 
 
 def _pretrained(seed: int, *, adapt: bool) -> tuple[CountsNetwork, Training | None]:
-    from arpes_ml_plugins.denoising.counts import ADAPTED
-    from arpes_ml_plugins.denoising.counts_network import CountsNetwork
+    from arpes_ml_plugins.denoising.counts import ADAPTED, new_network
+    from arpes_ml_plugins.denoising.counts_network import WIDTHS
 
-    network = CountsNetwork()
+    network = new_network(seed, WIDTHS)
     network.load_state_dict(stored_weights("denoiser"))
     return network, ADAPTED if adapt else None
 
@@ -342,7 +346,7 @@ class _Run:
         device: str,
         rng: Any,
         progress: ProgressOption,
-    ) -> Any:
+    ) -> dict[str, xr.DataArray]:
         array, image = check_image(data, dims, SMALLEST_IMAGE)
         check_positive("gain", gain, optional=True)
         check_choice("precision", precision, PRECISIONS)
@@ -376,15 +380,14 @@ class _Run:
             series=together,
             numbers=numbers,
         )
-        result = xr.Dataset(arrays)
         found: dict[str, Any] = {"series": [str(dim) for dim in together]}
         if not lazy:
             found |= {"noise": str(noise["verdict"].values), "gain": gain or float(noise["gain"])}
         if self.weights:
             found["weights"] = {self.weights: stored_hash(self.weights)}
-        for array in (result, *result.data_vars.values()):
-            array.attrs["found"] = found
-        return result
+        for result in arrays.values():
+            result.attrs["found"] = found
+        return arrays
 
     def _steps(
         self,
@@ -429,11 +432,11 @@ def _check_counts(method: str, noise: xr.Dataset, gain: float | None) -> None:
         )
 
 
-def run_pretrained(batch: ImageBatch, *, series: bool) -> dict[str, torch.Tensor]:
-    """What :func:`denoise_pretrained` does by default, with ``batch.numbers["gain"]``."""
+def run_pretrained(batch: ImageBatch, *, adapt: bool, series: bool) -> dict[str, torch.Tensor]:
+    """What :func:`denoise_pretrained` does, with the gain ``batch.numbers["gain"]``."""
     return _run_counts(
         batch,
-        make=partial(_pretrained, adapt=True),
+        make=partial(_pretrained, adapt=adapt),
         gain=batch.numbers["gain"],
         errors=False,
         precision="auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,9 +129,8 @@ def noise_of(
     )
     result = xr.Dataset(found)
     words = xr.apply_ufunc(
-        lambda *numbers: _words(*numbers, dims=image),
+        partial(_words, dims=image),
         *(result[name] for name in ("kind", *NUMBERS)),
-        vectorize=True,
         dask="parallelized",
         output_core_dims=[[], []],
         output_dtypes=[np.dtype("<U16"), np.dtype("<U400")],
@@ -172,7 +172,7 @@ def _words(
     counts: float,
     *,
     dims: tuple[Hashable, Hashable],
-) -> tuple[str, str]:
+) -> tuple[np.ndarray, np.ndarray]:
     from arpes_ml_plugins.denoising.noise import KINDS
 
     name = KINDS[int(kind)]
@@ -198,4 +198,4 @@ def _words(
         sentence += f" {hot:.2%} of the pixels are hot."
     if missing > 0:
         sentence += f" {missing:.1%} are missing."
-    return name, sentence
+    return np.array(name), np.array(sentence)

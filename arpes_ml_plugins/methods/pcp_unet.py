@@ -279,17 +279,23 @@ def _fit(
     precision: str,
 ) -> dict[str, torch.Tensor]:
     """Both stages on a batch."""
+    from arpes_ml_plugins.denoising.noise import variance_over_mean
     from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
+    from arpes_ml_plugins.denoising.spikes import dead_lines
     from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast, denoise_images
 
     device = batch.images.device.type
+    valid = batch.valid
+    if recipe.loss == "huber":  # which clips hot pixels by itself, but not a whole line
+        gain = variance_over_mean(batch.images, valid)
+        valid = valid & ~dead_lines(batch.images, valid, gain.expand(len(valid))[:, None, None])
     low_rank = None
     if prior:
         low_rank = principal_component_pursuit(batch.images, sparsity=sparsity).low_rank
         low_rank = low_rank.to(batch.images)
     result = denoise_images(
         batch.images,
-        batch.valid,
+        valid,
         low_rank,
         recipe,
         seeds=batch.seeds,

@@ -129,6 +129,7 @@ def _dress(
         return replaced
     result = _without_found(result)
     for variable in list(result.data_vars):
+        result[variable] = _without_found(result[variable])
         if set(array.dims) <= set(result[variable].dims):
             image = restore_unit(result[variable])
             stamp(image, array, record)
