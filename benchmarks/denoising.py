@@ -1,13 +1,17 @@
 """Denoisers compared on images whose truth is known; every number in the docs comes from here.
 
-    python benchmarks/denoising.py             all of it (an hour on one core)
-    python benchmarks/denoising.py table       PSNR, CPU time and peak memory of every method
+    python benchmarks/denoising.py             all of it (some hours on one core)
+    python benchmarks/denoising.py table       quality, CPU time and peak memory of every method
+    python benchmarks/denoising.py bars        how often error bars hold the truth
+    python benchmarks/denoising.py defects     hot pixels, dead lines, gaps, gains
+    python benchmarks/denoising.py mesh        a detector mesh, divided out and not
     python benchmarks/denoising.py curves      PSNR against iteration, as a figure
     python benchmarks/denoising.py pcp         time and convergence of principal component pursuit
 
 Everything runs on one thread. Each entry of the table is a process of its own, so that its CPU time
 and peak memory are its own; "oracle" means that the parameter was chosen with the truth. BM3D is
-compared where it is installed (its licence is not free: never a dependency).
+compared where it is installed (its licence is not free: never a dependency), as are the simulated
+scenes of erlab and aurelia.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # erlab's simulated data import Qt
 
 import numpy as np
 import torch
@@ -52,34 +57,45 @@ def oracle(scene: Scene, images: Iterable[np.ndarray]) -> np.ndarray:
     return max(images, key=scene.score)
 
 
-def gaussian(scene: Scene) -> np.ndarray:
-    return gaussian_filter(scene.noisy, 2.0)
+def by_image(scene: Scene, denoise: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """``denoise`` of every image of a map."""
+    if scene.noisy.ndim == 2:
+        return denoise(scene.noisy)
+    return np.stack([denoise(image) for image in scene.noisy])
 
 
 def gaussian_oracle(scene: Scene) -> np.ndarray:
-    return oracle(scene, (gaussian_filter(scene.noisy, s) for s in np.arange(0.5, 8, 0.1)))
+    widths = np.arange(0.5, 8, 0.1)
+    along = (0,) if scene.noisy.ndim == 2 else (0, 0.5, 1, 1.5, 2)
+    return oracle(
+        scene,
+        (gaussian_filter(scene.noisy, (a, s, s)[-scene.noisy.ndim :]) for a in along for s in widths),
+    )
 
 
 def tv_oracle(scene: Scene) -> np.ndarray:
     from skimage.restoration import denoise_tv_chambolle
 
-    stable = anscombe(scene.noisy)
     weights = (0.5, 0.7, 1, 1.4, 2, 2.8, 4, 6)
-    return oracle(scene, (inverse_anscombe(denoise_tv_chambolle(stable, w)) for w in weights))
+    return oracle(
+        scene,
+        (
+            by_image(scene, lambda y, w=w: inverse_anscombe(denoise_tv_chambolle(anscombe(y), w)))
+            for w in weights
+        ),
+    )
 
 
 def nlm_oracle(scene: Scene) -> np.ndarray:
     from skimage.restoration import denoise_nl_means
 
-    stable = anscombe(scene.noisy)
+    def one(counts: np.ndarray, h: float) -> np.ndarray:
+        return inverse_anscombe(
+            denoise_nl_means(anscombe(counts), patch_size=7, patch_distance=11, h=h, sigma=1.0)
+        )
+
     return oracle(
-        scene,
-        (
-            inverse_anscombe(
-                denoise_nl_means(stable, patch_size=7, patch_distance=11, h=h, sigma=1.0)
-            )
-            for h in (0.4, 0.6, 0.8, 1.0)
-        ),
+        scene, (by_image(scene, lambda y, h=h: one(y, h)) for h in (0.4, 0.6, 0.8, 1.0))
     )
 
 
@@ -87,27 +103,43 @@ def bm3d_oracle(scene: Scene) -> np.ndarray:
     """With the better of no binning and 2 x 2 binning."""
     import bm3d
 
-    def binned(factor: int) -> np.ndarray:
-        size = scene.noisy.shape[0] // factor
-        counts = scene.noisy.reshape(size, factor, size, factor).sum((1, 3))
+    def binned(image: np.ndarray, factor: int) -> np.ndarray:
+        rows, columns = (size // factor for size in image.shape)
+        counts = image.reshape(rows, factor, columns, factor).sum((1, 3))
         clean = inverse_anscombe(bm3d.bm3d(anscombe(counts), 1.0))
         return np.kron(clean, np.ones((factor, factor))) / factor**2
 
-    return oracle(scene, (binned(factor) for factor in (1, 2)))
+    return oracle(scene, (by_image(scene, lambda y, f=f: binned(y, f)) for f in (1, 2)))
+
+
+def bm4d(scene: Scene) -> np.ndarray:
+    """For maps alone."""
+    import bm4d
+
+    return inverse_anscombe(bm4d.bm4d(anscombe(scene.noisy), 1.0))
 
 
 def labelled(scene: Scene) -> xr.DataArray:
-    return xr.DataArray(scene.noisy, dims=("phi", "eV"))
+    return xr.DataArray(scene.noisy, dims=("ky", "phi", "eV")[-scene.noisy.ndim :])
 
 
 METHODS: dict[str, Callable[[Scene], np.ndarray]] = {
     "noisy": lambda scene: scene.noisy,
-    "Gaussian, 2 pixels": gaussian,
     "Gaussian, oracle": gaussian_oracle,
     "total variation, oracle": tv_oracle,
     "non-local means, oracle": nlm_oracle,
     "BM3D, oracle binning": bm3d_oracle,
+    "BM4D": bm4d,
     "denoise_pcp_unet": lambda s: labelled(s).S.denoise_pcp_unet(rng=0).values,
+    "denoise_counts": lambda s: labelled(s).S.denoise_counts(rng=0).values,
+    "denoise_pretrained, adapt=False": lambda s: (
+        labelled(s).S.denoise_pretrained(rng=0, adapt=False).values
+    ),
+    "denoise_pretrained": lambda s: labelled(s).S.denoise_pretrained(rng=0).values,
+    "denoise_pretrained, series=None": lambda s: (
+        labelled(s).S.denoise_pretrained(rng=0, series=None).values
+    ),
+    "denoise": lambda s: labelled(s).S.denoise(rng=0).values,
 }
 SLOW_METHODS = {
     "denoise_pcp_unet, published": lambda s: (
@@ -115,6 +147,72 @@ SLOW_METHODS = {
     ),
 }
 SLOW_SCENES = ("cut 2 %", "kink 10")
+MAPS = ("map 1",)
+FOR_MAPS = ("BM4D", "denoise_pretrained, series=None")
+"""Methods that differ from another one on maps only."""
+
+
+def applies(method: str, scene: str) -> bool:
+    if method in SLOW_METHODS:
+        return scene in SLOW_SCENES
+    return method not in FOR_MAPS or scene in MAPS
+
+
+def ssim(scene: Scene, image: np.ndarray) -> float:
+    """Structural similarity, against the reference."""
+    from skimage.metrics import structural_similarity
+
+    peak = float(np.percentile(scene.reference, 99.9))
+    pairs = [(scene.reference, image)] if image.ndim == 2 else zip(scene.reference, image)
+    return float(np.mean([structural_similarity(a, b, data_range=peak) for a, b in pairs]))
+
+
+def curvature_correlation(scene: Scene, image: np.ndarray) -> float:
+    """Correlation of the second derivatives along energy, both smoothed by 2 pixels."""
+    order = (0,) * (image.ndim - 1) + (2,)
+    bent = [gaussian_filter(x, 2.0, order=order)[..., 8:-8] for x in (scene.reference, image)]
+    return float(np.corrcoef(bent[0].ravel(), bent[1].ravel())[0, 1])
+
+
+def mdc_errors(scene: Scene, image: np.ndarray) -> tuple[float, float]:
+    """Of fitted MDC peaks: rms shift in pixels, and median ratio of the widths."""
+    from scipy.optimize import curve_fit
+
+    def lorentzian(k, height, centre, width, offset, slope):
+        return height * width**2 / ((k - centre) ** 2 + width**2) + offset + slope * k
+
+    momentum = np.arange(image.shape[0])
+    fits = []
+    for column in range(20, 190, 5):
+        found = []
+        start = None
+        for picture in (scene.reference, image):
+            curve = picture[:, column]
+            if start is None:
+                start = (np.ptp(curve), float(curve.argmax()), 8.0, curve.min(), 0.0)
+            try:
+                start, _ = curve_fit(lorentzian, momentum, curve, start, maxfev=4000)
+            except RuntimeError:
+                start = np.full(5, np.nan)
+            found.append(start)
+        fits.append(found)
+    true, seen = np.array(fits).transpose(1, 0, 2)
+    shift = seen[:, 1] - true[:, 1]
+    return float(np.sqrt(np.mean(shift**2))), float(np.median(np.abs(seen[:, 2] / true[:, 2])))
+
+
+def judge(scene: Scene, image: np.ndarray) -> dict[str, float]:
+    from arpes_ml_plugins.scoring import held_out_likelihood
+
+    found = {
+        "psnr": scene.score(image),
+        "ssim": ssim(scene, image),
+        "likelihood": held_out_likelihood(image, scene.held_out, scene.ratio),
+        "curvature": curvature_correlation(scene, image),
+    }
+    if scene.name.startswith("kink"):
+        found["mdc_rms"], found["mdc_width"] = mdc_errors(scene, image)
+    return found
 
 
 def measure(method: str, scene_name: str, seed: int) -> dict[str, object]:
@@ -134,52 +232,65 @@ def run_one(method: str, scene_name: str, seed: int) -> None:
     started = time.process_time()
     image = (METHODS | SLOW_METHODS)[method](scene)
     seconds = time.process_time() - started
-    print(json.dumps({"psnr": scene.score(image), "cpu_s": seconds}))
+    print(json.dumps(judge(scene, image) | {"cpu_s": seconds}))
 
 
-def table(seeds: int, methods: list[str]) -> None:
+def table(seeds: int, methods: list[str], scenes: list[str]) -> None:
     """Measure ``methods`` (all if empty); rows of other methods stay as they are on file."""
     chosen = methods or list(METHODS | SLOW_METHODS)
-    rows = [row for row in read("denoising_runs.csv") if row["method"] not in chosen]
+    rows = [
+        row
+        for row in read("denoising_runs.csv")
+        if row["method"] not in chosen or row["scene"] not in scenes
+    ]
     for method in chosen:
-        for scene in SCENES:
-            if method in SLOW_METHODS and scene not in SLOW_SCENES:
+        for scene in scenes:
+            if not applies(method, scene):
                 continue
             repeats = 1 if method in SLOW_METHODS else seeds
             runs = [measure(method, scene, seed) for seed in range(repeats)]
             if "error" in runs[0]:
+                print(method, scene, runs[0]["error"], flush=True)
                 continue
-            scores = [float(run["psnr"]) for run in runs]
-            rows.append(
-                {
-                    "method": method,
-                    "scene": scene,
-                    "psnr": f"{np.mean(scores):.2f}",
-                    "spread": f"{np.ptp(scores) / 2:.2f}",
-                    "seeds": repeats,
-                    "cpu_s": f"{np.median([float(run['cpu_s']) for run in runs]):.1f}",
-                    "peak_mib": max(int(run["peak_mib"]) for run in runs),
-                }
-            )
-            print(rows[-1], flush=True)
+            row: dict[str, object] = {"method": method, "scene": scene, "seeds": repeats}
+            for key in COLUMNS:
+                if key in runs[0]:
+                    row[key] = f"{np.mean([float(run[key]) for run in runs]):.4g}"
+            row["psnr_spread"] = f"{np.std([float(run['psnr']) for run in runs]):.2f}"
+            row["peak_mib"] = max(int(run["peak_mib"]) for run in runs)
+            rows.append(row)
+            print(row, flush=True)
             write("denoising_runs.csv", rows)
     summarise(rows)
 
 
+COLUMNS = ("psnr", "ssim", "likelihood", "curvature", "mdc_rms", "mdc_width", "cpu_s")
+
+
 def summarise(rows: list[dict[str, object]]) -> None:
-    """One line a method: PSNR for every scene, then CPU seconds and memory for the first cut."""
-    lines = []
-    for method in METHODS | SLOW_METHODS:
-        mine = {row["scene"]: row for row in rows if row["method"] == method}
-        if not mine:
-            continue
-        any_row = mine["cut 2 %"]
-        lines.append(
-            {"method": method}
-            | {scene: mine[scene]["psnr"] if scene in mine else "" for scene in SCENES}
-            | {"CPU s": any_row["cpu_s"], "peak MiB": any_row["peak_mib"]}
-        )
-    write("denoising_table.csv", lines)
+    """A line a method for each quantity; CPU seconds and memory are those of one cut."""
+    order = list(METHODS | SLOW_METHODS)
+    for quantity in (*COLUMNS[:-1], "cpu_s"):
+        lines = []
+        for method in order:
+            mine = {row["scene"]: row for row in rows if row["method"] == method}
+            scenes = [s for s in SCENES if any(r["scene"] == s and r.get(quantity) for r in rows)]
+            if not any(mine.get(scene, {}).get(quantity) for scene in scenes):
+                continue
+            line = {"method": method} | {s: _entry(mine.get(s, {}), quantity) for s in scenes}
+            if quantity == "psnr" and "cut 2 %" in mine:
+                line |= {"CPU s": mine["cut 2 %"]["cpu_s"], "peak MiB": mine["cut 2 %"]["peak_mib"]}
+            lines.append(line)
+        write(f"denoising_{quantity}.csv", lines)
+
+
+def _entry(row: dict[str, object], quantity: str) -> str:
+    if not row.get(quantity):
+        return ""
+    value = float(row[quantity])
+    digits = {"psnr": 2, "likelihood": 4, "cpu_s": 1}.get(quantity, 3)
+    spread = f" ± {row['psnr_spread']}" if quantity == "psnr" and row["seeds"] not in ("1", 1) else ""
+    return f"{value:.{digits}f}{spread}"
 
 
 def curves(scenes: list[str]) -> None:
@@ -305,10 +416,116 @@ def pcp() -> None:
     write("pcp.csv", rows)
 
 
+def bars() -> None:
+    """How often the truth lies within the 68 % band, and the root mean square of error over bar.
+
+    Where the reference is itself measured (the cut), its own variance is added to the bar's.
+    """
+    rows = []
+    for method, options in (
+        ("decompose_counts", {}),
+        ("decompose_pretrained", {"adapt": False}),
+        ("decompose_pretrained", {}),
+    ):
+        line: dict[str, object] = {"method": method + (", adapt=False" if options else "")}
+        for name in SCENES:
+            try:
+                scene = make_scene(name, 0)
+            except ImportError:
+                continue
+            result = getattr(labelled(scene).S, method)(rng=0, **options)
+            width = np.hypot((result.upper - result.clean).values, np.sqrt(scene.variance))
+            inside = np.abs(result.clean.values - scene.reference) <= width
+            line[name] = f"{inside.mean():.2f}"
+        rows.append(line)
+        print(line, flush=True)
+    write("denoising_bars.csv", rows)
+
+
+def defects() -> None:
+    """PSNR of "kink 10" when the detector is not perfect; away from what is missing."""
+    scene = make_scene("kink 10", 0)
+    rng = np.random.default_rng(5)
+    rows = []
+    for what, values, kept, unit in spoiled(scene, rng):
+        line: dict[str, object] = {"data": what}
+        for method, options in (
+            ("denoise_pcp_unet", {}),
+            ("denoise_counts", {}),
+            ("denoise_pretrained", {"adapt": False}),
+            ("denoise_pretrained", {}),
+        ):
+            cut = xr.DataArray(values, dims=("phi", "eV"))
+            clean = getattr(cut.S, method)(rng=0, **options).values / unit
+            peak = np.percentile(scene.reference, 99.9)
+            error = np.mean((clean - scene.reference)[kept] ** 2)
+            name = method + (", adapt=False" if options else "")
+            line[name] = f"{10 * np.log10(peak**2 / error):.2f}"
+        rows.append(line)
+        print(line, flush=True)
+        write("denoising_defects.csv", rows)
+
+
+def spoiled(
+    scene: Scene, rng: np.random.Generator
+) -> Iterable[tuple[str, np.ndarray, np.ndarray, float]]:
+    """What is wrong, the values, which pixels are judged, and the unit."""
+    counts, everywhere = scene.noisy, np.ones(scene.noisy.shape, dtype=bool)
+    yield "nothing", counts, everywhere, 1.0
+    hot = rng.random(counts.shape) < 0.005
+    yield (
+        "0.5 % hot pixels, up to 3 times the maximum",
+        np.where(hot, rng.uniform(0, 3 * counts.max(), counts.shape), counts),
+        everywhere,
+        1.0,
+    )
+    dead = counts.copy()
+    dead[77] = dead[:, 120] = 0
+    yield "a dead row and a dead column", dead, everywhere, 1.0
+    row, column = np.indices(counts.shape)
+    wedge = (row + column < 100) | (row - column > 150)
+    yield "NaN wedges", np.where(wedge, np.nan, counts), ~wedge, 1.0
+    rim = ~wedge & ((row + column < 106) | (row - column > 144))
+    yield "NaN wedges: their rim of 6 pixels", np.where(wedge, np.nan, counts), rim, 1.0
+    yield "nothing: the same rim", counts, rim, 1.0
+    yield "counts times 25", counts * 25, everywhere, 25.0
+    yield "normalised to 1", counts / counts.max(), everywhere, 1 / counts.max()
+    yield (
+        "25 units an electron, each of another size (variance / mean 30)",
+        np.rint(rng.gamma(counts * 5, 5.0)),
+        everywhere,
+        25.0,
+    )
+
+
+def mesh() -> None:
+    """A detector mesh: denoised as it is, and divided out first."""
+    scene = make_scene("kink 10", 0)
+    row, column = np.indices(scene.noisy.shape)
+    pattern = 1 - 0.25 * ((row % 12 < 3) | (column % 12 < 3))
+    seen = np.random.default_rng(1).poisson(scene.reference * pattern).astype(float)
+    rows = []
+    for what, values in (("as measured", seen), ("divided by the mesh", seen / pattern)):
+        cut = xr.DataArray(values, dims=("phi", "eV"))
+        line: dict[str, object] = {"data": what, "noisy": f"{scene.score(values):.2f}"}
+        for method, options in (
+            ("denoise_pcp_unet", {}),
+            ("denoise_pretrained", {"gain": 1.0, "adapt": False}),
+            ("denoise_pretrained", {"gain": 1.0}),
+        ):
+            clean = getattr(cut.S, method)(rng=0, **options).values
+            name = method + (", adapt=False" if "adapt" in options else "")
+            line[name] = f"{scene.score(clean):.2f}"
+        rows.append(line)
+        print(line, flush=True)
+    write("denoising_mesh.csv", rows)
+
+
 def write(name: str, rows: list[dict[str, object]]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
+    names = list(dict.fromkeys(name for row in rows for name in row))
     with (RESULTS / name).open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, fieldnames=names)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -325,26 +542,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument(
-        "part", nargs="?", choices=("all", "table", "curves", "pcp", "one"), default="all"
-    )
+    parts = ("table", "bars", "defects", "mesh", "curves", "pcp")
+    parser.add_argument("part", nargs="?", choices=("all", *parts, "one"), default="all")
     parser.add_argument("one", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=int, default=3, help="noise realisations a table entry")
     parser.add_argument(
         "--methods", nargs="*", default=[], help="of the table; the others stay as on file"
     )
-    parser.add_argument("--scenes", nargs="*", default=list(SLOW_SCENES), help="of the curves")
+    parser.add_argument("--scenes", nargs="*", help="of the table or the curves")
     options = parser.parse_args()
+    chosen = parts if options.part == "all" else (options.part,)
     if options.part == "one":
         method, scene, seed = options.one
         run_one(method, scene, int(seed))
-        return
-    if options.part in ("all", "pcp"):
+    if "pcp" in chosen:
         pcp()
-    if options.part in ("all", "table"):
-        table(options.seeds, options.methods)
-    if options.part in ("all", "curves"):
-        curves(options.scenes)
+    if "table" in chosen:
+        table(options.seeds, options.methods, options.scenes or list(SCENES))
+    for part, function in (("bars", bars), ("defects", defects), ("mesh", mesh)):
+        if part in chosen:
+            function()
+    if "curves" in chosen:
+        curves(options.scenes or list(SLOW_SCENES))
         draw_curves()
 
 

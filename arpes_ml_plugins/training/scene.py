@@ -22,7 +22,7 @@ __all__ = ["Scene", "draw_scene", "simulate_scene"]
 Array = NDArray[np.floating]
 
 SMALLEST = 16
-EXPOSURES = (0.1, 300.0)  # mean counts a pixel
+EXPOSURES = (0.03, 300.0)  # mean counts a pixel
 ACCEPTANCE = 0.5  # of the energy by which a band moves from pixel to pixel
 BRIGHTEST = 3e4  # counts in a pixel; beyond, no detector counts
 
@@ -58,7 +58,7 @@ def simulate_scene(
     size : tuple of int
         Pixels along energy and along the angle.
     counts : float, optional
-        Mean counts a pixel; default is drawn between 0.1 and 300.
+        Mean counts a pixel; default is drawn between 0.03 and 300.
     slices : int, optional
         Draw a series along ``scan`` in which bands shift, slide and change in weight.
     rng : int or numpy.random.Generator, optional
@@ -214,7 +214,7 @@ class _Background:
             constant=log_uniform(rng, 3e-4, 0.5),
             slope=rng.uniform(0, 2) * rng.choice((0, 1)),
             inelastic=log_uniform(rng, 1e-3, 1.0) * rng.choice((0, 1)),
-            floor=log_uniform(rng, 1e-5, 2e-2),
+            floor=log_uniform(rng, 1e-5, 0.1),
         )
 
     def added(self, image: Array, energy: Array, field: Array) -> Array:
