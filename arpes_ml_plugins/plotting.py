@@ -10,19 +10,24 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.labelled.axes import resolve_dims
+from arpes_ml_plugins.labelled.missing import fill_missing
+from arpes_ml_plugins.labelled.series import sampled
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
+from arpes_ml_plugins.methods.noise import IMAGES, noise_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
-__all__ = ["compare", "loss_curve"]
+__all__ = ["compare", "diagnose", "loss_curve"]
 
 SMOOTHING = 4  # pixels, of the second derivative; the same for all images
 IMAGE_CMAP = "magma"
 DERIVATIVE_CMAP = "Greys"
+DERIVATIVES = {"second": "−d²I/dE²", "curvature": "curvature"}
+CURVATURE_FLOOR = 0.05  # of the squared largest slope: less shows weaker bands, and more noise
 
 
 def compare(
@@ -31,27 +36,36 @@ def compare(
     reference: xr.DataArray | xr.Dataset | None = None,
     *,
     energy: float | None = None,
+    momentum: float | None = None,
+    derivative: str = "second",
     dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
 ) -> Figure:
-    """Raw and denoised image side by side, their second derivatives, and MDCs at one energy.
+    """Raw and denoised image side by side, their second derivatives, an MDC and an EDC.
 
     Parameters
     ----------
     raw, clean : xarray.DataArray or xarray.Dataset
-        Two-dimensional, with an energy and a momentum (or angle) axis.
+        Two-dimensional, with an energy and a momentum (or angle) axis. A ``decompose_*`` result
+        as ``clean`` shows its error bars in the MDC and the EDC.
     reference : xarray.DataArray or xarray.Dataset, optional
         A third image, for example a longer measurement, on the same intensity scale.
-    energy : float, optional
-        Energy of the MDCs, in the unit of the energy axis; default is where the clean image is
-        brightest.
+    energy, momentum : float, optional
+        Where the MDC and the EDC are taken, in the units of the axes; default is where the clean
+        image is brightest.
+    derivative : {"second", "curvature"}
+        What the second row shows, along energy, after a Gaussian of 4 pixels (the same for all
+        images): the negative second derivative, or the curvature, which also shows weak bands.
     dims : mapping or sequence, optional
         The energy and the momentum axis where names do not tell, as for the methods.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Images share one colour scale. Of the second derivative along energy (Gaussian, 4 pixels,
-        the same for all images) the negative part is shown: dark where a band is.
+        Images share one colour scale; derivatives are dark where a band is.
+
+    References
+    ----------
+    Curvature: Zhang et al., Rev. Sci. Instrum. 82, 043712 (2011).
 
     Examples
     --------
@@ -61,30 +75,146 @@ def compare(
     """
     import matplotlib.pyplot as plt
 
+    if derivative not in DERIVATIVES:
+        raise ParameterError(
+            f"unknown derivative {derivative!r}; expected one of "
+            f"{', '.join(map(repr, DERIVATIVES))}"
+        )
     named = {"raw": raw, "denoised": clean}
     if reference is not None:
         named["reference"] = reference
     images = {title: _image(data, dims) for title, data in named.items()}
+    band = _error_band(clean, dims)
     first = images["denoised"]
-    energies = first.coords[first.dims[0]]
-    if energy is None:
-        energy = float(energies[int(np.nanargmax(first.mean(str(first.dims[1])).values))])
+    where = _point(first, energy, momentum)
 
-    figure = plt.figure(figsize=(3.6 * len(images) + 0.6, 9.0), layout="constrained")
-    grid = figure.add_gridspec(3, len(images), height_ratios=(1, 1, 0.8))
+    figure = plt.figure(figsize=(3.6 * max(len(images), 2) + 0.6, 9.5), layout="constrained")
+    grid = figure.add_gridspec(3, 6, height_ratios=(1, 1, 0.8))
+    span = 6 // len(images)
     top = float(np.nanpercentile(first, 99.8)) or None
-    bent_top = float(np.nanpercentile(_curved(first), 99.8)) or None
+    bent = {title: _bent(image, derivative) for title, image in images.items()}
+    bent_top = float(np.nanpercentile(bent["denoised"], 99.8)) or None
     for column, (title, image) in enumerate(images.items()):
-        axes = figure.add_subplot(grid[0, column])
+        place = slice(column * span, (column + 1) * span)
+        axes = figure.add_subplot(grid[0, place])
         shown = _show(axes, image, IMAGE_CMAP, top)
         axes.set_title(title)
-        axes.axhline(energy, color="white", linewidth=0.6, linestyle=":")
-        below = figure.add_subplot(grid[1, column])
-        _show(below, _curved(image), DERIVATIVE_CMAP, bent_top)
-        below.set_title(f"{title}, −d²I/dE²")
+        axes.axhline(where[0], color="white", linewidth=0.6, linestyle=":")
+        axes.axvline(where[1], color="white", linewidth=0.6, linestyle=":")
+        below = figure.add_subplot(grid[1, place])
+        _show(below, bent[title], DERIVATIVE_CMAP, bent_top)
+        below.set_title(f"{title}, {DERIVATIVES[derivative]}")
     figure.colorbar(shown, ax=figure.axes[0::2], label=_value_label(first), shrink=0.9, pad=0.01)
-    _curves(figure.add_subplot(grid[2, :]), images, energy)
+    for axis, place in ((0, slice(0, 3)), (1, slice(3, 6))):
+        _curves(figure.add_subplot(grid[2, place]), images, band, axis, where[axis])
     return figure
+
+
+def diagnose(
+    data: xr.DataArray | xr.Dataset,
+    *,
+    dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
+) -> Figure:
+    """What :func:`~arpes_ml_plugins.estimate_noise` sees, as a picture.
+
+    Parameters
+    ----------
+    data : xarray.DataArray or xarray.Dataset
+        As for :func:`~arpes_ml_plugins.estimate_noise`.
+    dims : mapping or sequence, optional
+        The energy and the momentum axis where names do not tell.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The (middle) image with its hot pixels marked; variance against mean of the noise, block by
+        block, which counts put on a line through zero; and the power of the noise against spatial
+        frequency, flat for counts and falling where neighbouring pixels are correlated. The verdict
+        is the title.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins.plotting as plotting
+    >>> cut = xr.DataArray(np.random.default_rng(0).poisson(5.0, (64, 64)), dims=("phi", "eV"))
+    >>> figure = plotting.diagnose(cut)
+    """
+    import textwrap
+
+    import matplotlib.pyplot as plt
+    import torch
+
+    from arpes_ml_plugins.denoising import noise as statistics
+    from arpes_ml_plugins.denoising.spikes import hot_pixels
+
+    array, _ = select_spectrum(data)
+    array, _ = strip_unit(array)
+    image_dims = resolve_dims(array, ("energy", "momentum"), dims)
+    axes_pair = (image_dims[0], image_dims[1])
+    noise = noise_of(array, axes_pair, "cpu").compute()
+    some = sampled(array, axes_pair, IMAGES).transpose(..., *image_dims)
+    values = some.values.astype(np.float64).reshape(-1, *some.shape[-2:])
+    images, valid = torch.from_numpy(fill_missing(values)).nan_to_num(), ~np.isnan(values)
+    mask = torch.from_numpy(valid)
+    gain = float(statistics.variance_over_mean(images, mask))
+    hot = hot_pixels(images, mask, torch.full((len(images), 1, 1), gain, dtype=images.dtype))
+
+    figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.2), layout="constrained")
+    middle = len(values) // 2
+    shown = _image(
+        some.isel({d: s // 2 for d, s in some.sizes.items() if d not in image_dims}), dims
+    )
+    _show(panels[0], shown, IMAGE_CMAP, float(np.nanpercentile(shown, 99.8)) or None)
+    rows, columns = np.nonzero(hot[middle].numpy())
+    panels[0].plot(
+        shown.coords[image_dims[1]].values[columns],
+        shown.coords[image_dims[0]].values[rows],
+        "o",
+        color="cyan",
+        markersize=4,
+        markerfacecolor="none",
+        linestyle="",
+        label=f"{len(rows)} hot pixels",
+    )
+    if len(rows):
+        panels[0].legend(loc="upper right", fontsize="small")
+    panels[0].set_title("data")
+    _photon_transfer(panels[1], *statistics.block_variances(images, mask & ~hot), gain, noise)
+    spectra = statistics.noise_spectra(images, mask & ~hot)
+    for spectrum, dim, colour in zip(spectra, image_dims, ("C0", "C1"), strict=True):
+        _spectrum(panels[2], spectrum.numpy(), str(dim), colour)
+    panels[2].axhline(
+        gain, color="black", linewidth=1, linestyle="--", label="gain at high frequencies"
+    )
+    panels[2].set(
+        xlabel="frequency / Nyquist frequency",
+        ylabel="noise power",
+        ylim=(0, 3 * gain),
+        title="white, or not",
+    )
+    panels[2].legend(fontsize="small")
+    figure.suptitle(textwrap.fill(f"{noise['kind'].item()}: {noise['verdict'].item()}", 130))
+    return figure
+
+
+def _photon_transfer(axes: Axes, mean: Any, variance: Any, gain: float, noise: xr.Dataset) -> None:
+    """Variance against mean of the noise; a line through zero for counts."""
+    axes.loglog(mean, variance, ".", color="0.6", markersize=4, label="blocks of 16 x 16 pixels")
+    if len(mean):
+        ends = np.array([max(float(mean.min()), 1e-3 * float(mean.max())), float(mean.max())])
+        named = float(noise["gain"]) if np.isfinite(noise["gain"]) else gain
+        axes.loglog(ends, named * ends, color="C3", label=f"variance = {named:.3g} x mean")
+        axes.legend(fontsize="small")
+    axes.set(xlabel="mean", ylabel="variance of the noise", title="counts, or not")
+
+
+def _spectrum(axes: Axes, power: np.ndarray, dim: str, colour: str) -> None:
+    """Averaged over a few frequencies, for the eye."""
+    width = max(1, len(power) // 40)
+    used = len(power) // width * width
+    frequency = (np.arange(used).reshape(-1, width).mean(1) + 0.5) / len(power)
+    axes.plot(
+        frequency, power[:used].reshape(-1, width).mean(1), color=colour, label=f"along {dim}"
+    )
 
 
 def loss_curve(result: xr.Dataset) -> Figure:
@@ -135,15 +265,44 @@ def _image(
     return array.transpose(*axes).astype(float)
 
 
-def _curved(image: xr.DataArray) -> xr.DataArray:
-    """Negative second derivative along energy, zero where the image curves upwards."""
+def _error_band(
+    clean: xr.DataArray | xr.Dataset, dims: Mapping[str, Hashable] | Sequence[Hashable] | None
+) -> tuple[xr.DataArray, xr.DataArray] | None:
+    if isinstance(clean, xr.Dataset) and {"lower", "upper"} <= set(clean.data_vars):
+        return _image(clean["lower"], dims), _image(clean["upper"], dims)
+    return None
+
+
+def _point(
+    image: xr.DataArray, energy: float | None, momentum: float | None
+) -> tuple[float, float]:
+    """Energy and momentum of the curves: as asked, or where the image is brightest."""
+    brightest = np.unravel_index(int(np.nanargmax(image.values)), image.shape)
+    found = []
+    for dim, asked, index, name in zip(
+        image.dims, (energy, momentum), brightest, ("energy", "momentum"), strict=True
+    ):
+        values = image.coords[dim].values
+        if asked is not None and not values.min() <= asked <= values.max():
+            raise ParameterError(
+                f"{name}={asked} lies outside the data ({values.min():.4g} to {values.max():.4g})"
+            )
+        found.append(float(values[index]) if asked is None else float(asked))
+    return found[0], found[1]
+
+
+def _bent(image: xr.DataArray, derivative: str) -> xr.DataArray:
+    """Negative second derivative or curvature along energy, zero where the image curves upwards."""
     from scipy.ndimage import gaussian_filter
 
-    curvature = -gaussian_filter(
-        np.nan_to_num(image.values), SMOOTHING, order=(2, 0), mode="nearest"
-    )
-    curvature[:SMOOTHING] = curvature[-SMOOTHING:] = np.nan  # the rim bends by itself
-    return image.copy(data=np.clip(curvature, 0, None))
+    values = np.nan_to_num(image.values)
+    bent = -gaussian_filter(values, SMOOTHING, order=(2, 0), mode="nearest")
+    if derivative == "curvature":
+        slope = gaussian_filter(values, SMOOTHING, order=(1, 0), mode="nearest")
+        level = CURVATURE_FLOOR * np.abs(slope).max() ** 2 or 1.0
+        bent = bent / (level + slope**2) ** 1.5
+    bent[:SMOOTHING] = bent[-SMOOTHING:] = np.nan  # the rim bends by itself
+    return image.copy(data=np.clip(bent, 0, None))
 
 
 def _show(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> QuadMesh:
@@ -155,25 +314,42 @@ def _show(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> Quad
     return shown
 
 
-def _curves(axes: Axes, images: dict[str, xr.DataArray], energy: float) -> None:
-    """MDCs at the energy nearest to ``energy``."""
+def _curves(
+    axes: Axes,
+    images: dict[str, xr.DataArray],
+    band: tuple[xr.DataArray, xr.DataArray] | None,
+    fixed: int,
+    value: float,
+) -> None:
+    """MDCs (``fixed`` 0: at one energy) or EDCs (1: at one momentum)."""
     styles: dict[str, dict[str, Any]] = {
         "raw": {"marker": ".", "linestyle": "", "color": "0.7"},
         "denoised": {"color": "C3", "linewidth": 2, "zorder": 3},
         "reference": {"color": "black", "linewidth": 0.8},
     }
+
+    def curve(image: xr.DataArray) -> xr.DataArray:
+        values = image.coords[image.dims[fixed]].values
+        return image.isel({image.dims[fixed]: int(np.abs(values - value).argmin())})
+
     for title, image in images.items():
-        values = image.coords[image.dims[0]].values
-        if not values.min() <= energy <= values.max():
-            raise ParameterError(
-                f"energy={energy} lies outside the data ({values.min():.4g} to {values.max():.4g})"
-            )
-        row = image[int(np.abs(values - energy).argmin())]
-        axes.plot(image.coords[image.dims[1]], row, label=title, **styles.get(title, {}))
+        row = curve(image)
+        axes.plot(row.coords[row.dims[0]], row, label=title, **styles[title])
+    if band is not None:
+        lower, upper = (curve(image) for image in band)
+        axes.fill_between(
+            lower.coords[lower.dims[0]],
+            lower,
+            upper,
+            color="C3",
+            alpha=0.25,
+            linewidth=0,
+            label="68 %",
+        )
     first = next(iter(images.values()))
-    axes.set(xlabel=_label(first.coords[first.dims[1]]), ylabel=_value_label(first))
-    axes.set_title(f"MDC at {first.dims[0]} = {energy:.3g}")
-    axes.legend(frameon=False)
+    axes.set(xlabel=_label(first.coords[first.dims[1 - fixed]]), ylabel=_value_label(first))
+    axes.set_title(f"{('MDC', 'EDC')[fixed]} at {first.dims[fixed]} = {value:.3g}")
+    axes.legend(frameon=False, fontsize="small")
 
 
 UNITS = {"eV": "eV", "kp": "1/Å", "kx": "1/Å", "ky": "1/Å", "kz": "1/Å"} | dict.fromkeys(

@@ -69,7 +69,11 @@ def gaussian_oracle(scene: Scene) -> np.ndarray:
     along = (0,) if scene.noisy.ndim == 2 else (0, 0.5, 1, 1.5, 2)
     return oracle(
         scene,
-        (gaussian_filter(scene.noisy, (a, s, s)[-scene.noisy.ndim :]) for a in along for s in widths),
+        (
+            gaussian_filter(scene.noisy, (a, s, s)[-scene.noisy.ndim :])
+            for a in along
+            for s in widths
+        ),
     )
 
 
@@ -94,9 +98,7 @@ def nlm_oracle(scene: Scene) -> np.ndarray:
             denoise_nl_means(anscombe(counts), patch_size=7, patch_distance=11, h=h, sigma=1.0)
         )
 
-    return oracle(
-        scene, (by_image(scene, lambda y, h=h: one(y, h)) for h in (0.4, 0.6, 0.8, 1.0))
-    )
+    return oracle(scene, (by_image(scene, lambda y, h=h: one(y, h)) for h in (0.4, 0.6, 0.8, 1.0)))
 
 
 def bm3d_oracle(scene: Scene) -> np.ndarray:
@@ -163,7 +165,9 @@ def ssim(scene: Scene, image: np.ndarray) -> float:
     from skimage.metrics import structural_similarity
 
     peak = float(np.percentile(scene.reference, 99.9))
-    pairs = [(scene.reference, image)] if image.ndim == 2 else zip(scene.reference, image)
+    pairs = (
+        [(scene.reference, image)] if image.ndim == 2 else zip(scene.reference, image, strict=True)
+    )
     return float(np.mean([structural_similarity(a, b, data_range=peak) for a, b in pairs]))
 
 
@@ -289,7 +293,9 @@ def _entry(row: dict[str, object], quantity: str) -> str:
         return ""
     value = float(row[quantity])
     digits = {"psnr": 2, "likelihood": 4, "cpu_s": 1}.get(quantity, 3)
-    spread = f" ± {row['psnr_spread']}" if quantity == "psnr" and row["seeds"] not in ("1", 1) else ""
+    spread = (
+        f" ± {row['psnr_spread']}" if quantity == "psnr" and row["seeds"] not in ("1", 1) else ""
+    )
     return f"{value:.{digits}f}{spread}"
 
 

@@ -104,9 +104,11 @@ def map_rate(mean_counts: float, slices: int = 32, size: int = 96) -> np.ndarray
     ky = np.linspace(-0.1, 0.75, slices)[:, None, None]  # in units of the zone boundary
     energy = np.linspace(-0.6, 0.08, size)[None, :, None]  # eV
     kx = np.linspace(-0.8, 0.8, size)[None, None, :]
-    surface = -0.22 - 0.16 * (np.cos(np.pi * kx) + np.cos(np.pi * ky)) + 0.12 * np.cos(
-        np.pi * kx
-    ) * np.cos(np.pi * ky)
+    surface = (
+        -0.22
+        - 0.16 * (np.cos(np.pi * kx) + np.cos(np.pi * ky))
+        + 0.12 * np.cos(np.pi * kx) * np.cos(np.pi * ky)
+    )
     hole = -0.05 - 1.1 * ((kx - 0.05) ** 2 + 0.7 * (ky - 0.3) ** 2)
 
     def band(position: np.ndarray, width: np.ndarray) -> np.ndarray:

@@ -78,7 +78,7 @@ def denoise_counts_images(
     generator = torch.Generator().manual_seed(seed)
     counts = Counts(whole_counts(images, gains, generator), good, series)
     network = network.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.bfloat16 = bfloat16
+    network.rounded = bfloat16
 
     def denoised(state: CountsNetwork, data: Counts, flips: int = 1) -> torch.Tensor:
         rate = predict(state, data, flips=flips)
@@ -148,9 +148,9 @@ def _spread(
     repeated = torch.stack(misfits)
     excess = _misfit(counts.images, clean, counts.valid) - repeated.mean(0)
     excess = (excess - repeated.std(0)).clamp(min=0)
-    smooth = gaussian_mean(
-        deviation[:, None], torch.ones_like(deviation)[:, None], BAR_SMOOTH
-    )[:, 0]
+    smooth = gaussian_mean(deviation[:, None], torch.ones_like(deviation)[:, None], BAR_SMOOTH)[
+        :, 0
+    ]
     return BAR_SCALE * (smooth + excess * clean).sqrt()
 
 

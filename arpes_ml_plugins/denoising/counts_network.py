@@ -39,7 +39,7 @@ class CountsNetwork(nn.Module):
 
     def __init__(self, widths: tuple[int, int, int] = WIDTHS) -> None:
         super().__init__()
-        self.bfloat16 = False
+        self.rounded = False
         """Compute the convolutions in bfloat16; features and result stay in float32."""
         features = 2 + len(BLURS) + NEIGHBOURS
         first, second, third = widths
@@ -55,7 +55,7 @@ class CountsNetwork(nn.Module):
         )
         self.leave = nn.Conv2d(first, 4, 1)
         nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        self.leave.bias = nn.Parameter(torch.zeros(4))
 
     def forward(
         self,
@@ -66,7 +66,7 @@ class CountsNetwork(nn.Module):
         height, width = counts.shape[-2:]
         features, base = _features(counts, valid, neighbours)
         padded = F.pad(features, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-        with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.rounded):
             x = self._body(F.pixel_unshuffle(padded, 2))
         correction = F.pixel_shuffle(self.leave(x.float()), 2)[:, 0, :height, :width]
         return base * correction.clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION).exp()

@@ -18,7 +18,14 @@ import torch.nn.functional as F
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.spikes import dead_lines, hot_pixels
 
-__all__ = ["KINDS", "NoiseEstimate", "estimate", "variance_over_mean"]
+__all__ = [
+    "KINDS",
+    "NoiseEstimate",
+    "block_variances",
+    "estimate",
+    "noise_spectra",
+    "variance_over_mean",
+]
 
 KINDS = ("counts", "scaled counts", "correlated", "offset", "negative", "unknown")
 """Verdicts, by number. "scaled counts": white noise of variance proportional to the intensity, with
@@ -121,9 +128,42 @@ def variance_over_mean(images: torch.Tensor, valid: torch.Tensor) -> torch.Tenso
     return gain.abs().clamp(min=torch.finfo(gain.dtype).tiny)
 
 
-def _whitened_power(
-    images: torch.Tensor, valid: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def noise_spectra(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Power of the fine structure against frequency along the first and along the second axis.
+
+    Averaged where the frequency along the other axis is high; from 0 to the Nyquist frequency. In
+    units of the power that counts of gain 1 have.
+    """
+    power, norm = _whitened_power(images, valid)
+    rows, columns = _frequencies(power)
+    return (
+        power[:, columns[0] >= QUIET].mean(1) / norm,
+        power[rows[:, 0] >= QUIET].mean(0) / norm,
+    )
+
+
+def block_variances(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance of the noise in blocks of 16 x 16 pixels, ``(blocks,)`` each.
+
+    Variances are those of fourth differences, blind to smooth structure; no blocks in an image
+    that is too small.
+    """
+    one = images.new_tensor([1.0, -4.0, 6.0, -4.0, 1.0])
+    kernel = (one[:, None] * one[None, :])[None, None]
+    if min(images.shape[-2:]) < BLOCK + len(one):
+        return images.new_empty(0), images.new_empty(0)
+    values = torch.where(valid, images, 0)[:, None]
+    whole = F.max_pool2d((~valid).to(images)[:, None], len(one), 1) == 0
+    variance = F.avg_pool2d(F.conv2d(values, kernel).square() * whole, BLOCK).flatten()
+    mean = F.avg_pool2d(F.conv2d(values, kernel.square()) * whole, BLOCK).flatten()
+    # Partly missing blocks have lost the same share of both.
+    share = F.avg_pool2d(whole.to(images), BLOCK).flatten()
+    used = share > 0.5
+    scale = share[used] * kernel.square().sum()
+    return mean[used] / scale, variance[used] / scale
+
+
+def _whitened_power(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Power spectrum (DCT) of the fine structure over its Poisson deviation, and its norm.
 
     Both are means over the stack. The norm is what the power of each mode would be with a gain
@@ -195,19 +235,9 @@ def _correlation(power: torch.Tensor, images: int) -> tuple[torch.Tensor, torch.
 
 
 def _disproportion(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-    """By how much variance over mean differs between dark and bright blocks; below 0: enough alike.
-
-    Variances are those of fourth differences, blind to smooth structure.
-    """
-    one = images.new_tensor([1.0, -4.0, 6.0, -4.0, 1.0])
-    kernel = (one[:, None] * one[None, :])[None, None]
-    if min(images.shape[-2:]) < BLOCK + len(one):
-        return images.new_tensor(-1.0)
-    values = torch.where(valid, images, 0)[:, None]
-    whole = F.max_pool2d((~valid).to(images)[:, None], len(one), 1) == 0
-    variance = F.avg_pool2d(F.conv2d(values, kernel).square() * whole, BLOCK).flatten()
-    mean = F.avg_pool2d(F.conv2d(values, kernel.square()) * whole, BLOCK).flatten()
-    used = mean > BLOCK_COUNTS / BLOCK**2 * kernel.square().sum() * gain
+    """By how much variance over mean differs from dark to bright blocks; below 0: enough alike."""
+    mean, variance = block_variances(images, valid)
+    used = mean > BLOCK_COUNTS / BLOCK**2 * gain
     ratio, order = variance[used] / mean[used], mean[used].argsort()
     third = len(order) // 3
     if third < FEWEST_BLOCKS:

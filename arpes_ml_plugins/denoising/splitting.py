@@ -83,9 +83,7 @@ def whole_counts(
     return torch.where(exact, nearest, dithered).float()
 
 
-def split(
-    counts: Counts, fraction: float, generator: torch.Generator
-) -> tuple[Counts, Counts]:
+def split(counts: Counts, fraction: float, generator: torch.Generator) -> tuple[Counts, Counts]:
     """Two independent images of the same scene, with ``fraction`` and the rest of the counts."""
     cpu = counts.images.cpu()
     first = torch.binomial(cpu, torch.full_like(cpu, fraction), generator=generator)
@@ -189,7 +187,7 @@ def _log_likelihood(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
 
 
 def gained(rate: torch.Tensor, other: torch.Tensor, counts: Counts) -> tuple[float, float]:
-    """By how much ``counts`` are likelier under ``rate`` than under ``other``, a pixel; its error."""
+    """By how much ``counts`` are likelier under ``rate`` than ``other``, a pixel; its error."""
     difference = _log_likelihood(rate, counts.images) - _log_likelihood(other, counts.images)
     difference = difference[counts.valid].double()
     error = difference.std() / math.sqrt(max(len(difference), 1))

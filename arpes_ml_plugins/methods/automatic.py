@@ -141,7 +141,7 @@ def _chosen_later(
         {"clean": Image()},
         method="denoise",
         device=device,
-        seed=rng,
+        seed=int(rng),  # type: ignore[call-overload]
         batch_size=1,
         series=together,
         numbers={"gain": noise["gain"], "counted": counted(noise)},

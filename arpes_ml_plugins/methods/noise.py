@@ -113,7 +113,8 @@ def noise_of(
     progress: ProgressOption = False,
 ) -> xr.Dataset:
     """The estimate for an array whose axes are settled; lazy if the array is."""
-    outputs: dict[str, Output] = {name: Scalar() for name in NUMBERS} | {"kind": Scalar("int64")}
+    outputs: dict[str, Output] = {name: Scalar() for name in NUMBERS}
+    outputs["kind"] = Scalar("int64")
     some = sampled(array, image, IMAGES)
     some = some.drop_vars(some.coords)  # of single numbers no coordinate is left
     batch = [dim for dim in some.dims if dim not in image]

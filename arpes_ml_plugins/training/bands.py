@@ -49,8 +49,8 @@ def draw_bands(rng: np.random.Generator) -> list[Band]:
         growth = rng.normal(0, 0.06)
         together = rng.random() < 0.5
         own_shift = shift if together else rng.normal(0, 0.012)
-        for dispersion in SHAPES[rng.integers(len(SHAPES))](rng):
-            bands.append(Band(dispersion, weight, own_shift, slide, growth))
+        shapes = SHAPES[rng.integers(len(SHAPES))](rng)
+        bands += [Band(shape, weight, own_shift, slide, growth) for shape in shapes]
     return bands
 
 

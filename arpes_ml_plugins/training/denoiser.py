@@ -139,7 +139,7 @@ def train_denoiser(
 
     torch.manual_seed(seed)
     network = CountsNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.bfloat16 = bfloat16_is_fast(device)
+    network.rounded = bfloat16_is_fast(device)
     if start is not None:
         network.load_state_dict({key: value.float() for key, value in load_file(start).items()})
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)

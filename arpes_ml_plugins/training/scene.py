@@ -136,7 +136,7 @@ def draw_scene(
     steps = np.arange(slices) - (slices - 1) / 2
     images = []
     for step in steps:
-        image = sum(
+        image = np.zeros((energy.size, momentum.size)) + sum(
             _spectral_function(energy, momentum, span, band, own, step) * element
             for band, own, element in zip(
                 bands, _cycle(self_energies, len(bands)), elements, strict=True
