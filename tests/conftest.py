@@ -34,3 +34,12 @@ def example_cut():
     from arpes.io import example_data
 
     return example_data.cut
+
+
+@pytest.fixture(scope="session")
+def examples():
+    """All of PyARPES's example data."""
+    pytest.importorskip("arpes.xarray_extensions")
+    from arpes.io import example_data
+
+    return example_data

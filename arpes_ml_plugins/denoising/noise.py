@@ -45,6 +45,8 @@ BLOCK_COUNTS = 50.0  # a block with fewer says nothing
 PROPORTIONAL = 1.2  # ratio of the gains of dark and bright blocks, of good counts
 UNSURE = 0.2  # relative error of the gain beyond which nothing is said
 NEGATIVE = 1e-3  # fraction of negative values that tells of a subtraction
+ROUNDING = 1e-6  # relative; less noise than that is rounding
+REFINEMENTS = 16
 LATTICE = 1e-3  # deviation from multiples of the step, in steps
 QUIETEST = 0.9  # steps: whole electrons have no smaller variance over mean
 QUIET = 0.6  # of the Nyquist frequency of one axis: the noise along the other is seen alone
@@ -94,9 +96,10 @@ def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
     pixels = valid.sum()
     negative = ((images < 0) & valid).sum() / pixels
     step = _step(images[good])
+    mean = images[good].mean()
     kind = _kind(
         gain=gain,
-        error=error,
+        error=torch.where(gain > ROUNDING**2 * mean.abs(), error, torch.inf),
         step=step,
         negative=negative > NEGATIVE,
         correlated=(rows.abs() > WHITE + SURE * row_error)
@@ -116,7 +119,7 @@ def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
         hot=hot.sum() / pixels,
         missing=1 - valid.to(images).mean(),
         negative=negative.to(images),
-        counts=images[good].mean() / gain,
+        counts=mean / gain,
         kind=kind,
     )
 
@@ -256,6 +259,9 @@ def _step(values: torch.Tensor) -> torch.Tensor:
         return none
     gaps = levels.diff(prepend=levels.new_zeros(1))
     step = gaps[gaps > LATTICE * levels[0]].min()
+    for place in torch.linspace(0, len(levels) - 1, REFINEMENTS).long().unique():
+        level = levels[place]  # the larger a multiple, the better it tells the step
+        step = level / (level / step).round().clamp(min=1)
     multiples = levels / step
     off = (multiples - multiples.round()).abs()
     largest = torch.finfo(torch.float32).eps * multiples  # the values may have been float32

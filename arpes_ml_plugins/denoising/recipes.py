@@ -25,6 +25,10 @@ class Recipe:
     sparse_term: bool = False
     """Fit ``g * g - h * h`` as in eq. 3. A Huber loss has it built in: it is the l1-penalised
     sparse term, minimised exactly."""
+    sparse_optimizer: str = "adamw"
+    """Of g and h. ``"sgd"`` keeps the bias towards sparse solutions that AdamW destroys."""
+    sparse_start: float = 1e-3
+    """Standard deviation of the first g and h; exactly zero would never move."""
     jitter: float = 0.0
     """Fresh noise on the network's input in each iteration, over the noise of the data. It keeps
     the network from reproducing noise when counts are few."""

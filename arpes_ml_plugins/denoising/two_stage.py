@@ -27,7 +27,6 @@ DARK_FLOOR = 0.1  # of the mean intensity: below it the noise model stays consta
 SCALE_INTERVAL = 10  # iterations between estimates of the noise level
 UNSETTLED = 1.5  # final loss over lowest loss: a fit that ended so went astray
 SETTLED_AFTER = 100  # iterations; shorter fits are not meant to settle
-SPARSE_START = 1e-3  # standard deviation of the first g and h; exactly zero would never move
 FIXED_INPUT_LEVEL = 0.1  # standard deviation of the random input of the previous method
 
 
@@ -136,9 +135,12 @@ def fit(
     height, width = target.shape[-2:]
 
     network = _network(seeds, images.device)
-    sparse_factors = _sparse_factors(target, seeds) if recipe.sparse_term else []
-    optimizer = _optimizer(network, sparse_factors, recipe, noise_ratio)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.iterations)
+    sparse_factors = _sparse_factors(target, seeds, recipe) if recipe.sparse_term else []
+    optimizers = _optimizers(network, sparse_factors, recipe, noise_ratio)
+    schedules = [
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.iterations)
+        for optimizer in optimizers
+    ]
     measure: _Huber | _Square = _Square(mask)
     if recipe.loss == "huber":
         measure = _Huber(target, mask, (scaling.low / scaling.span).to(target))
@@ -150,11 +152,13 @@ def fit(
             output = network(jitter(recipe.jitter * measure.noise))
         output = output[0, :, :height, :width].float()
         loss = measure(output, target - _sparse(sparse_factors))
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.sum().backward()
-        optimizer.step()
-        if recipe.cosine:
-            schedule.step()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            if recipe.cosine:
+                schedule.step()
         if observe:
             observe(iteration, scaling.up(output.detach()))
         losses[:, iteration] = measure.in_units(loss.detach(), scaling.span.float())
@@ -303,9 +307,11 @@ def _random_input(target: torch.Tensor, seeds: list[int]) -> torch.Tensor:
     return FIXED_INPUT_LEVEL * _normal(target, seeds, stream=1)
 
 
-def _sparse_factors(target: torch.Tensor, seeds: list[int]) -> list[torch.Tensor]:
+def _sparse_factors(target: torch.Tensor, seeds: list[int], recipe: Recipe) -> list[torch.Tensor]:
     """Start of g and h (eq. 3)."""
-    return [(SPARSE_START * _normal(target, seeds, stream)).requires_grad_() for stream in (2, 3)]
+    return [
+        (recipe.sparse_start * _normal(target, seeds, stream)).requires_grad_() for stream in (2, 3)
+    ]
 
 
 def _normal(like: torch.Tensor, seeds: list[int], stream: int) -> torch.Tensor:
@@ -323,13 +329,18 @@ def _sparse(factors: list[torch.Tensor]) -> torch.Tensor | float:
     return factors[0].square() - factors[1].square() if factors else 0.0
 
 
-def _optimizer(
+def _optimizers(
     network: SpectrumUNet, factors: list[torch.Tensor], recipe: Recipe, noise_ratio: float
-) -> torch.optim.Optimizer:
-    groups = [{"params": list(network.parameters()), "lr": recipe.learning_rate}]
+) -> list[torch.optim.Optimizer]:
+    """One for the network's weights and, where there is a sparse term, one for g and h."""
+    pairs = [(list(network.parameters()), recipe.optimizer, recipe.learning_rate)]
     if factors:
-        groups.append({"params": factors, "lr": recipe.learning_rate / noise_ratio})
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups)
+        pairs.append((factors, recipe.sparse_optimizer, recipe.learning_rate / noise_ratio))
+    return [_optimizer(parameters, name, rate) for parameters, name, rate in pairs]
+
+
+def _optimizer(parameters: list[torch.Tensor], name: str, rate: float) -> torch.optim.Optimizer:
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=rate)
     # No weight decay: the supplement (section IV) found it unnecessary.
-    return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=0)
+    return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0)

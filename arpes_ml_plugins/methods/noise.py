@@ -190,8 +190,9 @@ def _words(
         "offset": f"The variance is not proportional to the intensity (about {gain:.3g} of it), as "
         f"with a pedestal, a division by uneven numbers or electronic noise: these are not "
         f"counts.",
-        "negative": f"{negative:.1%} of the pixels are negative, so something was subtracted: "
-        f"these are not counts. Denoise before subtracting where you can.",
+        "negative": f"{negative:.1%} of the pixels are negative, so something was subtracted "
+        f"(or interpolation overshot): these are not counts. Denoise before such steps where you "
+        f"can.",
         "unknown": "There are too few pixels or counts to tell the gain; pass gain= if you know "
         "it.",
     }[name]

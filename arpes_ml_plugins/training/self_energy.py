@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 __all__ = ["BOLTZMANN", "SelfEnergy"]
 
 BOLTZMANN = 8.617333e-5  # eV / K
-GRID = 512  # energies of the Kramers-Kronig transform
-MARGIN = 4.0  # its range, in units of the largest energy asked for
+GRID = 2048  # energies of the Kramers-Kronig transform
+MARGIN = 16.0  # its range, in units of the largest energy asked for
 PHONONS = 16  # energies of the Eliashberg function
 
 Array = NDArray[np.floating]

@@ -1,0 +1,140 @@
+"""The noise estimate: right where it answers, and never silently wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.ndimage import gaussian_filter, zoom
+
+SIZE = 160
+
+
+def band(mean_counts: float, size: int = SIZE) -> np.ndarray:
+    """Expected counts of a curved band with a Fermi edge, (energy, momentum)."""
+    k, w = np.linspace(-1, 1, size)[None, :], np.linspace(-1, 0.3, size)[:, None]
+    rate = 0.03 / ((w + 0.6 - 0.7 * k**2) ** 2 + 0.03) + 0.2 - 0.1 * w
+    rate = rate / (1 + np.exp(w / 0.05)) + 0.02
+    return rate * mean_counts / rate.mean()
+
+
+def counts(mean_counts: float, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).poisson(band(mean_counts)).astype(float)
+
+
+def noise_of(values: np.ndarray) -> xr.Dataset:
+    return xr.DataArray(values, dims=("eV", "phi")).S.estimate_noise()
+
+
+@pytest.mark.parametrize("mean_counts", [0.3, 1, 10, 100])
+@pytest.mark.parametrize("unit", [1.0, 25.0, 1 / 7.3])
+def test_counts_in_any_unit(mean_counts, unit):
+    noise = noise_of((counts(mean_counts) * unit).astype(np.float32))
+    assert noise["kind"] == "counts"
+    assert float(noise["gain"]) == pytest.approx(unit, rel=1e-5)
+    assert float(noise["mean_counts"]) == pytest.approx(mean_counts, rel=0.03)
+
+
+@pytest.mark.parametrize(("mean_counts", "tolerance"), [(0.3, 0.10), (3, 0.03), (30, 0.03)])
+def test_gain_of_a_detector_with_uneven_pulses(mean_counts, tolerance):
+    """Each electron makes 25 units on average, exponentially spread: variance over mean is 50."""
+    electrons = counts(mean_counts)
+    pulses = np.random.default_rng(1).gamma(electrons + 1e-9, 25)
+    noise = noise_of(np.where(electrons > 0, pulses, 0))
+    assert noise["kind"] == "scaled counts"
+    assert float(noise["gain"]) == pytest.approx(50, rel=tolerance)
+    assert abs(float(noise["gain"]) - 50) < 4 * float(noise["gain_error"]) + 0.06 * 50
+
+
+def test_the_error_is_the_spread():
+    pulses = [np.random.default_rng(1000 + s).gamma(counts(20, s) + 1e-9, 1.0) for s in range(24)]
+    gains = [float(noise_of(values)["gain"]) for values in pulses]
+    error = float(noise_of(pulses[0])["gain_error"])
+    assert np.std(gains) == pytest.approx(error, rel=0.45)
+    assert np.mean(gains) == pytest.approx(2, abs=error)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda y: gaussian_filter(y, 0.6), "correlated"),
+        (lambda y: gaussian_filter(y, (0, 0.6)), "correlated"),
+        (lambda y: zoom(y, 1.4, order=1), "correlated"),
+        (lambda y: zoom(y + 20, 1.4, order=3), "correlated"),
+        (lambda y: zoom(y, 1.4, order=3), "negative"),
+        (lambda y: y + 100, "offset"),
+        (lambda y: y - 4, "negative"),
+        (lambda y: band(10) + np.random.default_rng(0).normal(0, 1, y.shape) + 5, "offset"),
+        (lambda y: y * 0 + 3, "unknown"),
+        (lambda y: y * 0, "unknown"),
+    ],
+)
+def test_what_are_no_counts(change, kind):
+    noise = noise_of(change(counts(10)))
+    assert noise["kind"] == kind
+    assert len(str(noise["verdict"].values)) > 30
+    if kind in ("correlated", "negative"):
+        assert np.isnan(noise["gain"])
+
+
+def test_correlation_is_told_by_axis():
+    noise = noise_of(gaussian_filter(counts(10), (0, 0.6)))
+    assert float(noise["momentum_correlation"]) > 0.2
+    assert abs(float(noise["energy_correlation"])) < 0.1
+
+
+def test_hot_pixels_dead_lines_and_gaps_do_not_matter():
+    values = counts(10)
+    rng = np.random.default_rng(3)
+    hot = rng.random(values.shape) < 0.005
+    values[hot] = rng.uniform(0.5, 3, hot.sum()) * values.max()
+    values[70] = values[:, 20] = 0
+    values[:40, :30] = np.nan
+    noise = noise_of(values)
+    assert float(noise["gain"]) == pytest.approx(1, rel=0.06)
+    assert float(noise["hot_fraction"]) == pytest.approx(0.005, rel=0.4)
+    assert float(noise["missing_fraction"]) == pytest.approx(1200 / SIZE**2)
+
+
+def test_a_stack_is_one_detector():
+    stack = xr.DataArray(
+        np.stack([counts(2, seed) for seed in range(40)]), dims=("delay", "eV", "phi")
+    )
+    noise = stack.S.estimate_noise()
+    assert noise.sizes == {}
+    assert float(noise["gain"]) == 1
+    assert float(noise["gain_error"]) < 0.004
+
+
+@pytest.mark.pyarpes
+class TestPyarpesData:
+    """Facts: ``cut`` holds integers with smoothed noise; the maps are interpolated."""
+
+    @pytest.mark.parametrize("name", ["cut", "map", "photon_energy", "temperature_dependence"])
+    def test_as_bundled(self, examples, name):
+        assert getattr(examples, name).S.estimate_noise()["kind"] == "correlated"
+
+    @pytest.mark.parametrize("name", ["cut", "photon_energy", "temperature_dependence"])
+    def test_converted_to_momentum(self, examples, name):
+        from arpes.utilities.conversion import convert_to_kspace
+
+        converted = convert_to_kspace(getattr(examples, name)["spectrum"])
+        noise = converted.S.estimate_noise()
+        assert noise["kind"] == "correlated"
+        assert float(noise["missing_fraction"]) > 0
+
+    def test_nano_xps_counts_many_units_an_electron(self, examples):
+        noise = examples.nano_xps.S.estimate_noise(dims=("y", "x"))
+        assert noise["kind"] == "scaled counts"
+        assert float(noise["step"]) == 1
+        assert 16 < float(noise["gain"]) < 30
+
+    @pytest.mark.parametrize("fraction", [0.002, 0.02])
+    def test_thinned_counts_are_counts(self, example_cut, fraction):
+        from arpes_ml_plugins.scoring import thin_counts
+
+        spectrum = example_cut["spectrum"]
+        thinned = spectrum.copy(data=thin_counts(spectrum.values, fraction, rng=0)[0])
+        noise = thinned.S.estimate_noise()
+        assert noise["kind"] == "counts"
+        assert float(noise["gain"]) == 1
