@@ -10,9 +10,7 @@ from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
 
 
 def normal(*shape, seed=0):
-    return torch.randn(
-        *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def test_gradients_are_those_of_the_objective():

@@ -43,7 +43,8 @@ def test_a_series_changes_little_from_slice_to_slice():
 
 
 @pytest.mark.parametrize(
-    "options", [{"size": (8, 40)}, {"size": (40,)}, {"counts": 0}, {"counts": np.inf}, {"slices": 0}]
+    "options",
+    [{"size": (8, 40)}, {"size": (40,)}, {"counts": 0}, {"counts": np.inf}, {"slices": 0}],
 )
 def test_bad_parameters(options):
     with pytest.raises(ParameterError):

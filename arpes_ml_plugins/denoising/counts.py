@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.denoising.counts_network import CountsNetwork, gaussian_mean
-from arpes_ml_plugins.denoising.recovery import recover_structure
+from arpes_ml_plugins.denoising.recovery import conserve, recover_structure
 from arpes_ml_plugins.denoising.spikes import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.splitting import (
     Counts,
@@ -32,6 +32,8 @@ SMALL = (32, 48, 64)
 DRAWS = 8  # simulated measurements behind an error bar
 BAR_SMOOTH = 3.0  # pixels over which their squared deviations are averaged
 BAR_SCALE = 1.1  # by which such error bars are too small: 68 % of simulated scenes
+CERTAIN = 2.0  # standard deviations of a misfit that is no chance
+DARK = 1e-3  # counts a pixel; keeps quotients finite
 FLOOR = 0.1  # of the mean intensity: below it the recovery takes the noise as constant
 FLIPS = 2
 ALL_FLIPS = 4
@@ -82,7 +84,8 @@ def denoise_counts_images(
 
     def denoised(state: CountsNetwork, data: Counts, flips: int = 1) -> torch.Tensor:
         rate = predict(state, data, flips=flips)
-        return recover_structure(data.images, rate, data.valid, floor=FLOOR).clamp(min=0)
+        recovered = recover_structure(data.images, rate, data.valid, floor=FLOOR).clamp(min=0)
+        return conserve(data.images, recovered, data.valid)
 
     if series and not _neighbours_help(network, counts, denoised, generator):
         counts = replace(counts, series=False)
@@ -147,10 +150,11 @@ def _spread(
         misfits.append(_misfit(drawn, again, counts.valid))
     repeated = torch.stack(misfits)
     excess = _misfit(counts.images, clean, counts.valid) - repeated.mean(0)
-    excess = (excess - repeated.std(0)).clamp(min=0)
-    smooth = gaussian_mean(deviation[:, None], torch.ones_like(deviation)[:, None], BAR_SMOOTH)[
-        :, 0
-    ]
+    excess = (excess - CERTAIN * repeated.std(0)).clamp(min=0)
+    # In units of the intensity, or a bright band would lend its deviations to the dark around it.
+    intensity = clean + DARK
+    relative = (deviation / intensity)[:, None]
+    smooth = gaussian_mean(relative, torch.ones_like(relative), BAR_SMOOTH)[:, 0] * intensity
     return BAR_SCALE * (smooth + excess * clean).sqrt()
 
 

@@ -14,12 +14,14 @@ import math
 
 import torch
 
+from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.robust import median_spread
 
-__all__ = ["recover_structure"]
+__all__ = ["conserve", "recover_structure"]
 
 CORRELATION_LENGTH = 6.0  # pixels; structure of shorter range is found, and averaged over
 SIGNIFICANCE = 3.0  # standard deviations of the estimated power above which it is structure
+REGION = 12.0  # pixels, width of the Gaussian within which counts are conserved
 CLIP = 3.0  # standard deviations; outliers must not come back
 HIGH = 0.7  # of the Nyquist frequency: beyond it, along both axes, only noise is expected
 MIDDLE = 0.4
@@ -56,6 +58,22 @@ def recover_structure(
     gain = torch.where(power > level, 1 - level / power, 0)
     structure = torch.fft.ifft2(spectrum * gain).real * standard
     return torch.where(white & valid, clean + structure, clean)
+
+
+def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """``clean`` scaled, region by region, to the number of counts there.
+
+    Only where the numbers differ by more than chance: elsewhere the noise of the counts would come
+    back. Shapes as in :func:`recover_structure`; the images must be counts.
+    """
+    mask = valid.to(clean)[:, None]
+    both = torch.stack([counts.to(clean), clean], 1) * mask
+    found, expected = gaussian_mean(both, mask.expand_as(both), REGION).unbind(1)
+    share = gaussian_mean(mask, torch.ones_like(mask), REGION)[:, 0]
+    pixels = (4 * math.pi * REGION**2 * share).clamp(min=1)
+    chance = ((expected + found) / 2 / pixels).sqrt() + 1 / pixels
+    ratio = found / expected.clamp(min=torch.finfo(clean.dtype).tiny)
+    return torch.where((found - expected).abs() > SIGNIFICANCE * chance, clean * ratio, clean)
 
 
 def _smooth_power(spectrum: torch.Tensor) -> tuple[torch.Tensor, float]:

@@ -17,8 +17,9 @@ def median_spread(residual: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     ``(n, 1, 1)``.
     """
     absolute = residual.abs().masked_fill(mask == 0, torch.inf).flatten(-2)
-    middle = (mask.flatten(-2).sum(-1, keepdim=True).long() - 1) // 2
+    middle = (mask.flatten(-2).sum(-1, keepdim=True).long() - 1).clamp(min=0) // 2
     spread = 1.4826 * absolute.sort(dim=-1).values.gather(-1, middle)[..., None]
+    spread = spread.masked_fill(spread.isinf(), 0)  # an image without valid pixels
     return spread.clamp(min=torch.finfo(residual.dtype).eps)
 
 

@@ -1,0 +1,82 @@
+"""The front door: what it chooses, and that it says so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from arpes_ml_plugins import simulate_scene
+from arpes_ml_plugins.errors import ParameterError
+from arpes_ml_plugins.methods import pcp_unet
+
+
+@pytest.fixture(scope="module")
+def cut():
+    return simulate_scene((48, 48), counts=6, rng=5)["spectrum"]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The two-stage method with few iterations; its quality is tested elsewhere."""
+    original = pcp_unet._recipe
+    monkeypatch.setattr(
+        pcp_unet, "_recipe", lambda name, iterations, networks: original(name, 4, 1)
+    )
+
+
+def found(result):
+    return result.attrs["provenance"]["record"]["found"]
+
+
+def test_counts_go_to_the_pretrained_network(cut):
+    clean = cut.S.denoise(rng=0)
+    assert found(clean)["method"] == "denoise_pretrained"
+    assert "electrons a pixel" in found(clean)["why"]
+    assert len(found(clean)["weights"]["denoiser"]) == 64
+    xr.testing.assert_equal(clean, cut.S.denoise_pretrained(rng=0))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d - 3.0, "negative"),
+        (lambda d: d + 100.0, "proportional"),
+        (lambda d: d.interp(eV=d.eV + 0.5 * float(d.eV[1] - d.eV[0])), "correlated"),
+    ],
+)
+def test_other_data_go_to_the_two_stage_method(cut, quick, change, words):
+    clean = change(cut).S.denoise(rng=0)
+    assert found(clean)["method"] == "denoise_pcp_unet"
+    assert words in found(clean)["why"]
+
+
+def test_asked_for(cut, quick):
+    for name in ("counts", "pcp_unet", "pretrained"):
+        clean = cut.S.denoise(method=name, gain=1, adapt=False, rng=0)
+        assert found(clean)["method"] == f"denoise_{name}"
+        assert found(clean)["why"] == "asked for"
+    assert found(cut.S.denoise(gain=1, adapt=False, rng=0))["why"] == "gain was given"
+
+
+@pytest.mark.parametrize("offset", [0.0, -3.0])
+def test_lazy_data_get_the_same(cut, quick, offset):
+    data = cut + offset
+    lazy = data.chunk({"eV": 20}).S.denoise(adapt=False, rng=0)
+    assert lazy.chunks is not None
+    eager = data.S.denoise(adapt=False, rng=0)
+    scale = float(abs(eager).max())
+    np.testing.assert_allclose(lazy.compute(scheduler="synchronous"), eager, atol=1e-4 * scale)
+
+
+def test_a_dataset_keeps_the_rest(cut):
+    data = xr.Dataset({"spectrum": cut, "current": 3.0})
+    clean = data.S.denoise(gain=1, adapt=False, rng=0)
+    assert float(clean["current"]) == 3
+    assert found(clean)["method"] == "denoise_pretrained"
+
+
+@pytest.mark.parametrize("options", [{"method": "magic"}, {"gain": 0}])
+def test_bad_parameters(cut, options):
+    with pytest.raises(ParameterError, match=next(iter(options))):
+        cut.S.denoise(**options)

@@ -1,0 +1,381 @@
+"""Denoisers for counts: splitting, the referee, what they keep and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import arpes_ml_plugins
+from arpes_ml_plugins import simulate_scene
+from arpes_ml_plugins.denoising.counts import ADAPTED, denoise_counts_images, new_network
+from arpes_ml_plugins.denoising.splitting import (
+    Counts,
+    Training,
+    adapt,
+    predict,
+    split,
+    whole_counts,
+)
+from arpes_ml_plugins.errors import CountsWarning, DataError, ParameterError
+
+
+def band(mean_counts: float, size: int = 80, bottom: float = -0.6) -> np.ndarray:
+    """Expected counts of a curved band with a Fermi edge, (energy, momentum)."""
+    k, w = np.linspace(-1, 1, size)[None, :], np.linspace(-1, 0.3, size)[:, None]
+    rate = 0.03 / ((w - bottom - 0.7 * k**2) ** 2 + 0.03) + 0.2 - 0.1 * w
+    rate = rate / (1 + np.exp(w / 0.05)) + 0.02
+    return rate * mean_counts / rate.mean()
+
+
+def labelled(values, *dims):
+    return xr.DataArray(values, dims=(*dims, "eV", "phi"))
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return band(8.0)
+
+
+@pytest.fixture(scope="module")
+def counts(truth):
+    return np.random.default_rng(0).poisson(truth).astype(float)
+
+
+def as_counts(values, *, series=False):
+    images = torch.from_numpy(np.atleast_3d(values).reshape(-1, *values.shape[-2:])).float()
+    return Counts(images, torch.ones_like(images, dtype=torch.bool), series)
+
+
+def squared_error(image, truth):
+    return float(np.mean((np.asarray(image) - truth) ** 2))
+
+
+class TestSplitting:
+    def test_parts_add_up_and_are_independent(self):
+        image = torch.poisson(torch.full((1, 300, 300), 6.0), generator=torch.Generator())
+        whole = Counts(image, torch.ones_like(image, dtype=torch.bool), False)
+        first, second = split(whole, 0.3, torch.Generator().manual_seed(0))
+        assert torch.equal(first.images + second.images, image)
+        assert float(first.images.mean()) == pytest.approx(1.8, rel=0.01)
+        for part, mean in ((first, 1.8), (second, 4.2)):
+            assert float(part.images.var()) == pytest.approx(mean, rel=0.03)
+        together = torch.stack([first.images.flatten(), second.images.flatten()])
+        assert abs(float(torch.corrcoef(together)[0, 1])) < 0.015
+
+    def test_whole_counts_keep_the_mean(self):
+        values = torch.full((1, 400, 400), 7.3, dtype=torch.float64)
+        gain = torch.full((1, 1, 1), 3.0, dtype=torch.float64)
+        found = whole_counts(values, gain, torch.Generator().manual_seed(0))
+        assert set(found.unique().tolist()) == {2.0, 3.0}
+        assert float(found.mean()) == pytest.approx(7.3 / 3, rel=2e-3)
+
+    def test_whole_counts_are_left_alone(self):
+        exact = torch.arange(1000.0).reshape(1, 20, 50) * 0.1
+        found = whole_counts(exact, torch.full((1, 1, 1), 0.1), torch.Generator())
+        assert torch.equal(found.flatten(), torch.arange(1000.0))
+
+
+class TestReferee:
+    def test_a_useless_training_is_not_used(self, counts):
+        """A learning rate that destroys the network: the held-out counts send it back."""
+        network = new_network(0)
+        before = {k: v.clone() for k, v in network.state_dict().items()}
+        gain = adapt(
+            network,
+            as_counts(counts),
+            Training(steps=6, learning_rate=30.0),
+            lambda state, data: predict(state, data, flips=1),
+            seed=0,
+        )
+        assert gain == 0
+        assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+    def test_training_from_nothing_is_used(self, counts, truth):
+        cut = labelled(counts)
+        untrained = new_network(0)
+        blurred = predict(untrained, as_counts(counts), flips=1).detach()[0]
+        clean = cut.S.denoise_counts(gain=1, rng=0)
+        assert squared_error(clean, truth) < 0.7 * squared_error(blurred, truth)
+
+
+class TestQuality:
+    @pytest.mark.parametrize("adapt", [False, True])
+    def test_far_better_than_a_gaussian(self, counts, truth, adapt):
+        from scipy.ndimage import gaussian_filter
+
+        best = min(
+            squared_error(gaussian_filter(counts, s), truth) for s in np.arange(0.5, 6, 0.25)
+        )
+        clean = labelled(counts).S.denoise_pretrained(adapt=adapt, rng=0)
+        assert squared_error(clean, truth) < 0.5 * best
+
+    @pytest.mark.parametrize("mean_counts", [0.05, 1.0, 30.0])
+    def test_counts_are_conserved(self, mean_counts):
+        values = np.random.default_rng(1).poisson(band(mean_counts, 120))
+        clean = labelled(values).S.denoise_pretrained(adapt=False, gain=1, rng=0)
+        tolerance = 0.01 + 1 / np.sqrt(values.sum())
+        assert float(clean.sum()) == pytest.approx(values.sum(), rel=tolerance)
+
+    @pytest.mark.parametrize("mean_counts", [0.5, 20.0])
+    def test_no_structure_is_invented(self, mean_counts):
+        """Where there is nothing, there is nothing afterwards: less than a tenth of the noise."""
+        flat = np.random.default_rng(2).poisson(mean_counts, (96, 96))
+        clean = labelled(flat).S.denoise_pretrained(adapt=False, gain=1, rng=0)
+        assert float(clean.std()) < 0.1 * np.sqrt(mean_counts)
+
+    def test_any_unit_gives_the_same(self, counts):
+        clean = labelled(counts).S.denoise_pretrained(adapt=False, rng=0)
+        scaled = labelled(counts * 0.125).S.denoise_pretrained(adapt=False, rng=0)
+        np.testing.assert_allclose(scaled, 0.125 * clean, rtol=1e-5)
+
+    def test_mirror_images_give_mirror_images(self, counts):
+        options = {"adapt": False, "gain": 1, "rng": 0}
+        clean = labelled(counts).S.denoise_pretrained(**options).values
+        turned = labelled(counts[:, ::-1]).S.denoise_pretrained(**options).values[:, ::-1]
+        assert squared_error(turned, clean) < 0.2 * squared_error(clean, band(8.0))
+
+    def test_bands_stay_where_they_are(self, counts, truth):
+        clean = labelled(counts).S.denoise_pretrained(rng=0).values
+        rows = np.arange(len(truth))[:, None]
+        top = slice(15, 65)
+
+        def centre(image):
+            weight = image[:40, top] ** 2
+            return (weight * rows[:40]).sum(0) / weight.sum(0)
+
+        shift = centre(clean) - centre(truth)
+        assert np.sqrt(np.mean(shift**2)) < 0.3
+        assert abs(shift.mean()) < 0.1
+
+
+class TestErrorBars:
+    @pytest.mark.parametrize("seed", range(4))
+    def test_they_hold_the_truth_two_times_in_three(self, seed):
+        scene = simulate_scene((128, 128), counts=[0.5, 3, 15, 80][seed], rng=40 + seed)
+        result = scene.spectrum.S.decompose_pretrained(adapt=False, gain=1, rng=0)
+        inside = (result.lower <= scene.truth) & (scene.truth <= result.upper)
+        assert 0.5 < float(inside.mean()) < 0.88
+
+    def test_on_average(self):
+        shares = []
+        for seed in range(8):
+            scene = simulate_scene((128, 128), counts=5, rng=60 + seed)
+            result = scene.spectrum.S.decompose_pretrained(adapt=False, gain=1, rng=0)
+            inside = (result.lower <= scene.truth) & (scene.truth <= result.upper)
+            shares.append(float(inside.mean()))
+        assert 0.60 < np.mean(shares) < 0.76
+
+    @pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.CountsWarning")
+    def test_structure_that_was_missed_widens_them(self, counts, truth):
+        """Texture finer than the network resolves shows as misfit, and in the bars."""
+        rng = np.random.default_rng(3)
+        texture = truth * 12 * (1 + 0.25 * rng.choice((-1, 1), truth.shape))
+        options = {"adapt": False, "gain": 1, "rng": 0}
+        rough, plain = (
+            labelled(rng.poisson(rate)).S.decompose_pretrained(**options)
+            for rate in (texture, truth * 12)
+        )
+        widths = [float((r.upper - r.clean).mean()) for r in (rough, plain)]
+        assert widths[0] > 1.5 * widths[1]
+
+
+class TestDefects:
+    def test_hot_pixels_are_filled_in(self, counts, truth):
+        hot = np.random.default_rng(1).random(counts.shape) < 0.005
+        spoiled = np.where(hot, 3 * counts.max(), counts)
+        options = {"adapt": False, "rng": 0}
+        errors = [
+            squared_error(labelled(v).S.denoise_pretrained(**options), truth)
+            for v in (counts, spoiled)
+        ]
+        assert errors[1] < 1.15 * errors[0]
+
+    def test_dead_lines_are_filled_in(self, counts, truth):
+        spoiled = counts.copy()
+        spoiled[:, 33] = spoiled[20] = 0
+        clean = labelled(spoiled).S.denoise_pretrained(adapt=False, rng=0).values
+        dead = np.zeros(truth.shape, dtype=bool)
+        dead[:, 33] = dead[20] = True
+        assert np.sqrt(np.mean((clean / truth - 1)[dead & (truth > 2)] ** 2)) < 0.15
+
+    def test_a_real_dark_line_stays(self):
+        """A gap in the intensity as wide as the resolution is no dead line."""
+        rate = band(20.0)
+        rate[:, 38:42] = 0.2
+        values = np.random.default_rng(0).poisson(rate)
+        clean = labelled(values).S.denoise_pretrained(adapt=False, gain=1, rng=0).values
+        assert clean[:50, 39:41].mean() < 0.1 * rate[:50].mean()
+
+    def test_missing_corners(self, counts, truth):
+        row, column = np.indices(counts.shape)
+        gone = row + column < 40
+        holed = np.where(gone, np.nan, counts)
+        clean = labelled(holed).S.denoise_pretrained(adapt=False, rng=0).values
+        assert (np.isnan(clean) == gone).all()
+        whole = labelled(counts).S.denoise_pretrained(adapt=False, rng=0).values
+        assert squared_error(clean[~gone], truth[~gone]) < 1.6 * squared_error(
+            whole[~gone], truth[~gone]
+        )
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("method", ["denoise_counts", "denoise_pretrained"])
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (
+                lambda y: xr.DataArray(y, dims=("eV", "phi")).rolling(phi=3, min_periods=1).mean(),
+                "correlated",
+            ),
+            (lambda y: y - 3.0, "negative"),
+            (lambda y: y + 200.0, "not proportional"),
+        ],
+    )
+    def test_what_are_no_counts(self, counts, method, change, words):
+        cut = labelled(np.asarray(change(counts)))
+        with pytest.raises(DataError, match=f"(?s){words}.*denoise_pcp_unet.*gain="):
+            getattr(cut.S, method)(rng=0)
+
+    def test_lazy_data_refuse_when_computed(self, counts):
+        lazy = labelled(counts - 3.0).chunk().S.denoise_pretrained(rng=0)
+        with pytest.raises(DataError, match="not that of counts"):
+            lazy.compute(scheduler="synchronous")
+
+    def test_who_insists_is_warned(self, counts):
+        cut = labelled(counts + 200.0)
+        with pytest.warns(CountsWarning, match="not proportional"):
+            cut.S.denoise_pretrained(adapt=False, gain=1, rng=0)
+        with pytest.warns(CountsWarning, match="gain=3.*gain of 1"):
+            labelled(counts).S.denoise_pretrained(adapt=False, gain=3, rng=0)
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"gain": 0}, {"gain": -1}, {"gain": "one"}, {"precision": "half"}, {"series": "scan"}],
+    )
+    def test_bad_parameters(self, counts, options):
+        with pytest.raises((ParameterError, ValueError), match=next(iter(options))):
+            labelled(counts).S.denoise_pretrained(rng=0, **options)
+
+    def test_too_small(self):
+        with pytest.raises(DataError, match="too small"):
+            labelled(np.ones((8, 40))).S.denoise_pretrained(rng=0)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A band that moves up from image to image."""
+    truth = np.stack([band(1.5, 64, bottom) for bottom in np.linspace(-0.75, -0.55, 8)])
+    counts = np.random.default_rng(0).poisson(truth)
+    coords = {"scan": np.arange(8)}
+    return xr.Dataset(
+        {"spectrum": (("scan", "eV", "phi"), counts), "truth": (("scan", "eV", "phi"), truth)},
+        coords=coords,
+    )
+
+
+class TestSeries:
+    def test_neighbours_help(self, scene):
+        options = {"adapt": False, "gain": 1, "rng": 0}
+        together = scene.spectrum.S.denoise_pretrained(**options)
+        alone = scene.spectrum.S.denoise_pretrained(series=None, **options)
+        truth = scene.truth.values
+        assert squared_error(together, truth) < 0.8 * squared_error(alone, truth)
+        assert together.attrs["provenance"]["record"]["found"]["series"] == ["scan"]
+
+    def test_unrelated_images_are_kept_apart(self):
+        rng = np.random.default_rng(0)
+        rates = np.stack([simulate_scene((64, 64), counts=3, rng=s).truth for s in range(6)])
+        data = labelled(rng.poisson(rates), "scan")
+        options = {"adapt": False, "gain": 1, "rng": 0}
+        together = squared_error(data.S.denoise_pretrained(**options), rates)
+        alone = squared_error(data.S.denoise_pretrained(series=None, **options), rates)
+        assert together < 1.05 * alone
+
+    def test_lazy_series_agree(self, scene):
+        options = {"adapt": False, "gain": 1, "rng": 0, "precision": "float32"}
+        lazy = scene.spectrum.chunk({"scan": 3}).S.denoise_pretrained(**options)
+        eager = scene.spectrum.S.denoise_pretrained(**options)
+        xr.testing.assert_allclose(lazy.compute(scheduler="synchronous"), eager, rtol=1e-4)
+
+    def test_four_dimensions_and_uneven_axes(self, scene):
+        stack = scene.spectrum.rename(scan="hv").isel(hv=slice(0, 6))
+        stack = stack.assign_coords(hv=np.geomspace(20, 60, 6))
+        data = xr.concat([stack, stack], dim="polarisation")
+        clean = data.S.denoise_pretrained(adapt=False, gain=1, rng=0)
+        assert clean.dims == data.dims
+        assert clean.coords["hv"].identical(data.coords["hv"])
+        assert clean.attrs["provenance"]["record"]["found"]["series"] == ["hv"]
+
+    def test_empty_images_in_a_series(self, scene):
+        data = scene.spectrum.astype(float)
+        data[3] = np.nan
+        clean = data.S.denoise_pretrained(adapt=False, gain=1, rng=0)
+        assert np.isnan(clean[3]).all()
+        assert np.isfinite(clean[[2, 4]]).all()
+
+    def test_progress_reaches_its_end(self, scene):
+        seen = []
+        scene.spectrum[:5].S.denoise_pretrained(gain=1, rng=0, progress=seen.append)
+        assert seen[-1].done == seen[-1].total
+
+
+def test_memory_is_bounded_by_the_window():
+    """However long the series: the network is asked for a few images at a time."""
+    largest = 0
+    network = new_network(0)
+    forward = network.forward
+
+    def watched(images, *others):
+        nonlocal largest
+        largest = max(largest, images.numel())
+        return forward(images, *others)
+
+    network.forward = watched
+    images = torch.poisson(torch.full((80, 64, 64), 3.0))
+    denoise_counts_images(
+        images.double(),
+        torch.ones_like(images, dtype=torch.bool),
+        1.0,
+        network,
+        Training(steps=2, learning_rate=1e-3),
+        series=True,
+        seed=0,
+    )
+    assert largest <= 250_000
+
+
+def test_weights_of_the_network_are_not_changed(counts):
+    before = {k: v.clone() for k, v in arpes_ml_plugins.library("denoiser").items()}
+    labelled(counts).S.denoise_pretrained(gain=1, rng=0)
+    after = arpes_ml_plugins.library("denoiser")
+    assert all(torch.equal(v, before[k]) for k, v in after.items())
+
+
+@pytest.mark.pyarpes
+@pytest.mark.slow
+def test_a_real_cut_agrees_with_its_other_counts(example_cut):
+    from scipy.ndimage import gaussian_filter
+
+    from arpes_ml_plugins.scoring import held_out_likelihood, psnr, thin_counts
+
+    spectrum = example_cut["spectrum"]
+    thinned, rest = thin_counts(spectrum.values, 0.02, rng=0)
+    ratio = 0.02 / 0.98
+    reference, variance = rest * ratio, rest * ratio**2
+    clean = spectrum.copy(data=thinned).S.denoise(rng=0)
+    best = max(
+        psnr(gaussian_filter(thinned.astype(float), s), reference, variance)
+        for s in np.arange(1, 5, 0.25)
+    )
+    assert psnr(clean, reference, variance) > best + 1
+    for sigma in (2.0, 3.0):
+        smooth = gaussian_filter(thinned.astype(float), sigma)
+        assert held_out_likelihood(clean, rest, 1 / ratio) > held_out_likelihood(
+            smooth, rest, 1 / ratio
+        )
+
+
+def test_adapting_is_short():
+    assert ADAPTED.steps <= 60
