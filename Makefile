@@ -25,6 +25,7 @@ docs: $(VENV)/installed-docs
 
 benchmarks: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/denoising.py
+	$(BIN)/python benchmarks/sparse_noise.py
 
 clean:
 	rm -rf $(VENV) demo-output docs/_build
