@@ -41,8 +41,8 @@ print(clean["spectrum"].attrs["location"], float(clean["hv"]))
 # How sure is it?
 # ---------------
 #
-# ``decompose_pretrained`` returns ``lower`` and ``upper`` as well. The truth lies between them in 68 %
-# of the pixels; ``compare`` shows the band in the curves.
+# ``decompose_pretrained`` returns ``lower`` and ``upper`` as well. The truth lies between them in
+# 68 % of the pixels; ``compare`` shows the band in the curves.
 
 result = noisy.S.decompose_pretrained(rng=0)
 figure = plotting.compare(noisy, result, hidden, energy=-0.2, momentum=0.45, derivative="curvature")

@@ -2,9 +2,9 @@
 A detector mesh
 ===============
 
-Many analysers have a mesh in front of the detector. It modulates the intensity by some ten per cent,
-always at the same pixels. That is not noise: a denoiser must keep it, as it must keep a band. Divide
-it out before.
+Many analysers have a mesh in front of the detector. It modulates the intensity by some ten per
+cent, always at the same pixels. That is not noise: a denoiser must keep it, as it must keep a band.
+Divide it out before.
 """
 
 import numpy as np

@@ -333,7 +333,8 @@ def _optimizers(
     network: SpectrumUNet, factors: list[torch.Tensor], recipe: Recipe, noise_ratio: float
 ) -> list[torch.optim.Optimizer]:
     """One for the network's weights and, where there is a sparse term, one for g and h."""
-    pairs = [(list(network.parameters()), recipe.optimizer, recipe.learning_rate)]
+    weights: list[torch.Tensor] = list(network.parameters())
+    pairs = [(weights, recipe.optimizer, recipe.learning_rate)]
     if factors:
         pairs.append((factors, recipe.sparse_optimizer, recipe.learning_rate / noise_ratio))
     return [_optimizer(parameters, name, rate) for parameters, name, rate in pairs]
