@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import arpes_ml_plugins
 from arpes_ml_plugins import cli, demo
-from arpes_ml_plugins.denoising.recipes import RECIPES, ROBUST
 
 
 def test_methods(capsys):
@@ -86,10 +84,9 @@ def test_demo(tmp_path, monkeypatch, example_cut):
     """The whole demonstration on a corner of the real cut, with few iterations."""
     corner = example_cut.isel(phi=slice(60, 124), eV=slice(100, 164))
     monkeypatch.setattr(demo, "load_cut", lambda: corner)
-    monkeypatch.setitem(RECIPES, "robust", replace(ROBUST, iterations=30))
     out = io.StringIO()
     demo.run_demo(tmp_path / "out", out)
-    assert "denoise_pcp_unet" in out.getvalue()
+    assert "denoise_pretrained" in out.getvalue()
     names = sorted(path.name for path in Path(tmp_path / "out").iterdir())
     assert names == ["denoised_cut.nc", "denoised_cut.png"]
     saved = arpes_ml_plugins.load(tmp_path / "out" / "denoised_cut.nc")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from arpes_ml_plugins.denoising.splitting import (
     split,
     whole_counts,
 )
+from arpes_ml_plugins.errors import CountsWarning
 
 __all__ = ["ADAPTED", "SCRATCH", "CountsResult", "denoise_counts_images", "new_network", "steps_of"]
 
@@ -28,6 +30,7 @@ ADAPTED = Training(steps=30, learning_rate=2e-4)
 SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, checks=10)
 """Of a network that knows nothing yet."""
 SMALL = (32, 48, 64)
+PLAIN_WIDTHS = (1.0, 2.0, 4.0, 8.0)  # pixels, of Gaussian filters that a network must not lose to
 
 DRAWS = 8  # simulated measurements behind an error bar
 BAR_SMOOTH = 3.0  # pixels over which their squared deviations are averaged
@@ -48,6 +51,9 @@ class CountsResult:
     """Standard deviation of ``clean``, where asked for."""
     improvement: float
     """Held-out log-likelihood a pixel, gained by training; 0 if the first state was kept."""
+
+
+Denoiser = Callable[[torch.nn.Module, Counts], torch.Tensor]
 
 
 def new_network(seed: int, widths: tuple[int, int, int] = SMALL) -> CountsNetwork:
@@ -82,7 +88,7 @@ def denoise_counts_images(
     network = network.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.rounded = bfloat16
 
-    def denoised(state: CountsNetwork, data: Counts, flips: int = 1) -> torch.Tensor:
+    def denoised(state: torch.nn.Module, data: Counts, flips: int = 1) -> torch.Tensor:
         rate = predict(state, data, flips=flips)
         recovered = recover_structure(data.images, rate, data.valid, floor=FLOOR).clamp(min=0)
         return conserve(data.images, recovered, data.valid)
@@ -93,16 +99,56 @@ def denoise_counts_images(
     if training is not None:
         training = _lengthened(training, counts.images.numel())
         improvement = adapt(network, counts, training, denoised, seed=seed, report=report)
-    clean = denoised(network, counts, FLIPS if training is None else ALL_FLIPS)
+    best: torch.nn.Module = network
+    width = None if training is None else _safer_blur(network, counts, denoised, seed)
+    if width is not None:
+        warnings.warn(
+            f"held-out counts are likelier under a Gaussian filter of {width:g} pixels than under "
+            f"the network's image, which has learned structure that is not there; the filtered "
+            f"image is returned. Is the gain of {gain:.3g} right?",
+            CountsWarning,
+            stacklevel=2,
+        )
+        best = _Gaussian(width)
+    clean = denoised(best, counts, FLIPS if training is None else ALL_FLIPS)
     if report:
         report(1, None)
     spread = None
     if errors:
-        draws = _spread(lambda data: denoised(network, data, FLIPS), counts, clean, generator)
+        draws = _spread(lambda data: denoised(best, data, FLIPS), counts, clean, generator)
         spread = draws.to(images) * gain
         if report:
             report(1, None)
     return CountsResult(clean.to(images) * gain, spread, improvement)
+
+
+class _Gaussian(torch.nn.Module):
+    """A Gaussian filter in the place of a network."""
+
+    def __init__(self, width: float) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(
+        self, counts: torch.Tensor, valid: torch.Tensor, neighbours: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return gaussian_mean(counts[:, None], valid[:, None].to(counts), self.width)[:, 0]
+
+
+def _safer_blur(
+    network: torch.nn.Module, counts: Counts, denoised: Denoiser, seed: int
+) -> float | None:
+    """Width of a Gaussian filter that predicts held-out counts better than the network, if any."""
+    generator = torch.Generator().manual_seed(seed)  # the split by which the network was judged
+    seen, held_out = split(counts, 0.9, generator)
+    ours = denoised(network, seen) / 9
+    best, highest = None, 0.0
+    for width in PLAIN_WIDTHS:
+        plain = predict(_Gaussian(width), seen, flips=1) / 9
+        better, error = gained(plain, ours, held_out)
+        if better > max(highest, CERTAIN * error):
+            best, highest = width, better
+    return best
 
 
 def steps_of(training: Training | None, pixels: int, errors: bool) -> int:
@@ -117,11 +163,8 @@ def _lengthened(training: Training, pixels: int) -> Training:
     return replace(training, steps=round(training.steps * min(max(factor, 1.0), 4.0)))
 
 
-Denoiser = Callable[[CountsNetwork, Counts], torch.Tensor]
-
-
 def _neighbours_help(
-    network: CountsNetwork, counts: Counts, denoised: Denoiser, generator: torch.Generator
+    network: torch.nn.Module, counts: Counts, denoised: Denoiser, generator: torch.Generator
 ) -> bool:
     """Whether held-out counts are likelier when the neighbouring images are looked at."""
     seen, held_out = split(counts, 0.9, generator)

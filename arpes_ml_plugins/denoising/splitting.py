@@ -39,7 +39,7 @@ class Training:
     warm_up: int = 10
     checks: int = 5
     """How often the held-out counts are asked."""
-    significance: float = 1.0
+    significance: float = 0.5
     """Standard errors by which they must prefer a state to the first one."""
     pixels: int = 60_000
     """Of a step, at most: a larger data set is visited slice by slice."""
@@ -95,7 +95,7 @@ def adapt(
     network: CountsNetwork,
     counts: Counts,
     training: Training,
-    denoised: Callable[[CountsNetwork, Counts], torch.Tensor],
+    denoised: Callable[[torch.nn.Module, Counts], torch.Tensor],
     *,
     seed: int,
     report: Callable[[int, float | None], None] | None = None,
@@ -196,7 +196,7 @@ def gained(rate: torch.Tensor, other: torch.Tensor, counts: Counts) -> tuple[flo
 
 @torch.no_grad()
 def predict(
-    network: CountsNetwork, counts: Counts, *, flips: int, pixels: int = 250_000
+    network: torch.nn.Module, counts: Counts, *, flips: int, pixels: int = 250_000
 ) -> torch.Tensor:
     """Expected counts, averaged over mirror images; memory is bounded by ``pixels`` at a time."""
     size = counts.images.shape[-2] * counts.images.shape[-1]
