@@ -90,4 +90,4 @@ def test_demo(tmp_path, monkeypatch, example_cut):
     names = sorted(path.name for path in Path(tmp_path / "out").iterdir())
     assert names == ["denoised_cut.nc", "denoised_cut.png"]
     saved = arpes_ml_plugins.load(tmp_path / "out" / "denoised_cut.nc")
-    assert saved.attrs["provenance"]["record"]["by"] == "denoise_pcp_unet"
+    assert saved.attrs["provenance"]["record"]["by"] == "denoise"
