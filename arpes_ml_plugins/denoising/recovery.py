@@ -22,6 +22,10 @@ __all__ = ["conserve", "recover_structure"]
 CORRELATION_LENGTH = 6.0  # pixels; structure of shorter range is found, and averaged over
 SIGNIFICANCE = 3.0  # standard deviations of the estimated power above which it is structure
 REGION = 12.0  # pixels, width of the Gaussian within which counts are conserved
+SURROUNDINGS = 8.0  # pixels, over which the variance is averaged
+LEAST = 1e-3  # counts a pixel
+ROUNDS = 3  # clipping at zero and the shrinkage leave something for the next
+CHANCE = 2.0  # variances that a mean residual must exceed to be believed
 CLIP = 3.0  # standard deviations; outliers must not come back
 HIGH = 0.7  # of the Nyquist frequency: beyond it, along both axes, only noise is expected
 MIDDLE = 0.4
@@ -61,19 +65,26 @@ def recover_structure(
 
 
 def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """``clean`` scaled, region by region, to the number of counts there.
+    """``clean`` plus the smooth intensity that it lacks (or less what it has too much).
 
-    Only where the numbers differ by more than chance: elsewhere the noise of the counts would come
-    back. Shapes as in :func:`recover_structure`; the images must be counts.
+    The residual, averaged over regions with the inverse variance as weight, so that the dark parts
+    of a region decide; shrunk towards zero where it is no more than chance. Shapes as in
+    :func:`recover_structure`; the images must be counts.
     """
     mask = valid.to(clean)[:, None]
-    both = torch.stack([counts.to(clean), clean], 1) * mask
-    found, expected = gaussian_mean(both, mask.expand_as(both), REGION).unbind(1)
-    share = gaussian_mean(mask, torch.ones_like(mask), REGION)[:, 0]
-    pixels = (4 * math.pi * REGION**2 * share).clamp(min=1)
-    chance = ((expected + found) / 2 / pixels).sqrt() + 1 / pixels
-    ratio = found / expected.clamp(min=torch.finfo(clean.dtype).tiny)
-    return torch.where((found - expected).abs() > SIGNIFICANCE * chance, clean * ratio, clean)
+    counts = torch.where(valid, counts.to(clean), 0)[:, None]
+    weight = mask / (gaussian_mean(counts, mask, SURROUNDINGS) + LEAST)
+    everywhere = torch.ones_like(mask).expand(-1, 2, -1, -1)
+    tiny = torch.finfo(clean.dtype).tiny
+    for _ in range(ROUNDS):
+        residual = (counts - clean[:, None]) * weight
+        total = gaussian_mean(torch.cat([residual, weight], 1), everywhere, REGION)
+        found, weights = total.unbind(1)
+        missing = found / weights.clamp(min=tiny)
+        variance = 1 / (4 * math.pi * REGION**2 * weights).clamp(min=tiny)
+        sure = (1 - CHANCE * variance / missing.square().clamp(min=tiny)).clamp(min=0)
+        clean = torch.where(valid, clean + sure * missing, clean).clamp(min=0)
+    return clean
 
 
 def _smooth_power(spectrum: torch.Tensor) -> tuple[torch.Tensor, float]:

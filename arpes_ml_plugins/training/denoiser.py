@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.denoising.counts_network import NEIGHBOURS, CountsNetwork, gaussian_mean
+from arpes_ml_plugins.denoising.counts_network import NEIGHBOURS, CountsNetwork
 from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast
 from arpes_ml_plugins.training.scene import draw_exposure, draw_scene
 
@@ -35,8 +35,6 @@ IMPERFECT = 0.2  # fraction of images whose variance is not quite the mean
 DECAY = 0.999  # of the running mean of the weights
 GRADIENT_LIMIT = 1.0
 WARM_UP = 200  # steps
-BASE = 2.0  # pixels, width of the Gaussian that the network is compared with
-DARKEST = 1e-6
 
 
 class Scenes:
@@ -110,27 +108,20 @@ class Scenes:
         return np.swapaxes(rate, 1, 2) if self.rng.random() < 0.25 else rate
 
 
-def scene_loss(
-    rate: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor, base: torch.Tensor
-) -> torch.Tensor:
-    """Error of each image over that of the blurred image ``base``, as a square root, averaged.
+def scene_loss(rate: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Mean logarithm of each image's error, so that bright and dark images count alike.
 
-    Two errors, half each, both smallest for the mean of what the truth may be, so that counts are
-    conserved: the Poisson likelihood's (the Kullback-Leibler divergence, the error in units of the
-    noise) and the squared one, which PSNR measures. The root makes easy images count, too; a
-    logarithm, which would make them count alike, favours the likeliest truth over the mean.
+    Half of it is the squared error of the square roots (the error in units of the noise), half
+    the plain squared error (what PSNR measures).
     """
+    tiny = 1e-12
 
-    def divergence(image: torch.Tensor) -> torch.Tensor:
-        image = image.clamp(min=DARKEST)
-        terms = image - truth + torch.xlogy(truth, truth.clamp(min=DARKEST) / image)
-        return (terms * valid).sum((-2, -1))
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        return (values * valid).sum((-2, -1)) / valid.sum((-2, -1))
 
-    def squared(image: torch.Tensor) -> torch.Tensor:
-        return ((image - truth).square() * valid).sum((-2, -1))
-
-    ratios = [error(rate) / error(base).clamp(min=DARKEST) for error in (divergence, squared)]
-    return torch.stack(ratios).clamp(min=DARKEST).sqrt().mean()
+    rooted = mean((rate.sqrt() - truth.sqrt()).square())
+    plain = mean((rate - truth).square()) / mean(truth.square())
+    return ((rooted + tiny).log() + (plain + tiny).log()).mean() / 2
 
 
 def train_denoiser(
@@ -161,9 +152,7 @@ def train_denoiser(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * warm * fall
         counts, valid, beside, truth = (part.to(device) for part in scenes.batch())
-        mask = valid[:, None].to(counts)
-        base = gaussian_mean(counts[:, None], mask, BASE)[:, 0]
-        loss = scene_loss(network(counts, valid, beside), truth, valid, base)
+        loss = scene_loss(network(counts, valid, beside), truth, valid)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_LIMIT)
