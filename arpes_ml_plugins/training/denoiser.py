@@ -5,8 +5,8 @@
         --steps 2000 --learning-rate 3e-4 --seed 2
 
 makes weights like the released ones in 73 and 17 minutes on one core (the released ones began with
-exposures above 0.1 counts a pixel and a coarser Kramers-Kronig grid). Single images and slices of series take
-turns, so that one network serves both; some images have gaps.
+exposures above 0.1 counts a pixel and a coarser Kramers-Kronig grid). Single images and slices of
+series take turns, so that one network serves both; some images have gaps.
 """
 
 from __future__ import annotations
