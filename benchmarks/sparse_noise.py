@@ -21,7 +21,7 @@ from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
 from arpes_ml_plugins.denoising.recipes import PUBLISHED, ROBUST, Recipe
 from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast, fit
 
-ITERATIONS = 1000
+ITERATIONS = 600
 SGD = replace(PUBLISHED, sparse_optimizer="sgd", sparse_start=1e-5)
 
 NETWORK_RUNS: dict[str, tuple[Recipe, float]] = {
