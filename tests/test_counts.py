@@ -86,7 +86,7 @@ class TestReferee:
             network,
             as_counts(counts),
             Training(steps=6, learning_rate=30.0),
-            lambda state, data: predict(state, data, flips=1),
+            lambda state, data: predict(state, data, flips=1, pixels=10_000),
             seed=0,
         )
         assert gain == 0
@@ -95,7 +95,7 @@ class TestReferee:
     def test_training_from_nothing_is_used(self, counts, truth):
         cut = labelled(counts)
         untrained = new_network(0)
-        blurred = predict(untrained, as_counts(counts), flips=1).detach()[0]
+        blurred = predict(untrained, as_counts(counts), flips=1, pixels=10_000).detach()[0]
         clean = cut.S.denoise_counts(gain=1, rng=0)
         assert squared_error(clean, truth) < 0.7 * squared_error(blurred, truth)
 

@@ -38,6 +38,7 @@ BAR_SCALE = 1.1  # by which such error bars are too small: 68 % of simulated sce
 CERTAIN = 2.0  # standard deviations of a misfit that is no chance
 DARK = 1e-3  # counts a pixel; keeps quotients finite
 FLOOR = 0.1  # of the mean intensity: below it the recovery takes the noise as constant
+GROUP_PIXELS = 250_000  # worked on at a time
 FLIPS = 2
 ALL_FLIPS = 4
 
@@ -51,6 +52,26 @@ class CountsResult:
     """Standard deviation of ``clean``, where asked for."""
     improvement: float
     """Held-out log-likelihood a pixel, gained by training; 0 if the first state was kept."""
+
+
+def _in_groups(
+    function: Callable[..., torch.Tensor], images: torch.Tensor, *others: torch.Tensor
+) -> torch.Tensor:
+    """``function`` of a few images at a time, so that memory does not grow with their number."""
+    size = max(1, GROUP_PIXELS // (images.shape[-2] * images.shape[-1]))
+    groups = zip(images.split(size), *(other.split(size) for other in others), strict=True)
+    return torch.cat([function(*group) for group in groups])
+
+
+def _flawless(images: torch.Tensor, valid: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
+    """Which pixels are to be believed."""
+    return valid & ~hot_pixels(images, valid, gains) & ~dead_lines(images, valid, gains)
+
+
+def _finished(counts: torch.Tensor, rate: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """The network's image with what it has missed."""
+    recovered = recover_structure(counts, rate, valid, floor=FLOOR).clamp(min=0)
+    return conserve(counts, recovered, valid)
 
 
 Denoiser = Callable[[torch.nn.Module, Counts], torch.Tensor]
@@ -82,16 +103,15 @@ def denoise_counts_images(
     pixels and dead lines are left out and filled in.
     """
     gains = images.new_full((len(images), 1, 1), gain)
-    good = valid & ~hot_pixels(images, valid, gains) & ~dead_lines(images, valid, gains)
+    good = _in_groups(_flawless, images, valid, gains)
     generator = torch.Generator().manual_seed(seed)
     counts = Counts(whole_counts(images, gains, generator), good, series)
     network = network.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.rounded = bfloat16
 
     def denoised(state: torch.nn.Module, data: Counts, flips: int = 1) -> torch.Tensor:
-        rate = predict(state, data, flips=flips)
-        recovered = recover_structure(data.images, rate, data.valid, floor=FLOOR).clamp(min=0)
-        return conserve(data.images, recovered, data.valid)
+        rate = predict(state, data, flips=flips, pixels=GROUP_PIXELS)
+        return _in_groups(_finished, data.images, rate, data.valid)
 
     if series and not _neighbours_help(network, counts, denoised, generator):
         counts = replace(counts, series=False)
@@ -144,7 +164,7 @@ def _safer_blur(
     ours = denoised(network, seen) / 9
     best, highest = None, 0.0
     for width in PLAIN_WIDTHS:
-        plain = predict(_Gaussian(width), seen, flips=1) / 9
+        plain = predict(_Gaussian(width), seen, flips=1, pixels=GROUP_PIXELS) / 9
         better, error = gained(plain, ours, held_out)
         if better > max(highest, CERTAIN * error):
             best, highest = width, better

@@ -195,9 +195,7 @@ def gained(rate: torch.Tensor, other: torch.Tensor, counts: Counts) -> tuple[flo
 
 
 @torch.no_grad()
-def predict(
-    network: torch.nn.Module, counts: Counts, *, flips: int, pixels: int = 250_000
-) -> torch.Tensor:
+def predict(network: torch.nn.Module, counts: Counts, *, flips: int, pixels: int) -> torch.Tensor:
     """Expected counts, averaged over mirror images; memory is bounded by ``pixels`` at a time."""
     size = counts.images.shape[-2] * counts.images.shape[-1]
     batches = torch.arange(len(counts), device=counts.images.device).split(max(1, pixels // size))
