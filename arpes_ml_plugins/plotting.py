@@ -155,11 +155,17 @@ def diagnose(
     values = some.values.astype(np.float64).reshape(-1, *some.shape[-2:])
     images, valid = torch.from_numpy(fill_missing(values)).nan_to_num(), ~np.isnan(values)
     mask = torch.from_numpy(valid)
-    gain = float(statistics.variance_over_mean(images, mask))
+    found = statistics.estimate(images, mask)
+    gain = float(
+        found.gain if found.gain.isfinite() else statistics.variance_over_mean(images, mask)
+    )
     hot = hot_pixels(images, mask, torch.full((len(images), 1, 1), gain, dtype=images.dtype))
+    if not found.gain.isfinite():
+        gain = float(statistics.variance_over_mean(images, mask & ~hot))
 
     figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.2), layout="constrained")
-    middle = len(values) // 2
+    batch = some.shape[:-2]
+    middle = int(np.ravel_multi_index([size // 2 for size in batch], batch)) if batch else 0
     shown = _image(
         some.isel({d: s // 2 for d, s in some.sizes.items() if d not in image_dims}), dims
     )
@@ -295,13 +301,16 @@ def _bent(image: xr.DataArray, derivative: str) -> xr.DataArray:
     """Negative second derivative or curvature along energy, zero where the image curves upwards."""
     from scipy.ndimage import gaussian_filter
 
-    values = np.nan_to_num(image.values)
+    missing = np.isnan(image.values)
+    values = np.nan_to_num(fill_missing(image.values[None])[0])
     bent = -gaussian_filter(values, SMOOTHING, order=(2, 0), mode="nearest")
     if derivative == "curvature":
         slope = gaussian_filter(values, SMOOTHING, order=(1, 0), mode="nearest")
         level = CURVATURE_FLOOR * np.abs(slope).max() ** 2 or 1.0
         bent = bent / (level + slope**2) ** 1.5
-    bent[:SMOOTHING] = bent[-SMOOTHING:] = np.nan  # the rim bends by itself
+    bent[missing] = np.nan
+    if len(bent) > 4 * SMOOTHING:
+        bent[:SMOOTHING] = bent[-SMOOTHING:] = np.nan  # the rim bends by itself
     return image.copy(data=np.clip(bent, 0, None))
 
 

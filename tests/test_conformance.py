@@ -43,11 +43,13 @@ class TestEstimateNoise(ConformanceSuite):
     one_answer = True
 
 
+@pytest.mark.filterwarnings("ignore:held-out counts:arpes_ml_plugins.errors.CountsWarning")
 class TestDenoiseCounts(ConformanceSuite):
     method = "denoise_counts"
     parameters: ClassVar = {"iterations": 3, "gain": 1, "series": None, "precision": "float32"}
 
 
+@pytest.mark.filterwarnings("ignore:held-out counts:arpes_ml_plugins.errors.CountsWarning")
 class TestDecomposeCounts(ConformanceSuite):
     method = "decompose_counts"
     parameters: ClassVar = {"iterations": 3, "gain": 1, "series": None, "precision": "float32"}

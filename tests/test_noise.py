@@ -96,6 +96,30 @@ def test_hot_pixels_dead_lines_and_gaps_do_not_matter():
     assert float(noise["missing_fraction"]) == pytest.approx(1200 / SIZE**2)
 
 
+@pytest.mark.parametrize("share", [0.001, 0.005])
+@pytest.mark.parametrize("height", [100.0, 1e4, 1e7])
+def test_the_brightest_hot_pixels_do_not_hide(share, height):
+    values = np.random.default_rng(0).poisson(5.0, (128, 128)).astype(float)
+    hot = np.random.default_rng(1).random(values.shape) < share
+    noise = noise_of(np.where(hot, height, values))
+    assert noise["kind"] == "counts"
+    assert float(noise["gain"]) == 1
+    assert float(noise["hot_fraction"]) == pytest.approx(hot.mean(), rel=0.1)
+
+
+def test_few_valid_pixels_are_no_reason_to_refuse():
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        values = rng.poisson(3.0, (96, 96)).astype(float)
+        values[30:] = np.nan
+        assert str(noise_of(values)["kind"].values) in ("counts", "scaled counts")
+
+
+def test_nothing_but_nan_is_unknown():
+    lazy = xr.DataArray(np.full((20, 20), np.nan), dims=("eV", "phi")).chunk()
+    assert lazy.S.estimate_noise().compute()["kind"] == "unknown"
+
+
 def test_a_stack_is_one_detector():
     stack = xr.DataArray(
         np.stack([counts(2, seed) for seed in range(40)]), dims=("delay", "eV", "phi")

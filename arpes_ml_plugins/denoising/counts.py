@@ -80,7 +80,7 @@ Denoiser = Callable[[torch.nn.Module, Counts], torch.Tensor]
 def new_network(seed: int, widths: tuple[int, int, int] = SMALL) -> CountsNetwork:
     """An untrained network; the global random state stays as it is."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return CountsNetwork(widths)
 
 
@@ -106,7 +106,9 @@ def denoise_counts_images(
     good = _in_groups(_flawless, images, valid, gains)
     generator = torch.Generator().manual_seed(seed)
     counts = Counts(whole_counts(images, gains, generator), good, series)
-    network = network.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(  # type: ignore[call-overload]
+        images.device, torch.float32, memory_format=torch.channels_last
+    )
     network.rounded = bfloat16
 
     def denoised(state: torch.nn.Module, data: Counts, flips: int = 1) -> torch.Tensor:
@@ -124,8 +126,8 @@ def denoise_counts_images(
     if width is not None:
         warnings.warn(
             f"held-out counts are likelier under a Gaussian filter of {width:g} pixels than under "
-            f"the network's image, which has learned structure that is not there; the filtered "
-            f"image is returned. Is the gain of {gain:.3g} right?",
+            f"the network's image, which is not to be trusted; the filtered image is returned. Is "
+            f"the gain of {gain:.3g} right?",
             CountsWarning,
             stacklevel=2,
         )

@@ -39,6 +39,7 @@ STEPS = (0.6, 0.5, 0.4, 0.3)  # the corner grows while its power stays the same
 CONSISTENT = 2.5  # standard deviations
 WHITE = 0.08  # correlation of neighbours that the noise of good counts may have
 SURE = 3.0  # standard deviations beyond that
+MEDIAN_OF_SQUARE = 0.455  # of a standard normal variable
 ROUNDS = 20  # of finding hot pixels and the gain in turn
 BLOCK = 16  # pixels; local variances and means are compared block by block
 BLOCK_COUNTS = 50.0  # a block with fewer says nothing
@@ -81,18 +82,20 @@ class NoiseEstimate:
 
 def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
     """Diagnose a stack; ``images`` and ``valid`` have shape ``(n, height, width)``."""
-    good = valid
+    first = _first_gain(images, valid).expand(len(images))[:, None, None]
+    good = valid & ~hot_pixels(images, valid, first)
     for _ in range(ROUNDS):  # the gain tells which pixels are hot, and those spoil the gain
         power, norm = _whitened_power(images, good)
-        gain, error = _floor(power, norm, len(images))
+        seen = float(len(images) * good.double().mean())
+        gain, error = _floor(power, norm, seen)
         safe = gain.clamp(min=torch.finfo(gain.dtype).tiny).expand(len(images))[:, None, None]
         hot = hot_pixels(images, valid, safe)
         again = valid & ~hot & ~dead_lines(images, valid, safe)
         if torch.equal(again, good):
             break
         good = again
-    rows, row_error = _correlation(power, len(images))
-    columns, column_error = _correlation(power.mT, len(images))
+    rows, row_error = _correlation(power, seen)
+    columns, column_error = _correlation(power.mT, seen)
     pixels = valid.sum()
     negative = ((images < 0) & valid).sum() / pixels
     step = _step(images[good])
@@ -124,10 +127,28 @@ def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
     )
 
 
+def _first_gain(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Median of squared second differences over their Poisson variance.
+
+    Hot pixels do not spoil it as long as most pixels have none beside them. With few counts it is
+    too small or too large by a factor of some; that only costs another look.
+    """
+    one = images.new_tensor([1.0, -2.0, 1.0])
+    kernel = (one[:, None] * one[None, :])[None, None]
+    values = torch.where(valid, images, 0)[:, None]
+    whole = F.max_pool2d((~valid).to(images)[:, None], len(one), 1) == 0
+    mean = F.conv2d(values, kernel.square())
+    used = whole & (mean > 0)
+    if not used.any():
+        return variance_over_mean(images, valid)
+    ratio = F.conv2d(values, kernel).square()[used] / mean[used]
+    return (ratio.median() / MEDIAN_OF_SQUARE).clamp(min=torch.finfo(images.dtype).tiny)
+
+
 def variance_over_mean(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Of the fine structure of a stack, whatever it is; the gain if the noise is white."""
     power, norm = _whitened_power(images, valid)
-    gain, _ = _floor(power, norm, len(images))
+    gain, _ = _floor(power, norm, float(len(images)))
     return gain.abs().clamp(min=torch.finfo(gain.dtype).tiny)
 
 
@@ -138,6 +159,8 @@ def noise_spectra(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tens
     units of the power that counts of gain 1 have.
     """
     power, norm = _whitened_power(images, valid)
+    power[..., 0, :] /= 2  # the mode without variation has twice the norm of the others
+    power[..., :, 0] /= 2
     rows, columns = _frequencies(power)
     return (
         power[:, columns[0] >= QUIET].mean(1) / norm,
@@ -197,9 +220,9 @@ def _frequencies(power: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _floor(
-    power: torch.Tensor, norm: torch.Tensor, images: int
+    power: torch.Tensor, norm: torch.Tensor, images: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gain and its error.
+    """Gain and its error; ``images`` is how many complete ones the data amount to.
 
     Starts with the corner of highest frequencies and grows as long as what is added has the same
     power: the more modes, the smaller the error.
@@ -220,7 +243,7 @@ def _floor(
     return gain, gain.abs() * (2 / images / inside.sum()).sqrt()
 
 
-def _correlation(power: torch.Tensor, images: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _correlation(power: torch.Tensor, images: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Correlation of the noise of neighbours along the first axis, and its error.
 
     Where the other frequency is high there is only noise; its spectrum along this axis is

@@ -56,7 +56,7 @@ def descend(
     generator = torch.Generator().manual_seed(seed)
 
     def small(*shape: int) -> torch.Tensor:
-        return start * torch.randn(*shape, generator=generator, dtype=image.dtype)
+        return start * torch.randn(*shape, generator=generator, dtype=image.dtype).to(image.device)
 
     size = len(image)
     factor, plus, minus = small(size, rank), small(size, size), small(size, size)

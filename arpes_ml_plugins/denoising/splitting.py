@@ -189,7 +189,7 @@ def _log_likelihood(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
 def gained(rate: torch.Tensor, other: torch.Tensor, counts: Counts) -> tuple[float, float]:
     """By how much ``counts`` are likelier under ``rate`` than ``other``, a pixel; its error."""
     difference = _log_likelihood(rate, counts.images) - _log_likelihood(other, counts.images)
-    difference = difference[counts.valid].double()
+    difference = difference[counts.valid].cpu().double()  # MPS has no float64
     error = difference.std() / math.sqrt(max(len(difference), 1))
     return float(difference.mean()), float(error)
 

@@ -14,7 +14,6 @@ __all__ = ["choose_series", "sampled"]
 SHORTEST = 4  # images; fewer are taken each by itself
 BLOCKS = 8  # an image is compared in as many blocks along either axis
 PAIRS = 32  # of neighbours that are compared
-CHOICES = ("auto", None)
 
 
 def choose_series(
@@ -77,4 +76,5 @@ def _roughness(data: xr.DataArray, dims: tuple[Hashable, Hashable], dim: Hashabl
         coarse = picked.drop_vars(picked.coords).coarsen(size, boundary="trim").mean()
         return coarse.transpose(dim, *dims).values
 
-    return float(np.nanmean((blocks(first + 1) - blocks(first)) ** 2))
+    squares = (blocks(first + 1) - blocks(first)) ** 2
+    return float(np.nanmean(squares)) if np.isfinite(squares).any() else np.inf

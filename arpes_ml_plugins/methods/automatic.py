@@ -62,9 +62,10 @@ def denoise(
         Insist on a method; ``"auto"`` chooses.
     gain : float, optional
         Variance over mean, in the unit of the data: 1 for single electrons. If given, the data
-        are taken for counts of this gain.
+        are taken for counts of this gain. ``"pcp_unet"`` does not need it.
     adapt : bool
-        Adapt the pre-trained network to the data; without, it answers at once.
+        Adapt the pre-trained network to the data; without, it answers at once. The other methods
+        have nothing to adapt.
     device : str
         ``"auto"`` (CUDA, then MPS, then CPU) or the name of a torch device.
     rng : int or torch.Generator, optional
@@ -78,7 +79,7 @@ def denoise(
     -------
     xarray.DataArray or xarray.Dataset
         As given, in the same unit. Integers become float32. ``attrs["provenance"]["record"]``
-        holds under ``"found"`` the method chosen and what was seen of the noise.
+        holds under ``"found"`` the method chosen and why; lazy data choose when they are computed.
 
     Raises
     ------
@@ -98,15 +99,16 @@ def denoise(
     check_choice("method", method, ("auto", *METHODS))
     check_positive("gain", gain, optional=True)
     common: dict[str, object] = {"device": device, "rng": rng, "progress": progress, "dims": image}
-    noise = noise_of(array, image, device)
-    if method == "auto" and array.chunks is not None and gain is None:
-        return _chosen_later(array, image, noise, adapt, device, rng)
-    if method == "auto":
-        counts = gain is not None or str(noise["kind"].values) in COUNTED
-        method = "pretrained" if counts else "pcp_unet"
-        why = "gain was given" if gain is not None else str(noise["verdict"].values)
-    else:
+    if method != "auto":
         why = "asked for"
+    elif gain is not None:
+        method, why = "pretrained", "gain was given"
+    else:
+        noise = noise_of(array, image, device)
+        if array.chunks is not None:
+            return _chosen_later(array, image, noise, adapt, device, rng)
+        counts = str(noise["kind"].values) in COUNTED
+        method, why = "pretrained" if counts else "pcp_unet", str(noise["verdict"].values)
     chosen = METHODS[method]
     if method != "pcp_unet":
         common["gain"] = gain

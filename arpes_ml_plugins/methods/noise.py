@@ -176,7 +176,7 @@ def _words(
 ) -> tuple[np.ndarray, np.ndarray]:
     from arpes_ml_plugins.denoising.noise import KINDS
 
-    name = KINDS[int(kind)]
+    name = "unknown" if np.isnan(missing) else KINDS[int(kind)]  # nothing but NaN
     along = " and ".join(
         f"{value:.2f} along {dim}" for value, dim in zip((energy, momentum), dims, strict=True)
     )

@@ -41,7 +41,7 @@ class Band:
 
 
 def draw_bands(rng: np.random.Generator) -> list[Band]:
-    """One to seven bands, some in pairs."""
+    """One to seven bands or pairs of bands."""
     bands = []
     shift, slide = rng.normal(0, 0.012), rng.normal(0, 0.02)
     for _ in range(1 + rng.binomial(6, 0.3)):

@@ -48,8 +48,8 @@ def simulate_scene(
 ) -> xr.Dataset:
     """A random ARPES cut, or a series of them, with its truth.
 
-    One to seven bands (parabolas, lines, gapped cones, cosines, Rashba pairs, flat bands, core
-    levels) with Fermi-liquid and electron-phonon self-energies, matrix elements, a background
+    One to seven kinds of bands (parabolas, lines, gapped cones, cosines, Rashba pairs, flat bands,
+    core levels) with Fermi-liquid and electron-phonon self-energies, matrix elements, a background
     that may be almost dark, the Fermi edge, the resolution and the edges of a detector. The
     pre-trained network behind :func:`denoise_pretrained` was trained on such scenes.
 
@@ -145,8 +145,9 @@ def draw_scene(
         image = background.added(image, energy / span, field) * occupied[:, None]
         images.append(background.dark(image))
     rate = np.stack(images) * detector
+    blurred = _blurred(rate, resolution)
     return Scene(
-        _blurred(rate, resolution) / rate.max(),
+        blurred / blurred.max(),
         energy,
         0.2 * momentum,
         temperature,
