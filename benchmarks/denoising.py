@@ -141,7 +141,6 @@ METHODS: dict[str, Callable[[Scene], np.ndarray]] = {
     "denoise_pretrained, series=None": lambda s: (
         labelled(s).S.denoise_pretrained(rng=0, series=None).values
     ),
-    "denoise": lambda s: labelled(s).S.denoise(rng=0).values,
 }
 SLOW_METHODS = {
     "denoise_pcp_unet, published": lambda s: (
@@ -283,7 +282,8 @@ def summarise(rows: list[dict[str, object]]) -> None:
                 continue
             line = {"method": method} | {s: _entry(mine.get(s, {}), quantity) for s in scenes}
             if quantity == "psnr" and "cut 2 %" in mine:
-                line |= {"CPU s": mine["cut 2 %"]["cpu_s"], "peak MiB": mine["cut 2 %"]["peak_mib"]}
+                row = mine["cut 2 %"]
+                line |= {"CPU s": _entry(row, "cpu_s"), "peak MiB": row["peak_mib"]}
             lines.append(line)
         write(f"denoising_{quantity}.csv", lines)
 
