@@ -38,8 +38,9 @@ figure = plotting.loss_curve(parts)
 # As published
 # ------------
 #
-# The published recipe freezes on these data: its sparse term takes up the noise together with the
-# signal, and the image stays noisy. See :doc:`/denoising` for the numbers.
+# The published recipe freezes on these data: its sparse term takes up what the network has not yet
+# learned, noise and signal alike, and the network's image stays half finished (the sum of both stays
+# noisy). See :doc:`/two_stage` and :doc:`/sparse_noise` for the numbers.
 
 published = noisy.S.denoise_pcp_unet(recipe="published", iterations=300, rng=0)
 figure = plotting.compare(noisy, published, parts)
