@@ -39,8 +39,8 @@ figure = plotting.loss_curve(parts)
 # ------------
 #
 # The published recipe freezes on these data: its sparse term takes up what the network has not yet
-# learned, noise and signal alike, and the network's image stays half finished (the sum of both stays
-# noisy). See :doc:`/two_stage` and :doc:`/sparse_noise` for the numbers.
+# learned, noise and signal alike, and the network's image stays half finished (the sum of both is
+# still noisy). See :doc:`/two_stage` and :doc:`/sparse_noise` for the numbers.
 
 published = noisy.S.denoise_pcp_unet(recipe="published", iterations=300, rng=0)
 figure = plotting.compare(noisy, published, parts)
