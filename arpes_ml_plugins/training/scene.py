@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import ParameterError
-from arpes_ml_plugins.training.bands import Band, draw_bands, log_uniform, smooth_field
+from arpes_ml_plugins.training.bands import draw_bands, log_uniform, smooth_field
 from arpes_ml_plugins.training.self_energy import BOLTZMANN, SelfEnergy
 
 __all__ = ["Scene", "draw_scene", "simulate_scene"]
@@ -124,6 +124,7 @@ def draw_scene(
     temperature = log_uniform(rng, 5, 400)
     bands = draw_bands(rng)
     self_energies = [_draw_self_energy(span, temperature, rng) for _ in range(min(len(bands), 3))]
+    shapes = [own(energy) for own in self_energies]  # the same in every slice
     elements = [
         _matrix_element(energy / span, momentum, rng) if rng.random() < 0.8 else np.ones(1)
         for _ in bands
@@ -137,10 +138,10 @@ def draw_scene(
     images = []
     for step in steps:
         image = np.zeros((energy.size, momentum.size)) + sum(
-            _spectral_function(energy, momentum, span, band, own, step) * element
-            for band, own, element in zip(
-                bands, _cycle(self_energies, len(bands)), elements, strict=True
-            )
+            _spectral_function(energy, span * band.energy(momentum, step), *shapes[i % len(shapes)])
+            * (band.intensity(step) * self_energies[i % len(shapes)].impurity)
+            * element
+            for i, (band, element) in enumerate(zip(bands, elements, strict=True))
         )
         image = background.added(image, energy / span, field) * occupied[:, None]
         images.append(background.dark(image))
@@ -159,10 +160,6 @@ def _part(axis: Array, size: int, rng: np.random.Generator) -> Array:
     return axis[start : start + size]
 
 
-def _cycle(items: list[SelfEnergy], count: int) -> list[SelfEnergy]:
-    return [items[i % len(items)] for i in range(count)]
-
-
 def _draw_self_energy(span: float, temperature: float, rng: np.random.Generator) -> SelfEnergy:
     strong = rng.random() < 0.4
     return SelfEnergy(
@@ -175,16 +172,12 @@ def _draw_self_energy(span: float, temperature: float, rng: np.random.Generator)
     )
 
 
-def _spectral_function(
-    energy: Array, momentum: Array, span: float, band: Band, own: SelfEnergy, step: float
-) -> Array:
-    """Intensity of one band, ``(energy, momentum)``, about 1 at its brightest."""
-    real, width = own(energy)
-    bare = span * band.energy(momentum, step)
+def _spectral_function(energy: Array, bare: Array, real: Array, width: Array) -> Array:
+    """Lorentzian in energy around the ``bare`` band, shifted and broadened by a self-energy."""
     detuning = (energy - real)[:, None] - bare[None, :]
     # A pixel accepts a range of momenta; a steep band would else be a row of dots.
     seen = width[:, None] + ACCEPTANCE * np.abs(np.gradient(bare))[None, :]
-    return band.intensity(step) * own.impurity * seen / (detuning**2 + seen**2)
+    return seen / (detuning**2 + seen**2)
 
 
 def _matrix_element(energy: Array, momentum: Array, rng: np.random.Generator) -> Array:
