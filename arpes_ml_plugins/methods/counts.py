@@ -126,7 +126,7 @@ def denoise_counts(
     True
     """
     check_count("iterations", iterations, optional=True)
-    run = _Run("denoise_counts", partial(_untrained, iterations=iterations), False)
+    run = _Run("denoise_counts", _untrained, _from_scratch(iterations), False)
     return run(data, dims, gain, series, precision, device, rng, progress)["clean"]
 
 
@@ -171,7 +171,7 @@ def decompose_counts(
     (['clean', 'lower', 'upper'], True)
     """
     check_count("iterations", iterations, optional=True)
-    run = _Run("decompose_counts", partial(_untrained, iterations=iterations), True)
+    run = _Run("decompose_counts", _untrained, _from_scratch(iterations), True)
     return _dataset(run(data, dims, gain, series, precision, device, rng, progress))
 
 
@@ -256,7 +256,7 @@ def denoise_pretrained(
     >>> bool(error < noise / 5)
     True
     """
-    run = _Run("denoise_pretrained", partial(_pretrained, adapt=adapt), False, weights="denoiser")
+    run = _Run("denoise_pretrained", _pretrained, _adapting(adapt), False, weights="denoiser")
     return run(data, dims, gain, series, precision, device, rng, progress)["clean"]
 
 
@@ -301,7 +301,7 @@ def decompose_pretrained(
     >>> bool(inside.mean() > 0.5)
     True
     """
-    run = _Run("decompose_pretrained", partial(_pretrained, adapt=adapt), True, weights="denoiser")
+    run = _Run("decompose_pretrained", _pretrained, _adapting(adapt), True, weights="denoiser")
     return _dataset(run(data, dims, gain, series, precision, device, rng, progress))
 
 
@@ -309,22 +309,34 @@ def _dataset(arrays: dict[str, xr.DataArray]) -> xr.Dataset:
     return xr.Dataset(arrays, attrs=arrays["clean"].attrs)
 
 
-NetworkMaker = Callable[[int], "tuple[CountsNetwork, Training | None]"]
+NetworkMaker = Callable[[int], "CountsNetwork"]
 
 
-def _untrained(seed: int, *, iterations: int | None) -> tuple[CountsNetwork, Training]:
-    from arpes_ml_plugins.denoising.counts import SCRATCH, new_network
+def _untrained(seed: int) -> CountsNetwork:
+    from arpes_ml_plugins.denoising.counts import new_network
 
-    return new_network(seed), replace(SCRATCH, steps=iterations or SCRATCH.steps)
+    return new_network(seed)
 
 
-def _pretrained(seed: int, *, adapt: bool) -> tuple[CountsNetwork, Training | None]:
-    from arpes_ml_plugins.denoising.counts import ADAPTED, new_network
+def _from_scratch(iterations: int | None) -> Training:
+    from arpes_ml_plugins.denoising.counts import SCRATCH
+
+    return replace(SCRATCH, steps=iterations or SCRATCH.steps)
+
+
+def _adapting(adapt: bool) -> Training | None:
+    from arpes_ml_plugins.denoising.counts import ADAPTED
+
+    return ADAPTED if adapt else None
+
+
+def _pretrained(seed: int) -> CountsNetwork:
+    from arpes_ml_plugins.denoising.counts import new_network
     from arpes_ml_plugins.denoising.counts_network import WIDTHS
 
     network = new_network(seed, WIDTHS)
     network.load_state_dict(stored_weights("denoiser"))
-    return network, ADAPTED if adapt else None
+    return network
 
 
 @dataclass(frozen=True)
@@ -333,6 +345,7 @@ class _Run:
 
     method: str
     make: NetworkMaker
+    training: Training | None
     errors: bool
     weights: str | None = None
 
@@ -365,6 +378,7 @@ class _Run:
             partial(
                 _run_counts,
                 make=self.make,
+                training=self.training,
                 gain=gain,
                 errors=self.errors,
                 precision=precision,
@@ -398,7 +412,7 @@ class _Run:
         from arpes_ml_plugins.denoising.counts import steps_of
 
         pixels = math.prod(array.sizes[dim] for dim in (*together, *image))
-        return steps_of(self.make(0)[1], pixels, self.errors)
+        return steps_of(self.training, pixels, self.errors)
 
 
 def counted(noise: xr.Dataset) -> xr.DataArray:
@@ -436,7 +450,8 @@ def run_pretrained(batch: ImageBatch, *, adapt: bool, series: bool) -> dict[str,
     """What :func:`denoise_pretrained` does, with the gain ``batch.numbers["gain"]``."""
     return _run_counts(
         batch,
-        make=partial(_pretrained, adapt=adapt),
+        make=_pretrained,
+        training=_adapting(adapt),
         gain=batch.numbers["gain"],
         errors=False,
         precision="auto",
@@ -448,6 +463,7 @@ def _run_counts(
     batch: ImageBatch,
     *,
     make: NetworkMaker,
+    training: Training | None,
     gain: float | None,
     errors: bool,
     precision: str,
@@ -462,12 +478,11 @@ def _run_counts(
             "not need counts, or pass gain= (variance over mean) to insist"
         )
     device = batch.images.device.type
-    network, training = make(batch.seeds[0])
     result = denoise_counts_images(
         batch.images,
         batch.valid,
         gain or batch.numbers["gain"],
-        network,
+        make(batch.seeds[0]),
         training,
         series=series,
         seed=batch.seeds[0],
