@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["NEIGHBOURS", "WIDTHS", "CountsNetwork", "gaussian_mean"]
+__all__ = ["AROUND", "NEIGHBOURS", "WIDTHS", "CountsNetwork", "gaussian_mean"]
 
-NEIGHBOURS = 4
-"""Slices beside the one in question that the network may look at: -2, -1, 1, 2."""
+AROUND = (-2, -1, 1, 2)
+"""Slices beside the one in question that the network may look at."""
+NEIGHBOURS = len(AROUND)
 
 STRIDE = 8
 WIDTHS = (64, 96, 128)  # channels at 1/2, 1/4 and 1/8 of the resolution

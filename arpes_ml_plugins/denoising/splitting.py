@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from arpes_ml_plugins.denoising.counts_network import CountsNetwork
+from arpes_ml_plugins.denoising.counts_network import AROUND, CountsNetwork
 
 __all__ = ["Counts", "Training", "adapt", "gained", "predict", "split", "whole_counts"]
 
-AROUND = (-2, -1, 1, 2)
 DARKEST = 1e-6  # counts; the logarithm of nothing is not asked for
 GRADIENT_LIMIT = 1.0
 

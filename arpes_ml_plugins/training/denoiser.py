@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.denoising.counts_network import NEIGHBOURS, CountsNetwork
+from arpes_ml_plugins.denoising.counts_network import AROUND, NEIGHBOURS, CountsNetwork
 from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast
 from arpes_ml_plugins.training.scene import draw_exposure, draw_scene
 
@@ -96,8 +96,7 @@ class Scenes:
         if len(rate) == 1:
             return counts, np.full((1, NEIGHBOURS, *rate.shape[1:]), np.nan), rate
         middle = np.arange(NEIGHBOURS // 2, len(rate) - NEIGHBOURS // 2)
-        around = [-2, -1, 1, 2]
-        beside = counts[middle[:, None] + around].astype(np.float32)
+        beside = counts[middle[:, None] + np.array(AROUND)].astype(np.float32)
         # Slices at the ends of a series, and images alone, have fewer neighbours.
         beside[0, self.rng.random(NEIGHBOURS) < 0.5] = np.nan
         return counts[middle], beside, rate[middle]
