@@ -20,6 +20,10 @@ from arpes_ml_plugins.training.scene import simulate_scene
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.methods.automatic import denoise as denoise
+    from arpes_ml_plugins.methods.continuation import continue_ista as continue_ista
+    from arpes_ml_plugins.methods.continuation import continue_lista as continue_lista
+    from arpes_ml_plugins.methods.continuation import continue_maxent as continue_maxent
+    from arpes_ml_plugins.methods.continuation import continue_rlista as continue_rlista
     from arpes_ml_plugins.methods.counts import decompose_counts as decompose_counts
     from arpes_ml_plugins.methods.counts import decompose_pretrained as decompose_pretrained
     from arpes_ml_plugins.methods.counts import denoise_counts as denoise_counts

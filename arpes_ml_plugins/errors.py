@@ -11,6 +11,7 @@ __all__ = [
     "DataTypeError",
     "DeviceError",
     "DeviceWarning",
+    "DistributionWarning",
     "ParameterError",
     "PluginWarning",
     "RegistrationError",
@@ -56,6 +57,10 @@ class CountsWarning(UserWarning):
 
 class DeviceWarning(UserWarning):
     """The work was moved to another device than the one chosen."""
+
+
+class DistributionWarning(UserWarning):
+    """Data are outside what a network was trained for, or do not fit the result."""
 
 
 class PluginWarning(UserWarning):

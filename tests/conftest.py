@@ -43,3 +43,14 @@ def examples():
     from arpes.io import example_data
 
     return example_data
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Trained networks go to a folder of the tests, not to the user's cache."""
+    from arpes_ml_plugins.methods import stored
+
+    folder = tmp_path_factory.mktemp("networks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored, "cache_folder", lambda: folder)
+        yield folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -68,6 +69,38 @@ class TestDecomposePretrained(ConformanceSuite):
 class TestDenoise(ConformanceSuite):
     method = "denoise"
     parameters: ClassVar = {"gain": 1, "adapt": False}
+
+
+# The samples are counts along an axis called tau, which no spectrum explains.
+strange = pytest.mark.filterwarnings(
+    "ignore:continue_:arpes_ml_plugins.errors.DistributionWarning",
+    "ignore:continue_:arpes_ml_plugins.errors.ConvergenceWarning",
+)
+IMAGINARY = {"beta": 10, "stderr": 3.0, "omega": np.linspace(-3, 3, 41)}
+
+
+@strange
+class TestContinueRlista(ConformanceSuite):
+    method = "continue_rlista"
+    parameters = IMAGINARY
+
+
+@strange
+class TestContinueMaxent(ConformanceSuite):
+    method = "continue_maxent"
+    parameters: ClassVar = {**IMAGINARY, "stderr": None}
+
+
+@strange
+class TestContinueIsta(ConformanceSuite):
+    method = "continue_ista"
+    parameters: ClassVar = {**IMAGINARY, "iterations": 100}
+
+
+@strange
+class TestContinueLista(ConformanceSuite):
+    method = "continue_lista"
+    parameters: ClassVar = {**IMAGINARY, "training_steps": 2, "layers": 2}
 
 
 def test_no_method_is_left_out():

@@ -24,7 +24,10 @@ ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "time": (("delay", "pump_probe_delay", "time", "t"),),
     "space": (("x", "y", "z", "x1", "x2", "x3"),),
-    "tau": (("tau", "imaginary_time"),),
+    "tau": (
+        ("tau", "imaginary_time"),
+        ("iwn", "wn", "w_n", "iw", "iomega_n", "omega_n", "matsubara", "inu", "nu_n"),
+    ),
 }
 """Names an axis of each role goes by: tiers, the preferred one first (PyARPES, erlab, peaks)."""
 

@@ -28,11 +28,14 @@ __all__ = [
     "fingerprint",
     "make_record",
     "read_provenance",
+    "recorded",
     "stamp",
     "unrecorded",
 ]
 
 NOT_RECORDED = "not_recorded"
+ARRAY = "array"
+LARGEST_RECORDED = 20_000  # numbers in an array that is a parameter
 PARENTS_KEYS = ("parents_provenance", "parents_provanence")
 VERSIONED = ("arpes-ml-plugins", "torch", "numpy", "scipy", "xarray")
 
@@ -152,7 +155,40 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray) and _recordable(value):
+        return {ARRAY: value.tolist()}
+    if isinstance(value, xr.DataArray) and _recordable(value.variable._data):
+        coords = {str(k): c for k, c in value.coords.items() if c.dtype.kind in "iufU"}
+        bare = value.variable.to_dict()["data"]
+        return {
+            ARRAY: bare,
+            "dims": [str(dim) for dim in value.dims],
+            "coords": {
+                k: {"dims": [str(d) for d in c.dims], "data": c.values.tolist()}
+                for k, c in coords.items()
+            },
+        }
     return {NOT_RECORDED: repr(value)[:200]}
+
+
+def _recordable(values: Any) -> bool:
+    return (
+        isinstance(values, np.ndarray)
+        and values.dtype.kind in "iufb"
+        and values.size <= LARGEST_RECORDED
+    )
+
+
+def recorded(value: Any) -> Any:
+    """A parameter as it was before it was written down."""
+    if isinstance(value, Mapping):
+        if ARRAY in value and "dims" in value:
+            coords = {k: (c["dims"], c["data"]) for k, c in value["coords"].items()}
+            return xr.DataArray(np.asarray(value[ARRAY]), dims=value["dims"], coords=coords)
+        if ARRAY in value:
+            return np.asarray(value[ARRAY])
+        return {key: recorded(item) for key, item in value.items()}
+    return value
 
 
 def _now() -> str:

@@ -1,7 +1,7 @@
 """Images out of labelled arrays and back: the only border between numpy and torch.
 
-Two dimensions of an array are the image, all others are a batch. An algorithm sees a stack of
-finite images with a mask; it never sees names, NaN, units, chunks or dtypes.
+Two dimensions of an array are the image (or one a curve), all others are a batch. An algorithm sees
+a stack of finite images with a mask; it never sees names, NaN, units, chunks or dtypes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, DataError
 from arpes_ml_plugins.labelled.devices import default_batch_size, run_in_batches
@@ -35,6 +36,7 @@ class ImageBatch:
     images: torch.Tensor  # (n, height, width) float64 (float32 on MPS), finite; NaN were filled
     valid: torch.Tensor  # (n, height, width) bool; False where a NaN was filled
     seeds: list[int]  # one an image, independent of the batching
+    index: NDArray[np.integer]  # which slice of the whole array each image is, (n,)
     report: Report | None
     numbers: Mapping[str, float] = field(default_factory=dict)
     """What is known of the whole array, see ``map_images``."""
@@ -60,10 +62,12 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Trace:
-    """An output of ``size`` numbers an image along a new dimension, counted from 1."""
+    """An output of ``size`` numbers an image along a new dimension, counted from 1 by default."""
 
     dim: str
     size: int
+    dtype: str = "float32"
+    coordinate: xr.Variable | None = None
 
 
 Output = Image | Scalar | Trace
@@ -71,7 +75,7 @@ Output = Image | Scalar | Trace
 
 def map_images(
     data: xr.DataArray,
-    dims: tuple[Hashable, Hashable],
+    dims: tuple[Hashable, ...],
     algorithm: Algorithm,
     outputs: Mapping[str, Output],
     *,
@@ -89,9 +93,9 @@ def map_images(
     Parameters
     ----------
     data
-        Real numbers; NaN is allowed. Lazy data are checked for infinities when computed.
+        Numbers; NaN is allowed in images. Lazy data are checked for infinities when computed.
     dims
-        The two dimensions of the image, rows first.
+        The two dimensions of the image, rows first, or the one of a curve.
     algorithm
         From an :class:`ImageBatch` to one tensor an output, ``(n, ...)``.
     outputs
@@ -133,6 +137,7 @@ def map_images(
         batch_size=1 if together else batch_size or default_batch_size(device),
         names=list(extra),
         core=len(together) + len(image),
+        inner=len(image),
     )
     if lazy:
         bare = bare.chunk(dict.fromkeys([*together, *image], -1))
@@ -172,6 +177,7 @@ def _run_block(
     batch_size: int,
     names: list[str],
     core: int,
+    inner: int,
 ) -> Any:
     """Numpy in, numpy out: one chunk, ``(*batch, *series, height, width)``."""
     import torch
@@ -195,7 +201,8 @@ def _run_block(
                 _counted(report) as count,
             ):
                 seeds = [slice_seed(seed, int(i)) for i in np.ravel(numbered[chosen])]
-                batch = _to_torch(images[chosen], seeds, where, count, known)
+                own = images[chosen].reshape(-1, *images.shape[-inner:])
+                batch = _to_torch(own, seeds, np.ravel(numbered[chosen]), where, count, known)
                 for name, tensor in algorithm(batch).items():
                     found = tensor.detach().cpu().numpy()
                     filled[name][chosen] = found.reshape(filled[name][chosen].shape)
@@ -233,7 +240,7 @@ def _empty(output: Output, images: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if isinstance(output, Image):
         return np.full(images.shape, np.nan, dtype)
     if isinstance(output, Trace):
-        return np.full((len(images), output.size), np.nan, np.float32)
+        return np.full((len(images), output.size), np.nan, output.dtype)
     kind = np.dtype(output.dtype)
     return np.full(len(images), np.nan if kind.kind == "f" else 0, kind)
 
@@ -241,6 +248,7 @@ def _empty(output: Output, images: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def _to_torch(
     images: np.ndarray,
     seeds: list[int],
+    index: NDArray[np.integer],
     device: str,
     report: Report | None,
     numbers: Mapping[str, float],
@@ -249,26 +257,28 @@ def _to_torch(
     import torch
 
     # float64 here so that large counts survive; MPS has none.
-    precision = np.float32 if device.startswith("mps") else np.float64
-    images = images.reshape(-1, *images.shape[-2:])
-    filled = np.nan_to_num(fill_missing(images.astype(np.float64)))  # empty images of a series
+    wide = np.result_type(images.dtype, np.float64)
+    single = np.complex64 if wide.kind == "c" else np.float32
+    precision = single if device.startswith("mps") else wide
+    filled = np.nan_to_num(fill_missing(images.astype(wide)))  # empty images of a series
     return ImageBatch(
         images=torch.from_numpy(np.ascontiguousarray(filled, dtype=precision)).to(device),
         valid=torch.from_numpy(~np.isnan(images)).to(device),
         seeds=seeds,
+        index=index,
         report=report,
         numbers=numbers,
     )
 
 
 def _result_dtype(dtype: np.dtype) -> np.dtype:
-    return dtype if dtype.kind == "f" else np.dtype(np.float32)
+    return dtype if dtype.kind in "fc" else np.dtype(np.float32)
 
 
 def _output_dtype(output: Output, dtype: np.dtype) -> np.dtype:
     if isinstance(output, Image):
         return _result_dtype(dtype)
-    return np.dtype(output.dtype if isinstance(output, Scalar) else np.float32)
+    return np.dtype(output.dtype)
 
 
 def _core_dims(output: Output, image: list[str]) -> list[str]:
@@ -309,6 +319,8 @@ def _dress(
         extra = [output.dim] if isinstance(output, Trace) else []
         result = xr.DataArray(array.data, dims=[*shell.dims, *extra], coords=shell.coords)
         if isinstance(output, Trace):
-            result = result.assign_coords({output.dim: np.arange(1, output.size + 1)})
+            counted = xr.Variable(output.dim, np.arange(1, output.size + 1))
+            along = counted if output.coordinate is None else output.coordinate
+            result = result.assign_coords({output.dim: along})
     result.attrs = {}
     return result

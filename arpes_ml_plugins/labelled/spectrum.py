@@ -52,9 +52,9 @@ def replace_spectrum(data: xr.Dataset, name: Hashable, result: xr.DataArray) -> 
     return replaced
 
 
-def check_array(array: xr.DataArray) -> None:
+def check_array(array: xr.DataArray, *, accepts_complex: bool = False) -> None:
     """Refuse what no method can work on, without looking at (possibly lazy) values."""
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in ("iufc" if accepts_complex else "iuf"):
         remedy = {
             "c": "take the real part, the imaginary part or abs()",
             "O": "convert it with .astype(float)",
@@ -66,8 +66,9 @@ def check_array(array: xr.DataArray) -> None:
     if array.size == 0:
         sizes = ", ".join(f"{dim}: {size}" for dim, size in array.sizes.items())
         raise DataError(f"the array is empty ({sizes}); check the selection that made it")
-    if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize:
-        raise DataTypeError(f"dtype {array.dtype} is wider than float64; use .astype('float64')")
+    widest = {"f": "float64", "c": "complex128"}.get(array.dtype.kind)
+    if widest and array.dtype.itemsize > np.dtype(widest).itemsize:
+        raise DataTypeError(f"dtype {array.dtype} is wider than {widest}; use .astype({widest!r})")
 
 
 def check_values(
@@ -83,7 +84,7 @@ def check_values(
                 f"the axis {dim!r} has a single point, which is too small to work on; select a "
                 f"range instead of a point, or name another axis with dims="
             )
-    if array.dtype.kind != "f" or array.chunks is not None:
+    if array.dtype.kind not in "fc" or array.chunks is not None:
         return
     values = array.values
     if np.isinf(values).any():

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any
 from arpes_ml_plugins.labelled.axes import find_axis
 from arpes_ml_plugins.labelled.devices import resolve_device
 from arpes_ml_plugins.methods.automatic import denoise
+from arpes_ml_plugins.methods.continuation import (
+    continue_ista,
+    continue_lista,
+    continue_maxent,
+    continue_rlista,
+)
 from arpes_ml_plugins.methods.counts import (
     decompose_counts,
     decompose_pretrained,
@@ -45,6 +51,8 @@ def register_methods(registry: MethodRegistry) -> None:
         estimate_noise,
     ):
         registry.add(function, roles=IMAGE)
+    for function in (continue_ista, continue_lista, continue_maxent, continue_rlista):
+        registry.add(function, roles=("tau",), accepts_nan=False, accepts_complex=True)
 
 
 @hookimpl

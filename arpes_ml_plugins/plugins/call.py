@@ -50,7 +50,7 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     """Run ``method`` on what the user holds, with the parameters given."""
     array, name = select_spectrum(data)
     bare, restore_unit = strip_unit(array)
-    check_array(bare)
+    check_array(bare, accepts_complex=method.accepts_complex)
     parameters = _bind(method, given)
     hook = plugins().hook
     parameters["dims"] = resolve_dims(

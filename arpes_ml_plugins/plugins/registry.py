@@ -33,6 +33,8 @@ class Method:
     owner: str
     accepts_nan: bool = True
     """Whether missing values may reach the function; else they are refused."""
+    accepts_complex: bool = False
+    """Whether complex values may reach the function; else they are refused."""
 
     @property
     def signature(self) -> inspect.Signature:
@@ -80,6 +82,7 @@ class MethodRegistry:
         *,
         roles: Sequence[str] = (),
         accepts_nan: bool = True,
+        accepts_complex: bool = False,
     ) -> None:
         """Register ``function`` as a method of its own name.
 
@@ -94,6 +97,8 @@ class MethodRegistry:
             The axes it needs: "energy", "momentum", "time", "space", "tau".
         accepts_nan : bool
             False if it cannot handle missing values; they are then refused before it is called.
+        accepts_complex : bool
+            True if complex values mean something to it; they are refused otherwise.
 
         Raises
         ------
@@ -102,7 +107,7 @@ class MethodRegistry:
         """
         name = getattr(function, "__name__", repr(function))
         self._check(function, name, roles)
-        method = Method(name, function, tuple(roles), self._owner, accepts_nan)
+        method = Method(name, function, tuple(roles), self._owner, accepts_nan, accepts_complex)
         self._methods[name] = method
         for added, _ in self._listeners:
             added(method)

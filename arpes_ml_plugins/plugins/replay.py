@@ -14,6 +14,7 @@ from arpes_ml_plugins.labelled.provenance import (
     current_versions,
     fingerprint,
     read_provenance,
+    recorded,
     unrecorded,
 )
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
@@ -77,7 +78,8 @@ def replay(
     environment = record.get("environment", {})
     _compare_versions(environment.get("versions", {}))
     with _recorded_threads(environment):
-        return call_method(plugins().methods[record["by"]], parent, parameters)
+        given = {key: recorded(value) for key, value in parameters.items()}
+        return call_method(plugins().methods[record["by"]], parent, given)
 
 
 @contextmanager

@@ -186,7 +186,7 @@ class ConformanceSuite:
     def test_nan_stays_where_it_was(self) -> None:
         data = self.sample().astype(float)
         missing = np.zeros(data.shape, dtype=bool)
-        missing[:3, :2] = missing[8, 9] = True
+        missing[(slice(2),) * data.ndim] = missing[(8, 9)[: data.ndim]] = True
         holed = data.where(~xr.DataArray(missing, dims=data.dims))
         if not self.registered.accepts_nan:
             with pytest.raises(DataError, match="NaN"):

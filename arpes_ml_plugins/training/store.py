@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STORED", "stored_hash", "stored_weights"]
 
-STORED = ("denoiser",)
+STORED = ("continuation", "denoiser")
 """Names of the stored networks."""
 
 

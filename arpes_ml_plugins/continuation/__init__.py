@@ -1,0 +1,1 @@
+"""Analytic continuation: from imaginary time or Matsubara frequencies to real frequencies."""

@@ -1,0 +1,193 @@
+"""One answer a data set, whatever the algorithm: spectrum, band, back-transform and verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from arpes_ml_plugins.continuation.general import GeneralNetwork
+from arpes_ml_plugins.continuation.maxent import maxent
+from arpes_ml_plugins.continuation.observation import (
+    Observation,
+    estimate_error,
+    find_outliers,
+    observations,
+)
+from arpes_ml_plugins.continuation.pretrained import Estimate, estimate
+from arpes_ml_plugins.continuation.problem import Problem, cell_widths
+
+__all__ = ["STATUSES", "Answer", "Solution", "answer", "flat_model", "maxent_solution", "refined"]
+
+STATUSES = (
+    "ok",
+    "errors raised: the data scatter more than stated",
+    "outliers left out",
+    "fell back to MaxEnt: outside what the network was trained for",
+    "fell back to MaxEnt: unlike the spectra of the training",
+    "not converged",
+)
+OK, RAISED, OUTLIERS, UNTRAINED, UNLIKE, UNCONVERGED = range(len(STATUSES))
+
+SURPRISE = 15.0
+"""Mean square of the resolved components over that of the prior: 1 in 100 of it is above."""
+MISFIT = 6.0  # standard deviations of chi^2
+NEURAL_SHARE = 0.98  # of the default model; the rest is flat
+NORMAL_90 = 1.645  # two-sided, in standard deviations
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What an algorithm found for one :class:`Observation`; weights ``(b, n)``."""
+
+    weights: torch.Tensor
+    status: torch.Tensor  # (b,) int64
+    lower: torch.Tensor | None = None
+    upper: torch.Tensor | None = None
+    fitted: bool = True
+    """Whether it is meant to agree with the data within their errors; a bare network is not."""
+
+
+Solver = Callable[[Observation, "Estimate | str"], Solution]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """For ``b`` data sets: densities ``(b, n)``, data ``(b, m)``, the rest ``(b,)``."""
+
+    spectral_function: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    back_transform: torch.Tensor
+    chi2: torch.Tensor
+    out_of_distribution: torch.Tensor
+    status: torch.Tensor
+    sign: torch.Tensor
+    stderr: torch.Tensor
+
+
+def answer(
+    problem: Problem,
+    data: torch.Tensor,
+    errors: torch.Tensor | None,
+    covariance: torch.Tensor | None,
+    solver: Solver,
+    network: GeneralNetwork,
+    index: NDArray[np.integer] | None = None,
+) -> Answer:
+    """Continue ``b`` data sets.
+
+    Parameters
+    ----------
+    data
+        ``(b, m)``, complex at Matsubara frequencies.
+    errors
+        Standard errors of the real rows, ``(b, rows)``; measured if None.
+    covariance
+        Of the errors, ``(rows, rows)``, instead.
+    solver
+        The algorithm, called once for each group of data sets that share their errors.
+    network
+        For the error band and the warning, whatever the algorithm.
+    index
+        Positions of the data sets in the whole array, for solvers that know them, ``(b,)``.
+    """
+    rows = problem.rows(data)
+    sign = problem.sign(rows)
+    rows = rows * sign[:, None]
+    stated = errors
+    if covariance is not None:
+        stated = covariance.diagonal().sqrt().expand_as(rows)
+    used = estimate_error(problem, rows)[:, None].expand_as(rows) if stated is None else stated
+    kept, excess = torch.ones_like(rows, dtype=torch.bool), rows.new_ones(len(rows))
+    if covariance is None:
+        kept, excess = find_outliers(problem, rows, used)
+    raised = (excess > 1) if stated is not None else torch.zeros_like(excess).bool()
+    used = torch.where(raised[:, None], used * _rounded_up(excess)[:, None], used)
+
+    n, m = len(problem.omega), rows.shape[1]
+    weights, lower, upper = (rows.new_zeros(len(rows), n) for _ in range(3))
+    status = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+    strange = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+    for seen in observations(problem, rows, used, covariance, kept, index):
+        view = estimate(network, seen)
+        found = solver(seen, view)
+        weights[seen.which], status[seen.which] = found.weights, found.status
+        lower[seen.which], upper[seen.which] = _band(seen, view, found)
+        misfit = (seen.data - found.weights @ seen.kernel().mT).square().mean(-1)
+        bad = (misfit > 1 + MISFIT * (2 / seen.data.shape[1]) ** 0.5) & found.fitted
+        if isinstance(view, Estimate):
+            bad |= view.surprise > SURPRISE
+        strange[seen.which] = bad
+    back = weights @ problem.kernel.mT
+    scatter = (rows - back) / (used if stated is None else stated)
+    if covariance is not None:
+        factor = torch.linalg.cholesky(covariance)
+        scatter = torch.linalg.solve_triangular(factor, (rows - back).mT, upper=False).mT
+    status = torch.where((status == OK) & raised, RAISED, status)
+    status = torch.where((status <= RAISED) & ~kept.all(1), OUTLIERS, status)
+    widths = cell_widths(problem.omega)
+    return Answer(
+        spectral_function=weights / widths,
+        lower=lower,
+        upper=upper,
+        back_transform=problem.unrows(back * sign[:, None]),
+        chi2=scatter.square().mean(-1),
+        out_of_distribution=strange,
+        status=status,
+        sign=sign,
+        stderr=used.square().mean(-1).sqrt(),
+    )
+
+
+def flat_model(seen: Observation) -> torch.Tensor:
+    """Weights of the flat default model, with the norm of the data, ``(b, n)``."""
+    widths = cell_widths(seen.problem.omega)
+    flat = widths / widths.sum()
+    shape = seen.kernel() @ flat
+    norm = (seen.data @ shape) / shape.square().sum()
+    return norm.clamp(min=0.1 * seen.scale)[:, None] * flat
+
+
+def maxent_solution(
+    seen: Observation, default: torch.Tensor, rule: str, *, status: int = OK
+) -> Solution:
+    """MaxEnt with its own error band, which is used where the network's is not to be had."""
+    found = maxent(seen.kernel(), seen.data, default, rule=rule)
+    widths = cell_widths(seen.problem.omega)
+    half = NORMAL_90 * found.deviation
+    state = torch.where(found.converged, status, UNCONVERGED)
+    return Solution(
+        found.spectrum,
+        state,
+        ((found.spectrum - half) / widths).clamp(min=0),
+        (found.spectrum + half) / widths,
+    )
+
+
+def refined(seen: Observation, view: Estimate, *, rule: str = "classic") -> Solution:
+    """RLISTA+: MaxEnt with the network's spectrum as default model (paper, Section III F)."""
+    widths = cell_widths(seen.problem.omega)
+    neural = view.density * widths
+    flat = neural.sum(-1, keepdim=True) * widths / widths.sum()
+    default = NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat
+    return maxent_solution(seen, default, rule)
+
+
+def _band(
+    seen: Observation, view: Estimate | str, found: Solution
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if isinstance(view, Estimate):
+        return view.lower, view.upper
+    if found.lower is not None and found.upper is not None:
+        return found.lower, found.upper
+    plain = maxent_solution(seen, flat_model(seen), "chi2kink")
+    assert plain.lower is not None and plain.upper is not None
+    return plain.lower, plain.upper
+
+
+def _rounded_up(factor: torch.Tensor) -> torch.Tensor:
+    return 2 ** (4 * factor.log2()).ceil().div(4)

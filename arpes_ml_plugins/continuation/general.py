@@ -1,0 +1,101 @@
+"""One RLISTA network for every inverse temperature, noise and time grid.
+
+Only the product of inverse temperature and window and what the data resolve matter. Every weight
+matrix is a quadratic polynomial in these two numbers; with both fixed, the network is a plain
+RLISTA (paper, eq. 15) on the features of :mod:`arpes_ml_plugins.continuation.prior`, which are
+linear in the data.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.functional import relu, softplus
+
+from arpes_ml_plugins.continuation.prior import GaussianPrior, View
+from arpes_ml_plugins.continuation.unrolled import ETA, unroll
+
+__all__ = ["GeneralNetwork", "condition"]
+
+TERMS = 6  # 1, x, y, x^2, x y, y^2
+
+
+def condition(reach: float, view: View) -> torch.Tensor:
+    """The polynomial terms for ``reach = beta * half-width of the window``, ``(6,)`` float32."""
+    x = (math.log(reach) - 3.8) / 1.0
+    y = (view.resolved - 7.0) / 3.5
+    return torch.tensor([1.0, x, y, x * x, x * y, y * y])
+
+
+class GeneralNetwork(nn.Module):
+    """RLISTA layers with weights that depend on the kind of data, and a head for the error band.
+
+    Works on the window of the prior, ``n`` points; weights of a spectrum add up to 1.
+    """
+
+    mean: torch.Tensor
+    root: torch.Tensor
+
+    def __init__(self, prior: GaussianPrior | None = None, *, points: int = 50, layers: int = 8, width: int = 128) -> None:
+        super().__init__()
+        if prior is None:
+            prior = GaussianPrior(torch.ones(points) / points, torch.zeros(points, points))
+        self.register_buffer("mean", prior.mean.float())
+        self.register_buffer("root", prior.root.float())
+        scale = points  # a flat spectrum is 1 everywhere
+        start = torch.cat([self.root, self.mean[:, None]], 1) * scale
+        data = torch.zeros(layers, TERMS, points, points + 1)
+        data[:, 0] = start
+        state = torch.zeros(layers, TERMS, points, points)
+        self.data = nn.Parameter(data)
+        self.state = nn.Parameter(state)
+        self.threshold = nn.Parameter(torch.zeros(layers, TERMS))
+        self.band = nn.Sequential(
+            nn.Linear(2 * points + TERMS, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, 2 * points),
+        )
+        self.layers, self.points = layers, points
+
+    @property
+    def prior(self) -> GaussianPrior:
+        return GaussianPrior(self.mean.double(), self.root.double())
+
+    def fold(self, terms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Weights of the plain RLISTA for one kind of data or several.
+
+        Parameters
+        ----------
+        terms
+            From :func:`condition`, ``(..., 6)``.
+
+        Returns
+        -------
+        state, data, threshold
+            ``(..., layers, n, n)``, ``(..., layers, n, n + 1)`` and ``(..., layers)``: ``W_t``,
+            ``W_e`` (for the features) and the soft threshold of every layer.
+        """
+        return (
+            torch.einsum("...k,lkij->...lij", terms, self.state),
+            torch.einsum("...k,lkij->...lij", terms, self.data),
+            torch.einsum("...k,lk->...l", terms, self.threshold),
+        )
+
+    def forward(self, features: torch.Tensor, terms: torch.Tensor) -> torch.Tensor:
+        """Weights of spectra ``(..., b, n)`` from features ``(..., b, n + 1)``, terms ``(..., 6)``."""
+        state, data, threshold = self.fold(terms)
+        spectrum = unroll(features, state, data, threshold, eta=ETA, positive=True)
+        return spectrum / spectrum.sum(-1, keepdim=True).clamp(min=1e-6)
+
+    def quantiles(
+        self, spectrum: torch.Tensor, features: torch.Tensor, terms: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """5 % and 95 % quantiles of the truth at each frequency, ``(..., b, n)`` both."""
+        known = terms[..., None, :].expand(*features.shape[:-1], TERMS)
+        told = torch.cat([spectrum * self.points, features[..., :-1], known], -1)
+        below, above = softplus(self.band(told) - 3).chunk(2, -1)
+        return relu(spectrum - below / self.points), spectrum + above / self.points

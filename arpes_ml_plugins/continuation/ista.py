@@ -1,0 +1,84 @@
+"""Basis pursuit for spectra: ISTA and FISTA (paper, eqs. 8-13)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import relu
+
+from arpes_ml_plugins.optim.proximal import soft_threshold
+
+__all__ = ["IstaResult", "ista"]
+
+CHECK_EVERY = 50  # iterations
+
+
+@dataclass(frozen=True)
+class IstaResult:
+    """``b`` spectra of ``n`` weights."""
+
+    spectrum: torch.Tensor
+    iterations: torch.Tensor  # (b,) int64
+    converged: torch.Tensor  # (b,) bool
+
+
+def ista(
+    kernel: torch.Tensor,
+    data: torch.Tensor,
+    sparsity: float,
+    *,
+    accelerated: bool = True,
+    nonnegative: bool = True,
+    iterations: int = 10000,
+    tolerance: float = 1e-6,
+    report: Callable[[int], None] | None = None,
+) -> IstaResult:
+    """Minimise ``|g - K a|^2 / 2 + sparsity * |a|_1``.
+
+    Parameters
+    ----------
+    kernel
+        ``(m, n)``.
+    data
+        ``(b, m)``.
+    accelerated
+        Nesterov's momentum (FISTA, Beck and Teboulle 2009) instead of the plain iteration, eq. 13.
+    nonnegative
+        Keep the weights at zero or above.
+    tolerance
+        Stop where a step, over the length of a step, is smaller than this times the data's pull
+        ``K^T g``: a test on the optimality condition, eq. 9, that slow steps cannot fool.
+    """
+    gram, pull = kernel.mT @ kernel, data @ kernel
+    step = 1 / torch.linalg.matrix_norm(gram, 2)
+
+    def prox(x: torch.Tensor) -> torch.Tensor:
+        return relu(x - step * sparsity) if nonnegative else soft_threshold(x, step * sparsity)
+
+    spectrum = ahead = torch.zeros_like(pull)
+    inertia = 1.0
+    done = torch.zeros(len(data), dtype=torch.bool, device=data.device)
+    needed = torch.full((len(data),), iterations, device=data.device)
+    limit = tolerance * pull.norm(dim=-1)
+    for iteration in range(1, iterations + 1):
+        following = prox(ahead - step * (ahead @ gram - pull))
+        if iteration % CHECK_EVERY == 0:
+            at_rest = prox(following - step * (following @ gram - pull))
+            now = (at_rest - following).norm(dim=-1) / step < limit
+            needed[now & ~done] = iteration
+            done |= now
+            if report:
+                report(CHECK_EVERY)
+            if done.all():
+                spectrum = following
+                break
+        if accelerated:
+            after = (1 + (1 + 4 * inertia**2) ** 0.5) / 2
+            ahead = following + (inertia - 1) / after * (following - spectrum)
+            inertia = after
+        else:
+            ahead = following
+        spectrum = following
+    return IstaResult(spectrum, needed, done)

@@ -1,0 +1,150 @@
+"""Kernels that take a spectral function to imaginary time or to Matsubara frequencies.
+
+``g_i = sum_j K(t_i, w_j) a_j`` with the weights ``a_j = A(w_j) dw_j``, so that ``sum a`` is the
+integral of ``A`` (paper, eqs. 1-3). All kernels are positive on the imaginary-time axis: they
+give ``-G(tau)`` for fermions. Frequencies and inverse times are in the same (arbitrary) unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import torch
+
+__all__ = [
+    "KERNELS",
+    "boson",
+    "boson_matsubara",
+    "fermion",
+    "fermion_matsubara",
+    "integrate_bins",
+    "matsubara_frequencies",
+    "real_rows",
+]
+
+Kernel = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+
+
+def fermion(tau: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
+    """Fermionic kernel ``exp(-tau w) / (1 + exp(-beta w))`` (paper, eq. 2), for any ``beta w``.
+
+    Parameters
+    ----------
+    tau
+        Imaginary times in ``[0, beta]``, ``(m,)``.
+    omega
+        Real frequencies, ``(n,)``.
+
+    Returns
+    -------
+    torch.Tensor
+        ``(m, n)``, between 0 and 1; ``K(0) + K(beta) = 1`` at every frequency.
+
+    Examples
+    --------
+    >>> tau = torch.tensor([0.0, 1000.0], dtype=torch.float64)
+    >>> fermion(tau, torch.tensor([-9.0, 9.0], dtype=torch.float64), 1000.0)
+    tensor([[0., 1.],
+            [1., 0.]], dtype=torch.float64)
+    """
+    # exp(-beta w) never stands alone: for w < 0 the exponent is (beta - tau) w.
+    below = torch.where(omega < 0, beta - tau[:, None], -tau[:, None])
+    return (below * omega - torch.log1p((-beta * omega.abs()).exp())).exp()
+
+
+def boson(tau: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
+    """Bosonic kernel ``w exp(-tau w) / (1 - exp(-beta w))``, for the spectrum ``A(w) / w``.
+
+    Dividing the odd spectral function by the frequency makes it positive, as MaxEnt and the
+    sparse methods need. The kernel is ``1 / beta`` at zero frequency. On a grid without negative
+    frequencies the spectrum is taken as even, and ``-w`` is added to ``w``.
+    """
+    if float(omega.min()) >= 0:
+        return _boson(tau, omega, beta) + _boson(tau, -omega, beta)
+    return _boson(tau, omega, beta)
+
+
+def _boson(tau: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
+    x = beta * omega.abs()
+    # x / (1 - exp(-x)) is 1 + x/2 + ... at zero.
+    growth = torch.where(x > 0, x / -torch.expm1(-torch.where(x > 0, x, 1.0)), 1.0)
+    time = torch.where(omega < 0, beta - tau[:, None], tau[:, None])
+    return growth / beta * (-time * omega.abs()).exp()
+
+
+def fermion_matsubara(frequency: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
+    """``1 / (i w_n - w)``, complex, ``(m, n)``; ``frequency`` holds the ``w_n``, not zero."""
+    return 1 / torch.complex(-omega.expand(len(frequency), -1), frequency[:, None].expand(-1, len(omega)))
+
+
+def boson_matsubara(frequency: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
+    """``w / (w - i nu_n)``, complex, for the spectrum ``A(w) / w``; 1 where both are zero.
+
+    On a grid without negative frequencies the spectrum is even: ``2 w^2 / (w^2 + nu^2)``.
+    """
+    nu, w = frequency[:, None], omega[None, :]
+    size = w**2 + nu**2
+    static = size == 0
+    real = torch.where(static, 1.0, w**2 / torch.where(static, 1.0, size))
+    imag = torch.where(static, 0.0, w * nu / torch.where(static, 1.0, size))
+    if float(omega.min()) >= 0:
+        return torch.complex(2 * real, torch.zeros_like(real))
+    return torch.complex(real, imag)
+
+
+KERNELS: dict[tuple[str, str], Kernel] = {
+    ("fermion", "tau"): fermion,
+    ("boson", "tau"): boson,
+    ("fermion", "matsubara"): fermion_matsubara,
+    ("boson", "matsubara"): boson_matsubara,
+}
+"""Statistics and axis of the data to kernel."""
+
+
+def matsubara_frequencies(count: int, beta: float, statistics: str = "fermion") -> torch.Tensor:
+    """The first ``count`` non-negative Matsubara frequencies, float64.
+
+    Examples
+    --------
+    >>> matsubara_frequencies(2, beta=torch.pi)
+    tensor([1., 3.], dtype=torch.float64)
+    """
+    numbers = 2 * torch.arange(count, dtype=torch.float64)
+    return (numbers + (statistics == "fermion")) * torch.pi / beta
+
+
+def integrate_bins(
+    kernel: Kernel, times: torch.Tensor, edges: torch.Tensor, beta: float, order: int = 8
+) -> torch.Tensor:
+    """Mean of a kernel over frequency bins, by Gauss-Legendre quadrature.
+
+    For grids so coarse that the kernel bends within a bin (``beta`` times the width above 1).
+
+    Parameters
+    ----------
+    edges
+        Borders of the bins, ascending, ``(n + 1,)``.
+
+    Returns
+    -------
+    torch.Tensor
+        ``(m, n)``: multiplied by the weight in each bin, the data of a spectrum that is constant
+        within the bins.
+    """
+    nodes, weights = (torch.from_numpy(part).to(edges) for part in _quadrature(order))
+    centres, halves = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
+    at = centres[:, None] + halves[:, None] * nodes  # (n, order)
+    values = kernel(times, at.reshape(-1), beta).reshape(len(times), len(centres), order)
+    return (values * (weights / 2)).sum(-1)
+
+
+@cache
+def _quadrature(order: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(order)
+
+
+def real_rows(matrix: torch.Tensor) -> torch.Tensor:
+    """Complex rows as twice as many real ones, real parts first; real ones as they are."""
+    return torch.cat([matrix.real, matrix.imag]) if matrix.is_complex() else matrix

@@ -1,0 +1,275 @@
+"""Maximum entropy for many data sets at once, along a path of regularisation strengths.
+
+For whitened data ``g`` and kernel ``K = U S V^T`` the spectrum that minimises (paper, eq. 6)
+
+    |g - K a|^2 / 2 + alpha * sum(a log(a / d) - a + d)
+
+is ``a = d exp(V S y)``, and ``y`` minimises the convex dual ``alpha |y|^2 / 2 + sum(a) - y U^T g``
+of some twenty unknowns (Bryan's subspace). Newton's method with a line search solves it for every
+data set together; each ``alpha`` starts from the one before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["RULES", "MaxEntResult", "Path", "choose_alpha", "maxent", "maxent_path"]
+
+RULES = ("chi2kink", "classic", "bryan", "historic")
+ALPHAS = 28
+SMALLEST_ALPHA = 1.0
+LARGEST_ALPHA = 1e14
+NEGLIGIBLE = 1e-3
+"""Singular values (in units of the noise) times the norm below which data know nothing."""
+LONGEST_STEP = 4.0  # growth of log(a) in one Newton step; it may fall by any amount
+TOLERANCE = 1e-6  # change of a, summed, over its norm
+ITERATIONS = 60
+SMALLEST_DEFAULT = 1e-7  # of its largest value
+KINK_OFFSET = 2.5
+"""How far past the middle of the fall of chi^2, in units of its width, ``chi2kink`` goes."""
+
+
+@dataclass(frozen=True)
+class Subspace:
+    """What of a whitened kernel matters: ``spread`` is ``V S``, ``(n, r)``."""
+
+    left: torch.Tensor  # U, (m, r)
+    spread: torch.Tensor
+    products: torch.Tensor  # (n, r * r): outer products of the rows of ``spread``
+
+    @classmethod
+    def of(cls, kernel: torch.Tensor, norm: float) -> Subspace:
+        u, s, vt = torch.linalg.svd(kernel, full_matrices=False)
+        kept = (s * norm > NEGLIGIBLE) & (s > 1e-12 * s[0])
+        spread = vt[kept].mT * s[kept]
+        products = spread[:, :, None] * spread[:, None, :]
+        return cls(u[:, kept], spread, products.flatten(1))
+
+    def hessian(self, spectrum: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        """``alpha + S V^T diag(a) V S``, ``(b, r, r)``."""
+        size = self.spread.shape[1]
+        matrix = (spectrum @ self.products).unflatten(-1, (size, size))
+        return matrix + torch.diag_embed(alpha[:, None].expand(-1, size))
+
+
+@dataclass(frozen=True)
+class Path:
+    """Solutions along ``alphas`` ``(k,)``, largest first; the rest is ``(k, b, ...)``."""
+
+    alphas: torch.Tensor
+    unknowns: torch.Tensor
+    spectra: torch.Tensor
+    chi2: torch.Tensor
+    entropy: torch.Tensor
+    evidence: torch.Tensor
+    """Logarithm of the probability of ``alpha`` (flat prior in ``log alpha``), up to a constant."""
+    converged: torch.Tensor
+
+
+@dataclass(frozen=True)
+class MaxEntResult:
+    """``b`` spectra of ``n`` weights."""
+
+    spectrum: torch.Tensor  # (b, n)
+    alpha: torch.Tensor  # (b,)
+    deviation: torch.Tensor  # (b, n): of the Gaussian around the maximum of the posterior
+    evidence: torch.Tensor  # (b,): the largest along the path
+    converged: torch.Tensor  # (b,)
+
+
+def maxent(
+    kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor, *, rule: str = "chi2kink"
+) -> MaxEntResult:
+    """Spectra of maximum entropy, the regularisation chosen for each by ``rule``.
+
+    Parameters
+    ----------
+    kernel
+        Whitened (divided by the standard error), ``(m, n)`` float64.
+    data
+        Whitened, ``(b, m)``.
+    default
+        Default model as weights, ``(n,)`` or ``(b, n)``, positive; its sum is the norm expected.
+    rule
+        ``"chi2kink"``: where chi^2 stops falling steeply; ``"classic"``: the most probable
+        ``alpha``; ``"bryan"``: the average over all, weighted by their probability;
+        ``"historic"``: where chi^2 is the number of data.
+    """
+    default = _safe_default(default, len(data))
+    space = Subspace.of(kernel, float(default.sum(-1).max()))
+    path = _path(space, kernel, data, default, _alphas(space, default))
+    best = path.evidence.amax(0)
+    alpha = choose_alpha(path, rule, data.shape[-1])
+    y, converged = _solve(space, data, default, alpha, _nearest(path, alpha))
+    spectrum = default * (y @ space.spread.mT).exp()
+    deviation = _deviation(space, spectrum, alpha)
+    if rule == "bryan":
+        weight = torch.softmax(path.evidence, 0)[..., None]
+        spectrum = (weight * path.spectra).sum(0)
+        between = (weight * (path.spectra - spectrum).square()).sum(0)
+        deviation = (deviation.square() + between).sqrt()
+    return MaxEntResult(spectrum, alpha, deviation, best, converged)
+
+
+def maxent_path(
+    kernel: torch.Tensor,
+    data: torch.Tensor,
+    default: torch.Tensor,
+    alphas: torch.Tensor | None = None,
+) -> Path:
+    """Solutions for a falling sequence of ``alphas`` (default: all that can matter)."""
+    default = _safe_default(default, len(data))
+    space = Subspace.of(kernel, float(default.sum(-1).max()))
+    return _path(space, kernel, data, default, _alphas(space, default) if alphas is None else alphas)
+
+
+def choose_alpha(path: Path, rule: str, count: int) -> torch.Tensor:
+    """The strength that ``rule`` takes for each of ``b`` data sets of ``count`` values, ``(b,)``."""
+    logs = path.alphas.log()
+    if rule in ("classic", "bryan"):
+        return _peak(logs, path.evidence).exp()
+    if rule == "historic":
+        return _crossing(logs, path.chi2, float(count)).exp()
+    return _kink(logs, path.chi2.clamp(min=1e-12).log()).exp()
+
+
+def _safe_default(default: torch.Tensor, count: int) -> torch.Tensor:
+    """One default model for each data set, nowhere zero."""
+    floor = SMALLEST_DEFAULT * default.amax(-1, keepdim=True)
+    return torch.maximum(default, floor).expand(count, -1)
+
+
+def _alphas(space: Subspace, default: torch.Tensor) -> torch.Tensor:
+    stiffest = float((space.spread.square().sum(1) * default.amax(0)).sum())
+    largest = min(max(10 * stiffest, 1e3), LARGEST_ALPHA)
+    steps = torch.linspace(0, 1, ALPHAS, dtype=default.dtype, device=default.device)
+    return largest * (SMALLEST_ALPHA / largest) ** steps
+
+
+def _path(
+    space: Subspace,
+    kernel: torch.Tensor,
+    data: torch.Tensor,
+    default: torch.Tensor,
+    alphas: torch.Tensor,
+) -> Path:
+    y = data.new_zeros(len(data), space.spread.shape[1])
+    columns: list[tuple[torch.Tensor, ...]] = []
+    for alpha in alphas:
+        each = alpha.expand(len(data))
+        y, converged = _solve(space, data, default, each, y)
+        spectrum = default * (y @ space.spread.mT).exp()
+        chi2 = (data - spectrum @ kernel.mT).square().sum(-1)
+        logs = y @ space.spread.mT
+        entropy = -(spectrum * logs - spectrum + default).sum(-1)
+        factor = torch.linalg.cholesky(space.hessian(spectrum, each))
+        volume = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        evidence = alpha * entropy - chi2 / 2 + (y.shape[1] * alpha.log() - volume) / 2
+        columns.append((y, spectrum, chi2, entropy, evidence, converged))
+    return Path(alphas, *(torch.stack(part) for part in zip(*columns, strict=True)))
+
+
+def _solve(
+    space: Subspace,
+    data: torch.Tensor,
+    default: torch.Tensor,
+    alpha: torch.Tensor,
+    start: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Newton's method on the dual, for one ``alpha`` a data set."""
+    target = data @ space.left
+    result, converged = start.clone(), torch.zeros(len(data), dtype=torch.bool, device=data.device)
+    left = torch.arange(len(data), device=data.device)
+    norm = default.sum(-1)
+    for _ in range(ITERATIONS):
+        y, d, a, t = result[left], default[left], alpha[left], target[left]
+        spectrum = d * (y @ space.spread.mT).exp()
+        gradient = a[:, None] * y + spectrum @ space.spread - t
+        factor = torch.linalg.cholesky(space.hessian(spectrum, a))
+        step = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
+        change = step @ space.spread.mT  # of log(spectrum)
+        done = (spectrum * change.abs()).sum(-1) < TOLERANCE * norm[left]
+        converged[left[done]] = True
+        length = (LONGEST_STEP / change.amax(-1).clamp(min=1e-30)).clamp(max=1.0)
+        length = _descend(space, d, a, t, y, step, gradient, length)
+        result[left] = y + length[:, None] * step
+        left = left[~done]
+        if len(left) == 0:
+            break
+    return result, converged
+
+
+def _descend(
+    space: Subspace,
+    default: torch.Tensor,
+    alpha: torch.Tensor,
+    target: torch.Tensor,
+    y: torch.Tensor,
+    step: torch.Tensor,
+    gradient: torch.Tensor,
+    length: torch.Tensor,
+) -> torch.Tensor:
+    """Halve steps along which the dual does not fall (Armijo)."""
+
+    def dual(at: torch.Tensor) -> torch.Tensor:
+        spectrum = default * (at @ space.spread.mT).exp()
+        return alpha * at.square().sum(-1) / 2 + spectrum.sum(-1) - (at * target).sum(-1)
+
+    now, slope = dual(y), (gradient * step).sum(-1)
+    rounding = 1e-13 * (now.abs() + (y * target).sum(-1).abs())
+    for _ in range(20):
+        bad = dual(y + length[:, None] * step) > now + 1e-4 * length * slope + rounding
+        if not bad.any():
+            break
+        length = torch.where(bad, length / 2, length)
+    return length
+
+
+def _deviation(space: Subspace, spectrum: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of every weight under the Gaussian around the maximum."""
+    factor = torch.linalg.cholesky(space.hessian(spectrum, alpha))
+    scaled = spectrum[:, :, None] * space.spread  # (b, n, r)
+    solved = torch.linalg.solve_triangular(factor, scaled.mT, upper=False)
+    variance = (spectrum - solved.square().sum(1)) / alpha[:, None]
+    return variance.clamp(min=0).sqrt()
+
+
+def _nearest(path: Path, alpha: torch.Tensor) -> torch.Tensor:
+    """Unknowns at the smallest alpha of the path that is not below the wanted one."""
+    index = (path.alphas[:, None] >= alpha * (1 - 1e-9)).sum(0).clamp(min=1) - 1
+    return path.unknowns[index, torch.arange(len(alpha), device=alpha.device)]
+
+
+def _peak(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Where values ``(k, b)`` are largest, by a parabola through three points."""
+    index = values.argmax(0).clamp(1, len(logs) - 2)
+    left, middle, right = (values.gather(0, (index + o)[None])[0] for o in (-1, 0, 1))
+    bend = left - 2 * middle + right
+    shift = torch.where(bend < 0, (left - right) / (2 * bend.clamp(max=-1e-30)), 0).clamp(-1, 1)
+    return logs[index] + shift * (logs[1] - logs[0])
+
+
+def _crossing(logs: torch.Tensor, chi2: torch.Tensor, target: float) -> torch.Tensor:
+    """Where chi^2, which falls along the path, reaches ``target``; the end where it never does."""
+    index = (chi2 > target).sum(0).clamp(1, len(logs) - 1)
+    before, after = chi2.gather(0, index[None] - 1)[0], chi2.gather(0, index[None])[0]
+    share = ((before - target) / (before - after).clamp(min=1e-30)).clamp(0, 1)
+    return logs[index - 1] + share * (logs[index] - logs[index - 1])
+
+
+def _kink(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The kink below the fall of ``log chi^2``, from the best logistic curve through it.
+
+    ``values = p + q / (1 + exp(-(log alpha - c) / w))``: for each ``c`` and ``w`` on a grid ``p``
+    and ``q`` are linear; the kink is ``KINK_OFFSET`` widths below ``c``.
+    """
+    fine = torch.linspace(float(logs[0]), float(logs[-1]), 4 * len(logs)).to(logs)
+    widths = torch.logspace(-0.7, 1.0, 18).to(logs)
+    curves = torch.sigmoid((logs[:, None, None] - fine[:, None]) / widths).flatten(1)  # (k, cw)
+    curves = curves - curves.mean(0)
+    curves = curves / curves.norm(dim=0).clamp(min=1e-12)
+    best = (curves.mT @ (values - values.mean(0))).argmax(0)  # largest correlation, rising
+    centre, width = fine[best // len(widths)], widths[best % len(widths)]
+    return (centre - KINK_OFFSET * width).clamp(float(logs[-1]), float(logs[0]))

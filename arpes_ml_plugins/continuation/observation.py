@@ -1,0 +1,189 @@
+"""Data with their errors: whitening, errors that nobody stated, outliers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from arpes_ml_plugins.continuation.problem import Problem
+
+__all__ = ["Observation", "estimate_error", "find_outliers", "observations"]
+
+BEYOND_REACH = 1e-9  # of the largest singular value: no spectrum moves the data there
+LEAST_FREEDOM = 4  # data left to measure the errors from
+OUTLIER = 6.0  # standard errors
+SIGNIFICANT = 4.0  # standard deviations by which measured errors must exceed the stated ones
+MOST_OUTLIERS = 0.05  # of the data
+ERROR_STEP = 2**0.25
+"""Measured errors are rounded up to a power of this, so that data sets are solved together; too
+large an error does less harm than too small a one."""
+NORM_STEP = 2**0.25
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Whitened data of ``b`` data sets that share errors, outliers and (roughly) the norm."""
+
+    problem: Problem
+    which: torch.Tensor  # (b,): positions among the data sets at hand
+    slices: NDArray[np.integer]  # (b,): positions in the whole array
+    rows: torch.Tensor  # (b, rows): as they came
+    data: torch.Tensor  # (b, m): whitened
+    whitener: torch.Tensor  # (m, rows): standard errors, or correlated ones, undone
+    scale: float  # the norm, to a factor of 1.1
+
+    def kernel(self, omega: torch.Tensor | None = None) -> torch.Tensor:
+        """Whitened kernel ``(m, n)``, on other frequencies if given."""
+        problem = self.problem if omega is None else self.problem.on(omega)
+        return self.whitener @ problem.kernel
+
+
+def observations(
+    problem: Problem,
+    rows: torch.Tensor,
+    errors: torch.Tensor,
+    covariance: torch.Tensor | None,
+    kept: torch.Tensor,
+    index: NDArray[np.integer] | None = None,
+) -> Iterator[Observation]:
+    """Data sets grouped by what they share.
+
+    Parameters
+    ----------
+    rows, errors, kept
+        Data, standard errors (without meaning if there is a covariance) and which data are used,
+        ``(b, rows)`` each.
+    covariance
+        Of the errors of all data sets, ``(rows, rows)``, or None.
+    index
+        Positions of the data sets in the whole array, ``(b,)``.
+    """
+    index = np.arange(len(rows)) if index is None else index
+    norms = _rough_norm(problem, rows, errors)
+    steps = (norms.log() / torch.tensor(NORM_STEP).log()).round()
+    labels = torch.cat([errors, kept.to(errors), steps[:, None].to(errors)], 1)
+    unique, member = torch.unique(labels, dim=0, return_inverse=True)
+    for group in range(len(unique)):
+        which = torch.nonzero(member == group)[:, 0]
+        first = which[0]
+        inside = kept[first]
+        within = None if covariance is None else covariance[inside][:, inside]
+        whitener = _whitener(errors[first][inside], within)
+        full = rows.new_zeros(len(whitener), rows.shape[1])
+        full[:, inside] = whitener
+        yield Observation(
+            problem=problem,
+            which=which,
+            slices=index[which.cpu().numpy()],
+            rows=rows[which],
+            data=rows[which] @ full.mT,
+            whitener=full,
+            scale=NORM_STEP ** float(steps[first]),
+        )
+
+
+def _whitener(errors: torch.Tensor, covariance: torch.Tensor | None) -> torch.Tensor:
+    if covariance is None:
+        return torch.diag(1 / errors)
+    factor = torch.linalg.cholesky(covariance)
+    unit = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+    return torch.linalg.solve_triangular(factor, unit, upper=False)
+
+
+def _rough_norm(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
+    """Scale of each spectrum: from the end points where ``K(0) + K(beta) = 1``, else by a fit."""
+    times = problem.times
+    if problem.statistics == "fermion" and problem.axis == "tau":
+        span = problem.beta * 1e-6
+        if float(times[0]) < span and float(times[-1]) > problem.beta - span:
+            ends = rows[:, 0] + rows[:, -1]
+            return ends.abs().clamp(min=1e-30)
+    flat = problem.kernel.mean(1) / errors
+    fit = (rows / errors * flat).sum(-1) / flat.square().sum(-1)
+    return fit.abs().clamp(min=1e-30)
+
+
+def estimate_error(problem: Problem, rows: torch.Tensor) -> torch.Tensor:
+    """Standard error of each data set, from the part that no spectrum can make, ``(b,)``.
+
+    Uncorrelated errors of one size are assumed. With few data part of a spectrum is counted as
+    error: the estimate is then too large, never too small.
+    """
+    u, s, _ = torch.linalg.svd(problem.kernel, full_matrices=True)
+    reached = int((s > BEYOND_REACH * s[0]).sum())
+    reached = min(reached, max(len(u) - max(LEAST_FREEDOM, len(u) // 5), 1))
+    beyond = rows @ u[:, reached:]
+    size = beyond.square().mean(-1).sqrt()
+    # Rounding of the data themselves.
+    size = size.clamp(min=float(torch.finfo(torch.float64).eps) * 100).maximum(
+        1e-9 * rows.abs().amax(-1)
+    )
+    step = torch.tensor(ERROR_STEP, dtype=rows.dtype).log()
+    return ((size.log() / step).ceil() * step).exp()
+
+
+def find_outliers(
+    problem: Problem, rows: torch.Tensor, errors: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Single data far from what any spectrum could give.
+
+    Whitened residuals of the part that no spectrum makes, over their expected size; the worst one
+    is taken out until none is larger than six standard errors (measured or stated, whichever is
+    larger).
+
+    Returns
+    -------
+    kept
+        ``(b, rows)`` bool.
+    excess
+        How many times larger than stated the errors of the rest are, ``(b,)``; 1 unless that is
+        significant.
+    """
+    kept = torch.ones_like(rows, dtype=torch.bool)
+    excess = rows.new_ones(len(rows))
+    unique, member = torch.unique(errors, dim=0, return_inverse=True)
+    for group in range(len(unique)):
+        which = torch.nonzero(member == group)[:, 0]
+        kernel, data = problem.kernel / unique[group][:, None], rows[which] / unique[group]
+        residual, share = _residual(kernel, data)
+        excess[which] = _excess(residual, share)
+        standard = residual / share.clamp(min=1e-3).sqrt()
+        typical = standard.abs().median(-1).values / 0.6745
+        suspect = standard.abs().amax(-1) > OUTLIER * typical.clamp(min=1.0)
+        for item in torch.nonzero(suspect)[:, 0]:
+            mask, size = _without_outliers(kernel, data[item])
+            kept[which[item]] = mask
+            excess[which[item]] = size
+    return kept, excess
+
+
+def _residual(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is left of data ``(..., m)`` after all that spectra can make; share left of each."""
+    u, s, _ = torch.linalg.svd(kernel, full_matrices=False)
+    reached = int((s > max(BEYOND_REACH * float(s[0]), 1e-2)).sum())
+    reached = min(reached, max(len(kernel) - LEAST_FREEDOM, 1))
+    inside = u[:, :reached]
+    return data - (data @ inside) @ inside.mT, 1 - inside.square().sum(1)
+
+
+def _without_outliers(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.Tensor, float]:
+    mask = torch.ones(len(data), dtype=torch.bool, device=data.device)
+    for _ in range(max(1, int(MOST_OUTLIERS * len(data)))):
+        residual, share = _residual(kernel[mask], data[mask])
+        standard = residual.abs() / share.clamp(min=1e-3).sqrt()
+        typical = float(standard.median() / 0.6745)
+        worst = int(standard.argmax())
+        if float(standard[worst]) <= OUTLIER * max(typical, 1.0):
+            break
+        mask[torch.nonzero(mask)[worst, 0]] = False
+    return mask, float(_excess(*_residual(kernel[mask], data[mask])))
+
+
+def _excess(residual: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    freedom = float(share.sum())
+    size = (residual.square().sum(-1) / freedom).sqrt()
+    return torch.where(size > 1 + SIGNIFICANT / (2 * freedom) ** 0.5, size, 1.0)

@@ -1,0 +1,141 @@
+"""The general network at work: from whitened data to a spectrum, its error band and a warning."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from arpes_ml_plugins.continuation.general import GeneralNetwork, condition
+from arpes_ml_plugins.continuation.observation import Observation, observations
+from arpes_ml_plugins.continuation.prior import View
+from arpes_ml_plugins.continuation.problem import Problem, cell_widths
+
+__all__ = ["REACH", "Estimate", "best_windows", "estimate", "regrid", "suggest_windows"]
+
+REACH = (8.0, 300.0)
+"""Trained for inverse temperatures times half-widths of the window in this range."""
+FEWEST_TIMES = 20
+SMALLEST_ERROR = 1e-6  # over the norm; smaller ones are taken as this large
+HALVINGS = 8  # windows tried: the whole one, and by factors of sqrt(2) smaller ones
+CONVINCING = 10.0  # nats by which a smaller window must be more likely
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """For ``b`` data sets; densities (per unit of frequency) on the user's ``n`` frequencies."""
+
+    density: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    surprise: torch.Tensor  # (b,): 1 on the average over the prior
+
+
+def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
+    """What the network makes of the data; a reason in words where it was not trained for them."""
+    reason = _outside(seen)
+    if reason:
+        return reason
+    omega = seen.problem.omega
+    whole = float(omega.abs().max())
+    windows = best_windows(network, seen, [whole * 2 ** (-k / 2) for k in range(HALVINGS)])
+    parts = [torch.empty(len(seen.data), len(omega)).to(seen.data) for _ in range(3)]
+    surprise = seen.data.new_zeros(len(seen.data))
+    for window in sorted(set(windows.tolist())):
+        which = windows == window
+        view, data = _view(network, seen, window, seen.data[which])
+        features = data @ view.features.mT
+        norm = features[:, -1:]
+        terms = condition(seen.problem.beta * window, view).to(norm.device)
+        told = (features / norm).float()
+        with torch.inference_mode():
+            spectrum = network(told, terms)
+            lower, upper = network.quantiles(spectrum, told, terms)
+        grid = _grid(network, window).to(omega)
+        norm = norm * seen.scale
+        for part, weights in zip(parts, (spectrum, lower, upper), strict=True):
+            density = weights.to(data) * norm / cell_widths(grid)
+            part[which] = regrid(density, grid, omega)
+        surprise[which] = view.surprise(data)[0]
+    return Estimate(*parts, surprise)
+
+
+def best_windows(
+    network: GeneralNetwork, seen: Observation, candidates: list[float]
+) -> torch.Tensor:
+    """The most likely half-width of the spectrum for each data set, ``(b,)``.
+
+    The first candidate unless another one is convincingly more likely.
+    """
+    likely = []
+    for window in candidates:
+        if not REACH[0] <= seen.problem.beta * window <= REACH[1]:
+            likely.append(torch.full((len(seen.data),), -torch.inf).to(seen.data))
+            continue
+        view, data = _view(network, seen, window, seen.data)
+        likely.append(view.log_evidence(data))
+    evidence = torch.stack(likely)
+    evidence[0] += CONVINCING
+    return torch.tensor(candidates).to(seen.data)[evidence.argmax(0)]
+
+
+def suggest_windows(network: GeneralNetwork, problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
+    """Half-width of the window for data ``(b, rows)`` of fermions, if users name none, ``(b,)``."""
+    low, high = REACH
+    count = int(2 * math.log2(high / low))
+    candidates = [low / problem.beta * 2 ** (k / 2) for k in range(count + 1)]
+    windows = rows.new_zeros(len(rows))
+    kept = torch.ones_like(rows, dtype=torch.bool)
+    for seen in observations(problem, rows, errors, None, kept):
+        windows[seen.which] = best_windows(network, seen, candidates)
+    return windows
+
+
+def regrid(density: torch.Tensor, grid: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
+    """Densities ``(..., n)`` on other frequencies by cubic splines; never below zero.
+
+    Zero outside the cells of ``grid``. The integral is kept if ``omega`` covers the grid.
+    """
+    from scipy.interpolate import CubicSpline
+
+    if grid.shape == omega.shape and torch.allclose(grid, omega):
+        return density
+    spline = CubicSpline(grid.cpu().numpy(), torch.eye(len(grid)).numpy(), bc_type="natural")
+    matrix = torch.from_numpy(spline(omega.cpu().numpy())).to(density)  # (new, n)
+    half = cell_widths(grid)
+    outside = (omega < grid[0] - half[0] / 2) | (omega > grid[-1] + half[-1] / 2)
+    matrix[outside] = 0
+    result = (density @ matrix.mT).clamp(min=0)
+    covered = (grid >= omega[0]) & (grid <= omega[-1])
+    inside = (density * half * covered).sum(-1, keepdim=True)
+    total = (result * cell_widths(omega)).sum(-1, keepdim=True)
+    return result * inside / total.clamp(min=1e-30)
+
+
+def _outside(seen: Observation) -> str:
+    problem = seen.problem
+    reach = problem.beta * float(problem.omega.abs().max())
+    if problem.statistics != "fermion":
+        return "the network was trained on fermions"
+    if len(problem.times) < FEWEST_TIMES:
+        return f"the network was trained on {FEWEST_TIMES} imaginary times or more"
+    if reach < REACH[0]:
+        return f"beta times the largest frequency is {reach:.3g}, below the {REACH[0]:g} trained"
+    if REACH[1] < reach / 2 ** ((HALVINGS - 1) / 2):
+        return f"beta times the largest frequency is {reach:.3g}, above the {REACH[1]:g} trained"
+    return ""
+
+
+def _view(
+    network: GeneralNetwork, seen: Observation, window: float, data: torch.Tensor
+) -> tuple[View, torch.Tensor]:
+    """The view of normalised spectra on a window, and data softened to errors it was trained on."""
+    kernel = seen.kernel(_grid(network, window).to(seen.problem.omega)) * seen.scale
+    # The kernel of a fermion is at most 1: its largest element is one over the smallest error.
+    soft = min(1.0, 1 / (SMALLEST_ERROR * float(kernel.abs().amax())))
+    return network.prior.view(kernel * soft), data * soft
+
+
+def _grid(network: GeneralNetwork, window: float) -> torch.Tensor:
+    return torch.linspace(-window, window, network.points, dtype=torch.float64)

@@ -1,0 +1,80 @@
+"""The forward problem: how data in imaginary time or at Matsubara frequencies follow from A(w)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+
+from arpes_ml_plugins.continuation.kernels import KERNELS, integrate_bins, real_rows
+
+__all__ = ["Problem", "cell_edges", "cell_widths"]
+
+
+def cell_edges(omega: torch.Tensor) -> torch.Tensor:
+    """Borders between the cells of a grid: half way, and as far beyond the ends, ``(n + 1,)``.
+
+    Examples
+    --------
+    >>> cell_edges(torch.tensor([0.0, 1.0, 2.0]))
+    tensor([-0.5000,  0.5000,  1.5000,  2.5000])
+    """
+    middle = (omega[1:] + omega[:-1]) / 2
+    first, last = 2 * omega[:1] - middle[:1], 2 * omega[-1:] - middle[-1:]
+    return torch.cat([first, middle, last])
+
+
+def cell_widths(omega: torch.Tensor) -> torch.Tensor:
+    """Width that each point of a grid stands for, ``(n,)``."""
+    return cell_edges(omega).diff()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is known beside the data. Complex data are handled as real parts, then imaginary parts.
+
+    The spectral function is handled as weights ``a = A dw``: a sum is an integral, and paper and
+    code agree (eq. 3).
+    """
+
+    times: torch.Tensor  # imaginary times or Matsubara frequencies, (m,) float64
+    omega: torch.Tensor  # (n,) float64, ascending
+    beta: float
+    statistics: str = "fermion"
+    axis: str = "tau"
+    bins: bool = False
+    """Integrate the kernel over the cells of ``omega`` instead of taking it at their centres."""
+
+    @cached_property
+    def kernel(self) -> torch.Tensor:
+        """Data of unit weight at each frequency, real, ``(rows, n)`` float64."""
+        kernel = KERNELS[self.statistics, self.axis]
+        if self.bins:
+            complex_rows = integrate_bins(kernel, self.times, cell_edges(self.omega), self.beta)
+        else:
+            complex_rows = kernel(self.times, self.omega, self.beta)
+        return real_rows(complex_rows)
+
+    def rows(self, data: torch.Tensor) -> torch.Tensor:
+        """Data ``(..., m)``, complex or not, as real rows ``(..., rows)``."""
+        if self.axis == "tau":
+            return data
+        return torch.cat([data.real, data.imag], -1)
+
+    def unrows(self, rows: torch.Tensor) -> torch.Tensor:
+        """The inverse of :meth:`rows`."""
+        return rows if self.axis == "tau" else torch.complex(*rows.chunk(2, -1))
+
+    def sign(self, rows: torch.Tensor) -> torch.Tensor:
+        """1 for data of the positive convention, -1 for the other, ``(...,)``.
+
+        Positive means ``-G(tau) = <c c+> > 0``, ``Im G(i w_n) < 0`` for ``w_n > 0``, and positive
+        correlation functions of bosons.
+        """
+        flat = self.kernel.sum(-1)
+        return torch.where((rows * flat).sum(-1) < 0, -1.0, 1.0).to(rows.dtype)
+
+    def on(self, omega: torch.Tensor) -> Problem:
+        """The same data on other frequencies."""
+        return replace(self, omega=omega)

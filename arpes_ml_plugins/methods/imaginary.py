@@ -1,0 +1,335 @@
+"""Data in imaginary time or at Matsubara frequencies: what comes with them, checked and in order.
+
+Everything that can be wrong with the input of a continuation is found here, before any work starts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError, ParameterError
+from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.methods.checks import check_choice, check_positive
+
+if TYPE_CHECKING:
+    from arpes_ml_plugins.continuation.problem import Problem
+
+__all__ = ["ImaginaryData", "read_imaginary"]
+
+BOLTZMANN = 8.617333262e-5  # eV / K
+TAU_NAMES, MATSUBARA_NAMES = ROLES["tau"]
+FEWEST_DATA = 6
+SLACK = 1e-6  # of beta: how far tau may reach beyond [0, beta]
+STATISTICS = ("fermion", "boson")
+INVERSE_EV = {"1/eV", "eV^-1", "eV-1", "eV**-1", "eV**(-1)", "eV⁻¹", "1 / eV"}
+EV = {"eV", "electron_volt"}
+POINTS = 101  # frequencies, if users name none
+PRELIMINARY_REACH = 100.0  # beta times the half-width of the grid that finds the window
+
+
+@dataclass(frozen=True)
+class ImaginaryData:
+    """Checked input; ``errors`` and ``covariance`` are for real rows, see ``Problem.rows``."""
+
+    array: xr.DataArray
+    dim: Hashable
+    problem: Problem
+    omega: xr.Variable
+    errors: NDArray[np.floating] | None  # (slices, rows)
+    covariance: NDArray[np.floating] | None  # (rows, rows)
+
+
+def read_imaginary(
+    data: xr.DataArray,
+    dims: Any,
+    *,
+    beta: float | None,
+    omega: Any,
+    stderr: Any,
+    covariance: Any,
+    statistics: str,
+    bins: bool,
+) -> ImaginaryData:
+    """Settle everything that a continuation needs to know, or say what is wrong."""
+    import torch
+
+    from arpes_ml_plugins.continuation.problem import Problem
+
+    check_choice("statistics", statistics, STATISTICS)
+    if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
+        raise DataTypeError(
+            "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead"
+        )
+    dim = dims[0]
+    axis = _axis(data, dim)
+    times = _times(data, dim)
+    unit = _unit(data[dim])
+    beta = _beta(data, times, axis, statistics, unit, beta)
+    _check_times(times, axis, statistics, beta, dim)
+    errors = _errors(data, dim, stderr, axis)
+    matrix = _covariance(covariance, len(times), axis, stderr)
+
+    def problem_on(values: NDArray[np.floating]) -> Problem:
+        return Problem(
+            torch.from_numpy(np.clip(times, 0, beta) if axis == "tau" else times),
+            torch.from_numpy(values),
+            beta,
+            statistics,
+            axis,
+            bins,
+        )
+
+    if omega is None:
+        half = PRELIMINARY_REACH / beta
+        rough = problem_on(np.linspace(-half, half, 2 * POINTS - 1))
+        values: Any = _own_frequencies(data, dim, rough, errors, matrix)
+    else:
+        values = omega
+    grid = _omega(values, data, dim, unit, axis)
+    return ImaginaryData(
+        data, dim, problem_on(grid.values.astype(np.float64)), grid, errors, matrix
+    )
+
+
+def _axis(data: xr.DataArray, dim: Hashable) -> str:
+    """``tau`` or ``matsubara``: by the name of the axis, else by the type of the values."""
+    if data.dtype.kind == "c":
+        if dim in TAU_NAMES:
+            raise DataTypeError(
+                f"expected real G(tau), got complex values (dtype {data.dtype}) along {dim!r}; "
+                f"take data.real, or name the axis 'iwn' if it holds Matsubara frequencies"
+            )
+        return "matsubara"
+    if dim in MATSUBARA_NAMES:
+        raise DataTypeError(
+            f"expected complex G(i w_n) along {dim!r}, got real values (dtype {data.dtype}); pass "
+            f"real + 1j * imag, or name the axis 'tau' if it holds imaginary times"
+        )
+    return "tau"
+
+
+def _times(data: xr.DataArray, dim: Hashable) -> NDArray[np.floating]:
+    if dim not in data.coords:
+        raise AxisError(
+            f"the axis {dim!r} has no coordinate, so its imaginary times are unknown; give it one: "
+            f"data.assign_coords({dim}=...)"
+        )
+    times = np.asarray(data[dim].values)
+    if times.dtype.kind not in "iuf" or not np.isfinite(times).all():
+        raise AxisError(f"the coordinate {dim!r} must hold finite numbers, got dtype {times.dtype}")
+    times = times.astype(np.float64)
+    if len(times) < FEWEST_DATA:
+        raise DataError(
+            f"the axis {dim!r} has {len(times)} points, which is too small to continue; expected "
+            f"at least {FEWEST_DATA}"
+        )
+    if (np.diff(times) <= 0).any():
+        raise AxisError(
+            f"the coordinate {dim!r} must rise from point to point; sort it: "
+            f"data.sortby({str(dim)!r}), and drop repeated points"
+        )
+    return times
+
+
+def _unit(coordinate: xr.DataArray) -> str:
+    return str(coordinate.attrs.get("units", coordinate.attrs.get("unit", "")))
+
+
+def _beta(
+    data: xr.DataArray,
+    times: NDArray[np.floating],
+    axis: str,
+    statistics: str,
+    unit: str,
+    given: float | None,
+) -> float:
+    """The inverse temperature, from the user or from what the data say."""
+    check_positive("beta", given, optional=True)
+    if given is not None:
+        return float(given)
+    for name in ("beta", "temperature"):
+        if name in data.coords and data.coords[name].ndim == 0:
+            value = data.coords[name].values.item()
+        elif name in data.attrs:
+            value = data.attrs[name]
+        else:
+            continue
+        if not isinstance(value, (int, float)) or not value > 0:
+            continue
+        if name == "beta":
+            return float(value)
+        if unit in INVERSE_EV or (axis == "matsubara" and unit in EV):
+            return 1 / (BOLTZMANN * float(value))
+    if axis == "matsubara":
+        first = times[times > 0][0] if (times > 0).any() else 0.0
+        if statistics == "fermion" and first > 0:
+            return math.pi / float(first)
+        return 2 * math.pi / float(np.diff(times).min())
+    raise ParameterError(
+        "beta, the inverse temperature in the unit of tau, is needed: pass beta=..., or give the "
+        "data a coordinate or attribute 'beta' (or 'temperature' in K, with tau in 1/eV); it "
+        "cannot be told from tau, whose last point need not be beta"
+    )
+
+
+def _check_times(
+    times: NDArray[np.floating], axis: str, statistics: str, beta: float, dim: Hashable
+) -> None:
+    if axis == "tau":
+        if times[0] < -SLACK * beta or times[-1] > beta * (1 + SLACK):
+            raise AxisError(
+                f"imaginary times must lie in [0, beta] = [0, {beta:.6g}], but {dim!r} runs from "
+                f"{times[0]:.6g} to {times[-1]:.6g}; check beta, or fold G(tau) into this range"
+            )
+        return
+    numbers = (times * beta / math.pi - (statistics == "fermion")) / 2
+    if np.abs(numbers - np.round(numbers)).max() > 1e-3:
+        raise AxisError(
+            f"{dim!r} must hold Matsubara frequencies of a {statistics} at beta = {beta:.6g}, "
+            f"that is {'(2n + 1)' if statistics == 'fermion' else '2n'} pi / beta, but the first "
+            f"are {times[:3]}; check beta and statistics"
+        )
+
+
+def _errors(
+    data: xr.DataArray, dim: Hashable, stderr: Any, axis: str
+) -> NDArray[np.floating] | None:
+    """Standard error of every real row of every slice, ``(slices, rows)``."""
+    if stderr is None:
+        return None
+    shell = xr.DataArray(np.empty(data.shape, bool), dims=data.dims)
+    if isinstance(stderr, xr.DataArray):
+        strange = set(stderr.dims) - set(data.dims)
+        if strange:
+            raise ParameterError(
+                f"stderr has the dimensions {sorted(map(str, strange))}, which the data lack; "
+                f"expected some of {list(map(str, data.dims))}"
+            )
+        plain = stderr.drop_vars(list(stderr.coords))
+    elif np.ndim(stderr) == 0:
+        plain = xr.DataArray(stderr)
+    elif np.shape(stderr) == (data.sizes[dim],):
+        plain = xr.DataArray(np.asarray(stderr), dims=[dim])
+    else:
+        raise ParameterError(
+            f"stderr must be a number, one number for each of the {data.sizes[dim]} points of "
+            f"{dim!r}, or a DataArray with dimensions of the data; got shape {np.shape(stderr)}"
+        )
+    if plain.dtype.kind not in "iuf":
+        raise ParameterError(f"stderr must hold real numbers, got dtype {plain.dtype}")
+    for name, size in plain.sizes.items():
+        if size != data.sizes[name]:
+            raise ParameterError(
+                f"stderr has {size} points along {name!r}, the data have {data.sizes[name]}"
+            )
+    values = np.asarray(plain.values, dtype=np.float64)
+    if not np.isfinite(values).all() or (values <= 0).any():
+        raise ParameterError(
+            "stderr must be positive and finite everywhere (its smallest value is "
+            f"{np.nanmin(values):.3g}); for an exact point give a small error, not zero"
+        )
+    full = plain.astype(np.float64).broadcast_like(shell).transpose(..., dim)
+    rows = full.values.reshape(-1, data.sizes[dim])
+    return rows if axis == "tau" else np.concatenate([rows, rows], -1)
+
+
+def _covariance(
+    covariance: Any, points: int, axis: str, stderr: Any
+) -> NDArray[np.floating] | None:
+    if covariance is None:
+        return None
+    if stderr is not None:
+        raise ParameterError("pass stderr or covariance, not both; a covariance holds the errors")
+    matrix = np.asarray(covariance)
+    rows = points if axis == "tau" else 2 * points
+    what = "" if axis == "tau" else " (real parts, then imaginary parts)"
+    if matrix.shape != (rows, rows) or matrix.dtype.kind not in "iuf":
+        raise ParameterError(
+            f"covariance must be a real {rows} x {rows} matrix{what}, got shape {matrix.shape} of "
+            f"dtype {matrix.dtype}"
+        )
+    matrix = matrix.astype(np.float64)
+    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-6, atol=0):
+        raise ParameterError("covariance must be finite and symmetric")
+    values = np.linalg.eigvalsh(matrix)
+    if values[0] <= 1e-14 * values[-1]:
+        raise ParameterError(
+            f"covariance must be positive definite, but its eigenvalues run from {values[0]:.3g} "
+            f"to {values[-1]:.3g}; with fewer samples than points it never is: take more, bin "
+            f"tau, or keep its diagonal as stderr"
+        )
+    return (matrix + matrix.T) / 2
+
+
+def _omega(
+    omega: Any, data: xr.DataArray, dim: Hashable, unit: str, axis: str
+) -> xr.Variable:
+    """The frequencies as a coordinate: ``eV`` where the unit of tau says so, else ``omega``."""
+    electron_volts = unit in (INVERSE_EV if axis == "tau" else EV)
+    name: Hashable = "eV" if electron_volts else "omega"
+    attrs: Mapping[Any, Any] = {"long_name": "energy relative to the chemical potential"}
+    if electron_volts:
+        attrs = {**attrs, "units": "eV"}
+    if isinstance(omega, xr.DataArray):
+        if omega.ndim != 1:
+            raise ParameterError(f"omega must have one dimension, got {dict(omega.sizes)}")
+        name, attrs = omega.dims[0], dict(omega.attrs) or attrs
+        omega = omega.values
+    values = np.asarray(omega)
+    if values.ndim != 1 or len(values) < 3 or values.dtype.kind not in "iuf":
+        raise ParameterError(
+            f"omega must be a row of at least 3 real frequencies, got shape {values.shape} of "
+            f"dtype {values.dtype}; for example numpy.linspace(-3, 3, 101)"
+        )
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
+        raise ParameterError("omega must be finite and rise from point to point")
+    if name in data.dims:
+        raise AxisError(
+            f"the result has the dimension {name!r}, but so have the data; rename theirs, or pass "
+            f"omega as a DataArray with a dimension of another name"
+        )
+    return xr.Variable((name,), values, attrs)
+
+
+def _own_frequencies(
+    data: xr.DataArray,
+    dim: Hashable,
+    problem: Problem,
+    errors: NDArray[np.floating] | None,
+    covariance: NDArray[np.floating] | None,
+) -> NDArray[np.floating]:
+    """A grid as wide as the data say the widest spectrum is."""
+    import torch
+
+    from arpes_ml_plugins.continuation.observation import estimate_error
+    from arpes_ml_plugins.continuation.pretrained import suggest_windows
+    from arpes_ml_plugins.methods.stored import continuation_network
+
+    if data.chunks is not None or problem.statistics != "fermion":
+        why = "lazy data are not looked at" if data.chunks is not None else "bosons need it"
+        raise ParameterError(
+            f"omega, the real frequencies of the result, is needed here ({why}): pass for example "
+            f"omega=numpy.linspace(-3, 3, 101), in the inverse unit of {dim!r}"
+        )
+    wide = np.result_type(data.dtype, np.float64)
+    values = data.transpose(..., dim).values.reshape(-1, data.sizes[dim]).astype(wide)
+    rows = problem.rows(torch.from_numpy(np.ascontiguousarray(values)))
+    rows = rows * problem.sign(rows)[:, None]
+    if errors is not None:
+        used = torch.from_numpy(errors)
+    elif covariance is not None:
+        used = torch.from_numpy(np.sqrt(np.diag(covariance))).expand_as(rows)
+    else:
+        used = estimate_error(problem, rows)[:, None].expand_as(rows)
+    half = float(suggest_windows(continuation_network("cpu"), problem, rows, used).max())
+    # Two digits: the same grid for data that differ by their noise.
+    half = float(f"{half:.1e}")
+    return np.linspace(-half, half, POINTS)

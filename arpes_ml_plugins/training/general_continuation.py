@@ -1,0 +1,186 @@
+"""Training of the network behind ``continue_rlista``, on simulated spectra alone.
+
+    python -m arpes_ml_plugins.training.general_continuation continuation.safetensors --steps 60000
+
+Each step sees spectra of the broad prior through a few kinds of data: inverse temperatures, time
+grids (or Matsubara frequencies) and errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import torch
+
+from arpes_ml_plugins.continuation.general import GeneralNetwork, condition
+from arpes_ml_plugins.continuation.kernels import (
+    fermion,
+    fermion_matsubara,
+    matsubara_frequencies,
+    real_rows,
+)
+from arpes_ml_plugins.continuation.prior import GaussianPrior
+from arpes_ml_plugins.training.muon import StackedMuon
+from arpes_ml_plugins.training.spectra import FINE, POINTS, broad_spectra, centres
+
+__all__ = ["Kinds", "draw_data", "train_general"]
+
+REACH = (8.0, 300.0)  # beta times the half-width of the window
+NOISE = (5e-7, 2e-2)  # standard error over the norm
+KINDS = 3000
+GROUPS = 4  # kinds of data in a step
+BATCH = 256  # spectra of each
+POOL = 100_000
+
+
+def draw_times(reach: float, generator: torch.Generator) -> torch.Tensor:
+    """Imaginary times over the inverse temperature: 20 to 400 points, of many makes."""
+    count = int(20 * 20 ** float(torch.rand((), generator=generator)))
+    kind = int(torch.randint(5, (), generator=generator))
+    ends = torch.linspace(0, 1, count, dtype=torch.float64)
+    if kind == 0:
+        return (ends * (count - 1) + 0.5) / count  # bins
+    if kind == 1:
+        return (1 - torch.cos(torch.pi * ends)) / 2  # Chebyshev
+    if kind == 2:
+        return torch.rand(count, generator=generator, dtype=torch.float64).sort().values
+    return ends
+
+
+def draw_data(
+    generator: torch.Generator,
+) -> tuple[float, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One kind of data: reach, whitened kernels at the centres and at the fine points, noise.
+
+    The window is [-1, 1].
+    """
+    uniform = torch.rand(4, generator=generator).tolist()
+    reach = REACH[0] * (REACH[1] / REACH[0]) ** uniform[0]
+    noise = NOISE[0] * (NOISE[1] / NOISE[0]) ** uniform[1]
+    if uniform[2] < 0.15:
+        count = int(15 * 15 ** uniform[3])
+        times, kernel = matsubara_frequencies(count, reach), fermion_matsubara
+    else:
+        times, kernel = draw_times(reach, generator) * reach, fermion
+    rough, fine = (
+        real_rows(kernel(times, centres(fine=points), reach)) for points in (1, FINE)
+    )
+    errors = torch.full((len(rough),), noise, dtype=torch.float64)
+    if float(torch.rand((), generator=generator)) < 0.3:  # errors that change along tau
+        knots = torch.rand(4, generator=generator, dtype=torch.float64) * 2 - 1
+        along = torch.linspace(0, 1, len(rough), dtype=torch.float64)
+        waves = torch.stack([torch.cos(torch.pi * order * along) for order in range(1, 5)])
+        errors = errors * (0.6 * knots @ waves).exp()
+    return reach, rough / errors[:, None], fine / errors[:, None], errors
+
+
+class Kinds:
+    """Kinds of data, reduced to what training needs: how features come out of spectra."""
+
+    def __init__(self, prior: GaussianPrior, count: int, generator: torch.Generator) -> None:
+        terms, signal, noise = [], [], []
+        for _ in range(count):
+            reach, rough, fine, _ = draw_data(generator)
+            view = prior.view(rough)
+            features = view.features
+            terms.append(condition(reach, view))
+            signal.append((features @ fine).float())
+            values, vectors = torch.linalg.eigh(features @ features.mT)
+            noise.append((vectors * values.clamp(min=0).sqrt()).float())
+        self.terms, self.signal, self.noise = map(torch.stack, (terms, signal, noise))
+
+    def batch(
+        self, spectra: torch.Tensor, groups: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Features, terms and truth of fine spectra, dealt to ``groups`` kinds of data."""
+        chosen = torch.randint(len(self.terms), (groups,), generator=generator)
+        dealt = spectra.unflatten(0, (groups, -1))
+        drawn = torch.randn((*dealt.shape[:2], self.noise.shape[-1]), generator=generator)
+        features = dealt @ self.signal[chosen].mT + drawn @ self.noise[chosen].mT
+        # As with real data, the norm is only known from them.
+        features = features / features[..., -1:]
+        truth = dealt.unflatten(-1, (POINTS, FINE)).sum(-1)
+        return features, self.terms[chosen], truth
+
+
+def pinball(value: torch.Tensor, truth: torch.Tensor, level: float) -> torch.Tensor:
+    """The loss that a quantile minimises."""
+    gap = truth - value
+    return torch.maximum(level * gap, (level - 1) * gap).mean()
+
+
+def train_general(
+    file: Path, *, steps: int, seed: int, learning_rate: float, muon: float, layers: int, kinds: int
+) -> None:
+    """Train and write ``file`` every 5000 steps and at the end."""
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(seed)
+    pool = torch.cat([broad_spectra(POOL // 20, generator) for _ in range(20)])
+    prior = GaussianPrior.of(pool.unflatten(-1, (POINTS, FINE)).sum(-1))
+    data = Kinds(prior, kinds, generator)
+    torch.manual_seed(seed)
+    network = GeneralNetwork(prior, layers=layers)
+    matrices = [network.state]
+    others = [p for name, p in network.named_parameters() if name != "state"]
+    optimizers = [
+        StackedMuon(matrices, lr=muon),
+        torch.optim.AdamW(others, lr=learning_rate, weight_decay=1e-4),
+    ]
+    schedulers = [
+        torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: min(1, (step + 1) / 500) * 0.5 * (1 + math.cos(math.pi * step / steps)),
+        )
+        for optimizer in optimizers
+    ]
+    average = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    started, seen = time.perf_counter(), torch.zeros(2)
+    for step in range(steps):
+        if step % 4 == 0:
+            fresh = broad_spectra(256, generator)
+            pool[torch.randint(len(pool), (256,), generator=generator)] = fresh
+        chosen = pool[torch.randint(len(pool), (GROUPS * BATCH,), generator=generator)]
+        features, terms, truth = data.batch(chosen, GROUPS, generator)
+        spectrum = network(features, terms)
+        error = (spectrum - truth).square().sum(-1).sqrt().mean()
+        lower, upper = network.quantiles(spectrum.detach(), features, terms)
+        band = pinball(lower, truth, 0.05) + pinball(upper, truth, 0.95)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        (error + POINTS * band).backward()
+        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
+        keep = min(0.999, (step + 1) / (step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(average.values()), list(network.parameters()), 1 - keep
+            )
+        seen += torch.tensor([float(error.detach()), float(band.detach()) * POINTS])
+        if (step + 1) % 500 == 0:
+            spent = time.perf_counter() - started
+            print(f"step {step + 1}: error {seen[0] / 500:.5f}, band {seen[1] / 500:.5f}, {spent:.0f} s", flush=True)
+            seen.zero_()
+        if (step + 1) % 5000 == 0 or step + 1 == steps:
+            saved = {**network.state_dict(), **average}
+            half = ("data", "state", "band.")
+            save_file(
+                {k: (v.half() if k.startswith(half) else v).contiguous() for k, v in saved.items()},
+                file,
+            )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--steps", type=int, default=60000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--muon", type=float, default=0.02)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--kinds", type=int, default=KINDS)
+    train_general(**vars(parser.parse_args()))

@@ -1,0 +1,314 @@
+"""Training of LISTA and RLISTA networks for one kind of data, and a cache of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from arpes_ml_plugins.continuation.kernels import KERNELS, real_rows
+from arpes_ml_plugins.continuation.prior import GaussianPrior
+from arpes_ml_plugins.continuation.unrolled import ETA, UnrolledNetwork
+from arpes_ml_plugins.training.muon import StackedMuon
+from arpes_ml_plugins.training.spectra import (
+    FINE,
+    POINTS,
+    broad_spectra,
+    centres,
+    published_spectra,
+)
+
+__all__ = ["PRIORS", "RECIPES", "Recipe", "Samples", "cached_network", "new_network", "train"]
+
+VERSION = 1  # of what is cached: raise it when training changes
+LOG_EVERY = 50  # steps
+POOL_CHUNK = 4096
+PRIORS = ("broad", "published")
+
+Report = Callable[[int, "float | None"], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained."""
+
+    whitened: bool
+    """Feed the posterior mean of :mod:`arpes_ml_plugins.continuation.prior`, not the raw data, and
+    keep spectra non-negative and normalised."""
+    steps: int
+    batch: int
+    pool: int  # spectra
+    fresh_noise: bool
+    learning_rate: float
+    matrix_rate: float = 0.0
+    """Of Muon on ``W_t``; 0 leaves all to Adam."""
+    decay: tuple[int, float] | None = None
+    """Exponential decay ``(steps, rate)`` of the learning rate; a cosine otherwise."""
+    weight_penalty: float = 0.0
+    """Of the squared weights, but for the last layer."""
+
+
+RECIPES: dict[str, Recipe] = {
+    # Table I: 150 epochs of 100 000 spectra in batches of 256.
+    "published": Recipe(
+        whitened=False,
+        steps=150 * math.ceil(100_000 / 256),
+        batch=256,
+        pool=100_000,
+        fresh_noise=False,
+        learning_rate=0.01,
+        decay=(3906, 0.9),
+        weight_penalty=0.01,
+    ),
+    "robust": Recipe(
+        whitened=True,
+        steps=4000,
+        batch=512,
+        pool=200_000,
+        fresh_noise=True,
+        learning_rate=5e-3,
+        matrix_rate=0.02,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a network is trained on: spectra of a prior on ``[-window, window]``, and their data."""
+
+    times: tuple[float, ...]
+    beta: float
+    window: float
+    stderr: float
+    prior: str = "broad"
+    axis: str = "tau"
+
+    def kernel(self, fine: int = 1) -> torch.Tensor:
+        """Real rows of the forward model, float64."""
+        times = torch.tensor(self.times, dtype=torch.float64)
+        kernel = KERNELS["fermion", self.axis]
+        return real_rows(kernel(times, centres(POINTS, fine) * self.window, self.beta))
+
+    def spectra(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """``(count, POINTS * fine)``, with one point a bin for the published prior."""
+        draw = broad_spectra if self.prior == "broad" else published_spectra
+        chunks = [
+            draw(min(POOL_CHUNK, count - start), generator)
+            for start in range(0, count, POOL_CHUNK)
+        ]
+        return torch.cat(chunks)
+
+    @property
+    def fine(self) -> int:
+        return FINE if self.prior == "broad" else 1
+
+
+def new_network(
+    samples: Samples,
+    recipe: Recipe,
+    spectra: torch.Tensor,
+    generator: torch.Generator,
+    *,
+    layers: int,
+    eta: float,
+) -> tuple[UnrolledNetwork, torch.Tensor]:
+    """An untrained network, and the matrix ``(inputs, rows)`` that makes its input from data."""
+    kernel = samples.kernel()
+    if not recipe.whitened:
+        network = UnrolledNetwork(len(kernel), POINTS, layers, eta=eta, generator=generator)
+        return network, torch.eye(len(kernel), dtype=torch.float64)
+    prior = GaussianPrior.of(coarse(spectra[:50_000]))
+    features = prior.view(kernel / samples.stderr).features / samples.stderr
+    network = UnrolledNetwork(
+        POINTS + 1, POINTS, layers, eta=eta, positive=True, generator=generator
+    )
+    with torch.no_grad():
+        # Start from the best linear estimate, in units of a flat spectrum.
+        network.state.mul_(0.1)
+        network.entry.copy_(torch.cat([prior.root, prior.mean[:, None]], 1) * POINTS)
+    return network, features
+
+
+def train(
+    samples: Samples,
+    network: nn.Module,
+    features: torch.Tensor,
+    recipe: Recipe,
+    spectra: torch.Tensor,
+    generator: torch.Generator,
+    report: Report | None = None,
+) -> list[float]:
+    """Train ``network`` in place by the root of the squared error (paper, Appendix A).
+
+    Returns
+    -------
+    list of float
+        The loss, mean of every 50 steps.
+    """
+    optimizers = _optimizers(network, recipe)
+    losses, seen = [], 0.0
+    batches = _batches(samples, features, recipe, spectra, generator)
+    for step in range(recipe.steps):
+        data, truth = next(batches)
+        error = (network(data) - truth).square().sum(-1).sqrt().mean()
+        loss = error + recipe.weight_penalty * _penalty(network) if recipe.weight_penalty else error
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        factor = _rate(recipe, step)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            optimizer.step()
+        seen += float(error.detach())
+        if (step + 1) % LOG_EVERY == 0:
+            losses.append(seen / LOG_EVERY)
+            seen = 0.0
+            if report:
+                report(LOG_EVERY, losses[-1])
+    if report and recipe.steps % LOG_EVERY:
+        report(recipe.steps % LOG_EVERY, None)
+    return losses
+
+
+def coarse(spectra: torch.Tensor) -> torch.Tensor:
+    """Weights of the bins."""
+    return spectra.unflatten(-1, (POINTS, -1)).sum(-1)
+
+
+def _optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    state = [network.state] if recipe.matrix_rate and hasattr(network, "state") else []
+    others = [p for p in network.parameters() if not any(p is s for s in state)]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(others, lr=recipe.learning_rate)]
+    if state:
+        optimizers.append(StackedMuon(state, lr=recipe.matrix_rate))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimizers
+
+
+def _rate(recipe: Recipe, step: int) -> float:
+    if recipe.decay is not None:
+        return recipe.decay[1] ** (step / recipe.decay[0])
+    warm = min(1.0, (step + 1) / 200)
+    return warm * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+
+
+def _penalty(network: nn.Module) -> torch.Tensor:
+    """Squared weights of all layers but the last."""
+    if isinstance(network, UnrolledNetwork):
+        return network.state[:-1].square().sum() + network.entry[:-1].square().sum()
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    return torch.stack([p.square().sum() for p in matrices[:-1]]).sum()
+
+
+def _batches(
+    samples: Samples,
+    features: torch.Tensor,
+    recipe: Recipe,
+    spectra: torch.Tensor,
+    generator: torch.Generator,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Inputs and truth, for ever."""
+    signal = (features @ samples.kernel(samples.fine)).float().mT
+    noise = (features * samples.stderr).float().mT
+    if not recipe.whitened:
+        kernel = samples.kernel(samples.fine)
+        clean = torch.cat([(part.double() @ kernel.mT).float() for part in spectra.split(20_000)])
+        fixed = samples.stderr * torch.randn(clean.shape, generator=generator)
+    while True:
+        order = torch.randperm(len(spectra), generator=generator)
+        for chosen in order.split(recipe.batch):
+            truth = coarse(spectra[chosen])
+            if recipe.whitened:
+                drawn = torch.randn((len(chosen), len(noise)), generator=generator)
+                data = spectra[chosen] @ signal + drawn @ noise
+                yield data / data[:, -1:], truth
+            elif recipe.fresh_noise:
+                drawn = torch.randn((len(chosen), clean.shape[1]), generator=generator)
+                yield clean[chosen] + samples.stderr * drawn, truth
+            else:
+                yield clean[chosen] + fixed[chosen], truth
+
+
+def cached_network(
+    samples: Samples,
+    recipe: Recipe,
+    *,
+    layers: int = 10,
+    eta: float = ETA,
+    seed: int = 0,
+    folder: Path | None = None,
+    report: Report | None = None,
+) -> UnrolledNetwork:
+    """A trained network for raw data (normalised to a norm of 1), from the cache if it is there.
+
+    Parameters
+    ----------
+    folder
+        Where networks are kept, named by a hash of everything that they depend on; None keeps
+        nothing.
+    """
+    key = _key(samples=asdict(samples), recipe=asdict(recipe), layers=layers, eta=eta, seed=seed)
+    path = None if folder is None else folder / f"rlista-{key}.safetensors"
+    if path is not None and path.exists():
+        stored = _load(path)
+        if stored is not None:
+            if report:
+                report(recipe.steps, None)
+            return _as_network(stored, eta, recipe.whitened)
+    generator = torch.Generator().manual_seed(seed)
+    spectra = samples.spectra(min(recipe.pool, recipe.steps * recipe.batch), generator)
+    network, features = new_network(samples, recipe, spectra, generator, layers=layers, eta=eta)
+    train(samples, network, features, recipe, spectra, generator, report)
+    folded = network.folded(features)
+    if path is not None:
+        _store(path, {k: v.detach().contiguous() for k, v in folded.state_dict().items()})
+    return folded
+
+
+def _key(**content: object) -> str:
+    text = json.dumps({"version": VERSION, **content}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _as_network(stored: Mapping[str, torch.Tensor], eta: float, positive: bool) -> UnrolledNetwork:
+    layers, points, inputs = stored["entry"].shape
+    network = UnrolledNetwork(inputs, points, layers, eta=eta, positive=positive).double()
+    network.load_state_dict(dict(stored))
+    return network
+
+
+def _load(path: Path) -> dict[str, torch.Tensor] | None:
+    """The stored tensors; None for a file that is damaged, which is then written again."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError):
+        return None
+
+
+def _store(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write beside the name and rename, so that no half-written file is ever found."""
+    from safetensors.torch import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(save(tensors))
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
