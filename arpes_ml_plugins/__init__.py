@@ -1,4 +1,4 @@
-"""Learned denoising for ARPES data in xarray.
+"""Learned denoising and analytic continuation for ARPES data in xarray.
 
 Importing this package adds its methods to ``.S`` of PyARPES (or a ``.S`` of its own without
 PyARPES) and to ``.arpes_ml``; each is also a function of this module. Neither torch nor PyARPES is
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from arpes_ml_plugins.accessor import attach
 from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.progress import Progress
+from arpes_ml_plugins.photoemission import as_measured
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 from arpes_ml_plugins.plugins.manager import plugins
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Progress",
+    "as_measured",
     "hookimpl",
     "library",
     "load",

@@ -37,13 +37,23 @@ class GeneralNetwork(nn.Module):
 
     mean: torch.Tensor
     root: torch.Tensor
+    stretch: torch.Tensor
+    """Factor on the band, from the calibration after the training."""
 
-    def __init__(self, prior: GaussianPrior | None = None, *, points: int = 50, layers: int = 8, width: int = 128) -> None:
+    def __init__(
+        self,
+        prior: GaussianPrior | None = None,
+        *,
+        points: int = 50,
+        layers: int = 8,
+        width: int = 128,
+    ) -> None:
         super().__init__()
         if prior is None:
             prior = GaussianPrior(torch.ones(points) / points, torch.zeros(points, points))
         self.register_buffer("mean", prior.mean.float())
         self.register_buffer("root", prior.root.float())
+        self.register_buffer("stretch", torch.ones(()))
         scale = points  # a flat spectrum is 1 everywhere
         start = torch.cat([self.root, self.mean[:, None]], 1) * scale
         data = torch.zeros(layers, TERMS, points, points + 1)
@@ -94,8 +104,9 @@ class GeneralNetwork(nn.Module):
     def quantiles(
         self, spectrum: torch.Tensor, features: torch.Tensor, terms: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """5 % and 95 % quantiles of the truth at each frequency, ``(..., b, n)`` both."""
+        """The band that holds the truth at 90 % of the frequencies, ``(..., b, n)`` both."""
         known = terms[..., None, :].expand(*features.shape[:-1], TERMS)
         told = torch.cat([spectrum * self.points, features[..., :-1], known], -1)
-        below, above = softplus(self.band(told) - 3).chunk(2, -1)
-        return relu(spectrum - below / self.points), spectrum + above / self.points
+        reach = self.stretch / self.points
+        below, above = (reach * softplus(self.band(told) - 3)).chunk(2, -1)
+        return relu(spectrum - below), spectrum + above

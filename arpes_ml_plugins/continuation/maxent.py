@@ -24,7 +24,7 @@ LARGEST_ALPHA = 1e14
 NEGLIGIBLE = 1e-3
 """Singular values (in units of the noise) times the norm below which data know nothing."""
 LONGEST_STEP = 4.0  # growth of log(a) in one Newton step; it may fall by any amount
-TOLERANCE = 1e-6  # change of a, summed, over its norm
+TOLERANCE = 1e-8  # change of a, summed, over its norm
 ITERATIONS = 60
 SMALLEST_DEFAULT = 1e-7  # of its largest value
 KINK_OFFSET = 2.5

@@ -236,7 +236,7 @@ def _errors(
             f"{np.nanmin(values):.3g}); for an exact point give a small error, not zero"
         )
     full = plain.astype(np.float64).broadcast_like(shell).transpose(..., dim)
-    rows = full.values.reshape(-1, data.sizes[dim])
+    rows = full.values.reshape(-1, data.sizes[dim]).copy()  # broadcast views are read-only
     return rows if axis == "tau" else np.concatenate([rows, rows], -1)
 
 

@@ -1,4 +1,4 @@
-"""Pictures: matplotlib figures of what went in and what came out."""
+"""Pictures of images: before and after, what their noise is like, how a training went."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from arpes_ml_plugins.labelled.series import sampled
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.methods.noise import IMAGES, noise_of
+from arpes_ml_plugins.plotting.labels import axis_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -319,7 +320,7 @@ def _show(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> Quad
     shown = axes.pcolormesh(
         momenta, energies, image, cmap=cmap, vmin=0 if top else None, vmax=top, rasterized=True
     )
-    axes.set(xlabel=_label(momenta), ylabel=_label(energies))
+    axes.set(xlabel=axis_label(momenta), ylabel=axis_label(energies))
     return shown
 
 
@@ -356,20 +357,9 @@ def _curves(
             label="68 %",
         )
     first = next(iter(images.values()))
-    axes.set(xlabel=_label(first.coords[first.dims[1 - fixed]]), ylabel=_value_label(first))
+    axes.set(xlabel=axis_label(first.coords[first.dims[1 - fixed]]), ylabel=_value_label(first))
     axes.set_title(f"{('MDC', 'EDC')[fixed]} at {first.dims[fixed]} = {value:.3g}")
     axes.legend(frameon=False, fontsize="small")
-
-
-UNITS = {"eV": "eV", "kp": "1/Å", "kx": "1/Å", "ky": "1/Å", "kz": "1/Å"} | dict.fromkeys(
-    ("phi", "theta", "psi", "chi"), "rad"
-)
-
-
-def _label(axis: xr.DataArray) -> str:
-    unit = axis.attrs.get("units", UNITS.get(str(axis.name), ""))
-    name = "energy" if axis.name == "eV" else str(axis.name)
-    return f"{name} ({unit})" if unit else name
 
 
 def _value_label(image: xr.DataArray) -> str:

@@ -1,0 +1,159 @@
+"""Pictures of spectral functions and of how they explain the data."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import AxisError, DataError
+from arpes_ml_plugins.plotting.labels import axis_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["spectrum"]
+
+NEEDED = ("spectral_function", "lower", "upper", "back_transform", "stderr")
+
+
+def spectrum(
+    result: xr.Dataset,
+    data: xr.DataArray | None = None,
+    reference: xr.DataArray | None = None,
+    *,
+    at: float | None = None,
+) -> Figure:
+    """The spectral function with its error band, and how its back-transform fits the data.
+
+    Parameters
+    ----------
+    result : xarray.Dataset
+        What a ``continue_*`` method returned, with one more dimension at the most.
+    data : xarray.DataArray, optional
+        What it was made from; shown with its residuals, in standard errors.
+    reference : xarray.DataArray, optional
+        A spectral function to compare with, along the same axes.
+    at : float, optional
+        Where along the other dimension the curves are taken; default its middle.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The image A(k, omega) if there is another dimension; A(omega) with its band; data,
+        back-transform and residuals. Real parts of data at Matsubara frequencies are dashed.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins.plotting as plotting
+    >>> tau, omega = np.linspace(0, 10, 50), np.linspace(-3, 3, 61)
+    >>> kernel = np.exp(-tau[:, None] * omega) / (1 + np.exp(-10 * omega))
+    >>> g = xr.DataArray(kernel @ np.exp(-8 * omega**2) / 6, coords={"tau": tau}, dims="tau")
+    >>> figure = plotting.spectrum(g.S.continue_maxent(beta=10, stderr=1e-4, omega=omega), g)
+    """
+    import matplotlib.pyplot as plt
+
+    missing = [name for name in NEEDED if name not in getattr(result, "data_vars", {})]
+    if missing:
+        raise DataError(
+            f"expected the Dataset of a continue_* method; it lacks {', '.join(missing)}"
+        )
+    density = result["spectral_function"]
+    frequency, imaginary = density.dims[-1], result["back_transform"].dims
+    others = [dim for dim in density.dims if dim != frequency and density.sizes[dim] > 1]
+    if len(others) > 1:
+        raise AxisError(
+            f"expected one dimension beside {frequency!r}, got {', '.join(map(str, others))}; "
+            f"select one, for example with .isel"
+        )
+    tau = next(dim for dim in imaginary if dim not in density.dims)
+    panels = 3 if others else 2
+    figure = plt.figure(figsize=(4.6 * panels, 4), layout="constrained")
+    grid = figure.add_gridspec(2, panels, height_ratios=(3, 1))
+    where: dict[Hashable, Any] = {}
+    if others:
+        where = _chosen(density, others[0], at)
+        _image(figure.add_subplot(grid[:, 0]), density, others[0], frequency, where)
+    one = result.isel(where).squeeze(drop=True)
+    truth = None if reference is None else reference.isel(where).squeeze(drop=True)
+    _curve(figure.add_subplot(grid[:, panels - 2]), one, truth, frequency)
+    if data is not None:
+        data = data.isel({k: v for k, v in where.items() if k in data.dims}).squeeze(drop=True)
+    upper = figure.add_subplot(grid[0, panels - 1])
+    _fit(upper, figure.add_subplot(grid[1, panels - 1], sharex=upper), one, data, tau)
+    return figure
+
+
+def _chosen(density: xr.DataArray, dim: Hashable, at: float | None) -> dict[Hashable, Any]:
+    if at is None:
+        return {dim: density.sizes[dim] // 2}
+    if dim not in density.coords:
+        return {dim: int(at)}
+    return {dim: int(np.abs(density[dim].values - at).argmin())}
+
+
+def _image(
+    axes: Axes,
+    density: xr.DataArray,
+    dim: Hashable,
+    frequency: Hashable,
+    where: dict[Hashable, Any],
+) -> None:
+    image = density.transpose(frequency, dim).squeeze(drop=True)
+    if dim not in image.coords:
+        image = image.assign_coords({dim: np.arange(image.sizes[dim])})
+    shown = axes.pcolormesh(
+        image[dim], image[frequency], image, cmap="magma", vmin=0, rasterized=True
+    )
+    axes.axvline(float(image[dim][where[dim]]), color="white", linewidth=0.6, linestyle=":")
+    axes.set(xlabel=axis_label(image[dim]), ylabel=axis_label(image[frequency]))
+    axes.figure.colorbar(shown, ax=axes, label=_density_label(density))
+
+
+def _curve(
+    axes: Axes, one: xr.Dataset, reference: xr.DataArray | None, frequency: Hashable
+) -> None:
+    omega = one[frequency]
+    axes.fill_between(
+        omega, one["lower"], one["upper"], color="C0", alpha=0.25, linewidth=0, label="90 %"
+    )
+    axes.plot(omega, one["spectral_function"], color="C0", label="A(ω)")
+    if reference is not None:
+        axes.plot(reference[reference.dims[-1]], reference, color="black", linewidth=0.8,
+                  label="reference")
+    axes.axvline(0, color="0.6", linewidth=0.6)
+    axes.set(xlabel=axis_label(omega), ylabel=_density_label(one["spectral_function"]))
+    axes.set_ylim(bottom=0)
+    status = str(one["status"].item())
+    axes.set_title("" if status == "ok" else status, fontsize="small")
+    axes.legend(frameon=False, fontsize="small")
+
+
+def _fit(
+    axes: Axes, below: Axes, one: xr.Dataset, data: xr.DataArray | None, tau: Hashable
+) -> None:
+    back = one["back_transform"]
+    times = back[tau]
+    parts = {"imaginary": np.imag, "real": np.real} if np.iscomplexobj(back) else {"": np.real}
+    for style, (name, part) in zip(("-", "--"), parts.items(), strict=False):
+        label = f"back-transform {name}".strip()
+        if data is not None:
+            axes.plot(times, part(data.values), ".", color="0.6", markersize=4,
+                      label=None if style == "--" else "data")
+            scatter = part(data.values - back.values) / float(one["stderr"])
+            below.plot(times, scatter, ".", color="C3", markersize=3)
+        axes.plot(times, part(back.values), style, color="C3", linewidth=1.2, label=label)
+    axes.set_title(f"χ² a point: {float(one['chi2']):.2f}", fontsize="small")
+    axes.legend(frameon=False, fontsize="small")
+    axes.tick_params(labelbottom=False)
+    axes.set_ylabel(str(back.name) if back.name != "back_transform" else "G")
+    below.axhline(0, color="0.6", linewidth=0.6)
+    below.set(xlabel=axis_label(times), ylabel="residual (σ)")
+
+
+def _density_label(density: xr.DataArray) -> str:
+    unit = density.attrs.get("units", "")
+    return f"A ({unit})" if unit else "A(ω)"

@@ -1,0 +1,138 @@
+"""Maximum entropy against its optimality conditions; basis pursuit against its own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from arpes_ml_plugins.continuation.ista import ista
+from arpes_ml_plugins.continuation.kernels import fermion
+from arpes_ml_plugins.continuation.maxent import RULES, choose_alpha, maxent, maxent_path
+from arpes_ml_plugins.training.spectra import centres, published_spectra
+
+BETA, SIGMA = 10.0, 1e-4
+
+
+@pytest.fixture(scope="module")
+def case():
+    generator = torch.Generator().manual_seed(3)
+    truth = published_spectra(20, generator).double()
+    tau = torch.linspace(0, BETA, 60, dtype=torch.float64)
+    kernel = fermion(tau, centres() * 3, BETA) / SIGMA
+    data = truth @ kernel.mT + torch.randn(20, 60, dtype=torch.float64, generator=generator)
+    return kernel, data, truth
+
+
+def flat():
+    return torch.full((50,), 1 / 50, dtype=torch.float64)
+
+
+def test_the_gradient_vanishes_along_the_path(case):
+    kernel, data, _ = case
+    path = maxent_path(kernel, data, flat())
+    assert path.converged.all()
+    for alpha, spectrum, y in zip(path.alphas, path.spectra, path.unknowns, strict=True):
+        pull = (data - spectrum @ kernel.mT) @ kernel
+        # alpha log(a / d), by the paper's eq. 6, where a has not underflown
+        entropy = alpha * (spectrum.clamp(min=1e-300) / flat()).log()
+        balance = (pull - entropy) * spectrum
+        size = (pull.abs() * spectrum).sum(-1) + alpha
+        # Singular values below a thousandth of the noise are left out of the solution.
+        left_out = 1e-3 * (data - spectrum @ kernel.mT).norm(dim=-1)
+        assert (balance.abs().sum(-1) < 1e-4 * size + left_out).all()
+
+
+def test_no_other_spectrum_is_better(case):
+    kernel, data, truth = case
+    default = flat()
+    path = maxent_path(kernel, data, default)
+    at = 14
+
+    def cost(a):
+        misfit = (data - a @ kernel.mT).square().sum(-1) / 2
+        return misfit + path.alphas[at] * (a * (a / default).log() - a + default).sum(-1)
+
+    best = cost(path.spectra[at])
+    for other in (truth.clamp(min=1e-9), path.spectra[at - 1], path.spectra[at + 1]):
+        for share in (1e-3, 0.1, 1.0):
+            assert (cost(path.spectra[at].lerp(other, share)) >= best - 1e-6 * best.abs()).all()
+
+
+def test_chi2_falls_and_entropy_too(case):
+    kernel, data, _ = case
+    path = maxent_path(kernel, data, flat())
+    assert (path.chi2.diff(dim=0) <= 1e-6 * path.chi2[:-1]).all()
+    assert (path.entropy.diff(dim=0) <= 1e-9).all()
+
+
+def test_historic_takes_as_much_misfit_as_data(case):
+    kernel, data, _ = case
+    found = maxent(kernel, data, flat(), rule="historic")
+    chi2 = (data - found.spectrum @ kernel.mT).square().sum(-1)
+    assert chi2.median() == pytest.approx(60, rel=0.05)
+
+
+def test_classic_is_the_top_of_the_evidence(case):
+    kernel, data, _ = case
+    path = maxent_path(kernel, data, flat())
+    alpha = choose_alpha(path, "classic", 60)
+    ratio = alpha.log() - path.alphas[path.evidence.argmax(0)].log()
+    assert (ratio.abs() <= (path.alphas[0] / path.alphas[1]).log()).all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_find_the_spectrum(case, rule):
+    kernel, data, truth = case
+    found = maxent(kernel, data, flat(), rule=rule)
+    assert found.converged.all()
+    assert (found.spectrum >= 0).all()
+    # Predicting the mean of all spectra scores 0.131.
+    assert (found.spectrum - truth).norm(dim=-1).mean() < 0.065
+    assert found.spectrum.sum(-1) == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_alone_or_in_company(case, rule):
+    kernel, data, _ = case
+    together = maxent(kernel, data, flat(), rule=rule).spectrum
+    alone = torch.cat([maxent(kernel, one[None], flat(), rule=rule).spectrum for one in data])
+    assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_without_information_the_default_model_is_returned(case):
+    kernel, data, _ = case
+    default = torch.rand(50, generator=torch.Generator().manual_seed(0)).double() + 0.1
+    default /= default.sum()
+    found = maxent(kernel * 1e-6, data * 0, default, rule="classic")
+    assert torch.allclose(found.spectrum[0], default, rtol=1e-3)
+
+
+def test_a_perfect_default_model_is_kept(case):
+    kernel, data, truth = case
+    found = maxent(kernel, data, truth.clamp(min=1e-6), rule="classic")
+    assert (found.spectrum - truth).norm(dim=-1).max() < 0.01
+
+
+@pytest.mark.parametrize("accelerated", [True, False])
+@pytest.mark.parametrize("nonnegative", [True, False])
+def test_basis_pursuit_optimality(accelerated, nonnegative):
+    """The subdifferential of eq. 9 holds zero, on a matrix good enough to get there."""
+    generator = torch.Generator().manual_seed(1)
+    kernel = torch.randn(40, 60, generator=generator).double()
+    data = torch.randn(3, 40, generator=generator).double()
+    found = ista(
+        kernel,
+        data,
+        5.0,
+        accelerated=accelerated,
+        nonnegative=nonnegative,
+        iterations=20000,
+        tolerance=1e-9,
+    )
+    assert found.converged.all()
+    pull = (data - found.spectrum @ kernel.mT) @ kernel
+    used = found.spectrum != 0
+    assert torch.allclose(pull[used], 5.0 * found.spectrum[used].sign(), atol=1e-5)
+    rest = pull[~used] if nonnegative else pull[~used].abs()
+    assert (rest <= 5.0 + 1e-5).all()
+    assert (found.spectrum >= 0).all() or not nonnegative

@@ -1,0 +1,172 @@
+"""Unrolled networks: what folding, tying, batching and training must and must not change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from arpes_ml_plugins.continuation.general import GeneralNetwork, condition
+from arpes_ml_plugins.continuation.ista import ista
+from arpes_ml_plugins.continuation.kernels import fermion
+from arpes_ml_plugins.continuation.prior import GaussianPrior
+from arpes_ml_plugins.continuation.unrolled import UnrolledNetwork, cnn_fcn, fcn, unroll
+from arpes_ml_plugins.methods.stored import continuation_network
+from arpes_ml_plugins.training.rlista import RECIPES, Samples, cached_network
+from arpes_ml_plugins.training.spectra import broad_spectra, centres, published_spectra
+
+QUICK = replace(RECIPES["robust"], steps=60, batch=64)
+TAU = tuple(torch.linspace(0, 10, 40, dtype=torch.float64).tolist())
+SAMPLES = Samples(TAU, 10.0, 3.0, 1e-4)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    return published_spectra(200, generator(7)).double()
+
+
+def kernel(sigma=1.0):
+    return fermion(torch.tensor(TAU, dtype=torch.float64), centres() * 3, 10.0) / sigma
+
+
+@pytest.mark.parametrize("layers", [1, 7])
+def test_tied_weights_are_ista(spectra, layers):
+    data = spectra[:5] @ kernel().mT
+    network = UnrolledNetwork.of_ista(kernel(), 1e-3, layers)
+    steps = ista(kernel(), data, 1e-3, accelerated=False, nonnegative=False, iterations=layers)
+    assert torch.allclose(network(data), steps.spectrum, atol=1e-12)
+
+
+def test_folding_changes_nothing():
+    network = UnrolledNetwork(12, 10, 4, positive=True, generator=generator()).double()
+    features = torch.randn(12, 30, generator=generator(1)).double()
+    data = torch.randn(6, 30, generator=generator(2)).double()
+    assert torch.allclose(network.folded(features)(data), network(data @ features.mT), atol=1e-12)
+
+
+def test_the_general_network_is_a_plain_one_for_each_kind_of_data(spectra):
+    network = continuation_network("cpu")
+    view = network.prior.view(kernel(1e-4))
+    terms = condition(30.0, view)
+    data = (spectra[:9] @ kernel(1e-4).mT) @ view.features.mT
+    told = (data / data[:, -1:]).float()
+    state, entry, threshold = network.fold(terms)
+    plain = unroll(told, state, entry, threshold, eta=0.5, positive=True)
+    plain = plain / plain.sum(-1, keepdim=True)
+    assert torch.allclose(network(told, terms), plain, atol=1e-6)
+    one_by_one = torch.cat([network(row[None], terms) for row in told])
+    assert torch.allclose(network(told, terms), one_by_one, atol=1e-5)
+
+
+def test_relaxation():
+    """With W_t = 1 and no data, RLISTA and LISTA stay where they are: at zero."""
+    for eta in (0.5, 1.0):
+        network = UnrolledNetwork(3, 4, 2, eta=eta, generator=generator())
+        assert (network(torch.zeros(1, 3)) == 0).all()
+    state, entry = torch.zeros(1, 2, 2), torch.eye(2)[None]
+    half = unroll(torch.ones(1, 2), state, entry, torch.zeros(1), eta=0.5, positive=False)
+    assert half.tolist() == [[0.5, 0.5]]
+
+
+def test_rivals_have_the_published_sizes():
+    def size(network):
+        return sum(p.numel() for p in network.parameters())
+
+    rlista = UnrolledNetwork(100, 50, 10, generator=generator())
+    assert size(rlista) == 75_000 + 10  # "75000 parameters" and the thresholds
+    assert size(fcn(100, 50, 256, 4)) == pytest.approx(169_000, rel=0.02)
+    assert fcn(100, 50, 20, 3)(torch.rand(2, 100)).sum(-1).tolist() == pytest.approx([1, 1])
+    assert cnn_fcn(100, 50, 50)(torch.rand(2, 100)).shape == (2, 50)
+
+
+def test_published_spectra_are_those_of_the_paper():
+    """Predicting the mean scores 0.131, the mean norm is 0.243 (10 000 spectra)."""
+    spectra = published_spectra(10_000, generator(1))
+    assert spectra.norm(dim=-1).mean() == pytest.approx(0.243, abs=0.003)
+    assert (spectra - spectra.mean(0)).norm(dim=-1).mean() == pytest.approx(0.131, abs=0.003)
+    assert spectra.sum(-1) == pytest.approx(1, abs=1e-5)
+
+
+def test_broad_spectra():
+    spectra = broad_spectra(900, generator(1))
+    assert spectra.sum(-1) == pytest.approx(1, abs=1e-4)
+    assert (spectra >= 0).all()
+    assert torch.equal(spectra, broad_spectra(900, generator(1)))
+
+
+def test_a_view_knows_what_the_data_determine(spectra):
+    prior = GaussianPrior.of(published_spectra(5000, generator(2)))
+    fine, rough = prior.view(kernel(1e-6)), prior.view(kernel(1e-2))
+    assert fine.resolved > rough.resolved > 1
+    noise = torch.randn(200, 40, dtype=torch.float64, generator=generator(3))
+    data = spectra @ kernel(1e-4).mT + noise
+    view = prior.view(kernel(1e-4))
+    assert view.norm(data) == pytest.approx(1, abs=1e-3)
+    usual, scatter = view.surprise(data)
+    assert float(usual.mean()) == pytest.approx(1, abs=0.4)
+    assert float(scatter.mean()) == pytest.approx(1, abs=0.1)
+    strange = torch.zeros(1, 50, dtype=torch.float64)
+    strange[0, 2] = 1.0  # all weight at the rim of the window
+    assert view.surprise(strange @ kernel(1e-4).mT)[0] > 20 * usual.max()
+    # The features are linear in the data, and their last one is the norm.
+    features = data @ view.features.mT
+    assert torch.allclose(2 * features, (2 * data) @ view.features.mT)
+    assert torch.allclose(features[:, -1], view.norm(data))
+
+
+def test_training_is_reproducible_and_kept(tmp_path):
+    before = torch.get_rng_state()
+    told = []
+    first = cached_network(
+        SAMPLES, QUICK, layers=3, seed=4, folder=tmp_path, report=lambda *a: told.append(a)
+    )
+    (file,) = tmp_path.iterdir()
+    stamp = file.stat().st_mtime_ns
+    again = cached_network(SAMPLES, QUICK, layers=3, seed=4, folder=tmp_path)
+    fresh = cached_network(SAMPLES, QUICK, layers=3, seed=4)
+    other = cached_network(SAMPLES, QUICK, layers=3, seed=5)
+    assert sum(steps for steps, _ in told) == QUICK.steps
+    assert file.stat().st_mtime_ns == stamp
+    assert torch.equal(torch.get_rng_state(), before)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+        assert torch.equal(value, fresh.state_dict()[name])
+    assert not torch.equal(first.entry, other.entry)
+
+
+def test_a_damaged_cache_is_written_anew(tmp_path):
+    cached_network(SAMPLES, QUICK, layers=2, folder=tmp_path)
+    (file,) = tmp_path.iterdir()
+    good = file.read_bytes()
+    file.write_bytes(good[: len(good) // 2])
+    cached_network(SAMPLES, QUICK, layers=2, folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert file.read_bytes() == good
+
+
+def test_training_beats_the_best_linear_estimate(spectra):
+    data = spectra @ kernel().mT
+    prior = GaussianPrior.of(broad_spectra(20_000, generator()).unflatten(-1, (50, 5)).sum(-1))
+    view = prior.view(kernel(1e-4))
+    told = (data / 1e-4) @ view.features.mT
+    linear = prior.mean + told[:, :-1] @ prior.root
+    trained = cached_network(SAMPLES, replace(QUICK, steps=600), layers=4)
+    errors = [(found - spectra).norm(dim=-1).mean() for found in (trained(data), linear)]
+    assert errors[0] < errors[1]
+
+
+def test_published_training_runs(spectra):
+    recipe = replace(RECIPES["published"], steps=50, pool=2000)
+    network = cached_network(replace(SAMPLES, prior="published"), recipe, layers=4)
+    assert network.entry.shape == (4, 50, 40)
+    assert torch.isfinite(network(spectra @ kernel().mT)).all()
+
+
+def test_general_network_has_a_prior():
+    network = GeneralNetwork(GaussianPrior.of(published_spectra(500, generator())), layers=2)
+    assert torch.allclose(network.prior.mean.sum(), torch.tensor(1.0).double(), atol=1e-5)
