@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -135,10 +137,10 @@ def test_time_grids(tau, method):
 
 @pytest.mark.parametrize("beta", [5.0, 23.0, 50.0])
 def test_inverse_temperatures(beta):
-    g = green(SPECTRA["metal"], beta=beta)
+    g = green(SPECTRA["two peaks"], beta=beta)
     result = g.S.continue_rlista(beta=beta, stderr=1e-4, omega=OMEGA)
     assert result.status.item() == "ok"
-    assert missed(result, SPECTRA["metal"]) < 0.3
+    assert missed(result, SPECTRA["two peaks"]) < 0.3
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ def test_units_and_temperature():
     kelvin = 1 / (8.617333262e-5 * 40.0)
     same = g.assign_attrs(temperature=kelvin).S.continue_rlista(stderr=1e-4)
     xr.testing.assert_allclose(same.spectral_function, result.spectral_function)
-    also = g.assign_coords(beta=40.0).S.continue_rlista(stderr=1e-4)
+    also = g.assign_coords(beta=40.0).S.continue_rlista(stderr=1e-4).drop_vars("beta")
     xr.testing.assert_allclose(also.spectral_function, result.spectral_function)
 
 
@@ -239,16 +241,17 @@ def test_bosons(even):
 
 
 def test_bins_help_on_coarse_grids():
-    def box(w):
-        return np.where(np.abs(w) <= 1.0, 0.5, 0.0)
+    def box(w):  # constant within the cells of omega; half at its edges, for the trapezoidal rule
+        return np.where(np.abs(w) < 1 - 1e-9, 0.5, np.where(np.abs(w) < 1 + 1e-9, 0.25, 0.0))
 
     g = green(box, beta=40.0, sigma=1e-5)
     omega = np.linspace(-2.5, 2.5, 26)
-    errors = {}
-    for bins in (False, True):
-        result = g.S.continue_maxent(beta=40.0, stderr=1e-5, omega=omega, bins=bins)
-        errors[bins] = missed(result, box)
-    assert errors[True] < errors[False]
+    options = {"beta": 40.0, "stderr": 1e-5, "omega": omega}
+    result = g.S.continue_maxent(bins=True, **options)
+    assert result.status.item() == "ok"
+    with pytest.warns(DistributionWarning):
+        other = g.S.continue_maxent(**options)
+    assert missed(result, box) < missed(other, box)
 
 
 def test_errors_in_every_form():
@@ -289,15 +292,20 @@ def test_correlated_errors_are_whitened():
     clean = green(spectrum, sigma=0.0)
     draws = rng.multivariate_normal(np.zeros(100), covariance, size=20)
     g = xr.DataArray(clean.values + draws, coords={"tau": tau}, dims=("k", "tau"))
-    told = g.S.continue_maxent(beta=BETA, omega=OMEGA, covariance=covariance)
-    untold = g.S.continue_maxent(beta=BETA, omega=OMEGA, stderr=1e-3)
-    assert float(told.chi2.mean()) == pytest.approx(1, abs=0.15)
+    historic = g.S.continue_maxent(
+        beta=BETA, omega=OMEGA, covariance=covariance, rule="historic"
+    )
+    assert float(historic.chi2.median()) == pytest.approx(1, abs=0.05)
 
     def error(result):
         truth = spectrum(OMEGA)
         return float(np.abs(result.spectral_function - truth).integrate("omega").mean())
 
-    assert error(told) < error(untold)
+    for run, options in (("continue_rlista", {}), ("continue_maxent", {"rule": "classic"})):
+        method = getattr(arpes_ml_plugins, run)
+        told = method(g, beta=BETA, omega=OMEGA, covariance=covariance, **options)
+        untold = method(g, beta=BETA, omega=OMEGA, stderr=1e-3, **options)
+        assert error(told) < 0.7 * error(untold)
 
 
 def test_errors_are_measured_if_not_stated():
@@ -417,8 +425,9 @@ def test_bands_cover_what_they_say(beta, sigma, kind):
     clean = fine @ fermi(tau, grid, beta).T
     noise = sigma * np.random.default_rng(3).normal(size=clean.shape)
     g = xr.DataArray(clean + noise, coords={"tau": tau}, dims=("k", "tau"))
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(DistributionWarning)
+    with warnings.catch_warnings():
+        # One in a hundred is unlike the others.
+        warnings.simplefilter("ignore", DistributionWarning)
         result = g.S.continue_rlista(beta=beta, stderr=sigma, omega=centres().numpy() * 3)
     width = 6 / 49
     covered = (result.lower <= truth / width + 1e-6) & (truth / width <= result.upper + 1e-6)
@@ -433,7 +442,7 @@ def test_lazy_data_need_frequencies():
     assert lazy.spectral_function.chunks is not None
     eager = g.compute().S.continue_rlista(beta=BETA, stderr=1e-4, omega=OMEGA)
     xr.testing.assert_allclose(
-        lazy.compute().spectral_function, eager.spectral_function, atol=1e-6
+        lazy.compute().spectral_function, eager.spectral_function, atol=2e-5
     )
     assert (lazy.compute().status == eager.status).all()
 

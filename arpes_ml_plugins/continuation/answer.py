@@ -34,6 +34,8 @@ OK, RAISED, OUTLIERS, UNTRAINED, UNLIKE, UNCONVERGED = range(len(STATUSES))
 
 SURPRISE = 15.0
 """Mean square of the resolved components over that of the prior: 1 in 100 of it is above."""
+MOST_EXCESS = 4.0
+"""Measured over stated errors: above this it is not the errors that are wrong."""
 MISFIT = 6.0  # standard deviations of chi^2
 NEURAL_SHARE = 0.98  # of the default model; the rest is flat
 NORMAL_90 = 1.645  # two-sided, in standard deviations
@@ -121,6 +123,7 @@ def answer(
         bad = (misfit > 1 + MISFIT * (2 / seen.data.shape[1]) ** 0.5) & found.fitted
         if isinstance(view, Estimate):
             bad |= view.surprise > SURPRISE
+        bad |= excess[seen.which] > MOST_EXCESS
         strange[seen.which] = bad
     back = weights @ problem.kernel.mT
     scatter = (rows - back) / (used if stated is None else stated)

@@ -25,6 +25,7 @@ NEGLIGIBLE = 1e-3
 """Singular values (in units of the noise) times the norm below which data know nothing."""
 LONGEST_STEP = 4.0  # growth of log(a) in one Newton step; it may fall by any amount
 TOLERANCE = 1e-8  # change of a, summed, over its norm
+SMALLEST_GAP = 1e-10  # nats; rounding can keep some solutions from coming closer
 ITERATIONS = 60
 SMALLEST_DEFAULT = 1e-7  # of its largest value
 KINK_OFFSET = 2.5
@@ -190,7 +191,8 @@ def _solve(
         factor = torch.linalg.cholesky(space.hessian(spectrum, a))
         step = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
         change = step @ space.spread.mT  # of log(spectrum)
-        done = (spectrum * change.abs()).sum(-1) < TOLERANCE * norm[left]
+        gap = -a * (gradient * step).sum(-1)  # in the cost that is minimised
+        done = ((spectrum * change.abs()).sum(-1) < TOLERANCE * norm[left]) | (gap < SMALLEST_GAP)
         converged[left[done]] = True
         length = (LONGEST_STEP / change.amax(-1).clamp(min=1e-30)).clamp(max=1.0)
         length = _descend(space, d, a, t, y, step, gradient, length)

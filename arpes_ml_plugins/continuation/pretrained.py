@@ -18,8 +18,11 @@ REACH = (8.0, 300.0)
 """Trained for inverse temperatures times half-widths of the window in this range."""
 FEWEST_TIMES = 20
 SMALLEST_ERROR = 1e-6  # over the norm; smaller ones are taken as this large
-HALVINGS = 8  # windows tried: the whole one, and by factors of sqrt(2) smaller ones
-CONVINCING = 10.0  # nats by which a smaller window must be more likely
+HALVINGS = 4
+"""Windows tried: the whole one, half of it, ... The prior holds spectra that fill a quarter of the
+window or more; a smaller window pays for narrower ones only."""
+CONVINCING = 50.0  # nats by which a smaller window must be more likely
+MARGIN = 2**0.5  # of a window that nobody named, over the most likely one
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
         return reason
     omega = seen.problem.omega
     whole = float(omega.abs().max())
-    windows = best_windows(network, seen, [whole * 2 ** (-k / 2) for k in range(HALVINGS)])
+    windows = best_windows(
+        network, seen, [whole / 2**k for k in range(HALVINGS)], CONVINCING
+    )
     parts = [torch.empty(len(seen.data), len(omega)).to(seen.data) for _ in range(3)]
     surprise = seen.data.new_zeros(len(seen.data))
     for window in sorted(set(windows.tolist())):
@@ -62,11 +67,11 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
 
 
 def best_windows(
-    network: GeneralNetwork, seen: Observation, candidates: list[float]
+    network: GeneralNetwork, seen: Observation, candidates: list[float], margin: float
 ) -> torch.Tensor:
     """The most likely half-width of the spectrum for each data set, ``(b,)``.
 
-    The first candidate unless another one is convincingly more likely.
+    The first candidate unless another one is more likely by ``margin`` (nats).
     """
     likely = []
     for window in candidates:
@@ -76,11 +81,13 @@ def best_windows(
         view, data = _view(network, seen, window, seen.data)
         likely.append(view.log_evidence(data))
     evidence = torch.stack(likely)
-    evidence[0] += CONVINCING
+    evidence[0] += margin
     return torch.tensor(candidates).to(seen.data)[evidence.argmax(0)]
 
 
-def suggest_windows(network: GeneralNetwork, problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
+def suggest_windows(
+    network: GeneralNetwork, problem: Problem, rows: torch.Tensor, errors: torch.Tensor
+) -> torch.Tensor:
     """Half-width of the window for data ``(b, rows)`` of fermions, if users name none, ``(b,)``."""
     low, high = REACH
     count = int(2 * math.log2(high / low))
@@ -88,8 +95,8 @@ def suggest_windows(network: GeneralNetwork, problem: Problem, rows: torch.Tenso
     windows = rows.new_zeros(len(rows))
     kept = torch.ones_like(rows, dtype=torch.bool)
     for seen in observations(problem, rows, errors, None, kept):
-        windows[seen.which] = best_windows(network, seen, candidates)
-    return windows
+        windows[seen.which] = best_windows(network, seen, candidates, 0.0)
+    return windows * MARGIN
 
 
 def regrid(density: torch.Tensor, grid: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
@@ -122,7 +129,7 @@ def _outside(seen: Observation) -> str:
         return f"the network was trained on {FEWEST_TIMES} imaginary times or more"
     if reach < REACH[0]:
         return f"beta times the largest frequency is {reach:.3g}, below the {REACH[0]:g} trained"
-    if REACH[1] < reach / 2 ** ((HALVINGS - 1) / 2):
+    if REACH[1] < reach / 2 ** (HALVINGS - 1):
         return f"beta times the largest frequency is {reach:.3g}, above the {REACH[1]:g} trained"
     return ""
 
