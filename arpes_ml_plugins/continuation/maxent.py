@@ -24,6 +24,7 @@ LARGEST_ALPHA = 1e14
 NEGLIGIBLE = 1e-3
 """Singular values (in units of the noise) times the norm below which data know nothing."""
 LONGEST_STEP = 4.0  # growth of log(a) in one Newton step; it may fall by any amount
+LOG_NEGLIGIBLE = -14.0  # logarithm of a weight over the norm
 TOLERANCE = 1e-8  # change of a, summed, over its norm
 SMALLEST_GAP = 1e-10  # nats; rounding can keep some solutions from coming closer
 ITERATIONS = 60
@@ -194,7 +195,10 @@ def _solve(
         gap = -a * (gradient * step).sum(-1)  # in the cost that is minimised
         done = ((spectrum * change.abs()).sum(-1) < TOLERANCE * norm[left]) | (gap < SMALLEST_GAP)
         converged[left[done]] = True
-        length = (LONGEST_STEP / change.amax(-1).clamp(min=1e-30)).clamp(max=1.0)
+        # What is negligible may grow until it no longer is, at once.
+        logs = (y @ space.spread.mT + d.log()) - norm[left, None].log()
+        room = LONGEST_STEP + (LOG_NEGLIGIBLE - logs).clamp(min=0)
+        length = (room / change.clamp(min=1e-30)).amin(-1).clamp(max=1.0)
         length = _descend(space, d, a, t, y, step, gradient, length)
         result[left] = y + length[:, None] * step
         left = left[~done]

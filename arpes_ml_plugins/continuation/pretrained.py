@@ -58,10 +58,17 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
             spectrum = network(told, terms)
             lower, upper = network.quantiles(spectrum, told, terms)
         grid = _grid(network, window).to(omega)
-        norm = norm * seen.scale
-        for part, weights in zip(parts, (spectrum, lower, upper), strict=True):
-            density = weights.to(data) * norm / cell_widths(grid)
-            part[which] = regrid(density, grid, omega)
+        unit = norm * seen.scale / cell_widths(grid)
+        density = regrid(spectrum.to(data) * unit, grid, omega)
+        # The reach of the band is not smooth: cubic splines would swing below zero.
+        below, above = (
+            ((one - other).to(data) * unit) @ linear(grid, omega).mT
+            for one, other in ((spectrum, lower), (upper, spectrum))
+        )
+        for part, value in zip(
+            parts, (density, (density - below).clamp(min=0), density + above), strict=True
+        ):
+            part[which] = value
         surprise[which] = view.surprise(data)[0]
     return Estimate(*parts, surprise)
 
@@ -118,6 +125,12 @@ def regrid(density: torch.Tensor, grid: torch.Tensor, omega: torch.Tensor) -> to
     inside = (density * half * covered).sum(-1, keepdim=True)
     total = (result * cell_widths(omega)).sum(-1, keepdim=True)
     return result * inside / total.clamp(min=1e-30)
+
+
+def linear(grid: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
+    """Matrix ``(new, n)`` of linear interpolation, zero beyond the ends of the grid."""
+    step = grid[1] - grid[0]
+    return (1 - (omega[:, None] - grid).abs() / step).clamp(min=0)
 
 
 def _outside(seen: Observation) -> str:
