@@ -163,9 +163,7 @@ def test_own_frequencies():
     in_mev = g.assign_coords(tau=g.tau / 1000)
     other = in_mev.S.continue_rlista(beta=BETA / 1000, stderr=1e-4)
     np.testing.assert_allclose(other.omega, result.omega * 1000)
-    np.testing.assert_allclose(
-        other.spectral_function * 1000, result.spectral_function, atol=1e-6
-    )
+    np.testing.assert_allclose(other.spectral_function * 1000, result.spectral_function, atol=1e-6)
 
 
 def test_units_and_temperature():
@@ -292,9 +290,7 @@ def test_correlated_errors_are_whitened():
     clean = green(spectrum, sigma=0.0)
     draws = rng.multivariate_normal(np.zeros(100), covariance, size=20)
     g = xr.DataArray(clean.values + draws, coords={"tau": tau}, dims=("k", "tau"))
-    historic = g.S.continue_maxent(
-        beta=BETA, omega=OMEGA, covariance=covariance, rule="historic"
-    )
+    historic = g.S.continue_maxent(beta=BETA, omega=OMEGA, covariance=covariance, rule="historic")
     assert float(historic.chi2.median()) == pytest.approx(1, abs=0.05)
 
     def error(result):
@@ -441,9 +437,7 @@ def test_lazy_data_need_frequencies():
     lazy = g.S.continue_rlista(beta=BETA, stderr=1e-4, omega=OMEGA)
     assert lazy.spectral_function.chunks is not None
     eager = g.compute().S.continue_rlista(beta=BETA, stderr=1e-4, omega=OMEGA)
-    xr.testing.assert_allclose(
-        lazy.compute().spectral_function, eager.spectral_function, atol=2e-5
-    )
+    xr.testing.assert_allclose(lazy.compute().spectral_function, eager.spectral_function, atol=2e-5)
     assert (lazy.compute().status == eager.status).all()
 
 

@@ -96,7 +96,7 @@ class GeneralNetwork(nn.Module):
         )
 
     def forward(self, features: torch.Tensor, terms: torch.Tensor) -> torch.Tensor:
-        """Weights of spectra ``(..., b, n)`` from features ``(..., b, n + 1)``, terms ``(..., 6)``."""
+        """Weights ``(..., b, n)`` from features ``(..., b, n + 1)`` and terms ``(..., 6)``."""
         state, data, threshold = self.fold(terms)
         spectrum = unroll(features, state, data, threshold, eta=ETA, positive=True)
         return spectrum / spectrum.sum(-1, keepdim=True).clamp(min=1e-6)

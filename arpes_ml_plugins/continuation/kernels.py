@@ -76,7 +76,9 @@ def _boson(tau: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
 
 def fermion_matsubara(frequency: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
     """``1 / (i w_n - w)``, complex, ``(m, n)``; ``frequency`` holds the ``w_n``, not zero."""
-    return 1 / torch.complex(-omega.expand(len(frequency), -1), frequency[:, None].expand(-1, len(omega)))
+    return 1 / torch.complex(
+        -omega.expand(len(frequency), -1), frequency[:, None].expand(-1, len(omega))
+    )
 
 
 def boson_matsubara(frequency: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:

@@ -18,7 +18,7 @@ import torch
 __all__ = ["RULES", "MaxEntResult", "Path", "choose_alpha", "maxent", "maxent_path"]
 
 RULES = ("chi2kink", "classic", "bryan", "historic")
-ALPHAS = 28
+ALPHAS = 20
 SMALLEST_ALPHA = 1.0
 LARGEST_ALPHA = 1e14
 NEGLIGIBLE = 1e-3
@@ -124,11 +124,13 @@ def maxent_path(
     """Solutions for a falling sequence of ``alphas`` (default: all that can matter)."""
     default = _safe_default(default, len(data))
     space = Subspace.of(kernel, float(default.sum(-1).max()))
-    return _path(space, kernel, data, default, _alphas(space, default) if alphas is None else alphas)
+    return _path(
+        space, kernel, data, default, _alphas(space, default) if alphas is None else alphas
+    )
 
 
 def choose_alpha(path: Path, rule: str, count: int) -> torch.Tensor:
-    """The strength that ``rule`` takes for each of ``b`` data sets of ``count`` values, ``(b,)``."""
+    """The strength that ``rule`` takes for ``b`` data sets of ``count`` values, ``(b,)``."""
     logs = path.alphas.log()
     if rule in ("classic", "bryan"):
         return _peak(logs, path.evidence).exp()

@@ -42,10 +42,8 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
         return reason
     omega = seen.problem.omega
     whole = float(omega.abs().max())
-    windows = best_windows(
-        network, seen, [whole / 2**k for k in range(HALVINGS)], CONVINCING
-    )
-    parts = [torch.empty(len(seen.data), len(omega)).to(seen.data) for _ in range(3)]
+    windows = best_windows(network, seen, [whole / 2**k for k in range(HALVINGS)], CONVINCING)
+    parts = [seen.data.new_empty(len(seen.data), len(omega)) for _ in range(3)]
     surprise = seen.data.new_zeros(len(seen.data))
     for window in sorted(set(windows.tolist())):
         which = windows == window
@@ -70,7 +68,7 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
         ):
             part[which] = value
         surprise[which] = view.surprise(data)[0]
-    return Estimate(*parts, surprise)
+    return Estimate(parts[0], parts[1], parts[2], surprise)
 
 
 def best_windows(

@@ -115,5 +115,3 @@ class Ista:
         )
         ok = torch.zeros(len(data), dtype=torch.int64, device=data.device)
         return Solution(found.spectrum * seen.scale, ok)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -133,9 +134,7 @@ def fcn(inputs: int, points: int, width: int, matrices: int) -> nn.Sequential:
     """Fully connected rival with so many weight matrices (paper, Table IV)."""
     sizes = [inputs, *[width] * (matrices - 1)]
     inner = [
-        part
-        for before, after in zip(sizes, sizes[1:], strict=False)
-        for part in (nn.Linear(before, after), nn.ReLU())
+        part for before, after in pairwise(sizes) for part in (nn.Linear(before, after), nn.ReLU())
     ]
     return nn.Sequential(*inner, nn.Linear(width, points), nn.Softmax(-1))
 

@@ -550,7 +550,6 @@ def continue_ista(
     return _continue(source, solver, "continue_ista", device, progress)
 
 
-
 def _continue(
     source: ImaginaryData, solver: Solver, method: str, device: str, progress: ProgressOption
 ) -> xr.Dataset:

@@ -47,7 +47,7 @@ class ImaginaryData:
 
 
 def read_imaginary(
-    data: xr.DataArray,
+    data: xr.DataArray | xr.Dataset,
     dims: Any,
     *,
     beta: float | None,
@@ -268,9 +268,7 @@ def _covariance(
     return (matrix + matrix.T) / 2
 
 
-def _omega(
-    omega: Any, data: xr.DataArray, dim: Hashable, unit: str, axis: str
-) -> xr.Variable:
+def _omega(omega: Any, data: xr.DataArray, dim: Hashable, unit: str, axis: str) -> xr.Variable:
     """The frequencies as a coordinate: ``eV`` where the unit of tau says so, else ``omega``."""
     electron_volts = unit in (INVERSE_EV if axis == "tau" else EV)
     name: Hashable = "eV" if electron_volts else "omega"

@@ -327,6 +327,7 @@ def fit_each(batch: ImageBatch) -> dict[str, torch.Tensor]:
             batch.images[index : index + 1],
             batch.valid[index : index + 1],
             [batch.seeds[index]],
+            batch.index[index : index + 1],
             batch.report,
         )
         found = _fit(

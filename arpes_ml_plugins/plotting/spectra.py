@@ -122,8 +122,13 @@ def _curve(
     )
     axes.plot(omega, one["spectral_function"], color="C0", label="A(ω)")
     if reference is not None:
-        axes.plot(reference[reference.dims[-1]], reference, color="black", linewidth=0.8,
-                  label="reference")
+        axes.plot(
+            reference[reference.dims[-1]],
+            reference,
+            color="black",
+            linewidth=0.8,
+            label="reference",
+        )
     axes.axvline(0, color="0.6", linewidth=0.6)
     axes.set(xlabel=axis_label(omega), ylabel=_density_label(one["spectral_function"]))
     axes.set_ylim(bottom=0)
@@ -137,12 +142,20 @@ def _fit(
 ) -> None:
     back = one["back_transform"]
     times = back[tau]
-    parts = {"imaginary": np.imag, "real": np.real} if np.iscomplexobj(back) else {"": np.real}
+    parts: dict[str, Any] = (
+        {"imaginary": np.imag, "real": np.real} if np.iscomplexobj(back) else {"": np.real}
+    )
     for style, (name, part) in zip(("-", "--"), parts.items(), strict=False):
         label = f"back-transform {name}".strip()
         if data is not None:
-            axes.plot(times, part(data.values), ".", color="0.6", markersize=4,
-                      label=None if style == "--" else "data")
+            axes.plot(
+                times,
+                part(data.values),
+                ".",
+                color="0.6",
+                markersize=4,
+                label=None if style == "--" else "data",
+            )
             scatter = part(data.values - back.values) / float(one["stderr"])
             below.plot(times, scatter, ".", color="C3", markersize=3)
         axes.plot(times, part(back.values), style, color="C3", linewidth=1.2, label=label)

@@ -17,15 +17,16 @@ import numpy as np
 import torch
 
 from arpes_ml_plugins.continuation.general import GeneralNetwork, condition
-from arpes_ml_plugins.continuation.kernels import (
-    fermion,
-    fermion_matsubara,
-    matsubara_frequencies,
-    real_rows,
-)
+from arpes_ml_plugins.continuation.kernels import KERNELS, matsubara_frequencies, real_rows
 from arpes_ml_plugins.continuation.prior import GaussianPrior
 from arpes_ml_plugins.training.muon import StackedMuon
-from arpes_ml_plugins.training.spectra import FINE, POINTS, broad_spectra, centres, published_spectra
+from arpes_ml_plugins.training.spectra import (
+    FINE,
+    POINTS,
+    broad_spectra,
+    centres,
+    published_spectra,
+)
 
 __all__ = ["Kinds", "draw_data", "train_general"]
 
@@ -38,7 +39,7 @@ POOL = 100_000
 COVERED = 0.9  # of the truths, by the band
 
 
-def draw_times(reach: float, generator: torch.Generator) -> torch.Tensor:
+def draw_times(generator: torch.Generator) -> torch.Tensor:
     """Imaginary times over the inverse temperature: 20 to 400 points, of many makes."""
     count = int(20 * 20 ** float(torch.rand((), generator=generator)))
     kind = int(torch.randint(5, (), generator=generator))
@@ -64,12 +65,11 @@ def draw_data(
     noise = NOISE[0] * (NOISE[1] / NOISE[0]) ** uniform[1]
     if uniform[2] < 0.15:
         count = int(15 * 15 ** uniform[3])
-        times, kernel = matsubara_frequencies(count, reach), fermion_matsubara
+        axis, times = "matsubara", matsubara_frequencies(count, reach)
     else:
-        times, kernel = draw_times(reach, generator) * reach, fermion
-    rough, fine = (
-        real_rows(kernel(times, centres(fine=points), reach)) for points in (1, FINE)
-    )
+        axis, times = "tau", draw_times(generator) * reach
+    kernel = KERNELS["fermion", axis]
+    rough, fine = (real_rows(kernel(times, centres(fine=points), reach)) for points in (1, FINE))
     errors = torch.full((len(rough),), noise, dtype=torch.float64)
     if float(torch.rand((), generator=generator)) < 0.3:  # errors that change along tau
         knots = torch.rand(4, generator=generator, dtype=torch.float64) * 2 - 1
@@ -186,13 +186,15 @@ def train_general(
             scheduler.step()
         keep = min(0.999, (step + 1) / (step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(
-                list(average.values()), list(network.parameters()), 1 - keep
-            )
+            torch._foreach_lerp_(list(average.values()), list(network.parameters()), 1 - keep)
         seen += torch.tensor([float(error.detach()), float(band.detach()) * POINTS])
         if (step + 1) % 500 == 0:
             spent = time.perf_counter() - started
-            print(f"step {step + 1}: error {seen[0] / 500:.5f}, band {seen[1] / 500:.5f}, {spent:.0f} s", flush=True)
+            print(
+                f"step {step + 1}: error {seen[0] / 500:.5f}, band {seen[1] / 500:.5f}, "
+                f"{spent:.0f} s",
+                flush=True,
+            )
             seen.zero_()
         if (step + 1) % 5000 == 0 or step + 1 == steps:
             trained = GeneralNetwork(prior, layers=layers)

@@ -101,8 +101,7 @@ class Samples:
         """``(count, POINTS * fine)``, with one point a bin for the published prior."""
         draw = broad_spectra if self.prior == "broad" else published_spectra
         chunks = [
-            draw(min(POOL_CHUNK, count - start), generator)
-            for start in range(0, count, POOL_CHUNK)
+            draw(min(POOL_CHUNK, count - start), generator) for start in range(0, count, POOL_CHUNK)
         ]
         return torch.cat(chunks)
 
@@ -185,7 +184,9 @@ def coarse(spectra: torch.Tensor) -> torch.Tensor:
 
 
 def _optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    state = [network.state] if recipe.matrix_rate and hasattr(network, "state") else []
+    state: list[torch.Tensor] = []
+    if recipe.matrix_rate and isinstance(network, UnrolledNetwork):
+        state = [network.state]
     others = [p for p in network.parameters() if not any(p is s for s in state)]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(others, lr=recipe.learning_rate)]
     if state:

@@ -26,9 +26,7 @@ def centres(points: int = POINTS, fine: int = 1) -> torch.Tensor:
     return (torch.linspace(-1, 1, points, dtype=torch.float64)[:, None] + inner).reshape(-1)
 
 
-def published_spectra(
-    count: int, generator: torch.Generator, points: int = POINTS
-) -> torch.Tensor:
+def published_spectra(count: int, generator: torch.Generator, points: int = POINTS) -> torch.Tensor:
     """Gaussian mixtures with a quasiparticle peak (paper, eq. 16 and Section III A).
 
     Up to ten peaks of equal height and a peak of the same height near zero frequency.
