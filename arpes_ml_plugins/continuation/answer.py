@@ -46,6 +46,8 @@ SURPRISE = 15.0
 MOST_EXCESS = 4.0
 """Measured over stated errors: above this it is not the errors that are wrong."""
 MISFIT = 6.0  # standard deviations of chi^2
+LEAST_MISFIT = 2.0
+"""chi^2 a data point that is always let pass: "chi2kink" stays above 1 on purpose."""
 NEURAL_SHARE = 0.98  # of the default model; the rest is flat
 BAND = 1.9
 """Half-width of MaxEnt's own 90 % band in standard deviations of its posterior. A Gaussian would
@@ -132,7 +134,8 @@ def answer(
         weights[seen.which], status[seen.which] = found.weights, found.status
         lower[seen.which], upper[seen.which] = _band(seen, view, found)
         misfit = (seen.data - found.weights @ seen.kernel().mT).square().mean(-1)
-        bad = (misfit > 1 + MISFIT * (2 / seen.data.shape[1]) ** 0.5) & found.fitted
+        limit = max(1 + MISFIT * (2 / seen.data.shape[1]) ** 0.5, LEAST_MISFIT)
+        bad = (misfit > limit) & found.fitted
         if isinstance(view, Estimate):
             bad |= view.surprise > SURPRISE
         bad |= excess[seen.which] > MOST_EXCESS
