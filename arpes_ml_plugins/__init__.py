@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from arpes_ml_plugins.accessor import attach
 from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.progress import Progress
+from arpes_ml_plugins.methods.stored import train_rlista
 from arpes_ml_plugins.photoemission import as_measured
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
@@ -46,6 +47,7 @@ __all__ = [
     "replay",
     "save",
     "simulate_scene",
+    "train_rlista",
     "unregister",
 ]
 

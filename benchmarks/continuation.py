@@ -146,10 +146,15 @@ def write(name: str, rows: list[dict[str, object]]) -> None:
         print("  ", {k: (f"{v:.4g}" if isinstance(v, float) else v) for k, v in row.items()})
 
 
-def methods(sigma: float) -> dict[str, Callable[[xr.DataArray, float], xr.Dataset]]:
+def methods(
+    sigma: float, kind: str = "published"
+) -> dict[str, Callable[[xr.DataArray, float], xr.Dataset]]:
+    """The paper's spectra live on the points of the grid; others are continuous."""
+    bins = False if kind == "published" else None
+
     def of(name: str, **options: object) -> Callable[[xr.DataArray, float], xr.Dataset]:
         method = getattr(arpes_ml_plugins, name)
-        return lambda g, beta: method(g, beta=beta, stderr=sigma, omega=OMEGA, **options)
+        return lambda g, beta: method(g, beta=beta, stderr=sigma, omega=OMEGA, bins=bins, **options)
 
     return {
         "continue_rlista(refine=False)": of("continue_rlista", refine=False),
@@ -300,7 +305,7 @@ def spectra() -> None:
                 "continue_maxent(rule='chi2kink')",
             ):
                 result = quiet(
-                    lambda case=case, name=name, sigma=sigma: methods(sigma)[name](
+                    lambda case=case, name=name, sigma=sigma, kind=kind: methods(sigma, kind)[name](
                         case.labelled, 20.0
                     )
                 )
@@ -325,9 +330,9 @@ def bands() -> None:
             for sigma in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
                 case = make_case(sigma, kind=kind, count=600, beta=beta)
                 result = quiet(
-                    lambda case=case, beta=beta, sigma=sigma: methods(sigma)["continue_rlista()"](
-                        case.labelled, beta
-                    )
+                    lambda case=case, beta=beta, sigma=sigma, kind=kind: methods(sigma, kind)["continue_rlista()"](
+                        "continue_rlista()"
+                    ](case.labelled, beta)
                 )
                 truth = case.truth.numpy() / WIDTH
                 lower, upper = result["lower"].values, result["upper"].values
@@ -403,7 +408,7 @@ def rough() -> None:
     rows: list[dict[str, object]] = []
     for name, (data, options) in cases.items():
         row: dict[str, object] = {"data": name}
-        given = {"beta": BETA, "omega": OMEGA, **options}
+        given = {"beta": BETA, "omega": OMEGA, "bins": False, **options}
         for method in ("continue_rlista", "continue_maxent"):
             run = getattr(arpes_ml_plugins, method)
             result = quiet(lambda run=run, data=data, given=given: run(data, **given))
@@ -575,7 +580,7 @@ def _through(sigma: float, **options: object) -> Callable[[torch.Tensor], torch.
         return weights(
             quiet(
                 lambda: arpes_ml_plugins.continue_rlista(
-                    g, beta=BETA, stderr=sigma, omega=OMEGA, **options
+                    g, beta=BETA, stderr=sigma, omega=OMEGA, bins=False, **options
                 )
             )
         )

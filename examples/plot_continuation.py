@@ -26,8 +26,8 @@ truth = xr.DataArray(-green.imag / np.pi, coords={"k": k, "eV": energy}, dims=("
 truth /= truth.integrate("eV")
 
 # %%
-# Its Green's function at an inverse temperature of 40/eV (290 K), with errors of 1e-4. As ``tau`` is
-# in 1/eV, results come out on an axis ``eV``, beside ARPES data.
+# Its Green's function at an inverse temperature of 40/eV (290 K), with errors of 1e-4. As ``tau``
+# is in 1/eV, results come out on an axis ``eV``, beside ARPES data.
 
 beta, error = 40.0, 1e-4
 tau = np.linspace(0, beta, 161)
@@ -42,7 +42,7 @@ g = xr.DataArray(
 
 # %%
 # All momenta at once, by the network that comes with the package and maximum entropy after it.
-# Without ``omega=`` the window is as wide as the data allow; here we know that the bands end before.
+# Without ``omega=`` the window is as wide as the data allow; here we know where the bands end.
 
 omega = np.linspace(-2.5, 2.5, 201)
 result = g.S.continue_rlista(beta=beta, stderr=error, omega=omega)

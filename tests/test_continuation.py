@@ -247,9 +247,12 @@ def test_bins_help_on_coarse_grids():
     options = {"beta": 40.0, "stderr": 1e-5, "omega": omega}
     result = g.S.continue_maxent(bins=True, **options)
     assert result.status.item() == "ok"
+    parts = g.S.continue_maxent(**options)
+    assert parts.status.item() == "ok"
     with pytest.warns(DistributionWarning):
-        other = g.S.continue_maxent(**options)
+        other = g.S.continue_maxent(bins=False, **options)
     assert missed(result, box) < missed(other, box)
+    assert missed(parts, box) < missed(other, box)
 
 
 def test_errors_in_every_form():
@@ -386,7 +389,7 @@ def test_own_default_model():
 @pytest.mark.parametrize("recipe", ["trained", "published"])
 def test_networks_of_ones_own(recipe, own_cache):
     g = green(SPECTRA["metal"])
-    options = {"beta": BETA, "omega": OMEGA, "stderr": 1e-4, "rng": 1}
+    options = {"beta": BETA, "omega": OMEGA, "stderr": 1e-4, "training_seed": 1}
     result = g.S.continue_rlista(
         recipe=recipe, training_steps=150, layers=4, refine=True, **options
     )
@@ -396,7 +399,7 @@ def test_networks_of_ones_own(recipe, own_cache):
 
 def test_training_for_data_outside_the_range():
     g = green(SPECTRA["metal"], tau=np.linspace(0, BETA, 15))
-    options = {"beta": BETA, "omega": OMEGA, "stderr": 1e-4, "rng": 1}
+    options = {"beta": BETA, "omega": OMEGA, "stderr": 1e-4, "training_seed": 1}
     with pytest.warns(DistributionWarning, match="outside what the network was trained for"):
         fallen = g.S.continue_rlista(**options)
     trained = g.S.continue_rlista(outside="train", training_steps=300, **options)
@@ -544,3 +547,32 @@ def test_as_measured():
     uneven = flat.assign_coords(eV=np.sinh(energy))
     with pytest.raises(AxisError, match="evenly"):
         arpes_ml_plugins.as_measured(uneven, beta=10.0, resolution=0.1)
+
+
+def test_train_rlista_fills_the_cache(own_cache):
+    """What it trains is what ``recipe="trained"`` uses, and nothing is trained twice."""
+    g = green(SPECTRA["metal"])
+    told = []
+    options = {"training_steps": 100, "layers": 3}
+    network = arpes_ml_plugins.train_rlista(
+        g.tau.values, beta=BETA, stderr=1e-4, window=3.0, steps=100, layers=3, progress=told.append
+    )
+    assert told[-1].done == told[-1].total == 100
+    files = set(own_cache.iterdir())
+    bare = g.S.continue_rlista(
+        beta=BETA,
+        stderr=1e-4,
+        omega=centres().numpy() * 3,
+        recipe="trained",
+        refine=False,
+        **options,
+    )
+    assert set(own_cache.iterdir()) == files
+    with torch.inference_mode():
+        direct = network(torch.from_numpy(g.values)[None])[0]
+    np.testing.assert_allclose(bare.spectral_function * 6 / 49, direct, atol=1e-9)
+    for wrong in ({"beta": 0.0}, {"stderr": -1.0}, {"prior": "flat"}, {"recipe": "best"}):
+        with pytest.raises(ParameterError):
+            arpes_ml_plugins.train_rlista(
+                g.tau.values, **{"beta": BETA, "stderr": 1e-4, "window": 3.0, **wrong}
+            )

@@ -37,6 +37,8 @@ class GeneralNetwork(nn.Module):
 
     mean: torch.Tensor
     root: torch.Tensor
+    fine_mean: torch.Tensor
+    fine_root: torch.Tensor
     stretch: torch.Tensor
     """Factor on the band, from the calibration after the training."""
 
@@ -47,12 +49,15 @@ class GeneralNetwork(nn.Module):
         points: int = 50,
         layers: int = 8,
         width: int = 128,
+        fine: int = 5,
     ) -> None:
         super().__init__()
         if prior is None:
             prior = GaussianPrior(torch.ones(points) / points, torch.zeros(points, points))
         self.register_buffer("mean", prior.mean.float())
         self.register_buffer("root", prior.root.float())
+        self.register_buffer("fine_mean", torch.full((fine * points,), 1 / (fine * points)))
+        self.register_buffer("fine_root", torch.zeros(fine * points, fine * points))
         self.register_buffer("stretch", torch.ones(()))
         scale = points  # a flat spectrum is 1 everywhere
         start = torch.cat([self.root, self.mean[:, None]], 1) * scale
@@ -74,6 +79,11 @@ class GeneralNetwork(nn.Module):
     @property
     def prior(self) -> GaussianPrior:
         return GaussianPrior(self.mean.double(), self.root.double())
+
+    @property
+    def fine_prior(self) -> GaussianPrior:
+        """The prior within the bins too, for judging what is likely."""
+        return GaussianPrior(self.fine_mean.double(), self.fine_root.double())
 
     def fold(self, terms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Weights of the plain RLISTA for one kind of data or several.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from arpes_ml_plugins.continuation.general import GeneralNetwork, condition
 from arpes_ml_plugins.continuation.observation import Observation, observations
 from arpes_ml_plugins.continuation.prior import View
-from arpes_ml_plugins.continuation.problem import Problem, cell_widths
+from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
 
 __all__ = ["REACH", "Estimate", "best_windows", "estimate", "regrid", "suggest_windows"]
 
@@ -41,7 +41,7 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
     if reason:
         return reason
     omega = seen.problem.omega
-    whole = float(omega.abs().max())
+    whole = seen.problem.half_width
     windows = best_windows(network, seen, [whole / 2**k for k in range(HALVINGS)], CONVINCING)
     parts = [seen.data.new_empty(len(seen.data), len(omega)) for _ in range(3)]
     surprise = seen.data.new_zeros(len(seen.data))
@@ -58,15 +58,11 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
         grid = _grid(network, window).to(omega)
         unit = norm * seen.scale / cell_widths(grid)
         density = regrid(spectrum.to(data) * unit, grid, omega)
-        # The reach of the band is not smooth: cubic splines would swing below zero.
-        below, above = (
-            ((one - other).to(data) * unit) @ linear(grid, omega).mT
-            for one, other in ((spectrum, lower), (upper, spectrum))
-        )
-        for part, value in zip(
-            parts, (density, (density - below).clamp(min=0), density + above), strict=True
-        ):
+        # The ends of the band are not smooth: cubic splines would swing, and cross each other.
+        ends = ((end.to(data) * unit) @ linear(grid, omega).mT for end in (lower, upper))
+        for part, value in zip(parts, (density, *ends), strict=True):
             part[which] = value
+        view, data = _view(network, seen, window, seen.data[which], fine=True)
         surprise[which] = view.surprise(data)[0]
     return Estimate(parts[0], parts[1], parts[2], surprise)
 
@@ -83,7 +79,7 @@ def best_windows(
         if not REACH[0] <= seen.problem.beta * window <= REACH[1]:
             likely.append(torch.full((len(seen.data),), -torch.inf).to(seen.data))
             continue
-        view, data = _view(network, seen, window, seen.data)
+        view, data = _view(network, seen, window, seen.data, fine=True)
         likely.append(view.log_evidence(data))
     evidence = torch.stack(likely)
     evidence[0] += margin
@@ -133,7 +129,7 @@ def linear(grid: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
 
 def _outside(seen: Observation) -> str:
     problem = seen.problem
-    reach = problem.beta * float(problem.omega.abs().max())
+    reach = problem.beta * problem.half_width
     if problem.statistics != "fermion":
         return "the network was trained on fermions"
     if len(problem.times) < FEWEST_TIMES:
@@ -146,13 +142,28 @@ def _outside(seen: Observation) -> str:
 
 
 def _view(
-    network: GeneralNetwork, seen: Observation, window: float, data: torch.Tensor
+    network: GeneralNetwork,
+    seen: Observation,
+    window: float,
+    data: torch.Tensor,
+    *,
+    fine: bool = False,
 ) -> tuple[View, torch.Tensor]:
-    """The view of normalised spectra on a window, and data softened to errors it was trained on."""
-    kernel = seen.kernel(_grid(network, window).to(seen.problem.omega)) * seen.scale
+    """The view of normalised spectra on a window, and data softened to errors it was trained on.
+
+    The network was trained on features of the kernel at the centres of its bins; what is likely is
+    judged by the ``fine`` prior, which has several points a bin.
+    """
+    grid = _grid(network, window).to(seen.problem.omega)
+    prior = network.prior
+    if fine:
+        prior = network.fine_prior
+        grid = subdivided(grid, len(prior.mean) // network.points)
+    problem = replace(seen.problem, omega=grid, bins=False)
+    kernel = seen.whitener @ problem.kernel * seen.scale
     # The kernel of a fermion is at most 1: its largest element is one over the smallest error.
     soft = min(1.0, 1 / (SMALLEST_ERROR * float(kernel.abs().amax())))
-    return network.prior.view(kernel * soft), data * soft
+    return prior.view(kernel * soft), data * soft
 
 
 def _grid(network: GeneralNetwork, window: float) -> torch.Tensor:

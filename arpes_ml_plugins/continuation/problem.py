@@ -9,7 +9,7 @@ import torch
 
 from arpes_ml_plugins.continuation.kernels import KERNELS, integrate_bins, real_rows
 
-__all__ = ["Problem", "cell_edges", "cell_widths"]
+__all__ = ["Problem", "cell_edges", "cell_widths", "merged", "subdivided"]
 
 
 def cell_edges(omega: torch.Tensor) -> torch.Tensor:
@@ -30,6 +30,24 @@ def cell_widths(omega: torch.Tensor) -> torch.Tensor:
     return cell_edges(omega).diff()
 
 
+def subdivided(omega: torch.Tensor, parts: int) -> torch.Tensor:
+    """The centres of so many equal parts of every cell, ``(n * parts,)``.
+
+    Examples
+    --------
+    >>> subdivided(torch.tensor([0.0, 3.0]), 3)
+    tensor([-1.,  0.,  1.,  2.,  3.,  4.])
+    """
+    edges = cell_edges(omega)
+    steps = (torch.arange(parts, dtype=omega.dtype, device=omega.device) + 0.5) / parts
+    return (edges[:-1, None] + edges.diff()[:, None] * steps).reshape(-1)
+
+
+def merged(density: torch.Tensor, parts: int) -> torch.Tensor:
+    """Mean densities ``(..., n)`` of cells from those of their parts ``(..., n * parts)``."""
+    return density.unflatten(-1, (-1, parts)).mean(-1)
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is known beside the data. Complex data are handled as real parts, then imaginary parts.
@@ -45,6 +63,13 @@ class Problem:
     axis: str = "tau"
     bins: bool = False
     """Integrate the kernel over the cells of ``omega`` instead of taking it at their centres."""
+    window: float = 0.0
+    """Largest frequency that the user named; that of ``omega`` if 0."""
+
+    @property
+    def half_width(self) -> float:
+        """Largest frequency."""
+        return self.window or float(self.omega.abs().max())
 
     @cached_property
     def kernel(self) -> torch.Tensor:

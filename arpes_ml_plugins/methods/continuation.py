@@ -17,6 +17,7 @@ from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Output, Scalar, 
 from arpes_ml_plugins.methods.checks import check_choice, check_count, check_positive
 from arpes_ml_plugins.methods.imaginary import ImaginaryData, read_imaginary
 from arpes_ml_plugins.methods.stored import continuation_network, trained_network
+from arpes_ml_plugins.training.store import stored_hash
 
 if TYPE_CHECKING:
     import torch
@@ -42,12 +43,13 @@ def continue_rlista(
     stderr: Any = None,
     covariance: Any = None,
     statistics: str = "fermion",
-    bins: bool = False,
+    bins: bool | None = None,
     recipe: str = "general",
     refine: bool | None = None,
     outside: str = "maxent",
     layers: int | None = None,
     training_steps: int | None = None,
+    training_seed: int = 0,
     device: str = "auto",
     rng: int | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -79,9 +81,11 @@ def continue_rlista(
         Covariance of the errors, ``(tau, tau)``, instead of ``stderr``.
     statistics : {"fermion", "boson"}
         Bosons: the result is ``A(w) / w``; frequencies from zero up mean an even one.
-    bins : bool
-        Integrate the kernel over the cells of ``omega``: for grids so coarse that
-        ``exp(-tau w)`` bends within a cell.
+    bins : bool, optional
+        Integrate the kernel over the cells of ``omega``, in which the spectrum is taken as
+        constant, or (False) take it at their centres, as the paper does. Default: where ``beta``
+        times the widest cell is above 1.5, so that ``exp(-tau w)`` bends within a cell, the
+        problem is solved on parts of the cells, and the result is their mean.
     recipe : {"general", "trained", "published"}
         ``"general"``: the network that comes with the package. ``"trained"``: one trained for just
         these times, ``beta``, ``stderr`` and frequencies, a minute on one core, kept in the user's
@@ -99,10 +103,12 @@ def continue_rlista(
         Depth of a network that is trained; default 10.
     training_steps : int, optional
         Steps of its training; default 4000 (published: 58 650).
+    training_seed : int
+        A network trained with the same seed for the same kind of data is found in the cache.
     device : str
         ``"auto"`` (CUDA, then CPU; MPS has no float64, which this needs) or a torch device.
     rng : int or torch.Generator, optional
-        Seed of a training; nothing else here is random.
+        Not used: trainings have a seed of their own. All methods take it.
     progress : bool or callable
         Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
     dims : mapping or sequence of str, optional
@@ -166,7 +172,7 @@ def continue_rlista(
         bins=bins,
     )
     refine = recipe != "published" if refine is None else bool(refine)
-    training = {"layers": layers or 10, "steps": training_steps, "seed": rng}
+    training = {"layers": layers or 10, "steps": training_steps, "seed": training_seed}
     solver: Solver
     if recipe == "general":
         from arpes_ml_plugins.continuation.solvers import Pretrained
@@ -189,11 +195,12 @@ def continue_lista(
     stderr: Any = None,
     covariance: Any = None,
     statistics: str = "fermion",
-    bins: bool = False,
+    bins: bool | None = None,
     recipe: str = "trained",
     refine: bool | None = None,
     layers: int = 6,
     training_steps: int | None = None,
+    training_seed: int = 0,
     device: str = "auto",
     rng: int | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -224,9 +231,11 @@ def continue_lista(
         Covariance of the errors, ``(tau, tau)``, instead of ``stderr``.
     statistics : {"fermion", "boson"}
         Bosons: the result is ``A(w) / w``; frequencies from zero up mean an even one.
-    bins : bool
-        Integrate the kernel over the cells of ``omega``: for grids so coarse that
-        ``exp(-tau w)`` bends within a cell.
+    bins : bool, optional
+        Integrate the kernel over the cells of ``omega``, in which the spectrum is taken as
+        constant, or (False) take it at their centres, as the paper does. Default: where ``beta``
+        times the widest cell is above 1.5, so that ``exp(-tau w)`` bends within a cell, the
+        problem is solved on parts of the cells, and the result is their mean.
     recipe : {"trained", "published"}
         As for :func:`continue_rlista`.
     refine : bool, optional
@@ -235,10 +244,12 @@ def continue_lista(
         Depth; LISTA gains little beyond 6.
     training_steps : int, optional
         Steps of the training; default 4000 (published: 58 650).
+    training_seed : int
+        A network trained with the same seed for the same kind of data is found in the cache.
     device : str
         ``"auto"`` (CUDA, then CPU; MPS has no float64, which this needs) or a torch device.
     rng : int or torch.Generator, optional
-        Seed of the training.
+        Not used: trainings have a seed of their own. All methods take it.
     progress : bool or callable
         Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
     dims : mapping or sequence of str, optional
@@ -279,7 +290,7 @@ def continue_lista(
     >>> weights = np.exp(-((omega - 1) ** 2) / 0.5)
     >>> g = xr.DataArray(kernel @ weights / weights.sum(), coords={"tau": tau}, dims="tau")
     >>> result = g.S.continue_lista(
-    ...     beta=10, stderr=1e-4, omega=omega, training_steps=100, rng=0
+    ...     beta=10, stderr=1e-4, omega=omega, training_steps=100
     ... )
     >>> bool(abs(result.spectral_function.idxmax("omega") - 1) < 0.3)
     True
@@ -299,7 +310,7 @@ def continue_lista(
     )
     _check_trainable(statistics)
     refine = recipe != "published" if refine is None else bool(refine)
-    training = {"layers": layers, "steps": training_steps, "seed": rng}
+    training = {"layers": layers, "steps": training_steps, "seed": training_seed}
     solver = _trained(source, recipe, 1.0, training, progress, refine)
     return _continue(source, solver, "continue_lista", device, progress)
 
@@ -312,7 +323,7 @@ def continue_maxent(
     stderr: Any = None,
     covariance: Any = None,
     statistics: str = "fermion",
-    bins: bool = False,
+    bins: bool | None = None,
     default_model: str | xr.DataArray = "flat",
     rule: str = "auto",
     device: str = "auto",
@@ -345,9 +356,11 @@ def continue_maxent(
         Covariance of the errors, ``(tau, tau)``, instead of ``stderr``.
     statistics : {"fermion", "boson"}
         Bosons: the result is ``A(w) / w``; frequencies from zero up mean an even one.
-    bins : bool
-        Integrate the kernel over the cells of ``omega``: for grids so coarse that
-        ``exp(-tau w)`` bends within a cell.
+    bins : bool, optional
+        Integrate the kernel over the cells of ``omega``, in which the spectrum is taken as
+        constant, or (False) take it at their centres, as the paper does. Default: where ``beta``
+        times the widest cell is above 1.5, so that ``exp(-tau w)`` bends within a cell, the
+        problem is solved on parts of the cells, and the result is their mean.
     default_model : {"flat", "rlista"} or xarray.DataArray
         What the spectrum is where the data say nothing. ``"rlista"``: the answer of the general
         network (fermions), which makes this the refinement of :func:`continue_rlista`. An
@@ -442,7 +455,7 @@ def continue_ista(
     stderr: Any = None,
     covariance: Any = None,
     statistics: str = "fermion",
-    bins: bool = False,
+    bins: bool | None = None,
     sparsity: float = 1e-4,
     recipe: str = "robust",
     iterations: int = 5000,
@@ -476,9 +489,11 @@ def continue_ista(
         Covariance of the errors, ``(tau, tau)``, instead of ``stderr``.
     statistics : {"fermion", "boson"}
         Bosons: the result is ``A(w) / w``; frequencies from zero up mean an even one.
-    bins : bool
-        Integrate the kernel over the cells of ``omega``: for grids so coarse that
-        ``exp(-tau w)`` bends within a cell.
+    bins : bool, optional
+        Integrate the kernel over the cells of ``omega``, in which the spectrum is taken as
+        constant, or (False) take it at their centres, as the paper does. Default: where ``beta``
+        times the widest cell is above 1.5, so that ``exp(-tau w)`` bends within a cell, the
+        problem is solved on parts of the cells, and the result is their mean.
     sparsity : float
         Weight of the l1 norm, for data normalised to a norm of 1 and with errors of equal size: a
         larger one gives fewer peaks and a worse fit.
@@ -581,6 +596,13 @@ def _continue(
         batch_size=BATCH,
     )
     result = xr.Dataset(arrays)
+    # Into the provenance:
+    result.attrs["found"] = {
+        "beta": source.problem.beta,
+        "axis": source.problem.axis,
+        "frequencies": [float(source.omega.values[0]), float(source.omega.values[-1])],
+        "weights": {"continuation": stored_hash("continuation")},
+    }
     result["status"] = xr.apply_ufunc(
         np.array(STATUSES).__getitem__,
         result["status"],
@@ -596,6 +618,7 @@ def _algorithm(batch: ImageBatch, *, source: ImaginaryData, solver: Solver) -> d
     import torch
 
     from arpes_ml_plugins.continuation.answer import answer
+    from arpes_ml_plugins.continuation.problem import merged
 
     device = batch.images.device
     errors = covariance = None
@@ -612,7 +635,10 @@ def _algorithm(batch: ImageBatch, *, source: ImaginaryData, solver: Solver) -> d
     found = answer(problem, batch.images, errors, covariance, solver, network, batch.index)
     if batch.report:
         batch.report(len(batch.images), None)
-    return {name: getattr(found, name) for name in found.__dataclass_fields__}
+    results = {name: getattr(found, name) for name in found.__dataclass_fields__}
+    for name in ("spectral_function", "lower", "upper"):
+        results[name] = merged(results[name], source.parts)
+    return results
 
 
 def _trained(
@@ -652,7 +678,7 @@ def _check_trainable(statistics: str) -> None:
 
 
 def _default_model(model: xr.DataArray, source: ImaginaryData) -> np.ndarray:
-    """Density of the default model for every slice, ``(slices, omega)``."""
+    """Density of the default model for every slice, ``(slices, omega * parts)``."""
     name = source.omega.dims[0]
     if name not in model.dims:
         raise ParameterError(
@@ -666,7 +692,7 @@ def _default_model(model: xr.DataArray, source: ImaginaryData) -> np.ndarray:
             f"default_model has the dimensions {sorted(map(str, strange))}, which the data lack"
         )
     if name in model.coords:
-        own = source.omega.values
+        own = source.problem.omega.numpy()
         inside = (own >= float(model[name].min())) & (own <= float(model[name].max()))
         model = model.interp({name: own[inside]}).reindex({name: own}, fill_value=0.0)
     elif model.sizes[name] != len(source.omega):
@@ -674,6 +700,8 @@ def _default_model(model: xr.DataArray, source: ImaginaryData) -> np.ndarray:
             f"default_model has {model.sizes[name]} points along {name!r} and no coordinate, the "
             f"result has {len(source.omega)}"
         )
+    else:
+        model = model.isel({name: np.arange(len(source.omega)).repeat(source.parts)})
     values = np.asarray(model.values, dtype=np.float64)
     if not np.isfinite(values).all() or (values < 0).any() or not (values > 0).any():
         raise ParameterError("default_model must be finite, nowhere negative and not zero")
@@ -681,7 +709,7 @@ def _default_model(model: xr.DataArray, source: ImaginaryData) -> np.ndarray:
     bare = xr.DataArray(values, dims=model.dims)
     sizes = {dim: shell.sizes[dim] for dim in batch}
     whole = bare.expand_dims({d: n for d, n in sizes.items() if d not in bare.dims})
-    return whole.transpose(*batch, name).values.reshape(-1, len(source.omega))
+    return whole.transpose(*batch, name).values.reshape(-1, len(source.problem.omega))
 
 
 def _describe(result: xr.Dataset, source: ImaginaryData) -> None:

@@ -30,6 +30,7 @@ SLACK = 1e-6  # of beta: how far tau may reach beyond [0, beta]
 STATISTICS = ("fermion", "boson")
 INVERSE_EV = {"1/eV", "eV^-1", "eV-1", "eV**-1", "eV**(-1)", "eV⁻¹", "1 / eV"}
 EV = {"eV", "electron_volt"}
+FINE_ENOUGH = 1.5  # beta times the widest part of a cell
 POINTS = 101  # frequencies, if users name none
 PRELIMINARY_REACH = 100.0  # beta times the half-width of the grid that finds the window
 
@@ -41,6 +42,8 @@ class ImaginaryData:
     array: xr.DataArray
     dim: Hashable
     problem: Problem
+    parts: int
+    """Into how many parts the cells of ``omega`` are divided in the problem."""
     omega: xr.Variable
     errors: NDArray[np.floating] | None  # (slices, rows)
     covariance: NDArray[np.floating] | None  # (rows, rows)
@@ -55,12 +58,12 @@ def read_imaginary(
     stderr: Any,
     covariance: Any,
     statistics: str,
-    bins: bool,
+    bins: bool | None,
 ) -> ImaginaryData:
     """Settle everything that a continuation needs to know, or say what is wrong."""
     import torch
 
-    from arpes_ml_plugins.continuation.problem import Problem
+    from arpes_ml_plugins.continuation.problem import Problem, subdivided
 
     check_choice("statistics", statistics, STATISTICS)
     if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
@@ -76,14 +79,15 @@ def read_imaginary(
     errors = _errors(data, dim, stderr, axis)
     matrix = _covariance(covariance, len(times), axis, stderr)
 
-    def problem_on(values: NDArray[np.floating]) -> Problem:
+    def problem_on(values: NDArray[np.floating], parts: int = 1) -> Problem:
         return Problem(
             torch.from_numpy(np.clip(times, 0, beta) if axis == "tau" else times),
-            torch.from_numpy(values),
+            subdivided(torch.from_numpy(values), parts),
             beta,
             statistics,
             axis,
-            bins,
+            bool(bins),
+            float(np.abs(values).max()),
         )
 
     if omega is None:
@@ -93,9 +97,13 @@ def read_imaginary(
     else:
         values = omega
     grid = _omega(values, data, dim, unit, axis)
-    return ImaginaryData(
-        data, dim, problem_on(grid.values.astype(np.float64)), grid, errors, matrix
-    )
+    frequencies = grid.values.astype(np.float64)
+    parts = 1
+    if bins is None:
+        parts = max(1, math.ceil(beta * np.diff(frequencies).max() / FINE_ENOUGH))
+    if statistics == "boson" and frequencies[0] >= 0:
+        parts = 1  # the half cell below zero belongs to the other half of the axis
+    return ImaginaryData(data, dim, problem_on(frequencies, parts), parts, grid, errors, matrix)
 
 
 def _axis(data: xr.DataArray, dim: Hashable) -> str:

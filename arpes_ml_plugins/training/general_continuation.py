@@ -116,11 +116,15 @@ def pinball(value: torch.Tensor, truth: torch.Tensor, level: float) -> torch.Ten
 
 @torch.inference_mode()
 def calibrate(network: GeneralNetwork, data: Kinds, generator: torch.Generator) -> None:
-    """Stretch the band so that it holds what it says, on fresh spectra.
+    """Give the network its fine prior, and stretch the band so that it holds what it says.
 
     Quantiles alone hold too much: where the truth is zero nothing is below the lower one. Broad
     and published spectra count alike.
     """
+    spectra = torch.cat([broad_spectra(5000, generator) for _ in range(10)])
+    fine = GaussianPrior.of(spectra)
+    network.fine_mean.copy_(fine.mean)
+    network.fine_root.copy_(fine.root)
     network.stretch.fill_(1.0)
     ratios = []
     for draw in (broad_spectra, _published_fine):
@@ -208,7 +212,7 @@ def save(network: GeneralNetwork, file: Path) -> None:
     """Weights in half precision; what features are made of stays in single."""
     from safetensors.torch import save_file
 
-    half = ("data", "state", "band.")
+    half = ("data", "state", "band.", "fine_root")
     save_file(
         {
             name: (value.half() if name.startswith(half) else value).contiguous()

@@ -1,0 +1,1 @@
+"""Source separation: data as a mixing matrix times sparse sources."""
