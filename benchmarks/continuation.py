@@ -30,6 +30,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -304,11 +305,8 @@ def spectra() -> None:
                 "continue_rlista()",
                 "continue_maxent(rule='chi2kink')",
             ):
-                result = quiet(
-                    lambda case=case, name=name, sigma=sigma, kind=kind: methods(sigma, kind)[name](
-                        case.labelled, 20.0
-                    )
-                )
+                run = methods(sigma, kind)[name]
+                result = quiet(partial(run, case.labelled, 20.0))
                 error = (weights(result) - case.truth).abs().sum(-1)
                 rows.append(
                     {
@@ -329,11 +327,8 @@ def bands() -> None:
         for beta in (5.0, 10.0, 20.0, 50.0):
             for sigma in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
                 case = make_case(sigma, kind=kind, count=600, beta=beta)
-                result = quiet(
-                    lambda case=case, beta=beta, sigma=sigma, kind=kind: methods(sigma, kind)["continue_rlista()"](
-                        "continue_rlista()"
-                    ](case.labelled, beta)
-                )
+                run = methods(sigma, kind)["continue_rlista()"]
+                result = quiet(partial(run, case.labelled, beta))
                 truth = case.truth.numpy() / WIDTH
                 lower, upper = result["lower"].values, result["upper"].values
                 inside = (lower <= truth + 1e-9) & (truth - 1e-9 <= upper)

