@@ -26,6 +26,7 @@ docs: $(VENV)/installed-docs
 benchmarks: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/denoising.py
 	$(BIN)/python benchmarks/sparse_noise.py
+	$(BIN)/python benchmarks/continuation.py
 
 clean:
 	rm -rf $(VENV) demo-output docs/_build

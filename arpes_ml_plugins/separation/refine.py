@@ -1,0 +1,73 @@
+"""Projected alternating least squares: what is left to do once the sources are roughly right."""
+
+from __future__ import annotations
+
+import torch
+
+from arpes_ml_plugins.optim.proximal import soft_threshold
+
+__all__ = ["refine"]
+
+SWEEPS = 30
+SIGMAS = 3.0  # threshold, in standard deviations of the noise of a source
+RIDGE = 1e-10
+
+
+def refine(
+    data: torch.Tensor,
+    mixing: torch.Tensor,
+    noise: torch.Tensor,
+    *,
+    sweeps: int = SWEEPS,
+    nonnegative: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Alternate least squares for the sources, thresholded, and for the mixing matrix.
+
+    A source below three standard deviations of its noise is set to zero; above, it is shrunk by
+    ever less (reweighted l1). Columns of the mixing matrix keep length 1.
+
+    Parameters
+    ----------
+    data, mixing
+        ``(b, m, t)``, ``(b, m, n)``.
+    noise
+        Standard deviation of the data, ``(b,)``.
+    nonnegative
+        Keep mixing matrix and sources at zero or above.
+
+    Returns
+    -------
+    mixing, sources
+        ``(b, m, n)``, ``(b, n, t)``.
+    """
+    sources = _least_squares(data, mixing)[0]
+    for sweep in range(sweeps):
+        plain, spread = _least_squares(data, mixing)
+        limit = SIGMAS * noise[:, None, None] * spread
+        # Shrunk less where the sweep before found something strong.
+        weight = limit / (limit + sources.abs()) if sweep else 1.0
+        sources = soft_threshold(plain, limit * weight)
+        if nonnegative:
+            sources = sources.clamp(min=0)
+        cross = sources @ sources.mT
+        mixing = _solve(cross, (data @ sources.mT).mT).mT
+        if nonnegative:
+            mixing = mixing.clamp(min=0)
+        mixing = mixing / mixing.norm(dim=-2, keepdim=True).clamp(min=1e-12)
+    return mixing, _least_squares(data, mixing)[0] if sweeps == 0 else sources
+
+
+def _least_squares(data: torch.Tensor, mixing: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sources by least squares, and their standard deviation for unit noise ``(b, n, 1)``."""
+    gram = mixing.mT @ mixing
+    unit = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    inverse = _solve(gram, unit.expand_as(gram))
+    sources = inverse @ (mixing.mT @ data)
+    return sources, inverse.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()[..., None]
+
+
+def _solve(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """``gram^-1 right``; an empty source keeps the system solvable."""
+    size = gram.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None].clamp(min=1e-30)
+    unit = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    return torch.linalg.solve(gram + RIDGE * size * unit, right)

@@ -1,0 +1,90 @@
+"""The starlet transform: isotropic, undecimated wavelets, in which maps are sparse.
+
+Every scale is the difference of two smoothings by the cubic B-spline (1, 4, 6, 4, 1) / 16 with
+holes (Starck, Murtagh and Fadili, "Sparse image and signal processing", 2010); what is left is the
+coarse scale. The sum of all scales is the image.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+__all__ = ["adjoint_starlet", "inverse_starlet", "largest_scales", "starlet"]
+
+SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+
+
+def starlet(images: torch.Tensor, scales: int) -> torch.Tensor:
+    """Details from fine to rough, then the coarse scale: ``(scales + 1, ..., h, w)``.
+
+    Parameters
+    ----------
+    images
+        ``(..., h, w)``; an axis of one pixel is not transformed.
+    scales
+        Number of detail scales.
+
+    Examples
+    --------
+    >>> image = torch.rand(8, 9, dtype=torch.float64)
+    >>> bool(torch.allclose(inverse_starlet(starlet(image, 2)), image))
+    True
+    """
+    found = []
+    for scale in range(scales):
+        smooth = _smooth(images, scale)
+        found.append(images - smooth)
+        images = smooth
+    return torch.stack([*found, images])
+
+
+def inverse_starlet(coefficients: torch.Tensor) -> torch.Tensor:
+    """The image of coefficients ``(scales + 1, ..., h, w)``: their sum."""
+    return coefficients.sum(0)
+
+
+def adjoint_starlet(coefficients: torch.Tensor) -> torch.Tensor:
+    """The adjoint of :func:`starlet`, which is not its inverse: the transform is redundant."""
+    *details, result = coefficients.unbind()
+    for scale in reversed(range(len(details))):
+        smooth = _smooth(result - details[scale], scale, adjoint=True)
+        result = details[scale] + smooth
+    return result
+
+
+def largest_scales(shape: tuple[int, int]) -> int:
+    """How many scales an image is large enough for.
+
+    Examples
+    --------
+    >>> largest_scales((346, 346)), largest_scales((51, 41)), largest_scales((1, 9))
+    (4, 3, 1)
+    """
+    extent = max(min(size for size in shape if size > 1), 2) if max(shape) > 1 else 2
+    return max(1, min(4, (extent // 4).bit_length() - 1))
+
+
+def _smooth(images: torch.Tensor, scale: int, *, adjoint: bool = False) -> torch.Tensor:
+    height, width = images.shape[-2:]
+    rows = _matrix(height, scale).to(images)
+    columns = _matrix(width, scale).to(images)
+    if adjoint:
+        rows, columns = rows.mT, columns.mT
+    return rows @ images @ columns.mT
+
+
+@lru_cache(maxsize=64)
+def _matrix(size: int, scale: int) -> torch.Tensor:
+    """Smoothing along one axis, mirrored at the ends, ``(size, size)`` float64."""
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    if size == 1:
+        return torch.ones(1, 1, dtype=torch.float64)
+    period = 2 * (size - 1)
+    at = torch.arange(size)
+    for tap, weight in enumerate(SPLINE):
+        source = (at + (tap - 2) * 2**scale) % period
+        source = torch.where(source >= size, period - source, source)
+        matrix.index_put_((at, source), torch.tensor(weight, dtype=torch.float64), accumulate=True)
+    return matrix

@@ -1,0 +1,99 @@
+"""Simulated mixtures to learn source separation from: spectra of a library, sparse sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["Mixtures", "add_noise", "generalised_gaussian", "random_split", "hard_split"]
+
+PUBLISHED_SHAPE = 0.3  # of the generalised Gaussian
+PUBLISHED_PIXELS = 500
+PUBLISHED_SNR = 30.0  # dB
+
+
+def generalised_gaussian(
+    shape: tuple[int, ...], exponent: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Samples of density ``exp(-|x|^exponent)`` up to scale: sparse for exponents below 1.
+
+    ``|x|^exponent`` is Gamma-distributed with shape ``1 / exponent``.
+
+    Examples
+    --------
+    >>> drawn = generalised_gaussian((100_000,), 2.0, torch.Generator().manual_seed(0))
+    >>> round(float(drawn.std()), 1)
+    0.7
+    """
+    # torch's own Gamma sampler takes no generator from outside except by this private name.
+    alpha = torch.full(shape, 1 / exponent)
+    magnitude = torch._standard_gamma(alpha, generator) ** (1 / exponent)
+    signs = torch.randint(2, shape, generator=generator) * 2 - 1
+    return signs * magnitude
+
+
+def add_noise(clean: torch.Tensor, snr: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """White noise at a signal-to-noise ratio in dB, one a mixture ``(b, m, t)``."""
+    power = clean.square().mean((-2, -1), keepdim=True)
+    sigma = (power * 10 ** (-snr[:, None, None] / 10)).sqrt()
+    return clean + sigma * torch.randn(clean.shape, generator=generator)
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """Mixtures ``X = A S + N``, drawn for ever.
+
+    Spectra are normalised to length 1, sources to length 1 times their strength.
+    """
+
+    spectra: torch.Tensor
+    """``(n, samples, m)``: a family of spectra for each component."""
+    together: bool = False
+    """Sample i of all families belong together (as the public simulations have it)."""
+    pixels: int = PUBLISHED_PIXELS
+    exponents: tuple[float, float] = (PUBLISHED_SHAPE, PUBLISHED_SHAPE)
+    snr: tuple[float, float] = (PUBLISHED_SNR, PUBLISHED_SNR)
+    strongest: float = 1.0
+    """Strengths of sources are drawn log-uniformly between one over this and this."""
+
+    def draw(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """``X (count, m, t)``, ``A (count, m, n)`` and ``S (count, n, t)``, float32."""
+        n, samples, _ = self.spectra.shape
+        if self.together:
+            chosen = torch.randint(samples, (1, count), generator=generator).expand(n, -1)
+        else:
+            chosen = torch.randint(samples, (n, count), generator=generator)
+        mixing = self.spectra[torch.arange(n)[:, None], chosen].permute(1, 2, 0).float()
+        mixing = mixing / mixing.norm(dim=1, keepdim=True)
+        sources = self._sources(count, n, generator)
+        low, high = self.snr
+        snr = low + (high - low) * torch.rand(count, generator=generator)
+        return add_noise(mixing @ sources, snr, generator), mixing, sources
+
+    def _sources(self, count: int, n: int, generator: torch.Generator) -> torch.Tensor:
+        low, high = self.exponents
+        exponent = low + (high - low) * float(torch.rand((), generator=generator))
+        sources = generalised_gaussian((count, n, self.pixels), exponent, generator)
+        sources = sources / sources.norm(dim=-1, keepdim=True)
+        if self.strongest == 1.0:
+            return sources
+        power = 2 * torch.rand((count, n, 1), generator=generator) - 1
+        return sources * self.strongest**power
+
+
+def random_split(count: int, tests: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices to train and to test on."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return order[tests:], order[:tests]
+
+
+def hard_split(spectra: torch.Tensor, tests: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same by difficulty: tests are the mixing matrices whose columns are most alike."""
+    unit = spectra / spectra.norm(dim=-1, keepdim=True)
+    gram = torch.einsum("isk,jsk->sij", unit, unit)
+    gram.diagonal(dim1=1, dim2=2).zero_()
+    order = gram.amax((1, 2)).argsort()
+    return order[:-tests], order[-tests:]
