@@ -6,6 +6,7 @@ Everything that can be wrong with the input of a continuation is found here, bef
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError, ParameterError
+from arpes_ml_plugins.errors import (
+    AxisError,
+    DataError,
+    DataTypeError,
+    DistributionWarning,
+    ParameterError,
+)
 from arpes_ml_plugins.labelled.axes import ROLES
 from arpes_ml_plugins.methods.checks import check_choice, check_positive
 
@@ -195,6 +202,14 @@ def _check_times(
             raise AxisError(
                 f"imaginary times must lie in [0, beta] = [0, {beta:.6g}], but {dim!r} runs from "
                 f"{times[0]:.6g} to {times[-1]:.6g}; check beta, or fold G(tau) into this range"
+            )
+        nearly = beta / 2 * (1 + SLACK) < times[-1] < beta - 1.5 * np.diff(times).max()
+        if times[0] <= SLACK * beta and nearly:
+            warnings.warn(
+                f"{dim!r} begins at 0 and ends at {times[-1]:.6g}, short of beta = {beta:.6g}; if "
+                f"it was to end at beta, beta is wrong, and so will be the spectrum",
+                DistributionWarning,
+                stacklevel=4,
             )
         return
     numbers = (times * beta / math.pi - (statistics == "fermion")) / 2
