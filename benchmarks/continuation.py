@@ -432,13 +432,14 @@ ARCHITECTURES: dict[str, Callable[[int, torch.Generator], nn.Module]] = {
 }
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 TUNING, FINAL = 600, 4000  # steps of 256 spectra
+INPUTS = (False, True)  # raw data, whitened data
 
 
 def networks() -> None:
     """Fig. 2b: every architecture at its own best learning rate, on raw and on whitened data."""
     rows: list[dict[str, object]] = []
     case = make_case(1e-5)
-    for whitened in (False, True):
+    for whitened in INPUTS:
         for name, make in ARCHITECTURES.items():
             tuned = {rate: _score(make, whitened, rate, TUNING, case)[0] for rate in RATES}
             rate = min(tuned, key=lambda r: tuned[r])

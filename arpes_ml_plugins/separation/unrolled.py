@@ -228,7 +228,6 @@ class _Lpalm(torch.autograd.Function):
             weight.new_zeros(layers),
         )
         grad_pulls: list[torch.Tensor] = [grad_s] * layers
-        transposed = data.mT
         for k in reversed(range(layers)):
             before, a_before, s, residual, length, a = flat[6 * k : 6 * k + 6]
             # A <- raw / max(1, |raw|)
@@ -239,7 +238,7 @@ class _Lpalm(torch.autograd.Function):
             step = a_step[k]
             grad_step[k] = -(grad_raw * residual).sum()
             grad_gram = -step * (a_before.mT @ grad_raw)
-            grad_s = grad_s + (grad_gram + grad_gram.mT) @ s + step * (transposed @ grad_raw).mT
+            grad_s = grad_s + (grad_gram + grad_gram.mT) @ s + step * (grad_raw.mT @ data)
             grad_a = grad_raw - step * grad_raw @ (s @ s.mT)
             # S <- soft threshold of S - (W^T A) S + W^T X
             grad_z = grad_s * (s != 0)

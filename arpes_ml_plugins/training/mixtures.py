@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Mixtures", "add_noise", "generalised_gaussian", "random_split", "hard_split"]
+__all__ = ["Mixtures", "add_noise", "generalised_gaussian", "hard_split", "random_split"]
 
 PUBLISHED_SHAPE = 0.3  # of the generalised Gaussian
 PUBLISHED_PIXELS = 500
