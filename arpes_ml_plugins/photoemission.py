@@ -67,9 +67,10 @@ def as_measured(
 
     if (beta is None) == (temperature is None):
         raise ParameterError("pass either beta or temperature (in K)")
-    inverse = float(beta) if beta is not None else 1 / (BOLTZMANN * float(temperature or 0.0))
-    if not inverse > 0 or not resolution >= 0:
+    given = float(beta) if beta is not None else float(temperature or 0.0)
+    if not given > 0 or not resolution >= 0:
         raise ParameterError("beta or temperature must be positive, resolution not negative")
+    inverse = given if beta is not None else 1 / (BOLTZMANN * given)
     (dim,) = resolve_dims(spectral_function, ("energy",), None if dims is None else [dims])
     energy = spectral_function[dim].astype(float)
     seen = spectral_function * expit(-inverse * energy)

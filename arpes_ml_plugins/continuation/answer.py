@@ -32,14 +32,16 @@ __all__ = [
 ]
 
 STATUSES = (
+    "no data",
     "ok",
     "errors raised: the data scatter more than stated",
     "outliers left out",
     "fell back to MaxEnt: outside what the network was trained for",
     "fell back to MaxEnt: unlike the spectra of the training",
+    "a network was trained: outside what the stored one was trained for",
     "not converged",
 )
-OK, RAISED, OUTLIERS, UNTRAINED, UNLIKE, UNCONVERGED = range(len(STATUSES))
+NO_DATA, OK, RAISED, OUTLIERS, UNTRAINED, UNLIKE, TRAINED, UNCONVERGED = range(len(STATUSES))
 
 SURPRISE = 15.0
 """Mean square of the resolved components over that of the prior: 1 in 100 of it is above."""
@@ -63,6 +65,7 @@ class Solution:
     status: torch.Tensor  # (b,) int64
     lower: torch.Tensor | None = None
     upper: torch.Tensor | None = None
+    """A band of its own: used where the network's does not hold."""
     fitted: bool = True
     """Whether it is meant to agree with the data within their errors; a bare network is not."""
 
@@ -82,7 +85,7 @@ class Answer:
     out_of_distribution: torch.Tensor
     status: torch.Tensor
     sign: torch.Tensor
-    stderr: torch.Tensor
+    stderr: torch.Tensor  # (b, m): at Matsubara frequencies of real and imaginary part
 
 
 def answer(
@@ -157,17 +160,17 @@ def answer(
         out_of_distribution=strange,
         status=status,
         sign=sign,
-        stderr=used.square().mean(-1).sqrt(),
+        stderr=problem.unrows(used.contiguous()),
     )
 
 
-def flat_model(seen: Observation) -> torch.Tensor:
+def flat_model(seen: Observation, view: Estimate | str = "") -> torch.Tensor:
     """Weights of the flat default model, with the norm of the data, ``(b, n)``."""
     widths = cell_widths(seen.problem.omega)
-    flat = widths / widths.sum()
-    shape = seen.kernel() @ flat
-    norm = (seen.data @ shape) / shape.square().sum()
-    return norm.clamp(min=0.1 * seen.scale)[:, None] * flat
+    norm = seen.norms
+    if isinstance(view, Estimate):  # which knows better where tau has no end points
+        norm = (view.density * widths).sum(-1)
+    return norm[:, None] * widths / widths.sum()
 
 
 def maxent_solution(
@@ -186,10 +189,10 @@ def maxent_solution(
     )
 
 
-def refined(seen: Observation, view: Estimate, *, rule: str = "classic") -> Solution:
+def refined(seen: Observation, density: torch.Tensor, *, rule: str = "classic") -> Solution:
     """RLISTA+: MaxEnt with the network's spectrum as default model (paper, Section III F)."""
     widths = cell_widths(seen.problem.omega)
-    neural = view.density * widths
+    neural = density * widths
     flat = neural.sum(-1, keepdim=True) * widths / widths.sum()
     default = NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat
     return maxent_solution(seen, default, rule)
@@ -198,14 +201,20 @@ def refined(seen: Observation, view: Estimate, *, rule: str = "classic") -> Solu
 def _band(
     seen: Observation, view: Estimate | str, found: Solution
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """The network's band; where the network is not trusted, or sees nothing, MaxEnt's own."""
     if isinstance(view, Estimate):
-        return view.lower, view.upper
-    if found.lower is not None and found.upper is not None:
-        return found.lower, found.upper
-    plain = maxent_solution(seen, flat_model(seen), "chi2kink")
-    assert plain.lower is not None
-    assert plain.upper is not None
-    return plain.lower, plain.upper
+        trusted = view.inside & (found.status != UNLIKE)[:, None]
+        if bool(trusted.all()):
+            return view.lower, view.upper
+    own = found
+    if own.lower is None or own.upper is None:
+        own = maxent_solution(seen, flat_model(seen, view), "chi2kink")
+    assert own.lower is not None
+    assert own.upper is not None
+    if isinstance(view, str):
+        return own.lower, own.upper
+    lower = torch.where(trusted, view.lower, own.lower)
+    return lower, torch.where(trusted, view.upper, own.upper)
 
 
 def _rounded_up(factor: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,7 @@ def condition(reach: float, view: View) -> torch.Tensor:
     """The polynomial terms for ``reach = beta * half-width of the window``, ``(6,)`` float32."""
     x = (math.log(reach) - 3.8) / 1.0
     y = (view.resolved - 7.0) / 3.5
-    return torch.tensor([1.0, x, y, x * x, x * y, y * y])
+    return torch.tensor([1.0, x, y, x * x, x * y, y * y], dtype=torch.float32)
 
 
 class GeneralNetwork(nn.Module):

@@ -58,15 +58,8 @@ def boson(tau: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
     """Bosonic kernel ``w exp(-tau w) / (1 - exp(-beta w))``, for the spectrum ``A(w) / w``.
 
     Dividing the odd spectral function by the frequency makes it positive, as MaxEnt and the
-    sparse methods need. The kernel is ``1 / beta`` at zero frequency. On a grid without negative
-    frequencies the spectrum is taken as even, and ``-w`` is added to ``w``.
+    sparse methods need. The kernel is ``1 / beta`` at zero frequency.
     """
-    if float(omega.min()) >= 0:
-        return _boson(tau, omega, beta) + _boson(tau, -omega, beta)
-    return _boson(tau, omega, beta)
-
-
-def _boson(tau: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
     x = beta * omega.abs()
     # x / (1 - exp(-x)) is 1 + x/2 + ... at zero.
     growth = torch.where(x > 0, x / -torch.expm1(-torch.where(x > 0, x, 1.0)), 1.0)
@@ -82,17 +75,12 @@ def fermion_matsubara(frequency: torch.Tensor, omega: torch.Tensor, beta: float)
 
 
 def boson_matsubara(frequency: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
-    """``w / (w - i nu_n)``, complex, for the spectrum ``A(w) / w``; 1 where both are zero.
-
-    On a grid without negative frequencies the spectrum is even: ``2 w^2 / (w^2 + nu^2)``.
-    """
+    """``w / (w - i nu_n)``, complex, for the spectrum ``A(w) / w``; 1 where both are zero."""
     nu, w = frequency[:, None], omega[None, :]
     size = w**2 + nu**2
     static = size == 0
     real = torch.where(static, 1.0, w**2 / torch.where(static, 1.0, size))
     imag = torch.where(static, 0.0, w * nu / torch.where(static, 1.0, size))
-    if float(omega.min()) >= 0:
-        return torch.complex(2 * real, torch.zeros_like(real))
     return torch.complex(real, imag)
 
 

@@ -21,6 +21,7 @@ RULES = ("chi2kink", "classic", "bryan", "historic")
 ALPHAS = 20
 SMALLEST_ALPHA = 1.0
 LARGEST_ALPHA = 1e14
+"""Both for a spectrum of integral 1; strengths are in units of one over the norm."""
 NEGLIGIBLE = 1e-3
 """Singular values (in units of the noise) times the norm below which data know nothing."""
 LONGEST_STEP = 4.0  # growth of log(a) in one Newton step; it may fall by any amount
@@ -58,7 +59,7 @@ class Subspace:
 
 @dataclass(frozen=True)
 class Path:
-    """Solutions along ``alphas`` ``(k,)``, largest first; the rest is ``(k, b, ...)``."""
+    """Solutions along falling ``alphas``, ``(k, b)``; the rest is ``(k, b, ...)``."""
 
     alphas: torch.Tensor
     unknowns: torch.Tensor
@@ -77,7 +78,6 @@ class MaxEntResult:
     spectrum: torch.Tensor  # (b, n)
     alpha: torch.Tensor  # (b,)
     deviation: torch.Tensor  # (b, n): of the Gaussian around the maximum of the posterior
-    evidence: torch.Tensor  # (b,): the largest along the path
     converged: torch.Tensor  # (b,)
 
 
@@ -102,7 +102,6 @@ def maxent(
     default = _safe_default(default, len(data))
     space = Subspace.of(kernel, float(default.sum(-1).max()))
     path = _path(space, kernel, data, default, _alphas(space, default))
-    best = path.evidence.amax(0)
     alpha = choose_alpha(path, rule, data.shape[-1])
     y, converged = _solve(space, data, default, alpha, _nearest(path, alpha))
     spectrum = default * (y @ space.spread.mT).exp()
@@ -112,7 +111,7 @@ def maxent(
         spectrum = (weight * path.spectra).sum(0)
         between = (weight * (path.spectra - spectrum).square()).sum(0)
         deviation = (deviation.square() + between).sqrt()
-    return MaxEntResult(spectrum, alpha, deviation, best, converged)
+    return MaxEntResult(spectrum, alpha, deviation, converged)
 
 
 def maxent_path(
@@ -121,7 +120,7 @@ def maxent_path(
     default: torch.Tensor,
     alphas: torch.Tensor | None = None,
 ) -> Path:
-    """Solutions for a falling sequence of ``alphas`` (default: all that can matter)."""
+    """Solutions for falling ``alphas``, ``(k, b)`` (default: all that can matter)."""
     default = _safe_default(default, len(data))
     space = Subspace.of(kernel, float(default.sum(-1).max()))
     return _path(
@@ -131,7 +130,7 @@ def maxent_path(
 
 def choose_alpha(path: Path, rule: str, count: int) -> torch.Tensor:
     """The strength that ``rule`` takes for ``b`` data sets of ``count`` values, ``(b,)``."""
-    logs = path.alphas.log()
+    logs = path.alphas.log()  # evenly spaced
     if rule in ("classic", "bryan"):
         return _peak(logs, path.evidence).exp()
     if rule == "historic":
@@ -146,10 +145,11 @@ def _safe_default(default: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _alphas(space: Subspace, default: torch.Tensor) -> torch.Tensor:
-    stiffest = float((space.spread.square().sum(1) * default.amax(0)).sum())
-    largest = min(max(10 * stiffest, 1e3), LARGEST_ALPHA)
+    norm = default.sum(-1)
+    stiffest = (default @ space.spread.square().sum(1)) * norm
+    largest = (10 * stiffest).clamp(1e3, LARGEST_ALPHA)
     steps = torch.linspace(0, 1, ALPHAS, dtype=default.dtype, device=default.device)
-    return largest * (SMALLEST_ALPHA / largest) ** steps
+    return largest * (SMALLEST_ALPHA / largest) ** steps[:, None] / norm
 
 
 def _path(
@@ -161,8 +161,7 @@ def _path(
 ) -> Path:
     y = data.new_zeros(len(data), space.spread.shape[1])
     columns: list[tuple[torch.Tensor, ...]] = []
-    for alpha in alphas:
-        each = alpha.expand(len(data))
+    for each in alphas:
         y, converged = _solve(space, data, default, each, y)
         spectrum = default * (y @ space.spread.mT).exp()
         chi2 = (data - spectrum @ kernel.mT).square().sum(-1)
@@ -170,7 +169,7 @@ def _path(
         entropy = -(spectrum * logs - spectrum + default).sum(-1)
         factor = torch.linalg.cholesky(space.hessian(spectrum, each))
         volume = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        evidence = alpha * entropy - chi2 / 2 + (y.shape[1] * alpha.log() - volume) / 2
+        evidence = each * entropy - chi2 / 2 + (y.shape[1] * each.log() - volume) / 2
         columns.append((y, spectrum, chi2, entropy, evidence, converged))
     return Path(alphas, *(torch.stack(part) for part in zip(*columns, strict=True)))
 
@@ -246,7 +245,7 @@ def _deviation(space: Subspace, spectrum: torch.Tensor, alpha: torch.Tensor) -> 
 
 def _nearest(path: Path, alpha: torch.Tensor) -> torch.Tensor:
     """Unknowns at the smallest alpha of the path that is not below the wanted one."""
-    index = (path.alphas[:, None] >= alpha * (1 - 1e-9)).sum(0).clamp(min=1) - 1
+    index = (path.alphas >= alpha * (1 - 1e-9)).sum(0).clamp(min=1) - 1
     return path.unknowns[index, torch.arange(len(alpha), device=alpha.device)]
 
 
@@ -256,7 +255,7 @@ def _peak(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     left, middle, right = (values.gather(0, (index + o)[None])[0] for o in (-1, 0, 1))
     bend = left - 2 * middle + right
     shift = torch.where(bend < 0, (left - right) / (2 * bend.clamp(max=-1e-30)), 0).clamp(-1, 1)
-    return logs[index] + shift * (logs[1] - logs[0])
+    return logs.gather(0, index[None])[0] + shift * (logs[1] - logs[0])
 
 
 def _crossing(logs: torch.Tensor, chi2: torch.Tensor, target: float) -> torch.Tensor:
@@ -264,20 +263,25 @@ def _crossing(logs: torch.Tensor, chi2: torch.Tensor, target: float) -> torch.Te
     index = (chi2 > target).sum(0).clamp(1, len(logs) - 1)
     before, after = chi2.gather(0, index[None] - 1)[0], chi2.gather(0, index[None])[0]
     share = ((before - target) / (before - after).clamp(min=1e-30)).clamp(0, 1)
-    return logs[index - 1] + share * (logs[index] - logs[index - 1])
+    start = logs.gather(0, index[None] - 1)[0]
+    return start + share * (logs[1] - logs[0])
 
 
 def _kink(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """The kink below the fall of ``log chi^2``, from the best logistic curve through it.
 
-    ``values = p + q / (1 + exp(-(log alpha - c) / w))``: for each ``c`` and ``w`` on a grid ``p``
-    and ``q`` are linear; the kink is ``KINK_OFFSET`` widths below ``c``.
+    ``values = p + q / (1 + exp((k - c) / w))`` along the number ``k`` of the strength: for each
+    ``c`` and ``w`` on a grid ``p`` and ``q`` are linear; the kink is ``KINK_OFFSET`` widths past
+    ``c``.
     """
-    fine = torch.linspace(float(logs[0]), float(logs[-1]), 4 * len(logs)).to(logs)
-    widths = torch.logspace(-0.7, 1.0, 18).to(logs)
-    curves = torch.sigmoid((logs[:, None, None] - fine[:, None]) / widths).flatten(1)  # (k, cw)
+    count = len(logs)
+    number = torch.arange(count).to(logs)
+    fine = torch.linspace(0, count - 1, 4 * count).to(logs)
+    widths = torch.logspace(-0.85, 0.85, 18).to(logs)
+    curves = torch.sigmoid((fine[:, None] - number[:, None, None]) / widths).flatten(1)  # (k, cw)
     curves = curves - curves.mean(0)
     curves = curves / curves.norm(dim=0).clamp(min=1e-12)
-    best = (curves.mT @ (values - values.mean(0))).argmax(0)  # largest correlation, rising
+    best = (curves.mT @ (values - values.mean(0))).argmax(0)  # largest correlation
     centre, width = fine[best // len(widths)], widths[best % len(widths)]
-    return (centre - KINK_OFFSET * width).clamp(float(logs[-1]), float(logs[0]))
+    at = (centre + KINK_OFFSET * width).clamp(0, count - 1)
+    return logs[0] + at * (logs[1] - logs[0])

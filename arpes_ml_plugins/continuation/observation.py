@@ -14,6 +14,7 @@ from arpes_ml_plugins.continuation.problem import Problem
 __all__ = ["Observation", "estimate_error", "find_outliers", "observations"]
 
 BEYOND_REACH = 1e-9  # of the largest singular value: no spectrum moves the data there
+UNSEEN = 1e-2  # standard errors: what spectra change less than this in the data
 LEAST_FREEDOM = 4  # data left to measure the errors from
 OUTLIER = 6.0  # standard errors
 SIGNIFICANT = 4.0  # standard deviations by which measured errors must exceed the stated ones
@@ -35,6 +36,7 @@ class Observation:
     data: torch.Tensor  # (b, m): whitened
     whitener: torch.Tensor  # (m, rows): standard errors, or correlated ones, undone
     scale: float  # the norm, to a factor of 1.1
+    norms: torch.Tensor  # (b,): of each, from the sum rule where tau has its end points
 
     def kernel(self, omega: torch.Tensor | None = None) -> torch.Tensor:
         """Whitened kernel ``(m, n)``, on other frequencies if given."""
@@ -83,6 +85,7 @@ def observations(
             data=rows[which] @ full.mT,
             whitener=full,
             scale=NORM_STEP ** float(steps[first]),
+            norms=norms[which],
         )
 
 
@@ -164,7 +167,8 @@ def find_outliers(
 def _residual(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What is left of data ``(..., m)`` after all that spectra can make; share left of each."""
     u, s, _ = torch.linalg.svd(kernel, full_matrices=False)
-    reached = int((s > max(BEYOND_REACH * float(s[0]), 1e-2)).sum())
+    norm = float(data.abs().amax() / kernel.abs().amax())  # of spectra, roughly
+    reached = int(((s > BEYOND_REACH * s[0]) & (s * norm > UNSEEN)).sum())
     reached = min(reached, max(len(kernel) - LEAST_FREEDOM, 1))
     inside = u[:, :reached]
     return data - (data @ inside) @ inside.mT, 1 - inside.square().sum(1)

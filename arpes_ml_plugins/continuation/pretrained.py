@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.continuation.general import GeneralNetwork, condition
-from arpes_ml_plugins.continuation.observation import Observation, observations
+from arpes_ml_plugins.continuation.observation import Observation, find_outliers, observations
 from arpes_ml_plugins.continuation.prior import View
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
 
@@ -17,6 +17,7 @@ __all__ = ["REACH", "Estimate", "best_windows", "estimate", "regrid", "suggest_w
 REACH = (8.0, 300.0)
 """Trained for inverse temperatures times half-widths of the window in this range."""
 FEWEST_TIMES = 20
+LARGEST_ERROR = 0.02  # over the norm
 SMALLEST_ERROR = 1e-6  # over the norm; smaller ones are taken as this large
 HALVINGS = 4
 """Windows tried: the whole one, half of it, ... The prior holds spectra that fill a quarter of the
@@ -33,6 +34,7 @@ class Estimate:
     lower: torch.Tensor
     upper: torch.Tensor
     surprise: torch.Tensor  # (b,): 1 on the average over the prior
+    inside: torch.Tensor  # (b, n) bool: frequencies within the network's window
 
 
 def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
@@ -41,10 +43,12 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
     if reason:
         return reason
     omega = seen.problem.omega
-    whole = seen.problem.half_width
+    # A somewhat wider window than asked for does no harm.
+    whole = max(seen.problem.half_width, REACH[0] / seen.problem.beta)
     windows = best_windows(network, seen, [whole / 2**k for k in range(HALVINGS)], CONVINCING)
     parts = [seen.data.new_empty(len(seen.data), len(omega)) for _ in range(3)]
     surprise = seen.data.new_zeros(len(seen.data))
+    inside = torch.zeros_like(parts[0], dtype=torch.bool)
     for window in sorted(set(windows.tolist())):
         which = windows == window
         view, data = _view(network, seen, window, seen.data[which])
@@ -64,7 +68,8 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
             part[which] = value
         view, data = _view(network, seen, window, seen.data[which], fine=True)
         surprise[which] = view.surprise(data)[0]
-    return Estimate(parts[0], parts[1], parts[2], surprise)
+        inside[which] = (omega >= grid[0]) & (omega <= grid[-1])
+    return Estimate(parts[0], parts[1], parts[2], surprise, inside)
 
 
 def best_windows(
@@ -94,7 +99,7 @@ def suggest_windows(
     count = int(2 * math.log2(high / low))
     candidates = [low / problem.beta * 2 ** (k / 2) for k in range(count + 1)]
     windows = rows.new_zeros(len(rows))
-    kept = torch.ones_like(rows, dtype=torch.bool)
+    kept, _ = find_outliers(problem, rows, errors)
     for seen in observations(problem, rows, errors, None, kept):
         windows[seen.which] = best_windows(network, seen, candidates, 0.0)
     return windows * MARGIN
@@ -134,10 +139,15 @@ def _outside(seen: Observation) -> str:
         return "the network was trained on fermions"
     if len(problem.times) < FEWEST_TIMES:
         return f"the network was trained on {FEWEST_TIMES} imaginary times or more"
-    if reach < REACH[0]:
-        return f"beta times the largest frequency is {reach:.3g}, below the {REACH[0]:g} trained"
+    if LARGEST_ERROR * float(seen.whitener.norm(dim=1).mean()) * seen.scale < 1:
+        return f"errors are above {LARGEST_ERROR:g} of the norm"
+    if 2 * reach < REACH[0]:
+        return (
+            f"beta times the largest frequency is {reach:.3g}, below the {REACH[0] / 2:g} allowed"
+        )
     if REACH[1] < reach / 2 ** (HALVINGS - 1):
-        return f"beta times the largest frequency is {reach:.3g}, above the {REACH[1]:g} trained"
+        most = REACH[1] * 2 ** (HALVINGS - 1)
+        return f"beta times the largest frequency is {reach:.3g}, above the {most:g} allowed"
     return ""
 
 

@@ -38,6 +38,8 @@ def subdivided(omega: torch.Tensor, parts: int) -> torch.Tensor:
     >>> subdivided(torch.tensor([0.0, 3.0]), 3)
     tensor([-1.,  0.,  1.,  2.,  3.,  4.])
     """
+    if parts == 1:
+        return omega
     edges = cell_edges(omega)
     steps = (torch.arange(parts, dtype=omega.dtype, device=omega.device) + 0.5) / parts
     return (edges[:-1, None] + edges.diff()[:, None] * steps).reshape(-1)
@@ -74,12 +76,25 @@ class Problem:
     @cached_property
     def kernel(self) -> torch.Tensor:
         """Data of unit weight at each frequency, real, ``(rows, n)`` float64."""
-        kernel = KERNELS[self.statistics, self.axis]
+        edges = cell_edges(self.omega)
+        # The cell around zero holds its own mirror image.
+        alone = float(edges[1]) if float(self.omega[0]) == 0 else 0.0
+
+        def kernel(times: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
+            plain = KERNELS[self.statistics, self.axis]
+            rows = plain(times, omega, beta)
+            if self.even:
+                rows = rows + plain(times, -omega, beta) * (omega > alone)
+            return rows
+
         if self.bins:
-            complex_rows = integrate_bins(kernel, self.times, cell_edges(self.omega), self.beta)
-        else:
-            complex_rows = kernel(self.times, self.omega, self.beta)
-        return real_rows(complex_rows)
+            return real_rows(integrate_bins(kernel, self.times, edges, self.beta))
+        return real_rows(kernel(self.times, self.omega, self.beta))
+
+    @property
+    def even(self) -> bool:
+        """Bosons on frequencies from zero up: their spectrum ``A(w) / w`` is even."""
+        return self.statistics == "boson" and float(self.omega[0]) >= 0
 
     def rows(self, data: torch.Tensor) -> torch.Tensor:
         """Data ``(..., m)``, complex or not, as real rows ``(..., rows)``."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from arpes_ml_plugins.continuation.answer import (
+    OK,
     SURPRISE,
+    TRAINED,
     UNLIKE,
     UNTRAINED,
     Solution,
@@ -36,7 +38,7 @@ class MaxEnt:
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if self.model is None:
-            return maxent_solution(seen, flat_model(seen), self.rule)
+            return maxent_solution(seen, flat_model(seen, view), self.rule)
         own = torch.as_tensor(self.model[seen.slices], dtype=seen.data.dtype)
         widths = cell_widths(seen.problem.omega)
         return maxent_solution(seen, own.to(seen.data.device) * widths, self.rule)
@@ -50,24 +52,27 @@ class Pretrained:
     fallback: Callable[[], Solver] | None
     """What solves data outside the network's range; None is maximum entropy."""
     rule: str = "classic"
+    flat_rule: str = "chi2kink"
+    """With the flat default model, where the network is of no use."""
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if isinstance(view, str):
             if self.fallback is not None:
-                return self.fallback()(seen, view)
-            return maxent_solution(seen, flat_model(seen), "chi2kink", status=UNTRAINED)
+                found = self.fallback()(seen, view)
+                told = torch.where(found.status == OK, TRAINED, found.status)
+                return replace(found, status=told)
+            return maxent_solution(seen, flat_model(seen, view), self.flat_rule, status=UNTRAINED)
         if not self.refine:
-            ok = torch.zeros(len(seen.data), dtype=torch.int64, device=seen.data.device)
+            ok = torch.full_like(seen.which, OK)
             return Solution(view.density * cell_widths(seen.problem.omega), ok, fitted=False)
-        found = refined(seen, view, rule=self.rule)
+        found = refined(seen, view.density, rule=self.rule)
         unlike = view.surprise > SURPRISE
         if not unlike.any():
             return found
-        flat = maxent_solution(seen, flat_model(seen), "chi2kink", status=UNLIKE)
-        return Solution(
-            torch.where(unlike[:, None], flat.weights, found.weights),
-            torch.where(unlike, flat.status, found.status),
-        )
+        flat = maxent_solution(seen, flat_model(seen, view), self.flat_rule, status=UNLIKE)
+        pairs = zip(_parts(flat), _parts(found), strict=True)
+        weights, lower, upper = (torch.where(unlike[:, None], a, b) for a, b in pairs)
+        return Solution(weights, torch.where(unlike, flat.status, found.status), lower, upper)
 
 
 @dataclass(frozen=True)
@@ -81,14 +86,17 @@ class Trained:
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         network, grid = self.network(seen)
         omega = seen.problem.omega
+        norm = seen.norms[:, None]
+        if isinstance(view, Estimate):  # which knows better where tau has no end points
+            norm = (view.density * cell_widths(omega)).sum(-1, keepdim=True)
         with torch.inference_mode():
-            weights = network.to(seen.data.device)(seen.rows / seen.scale).to(seen.data)
+            weights = network.to(seen.data.device)(seen.rows / norm).to(seen.data)
         grid = grid.to(omega)
-        density = regrid(weights.clamp(min=0) / cell_widths(grid), grid, omega) * seen.scale
+        density = regrid(weights.clamp(min=0) / cell_widths(grid), grid, omega) * norm
         if not self.refine:
-            ok = torch.zeros(len(seen.data), dtype=torch.int64, device=seen.data.device)
+            ok = torch.full_like(seen.which, OK)
             return Solution(density * cell_widths(omega), ok, fitted=False)
-        return refined(seen, Estimate(density, density, density, density.new_zeros(len(density))))
+        return refined(seen, density)
 
 
 @dataclass(frozen=True)
@@ -113,5 +121,11 @@ class Ista:
             nonnegative=not self.published,
             iterations=self.iterations,
         )
-        ok = torch.zeros(len(data), dtype=torch.int64, device=data.device)
+        ok = torch.full_like(seen.which, OK)
         return Solution(found.spectrum * seen.scale, ok)
+
+
+def _parts(found: Solution) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    assert found.lower is not None
+    assert found.upper is not None
+    return found.weights, found.lower, found.upper

@@ -163,6 +163,7 @@ def _plain(value: Any) -> Any:
         return {
             ARRAY: bare,
             "dims": [str(dim) for dim in value.dims],
+            "attrs": {str(k): _plain(v) for k, v in value.attrs.items()},
             "coords": {
                 k: {"dims": [str(d) for d in c.dims], "data": c.values.tolist()}
                 for k, c in coords.items()
@@ -184,7 +185,12 @@ def recorded(value: Any) -> Any:
     if isinstance(value, Mapping):
         if ARRAY in value and "dims" in value:
             coords = {k: (c["dims"], c["data"]) for k, c in value["coords"].items()}
-            return xr.DataArray(np.asarray(value[ARRAY]), dims=value["dims"], coords=coords)
+            return xr.DataArray(
+                np.asarray(value[ARRAY]),
+                dims=value["dims"],
+                coords=coords,
+                attrs=value.get("attrs", {}),
+            )
         if ARRAY in value:
             return np.asarray(value[ARRAY])
         return {key: recorded(item) for key, item in value.items()}

@@ -260,7 +260,10 @@ def _to_torch(
     wide = np.result_type(images.dtype, np.float64)
     single = np.complex64 if wide.kind == "c" else np.float32
     precision = single if device.startswith("mps") else wide
-    filled = np.nan_to_num(fill_missing(images.astype(wide)))  # empty images of a series
+    images_wide = images.astype(wide)
+    if images.ndim == 3:
+        images_wide = fill_missing(images_wide)
+    filled = np.nan_to_num(images_wide)  # empty images of a series; curves have no surroundings
     return ImageBatch(
         images=torch.from_numpy(np.ascontiguousarray(filled, dtype=precision)).to(device),
         valid=torch.from_numpy(~np.isnan(images)).to(device),

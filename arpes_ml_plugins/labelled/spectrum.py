@@ -20,8 +20,8 @@ def select_spectrum(data: Any) -> tuple[xr.DataArray, Hashable | None]:
     """The array to work on, and its variable name if ``data`` is a Dataset.
 
     In a Dataset this is the variable ``spectrum`` or ``raw`` (PyARPES's names), else the only
-    numeric variable with an energy axis, else the only numeric variable with two dimensions or
-    more.
+    real variable with an energy axis, else the only one with two dimensions or more, else the
+    only numeric one.
     """
     if isinstance(data, xr.DataArray):
         return data, None
@@ -33,9 +33,11 @@ def select_spectrum(data: Any) -> tuple[xr.DataArray, Hashable | None]:
     for name in SPECTRUM_NAMES:
         if name in data.data_vars:
             return data[name], name
-    images = {k: v for k, v in data.data_vars.items() if v.ndim >= 2 and v.dtype.kind in "iuf"}
+    numbers = {k: v for k, v in data.data_vars.items() if v.ndim and v.dtype.kind in "iufc"}
+    images = {k: v for k, v in numbers.items() if v.ndim >= 2 and v.dtype.kind in "iuf"}
     energies = {dim for tier in ROLES["energy"] for dim in tier}
-    for candidates in ({k: v for k, v in images.items() if energies & set(v.dims)}, images):
+    of_energy = {k: v for k, v in images.items() if energies & set(v.dims)}
+    for candidates in (of_energy, images, numbers):
         if len(candidates) == 1:
             return next((array, name) for name, array in candidates.items())
     variables = ", ".join(map(str, data.data_vars)) or "none"

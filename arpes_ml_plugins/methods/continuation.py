@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import ConvergenceWarning, DistributionWarning, ParameterError
+from arpes_ml_plugins.errors import (
+    ConvergenceWarning,
+    DataError,
+    DistributionWarning,
+    ParameterError,
+)
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Output, Scalar, Trace, map_images
 from arpes_ml_plugins.methods.checks import check_choice, check_count, check_positive
-from arpes_ml_plugins.methods.imaginary import ImaginaryData, read_imaginary
+from arpes_ml_plugins.methods.imaginary import ImaginaryData, check_aligned, read_imaginary
 from arpes_ml_plugins.methods.stored import continuation_network, trained_network
 from arpes_ml_plugins.training.store import stored_hash
 
@@ -96,9 +101,9 @@ def continue_rlista(
         answer may miss the data by many standard errors.
     outside : {"maxent", "train"}
         What to do with data outside the range of the general network (bosons, fewer than 20
-        times, ``beta`` times the largest frequency outside 8 to 300): maximum entropy with a flat
-        default model, or train (fermions). Data unlike all spectra of the training go to
-        maximum entropy too; ``status`` says so.
+        times, errors above 2 % of the norm, ``beta`` times the largest frequency outside 4 to
+        2400): maximum entropy with a flat default model, or train (fermions). Data unlike all
+        spectra of the training go to maximum entropy too; ``status`` says so.
     layers : int, optional
         Depth of a network that is trained; default 10.
     training_steps : int, optional
@@ -123,7 +128,8 @@ def continue_rlista(
         result, in the data's sign; ``chi2`` a data point, with the stated errors;
         ``out_of_distribution``: the data do not fit the result, or are unlike the spectra of the
         training; ``status`` in words; ``sign``: 1 for positive data, ``-G(tau)``, and -1 for
-        the other convention; ``stderr``: the errors used.
+        the other convention; ``stderr`` (..., tau): the errors used (complex at Matsubara
+        frequencies: those of real and imaginary part).
 
     Raises
     ------
@@ -264,7 +270,8 @@ def continue_lista(
         result, in the data's sign; ``chi2`` a data point, with the stated errors;
         ``out_of_distribution``: the data do not fit the result, or are unlike the spectra of the
         training; ``status`` in words; ``sign``: 1 for positive data, ``-G(tau)``, and -1 for
-        the other convention; ``stderr``: the errors used.
+        the other convention; ``stderr`` (..., tau): the errors used (complex at Matsubara
+        frequencies: those of real and imaginary part).
 
     Raises
     ------
@@ -389,7 +396,8 @@ def continue_maxent(
         result, in the data's sign; ``chi2`` a data point, with the stated errors;
         ``out_of_distribution``: the data do not fit the result, or are unlike the spectra of the
         training; ``status`` in words; ``sign``: 1 for positive data, ``-G(tau)``, and -1 for
-        the other convention; ``stderr``: the errors used.
+        the other convention; ``stderr`` (..., tau): the errors used (complex at Matsubara
+        frequencies: those of real and imaginary part).
 
     Raises
     ------
@@ -423,7 +431,12 @@ def continue_maxent(
     True
     """
     check_choice("rule", rule, ("auto", *RULES))
-    if not isinstance(default_model, xr.DataArray):
+    if not isinstance(default_model, (str, xr.DataArray)):
+        raise ParameterError(
+            "default_model must be 'flat', 'rlista' or a DataArray along the frequencies of the "
+            "result; wrap the array: xarray.DataArray(values, coords={'omega': omega})"
+        )
+    if isinstance(default_model, str):
         check_choice("default_model", default_model, DEFAULT_MODELS)
     source = read_imaginary(
         data,
@@ -438,7 +451,10 @@ def continue_maxent(
     from arpes_ml_plugins.continuation.solvers import MaxEnt, Pretrained
 
     if isinstance(default_model, str) and default_model == "rlista":
-        solver: Solver = Pretrained(True, None, "classic" if rule == "auto" else rule)
+        if rule == "auto":
+            solver: Solver = Pretrained(True, None)
+        else:
+            solver = Pretrained(True, None, rule, rule)
         return _continue(source, solver, "continue_maxent", device, progress)
     model = None
     if isinstance(default_model, xr.DataArray):
@@ -521,7 +537,8 @@ def continue_ista(
         result, in the data's sign; ``chi2`` a data point, with the stated errors;
         ``out_of_distribution``: the data do not fit the result, or are unlike the spectra of the
         training; ``status`` in words; ``sign``: 1 for positive data, ``-G(tau)``, and -1 for
-        the other convention; ``stderr``: the errors used.
+        the other convention; ``stderr`` (..., tau): the errors used (complex at Matsubara
+        frequencies: those of real and imaginary part).
 
     Raises
     ------
@@ -582,7 +599,7 @@ def _continue(
         "out_of_distribution": Scalar("bool"),
         "status": Scalar("int64"),
         "sign": Scalar("int64"),
-        "stderr": Scalar(),
+        "stderr": Image(),
     }
     arrays = map_images(
         source.array,
@@ -620,6 +637,8 @@ def _algorithm(batch: ImageBatch, *, source: ImaginaryData, solver: Solver) -> d
     from arpes_ml_plugins.continuation.answer import answer
     from arpes_ml_plugins.continuation.problem import merged
 
+    if not bool(batch.valid.all()):  # of lazy data only: others are looked at before
+        raise DataError("the data hold NaN, which this method does not handle; fill them first")
     device = batch.images.device
     errors = covariance = None
     if source.errors is not None:
@@ -693,8 +712,11 @@ def _default_model(model: xr.DataArray, source: ImaginaryData) -> np.ndarray:
         )
     if name in model.coords:
         own = source.problem.omega.numpy()
-        inside = (own >= float(model[name].min())) & (own <= float(model[name].max()))
-        model = model.interp({name: own[inside]}).reindex({name: own}, fill_value=0.0)
+        low, high = float(model[name].min()), float(model[name].max())
+        cell = float(np.diff(source.omega.values).max())
+        inside = (own >= low - cell / 2) & (own <= high + cell / 2)
+        near = model.interp({name: np.clip(own[inside], low, high)})
+        model = near.assign_coords({name: own[inside]}).reindex({name: own}, fill_value=0.0)
     elif model.sizes[name] != len(source.omega):
         raise ParameterError(
             f"default_model has {model.sizes[name]} points along {name!r} and no coordinate, the "
@@ -706,6 +728,13 @@ def _default_model(model: xr.DataArray, source: ImaginaryData) -> np.ndarray:
     if not np.isfinite(values).all() or (values < 0).any() or not (values > 0).any():
         raise ParameterError("default_model must be finite, nowhere negative and not zero")
     shell = source.array.isel({source.dim: 0}, drop=True)
+    check_aligned("default_model", model.drop_vars([name], errors="ignore"), source.array)
+    for dim in batch:
+        if dim in model.dims and model.sizes[dim] != source.array.sizes[dim]:
+            raise ParameterError(
+                f"default_model has {model.sizes[dim]} points along {dim!r}, the data have "
+                f"{source.array.sizes[dim]}"
+            )
     bare = xr.DataArray(values, dims=model.dims)
     sizes = {dim: shell.sizes[dim] for dim in batch}
     whole = bare.expand_dims({d: n for d, n in sizes.items() if d not in bare.dims})
@@ -715,7 +744,7 @@ def _default_model(model: xr.DataArray, source: ImaginaryData) -> np.ndarray:
 def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
     unit = source.omega.attrs.get("units")
     for name in ("spectral_function", "lower", "upper"):
-        if unit:
+        if unit and source.problem.statistics == "fermion":
             result[name].attrs["units"] = f"1/{unit}"
     result["spectral_function"].attrs["long_name"] = "spectral function"
     result["lower"].attrs["long_name"] = "lower end of the 90 % band"

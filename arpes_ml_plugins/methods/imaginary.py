@@ -28,7 +28,7 @@ from arpes_ml_plugins.methods.checks import check_choice, check_positive
 if TYPE_CHECKING:
     from arpes_ml_plugins.continuation.problem import Problem
 
-__all__ = ["ImaginaryData", "read_imaginary"]
+__all__ = ["ImaginaryData", "check_aligned", "read_imaginary"]
 
 BOLTZMANN = 8.617333262e-5  # eV / K
 TAU_NAMES, MATSUBARA_NAMES = ROLES["tau"]
@@ -103,7 +103,7 @@ def read_imaginary(
         values: Any = _own_frequencies(data, dim, rough, errors, matrix)
     else:
         values = omega
-    grid = _omega(values, data, dim, unit, axis)
+    grid = _omega(values, data, dim, unit, axis, statistics)
     frequencies = grid.values.astype(np.float64)
     parts = 1
     if bins is None:
@@ -176,7 +176,7 @@ def _beta(
             value = data.attrs[name]
         else:
             continue
-        if not isinstance(value, (int, float)) or not value > 0:
+        if not isinstance(value, (int, float, np.number)) or not value > 0:
             continue
         if name == "beta":
             return float(value)
@@ -212,6 +212,11 @@ def _check_times(
                 stacklevel=4,
             )
         return
+    if times[0] < -SLACK / beta:
+        raise AxisError(
+            f"{dim!r} holds negative Matsubara frequencies, which repeat the positive ones "
+            f"(complex conjugates) and would count twice; keep data.sel({dim}=slice(0, None))"
+        )
     numbers = (times * beta / math.pi - (statistics == "fermion")) / 2
     if np.abs(numbers - np.round(numbers)).max() > 1e-3:
         raise AxisError(
@@ -235,6 +240,7 @@ def _errors(
                 f"stderr has the dimensions {sorted(map(str, strange))}, which the data lack; "
                 f"expected some of {list(map(str, data.dims))}"
             )
+        check_aligned("stderr", stderr, data)
         plain = stderr.drop_vars(list(stderr.coords))
     elif np.ndim(stderr) == 0:
         plain = xr.DataArray(stderr)
@@ -261,6 +267,17 @@ def _errors(
     full = plain.astype(np.float64).broadcast_like(shell).transpose(..., dim)
     rows = full.values.reshape(-1, data.sizes[dim]).copy()  # broadcast views are read-only
     return rows if axis == "tau" else np.concatenate([rows, rows], -1)
+
+
+def check_aligned(name: str, array: xr.DataArray, data: xr.DataArray) -> None:
+    """Refuse an array whose coordinates are not those of the data, in the same order."""
+    for dim in array.dims:
+        both = dim in array.coords and dim in data.coords
+        if both and not np.array_equal(array[dim].values, data[dim].values):
+            raise ParameterError(
+                f"the coordinate {dim!r} of {name} is not that of the data; make them agree first, "
+                f"for example {name}.reindex_like(data)"
+            )
 
 
 def _covariance(
@@ -291,11 +308,15 @@ def _covariance(
     return (matrix + matrix.T) / 2
 
 
-def _omega(omega: Any, data: xr.DataArray, dim: Hashable, unit: str, axis: str) -> xr.Variable:
+def _omega(
+    omega: Any, data: xr.DataArray, dim: Hashable, unit: str, axis: str, statistics: str
+) -> xr.Variable:
     """The frequencies as a coordinate: ``eV`` where the unit of tau says so, else ``omega``."""
     electron_volts = unit in (INVERSE_EV if axis == "tau" else EV)
     name: Hashable = "eV" if electron_volts else "omega"
-    attrs: Mapping[Any, Any] = {"long_name": "energy relative to the chemical potential"}
+    attrs: Mapping[Any, Any] = {}
+    if statistics == "fermion":
+        attrs = {"long_name": "energy relative to the chemical potential"}
     if electron_volts:
         attrs = {**attrs, "units": "eV"}
     if isinstance(omega, xr.DataArray):

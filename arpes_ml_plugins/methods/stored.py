@@ -36,7 +36,7 @@ def continuation_network(device: str) -> GeneralNetwork:
     layers, points = weights["threshold"].shape[0], weights["mean"].shape[0]
     with torch.random.fork_rng(devices=[]):  # layers are filled at random before they are loaded
         network = GeneralNetwork(points=points, layers=layers)
-    network.load_state_dict(weights)
+    network.float().load_state_dict(weights)  # float, whatever torch's default is
     return network.to(device).eval().requires_grad_(False)
 
 
@@ -163,8 +163,12 @@ def train_rlista(
     if not 0 < relaxation <= 1:
         raise ParameterError(f"relaxation must lie above 0 and at most at 1, got {relaxation!r}")
     times = np.asarray(tau, dtype=np.float64)
-    if times.ndim != 1 or len(times) < 2 or not np.isfinite(times).all() or times.min() < 0:
-        raise ParameterError(f"tau must be a row of imaginary times, got shape {times.shape}")
+    finite = times.ndim == 1 and len(times) > 1 and bool(np.isfinite(times).all())
+    if not finite or times.min() < 0 or times.max() > beta * (1 + 1e-6):
+        raise ParameterError(
+            f"tau must be a row of imaginary times in [0, beta] = [0, {beta:g}], got shape "
+            f"{times.shape}, largest {times.max(initial=0):g}"
+        )
     chosen = RECIPES[recipe]
     chosen = chosen if steps is None else replace(chosen, steps=steps)
     samples = Samples(tuple(times.tolist()), float(beta), float(window), float(stderr), prior)

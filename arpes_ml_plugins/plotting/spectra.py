@@ -78,7 +78,7 @@ def spectrum(
         where = _chosen(density, others[0], at)
         _image(figure.add_subplot(grid[:, 0]), density, others[0], frequency, where)
     one = result.isel(where).squeeze(drop=True)
-    truth = None if reference is None else reference.isel(where).squeeze(drop=True)
+    truth = None if reference is None else _nearest(reference, density, where)
     _curve(figure.add_subplot(grid[:, panels - 2]), one, truth, frequency)
     if data is not None:
         data = data.isel({k: v for k, v in where.items() if k in data.dims}).squeeze(drop=True)
@@ -93,6 +93,20 @@ def _chosen(density: xr.DataArray, dim: Hashable, at: float | None) -> dict[Hash
     if dim not in density.coords:
         return {dim: int(at)}
     return {dim: int(np.abs(density[dim].values - at).argmin())}
+
+
+def _nearest(
+    reference: xr.DataArray, density: xr.DataArray, where: dict[Hashable, Any]
+) -> xr.DataArray:
+    """The spectrum of the reference that is closest to the one shown."""
+    for dim, index in where.items():
+        if dim not in reference.dims:
+            continue
+        if dim in reference.coords and dim in density.coords:
+            reference = reference.sel({dim: density[dim][index].item()}, method="nearest")
+        else:
+            reference = reference.isel({dim: index})
+    return reference.squeeze(drop=True)
 
 
 def _image(
@@ -156,7 +170,7 @@ def _fit(
                 markersize=4,
                 label=None if style == "--" else "data",
             )
-            scatter = part(data.values - back.values) / float(one["stderr"])
+            scatter = part(data.values - back.values) / part(one["stderr"].values)
             below.plot(times, scatter, ".", color="C3", markersize=3)
         axes.plot(times, part(back.values), style, color="C3", linewidth=1.2, label=label)
     axes.set_title(f"χ² a point: {float(one['chi2']):.2f}", fontsize="small")

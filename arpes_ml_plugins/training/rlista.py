@@ -7,7 +7,9 @@ import json
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -267,14 +269,40 @@ def cached_network(
             if report:
                 report(recipe.steps, None)
             return _as_network(stored, eta, recipe.whitened)
+    with _single_precision():
+        folded = _trained(samples, recipe, layers, eta, seed, report)
+    if path is not None:
+        try:
+            _store(path, {k: v.detach().contiguous() for k, v in folded.state_dict().items()})
+        except OSError as error:
+            warnings.warn(
+                f"the trained network could not be kept in {folder} ({error}); it will be trained "
+                f"again next time",
+                UserWarning,
+                stacklevel=2,
+            )
+    return folded
+
+
+def _trained(
+    samples: Samples, recipe: Recipe, layers: int, eta: float, seed: int, report: Report | None
+) -> UnrolledNetwork:
     generator = torch.Generator().manual_seed(seed)
     spectra = samples.spectra(min(recipe.pool, recipe.steps * recipe.batch), generator)
     network, features = new_network(samples, recipe, spectra, generator, layers=layers, eta=eta)
     train(samples, network, features, recipe, spectra, generator, report)
-    folded = network.folded(features)
-    if path is not None:
-        _store(path, {k: v.detach().contiguous() for k, v in folded.state_dict().items()})
-    return folded
+    return network.folded(features)
+
+
+@contextmanager
+def _single_precision() -> Iterator[None]:
+    """Networks are trained in float32, whatever torch's default is."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _key(**content: object) -> str:
@@ -311,5 +339,5 @@ def _store(path: Path, tensors: dict[str, torch.Tensor]) -> None:
             file.write(save(tensors))
         os.replace(name, path)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink(missing_ok=True)
         raise
