@@ -11,7 +11,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.labelled.axes import resolve_dims
 
-__all__ = ["as_measured"]
+__all__ = ["BOLTZMANN", "as_measured"]
 
 BOLTZMANN = 8.617333262e-5  # eV / K
 FWHM = 2 * math.sqrt(2 * math.log(2))  # over the standard deviation of a Gaussian

@@ -24,13 +24,13 @@ from arpes_ml_plugins.errors import (
 )
 from arpes_ml_plugins.labelled.axes import ROLES
 from arpes_ml_plugins.methods.checks import check_choice, check_positive
+from arpes_ml_plugins.photoemission import BOLTZMANN
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.continuation.problem import Problem
 
 __all__ = ["ImaginaryData", "check_aligned", "read_imaginary"]
 
-BOLTZMANN = 8.617333262e-5  # eV / K
 TAU_NAMES, MATSUBARA_NAMES = ROLES["tau"]
 FEWEST_DATA = 6
 SLACK = 1e-6  # of beta: how far tau may reach beyond [0, beta]
