@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +19,6 @@ class IstaResult:
     """``b`` spectra of ``n`` weights."""
 
     spectrum: torch.Tensor
-    iterations: torch.Tensor  # (b,) int64
     converged: torch.Tensor  # (b,) bool
 
 
@@ -33,7 +31,6 @@ def ista(
     nonnegative: bool = True,
     iterations: int = 10000,
     tolerance: float = 1e-6,
-    report: Callable[[int], None] | None = None,
 ) -> IstaResult:
     """Minimise ``|g - K a|^2 / 2 + sparsity * |a|_1``.
 
@@ -60,17 +57,13 @@ def ista(
     spectrum = ahead = torch.zeros_like(pull)
     inertia = 1.0
     done = torch.zeros(len(data), dtype=torch.bool, device=data.device)
-    needed = torch.full((len(data),), iterations, device=data.device)
     limit = tolerance * pull.norm(dim=-1)
     for iteration in range(1, iterations + 1):
         following = prox(ahead - step * (ahead @ gram - pull))
         if iteration % CHECK_EVERY == 0:
             at_rest = prox(following - step * (following @ gram - pull))
             now = (at_rest - following).norm(dim=-1) / step < limit
-            needed[now & ~done] = iteration
             done |= now
-            if report:
-                report(CHECK_EVERY)
             if done.all():
                 spectrum = following
                 break
@@ -81,4 +74,4 @@ def ista(
         else:
             ahead = following
         spectrum = following
-    return IstaResult(spectrum, needed, done)
+    return IstaResult(spectrum, done)
