@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +13,7 @@ from torch import nn
 from arpes_ml_plugins.continuation.kernels import KERNELS, real_rows
 from arpes_ml_plugins.continuation.prior import GaussianPrior
 from arpes_ml_plugins.continuation.unrolled import ETA, UnrolledNetwork
+from arpes_ml_plugins.training.cache import cached_tensors, content_key, single_precision
 from arpes_ml_plugins.training.muon import StackedMuon
 from arpes_ml_plugins.training.spectra import (
     FINE,
@@ -261,27 +256,23 @@ def cached_network(
         Where networks are kept, named by a hash of everything that they depend on; None keeps
         nothing.
     """
-    key = _key(samples=asdict(samples), recipe=asdict(recipe), layers=layers, eta=eta, seed=seed)
-    path = None if folder is None else folder / f"rlista-{key}.safetensors"
-    if path is not None and path.exists():
-        stored = _load(path)
-        if stored is not None:
-            if report:
-                report(recipe.steps, None)
-            return _as_network(stored, eta, recipe.whitened)
-    with _single_precision():
-        folded = _trained(samples, recipe, layers, eta, seed, report)
-    if path is not None:
-        try:
-            _store(path, {k: v.detach().contiguous() for k, v in folded.state_dict().items()})
-        except OSError as error:
-            warnings.warn(
-                f"the trained network could not be kept in {folder} ({error}); it will be trained "
-                f"again next time",
-                UserWarning,
-                stacklevel=2,
-            )
-    return folded
+    key = content_key(
+        version=VERSION,
+        samples=asdict(samples),
+        recipe=asdict(recipe),
+        layers=layers,
+        eta=eta,
+        seed=seed,
+    )
+
+    def train_it() -> dict[str, torch.Tensor]:
+        with single_precision():
+            return _trained(samples, recipe, layers, eta, seed, report).state_dict()
+
+    stored, found = cached_tensors(folder, f"rlista-{key}", train_it)
+    if found and report:
+        report(recipe.steps, None)
+    return _as_network(stored, eta, recipe.whitened)
 
 
 def _trained(
@@ -294,50 +285,8 @@ def _trained(
     return network.folded(features)
 
 
-@contextmanager
-def _single_precision() -> Iterator[None]:
-    """Networks are trained in float32, whatever torch's default is."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-def _key(**content: object) -> str:
-    text = json.dumps({"version": VERSION, **content}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 def _as_network(stored: Mapping[str, torch.Tensor], eta: float, positive: bool) -> UnrolledNetwork:
     layers, points, inputs = stored["entry"].shape
     network = UnrolledNetwork(inputs, points, layers, eta=eta, positive=positive).double()
     network.load_state_dict(dict(stored))
     return network
-
-
-def _load(path: Path) -> dict[str, torch.Tensor] | None:
-    """The stored tensors; None for a file that is damaged, which is then written again."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError):
-        return None
-
-
-def _store(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write beside the name and rename, so that no half-written file is ever found."""
-    from safetensors.torch import save
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(save(tensors))
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,0 +1,146 @@
+"""Where the data say that all spectra lie, and where this meets what is known of each.
+
+Whatever the maps are, every spectrum of a mixture lies in the space that the strong principal
+components of the whitened data span. A component whose spectra are known as a family lies where
+this space meets the family: a condition that needs neither sparse nor independent maps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["Match", "SignalSpace", "match_families", "signal_space", "simplex_weights"]
+
+MARGIN = 1.3  # over the largest eigenvalue of white noise: real noise is not quite white
+NEIGHBOURS = 12
+PULL = 0.05  # of the estimate at hand, against the distance from the signal space
+TOLERATED = 3.0  # times the distance that noise explains
+PRESENT = 0.5  # a spectrum is in the data if the signal space is that much closer than the others
+
+
+@dataclass(frozen=True)
+class SignalSpace:
+    """Principal directions ``(m, r)`` above the noise, and how reliable each is ``(r,)``."""
+
+    directions: torch.Tensor
+    reliability: torch.Tensor
+
+    def outside(self, spectra: torch.Tensor) -> torch.Tensor:
+        """What of rows ``(k, m)`` does not lie in the signal space."""
+        return spectra - spectra @ self.directions @ self.directions.mT
+
+    def uncertainty(self, spectra: torch.Tensor) -> torch.Tensor:
+        """How far from the signal space true spectra ``(k, m)`` would lie, for its noise."""
+        along = (spectra @ self.directions).square()
+        return (along * (1 - self.reliability)).sum(1).clamp(min=0).sqrt()
+
+
+def signal_space(data: torch.Tensor) -> SignalSpace:
+    """Of whitened data ``(m, t)``: directions whose variance white noise cannot reach.
+
+    The reliability is the squared cosine between a measured and the true direction in the spiked
+    model (Baik, Ben Arous and Péché 2005; Paul 2007): 1 far above the noise, 0 at its edge.
+
+    Examples
+    --------
+    >>> x = torch.randn(6, 500, generator=torch.Generator().manual_seed(0))
+    >>> x[0] *= 30
+    >>> space = signal_space(x)
+    >>> space.directions.shape, bool(space.reliability[0] > 0.99)
+    (torch.Size([6, 1]), True)
+    """
+    channels, pixels = data.shape
+    values, vectors = torch.linalg.eigh(data @ data.mT / pixels)
+    ratio = channels / pixels
+    strong = values > MARGIN * (1 + ratio**0.5) ** 2
+    value = values[strong]
+    # lambda = (1 + l)(1 + ratio / l) solved for the strength l of the spike.
+    b = value - 1 - ratio
+    spike = 0.5 * (b + (b.square() - 4 * ratio).clamp(min=0).sqrt())
+    reliability = ((1 - ratio / spike.square()) / (1 + ratio / spike)).clamp(0, 1)
+    return SignalSpace(vectors[:, strong], reliability)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Spectra ``(m, n)`` of length 1, and how well library and data agree."""
+
+    spectra: torch.Tensor
+    distance: torch.Tensor  # (n,), sine of the angle between family and signal space
+    expected: torch.Tensor  # (n,), the distance that noise explains
+    present: torch.Tensor  # (n,) bool: the data contain the component
+
+
+def match_families(
+    space: SignalSpace, families: list[torch.Tensor], near: torch.Tensor | None = None
+) -> Match:
+    """One spectrum of each family where it comes closest to the signal space.
+
+    Parameters
+    ----------
+    families
+        Of each component ``(samples, m)``, rows of length 1, whitened like the data.
+    near
+        Estimates ``(m, n)``; of spectra that lie about equally close to the signal space those
+        near the estimate are taken.
+    """
+    best = []
+    for i, family in enumerate(families):
+        estimate = None if near is None else near[:, i]
+        best.append(_closest(space, family, estimate))
+    known = torch.stack(best)
+    outside = space.outside(known)
+    distance, expected = outside.norm(dim=1), space.uncertainty(known)
+    present = distance < PRESENT * _apart(known)
+    # Where noise does not explain the distance the family is not exact: the data decide.
+    inexact = present & (distance > TOLERATED * expected)
+    spectra = torch.where(inexact[:, None], known - outside, known)
+    spectra = spectra / spectra.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return Match(spectra.mT, distance, expected, present)
+
+
+def _closest(
+    space: SignalSpace, family: torch.Tensor, estimate: torch.Tensor | None
+) -> torch.Tensor:
+    outside = space.outside(family)
+    rank = outside.square().sum(1)
+    if estimate is not None:
+        unit = estimate / estimate.norm().clamp(min=1e-12)
+        rank = rank + (PULL * (family - unit).norm(dim=1)).square()
+    nearest = rank.argsort()[:NEIGHBOURS]
+    weights = simplex_weights(outside[nearest].mT, outside.new_zeros(len(family[0])))
+    mixed = weights @ family[nearest]
+    return mixed / mixed.norm().clamp(min=1e-12)
+
+
+def simplex_weights(corners: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Weights, non-negative and of sum 1, that bring ``corners (m, k)`` closest to ``target``.
+
+    Examples
+    --------
+    >>> simplex_weights(torch.eye(2), torch.tensor([0.3, 0.7]))
+    tensor([0.3000, 0.7000])
+    """
+    from scipy.optimize import nnls
+
+    size = float(corners.abs().max().clamp(min=1e-12))
+    heavy = 100 * size
+    system = torch.cat([corners, corners.new_full((1, corners.shape[1]), heavy)])
+    right = torch.cat([target, target.new_tensor([heavy])])
+    found, _ = nnls(system.double().cpu().numpy(), right.double().cpu().numpy())
+    weights = torch.as_tensor(found).to(corners)
+    return weights / weights.sum().clamp(min=1e-12)
+
+
+def _apart(spectra: torch.Tensor) -> torch.Tensor:
+    """How far each row lies from the space of all others: the sine of the angle."""
+    found = []
+    for i, left in enumerate(spectra):
+        others = torch.cat([spectra[:i], spectra[i + 1 :]])
+        if len(others):
+            basis, _ = torch.linalg.qr(others.mT)
+            left = left - basis @ (basis.mT @ left)
+        found.append(left.norm())
+    return torch.stack(found)
