@@ -1,4 +1,4 @@
-"""Learned denoising and analytic continuation for ARPES data in xarray.
+"""Learned denoising, analytic continuation and source separation for ARPES data in xarray.
 
 Importing this package adds its methods to ``.S`` of PyARPES (or a ``.S`` of its own without
 PyARPES) and to ``.arpes_ml``; each is also a function of this module. Neither torch nor PyARPES is
@@ -13,11 +13,13 @@ from arpes_ml_plugins.accessor import attach
 from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.progress import Progress
 from arpes_ml_plugins.methods.stored import train_rlista
+from arpes_ml_plugins.methods.trained_separation import train_lpalm
 from arpes_ml_plugins.photoemission import as_measured
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.replay import replay
+from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 from arpes_ml_plugins.training.scene import simulate_scene
 
 if TYPE_CHECKING:
@@ -35,9 +37,12 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.methods.pcp import decompose_pcp as decompose_pcp
     from arpes_ml_plugins.methods.pcp_unet import decompose_pcp_unet as decompose_pcp_unet
     from arpes_ml_plugins.methods.pcp_unet import denoise_pcp_unet as denoise_pcp_unet
+    from arpes_ml_plugins.methods.separation import separate_lpalm as separate_lpalm
+    from arpes_ml_plugins.methods.separation import separate_palm as separate_palm
 
 __all__ = [
     "Progress",
+    "SpectrumLibrary",
     "as_measured",
     "hookimpl",
     "library",
@@ -47,6 +52,7 @@ __all__ = [
     "replay",
     "save",
     "simulate_scene",
+    "train_lpalm",
     "train_rlista",
     "unregister",
 ]

@@ -103,6 +103,28 @@ class TestContinueLista(ConformanceSuite):
     parameters: ClassVar = {**IMAGINARY, "training_steps": 2, "layers": 2}
 
 
+# Smoothly changing humps are no mixture of two spectra.
+no_mixture = pytest.mark.filterwarnings(
+    "ignore:separate_:arpes_ml_plugins.errors.DistributionWarning"
+)
+
+
+@no_mixture
+class TestSeparatePalm(ConformanceSuite):
+    method = "separate_palm"
+    parameters: ClassVar = {"n_components": 2, "iterations": 20}
+    axes = ("energy", "space")
+    one_answer = True
+
+
+@no_mixture
+class TestSeparateLpalm(ConformanceSuite):
+    method = "separate_lpalm"
+    parameters: ClassVar = {"n_components": 2, "training_steps": 3, "layers": 3}
+    axes = ("energy", "space")
+    one_answer = True
+
+
 def test_no_method_is_left_out():
     tested = {cls.method for cls in ConformanceSuite.__subclasses__()}
     ours = {m.name for m in plugins().methods if m.owner == "arpes_ml_plugins"}

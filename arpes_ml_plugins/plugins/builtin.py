@@ -25,6 +25,7 @@ from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input
 from arpes_ml_plugins.methods.noise import estimate_noise
 from arpes_ml_plugins.methods.pcp import decompose_pcp
 from arpes_ml_plugins.methods.pcp_unet import decompose_pcp_unet, denoise_pcp_unet
+from arpes_ml_plugins.methods.separation import separate_lpalm, separate_palm
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 from arpes_ml_plugins.training.store import STORED, stored_weights
 
@@ -53,6 +54,8 @@ def register_methods(registry: MethodRegistry) -> None:
         registry.add(function, roles=IMAGE)
     for function in (continue_ista, continue_lista, continue_maxent, continue_rlista):
         registry.add(function, roles=("tau",), accepts_nan=False, accepts_complex=True)
+    for function in (separate_lpalm, separate_palm):
+        registry.add(function, roles=("energy",))
 
 
 @hookimpl

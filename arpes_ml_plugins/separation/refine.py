@@ -6,11 +6,12 @@ import torch
 
 from arpes_ml_plugins.optim.proximal import soft_threshold
 
-__all__ = ["refine"]
+__all__ = ["least_squares", "nonnegative_sources", "refine"]
 
 SWEEPS = 30
 SIGMAS = 3.0  # threshold, in standard deviations of the noise of a source
 RIDGE = 1e-10
+MOST_ROUNDS = 500  # of coordinate descent
 
 
 def refine(
@@ -31,7 +32,7 @@ def refine(
     data, mixing
         ``(b, m, t)``, ``(b, m, n)``.
     noise
-        Standard deviation of the data, ``(b,)``.
+        Standard deviation of the data, ``(b,)``, or of each of its columns, ``(b, 1, t)``.
     nonnegative
         Keep mixing matrix and sources at zero or above.
 
@@ -40,10 +41,11 @@ def refine(
     mixing, sources
         ``(b, m, n)``, ``(b, n, t)``.
     """
-    sources = _least_squares(data, mixing)[0]
+    noise = noise[:, None, None] if noise.ndim == 1 else noise
+    sources = least_squares(data, mixing)[0]
     for sweep in range(sweeps):
-        plain, spread = _least_squares(data, mixing)
-        limit = SIGMAS * noise[:, None, None] * spread
+        plain, spread = least_squares(data, mixing)
+        limit = SIGMAS * noise * spread
         # Shrunk less where the sweep before found something strong.
         weight = limit / (limit + sources.abs()) if sweep else 1.0
         sources = soft_threshold(plain, limit * weight)
@@ -54,10 +56,36 @@ def refine(
         if nonnegative:
             mixing = mixing.clamp(min=0)
         mixing = mixing / mixing.norm(dim=-2, keepdim=True).clamp(min=1e-12)
-    return mixing, _least_squares(data, mixing)[0] if sweeps == 0 else sources
+    return mixing, least_squares(data, mixing)[0] if sweeps == 0 else sources
 
 
-def _least_squares(data: torch.Tensor, mixing: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def nonnegative_sources(data: torch.Tensor, mixing: torch.Tensor) -> torch.Tensor:
+    """Sources ``(..., n, t)`` of least squared misfit among the non-negative ones.
+
+    One source after the other is solved for exactly, until none changes (coordinate descent).
+
+    Examples
+    --------
+    >>> nonnegative_sources(torch.tensor([[1.0], [-1.0]]), torch.eye(2))
+    tensor([[1.],
+            [0.]])
+    """
+    gram, pull = mixing.mT @ mixing, mixing.mT @ data
+    size = gram.diagonal(dim1=-2, dim2=-1).clamp(min=1e-30)
+    sources = least_squares(data, mixing)[0].clamp(min=0)
+    for _ in range(MOST_ROUNDS):
+        moved = sources.new_zeros(())
+        for i in range(mixing.shape[-1]):
+            left = pull[..., i, :] - (gram[..., i : i + 1, :] @ sources)[..., 0, :]
+            new = (sources[..., i, :] + left / size[..., i : i + 1]).clamp(min=0)
+            moved = torch.maximum(moved, (new - sources[..., i, :]).abs().max())
+            sources[..., i, :] = new
+        if moved <= 1e-7 * sources.abs().max():
+            break
+    return sources
+
+
+def least_squares(data: torch.Tensor, mixing: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Sources by least squares, and their standard deviation for unit noise ``(b, n, 1)``."""
     gram = mixing.mT @ mixing
     unit = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)

@@ -101,6 +101,24 @@ class UnrolledSeparation(nn.Module):
             return lpalm(data, start, self.weight, self.threshold, self.log_a_step.exp())
         return unroll_separation(self, data, start)
 
+    @torch.no_grad()
+    def separate(self, data: torch.Tensor, pixels: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mixing matrix and sources of data ``(b, m, t)`` of any scale and number of pixels.
+
+        The network has learned on ``pixels`` pixels with sources of length 1, so the data are
+        brought to the norm that these have; sums over pixels grow with their number, so the norm
+        grows with its root and the step for A falls.
+        """
+        if self.s_update != "lista-cp" or self.a_update != "ista-ll":
+            raise ValueError(f"not for the updates {self.s_update}, {self.a_update}")
+        n, more = self.weight.shape[-1], data.shape[-1] / pixels
+        size = data.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-30)
+        scale = ((n * more) ** 0.5 / size).to(self.weight.dtype)
+        scaled = data.to(self.weight.dtype) * scale
+        step = self.log_a_step.exp() / more
+        mixing, sources = lpalm(scaled, start_mixing(scaled, n), self.weight, self.threshold, step)
+        return mixing.to(data.dtype), (sources / scale).to(data.dtype)
+
 
 def lista_cp(
     net: UnrolledSeparation, k: int, x: torch.Tensor, a: torch.Tensor, s: torch.Tensor

@@ -11,7 +11,7 @@ ROLE_AXES = {
     "energy": ("eV", -0.4, 0.1, 20),
     "momentum": ("phi", 0.2, 0.6, 18),
     "time": ("delay", -1.0, 3.0, 6),
-    "space": ("x", 0.0, 5.0, 7),
+    "space": ("x", 0.0, 5.0, 16),
     "tau": ("tau", 0.0, 10.0, 24),
 }
 """For each axis role a dimension as PyARPES names it: name, first, last, length."""

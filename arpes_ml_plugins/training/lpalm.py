@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 
 from arpes_ml_plugins.separation.metrics import nmse
 from arpes_ml_plugins.separation.unrolled import UnrolledSeparation
-from arpes_ml_plugins.training.mixtures import Mixtures
+from arpes_ml_plugins.training.cache import cached_tensors, content_key, single_precision
+from arpes_ml_plugins.training.mixtures import Mixtures, random_split
 
-__all__ = ["LOSSES", "RECIPES", "LpalmRecipe", "train_network"]
+__all__ = ["LOSSES", "RECIPES", "LpalmRecipe", "cached_lpalm", "mixtures_like", "train_network"]
+
+VERSION = 1  # of what is cached: raise it when training changes
+VALIDATION = 50  # mixtures
+CHECKS = 20  # of the validation loss, over a training
+PATIENCE = 6  # checks without a better one
+HELD_OUT = 0.1  # of the spectra of a family, for the validation
+FEWEST_TO_SPLIT = 20
 
 SPARSITY = 1e-5  # lambda of the start (paper, Appendix A)
 WORST_LOSS = 3.0  # a step with a larger one is skipped
@@ -85,8 +94,13 @@ def train_network(
     recipe: LpalmRecipe,
     generator: torch.Generator,
     report: Report | None = None,
+    validation: Mixtures | None = None,
 ) -> list[float]:
-    """Train ``network`` in place, from the start of Appendix A; the loss every 20 steps."""
+    """Train ``network`` in place, from the start of Appendix A; the loss every 20 steps.
+
+    With ``validation`` the weights that do best on mixtures of it are kept, and training stops
+    once they have not become better for six checks, of twenty in all.
+    """
     _, mixing, sources = mixtures.draw(1, generator)
     network.initialise(mixing[0], sources[0], SPARSITY)
     optimizer = torch.optim.Adam(
@@ -99,6 +113,7 @@ def train_network(
     rates = [group["lr"] for group in optimizer.param_groups]
     known = network.a_update == "fixed"
     losses, recent = [], []
+    watch = _Watch(network, recipe, validation, generator) if validation else None
     for step in range(recipe.steps):
         x, a, s = mixtures.draw(recipe.batch, generator)
         found_a, found_s = network(x, a if known else None)
@@ -120,4 +135,108 @@ def train_network(
             recent = []
             if report:
                 report(LOG_EVERY, losses[-1])
+        if watch and (step + 1) % max(recipe.steps // CHECKS, 1) == 0 and watch.enough():
+            break
+    if report:
+        report(recipe.steps - LOG_EVERY * len(losses), None)
+    if watch:
+        watch.restore()
     return losses
+
+
+class _Watch:
+    """The best weights so far, by a validation loss."""
+
+    def __init__(
+        self,
+        network: UnrolledSeparation,
+        recipe: LpalmRecipe,
+        mixtures: Mixtures,
+        generator: torch.Generator,
+    ) -> None:
+        self._network, self._loss = network, LOSSES[recipe.loss]
+        self._set = mixtures.draw(VALIDATION, generator)
+        self._best, self._weights, self._since = math.inf, self._copied(), 0
+
+    def _copied(self) -> dict[str, torch.Tensor]:
+        return {key: value.clone() for key, value in self._network.state_dict().items()}
+
+    @torch.no_grad()
+    def enough(self) -> bool:
+        x, a, s = self._set
+        found = self._network(x, a if self._network.a_update == "fixed" else None)
+        loss = float(self._loss(x, a, s, *found).median())
+        self._since += 1
+        if loss < self._best:
+            self._best, self._weights, self._since = loss, self._copied(), 0
+        return self._since >= PATIENCE
+
+    def restore(self) -> None:
+        self._network.load_state_dict(self._weights)
+
+
+def mixtures_like(
+    families: torch.Tensor, recipe: str, *, snr: tuple[float, float], pixels: int
+) -> tuple[Mixtures, Mixtures]:
+    """What to train and to validate on: as published, or sources of any strength.
+
+    Parameters
+    ----------
+    families
+        ``(n, samples, m)``.
+    """
+    if recipe == "published":
+        base = Mixtures(families, pixels=pixels, snr=snr)
+    else:
+        base = Mixtures(
+            families, pixels=pixels, snr=snr, exponents=(0.3, 0.8), strongest=3.0, normalised=True
+        )
+    count = families.shape[1]
+    if count < FEWEST_TO_SPLIT:
+        return base, base
+    train, test = random_split(count, max(2, int(HELD_OUT * count)))
+    return replace(base, spectra=families[:, train]), replace(base, spectra=families[:, test])
+
+
+def cached_lpalm(
+    families: torch.Tensor,
+    recipe: str,
+    *,
+    snr: tuple[float, float],
+    pixels: int,
+    layers: int,
+    steps: int | None,
+    seed: int,
+    folder: Path | None,
+    report: Report | None,
+) -> UnrolledSeparation:
+    """A network for mixtures of ``families``, from the cache if it is there."""
+    chosen = RECIPES[recipe] if steps is None else replace(RECIPES[recipe], steps=steps)
+    families = families.float().cpu()
+    n, _, channels = families.shape
+    key = content_key(
+        version=VERSION,
+        families=families,
+        recipe=asdict(chosen),
+        name=recipe,
+        snr=snr,
+        pixels=pixels,
+        layers=layers,
+        seed=seed,
+    )
+
+    def train_it() -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        train, test = mixtures_like(families, recipe, snr=snr, pixels=pixels)
+        with single_precision():
+            network = UnrolledSeparation(channels, n, layers)
+            train_network(network, train, chosen, generator, report, test)
+        return network.state_dict()
+
+    stored, found = cached_tensors(folder, f"lpalm-{key}", train_it)
+    if found and report:
+        report(chosen.steps, None)
+    with single_precision():
+        network = UnrolledSeparation(channels, n, layers)
+    network.load_state_dict(stored)
+    return network.requires_grad_(False)

@@ -57,6 +57,9 @@ class Mixtures:
     strongest: float = 1.0
     """Strengths of sources are drawn log-uniformly between one over this and this."""
 
+    normalised: bool = False
+    """Scale every mixture to the norm of ``n`` sources of length 1."""
+
     def draw(
         self, count: int, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -71,7 +74,11 @@ class Mixtures:
         sources = self._sources(count, n, generator)
         low, high = self.snr
         snr = low + (high - low) * torch.rand(count, generator=generator)
-        return add_noise(mixing @ sources, snr, generator), mixing, sources
+        data = add_noise(mixing @ sources, snr, generator)
+        if not self.normalised:
+            return data, mixing, sources
+        scale = n**0.5 / data.norm(dim=(1, 2), keepdim=True)
+        return data * scale, mixing, sources * scale
 
     def _sources(self, count: int, n: int, generator: torch.Generator) -> torch.Tensor:
         low, high = self.exponents

@@ -1,0 +1,209 @@
+"""``train_lpalm``: networks for source separation, trained once and kept in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import AxisError, ParameterError
+from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
+from arpes_ml_plugins.methods import stored
+from arpes_ml_plugins.methods.checks import check_choice, check_count
+from arpes_ml_plugins.spectrum_library import SpectrumLibrary
+
+if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.separation.unrolled import UnrolledSeparation
+
+__all__ = ["LPALM_RECIPES", "SeparationNetwork", "families_of", "train_lpalm", "train_on"]
+
+LPALM_RECIPES = ("robust", "published")
+PIXELS = 500
+
+
+@dataclass(frozen=True)
+class SeparationNetwork:
+    """A trained LPALM network, and what it was trained on."""
+
+    network: UnrolledSeparation
+    library: SpectrumLibrary
+    noise: np.ndarray
+    """``(m,)``: the noise of the channels that spectra were divided by, up to a factor."""
+    pixels: int
+    recipe: str
+
+    def __repr__(self) -> str:
+        return f"SeparationNetwork({self.recipe}, {self.network.layers} layers, {self.library!r})"
+
+
+def train_lpalm(
+    library: SpectrumLibrary | Mapping[str, xr.DataArray],
+    *,
+    noise: float | xr.DataArray = 1.0,
+    snr: tuple[float, float] = (15.0, 35.0),
+    pixels: int = PIXELS,
+    layers: int = 25,
+    recipe: str = "robust",
+    steps: int | None = None,
+    seed: int = 0,
+    progress: ProgressOption = False,
+) -> SeparationNetwork:
+    """Train an LPALM network on mixtures of a library, or take it from the user's cache.
+
+    ``separate_lpalm`` does this by itself, for the noise of the data that it is given. Train one
+    ahead of time to use it on many data sets: ``separate_lpalm(network=...)``.
+
+    Parameters
+    ----------
+    library : SpectrumLibrary
+        A family of spectra for each component.
+    noise : float or xarray.DataArray
+        Noise of the channels, along the energy axis of the library; only its shape matters.
+        Channels with more noise count less.
+    snr : tuple of float
+        Signal-to-noise ratios of the training mixtures, lowest and highest, in dB.
+    pixels : int
+        Of a training mixture. Data may have any number.
+    layers : int
+        Depth K. More than 25 gains little (Fig. 10 of the paper).
+    recipe : {"robust", "published"}
+        Sources of random strength and sparsity, mixtures of norm 1, batches of 25, a cosine
+        schedule, half a minute on one core; or Appendix A of the paper: sources of one sparsity
+        and strength, one mixture a step at a constant rate, many minutes.
+    steps : int, optional
+        Default 800 (published: 75 000); fewer if the validation loss stops falling.
+    seed : int
+        Same seed, same network.
+    progress : bool or callable
+        Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
+
+    Returns
+    -------
+    SeparationNetwork
+        For ``separate_lpalm(network=...)``; ``.network`` is the torch module.
+
+    Raises
+    ------
+    AxisError, DataError, ParameterError
+        The library or a parameter cannot be used; the message says why.
+
+    References
+    ----------
+    Fahes, Kervazo, Bobin and Tupin, "Unrolling PALM for sparse semi-blind source separation"
+    (ICLR 2022), eqs. 8 and 9, Appendix A.
+
+    Examples
+    --------
+    >>> energy = np.linspace(-1, 1, 40)
+    >>> peaks = {
+    ...     str(p): xr.DataArray(np.exp(-((energy - p) ** 2) / 0.02), {"eV": energy}, "eV")
+    ...     for p in (-0.3, 0.2)
+    ... }
+    >>> library = SpectrumLibrary.from_spectra(peaks, shift=0.05, count=30)
+    >>> trained = train_lpalm(library, steps=5, layers=4)
+    >>> trained.network.layers, list(trained.library)
+    (4, ['-0.3', '0.2'])
+    """
+    library = as_library(library)
+    check_choice("recipe", recipe, LPALM_RECIPES)
+    for name, value in (("layers", layers), ("pixels", pixels)):
+        check_count(name, value)
+    check_count("steps", steps, optional=True)
+    low, high = map(float, snr)
+    if not (np.isfinite([low, high]).all() and low <= high):
+        raise ParameterError(f"snr must be the lowest and the highest ratio in dB, got {snr!r}")
+    weights = _noise_along(noise, library)
+    from arpes_ml_plugins.training.lpalm import RECIPES
+
+    total = RECIPES[recipe].steps if steps is None else steps
+    with reporter(progress, "train_lpalm", total) as report:
+        network = train_on(
+            families_of(library, weights),
+            recipe=recipe,
+            snr=(low, high),
+            pixels=pixels,
+            layers=layers,
+            steps=steps,
+            seed=seed,
+            report=report,
+        )
+    return SeparationNetwork(network, library, weights, pixels, recipe)
+
+
+def as_library(library: Any) -> SpectrumLibrary:
+    """A library, also of a mapping of families (as provenance holds it)."""
+    if isinstance(library, SpectrumLibrary):
+        return library
+    if isinstance(library, Mapping):
+        return SpectrumLibrary(library)
+    raise ParameterError(
+        f"library must be a SpectrumLibrary, got {type(library).__name__}; make one, for example "
+        f"with SpectrumLibrary.from_spectra(...) or SpectrumLibrary.from_lmfit(...)"
+    )
+
+
+def families_of(
+    library: SpectrumLibrary, noise: np.ndarray, kept: np.ndarray | None = None
+) -> list[torch.Tensor]:
+    """Whitened families ``(samples, m)``, rows of length 1."""
+    import torch
+
+    chosen = np.ones(len(noise), dtype=bool) if kept is None else kept
+    found = []
+    for family in library.values():
+        rows = torch.from_numpy(family.values[:, chosen] / noise[chosen])
+        found.append(rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12))
+    return found
+
+
+def train_on(
+    families: list[torch.Tensor],
+    *,
+    recipe: str,
+    snr: tuple[float, float],
+    pixels: int,
+    layers: int,
+    steps: int | None,
+    seed: int,
+    report: Report | None,
+) -> UnrolledSeparation:
+    """The network for these families, which may differ in size."""
+    import torch
+
+    from arpes_ml_plugins.training.lpalm import cached_lpalm
+
+    count = max(len(family) for family in families)
+    same = torch.stack([family[torch.arange(count) % len(family)] for family in families])
+    return cached_lpalm(
+        same,
+        recipe,
+        snr=snr,
+        pixels=pixels,
+        layers=layers,
+        steps=steps,
+        seed=seed,
+        folder=stored.cache_folder(),
+        report=report,
+    )
+
+
+def _noise_along(noise: float | xr.DataArray, library: SpectrumLibrary) -> np.ndarray:
+    axis = library.energy
+    if isinstance(noise, xr.DataArray):
+        dim: Hashable = axis.name
+        if noise.dims != (dim,) or noise.sizes[dim] != axis.size:
+            raise AxisError(
+                f"noise must be a number or a curve along {dim!r} with {axis.size} points, got "
+                f"{dict(noise.sizes)}"
+            )
+        values = noise.values.astype(np.float64)
+    else:
+        values = np.full(axis.size, float(noise))
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        raise ParameterError("noise must be positive in every channel")
+    return values

@@ -1,0 +1,95 @@
+"""Data made ready for separation: whitened channels, and wavelet details where maps are sparse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from arpes_ml_plugins.separation.starlet import largest_scales, starlet
+from arpes_ml_plugins.separation.whitening import channel_noise
+
+__all__ = ["TRANSFORMS", "Whitened", "strongest_columns", "whiten"]
+
+TRANSFORMS = ("starlet", "none")
+NEGATIVE = 4.0  # standard deviations below zero that noise does not reach
+NEGATIVE_SHARE = 1e-3
+MOST_COLUMNS = 50_000  # that alternating least squares is given
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """What the algorithms work on."""
+
+    pixels: torch.Tensor
+    """``(k, t)``: usable channels over their noise, complete pixels."""
+    sparse: torch.Tensor
+    """``(k, T)``: coefficients in which maps are sparse; the pixels again without a transform."""
+    sparse_noise: torch.Tensor
+    """``(T,)``: standard deviation of the noise of each coefficient."""
+    noise: torch.Tensor
+    """``(m,)``: of every channel, in the unit of the data; 0 for those that do not change."""
+    kept: torch.Tensor
+    """``(m,)`` bool: the usable channels."""
+    nonnegative: bool
+
+    @property
+    def snr(self) -> float:
+        """Of the coefficients, in dB."""
+        expected = len(self.sparse) * self.sparse_noise.square().sum()
+        total = self.sparse.square().sum()
+        return float(10 * torch.log10((total - expected).clamp(min=1e-3 * total) / expected))
+
+
+def whiten(
+    cube: torch.Tensor,
+    complete: torch.Tensor,
+    *,
+    noise: torch.Tensor | None = None,
+    transform: str = "starlet",
+    nonnegative: bool | None = None,
+) -> Whitened:
+    """Divide channels by their noise, and transform the maps.
+
+    Parameters
+    ----------
+    cube
+        ``(m, *space)``, finite; the transform acts along the last two axes.
+    complete
+        Pixels without missing values, ``(*space)``.
+    noise
+        ``(m,)``; measured if not given.
+    nonnegative
+        Whether spectra and maps are; by default what the data allow.
+    """
+    measured = channel_noise(cube, complete)
+    noise = measured if noise is None else torch.where(measured > 0, noise, 0.0)
+    kept = noise > 0
+    scaled = cube[kept] / noise[kept].reshape(-1, *[1] * complete.ndim)
+    pixels = scaled.flatten(1)[:, complete.flatten()]
+    if nonnegative is None:
+        nonnegative = bool((pixels < -NEGATIVE).double().mean() < NEGATIVE_SHARE)
+    sparse, sparse_noise = pixels, pixels.new_ones(pixels.shape[1])
+    if transform == "starlet" and complete.ndim:
+        details, spread = _details(scaled)
+        sparse = details[..., complete.flatten()].permute(1, 0, 2).flatten(1)
+        sparse_noise = spread.repeat_interleave(pixels.shape[1])
+    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative)
+
+
+def _details(scaled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Details ``(scales, k, t)`` and the noise of each scale, from white noise of 1."""
+    images = scaled if scaled.ndim > 2 else scaled[:, None]
+    height, width = images.shape[-2:]
+    scales = largest_scales((height, width))
+    impulse = images.new_zeros(min(height, 65), min(width, 65))
+    impulse[impulse.shape[0] // 2, impulse.shape[1] // 2] = 1
+    spread = starlet(impulse, scales)[:-1].square().sum((-2, -1)).sqrt()
+    return starlet(images, scales)[:-1].flatten(2), spread
+
+
+def strongest_columns(data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """Which columns of ``(k, T)`` to use where there are too many: those with most signal."""
+    if data.shape[1] <= MOST_COLUMNS:
+        return torch.arange(data.shape[1], device=data.device)
+    return (data.square().sum(0) / noise.square()).topk(MOST_COLUMNS).indices
