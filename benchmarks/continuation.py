@@ -24,18 +24,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import io
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 import xarray as xr
+from tables import write
 from torch import nn
 
 import arpes_ml_plugins
@@ -47,7 +46,6 @@ from arpes_ml_plugins.errors import ConvergenceWarning, DistributionWarning
 from arpes_ml_plugins.training.rlista import RECIPES, Recipe, Samples, cached_network, train
 from arpes_ml_plugins.training.spectra import FINE, broad_spectra, centres, published_spectra
 
-RESULTS = Path(__file__).parent.parent / "docs" / "measured"
 BETA, WINDOW, TIMES = 10.0, 3.0, 100
 OMEGA = centres().numpy() * WINDOW
 WIDTH = OMEGA[1] - OMEGA[0]
@@ -133,18 +131,6 @@ def timed(run: Callable[[], object]) -> tuple[object, float]:
     started = time.process_time()
     result = run()
     return result, time.process_time() - started
-
-
-def write(name: str, rows: list[dict[str, object]]) -> None:
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    with (RESULTS / name).open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=names)
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"\n{name}")
-    for row in rows:
-        print("  ", {k: (f"{v:.4g}" if isinstance(v, float) else v) for k, v in row.items()})
 
 
 def methods(

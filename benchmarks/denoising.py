@@ -24,7 +24,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
@@ -40,7 +39,6 @@ import arpes_ml_plugins  # noqa: F401
 from arpes_ml_plugins.denoising.recipes import FIXED_INPUT, PUBLISHED, ROBUST, Recipe
 
 torch.set_num_threads(1)
-RESULTS = Path(__file__).parents[1] / "docs" / "measured"
 
 
 def anscombe(counts: np.ndarray) -> np.ndarray:
@@ -528,15 +526,6 @@ def mesh() -> None:
         rows.append(line)
         print(line, flush=True)
     write("denoising_mesh.csv", rows)
-
-
-def write(name: str, rows: list[dict[str, object]]) -> None:
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with (RESULTS / name).open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=names)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def read(name: str) -> list[dict[str, object]]:

@@ -1,0 +1,23 @@
+"""Tables of measured numbers: printed, and kept where the documentation reads them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+__all__ = ["RESULTS", "write"]
+
+RESULTS = Path(__file__).parent.parent / "docs" / "measured"
+
+
+def write(name: str, rows: list[dict[str, object]]) -> None:
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    with (RESULTS / name).open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=names)
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"\n{name}", flush=True)
+    for row in rows:
+        shown = {k: (f"{v:.4g}" if isinstance(v, float) else v) for k, v in row.items()}
+        print("  ", shown, flush=True)
