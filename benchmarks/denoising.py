@@ -34,6 +34,7 @@ import torch
 import xarray as xr
 from scenes import SCENES, Scene, make_scene
 from scipy.ndimage import gaussian_filter
+from tables import RESULTS, write
 
 import arpes_ml_plugins  # noqa: F401
 from arpes_ml_plugins.denoising.recipes import FIXED_INPUT, PUBLISHED, ROBUST, Recipe

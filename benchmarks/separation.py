@@ -454,7 +454,7 @@ def shifted(
         x = x + unknown * foreign[:count].float()[..., None] * extra
     x, s = x * scale, s * scale
     there = change > 0
-    found_a, found_s = alone(x)
+    _, found_s = alone(x)
     whole, flagged, spectra = [], 0, []
     for one, truth_s, truth_a in zip(x, s, a, strict=True):
         with warnings.catch_warnings():
