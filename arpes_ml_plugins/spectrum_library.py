@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError, ParameterError
 from arpes_ml_plugins.labelled.axes import resolve_dims
 
-__all__ = ["SpectrumLibrary"]
+__all__ = ["SpectrumLibrary", "leaky"]
 
 SAMPLE = "sample"
 COUNT = 300  # spectra of a family that is drawn
@@ -226,6 +226,87 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
                 family = _family(np.stack(changed), energy)
             families[str(name)] = family
         return cls(families)
+
+    @classmethod
+    def from_blind(
+        cls,
+        result: xr.Dataset,
+        *,
+        leak: float = 0.3,
+        shift: float = 0.0,
+        broaden: float = 0.0,
+        count: int = COUNT,
+        rng: int | np.random.Generator | None = 0,
+    ) -> SpectrumLibrary:
+        """Families around the spectra that a blind separation found.
+
+        Blindly found spectra are wrong mostly by a share of each other, and by noise: families
+        vary by both. Rename components (``result.assign_coords(component=[...])``), drop or
+        correct some, and separate again with what you then know.
+
+        Parameters
+        ----------
+        result : xarray.Dataset
+            Of a ``separate_*`` method, with spectra along energy.
+        leak : float
+            Largest share of each other component, either way, by length.
+        shift, broaden, count, rng
+            As for :meth:`from_spectra`.
+
+        Raises
+        ------
+        DataError
+            Not such a result.
+
+        Examples
+        --------
+        >>> import arpes_ml_plugins
+        >>> noise, energy = np.random.default_rng(0), np.linspace(-1, 1, 30)
+        >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
+        >>> values = 100 * (noise.random((9, 9, 2)) < 0.3) @ peaks
+        >>> values += noise.normal(size=values.shape)
+        >>> image = xr.DataArray(values, {"eV": energy}, ("y", "x", "eV"))
+        >>> SpectrumLibrary.from_blind(image.S.separate_palm(n_components=2), count=10)
+        SpectrumLibrary(1: 10 spectra, 2: 10 spectra; eV: 30 points, -1 to 1)
+        """
+        have = getattr(result, "data_vars", {})
+        missing = [name for name in ("spectra", "spectra_stderr") if name not in have]
+        if missing or result["spectra"].ndim != 2:
+            raise DataError(
+                "expected the Dataset of a separate_* method with spectra along energy"
+                + (f"; it lacks {', '.join(missing)}" if missing else "")
+            )
+        draw = np.random.default_rng(rng)
+        spectra = result["spectra"].transpose("component", ...).astype(np.float64)
+        error = result["spectra_stderr"].transpose(*spectra.dims).fillna(0).values
+        length = np.linalg.norm(spectra.values, axis=1, keepdims=True)
+        unit, error = spectra.values / length, error / length
+        families = {}
+        names = spectra["component"].values
+        for name, family in zip(names, leaky(unit, error, leak, count, draw), strict=True):
+            families[str(name)] = _family(family, spectra[spectra.dims[1]])
+        if shift or broaden:
+            return cls.from_spectra(families, shift=shift, broaden=broaden, count=count, rng=draw)
+        return cls(families)
+
+
+def leaky(
+    spectra: NDArray[np.floating],
+    error: NDArray[np.floating] | float,
+    leak: float,
+    count: int,
+    draw: np.random.Generator,
+) -> NDArray[np.floating]:
+    """Families ``(n, count, m)`` around spectra ``(n, m)`` of length 1, with shares of the others.
+
+    Spectra without negative values stay so.
+    """
+    n, m = spectra.shape
+    shares = draw.uniform(-leak, leak, (n, count, n))
+    shares[np.arange(n), :, np.arange(n)] = 1
+    spread = np.broadcast_to(error, spectra.shape)[:, None]
+    varied = shares @ spectra + spread * draw.normal(size=(n, count, m))
+    return varied.clip(min=0) if (spectra >= 0).all() else varied
 
 
 def _checked(name: str, family: xr.DataArray) -> xr.DataArray:

@@ -28,7 +28,7 @@ from arpes_ml_plugins.methods.trained_separation import (
     families_of,
     train_on,
 )
-from arpes_ml_plugins.spectrum_library import SpectrumLibrary
+from arpes_ml_plugins.spectrum_library import SpectrumLibrary, leaky
 
 if TYPE_CHECKING:
     import torch
@@ -496,7 +496,7 @@ def _separate(
 def _prior(ready: Whitened, setup: _Setup, seed: int) -> _Prior:
     import torch
 
-    from arpes_ml_plugins.separation.blind import blind_start, leaky_families
+    from arpes_ml_plugins.separation.blind import blind_start
 
     n = len(setup.components)
     if setup.library is not None:
@@ -508,8 +508,10 @@ def _prior(ready: Whitened, setup: _Setup, seed: int) -> _Prior:
     start = blind_start(ready.pixels, n, nonnegative=ready.nonnegative, seed=seed)
     strength = (torch.linalg.pinv(start) @ ready.pixels).square().mean(1)
     start = start[:, strength.argsort(descending=True)]
-    families = [*leaky_families(start.cpu().double(), torch.zeros(()), LEAKY, LEAK, seed)]
-    return _Prior(start, [family.to(start) for family in families], blind=True)
+    draw = np.random.default_rng(seed)
+    around = leaky(start.mT.double().cpu().numpy(), 0.0, LEAK, LEAKY, draw)
+    rows = torch.from_numpy(around / np.linalg.norm(around, axis=2, keepdims=True))
+    return _Prior(start, [*rows.to(start)], blind=True)
 
 
 def _weights(ready: Whitened, network: SeparationNetwork | None) -> torch.Tensor:

@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-__all__ = ["blind_start", "leaky_families"]
+__all__ = ["blind_start"]
 
 MOST_PIXELS = 5000
 ROUNDS = 400
@@ -43,25 +43,3 @@ def _independent(sample: torch.Tensor, count: int, seed: int) -> torch.Tensor:
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(sample.mT.numpy())
     return torch.from_numpy(model.mixing_.copy())
-
-
-def leaky_families(
-    spectra: torch.Tensor, error: torch.Tensor, count: int, leak: float, seed: int
-) -> torch.Tensor:
-    """Families ``(n, count, m)`` around blindly found spectra ``(m, n)``.
-
-    What such spectra are wrong by is mostly a share of the others, here drawn up to ``leak`` of
-    their length either way, and noise ``error`` (a number, or as ``spectra``). Spectra without
-    negative values stay so.
-    """
-    draw = torch.Generator().manual_seed(seed)
-    m, n = spectra.shape
-    unit = spectra / spectra.norm(dim=0).clamp(min=1e-12)
-    shares = leak * (2 * torch.rand(count, n, n, generator=draw, dtype=unit.dtype) - 1)
-    shares = shares - torch.diag_embed(shares.diagonal(dim1=1, dim2=2))
-    mixed = unit + unit @ shares  # (count, m, n)
-    mixed = mixed + error * torch.randn(count, m, n, generator=draw, dtype=unit.dtype)
-    if bool((unit >= 0).all()):
-        mixed = mixed.clamp(min=0)
-    mixed = mixed / mixed.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    return mixed.permute(2, 0, 1).contiguous()

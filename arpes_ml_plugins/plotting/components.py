@@ -1,0 +1,142 @@
+"""Pictures of separated components."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import AxisError, DataError
+from arpes_ml_plugins.plotting.labels import axis_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["components"]
+
+NEEDED = ("spectra", "spectra_stderr", "maps", "residual_chi2", "status")
+MAP_CMAP, CHI2_CMAP = "magma", "viridis"
+TOP = 99.5  # percentile of a map that is its brightest colour
+
+
+def components(result: xr.Dataset) -> Figure:
+    """Each component's spectrum above its map, and where the residual is more than noise.
+
+    Parameters
+    ----------
+    result : xarray.Dataset
+        What a ``separate_*`` method returned: spectra along one axis, maps along one or two.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Spectra with three standard errors either way, maps, and in the last column all spectra
+        together over the map of chi^2 a value (1 is noise). What ``status`` warns of is the title.
+
+    Raises
+    ------
+    AxisError, DataError
+        Not such a result, or one with too many dimensions; the message says what to select.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins.plotting as plotting
+    >>> rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 30)
+    >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
+    >>> values = 100 * (rng.random((9, 9, 2)) < 0.3) @ peaks + rng.normal(size=(9, 9, 30))
+    >>> image = xr.DataArray(values, {"eV": energy}, ("y", "x", "eV"))
+    >>> figure = plotting.components(image.S.separate_palm(n_components=2))
+    """
+    import matplotlib.pyplot as plt
+
+    missing = [name for name in NEEDED if name not in getattr(result, "data_vars", {})]
+    if missing:
+        raise DataError(
+            f"expected the Dataset of a separate_* method; it lacks {', '.join(missing)}"
+        )
+    along, space = result["spectra"].dims[1:], result["residual_chi2"].dims
+    if len(along) != 1 or len(space) not in (1, 2):
+        raise AxisError(
+            f"expected spectra along one axis and maps along one or two, got "
+            f"{', '.join(map(str, along))} and {', '.join(map(str, space))}; select some, for "
+            f"example with .isel"
+        )
+    count = result.sizes["component"]
+    figure, axes = plt.subplots(
+        2, count + 1, figsize=(3.3 * (count + 1), 6.2), layout="constrained", squeeze=False
+    )
+    together = axes[0, count]
+    for i in range(count):
+        one = result.isel(component=i)
+        name = _title(one)
+        colour = f"C{i}"
+        _curve(axes[0, i], one, along[0], colour)
+        axes[0, i].set_title(name)
+        together.plot(one["spectra"][along[0]], one["spectra"], color=colour, label=name)
+        _map(axes[1, i], one["maps"], space, MAP_CMAP, "intensity")
+    together.set(xlabel=axis_label(result["spectra"][along[0]]), title="all")
+    together.legend(frameon=False, fontsize="small")
+    _map(axes[1, count], result["residual_chi2"], space, CHI2_CMAP, "χ² a value")
+    axes[1, count].set_title("residual", fontsize="medium")
+    status = str(result["status"].item())
+    if status != "ok":
+        figure.suptitle(_wrapped(status), fontsize="small")
+    return figure
+
+
+def _title(one: xr.Dataset) -> str:
+    name = one["component"].item()
+    return f"component {name}" if isinstance(name, int) else str(name)
+
+
+def _wrapped(text: str) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, 120))
+
+
+def _curve(axes: Axes, one: xr.Dataset, along: Hashable, colour: str) -> None:
+    spectrum, spread = one["spectra"], 3 * one["spectra_stderr"]
+    energy = spectrum[along]
+    axes.fill_between(
+        energy, spectrum - spread, spectrum + spread, color=colour, alpha=0.3, linewidth=0
+    )
+    axes.plot(energy, spectrum, color=colour)
+    axes.axhline(0, color="0.6", linewidth=0.6)
+    axes.set(xlabel=axis_label(energy), ylabel="spectrum (largest value 1)")
+
+
+def _map(
+    axes: Axes, values: xr.DataArray, space: tuple[Hashable, ...], cmap: str, label: str
+) -> None:
+    if len(space) == 1:
+        axes.plot(values[space[0]], values, color="0.2")
+        axes.set(xlabel=axis_label(values[space[0]]), ylabel=label)
+        return
+    low, high = np.nanpercentile(values, 100 - TOP), np.nanpercentile(values, TOP)
+    image = values.transpose(*space)
+    for dim in space:
+        if dim not in image.coords:
+            image = image.assign_coords({dim: np.arange(image.sizes[dim])})
+    shown = axes.pcolormesh(
+        image[space[1]],
+        image[space[0]],
+        image,
+        cmap=cmap,
+        vmin=min(low, 0.0) if cmap == MAP_CMAP else low,
+        vmax=high if high > low else None,
+        rasterized=True,
+    )
+    axes.set(xlabel=axis_label(image[space[1]]), ylabel=axis_label(image[space[0]]))
+    axes.set_aspect(_aspect(image, space))
+    axes.figure.colorbar(shown, ax=axes, label=label, shrink=0.85)
+
+
+def _aspect(image: xr.DataArray, space: tuple[Hashable, ...]) -> Literal["equal", "auto"]:
+    """Equal where both axes are lengths of like size."""
+    spans = [float(np.ptp(image[dim].values)) for dim in space]
+    like = min(spans) > 0 and max(spans) / min(spans) < 5
+    return "equal" if like and {str(d) for d in space} <= set("xyz") else "auto"
