@@ -71,14 +71,12 @@ def components(result: xr.Dataset) -> Figure:
     together = axes[0, count]
     for i in range(count):
         one = result.isel(component=i)
-        name = _title(one)
-        colour = f"C{i}"
+        name, colour = _title(one), f"C{i}"
         _curve(axes[0, i], one, along[0], colour)
-        axes[0, i].set_title(name)
-        together.plot(one["spectra"][along[0]], one["spectra"], color=colour, label=name)
+        axes[0, i].set_title(name, color=colour)
+        together.plot(one["spectra"][along[0]], one["spectra"], color=colour)
         _map(axes[1, i], one["maps"], space, MAP_CMAP, "intensity")
     together.set(xlabel=axis_label(result["spectra"][along[0]]), title="all")
-    together.legend(frameon=False, fontsize="small")
     _map(axes[1, count], result["residual_chi2"], space, CHI2_CMAP, "χ² a value")
     axes[1, count].set_title("residual", fontsize="medium")
     status = str(result["status"].item())

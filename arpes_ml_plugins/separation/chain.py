@@ -15,6 +15,7 @@ from arpes_ml_plugins.separation.whitened import Whitened, strongest_columns
 __all__ = ["Separated", "learned_spectra", "maps_of", "palm_spectra", "polish", "uncertainty"]
 
 DIVERGED = 0.1  # relative misfit above that of least squares
+WORSE = 1.2  # misfit with the spectra of a library, over that of least squares
 PATH = 8  # values of the penalty
 STEEPEST = 30.0  # of the path's first penalty, over its last
 SPLITS = 4
@@ -67,7 +68,13 @@ def learned_spectra(
     if families is None:
         return Separated(spectra, None, diverged)
     match = match_families(signal_space(data.pixels), families, spectra)
-    return Separated(match.spectra, match, diverged)
+    # A family that is not exact can ask for negative maps: then the data alone decide.
+    exact = _misfit(data, match.spectra) <= WORSE * _misfit(data, spectra)
+    return Separated(match.spectra if exact else spectra, match, diverged)
+
+
+def _misfit(data: Whitened, spectra: torch.Tensor) -> float:
+    return float((data.pixels - spectra @ maps_of(data, spectra)).square().mean())
 
 
 def palm_spectra(

@@ -1,0 +1,416 @@
+"""``separate_*`` on labelled data: planted mixtures, whatever users bring, real nano-XPS."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import arpes_ml_plugins
+from arpes_ml_plugins import SpectrumLibrary
+from arpes_ml_plugins.errors import (
+    AxisError,
+    DataError,
+    DistributionWarning,
+    ParameterError,
+)
+from arpes_ml_plugins.methods.trained_separation import SeparationNetwork
+from arpes_ml_plugins.separation.metrics import match, nmse
+from arpes_ml_plugins.separation.refine import least_squares, nonnegative_sources
+from arpes_ml_plugins.separation.subspace import match_families, signal_space, simplex_weights
+from arpes_ml_plugins.separation.unrolled import UnrolledSeparation
+from arpes_ml_plugins.separation.whitened import whiten
+from arpes_ml_plugins.separation.whitening import channel_noise
+
+ENERGY = np.linspace(-2, 1, 40)
+CENTRES = {"a": -1.3, "b": -0.5, "c": 0.2}
+QUICK = {"training_steps": 40, "layers": 10, "rng": 0, "device": "cpu"}
+odd = pytest.mark.filterwarnings("ignore:separate_:arpes_ml_plugins.errors.DistributionWarning")
+
+
+def peak(centre, width=0.15):
+    return np.exp(-((ENERGY - centre) ** 2) / (2 * width**2)) + 0.1
+
+
+def truth(seed=0, shape=(20, 24), strengths=(1, 1, 1)):
+    """Spectra a little off their families' centres, and sparse patchy maps."""
+    rng = np.random.default_rng(seed)
+    spectra = np.stack([peak(c + rng.uniform(-0.08, 0.08)) for c in CENTRES.values()])
+    maps = rng.exponential(size=(*shape, 3)) * (rng.random((*shape, 3)) < 0.4)
+    return spectra, 100 * maps * np.array(strengths)
+
+
+def image(spectra, maps, noise=1.0, seed=1):
+    values = maps @ spectra + noise * np.random.default_rng(seed).normal(size=(*maps.shape[:2], 40))
+    return xr.DataArray(values, {"eV": ENERGY, "x": np.arange(24.0)}, ("y", "x", "eV"))
+
+
+@pytest.fixture(scope="module")
+def library():
+    known = {n: xr.DataArray(peak(c), {"eV": ENERGY}, "eV") for n, c in CENTRES.items()}
+    return SpectrumLibrary.from_spectra(known, shift=0.12, count=150)
+
+
+def wrong(result, spectra):
+    """NMSE of the spectra."""
+    found = torch.from_numpy(result.spectra.transpose("eV", "component").values)
+    units = found / found.norm(dim=0)
+    expected = torch.from_numpy(spectra.T / np.linalg.norm(spectra.T, axis=0))
+    order, _ = match(units, expected)
+    return float(nmse(units[:, order], expected))
+
+
+# -- planted mixtures ----------------------------------------------------------------------------
+
+
+def test_planted_mixture_is_found(library):
+    spectra, maps = truth()
+    result = image(spectra, maps).S.separate_lpalm(library=library, **QUICK)
+    assert result.status.item() == "ok"
+    assert list(result.component.values) == list(CENTRES)
+    assert wrong(result, spectra) < 1e-4
+    expected = maps * spectra.max(1)  # in the unit of the data, at the peak
+    error = result.maps.transpose("y", "x", "component").values - expected
+    spread = result.maps_stderr.transpose("y", "x", "component").values
+    seen = expected > 10
+    assert np.abs(error[seen] / spread[seen]).mean() < 1.2
+    assert float(result.residual_chi2.mean()) == pytest.approx(1, abs=0.05)
+    assert (result.maps >= 0).all()
+
+
+def test_parts_add_up(library):
+    data = image(*truth())
+    result = data.S.separate_lpalm(library=library, **QUICK)
+    model = result.maps.transpose("y", "x", "component").values @ result.spectra.values
+    np.testing.assert_allclose(result.reconstruction.values, model, rtol=1e-9, atol=1e-9)
+    xr.testing.assert_allclose(result.reconstruction + result.residual, data)
+    assert result.spectra.max("eV").values == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", ["separate_lpalm", "separate_palm"])
+def test_any_scale_gives_the_same(method, library):
+    options = QUICK if method == "separate_lpalm" else {"rng": 0, "device": "cpu"}
+    data = image(*truth())
+    one = getattr(data.S, method)(library=library, **options)
+    other = getattr((data * 1e5).S, method)(library=library, **options)
+    np.testing.assert_allclose(other.spectra, one.spectra, atol=1e-6)
+    np.testing.assert_allclose(other.maps, 1e5 * one.maps, atol=1)
+
+
+def test_library_in_another_order(library):
+    data = image(*truth())
+    turned = SpectrumLibrary({name: library[name] for name in ("c", "a", "b")})
+    one = data.S.separate_palm(library=library, rng=0)
+    other = data.S.separate_palm(library=turned, rng=0)
+    xr.testing.assert_allclose(other.spectra.sel(component=one.component), one.spectra, atol=1e-6)
+
+
+@pytest.mark.parametrize("strength", [1 / 3, 3, 30])
+def test_sources_of_unequal_strength(strength, library):
+    spectra, maps = truth(strengths=(1, strength, 1))
+    result = image(spectra, maps).S.separate_lpalm(library=library, **QUICK)
+    assert result.status.item() == "ok"
+    assert wrong(result, spectra) < 1e-3
+
+
+def test_blind():
+    spectra, maps = truth()
+    data = image(spectra, maps)
+    for result in (
+        data.S.separate_lpalm(n_components=3, **QUICK),
+        data.S.separate_palm(n_components=3, rng=0),
+    ):
+        assert wrong(result, spectra) < 1e-2
+        strength = (result.maps**2).sum(("x", "y")) * (result.spectra**2).sum("eV")
+        assert (np.diff(strength) <= 0).all()
+
+
+def test_negative_data_keep_their_sign(library):
+    spectra, maps = truth()
+    maps = maps * np.random.default_rng(3).choice([-1, 1], size=maps.shape)
+    result = image(spectra, maps).S.separate_lpalm(library=library, **QUICK)
+    assert wrong(result, spectra) < 1e-3
+    assert float(result.maps.min()) < -10
+
+
+# -- failures are told ---------------------------------------------------------------------------
+
+
+def test_absent_component(library):
+    spectra, maps = truth(strengths=(1, 1, 0))
+    with pytest.warns(DistributionWarning, match="do not show 'c'"):
+        result = image(spectra, maps).S.separate_lpalm(library=library, **QUICK)
+    assert "'c'" in result.status.item()
+    assert float(result.maps.sel(component="c").mean()) < 1
+    assert wrong(result.sel(component=["a", "b"]), spectra[:2]) < 1e-3
+
+
+def test_unknown_component(library):
+    spectra, maps = truth()
+    stranger = np.random.default_rng(5).random((20, 24, 1)) * 80
+    data = image(np.vstack([spectra, peak(0.8, 0.1)]), np.concatenate([maps, stranger], -1))
+    with pytest.warns(DistributionWarning, match="do not explain"):
+        result = data.S.separate_lpalm(library=library, **QUICK)
+    assert wrong(result, spectra) < 1e-2  # the known ones are right all the same
+
+
+def test_a_network_that_diverges_is_replaced(library):
+    spectra, maps = truth()
+    broken = UnrolledSeparation(40, 3, 5)
+    with torch.no_grad():
+        broken.weight.fill_(3.0)
+    network = SeparationNetwork(broken, library, np.ones(40), 500, "robust")
+    with pytest.warns(DistributionWarning, match="diverged"):
+        result = image(spectra, maps).S.separate_lpalm(network=network, rng=0)
+    assert wrong(result, spectra) < 1e-3
+
+
+def test_half_splits_tell_the_scatter(library):
+    """Standard errors of spectra against the scatter over realisations of the noise."""
+    spectra, maps = truth()
+    runs = [
+        image(spectra, maps, noise=5.0, seed=s).S.separate_palm(library=library, rng=0)
+        for s in range(6)
+    ]
+    together = xr.concat(runs, "run")
+    scatter = together.spectra.std("run", ddof=1)
+    ratio = float(together.spectra_stderr.mean("run").mean() / scatter.mean())
+    assert 0.4 < ratio < 2.5
+
+
+# -- whatever users bring ------------------------------------------------------------------------
+
+
+def test_missing_pixels(library):
+    spectra, maps = truth()
+    data = image(spectra, maps)
+    whole = data.S.separate_lpalm(library=library, **QUICK)
+    holed = data.copy(deep=True)
+    holed[3, 4] = np.nan  # a pixel
+    holed[5, 6, :10] = np.nan  # some values of one
+    result = holed.S.separate_lpalm(library=library, **QUICK)
+    assert result.maps[:, 3, 4].isnull().all()
+    assert np.isnan(result.residual_chi2[3, 4])
+    assert result.maps.isnull().sum() == 3
+    assert (result.residual.isnull() == holed.isnull()).all()
+    np.testing.assert_allclose(result.maps[:, 5, 6], whole.maps[:, 5, 6], atol=8)
+    np.testing.assert_allclose(result.spectra, whole.spectra, atol=0.01)
+
+
+@odd
+def test_constant_and_empty_channels(library):
+    data = image(*truth())
+    data[..., 0], data[..., 1] = 5.0, 0.0
+    result = data.S.separate_lpalm(library=library, **QUICK)
+    assert "2 constant channels" in result.status.item()
+    assert np.isfinite(result.spectra).all()
+    assert float(np.abs(result.spectra[:, 1]).max()) < 1e-6
+
+
+def test_batches_and_images_as_spectra():
+    """Channels of two axes; space of one."""
+    rng = np.random.default_rng(0)
+    images = rng.random((2, 12, 10)) ** 3
+    weights = 100 * rng.random((60, 2)) * (rng.random((60, 2)) < 0.6)
+    values = np.einsum("tn,nij->tij", weights, images) + 0.5 * rng.normal(size=(60, 12, 10))
+    data = xr.DataArray(values, dims=("temperature", "phi", "eV"))
+    result = data.S.separate_palm(n_components=2, channels=["phi"], transform="none", rng=0)
+    assert result.spectra.dims == ("component", "eV", "phi")
+    found = result.spectra.transpose("phi", "eV", "component").values.reshape(120, 2)
+    found = torch.from_numpy(found / np.linalg.norm(found, axis=0))
+    expected = torch.from_numpy(images.reshape(2, 120).T)
+    expected = expected / expected.norm(dim=0)
+    order, _ = match(found, expected)
+    assert nmse(found[:, order], expected) < 0.01
+
+
+def test_library_on_another_axis(library):
+    data = image(*truth())
+    finer = data.isel(eV=slice(2, -2))
+    result = finer.S.separate_palm(library=library, rng=0)
+    assert result.spectra.sizes["eV"] == 36
+    with pytest.raises(AxisError, match="library only from"):
+        data.assign_coords(eV=ENERGY + 5).S.separate_palm(library=library)
+    with pytest.raises(AxisError, match="no coordinate"):
+        data.drop_vars("eV").S.separate_palm(library=library)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({}, ParameterError, "either library=.*n_components="),
+        ({"n_components": 0}, ParameterError, "n_components"),
+        ({"n_components": 99}, DataError, "too small for 99 components"),
+        ({"n_components": 2, "transform": "fourier"}, ParameterError, "transform"),
+        ({"n_components": 2, "noise": -1.0}, ParameterError, "noise"),
+        ({"n_components": 2, "noise": xr.DataArray([1.0], dims="q")}, AxisError, "noise"),
+        ({"n_components": 2, "channels": ["eV"]}, AxisError, "channels names 'eV'"),
+        ({"library": "W 4f"}, ParameterError, "SpectrumLibrary"),
+        ({"n_components": 2, "sparsity": 0}, ParameterError, "sparsity"),
+    ],
+)
+def test_bad_parameters(options, error, words):
+    with pytest.raises(error, match=words):
+        image(*truth()).S.separate_palm(**options)
+
+
+def test_bad_networks(library):
+    data = image(*truth())
+    with pytest.raises(ParameterError, match="train_lpalm"):
+        data.S.separate_lpalm(network="mine")
+    network = SeparationNetwork(UnrolledSeparation(40, 3, 2), library, np.ones(40), 500, "robust")
+    with pytest.raises(ParameterError, match="not both"):
+        data.S.separate_lpalm(network=network, library=library)
+    with pytest.raises(ParameterError, match="recipe"):
+        data.S.separate_lpalm(library=library, recipe="best")
+    with pytest.raises(DataError, match="pixels have values in all channels"):
+        data.where(data.x == 3 * data.eV.round()).S.separate_palm(library=library)
+
+
+def test_training_is_cached_and_reproducible(library, own_cache):
+    first = arpes_ml_plugins.train_lpalm(library, steps=7, layers=3)
+    files = set(own_cache.glob("lpalm-*"))
+    seen = []
+    again = arpes_ml_plugins.train_lpalm(library, steps=7, layers=3, progress=seen.append)
+    assert set(own_cache.glob("lpalm-*")) == files
+    assert seen[-1].done == seen[-1].total == 7
+    assert torch.equal(first.network.weight, again.network.weight)
+    for file in files:
+        file.write_bytes(b"damaged")
+    third = arpes_ml_plugins.train_lpalm(library, steps=7, layers=3)
+    assert torch.equal(first.network.weight, third.network.weight)
+    with pytest.raises(ParameterError, match="snr"):
+        arpes_ml_plugins.train_lpalm(library, snr=(30, 10))
+    with pytest.raises(AxisError, match="noise"):
+        arpes_ml_plugins.train_lpalm(library, noise=xr.DataArray([1.0], dims="eV"))
+
+
+def test_published_form_runs(library):
+    result = image(*truth()).S.separate_lpalm(library=library, recipe="published", **QUICK)
+    assert result.library_distance.isnull().all()  # neither matched nor refined
+
+
+# -- the pieces ----------------------------------------------------------------------------------
+
+
+def test_noise_of_channels():
+    draw = torch.Generator().manual_seed(0)
+    true = torch.logspace(-1, 1, 20, dtype=torch.float64)
+    smooth = torch.outer(torch.ones(20), torch.linspace(0, 50, 40 * 40)).double()
+    rough = torch.outer(torch.rand(20, generator=draw), 30 * torch.rand(1600, generator=draw))
+    for signal, tolerance in ((smooth, 0.1), (rough.double(), 0.3)):
+        noise = true[:, None] * torch.randn(20, 1600, generator=draw).double()
+        found = channel_noise((signal + noise).reshape(20, 40, 40), torch.ones(40, 40).bool())
+        assert torch.allclose(found / true, torch.ones(20).double(), atol=tolerance)
+    dead = torch.full((3, 5, 5), 4.0).double()
+    assert (channel_noise(dead, torch.ones(5, 5).bool()) == 0).all()
+
+
+def test_whitened_noise_is_one():
+    cube = 3 * torch.randn(12, 40, 40, generator=torch.Generator().manual_seed(0)).double()
+    ready = whiten(cube, torch.ones(40, 40).bool())
+    assert float(ready.pixels.std()) == pytest.approx(1, abs=0.05)
+    for scale in range(3):
+        part = slice(scale * 1600, (scale + 1) * 1600)
+        measured = ready.sparse[:, part].std() / ready.sparse_noise[part][0]
+        assert float(measured) == pytest.approx(1, abs=0.1)
+    assert not whiten(cube - 30, torch.ones(40, 40).bool()).nonnegative
+
+
+def test_signal_space_and_reliability():
+    draw = torch.Generator().manual_seed(0)
+    direction = torch.zeros(30).double()
+    direction[0] = 1
+    cosines, predicted = [], []
+    for _ in range(20):
+        strength = 1.0 * torch.randn(300, generator=draw).double()
+        x = torch.outer(direction, strength) + torch.randn(30, 300, generator=draw).double()
+        values, vectors = torch.linalg.eigh(x @ x.mT / 300)
+        cosines.append(float(vectors[0, -1] ** 2))
+        space = signal_space(x)
+        predicted += space.reliability.tolist()
+        del values
+    if predicted:
+        assert np.mean(predicted) == pytest.approx(np.mean(cosines), abs=0.1)
+    assert signal_space(torch.randn(30, 300, generator=draw)).directions.shape[1] == 0
+
+
+def test_matching_finds_the_exact_spectrum():
+    """Correlated dense maps, which no sparsity tells apart."""
+    draw = torch.Generator().manual_seed(0)
+    centres = torch.linspace(-0.2, 0.2, 80).double()
+    energy = torch.linspace(-1, 1, 50).double()
+
+    def family(at):
+        rows = torch.exp(-((energy - at - centres[:, None]) ** 2) / 0.05)
+        return rows / rows.norm(dim=1, keepdim=True)
+
+    families = [family(-0.4), family(0.4)]
+    true = torch.stack([f[33] for f in families], 1)
+    maps = 50 + 10 * torch.randn(2, 400, generator=draw).double()
+    x = true @ maps + 0.1 * torch.randn(50, 400, generator=draw).double()
+    found = match_families(signal_space(x), families)
+    assert found.present.all()
+    assert nmse(found.spectra, true) < 1e-5
+
+
+def test_nonnegative_sources_are_optimal():
+    draw = torch.Generator().manual_seed(0)
+    a = torch.rand(20, 4, generator=draw).double()
+    x = torch.randn(20, 30, generator=draw).double()
+    s = nonnegative_sources(x, a)
+    from scipy.optimize import nnls
+
+    for i in range(30):
+        best, _ = nnls(a.numpy(), x[:, i].numpy())
+        np.testing.assert_allclose(s[:, i], best, atol=1e-5)
+    positive = a @ torch.rand(4, 5, generator=draw).double()
+    assert torch.allclose(nonnegative_sources(positive, a), least_squares(positive, a)[0])
+
+
+def test_simplex_weights_add_up():
+    corners = torch.rand(8, 5, generator=torch.Generator().manual_seed(0)).double()
+    weights = simplex_weights(corners, corners @ torch.tensor([0.5, 0.2, 0, 0.3, 0]).double())
+    assert (weights >= 0).all()
+    assert float(weights.sum()) == pytest.approx(1)
+
+
+# -- real data -----------------------------------------------------------------------------------
+
+
+def test_nano_xps(examples):
+    nano = examples.nano_xps.spectrum
+    result = nano.S.separate_palm(n_components=3, rng=0)
+    assert result.status.item() == "ok"
+    assert float(result.residual_chi2.mean()) < 1.3
+    flake = result.maps[1]  # W 4f, of the flake alone
+    bright = flake > 0.5 * float(flake.max())
+    assert 0.05 < float(bright.mean()) < 0.4
+    assert float(result.spectra[1].idxmax("eV")) == pytest.approx(-32.5, abs=0.15)
+    assert result.maps.coords["x"].identical(nano.coords["x"])
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("CASSIOPEIA_XRAY", "")).is_file(),
+    reason="CASSIOPEIA_XRAY does not name the file of the public simulations",
+)
+def test_public_simulations():
+    file = np.load(os.environ["CASSIOPEIA_XRAY"])
+    names = ("sync", "therm", "fe1", "fe2")
+    axis = {"eV": np.arange(65.0)}
+    families = {n: xr.DataArray(file[f"spectra_{n}"][:600], axis, ("sample", "eV")) for n in names}
+    spectra = np.stack([file[f"spectra_{n}"][700] for n in names])
+    maps = np.stack([file[f"map_{n}"] / np.linalg.norm(file[f"map_{n}"]) for n in names], -1)
+    clean = maps @ spectra
+    sigma = np.sqrt((clean**2).mean() * 1e-3)
+    values = clean + sigma * np.random.default_rng(0).normal(size=clean.shape)
+    data = xr.DataArray(values, axis, ("y", "x", "eV"))
+    with pytest.warns(DistributionWarning):
+        result = data.S.separate_lpalm(library=SpectrumLibrary(families), **QUICK)
+    found = torch.from_numpy(result.spectra.values.T).double()
+    expected = torch.from_numpy(spectra.T / np.linalg.norm(spectra.T, axis=0))
+    assert nmse(found / found.norm(dim=0), expected) < 1e-4
