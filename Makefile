@@ -27,6 +27,7 @@ benchmarks: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/denoising.py
 	$(BIN)/python benchmarks/sparse_noise.py
 	$(BIN)/python benchmarks/continuation.py
+	test -z "$(DATA)" || $(BIN)/python benchmarks/separation.py --data $(DATA)
 
 clean:
 	rm -rf $(VENV) demo-output docs/_build

@@ -17,9 +17,9 @@ def channel_noise(cube: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Standard deviation of the noise of every channel; 0 where a channel does not change.
 
     Several estimates, of which the smallest is taken, since each only errs upwards: differences of
-    neighbouring pixels along each axis (median absolute deviation) contain edges; what a channel has in addition
-    to all others (residual variance of a regression on them, one over the diagonal of the inverse
-    covariance) contains narrow lines. The last needs no order among the pixels.
+    neighbouring pixels along each axis (median absolute deviation) contain edges; what a channel
+    has in addition to all others (residual variance of a regression on them, one over the diagonal
+    of the inverse covariance) contains narrow lines. The last needs no order among the pixels.
 
     Parameters
     ----------
