@@ -67,9 +67,12 @@ def learned_spectra(
     spectra = polish(data, spectra)
     if families is None:
         return Separated(spectra, None, diverged)
-    match = match_families(signal_space(data.pixels), families, spectra)
-    # A family that is not exact can ask for negative maps: then the data alone decide.
-    exact = _misfit(data, match.spectra) <= WORSE * _misfit(data, spectra)
+    space = signal_space(data.pixels)
+    match = match_families(space, families, spectra)
+    # A family that is not exact can ask for negative maps; then the data alone decide. Where they
+    # hold more than these components, least squares would mix the rest into the spectra.
+    more = space.directions.shape[1] > len(families)
+    exact = more or _misfit(data, match.spectra) <= WORSE * _misfit(data, spectra)
     return Separated(match.spectra if exact else spectra, match, diverged)
 
 
