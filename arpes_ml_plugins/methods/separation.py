@@ -572,7 +572,7 @@ def _in_units(
     order = _order(maps, spectra, setup)
     spectra, maps = spectra[:, order], maps[order]
     model = torch.where(cube.valid.flatten(1), spectra @ maps, float("nan"))
-    residual = torch.where(cube.valid.flatten(1), flat - model, float("nan"))
+    residual = flat - model
     scaled = (residual[ready.kept] / noise).square()
     freedom = (scaled.isfinite().sum(0) - n).clamp(min=1)
     chi2 = torch.where(maps[0].isnan(), float("nan"), scaled.nansum(0) / freedom)

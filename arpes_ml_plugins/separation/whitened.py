@@ -9,9 +9,8 @@ import torch
 from arpes_ml_plugins.separation.starlet import largest_scales, starlet
 from arpes_ml_plugins.separation.whitening import channel_noise
 
-__all__ = ["TRANSFORMS", "Whitened", "strongest_columns", "whiten"]
+__all__ = ["Whitened", "strongest_columns", "whiten"]
 
-TRANSFORMS = ("starlet", "none")
 NEGATIVE = 4.0  # standard deviations below zero that noise does not reach
 NEGATIVE_SHARE = 1e-3
 MOST_COLUMNS = 50_000  # that alternating least squares is given
