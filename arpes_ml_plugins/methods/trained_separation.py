@@ -72,11 +72,11 @@ def train_lpalm(
     layers : int
         Depth K. More than 25 gains little (Fig. 10 of the paper).
     recipe : {"robust", "published"}
-        Sources of random strength and sparsity, mixtures of norm 1, batches of 25, a cosine
+        Sources of random strength and sparsity, mixtures of norm 1, batches of 5, a cosine
         schedule, half a minute on one core; or Appendix A of the paper: sources of one sparsity
         and strength, one mixture a step at a constant rate, many minutes.
     steps : int, optional
-        Default 800 (published: 75 000); fewer if the validation loss stops falling.
+        Default 3000 (published: 75 000); fewer if the validation loss stops falling.
     seed : int
         Same seed, same network.
     progress : bool or callable

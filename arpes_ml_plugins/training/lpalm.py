@@ -26,6 +26,8 @@ FEWEST_TO_SPLIT = 20
 SPARSITY = 1e-5  # lambda of the start (paper, Appendix A)
 WORST_LOSS = 3.0  # a step with a larger one is skipped
 LOG_EVERY = 20
+MOST = 15  # usable steps of twenty, for weights to go back to
+SLOWER = 0.5  # learning rates, after a training that has diverged
 
 Report = Callable[[int, "float | None"], None]
 Loss = Callable[..., torch.Tensor]
@@ -84,7 +86,7 @@ class LpalmRecipe:
 RECIPES = {
     # Appendix A: 100 epochs over 750 mixtures, one at a time.
     "published": LpalmRecipe(75_000, 1, 1e-4, 1e-4, 1e-4, cosine=False, gradient_limit=None),
-    "robust": LpalmRecipe(800, 25, 6e-3, 6e-4, 3e-2, cosine=True, gradient_limit=0.1),
+    "robust": LpalmRecipe(3000, 5, 6e-3, 6e-4, 3e-2, cosine=True, gradient_limit=0.1),
 }
 
 
@@ -99,7 +101,8 @@ def train_network(
     """Train ``network`` in place, from the start of Appendix A; the loss every 20 steps.
 
     With ``validation`` the weights that do best on mixtures of it are kept, and training stops
-    once they have not become better for six checks, of twenty in all.
+    once they have not become better for six checks, of twenty in all. Where hardly a step of
+    twenty was usable, training goes back to the weights before and on at half the rates.
     """
     _, mixing, sources = mixtures.draw(1, generator)
     network.initialise(mixing[0], sources[0], SPARSITY)
@@ -112,7 +115,7 @@ def train_network(
     )
     rates = [group["lr"] for group in optimizer.param_groups]
     known = network.a_update == "fixed"
-    losses, recent = [], []
+    losses, recent, sound, slower = [], [], _copied(network), 1.0
     watch = _Watch(network, recipe, validation, generator) if validation else None
     for step in range(recipe.steps):
         x, a, s = mixtures.draw(recipe.batch, generator)
@@ -121,7 +124,7 @@ def train_network(
         usable = torch.isfinite(each) & (each < WORST_LOSS)
         fall = 0.5 * (1 + math.cos(math.pi * step / recipe.steps)) if recipe.cosine else 1.0
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * fall
+            group["lr"] = rate * fall * slower
         if usable.all():
             loss = each.mean()
             optimizer.zero_grad(set_to_none=True)
@@ -131,7 +134,13 @@ def train_network(
             optimizer.step()
             recent.append(float(loss.detach()))
         if (step + 1) % LOG_EVERY == 0:
-            losses.append(sum(recent) / max(len(recent), 1) if recent else math.nan)
+            losses.append(sum(recent) / len(recent) if recent else math.nan)
+            if len(recent) > MOST:
+                sound = _copied(network)
+            elif len(recent) < LOG_EVERY - MOST:
+                network.load_state_dict(sound)
+                optimizer.state.clear()
+                slower *= SLOWER
             recent = []
             if report:
                 report(LOG_EVERY, losses[-1])
@@ -142,6 +151,10 @@ def train_network(
     if watch:
         watch.restore()
     return losses
+
+
+def _copied(network: UnrolledSeparation) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in network.state_dict().items()}
 
 
 class _Watch:
@@ -156,10 +169,7 @@ class _Watch:
     ) -> None:
         self._network, self._loss = network, LOSSES[recipe.loss]
         self._set = mixtures.draw(VALIDATION, generator)
-        self._best, self._weights, self._since = math.inf, self._copied(), 0
-
-    def _copied(self) -> dict[str, torch.Tensor]:
-        return {key: value.clone() for key, value in self._network.state_dict().items()}
+        self._best, self._weights, self._since = math.inf, _copied(network), 0
 
     @torch.no_grad()
     def enough(self) -> bool:
@@ -168,7 +178,7 @@ class _Watch:
         loss = float(self._loss(x, a, s, *found).median())
         self._since += 1
         if loss < self._best:
-            self._best, self._weights, self._since = loss, self._copied(), 0
+            self._best, self._weights, self._since = loss, _copied(self._network), 0
         return self._since >= PATIENCE
 
     def restore(self) -> None:

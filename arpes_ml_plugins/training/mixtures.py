@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Mixtures", "add_noise", "generalised_gaussian", "hard_split", "random_split"]
+__all__ = [
+    "Mixtures",
+    "add_noise",
+    "distant_split",
+    "generalised_gaussian",
+    "hard_split",
+    "random_split",
+]
 
 PUBLISHED_SHAPE = 0.3  # of the generalised Gaussian
 PUBLISHED_PIXELS = 500
@@ -104,3 +111,12 @@ def hard_split(spectra: torch.Tensor, tests: int) -> tuple[torch.Tensor, torch.T
     gram.diagonal(dim1=1, dim2=2).zero_()
     order = gram.amax((1, 2)).argsort()
     return order[:-tests], order[-tests:]
+
+
+def distant_split(spectra: torch.Tensor, tests: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The split of the paper's code: tests are the matrices least like the first, by the sum of
+    the cosines between their columns and its own.
+    """
+    unit = spectra / spectra.norm(dim=-1, keepdim=True)
+    order = (unit * unit[:, :1]).sum((0, 2)).argsort()
+    return order[tests:], order[:tests]
