@@ -13,6 +13,7 @@ from arpes_ml_plugins.accessor import attach
 from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.progress import Progress
 from arpes_ml_plugins.methods.stored import train_rlista
+from arpes_ml_plugins.methods.trained_manifolds import train_iae
 from arpes_ml_plugins.methods.trained_separation import train_lpalm
 from arpes_ml_plugins.photoemission import as_measured
 from arpes_ml_plugins.plugins.call import public_function
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.methods.pcp import decompose_pcp as decompose_pcp
     from arpes_ml_plugins.methods.pcp_unet import decompose_pcp_unet as decompose_pcp_unet
     from arpes_ml_plugins.methods.pcp_unet import denoise_pcp_unet as denoise_pcp_unet
+    from arpes_ml_plugins.methods.semi_blind import separate_gmca as separate_gmca
+    from arpes_ml_plugins.methods.semi_blind import separate_nmf as separate_nmf
+    from arpes_ml_plugins.methods.semi_blind import separate_sgmca as separate_sgmca
     from arpes_ml_plugins.methods.separation import separate_lpalm as separate_lpalm
     from arpes_ml_plugins.methods.separation import separate_palm as separate_palm
 
@@ -52,6 +56,7 @@ __all__ = [
     "replay",
     "save",
     "simulate_scene",
+    "train_iae",
     "train_lpalm",
     "train_rlista",
     "unregister",

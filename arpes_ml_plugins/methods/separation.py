@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from arpes_ml_plugins.errors import (
-    AxisError,
-    DataError,
-    DistributionWarning,
-    ParameterError,
-)
-from arpes_ml_plugins.labelled.mixture import Cube, map_mixture
+from arpes_ml_plugins.errors import DataError, ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report
 from arpes_ml_plugins.methods.checks import check_choice, check_count, check_positive
 from arpes_ml_plugins.methods.trained_separation import (
     LPALM_RECIPES,
     PIXELS,
     SeparationNetwork,
-    as_library,
-    families_of,
     train_on,
 )
-from arpes_ml_plugins.spectrum_library import SpectrumLibrary, leaky
+from arpes_ml_plugins.methods.unmixing import prior_of, run, seed_of, setup_of
+from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:
     import torch
@@ -38,24 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["separate_lpalm", "separate_palm"]
 
-TRANSFORMS = ("starlet", "none")
 SNR_STEP, SNR_SPAN = 5.0, 5.0  # dB: networks are trained for ranges on a grid, not for one value
 SNR_LIMITS = (0.0, 60.0)
-TOO_MUCH = 1.3  # of chi^2 a value: something is left in the residual
-LEAK, LEAKY = 0.3, 200  # blind spectra are taken to hold up to this share of each other
-OUTPUTS = {
-    "spectra": "spectra",
-    "spectra_stderr": "spectra",
-    "maps": "maps",
-    "maps_stderr": "maps",
-    "reconstruction": "data",
-    "residual": "data",
-    "residual_chi2": "space",
-    "library_distance": "component",
-    "status": "text",
-}
-
-Estimate = Callable[["Whitened", "_Prior", "Report | None"], "Separated"]
 
 
 def separate_palm(
@@ -158,21 +132,26 @@ def separate_palm(
     """
     check_positive("sparsity", sparsity)
     check_count("iterations", iterations)
-    setup = _setup(data, dims, channels, library, n_components, transform, noise)
+    _one_of(library, n_components)
+    setup = setup_of(data, dims, channels, library, n_components, transform, noise)
 
-    def estimate(ready: Whitened, prior: _Prior, report: Report | None) -> Separated:
+    seed = seed_of(rng)
+
+    def estimate(ready: Whitened, report: Report | None) -> Separated:
         from arpes_ml_plugins.separation.chain import palm_spectra
 
         found = palm_spectra(
-            ready, prior.start, sparsity=sparsity, iterations=iterations, refined=refine
+            ready,
+            prior_of(ready, setup, seed).start,
+            sparsity=sparsity,
+            iterations=iterations,
+            refined=refine,
         )
         if report:
             report(iterations, None)
         return found
 
-    return _run(
-        "separate_palm", setup, estimate, iterations, nonnegative, device, _seed(rng), progress
-    )
+    return run("separate_palm", setup, estimate, iterations, nonnegative, device, seed, progress)
 
 
 def separate_lpalm(
@@ -276,7 +255,8 @@ def separate_lpalm(
     check_count("training_steps", training_steps, optional=True)
     if network is not None:
         library, recipe = _of_network(network, library), network.recipe
-    setup = _setup(data, dims, channels, library, n_components, transform, noise)
+    _one_of(library, n_components)
+    setup = setup_of(data, dims, channels, library, n_components, transform, noise)
     published = recipe == "published"
     if published:
         setup = replace(setup, unweighted=True)
@@ -284,9 +264,12 @@ def separate_lpalm(
 
     steps = RECIPES[recipe].steps if training_steps is None else training_steps
 
-    def estimate(ready: Whitened, prior: _Prior, report: Report | None) -> Separated:
+    seed = seed_of(rng)
+
+    def estimate(ready: Whitened, report: Report | None) -> Separated:
         from arpes_ml_plugins.separation.chain import learned_spectra
 
+        prior = prior_of(ready, setup, seed)
         low, high = _snr_range(ready.snr, published)
         if network is None:
             trained = train_on(
@@ -313,104 +296,15 @@ def separate_lpalm(
             refined=refine and not published,
         )
 
-    return _run("separate_lpalm", setup, estimate, steps, nonnegative, device, _seed(rng), progress)
+    return run("separate_lpalm", setup, estimate, steps, nonnegative, device, seed, progress)
 
 
-@dataclass(frozen=True)
-class _Setup:
-    """What is known before the values of the data are looked at."""
-
-    data: xr.DataArray
-    channels: tuple[Hashable, ...]
-    library: SpectrumLibrary | None
-    components: list[str] | NDArray[np.integer]
-    transform: str
-    noise: NDArray[np.floating] | None
-    unweighted: bool = False
-
-
-@dataclass(frozen=True)
-class _Prior:
-    """Knowledge of the spectra, on the usable channels and in units of their noise."""
-
-    start: torch.Tensor  # (k, n)
-    families: list[torch.Tensor]
-    blind: bool
-
-
-def _setup(
-    data: Any,
-    dims: Any,
-    channels: Sequence[str],
-    library: Any,
-    n_components: int | None,
-    transform: str,
-    noise: float | xr.DataArray | None,
-) -> _Setup:
-    check_choice("transform", transform, TRANSFORMS)
-    check_count("n_components", n_components, optional=True)
+def _one_of(library: Any, n_components: int | None) -> None:
     if (library is None) == (n_components is None):
         raise ParameterError(
             "give either library=, what is known of the spectra of the components, or "
             "n_components=, how many there are where nothing is known"
         )
-    spectrum = (*dims, *channels)
-    for dim in channels:
-        if dim not in data.dims or spectrum.count(dim) > 1:
-            raise AxisError(
-                f"channels names {dim!r}; expected further dimensions of the data beside "
-                f"{dims[0]!r}: {', '.join(map(str, (d for d in data.dims if d not in dims)))}"
-            )
-    size = int(np.prod([data.sizes[dim] for dim in spectrum]))
-    pixels = data.size // size
-    if library is not None:
-        if channels:
-            raise ParameterError("a library has spectra along energy only; use n_components=")
-        library = _on_axis(as_library(library), data, dims[0])
-    components: Any = list(library) if library is not None else np.arange(1, n_components + 1)  # type: ignore[operator]
-    for name, have in (("channels", size), ("pixels", pixels)):
-        if have < len(components):
-            raise DataError(
-                f"the data are too small for {len(components)} components: they have {have} "
-                f"{name}; expected at least as many"
-            )
-    return _Setup(
-        data, spectrum, library, components, transform, _noise_values(noise, data, spectrum, size)
-    )
-
-
-def _on_axis(library: SpectrumLibrary, data: xr.DataArray, dim: Hashable) -> SpectrumLibrary:
-    if dim not in data.coords:
-        raise AxisError(
-            f"the axis {dim!r} of the data has no coordinate, so the library cannot be put on it; "
-            f"assign one, for example data.assign_coords({{{dim!r}: energies}})"
-        )
-    axis = data[dim]
-    if np.array_equal(axis.values, library.energy.values) and axis.name == library.energy.name:
-        return library
-    return library.on(axis)
-
-
-def _noise_values(
-    noise: float | xr.DataArray | None,
-    data: xr.DataArray,
-    spectrum: tuple[Hashable, ...],
-    size: int,
-) -> NDArray[np.floating] | None:
-    if noise is None:
-        return None
-    if isinstance(noise, xr.DataArray):
-        if set(noise.dims) != set(spectrum):
-            raise AxisError(
-                f"noise must be one number or have the dimensions {spectrum}, got {noise.dims}"
-            )
-        values = noise.transpose(*spectrum).values.astype(np.float64).reshape(-1)
-    else:
-        check_positive("noise", noise)
-        values = np.full(size, float(noise))
-    if len(values) != size or not (np.isfinite(values).all() and (values > 0).all()):
-        raise ParameterError(f"noise must be positive in each of the {size} channels")
-    return values
 
 
 def _of_network(network: Any, library: Any) -> SpectrumLibrary:
@@ -419,99 +313,6 @@ def _of_network(network: Any, library: Any) -> SpectrumLibrary:
     if library is not None:
         raise ParameterError("give network= or library=, not both: a network has its own library")
     return network.library
-
-
-def _seed(rng: Any) -> int:
-    return int(rng)  # the call has settled it
-
-
-def _run(
-    method: str,
-    setup: _Setup,
-    estimate: Estimate,
-    steps: int,
-    nonnegative: bool | None,
-    device: str,
-    seed: int,
-    progress: ProgressOption,
-) -> xr.Dataset:
-    def algorithm(cube: Cube) -> dict[str, Any]:
-        return _separate(cube, setup, estimate, nonnegative, seed)
-
-    result = map_mixture(
-        setup.data,
-        setup.channels,
-        algorithm,
-        OUTPUTS,
-        components=setup.components,
-        method=method,
-        device=device,
-        steps=steps,
-        progress=progress,
-    )
-    status = result["status"]
-    if status.chunks is None and status.item() != "ok":
-        warnings.warn(f"{method}: {status.item()}", DistributionWarning, stacklevel=2)
-    return result
-
-
-def _separate(
-    cube: Cube, setup: _Setup, estimate: Estimate, nonnegative: bool | None, seed: int
-) -> dict[str, Any]:
-    import torch
-
-    from arpes_ml_plugins.separation.chain import maps_of, uncertainty
-    from arpes_ml_plugins.separation.whitened import whiten
-
-    values, valid = cube.values, cube.valid
-    seen = valid.flatten(1).any(1)  # channels with any value at all
-    complete = valid[seen].all(0)
-    n = len(setup.components)
-    if int(complete.sum()) < max(n, 2):
-        raise DataError(
-            f"only {int(complete.sum())} pixels have values in all channels, too few for {n} "
-            f"components; fill the missing values, or select channels without them"
-        )
-    given = None
-    if setup.noise is not None:
-        given = torch.from_numpy(setup.noise).to(values)
-    elif setup.unweighted:
-        given = values.new_ones(len(values))
-    ready = whiten(
-        values, complete, noise=given, transform=setup.transform, nonnegative=nonnegative
-    )
-    if int(ready.kept.sum()) < n:
-        raise DataError(
-            f"only {int(ready.kept.sum())} channels change from pixel to pixel, too few for {n} "
-            f"components; check the selection"
-        )
-    prior = _prior(ready, setup, seed)
-    found = estimate(ready, prior, cube.report)
-    families = prior.families if found.match is not None else None
-    sources = maps_of(ready, found.spectra)
-    errors = uncertainty(ready, found.spectra, families, seed)
-    return _in_units(cube, ready, found, sources, errors, complete, setup)
-
-
-def _prior(ready: Whitened, setup: _Setup, seed: int) -> _Prior:
-    import torch
-
-    from arpes_ml_plugins.separation.blind import blind_start
-
-    n = len(setup.components)
-    if setup.library is not None:
-        kept = ready.kept.cpu().numpy()
-        noise = ready.noise.double().cpu().numpy()
-        families = [f.to(ready.pixels) for f in families_of(setup.library, noise, kept)]
-        start = torch.stack([family.mean(0) for family in families], 1)
-        return _Prior(start, families, blind=False)
-    start = blind_start(ready.pixels, n, nonnegative=ready.nonnegative, seed=seed)
-    strength = (torch.linalg.pinv(start) @ ready.pixels).square().mean(1)
-    start = start[:, strength.argsort(descending=True)]
-    draw = np.random.default_rng(seed)
-    around = leaky(start.mT.double().cpu().numpy(), 0.0, LEAK, LEAKY, draw)
-    rows = torch.from_numpy(around / np.linalg.norm(around, axis=2, keepdims=True))
-    return _Prior(start, [*rows.to(start)], blind=True)
 
 
 def _weights(ready: Whitened, network: SeparationNetwork | None) -> torch.Tensor:
@@ -535,114 +336,3 @@ def _snr_range(snr: float, published: bool) -> tuple[float, float]:
         return 30.0, 30.0
     centre = min(max(round(snr / SNR_STEP) * SNR_STEP, SNR_LIMITS[0]), SNR_LIMITS[1])
     return centre - SNR_SPAN, centre + SNR_SPAN
-
-
-def _in_units(
-    cube: Cube,
-    ready: Whitened,
-    found: Separated,
-    sources: torch.Tensor,
-    errors: tuple[torch.Tensor, torch.Tensor],
-    complete: torch.Tensor,
-    setup: _Setup,
-) -> dict[str, Any]:
-    """Spectra of largest value 1, maps in the unit of the data, and what is left."""
-    import torch
-
-    values, noise = cube.values, ready.noise[ready.kept][:, None]
-    n, space = found.spectra.shape[1], complete.shape
-    whole, flat = complete.flatten(), values.flatten(1)
-    spectra = values.new_zeros(len(values), n)
-    spectra[ready.kept] = found.spectra * noise
-    constant = ~ready.kept
-    if bool(constant.any()):  # no noise, no weight: what the maps explain of them
-        fitted = torch.linalg.lstsq(sources.mT, flat[constant][:, whole].mT).solution
-        spectra[constant] = fitted.mT
-    top = spectra.gather(0, spectra.abs().argmax(0, keepdim=True))[0]
-    top = torch.where(top == 0, 1.0, top)
-    maps = values.new_full((n, whole.numel()), float("nan"))
-    maps[:, whole] = sources * top[:, None]
-    spectra = spectra / top
-    _solve_incomplete(maps, cube, spectra, ready)
-    spectra_error = torch.zeros_like(spectra)
-    spectra_error[ready.kept] = errors[0] * noise / top.abs()
-    maps_error = torch.full_like(maps, float("nan"))
-    maps_error[:, whole] = errors[1] * top.abs()[:, None]
-
-    order = _order(maps, spectra, setup)
-    spectra, maps = spectra[:, order], maps[order]
-    model = torch.where(cube.valid.flatten(1), spectra @ maps, float("nan"))
-    residual = flat - model
-    scaled = (residual[ready.kept] / noise).square()
-    freedom = (scaled.isfinite().sum(0) - n).clamp(min=1)
-    chi2 = torch.where(maps[0].isnan(), float("nan"), scaled.nansum(0) / freedom)
-    distance = torch.full_like(top, float("nan"))
-    if found.match is not None:
-        distance = found.match.distance
-    return {
-        "spectra": spectra.mT,
-        "spectra_stderr": spectra_error[:, order].mT,
-        "maps": maps.reshape(n, *space),
-        "maps_stderr": maps_error[order].reshape(n, *space),
-        "reconstruction": model,
-        "residual": residual,
-        "residual_chi2": chi2,
-        "library_distance": distance[order],
-        "status": _status(found, float(chi2.nanmean()), ready, setup),
-    }
-
-
-def _solve_incomplete(
-    maps: torch.Tensor, cube: Cube, spectra: torch.Tensor, ready: Whitened
-) -> None:
-    """Maps of pixels with some values missing, from those that they have; in place."""
-    import torch
-
-    from arpes_ml_plugins.separation.refine import nonnegative_sources
-
-    values, valid = cube.values.flatten(1), cube.valid.flatten(1)
-    noise = ready.noise
-    for pixel in maps[0].isnan().nonzero()[:, 0].tolist():
-        usable = valid[:, pixel] & ready.kept
-        if int(usable.sum()) < spectra.shape[1]:
-            # Too few values for a fit: nothing is known of this pixel but where it is measured.
-            if not bool(valid[:, pixel].any()):
-                continue
-            usable = valid[:, pixel]
-        weight = 1 / torch.where(noise > 0, noise, 1.0)[usable, None]
-        left, right = spectra[usable] * weight, values[usable, pixel, None] * weight
-        if ready.nonnegative:
-            maps[:, pixel] = nonnegative_sources(right, left)[:, 0]
-        else:
-            maps[:, pixel] = (torch.linalg.pinv(left) @ right)[:, 0]
-
-
-def _order(maps: torch.Tensor, spectra: torch.Tensor, setup: _Setup) -> list[int]:
-    """The library's order, or falling intensity."""
-    if setup.library is not None:
-        return list(range(len(maps)))
-    strength = maps.square().nansum(1) * spectra.square().sum(0)
-    return [int(i) for i in strength.argsort(descending=True)]
-
-
-def _status(found: Separated, chi2: float, ready: Whitened, setup: _Setup) -> str:
-    notes = []
-    if found.fallback:
-        notes.append("the iteration diverged; alternating least squares was used instead")
-    if found.match is not None:
-        names = [str(name) for name in setup.components]
-        absent = [name for name, p in zip(names, found.match.present, strict=True) if not p]
-        if absent:
-            notes.append(
-                f"the data do not show {', '.join(map(repr, absent))}: the library's nearest "
-                f"spectrum stands in"
-            )
-    if chi2 > TOO_MUCH:
-        notes.append(
-            f"chi^2 a value is {chi2:.2g}: the components do not explain the data within their "
-            f"noise (more components, other families, or more noise than measured)"
-        )
-    dead = int((~ready.kept).sum())
-    if dead:
-        notes.append(f"{dead} constant channels were left out")
-    return "; ".join(notes) or "ok"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input
 from arpes_ml_plugins.methods.noise import estimate_noise
 from arpes_ml_plugins.methods.pcp import decompose_pcp
 from arpes_ml_plugins.methods.pcp_unet import decompose_pcp_unet, denoise_pcp_unet
+from arpes_ml_plugins.methods.semi_blind import separate_gmca, separate_nmf, separate_sgmca
 from arpes_ml_plugins.methods.separation import separate_lpalm, separate_palm
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 from arpes_ml_plugins.training.store import STORED, stored_weights
@@ -54,8 +55,15 @@ def register_methods(registry: MethodRegistry) -> None:
         registry.add(function, roles=IMAGE)
     for function in (continue_ista, continue_lista, continue_maxent, continue_rlista):
         registry.add(function, roles=("tau",), accepts_nan=False, accepts_complex=True)
-    for function in (separate_lpalm, separate_palm):
-        registry.add(function, roles=("energy",))
+    separations: tuple[Callable[..., Any], ...] = (
+        separate_gmca,
+        separate_lpalm,
+        separate_nmf,
+        separate_palm,
+        separate_sgmca,
+    )
+    for one in separations:
+        registry.add(one, roles=("energy",))
 
 
 @hookimpl

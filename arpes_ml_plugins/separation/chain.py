@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +13,17 @@ from arpes_ml_plugins.separation.subspace import Match, match_families, signal_s
 from arpes_ml_plugins.separation.unrolled import UnrolledSeparation, project_columns
 from arpes_ml_plugins.separation.whitened import Whitened, strongest_columns
 
-__all__ = ["Separated", "learned_spectra", "maps_of", "palm_spectra", "polish", "uncertainty"]
+__all__ = [
+    "Separated",
+    "learned_spectra",
+    "maps_of",
+    "matched",
+    "palm_spectra",
+    "polish",
+    "uncertainty",
+]
 
+DIVERGED_NOTE = "the iteration diverged; alternating least squares was used instead"
 DIVERGED = 0.1  # relative misfit above that of least squares
 WORSE = 1.2  # misfit with the spectra of a library, over that of least squares
 PATH = 8  # values of the penalty
@@ -27,9 +37,12 @@ class Separated:
     """Spectra of the whitened channels, length 1, and what is to be said of them."""
 
     spectra: torch.Tensor  # (k, n)
-    match: Match | None
-    fallback: bool
-    """The network diverged, and something else has taken its place."""
+    match: Match | None = None
+    """Where the library meets the data; of the first components, if there are free ones."""
+    families: tuple[torch.Tensor, ...] = ()
+    """What the match was made with."""
+    notes: tuple[str, ...] = ()
+    """What the user should know."""
 
 
 def learned_spectra(
@@ -60,20 +73,45 @@ def learned_spectra(
     own = data.sparse * weights[:, None]
     mixing, sources = network.separate(own[None], pixels)
     diverged = _diverged(own, mixing[0], sources[0])
-    spectra = fallback if diverged else mixing[0] / weights[:, None]
-    spectra = _unit(spectra)
+    spectra = _unit(fallback if diverged else mixing[0] / weights[:, None])
+    notes = (DIVERGED_NOTE,) if diverged else ()
     if not refined:
-        return Separated(spectra, None, diverged)
+        return Separated(spectra, notes=notes)
     spectra = polish(data, spectra)
     if families is None:
-        return Separated(spectra, None, diverged)
+        return Separated(spectra, notes=notes)
+    return matched(data, spectra, families, notes)
+
+
+def matched(
+    data: Whitened,
+    spectra: torch.Tensor,
+    families: Sequence[torch.Tensor],
+    notes: tuple[str, ...] = (),
+) -> Separated:
+    """Take spectra where the signal space meets the families of the first components.
+
+    The others are free: they follow by alternating least squares. A family that is not exact can
+    ask for negative maps; then the data alone decide. Where the data hold more than these
+    components, least squares would mix the rest into the spectra, and the families stay.
+    """
     space = signal_space(data.pixels)
-    match = match_families(space, families, spectra)
-    # A family that is not exact can ask for negative maps; then the data alone decide. Where they
-    # hold more than these components, least squares would mix the rest into the spectra.
-    more = space.directions.shape[1] > len(families)
-    exact = more or _misfit(data, match.spectra) <= WORSE * _misfit(data, spectra)
-    return Separated(match.spectra if exact else spectra, match, diverged)
+    match = match_families(space, list(families), spectra[:, : len(families)])
+    joined = _with_free(data, match.spectra, spectra)
+    more = space.directions.shape[1] > spectra.shape[1]
+    exact = more or _misfit(data, joined) <= WORSE * _misfit(data, spectra)
+    return Separated(joined if exact else spectra, match, tuple(families), notes)
+
+
+def _with_free(
+    data: Whitened, known: torch.Tensor, spectra: torch.Tensor, sweeps: int = 30
+) -> torch.Tensor:
+    """``known`` columns, and the others of ``spectra`` polished beside them."""
+    joined = torch.cat([known, spectra[:, known.shape[1] :]], 1)
+    if joined.shape[1] == known.shape[1]:
+        return joined
+    fixed = torch.arange(joined.shape[1], device=joined.device) < known.shape[1]
+    return polish(data, joined, sweeps, fixed)
 
 
 def _misfit(data: Whitened, spectra: torch.Tensor) -> float:
@@ -91,24 +129,42 @@ def palm_spectra(
     found = palm_path(data.sparse[None][..., chosen], begin, path, iterations=iterations)[-1]
     lost = found.mixing[0].norm(dim=0) < 1e-6
     spectra = _unit(torch.where(lost, start, found.mixing[0]))
-    return Separated(polish(data, spectra) if refined else spectra, None, bool(lost.any()))
+    notes = (DIVERGED_NOTE,) if bool(lost.any()) else ()
+    return Separated(polish(data, spectra) if refined else spectra, notes=notes)
 
 
-def polish(data: Whitened, spectra: torch.Tensor, sweeps: int = 30) -> torch.Tensor:
-    """Alternating least squares, on the sparse coefficients and then on the pixels."""
+def polish(
+    data: Whitened, spectra: torch.Tensor, sweeps: int = 30, fixed: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Alternating least squares, on the sparse coefficients and then on the pixels.
+
+    Smooth maps have no details, so the pixels have the last word.
+    """
     if data.sparse is not data.pixels:
         chosen = strongest_columns(data.sparse, data.sparse_noise)
         spread = data.sparse_noise[chosen][None, None]
-        found, _ = refine(data.sparse[None][..., chosen], spectra[None], spread, sweeps=sweeps)
+        found, _ = refine(
+            data.sparse[None][..., chosen], spectra[None], spread, sweeps=sweeps, fixed=fixed
+        )
         spectra = _kept(found[0], spectra)
-    chosen = strongest_columns(data.pixels, data.pixels.new_ones(data.pixels.shape[1]))
-    one = spectra.new_ones(1)
+    return _on_pixels(data.pixels, spectra, data.nonnegative, sweeps, fixed)
+
+
+def _on_pixels(
+    pixels: torch.Tensor,
+    spectra: torch.Tensor,
+    nonnegative: bool,
+    sweeps: int,
+    fixed: torch.Tensor | None = None,
+) -> torch.Tensor:
+    chosen = strongest_columns(pixels, pixels.new_ones(pixels.shape[1]))
     found, _ = refine(
-        data.pixels[None][..., chosen],
+        pixels[None][..., chosen],
         spectra[None],
-        one,
+        spectra.new_ones(1),
         sweeps=sweeps,
-        nonnegative=data.nonnegative,
+        nonnegative=nonnegative,
+        fixed=fixed,
     )
     return _kept(found[0], spectra)
 
@@ -120,46 +176,38 @@ def maps_of(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
     return least_squares(data.pixels, spectra)[0]
 
 
-def uncertainty(
-    data: Whitened, spectra: torch.Tensor, families: list[torch.Tensor] | None, seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Standard errors of spectra ``(k, n)`` and maps ``(n, t)``.
 
     The data are split in halves, pixel by pixel, and each half gives its own spectra; half their
     difference is the error of the whole. Maps have the noise of their pixel beside it.
     """
+    spectra, total = found.spectra, data.pixels.shape[1]
     generator = torch.Generator().manual_seed(seed)
-    total = data.pixels.shape[1]
     noise = least_squares(data.pixels[:, :1], spectra)[1]
     of_spectra, of_maps = torch.zeros_like(spectra), noise.square().expand(-1, total).clone()
     if total < 4 * spectra.shape[1]:
         return torch.full_like(spectra, float("nan")), of_maps.sqrt()
     for _ in range(SPLITS):
         order = torch.randperm(total, generator=generator).to(data.pixels.device)
-        halves = [_of_half(data, half, spectra, families) for half in order.chunk(2)]
+        halves = [_of_half(data, half, found) for half in order.chunk(2)]
         of_spectra += ((halves[0] - halves[1]) / 2).square() / SPLITS
         maps = [least_squares(data.pixels, half)[0] for half in halves]
         of_maps += ((maps[0] - maps[1]) / 2).square() / SPLITS
     return of_spectra.sqrt(), of_maps.sqrt()
 
 
-def _of_half(
-    data: Whitened,
-    chosen: torch.Tensor,
-    spectra: torch.Tensor,
-    families: list[torch.Tensor] | None,
-) -> torch.Tensor:
-    pixels = data.pixels[:, chosen]
-    if families is not None:
-        return match_families(signal_space(pixels), families, spectra).spectra
-    found, _ = refine(
-        pixels[None][..., strongest_columns(pixels, pixels.new_ones(pixels.shape[1]))],
-        spectra[None],
-        pixels.new_ones(1),
-        sweeps=SPLIT_SWEEPS,
-        nonnegative=data.nonnegative,
-    )
-    return _kept(found[0], spectra)
+def _of_half(data: Whitened, chosen: torch.Tensor, found: Separated) -> torch.Tensor:
+    """The spectra of some of the pixels, from those of all."""
+    pixels, spectra, fixed = data.pixels[:, chosen], found.spectra, None
+    if found.families:
+        count = len(found.families)
+        own = match_families(signal_space(pixels), list(found.families), spectra[:, :count])
+        if count == spectra.shape[1]:
+            return own.spectra
+        spectra = torch.cat([own.spectra, spectra[:, count:]], 1)
+        fixed = torch.arange(spectra.shape[1], device=spectra.device) < count
+    return _on_pixels(pixels, spectra, data.nonnegative, SPLIT_SWEEPS, fixed)
 
 
 def _diverged(data: torch.Tensor, mixing: torch.Tensor, sources: torch.Tensor) -> bool:

@@ -6,7 +6,7 @@ import torch
 
 from arpes_ml_plugins.optim.proximal import soft_threshold
 
-__all__ = ["least_squares", "nonnegative_sources", "refine"]
+__all__ = ["least_squares", "nonnegative_sources", "refine", "solve_gram"]
 
 SWEEPS = 30
 SIGMAS = 3.0  # threshold, in standard deviations of the noise of a source
@@ -21,6 +21,7 @@ def refine(
     *,
     sweeps: int = SWEEPS,
     nonnegative: bool = False,
+    fixed: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Alternate least squares for the sources, thresholded, and for the mixing matrix.
 
@@ -35,6 +36,8 @@ def refine(
         Standard deviation of the data, ``(b,)``, or of each of its columns, ``(b, 1, t)``.
     nonnegative
         Keep mixing matrix and sources at zero or above.
+    fixed
+        ``(n,)`` bool: columns of the mixing matrix that stay as they are.
 
     Returns
     -------
@@ -51,12 +54,27 @@ def refine(
         sources = soft_threshold(plain, limit * weight)
         if nonnegative:
             sources = sources.clamp(min=0)
-        cross = sources @ sources.mT
-        mixing = _solve(cross, (data @ sources.mT).mT).mT
+        free = _free_columns(data, sources, mixing, fixed)
         if nonnegative:
-            mixing = mixing.clamp(min=0)
-        mixing = mixing / mixing.norm(dim=-2, keepdim=True).clamp(min=1e-12)
+            free = free.clamp(min=0)
+        free = free / free.norm(dim=-2, keepdim=True).clamp(min=1e-12)
+        mixing = free if fixed is None else torch.where(fixed, mixing, free)
     return mixing, least_squares(data, mixing)[0] if sweeps == 0 else sources
+
+
+def _free_columns(
+    data: torch.Tensor, sources: torch.Tensor, mixing: torch.Tensor, fixed: torch.Tensor | None
+) -> torch.Tensor:
+    """Least squares for the columns that are not fixed, with these taken out of the data."""
+    cross = sources @ sources.mT
+    pull = (data @ sources.mT).mT
+    if fixed is None or not bool(fixed.any()):
+        return solve_gram(cross, pull).mT
+    free = ~fixed
+    pull = pull[..., free, :] - cross[..., free, :][..., fixed] @ mixing[..., fixed].mT
+    found = mixing.clone()
+    found[..., free] = solve_gram(cross[..., free, :][..., free], pull).mT
+    return found
 
 
 def nonnegative_sources(data: torch.Tensor, mixing: torch.Tensor) -> torch.Tensor:
@@ -89,12 +107,12 @@ def least_squares(data: torch.Tensor, mixing: torch.Tensor) -> tuple[torch.Tenso
     """Sources by least squares, and their standard deviation for unit noise ``(b, n, 1)``."""
     gram = mixing.mT @ mixing
     unit = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    inverse = _solve(gram, unit.expand_as(gram))
+    inverse = solve_gram(gram, unit.expand_as(gram))
     sources = inverse @ (mixing.mT @ data)
     return sources, inverse.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()[..., None]
 
 
-def _solve(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def solve_gram(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """``gram^-1 right``; an empty source keeps the system solvable."""
     size = gram.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None].clamp(min=1e-30)
     unit = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)

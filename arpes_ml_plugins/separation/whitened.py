@@ -31,6 +31,8 @@ class Whitened:
     kept: torch.Tensor
     """``(m,)`` bool: the usable channels."""
     nonnegative: bool
+    scales: int = 1
+    """Of the transform: the coefficients of one scale follow those of the scale before."""
 
     @property
     def snr(self) -> float:
@@ -46,6 +48,7 @@ def whiten(
     *,
     noise: torch.Tensor | None = None,
     transform: str = "starlet",
+    scales: int | None = None,
     nonnegative: bool | None = None,
 ) -> Whitened:
     """Divide channels by their noise, and transform the maps.
@@ -58,6 +61,8 @@ def whiten(
         Pixels without missing values, ``(*space)``.
     noise
         ``(m,)``; measured if not given.
+    scales
+        Of the transform; as many as the image is large enough for, if not given.
     nonnegative
         Whether spectra and maps are; by default what the data allow.
     """
@@ -68,19 +73,20 @@ def whiten(
     pixels = scaled.flatten(1)[:, complete.flatten()]
     if nonnegative is None:
         nonnegative = bool((pixels < -NEGATIVE).double().mean() < NEGATIVE_SHARE)
-    sparse, sparse_noise = pixels, pixels.new_ones(pixels.shape[1])
+    sparse, sparse_noise, scales = pixels, pixels.new_ones(pixels.shape[1]), 1
     if transform == "starlet" and complete.ndim:
-        details, spread = _details(scaled)
+        details, spread = _details(scaled, scales)
         sparse = details[..., complete.flatten()].permute(1, 0, 2).flatten(1)
-        sparse_noise = spread.repeat_interleave(pixels.shape[1])
-    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative)
+        sparse_noise, scales = spread.repeat_interleave(pixels.shape[1]), len(spread)
+    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, scales)
 
 
-def _details(scaled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _details(scaled: torch.Tensor, scales: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Details ``(scales, k, t)`` and the noise of each scale, from white noise of 1."""
     images = scaled if scaled.ndim > 2 else scaled[:, None]
     height, width = images.shape[-2:]
-    scales = largest_scales((height, width))
+    largest = largest_scales((height, width))
+    scales = largest if scales is None else min(scales, largest)
     impulse = images.new_zeros(min(height, 65), min(width, 65))
     impulse[impulse.shape[0] // 2, impulse.shape[1] // 2] = 1
     spread = starlet(impulse, scales)[:-1].square().sum((-2, -1)).sqrt()

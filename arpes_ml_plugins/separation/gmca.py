@@ -1,0 +1,110 @@
+"""GMCA: blind separation by projected alternating least squares of sparse coefficients.
+
+Section 3 of Carloni Gertosio, Bobin and Acero, "Semi-blind source separation with learned
+constraints" (2023), which builds on Bobin et al., IEEE Trans. Image Process. 16, 2662 (2007).
+"""
+
+from __future__ import annotations
+
+import torch
+
+from arpes_ml_plugins.optim.proximal import soft_threshold
+from arpes_ml_plugins.separation.refine import least_squares, solve_gram
+
+__all__ = ["gmca", "principal_start", "spectra_of", "threshold_sources"]
+
+MAD_TO_SIGMA = 1.4826
+SIGMAS = 3.0
+GROWING, REWEIGHTED = 60, 40  # iterations
+SAMPLE = 20_000  # coefficients of a scale from which levels are taken
+LOST = 1e-10
+
+
+def gmca(
+    data: torch.Tensor,
+    count: int,
+    scales: int = 1,
+    *,
+    start: torch.Tensor | None = None,
+    growing: int = GROWING,
+    reweighted: int = REWEIGHTED,
+) -> torch.Tensor:
+    """Spectra ``(m, count)``, length 1, of coefficients in which the sources are sparse.
+
+    Sources are found by least squares and thresholded at three times their own noise, measured by
+    the median absolute deviation, so leakage that looks like noise goes too. At first only the
+    largest coefficients are kept, then more and more: these tell the components apart best. At the
+    end thresholds shrink strong coefficients ever less (reweighted l1).
+
+    Parameters
+    ----------
+    data
+        Whitened coefficients ``(m, scales * t)``.
+    start
+        Spectra ``(m, count)``; default the principal components.
+    """
+    mixing = principal_start(data, count) if start is None else start
+    sources: torch.Tensor | None = None
+    for iteration in range(growing + reweighted):
+        share = min(1.0, (iteration + 1) / growing)
+        before = sources if iteration > growing else None
+        sources = threshold_sources(data, mixing, scales, share=share, before=before)
+        mixing = spectra_of(data, sources, mixing)
+    return mixing
+
+
+def principal_start(data: torch.Tensor, count: int) -> torch.Tensor:
+    """The first ``count`` principal components ``(m, count)``."""
+    return torch.linalg.eigh(data @ data.mT).eigenvectors[:, -count:].flip(1)
+
+
+def threshold_sources(
+    data: torch.Tensor,
+    mixing: torch.Tensor,
+    scales: int,
+    *,
+    share: float = 1.0,
+    before: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Sources ``(n, scales * t)``: least squares, then a soft threshold (eq. 9).
+
+    Parameters
+    ----------
+    share
+        Of the coefficients above three standard deviations, to keep.
+    before
+        Sources to reweight by: where they are strong the threshold is lower.
+    """
+    sources = least_squares(data, mixing)[0].unflatten(1, (scales, -1))
+    size = sources.abs()
+    stride = max(1, size.shape[-1] // SAMPLE)
+    sample = size[..., ::stride]
+    limit = SIGMAS * MAD_TO_SIGMA * sample.median(-1, keepdim=True).values
+    if share < 1:
+        limit = torch.maximum(limit, _level(sample, limit, share))
+    if before is not None:
+        limit = limit * limit / (limit + before.unflatten(1, (scales, -1)).abs()).clamp(min=1e-30)
+    return soft_threshold(sources, limit).flatten(1)
+
+
+def _level(sample: torch.Tensor, limit: torch.Tensor, share: float) -> torch.Tensor:
+    """Above which ``share`` of the values above ``limit`` lie."""
+    ordered = sample.sort(-1, descending=True).values
+    above = (sample > limit).sum(-1, keepdim=True)
+    at = (share * above).long().clamp(0, sample.shape[-1] - 1)
+    return ordered.gather(-1, at)
+
+
+def spectra_of(data: torch.Tensor, sources: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """Least squares for the spectra, length 1; those of empty sources begin anew.
+
+    A source that is empty takes the strongest direction of what the others leave.
+    """
+    cross = data @ sources.mT
+    found = solve_gram(sources @ sources.mT, cross.mT).mT
+    lost = sources.square().sum(1) <= LOST * sources.square().sum().clamp(min=1e-30)
+    if bool(lost.any()):
+        rest = data - torch.where(lost, 0.0, found) @ sources
+        found = torch.where(lost, principal_start(rest, int(lost.sum()))[:, :1], found)
+        found = torch.where(lost & (lost.cumsum(0) > 1), before, found)
+    return found / found.norm(dim=0).clamp(min=1e-12)
