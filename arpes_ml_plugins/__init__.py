@@ -25,6 +25,7 @@ from arpes_ml_plugins.training.scene import simulate_scene
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.methods.automatic import denoise as denoise
+    from arpes_ml_plugins.methods.component_count import choose_components as choose_components
     from arpes_ml_plugins.methods.continuation import continue_ista as continue_ista
     from arpes_ml_plugins.methods.continuation import continue_lista as continue_lista
     from arpes_ml_plugins.methods.continuation import continue_maxent as continue_maxent

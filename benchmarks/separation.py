@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 from separation_data import load
 from separation_images import images
-from separation_learned import known, layers, penalties, shifts, speed, splits, variants
+from separation_learned import known, layers, penalties, published, shifts, speed, splits, variants
 
-PARTS = {f.__name__: f for f in (splits, variants, layers, penalties, known, images, shifts, speed)}
+ALL = (splits, published, variants, layers, penalties, known, images, shifts, speed)
+PARTS = {function.__name__: function for function in ALL}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

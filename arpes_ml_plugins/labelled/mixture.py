@@ -47,6 +47,7 @@ def map_mixture(
     device: str,
     steps: int,
     progress: ProgressOption = False,
+    dimension: str = COMPONENT,
 ) -> xr.Dataset:
     """Give all of ``data`` to ``algorithm`` at once; lazily if ``data`` is backed by dask.
 
@@ -58,25 +59,29 @@ def map_mixture(
         From a :class:`Cube` to arrays or text, one an output.
     outputs
         Name to kind: "spectra" ``(component, *channels)``, "maps" ``(component, *space)``, "data",
-        "space", "component" (of numbers), "text".
+        "space", "component" (of numbers), "number" (a whole one), "text".
     components
         Coordinate of the new dimension.
     steps
         For the progress bar.
+    dimension
+        Name of the new dimension.
     """
     space = [dim for dim in data.dims if dim not in channels]
-    _check_names(data, outputs)
+    _check_names(data, (*outputs, dimension))
     dims: dict[str, list[Hashable]] = {
-        "spectra": [COMPONENT, *channels],
-        "maps": [COMPONENT, *space],
+        "spectra": [dimension, *channels],
+        "maps": [dimension, *space],
         "data": [*channels, *space],
         "space": space,
-        "component": [COMPONENT],
+        "component": [dimension],
+        "number": [],
         "text": [],
     }
     number = data.dtype.newbyteorder("=") if data.dtype.kind == "f" else np.dtype("float32")
-    types = [TEXT if kind == "text" else number for kind in outputs.values()]
-    shapes = {COMPONENT: len(components), **data.sizes}
+    special = {"text": TEXT, "number": np.dtype("int64")}
+    types = [special.get(kind, number) for kind in outputs.values()]
+    shapes = {dimension: len(components), **data.sizes}
     block = partial(
         _run_block,
         algorithm=algorithm,
@@ -98,11 +103,11 @@ def map_mixture(
         output_core_dims=[dims[kind] for kind in outputs.values()],
         dask="parallelized",
         output_dtypes=types,
-        dask_gufunc_kwargs={"output_sizes": {COMPONENT: len(components)}},
+        dask_gufunc_kwargs={"output_sizes": {dimension: len(components)}},
     )
     result = xr.Dataset(dict(zip(outputs, found, strict=True)))
     for name, kind in outputs.items():
-        result[name] = _dressed(result[name], data, components, kind)
+        result[name] = _dressed(result[name], data, {dimension: components}, kind)
         result[name].attrs = {}
     return result
 
@@ -152,7 +157,7 @@ def _run_block(
 def _dressed(
     array: xr.DataArray,
     data: xr.DataArray,
-    components: Sequence[str] | NDArray[np.integer],
+    components: Mapping[str, Sequence[str] | NDArray[np.integer]],
     kind: str,
 ) -> xr.DataArray:
     if kind == "data":
@@ -166,14 +171,13 @@ def _dressed(
     along = set(array.dims)
     coords = {name: c for name, c in data.coords.items() if set(c.dims) <= along}
     array = array.assign_coords(coords)
-    if COMPONENT in array.dims:
-        array = array.assign_coords({COMPONENT: np.asarray(components)})
-    return array
+    new = {name: np.asarray(labels) for name, labels in components.items() if name in array.dims}
+    return array.assign_coords(new)
 
 
-def _check_names(data: xr.DataArray, outputs: Mapping[str, str]) -> None:
+def _check_names(data: xr.DataArray, names: Sequence[str]) -> None:
     for name in (*data.coords, *data.dims):
-        if name in (*outputs, COMPONENT):
+        if name in names:
             raise AxisError(
                 f"the data have a coordinate or dimension named {name!r}, which is the name of a "
                 f"result; rename it, for example data.rename({{{name!r}: 'own_{name}'}})"

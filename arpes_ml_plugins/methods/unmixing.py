@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.separation.chain import Separated
     from arpes_ml_plugins.separation.whitened import Whitened
 
-__all__ = ["OUTPUTS", "Estimate", "Prior", "Setup", "prior_of", "run", "seed_of", "setup_of"]
+__all__ = [
+    "OUTPUTS",
+    "Estimate",
+    "Prior",
+    "Setup",
+    "prior_of",
+    "run",
+    "seed_of",
+    "setup_of",
+    "whitened",
+]
 
 TRANSFORMS = ("starlet", "none")
 TOO_MUCH = 1.3  # of chi^2 a value: something is left in the residual
@@ -192,9 +202,21 @@ def run(
 def _separate(
     cube: Cube, setup: Setup, estimate: Estimate, nonnegative: bool | None, seed: int
 ) -> dict[str, Any]:
+    from arpes_ml_plugins.separation.chain import maps_of, uncertainty
+
+    ready, complete = whitened(cube, setup, nonnegative)
+    found = estimate(ready, cube.report)
+    sources = maps_of(ready, found.spectra)
+    errors = uncertainty(ready, found, seed)
+    return _in_units(cube, ready, found, sources, errors, complete, setup)
+
+
+def whitened(
+    cube: Cube, setup: Setup, nonnegative: bool | None = None
+) -> tuple[Whitened, torch.Tensor]:
+    """The data over their noise, and which pixels are complete ``(*space)``."""
     import torch
 
-    from arpes_ml_plugins.separation.chain import maps_of, uncertainty
     from arpes_ml_plugins.separation.whitened import whiten
 
     values, valid = cube.values, cube.valid
@@ -224,10 +246,7 @@ def _separate(
             f"only {int(ready.kept.sum())} channels change from pixel to pixel, too few for {n} "
             f"components; check the selection"
         )
-    found = estimate(ready, cube.report)
-    sources = maps_of(ready, found.spectra)
-    errors = uncertainty(ready, found, seed)
-    return _in_units(cube, ready, found, sources, errors, complete, setup)
+    return ready, complete
 
 
 def prior_of(ready: Whitened, setup: Setup, seed: int) -> Prior:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from arpes_ml_plugins.labelled.axes import find_axis
 from arpes_ml_plugins.labelled.devices import resolve_device
 from arpes_ml_plugins.methods.automatic import denoise
+from arpes_ml_plugins.methods.component_count import choose_components
 from arpes_ml_plugins.methods.continuation import (
     continue_ista,
     continue_lista,
@@ -56,6 +57,7 @@ def register_methods(registry: MethodRegistry) -> None:
     for function in (continue_ista, continue_lista, continue_maxent, continue_rlista):
         registry.add(function, roles=("tau",), accepts_nan=False, accepts_complex=True)
     separations: tuple[Callable[..., Any], ...] = (
+        choose_components,
         separate_gmca,
         separate_lpalm,
         separate_nmf,

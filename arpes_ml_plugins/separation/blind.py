@@ -12,7 +12,9 @@ MOST_PIXELS = 5000
 ROUNDS = 400
 
 
-def blind_start(pixels: torch.Tensor, count: int, *, nonnegative: bool, seed: int) -> torch.Tensor:
+def blind_start(
+    pixels: torch.Tensor, count: int, *, nonnegative: bool, seed: int, rounds: int = ROUNDS
+) -> torch.Tensor:
     """Spectra ``(m, count)`` of length 1 from whitened data ``(m, t)``.
 
     Non-negative matrix factorisation; independent components of data with negative values.
@@ -20,11 +22,11 @@ def blind_start(pixels: torch.Tensor, count: int, *, nonnegative: bool, seed: in
     chosen = torch.randperm(pixels.shape[1], generator=torch.Generator().manual_seed(seed))
     sample = pixels[:, chosen[:MOST_PIXELS].to(pixels.device)]
     if nonnegative:
-        return factorised(sample, count, seed=seed)[0]
+        return factorised(sample, count, seed=seed, rounds=rounds)[0]
     from sklearn.decomposition import FastICA
     from sklearn.exceptions import ConvergenceWarning
 
-    model = FastICA(count, whiten="unit-variance", max_iter=ROUNDS, random_state=seed)
+    model = FastICA(count, whiten="unit-variance", max_iter=rounds, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be converged
         spectra = model.fit(sample.double().cpu().mT.numpy()).mixing_

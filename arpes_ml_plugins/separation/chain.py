@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.palm import palm_path
 from arpes_ml_plugins.separation.refine import least_squares, nonnegative_sources, refine
 from arpes_ml_plugins.separation.subspace import Match, match_families, signal_space
@@ -21,6 +22,7 @@ __all__ = [
     "palm_spectra",
     "polish",
     "uncertainty",
+    "upright",
 ]
 
 DIVERGED_NOTE = "the iteration diverged; alternating least squares was used instead"
@@ -103,15 +105,28 @@ def matched(
     return Separated(joined if exact else spectra, match, tuple(families), notes)
 
 
-def _with_free(
-    data: Whitened, known: torch.Tensor, spectra: torch.Tensor, sweeps: int = 30
-) -> torch.Tensor:
-    """``known`` columns, and the others of ``spectra`` polished beside them."""
-    joined = torch.cat([known, spectra[:, known.shape[1] :]], 1)
-    if joined.shape[1] == known.shape[1]:
-        return joined
+def _with_free(data: Whitened, known: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+    """``known`` columns, and as many others as ``spectra`` has more.
+
+    These are looked for across the known ones first, so that strong known components do not hide
+    them, and then polished beside them.
+    """
+    count = spectra.shape[1] - known.shape[1]
+    if count == 0:
+        return known
+    basis, _ = torch.linalg.qr(known)
+    sparse = data.sparse.float()
+    across = sparse - (basis @ (basis.mT @ data.sparse)).float()
+    free = gmca(across, count, data.scales).to(known)
+    joined = torch.cat([known, upright(data, free)], 1)
     fixed = torch.arange(joined.shape[1], device=joined.device) < known.shape[1]
-    return polish(data, joined, sweeps, fixed)
+    return polish(data, joined, fixed=fixed)
+
+
+def upright(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
+    """With the sign that makes the sum of the map positive: counts are."""
+    maps = torch.linalg.pinv(spectra) @ data.pixels.mean(1)
+    return spectra * torch.where(maps < 0, -1.0, 1.0).to(spectra)
 
 
 def _misfit(data: Whitened, spectra: torch.Tensor) -> float:

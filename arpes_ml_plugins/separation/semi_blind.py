@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from arpes_ml_plugins.separation.blind import factorised
-from arpes_ml_plugins.separation.chain import Separated, matched, polish
+from arpes_ml_plugins.separation.chain import Separated, matched, polish, upright
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.manifolds import Manifold
 from arpes_ml_plugins.separation.sgmca import sgmca
@@ -26,7 +26,7 @@ def gmca_spectra(data: Whitened, count: int, *, refined: bool) -> Separated:
     """GMCA on the sparse coefficients, then alternating least squares on coefficients and pixels:
     what is smooth has no details, and only the pixels show it.
     """
-    spectra = _upright(data, _blind(data, count))
+    spectra = upright(data, _blind(data, count))
     return Separated(polish(data, spectra) if refined else spectra)
 
 
@@ -46,7 +46,7 @@ def sgmca_spectra(
     """
     start = _blind(data, count)
     found = sgmca(data.sparse, start, manifolds, data.scales)
-    spectra = _upright(data, found.spectra)
+    spectra = upright(data, found.spectra)
     spectra[:, : len(manifolds)] = found.spectra[:, : len(manifolds)]
     if match:
         return matched(data, spectra, [manifold.samples for manifold in manifolds])
@@ -71,9 +71,3 @@ def _blind(data: Whitened, count: int) -> torch.Tensor:
     # Single precision is enough for what is thresholded at three times the noise.
     found = gmca(data.sparse.float(), count, data.scales)
     return found.to(data.pixels)
-
-
-def _upright(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
-    """With the sign that makes the sum of the map positive: counts are."""
-    maps = torch.linalg.pinv(spectra) @ data.pixels.mean(1)
-    return spectra * torch.where(maps < 0, -1.0, 1.0).to(spectra)

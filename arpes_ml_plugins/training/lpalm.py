@@ -24,7 +24,6 @@ HELD_OUT = 0.1  # of the spectra of a family, for the validation
 FEWEST_TO_SPLIT = 20
 
 SPARSITY = 1e-5  # lambda of the start (paper, Appendix A)
-WORST_LOSS = 3.0  # a step with a larger one is skipped
 LOG_EVERY = 20
 MOST = 15  # usable steps of twenty, for weights to go back to
 SLOWER = 0.5  # learning rates, after a training that has diverged
@@ -81,11 +80,14 @@ class LpalmRecipe:
     cosine: bool
     gradient_limit: float | None
     loss: str = "sources and mixing"
+    worst_loss: float = 3.0  # a step with a larger one is skipped
 
 
 RECIPES = {
     # Appendix A: 100 epochs over 750 mixtures, one at a time.
-    "published": LpalmRecipe(75_000, 1, 1e-4, 1e-4, 1e-4, cosine=False, gradient_limit=None),
+    "published": LpalmRecipe(
+        75_000, 1, 1e-4, 1e-4, 1e-4, cosine=False, gradient_limit=None, worst_loss=math.inf
+    ),
     "robust": LpalmRecipe(3000, 5, 6e-3, 6e-4, 3e-2, cosine=True, gradient_limit=0.1),
 }
 
@@ -121,7 +123,7 @@ def train_network(
         x, a, s = mixtures.draw(recipe.batch, generator)
         found_a, found_s = network(x, a if known else None)
         each = LOSSES[recipe.loss](x, a, s, found_a, found_s)
-        usable = torch.isfinite(each) & (each < WORST_LOSS)
+        usable = torch.isfinite(each) & (each < recipe.worst_loss)
         fall = 0.5 * (1 + math.cos(math.pi * step / recipe.steps)) if recipe.cosine else 1.0
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * fall * slower
@@ -132,6 +134,8 @@ def train_network(
             if recipe.gradient_limit is not None:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_limit)
             optimizer.step()
+            with torch.no_grad():  # below zero it would push values away from zero
+                network.threshold.clamp_(min=0)
             recent.append(float(loss.detach()))
         if (step + 1) % LOG_EVERY == 0:
             losses.append(sum(recent) / len(recent) if recent else math.nan)

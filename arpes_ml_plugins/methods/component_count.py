@@ -1,0 +1,113 @@
+"""``choose_components``: how many components a spectral image holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.labelled.mixture import Cube, map_mixture
+from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.checks import check_count
+from arpes_ml_plugins.methods.unmixing import seed_of, setup_of, whitened
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["choose_components"]
+
+OUTPUTS = {
+    "chi2": "component",
+    "stability": "component",
+    "collinearity": "component",
+    "recommended": "number",
+    "reason": "text",
+}
+DIMENSION = "n_components"
+
+
+def choose_components(
+    data: xr.DataArray | xr.Dataset,
+    *,
+    max_components: int = 10,
+    noise: float | xr.DataArray | None = None,
+    nonnegative: bool | None = None,
+    channels: Sequence[str] = (),
+    device: str = "auto",
+    rng: int | torch.Generator | None = None,
+    progress: ProgressOption = False,
+    dims: Mapping[str, str] | Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Find how many components a spectral image holds, with the evidence.
+
+    Separates the data blindly into 1, 2, ... components, three times each: all pixels, and halves
+    of them chosen at random. One more component is worth having as long as it lowers the misfit
+    by much more than noise does, both halves find the same spectra, and no two spectra are nearly
+    the same. A few seconds.
+
+    Parameters
+    ----------
+    data : xarray.DataArray or xarray.Dataset
+        As for :func:`separate_palm`. Incomplete pixels are left out.
+    max_components : int
+        Largest number to try; take it some larger than you expect, so that components of noise are
+        seen too. Small data are tried with fewer.
+    noise, nonnegative, channels, device, rng, progress, dims
+        As for :func:`separate_palm`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Along ``n_components``: ``chi2``, misfit a value over the noise, 1 if nothing is left;
+        ``stability``, smallest cosine between the spectra of two halves; ``collinearity``, largest
+        cosine between two spectra, over the noise. ``recommended``, the number to take, and
+        ``reason`` in words. ``plotting.component_count`` draws it.
+
+    Raises
+    ------
+    AxisError, DataError, DataTypeError, ParameterError, DeviceError
+        Unusable input; the message says what to do.
+
+    Examples
+    --------
+    >>> import arpes_ml_plugins
+    >>> rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 40)
+    >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
+    >>> maps = 100 * (rng.random((24, 24, 2)) < 0.3)
+    >>> image = xr.DataArray(
+    ...     maps @ peaks + rng.normal(size=(24, 24, 40)), {"eV": energy}, ("y", "x", "eV")
+    ... )
+    >>> image.S.choose_components(max_components=5).recommended.item()
+    2
+    """
+    check_count("max_components", max_components)
+    spectrum = (*dims, *channels) if isinstance(dims, tuple) else tuple(channels)
+    size = int(np.prod([data.sizes[dim] for dim in spectrum if dim in data.dims]))
+    pixels = int(np.prod(list(data.sizes.values()))) // max(size, 1)
+    most = int(max(1, min(max_components, size // 2, pixels // 4)))
+    setup = setup_of(data, dims, channels, None, most, "none", noise)
+    seed = seed_of(rng)
+
+    def algorithm(cube: Cube) -> dict[str, Any]:
+        from arpes_ml_plugins.separation.counting import count_components
+
+        ready, _ = whitened(cube, setup, nonnegative)
+        found = count_components(
+            ready.pixels, most, nonnegative=ready.nonnegative, seed=seed, report=cube.report
+        )
+        return {name: getattr(found, name) for name in OUTPUTS}
+
+    return map_mixture(
+        setup.data,
+        setup.channels,
+        algorithm,
+        OUTPUTS,
+        components=np.arange(1, most + 1),
+        method="choose_components",
+        device=device,
+        steps=most,
+        progress=progress,
+        dimension=DIMENSION,
+    )

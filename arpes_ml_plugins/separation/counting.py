@@ -1,0 +1,155 @@
+"""How many components the data hold: misfit, stability between halves, collinearity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from arpes_ml_plugins.separation.blind import blind_start
+from arpes_ml_plugins.separation.metrics import match
+
+__all__ = ["ComponentCount", "count_components"]
+
+MOST_PIXELS = 4000
+SPLITS = 2
+ROUNDS = 150  # of a factorisation: what is looked for shows early
+GAIN = 5.0  # of a component, over what components of noise gain
+STABLE = 0.9  # smallest cosine between the spectra of two halves
+COLLINEAR = 0.995  # largest cosine between two spectra
+
+
+@dataclass(frozen=True)
+class ComponentCount:
+    """For 1, 2, ... components, and the number to take."""
+
+    chi2: torch.Tensor  # (n,)
+    stability: torch.Tensor  # (n,)
+    collinearity: torch.Tensor  # (n,)
+    recommended: int
+    reason: str
+
+
+def count_components(
+    pixels: torch.Tensor,
+    most: int,
+    *,
+    nonnegative: bool,
+    seed: int,
+    report: Callable[[int, float | None], None] | None = None,
+) -> ComponentCount:
+    """Separate whitened data ``(m, t)`` blindly into ever more components, whole and in halves.
+
+    Parameters
+    ----------
+    most
+        Largest number that is tried; a few more than there are, so that the gain by fitting noise
+        can be seen.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    order = torch.randperm(pixels.shape[1], generator=draw)[:MOST_PIXELS]
+    data = pixels[:, order.to(pixels.device)]
+    chi2, stability, collinearity = (data.new_zeros(most) for _ in range(3))
+
+    def blind(part: torch.Tensor, count: int) -> torch.Tensor:
+        return blind_start(part, count, nonnegative=nonnegative, seed=seed, rounds=ROUNDS)
+
+    for i in range(most):
+        spectra = blind(data, i + 1)
+        chi2[i] = _misfit(data, spectra)
+        alike = (spectra.mT @ spectra).abs() - torch.eye(i + 1).to(spectra)
+        collinearity[i] = alike.max()
+        stability[i] = min(_agreement(data, i + 1, blind, draw) for _ in range(SPLITS))
+        if report:
+            report(1, float(stability[i]))
+    idle = _noise_gain(*data.shape)
+    gains = torch.minimum(chi2[:-1] - chi2[1:], _largest_gains(data)[: most - 1])
+    recommended, reason = _recommended(chi2, gains, stability, collinearity, idle)
+    return ComponentCount(chi2, stability, collinearity, recommended, reason)
+
+
+def _noise_gain(channels: int, pixels: int) -> float:
+    """What a component of white noise takes from chi^2: the edge of Marchenko and Pastur, less
+    what is expected of a direction.
+    """
+    return ((1 + (channels / pixels) ** 0.5) ** 2 - 1) / channels
+
+
+def _misfit(data: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+    basis, _ = torch.linalg.qr(spectra)
+    left = data.square().sum() - (basis.mT @ data).square().sum()
+    count = spectra.shape[1]
+    return left / ((data.shape[0] - count) * (data.shape[1] - count))
+
+
+def _agreement(
+    data: torch.Tensor,
+    count: int,
+    blind: Callable[[torch.Tensor, int], torch.Tensor],
+    draw: torch.Generator,
+) -> float:
+    """Smallest cosine between the spectra of two halves of the pixels, best assigned."""
+    halves = torch.randperm(data.shape[1], generator=draw).to(data.device).chunk(2)
+    one, other = (blind(data[:, half], count) for half in halves)
+    order, signs = match(one, other)
+    return float((one[:, order] * signs * other).sum(0).min())
+
+
+def _largest_gains(data: torch.Tensor) -> torch.Tensor:
+    """What a second, third, ... component could take from chi^2 at most: the next principal one.
+
+    A factorisation that has not converged seems to need more.
+    """
+    values = torch.linalg.eigvalsh(data @ data.mT).flip(0)
+    count = torch.arange(1, len(values)).to(values)
+    left = values.sum() - values.cumsum(0)[:-1]
+    chi2 = left / ((data.shape[0] - count) * (data.shape[1] - count))
+    return chi2[:-1] - chi2[1:]
+
+
+def _recommended(
+    chi2: torch.Tensor,
+    gains: torch.Tensor,
+    stability: torch.Tensor,
+    collinearity: torch.Tensor,
+    idle: float,
+) -> tuple[int, str]:
+    """As long as a component gains much more than one of noise; fewer if these are not stable.
+
+    Gains are those by a second, third, ... component.
+    Noise that is not white gains more than ``idle``: then the last of many components tell.
+    """
+    last = gains[-(len(gains) // 3) :] if len(gains) >= 6 else gains[:0]
+    idle = max(idle, float(last.median())) if len(last) else idle
+    much = GAIN * idle
+    found = 1
+    for i, gain in enumerate(gains.tolist()):
+        if gain > much:
+            found = i + 2
+    wanted = found
+    while found > 1 and not (
+        stability[found - 1] >= STABLE and collinearity[found - 1] < COLLINEAR
+    ):
+        found -= 1
+    at = found - 1
+    numbers = (
+        f"chi^2 a value {float(chi2[at]):.3g}, cosine between halves {float(stability[at]):.3f}, "
+        f"between components {float(collinearity[at]):.3f}"
+    )
+    if found < wanted:
+        more = wanted - 1
+        return found, (
+            f"{found}: {numbers}. The misfit asks for {wanted}, but these are not told apart "
+            f"(cosine between halves {float(stability[more]):.3f}, between components "
+            f"{float(collinearity[more]):.3f})"
+        )
+    if found == len(chi2):
+        return found, (
+            f"{found}: {numbers}. This is the largest number tried, and the last one still gained: "
+            f"raise max_components"
+        )
+    return found, (
+        f"{found}: {numbers}. One more lowers chi^2 by {float(gains[at]):.2g}, as noise does by "
+        f"{idle:.2g}"
+    )
