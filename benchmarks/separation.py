@@ -9,6 +9,7 @@ python benchmarks/separation.py --data FOLDER known      Fig. 8: S-updates for k
 python benchmarks/separation.py --data FOLDER images     Table 2: the four maps, permuted and raw
 python benchmarks/separation.py --data FOLDER shifts     other data than it was trained on
 python benchmarks/separation.py --data FOLDER speed      training samples and separations a second
+python benchmarks/separation.py --data FOLDER manifolds  sGMCA: noise, balance, distance, models
 
 FOLDER holds cassiopeia_xray.npz, see separation_data.py. One thread.
 """
@@ -22,8 +23,9 @@ import torch
 from separation_data import load
 from separation_images import images
 from separation_learned import known, layers, penalties, published, shifts, speed, splits, variants
+from separation_manifolds import manifolds
 
-ALL = (splits, published, variants, layers, penalties, known, images, shifts, speed)
+ALL = (splits, published, variants, layers, penalties, known, images, shifts, speed, manifolds)
 PARTS = {function.__name__: function for function in ALL}
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import torch
 __all__ = ["Match", "SignalSpace", "match_families", "signal_space", "simplex_weights"]
 
 MARGIN = 1.3  # over the largest eigenvalue of white noise: real noise is not quite white
-NEIGHBOURS = 12
+NEIGHBOURS, AROUND = 12, 40
 PULL = 0.05  # of the estimate at hand, against the distance from the signal space
 TOLERATED = 3.0  # times the distance that noise explains
 PRESENT = 0.5  # a spectrum is in the data if the signal space is that much closer than the others
@@ -109,7 +109,9 @@ def _closest(
     if estimate is not None:
         unit = estimate / estimate.norm().clamp(min=1e-12)
         rank = rank + (PULL * (family - unit).norm(dim=1)).square()
-    nearest = rank.argsort()[:NEIGHBOURS]
+    # Around the best only: a family may meet the space a second time, in another component.
+    around = (family - family[rank.argmin()]).norm(dim=1).argsort()[:AROUND]
+    nearest = around[rank[around].argsort()[:NEIGHBOURS]]
     weights = simplex_weights(outside[nearest].mT, outside.new_zeros(len(family[0])))
     mixed = weights @ family[nearest]
     return mixed / mixed.norm().clamp(min=1e-12)
