@@ -13,7 +13,8 @@ import arpes_ml_plugins  # noqa: F401  (adds the methods to .S)
 from arpes_ml_plugins.testing.samples import sample_cut
 
 mpl.use("Agg")
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+if "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
 @pytest.fixture

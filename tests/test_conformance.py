@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 import arpes_ml_plugins
+from arpes_ml_plugins import SpectrumLibrary
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.testing import ConformanceSuite
 
@@ -121,6 +122,45 @@ class TestSeparatePalm(ConformanceSuite):
 class TestSeparateLpalm(ConformanceSuite):
     method = "separate_lpalm"
     parameters: ClassVar = {"n_components": 2, "training_steps": 3, "layers": 3}
+    axes = ("energy", "space")
+    one_answer = True
+
+
+@no_mixture
+class TestSeparateGmca(ConformanceSuite):
+    method = "separate_gmca"
+    parameters: ClassVar = {"n_components": 2}
+    axes = ("energy", "space")
+    one_answer = True
+
+
+@no_mixture
+class TestSeparateNmf(ConformanceSuite):
+    method = "separate_nmf"
+    parameters: ClassVar = {"n_components": 2}
+    axes = ("energy", "space")
+    one_answer = True
+
+
+def humps():
+    """A family on the energies of the sample data."""
+    energy = xr.DataArray(np.linspace(-0.4, 0.1, 20), dims="eV", name="eV")
+    energy = energy.assign_coords(eV=energy.values).eV
+    one = np.exp(-(((energy + 0.05) / 0.1) ** 2)).drop_vars("eV").assign_coords(eV=energy.values)
+    return SpectrumLibrary.from_spectra({"hump": one}, shift=0.05, count=20)
+
+
+@no_mixture
+class TestSeparateSgmca(ConformanceSuite):
+    method = "separate_sgmca"
+    parameters: ClassVar = {"manifolds": humps(), "n_components": 2}
+    axes = ("energy", "space")
+    one_answer = True
+
+
+class TestChooseComponents(ConformanceSuite):
+    method = "choose_components"
+    parameters: ClassVar = {"max_components": 3}
     axes = ("energy", "space")
     one_answer = True
 

@@ -10,6 +10,7 @@ __all__ = ["blind_start", "factorised"]
 
 MOST_PIXELS = 5000
 ROUNDS = 400
+TOLERANCE = 1e-5  # relative change of scikit-learn's stopping rule
 
 
 def blind_start(
@@ -57,7 +58,7 @@ def factorised(
         count,
         init=start,
         max_iter=rounds,
-        tol=1e-6,
+        tol=TOLERANCE,
         random_state=seed,
         alpha_W=penalty,
         alpha_H=0.0 if sparsity == 0 else "same",

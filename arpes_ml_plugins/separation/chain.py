@@ -15,6 +15,7 @@ from arpes_ml_plugins.separation.unrolled import UnrolledSeparation, project_col
 from arpes_ml_plugins.separation.whitened import Whitened, strongest_columns
 
 __all__ = [
+    "MANY_SWEEPS",
     "Separated",
     "learned_spectra",
     "maps_of",
@@ -27,9 +28,10 @@ __all__ = [
 
 DIVERGED_NOTE = "the iteration diverged; alternating least squares was used instead"
 DIVERGED = 0.1  # relative misfit above that of least squares
-WORSE = 1.2  # misfit with the spectra of a library, over that of least squares
+WORSE = 1.2  # misfit with the spectra of a library, over noise and over that of least squares
 PATH = 8  # values of the penalty
 STEEPEST = 30.0  # of the path's first penalty, over its last
+MANY_SWEEPS = 100  # for components that nothing is known of
 SPLITS = 4
 SPLIT_SWEEPS = 10
 
@@ -93,16 +95,20 @@ def matched(
 ) -> Separated:
     """Take spectra where the signal space meets the families of the first components.
 
-    The others are free: they follow by alternating least squares. A family that is not exact can
-    ask for negative maps; then the data alone decide. Where the data hold more than these
-    components, least squares would mix the rest into the spectra, and the families stay.
+    The others are free: they follow by alternating least squares. Where these can explain the data
+    much better, the families are not exact, and the data alone decide; but where the data hold
+    more than these components, least squares would mix the rest into the spectra, and the families
+    stay.
     """
     space = signal_space(data.pixels)
     match = match_families(space, list(families), spectra[:, : len(families)])
     joined = _with_free(data, match.spectra, spectra)
     more = space.directions.shape[1] > spectra.shape[1]
-    exact = more or _misfit(data, joined) <= WORSE * _misfit(data, spectra)
-    return Separated(joined if exact else spectra, match, tuple(families), notes)
+    misfit = _misfit(data, joined)
+    if not more and misfit > WORSE:
+        alone = polish(data, joined)
+        joined = alone if misfit > WORSE * _misfit(data, alone) else joined
+    return Separated(joined, match, tuple(families), notes)
 
 
 def _with_free(data: Whitened, known: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
@@ -120,7 +126,7 @@ def _with_free(data: Whitened, known: torch.Tensor, spectra: torch.Tensor) -> to
     free = gmca(across, count, data.scales).to(known)
     joined = torch.cat([known, upright(data, free)], 1)
     fixed = torch.arange(joined.shape[1], device=joined.device) < known.shape[1]
-    return polish(data, joined, fixed=fixed)
+    return polish(data, joined, MANY_SWEEPS, fixed)
 
 
 def upright(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ __all__ = ["least_squares", "nonnegative_sources", "refine", "solve_gram"]
 SWEEPS = 30
 SIGMAS = 3.0  # threshold, in standard deviations of the noise of a source
 RIDGE = 1e-10
+SETTLED = 1e-7  # change of spectra of length 1
 MOST_ROUNDS = 500  # of coordinate descent
 
 
@@ -34,6 +35,8 @@ def refine(
         ``(b, m, t)``, ``(b, m, n)``.
     noise
         Standard deviation of the data, ``(b,)``, or of each of its columns, ``(b, 1, t)``.
+    sweeps
+        At most; fewer where the mixing matrix has settled.
     nonnegative
         Keep mixing matrix and sources at zero or above.
     fixed
@@ -58,7 +61,9 @@ def refine(
         if nonnegative:
             free = free.clamp(min=0)
         free = free / free.norm(dim=-2, keepdim=True).clamp(min=1e-12)
-        mixing = free if fixed is None else torch.where(fixed, mixing, free)
+        before, mixing = mixing, free if fixed is None else torch.where(fixed, mixing, free)
+        if float((mixing - before).abs().max()) < SETTLED:
+            break
     return mixing, least_squares(data, mixing)[0] if sweeps == 0 else sources
 
 
@@ -116,4 +121,5 @@ def solve_gram(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """``gram^-1 right``; an empty source keeps the system solvable."""
     size = gram.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None].clamp(min=1e-30)
     unit = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    return torch.linalg.solve(gram + RIDGE * size * unit, right)
+    ridge = max(RIDGE, 4 * torch.finfo(gram.dtype).eps)
+    return torch.linalg.solve(gram + ridge * size * unit, right)

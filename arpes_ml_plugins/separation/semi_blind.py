@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from arpes_ml_plugins.separation.blind import factorised
-from arpes_ml_plugins.separation.chain import Separated, matched, polish, upright
+from arpes_ml_plugins.separation.chain import MANY_SWEEPS, Separated, matched, polish, upright
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.manifolds import Manifold
 from arpes_ml_plugins.separation.sgmca import sgmca
@@ -27,7 +27,7 @@ def gmca_spectra(data: Whitened, count: int, *, refined: bool) -> Separated:
     what is smooth has no details, and only the pixels show it.
     """
     spectra = upright(data, _blind(data, count))
-    return Separated(polish(data, spectra) if refined else spectra)
+    return Separated(polish(data, spectra, MANY_SWEEPS) if refined else spectra)
 
 
 def sgmca_spectra(
@@ -53,7 +53,7 @@ def sgmca_spectra(
     notes = () if found.end == "converged" else (ENDS[found.end],)
     if refined and count > len(manifolds):
         fixed = torch.arange(count, device=spectra.device) < len(manifolds)
-        spectra = polish(data, spectra, fixed=fixed)
+        spectra = polish(data, spectra, MANY_SWEEPS, fixed)
     return Separated(spectra, notes=notes)
 
 

@@ -1,0 +1,76 @@
+"""Picture of how many components there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from arpes_ml_plugins.errors import DataError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["component_count"]
+
+NEEDED = ("chi2", "stability", "collinearity", "recommended", "reason")
+
+
+def component_count(result: xr.Dataset) -> Figure:
+    """What speaks for and against each number of components.
+
+    Parameters
+    ----------
+    result : xarray.Dataset
+        What :func:`~arpes_ml_plugins.choose_components` returned.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Misfit on the left, where it should level off; on the right the agreement between halves,
+        which should be near 1, and the likeness of components, which should not. A line at the
+        recommended number, the reason as the title.
+
+    Raises
+    ------
+    DataError
+        Not such a result.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins.plotting as plotting
+    >>> rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 30)
+    >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
+    >>> values = 100 * (rng.random((9, 9, 2)) < 0.3) @ peaks + rng.normal(size=(9, 9, 30))
+    >>> image = xr.DataArray(values, {"eV": energy}, ("y", "x", "eV"))
+    >>> figure = plotting.component_count(image.S.choose_components(max_components=4))
+    """
+    import textwrap
+
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
+
+    missing = [name for name in NEEDED if name not in getattr(result, "data_vars", {})]
+    if missing:
+        raise DataError(f"expected the Dataset of choose_components; it lacks {', '.join(missing)}")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    numbers = result["n_components"]
+    left.semilogy(numbers, result["chi2"], "o-", color="C0")
+    left.axhline(1, color="0.6", linewidth=0.8)
+    left.set(ylabel="χ² a value")
+    right.plot(numbers, result["stability"], "o-", color="C2", label="between halves (smallest)")
+    right.plot(
+        numbers[1:],
+        result["collinearity"][1:],
+        "s--",
+        color="C3",
+        label="between components (largest)",
+    )
+    right.set(ylabel="cosine", ylim=(min(0.0, float(result["stability"].min())), 1.05))
+    right.legend(frameon=False, fontsize="small")
+    for axes in (left, right):
+        axes.axvline(int(result["recommended"]), color="0.3", linestyle=":")
+        axes.set_xlabel("number of components")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.suptitle("\n".join(textwrap.wrap(str(result["reason"].item()), 110)), fontsize="small")
+    return figure
