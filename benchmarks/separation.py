@@ -9,7 +9,15 @@ python benchmarks/separation.py --data FOLDER known      Fig. 8: S-updates for k
 python benchmarks/separation.py --data FOLDER images     Table 2: the four maps, permuted and raw
 python benchmarks/separation.py --data FOLDER shifts     other data than it was trained on
 python benchmarks/separation.py --data FOLDER speed      training samples and separations a second
-python benchmarks/separation.py --data FOLDER manifolds  sGMCA: noise, balance, distance, models
+
+and of separation on manifolds (Carloni Gertosio et al. 2023)
+
+python benchmarks/separation.py --data FOLDER manifold_projection  Table 2, time of projections
+python benchmarks/separation.py --data FOLDER manifold_noise       Fig. 9a: SNR 10 to 60 dB
+python benchmarks/separation.py --data FOLDER manifold_balance     Fig. 9c: weak sources
+python benchmarks/separation.py --data FOLDER manifold_distance    Fig. 9b: lines close together
+python benchmarks/separation.py --data FOLDER manifold_removed     Table 3: without some models
+python benchmarks/separation.py --data FOLDER choice               the number of components
 
 FOLDER holds cassiopeia_xray.npz, see separation_data.py. One thread.
 """
@@ -23,9 +31,32 @@ import torch
 from separation_data import load
 from separation_images import images
 from separation_learned import known, layers, penalties, published, shifts, speed, splits, variants
-from separation_manifolds import manifolds
+from separation_manifolds import (
+    choice,
+    manifold_balance,
+    manifold_distance,
+    manifold_noise,
+    manifold_projection,
+    manifold_removed,
+)
 
-ALL = (splits, published, variants, layers, penalties, known, images, shifts, speed, manifolds)
+ALL = (
+    splits,
+    published,
+    variants,
+    layers,
+    penalties,
+    known,
+    images,
+    shifts,
+    speed,
+    manifold_projection,
+    manifold_noise,
+    manifold_balance,
+    manifold_distance,
+    manifold_removed,
+    choice,
+)
 PARTS = {function.__name__: function for function in ALL}
 
 if __name__ == "__main__":

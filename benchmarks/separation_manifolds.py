@@ -7,15 +7,18 @@ many) are taken out of the library. White noise; SNR is that of all data.
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from separation_data import DATA, NAMES, rows_of, splits_of
+import xarray as xr
+from separation_data import DATA, NAMES, labelled, rows_of, splits_of
 from tables import write
 
+import arpes_ml_plugins
 from arpes_ml_plugins.separation.autoencoder import AutoencoderManifold
 from arpes_ml_plugins.separation.blind import factorised
 from arpes_ml_plugins.separation.chain import matched
@@ -35,7 +38,6 @@ HALS_PIXELS = 20_000
 REMOVED = {  # name to the models that are left (Table 3)
     "sync": (1, 2, 3),
     "therm": (0, 2, 3),
-    "sync, therm": (2, 3),
     "therm, fe1, fe2": (0,),
 }
 
@@ -171,26 +173,38 @@ def collect(
     return rows
 
 
-def manifolds() -> None:
-    """Fig. 9, Table 2 and Table 3; time of the projections."""
+@functools.cache
+def prepared() -> tuple[Kinds, list[torch.Tensor]]:
+    """Manifolds and held-out spectra; the autoencoders are trained once."""
     known, held = families()
-    kinds = manifold_kinds(known)
-    projections(kinds, held)
+    return manifold_kinds(known), held
 
-    def truths(i: int) -> torch.Tensor:
-        return torch.stack([family[i] for family in held], 1)
 
+def truths(i: int) -> torch.Tensor:
+    return torch.stack([family[i] for family in prepared()[1]], 1)
+
+
+def manifold_noise() -> None:
+    """Fig. 9a."""
     rows = []
-    for snr in (10.0, 20.0, 30.0, 40.0, 50.0, 60.0):
-        rows += collect("SNR, dB", snr, kinds, truths, snr=snr, peers=snr in (20.0, 40.0, 60.0))
+    for snr in (10.0, 20.0, 40.0, 60.0):
+        kinds = prepared()[0]
+        rows += collect("SNR, dB", snr, kinds, truths, snr=snr, peers=snr == 40.0)
     write("manifolds_noise.csv", rows)
+
+
+def manifold_balance() -> None:
+    """Fig. 9c: all sources but the first weaker by k."""
     rows = []
     for ratio in (0.1, 0.01):
-        rows += collect("k", ratio, kinds, truths, ratio=ratio, peers=ratio == 0.01)
+        rows += collect("k", ratio, prepared()[0], truths, ratio=ratio, peers=ratio == 0.01)
     write("manifolds_balance.csv", rows)
-    distances(kinds, truths)
+
+
+def manifold_removed() -> None:
+    """Table 3: some components without a model."""
     rows = []
-    some = {kind: kinds[kind] for kind in ("autoencoder", "local simplex")}
+    some = {kind: prepared()[0][kind] for kind in ("autoencoder", "local simplex")}
     for removed, modelled in REMOVED.items():
         for ratio in (1.0, 0.01):
             found = collect(
@@ -200,8 +214,8 @@ def manifolds() -> None:
     write("manifolds_removed.csv", rows)
 
 
-def distances(kinds: Kinds, truths: Callable[[int], torch.Tensor]) -> None:
-    """Two lines ever closer together; one family of lines at all centres for both."""
+def manifold_distance() -> None:
+    """Fig. 9b: two lines ever closer together; one family of lines at all centres for both."""
     centres = torch.linspace(20, 60, 600).double()
     lines = gaussian_lines(centres)
     network = cached_autoencoder(
@@ -212,9 +226,10 @@ def distances(kinds: Kinds, truths: Callable[[int], torch.Tensor]) -> None:
         "local simplex": LocalSimplex(lines),
         "nearest": NearestSpectrum(lines),
     }
+    kinds = prepared()[0]
     both = {kind: [*kinds[kind][:2], of_line[kind], of_line[kind]] for kind in kinds}
     rows = []
-    for distance in (2.0, 5.0, 10.0, 20.0):
+    for distance in (5.0, 10.0, 20.0):
 
         def close(i: int, apart: float = distance) -> torch.Tensor:
             first = 30.0 + 0.37 * i
@@ -233,8 +248,9 @@ def gaussian_lines(centres: torch.Tensor) -> torch.Tensor:
     return rows / rows.norm(dim=1, keepdim=True)
 
 
-def projections(kinds: Kinds, held: list[torch.Tensor]) -> None:
+def manifold_projection() -> None:
     """Table 2: held-out spectra on the manifolds; how long four of them take."""
+    kinds, held = prepared()
     rows: list[dict[str, object]] = []
     for kind, models in kinds.items():
         row: dict[str, object] = {"manifold": kind}
@@ -255,3 +271,38 @@ def projections(kinds: Kinds, held: list[torch.Tensor]) -> None:
         row["ms for four"] = 1e3 * (time.process_time() - begin) / 20
         rows.append(row)
     write("manifolds_projection.csv", rows)
+
+
+def choice() -> None:
+    """The number of components: the maps over realisations, and PyARPES's nano-XPS map."""
+    from arpes.io import example_data
+
+    rows: list[dict[str, object]] = []
+    for snr in (10.0, 20.0, 40.0):
+        found = [of_mixture(snr, i) for i in range(REALISATIONS)]
+        rows.append(counted(f"four maps, SNR {snr:.0f} dB", found, 4))
+    nano = example_data.nano_xps.spectrum
+    rows.append(counted("nano_xps", [of_image(nano, seed) for seed in range(REALISATIONS)], 3))
+    write("manifolds_choice.csv", rows)
+
+
+def of_mixture(snr: float, seed: int) -> tuple[int, float]:
+    data, _ = mixture(truths(seed), snr=snr, ratio=1.0, seed=seed)
+    return of_image(labelled(data.pixels, SHAPE), seed)
+
+
+def of_image(image: xr.DataArray, seed: int) -> tuple[int, float]:
+    begin = time.process_time()
+    result = arpes_ml_plugins.choose_components(image, rng=seed)
+    return int(result.recommended), time.process_time() - begin
+
+
+def counted(name: str, found: list[tuple[int, float]], right: int) -> dict[str, object]:
+    numbers, seconds = zip(*found, strict=True)
+    return {
+        "data": name,
+        "components": right,
+        "found": sum(number == right for number in numbers),
+        "of": len(numbers),
+        "CPU s": float(np.median(seconds)),
+    }
