@@ -317,7 +317,11 @@ def _checked(name: str, family: xr.DataArray) -> xr.DataArray:
         )
     if family.dtype.kind not in "iuf":
         raise DataTypeError(f"component {name!r}: expected real numbers, got {family.dtype}")
-    (dim,) = resolve_dims(family, ("energy",))
+    beside = [d for d in family.dims if d != SAMPLE]
+    if family.ndim == 2 and len(beside) == 1:
+        (dim,) = beside  # a family, whatever its axis is called
+    else:
+        (dim,) = resolve_dims(family, ("energy",))
     if dim not in family.coords:
         raise AxisError(f"component {name!r}: the axis {dim!r} has no coordinate")
     others = [d for d in family.dims if d != dim]

@@ -95,8 +95,8 @@ result = nano.S.separate_sgmca(manifolds=states, n_components=3, rng=0)
 plotting.components(result)
 
 # %%
-# The shifted state is a doublet by construction now, with its background, at the particle and hardly
-# anywhere else; and the substrate that nothing was said of is as smooth as before.
+# The shifted state is a doublet by construction now, with its background, at the particle and
+# hardly anywhere else; and the substrate that nothing was said of is as smooth as before.
 #
 # LPALM: all components known
 # ---------------------------

@@ -110,3 +110,12 @@ def test_uneven_axes_cannot_be_shifted():
     uneven = peak(energy=np.sinh(ENERGY))
     with pytest.raises(AxisError, match="evenly"):
         SpectrumLibrary.from_spectra({"a": uneven}, shift=0.1)
+
+
+def test_any_name_of_the_axis():
+    """A family says which axis its own is; data may call theirs anything."""
+    library = SpectrumLibrary.from_spectra({"a": peak()}, shift=0.1, count=20)
+    axis = xr.DataArray(np.linspace(-1, 1, 30), dims="E_kin", name="E_kin")
+    moved = library.on(axis.assign_coords(E_kin=axis.values).E_kin)
+    assert moved["a"].dims == ("sample", "E_kin")
+    assert moved.energy.name == "E_kin"
