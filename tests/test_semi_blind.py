@@ -24,7 +24,7 @@ from arpes_ml_plugins.separation.metrics import (
     spectral_angle,
 )
 from arpes_ml_plugins.separation.refine import refine
-from arpes_ml_plugins.separation.sgmca import identify, sgmca
+from arpes_ml_plugins.separation.sgmca import identify, returned, sgmca
 from arpes_ml_plugins.separation.subspace import match_families, signal_space
 from arpes_ml_plugins.training.autoencoder import AUTOENCODERS, train_autoencoder
 
@@ -160,7 +160,7 @@ def test_tangents_are_derivatives(trained):
     network, rows = trained
     network = AutoencoderManifold(network, rows)._network
     weights = network.weights(rows[:3])
-    value, slope = network.tangents(weights)
+    value, slope = network.tangents(weights, network.encode(network.anchors))
     torch.testing.assert_close(value, network.generate(weights))
     step = 1e-6 * torch.tensor([1.0, -1.0]).double()
     change = (network.generate(weights + step) - network.generate(weights - step)) / 2e-6
@@ -247,6 +247,14 @@ def test_sgmca_is_better_than_its_start():
     order, signs = match(start, true)
     assert nmse(found.spectra, true) < 0.2 * nmse(start[:, order] * signs, true)
     assert found.end in ("converged", "cycle", "limit")
+
+
+def test_a_cycle_is_seen():
+    """Spectra that come back after three steps, but not those that rest."""
+    points = [torch.full((4, 2), float(i)) for i in range(4)]
+    assert returned(points[0], points[:3])
+    assert not returned(points[3], points[:3])
+    assert not returned(points[2], points[:3])
 
 
 def test_fixed_columns_stay():

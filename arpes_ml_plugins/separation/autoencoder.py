@@ -21,7 +21,7 @@ SCALE = 6.0  # of unit spectra, so that the tanh is not linear
 SKIP = 0.1
 ROUNDS = 40  # of Levenberg-Marquardt
 DAMPING, DAMPING_UP, DAMPING_DOWN = 1e-3, 4.0, 0.3
-SETTLED = 1e-9  # relative change of the weights
+SETTLED = 1e-6  # relative change of the weights
 
 
 class InterpolatoryAutoencoder(nn.Module):
@@ -69,11 +69,12 @@ class InterpolatoryAutoencoder(nn.Module):
         """Encoded, put onto the affine span of the anchors, and decoded (eq. B.2)."""
         return self.generate(self.weights(spectra))
 
-    def tangents(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def tangents(
+        self, weights: torch.Tensor, codes: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Spectra ``(k, m)`` and their derivatives ``(k, m, N - 1)`` by all weights but the last,
-        which is one minus the others.
+        which is one minus the others; ``codes`` are those of the anchors.
         """
-        codes = self.encode(self.anchors)
         value = weights @ codes
         slope = (codes[:-1] - codes[-1]).expand(len(weights), -1, -1)
         *hidden, last = cast("list[nn.Linear]", list(self.decoder))
@@ -134,6 +135,7 @@ class AutoencoderManifold(Manifold):
         # Own copy: rounding of float32 would limit how near a projection comes.
         self._network = copy.deepcopy(network).to(samples).requires_grad_(False)
         self._starts = self._network.weights(samples)
+        self._codes = self._network.encode(self._network.anchors)
 
     def _seen(self, spectra: torch.Tensor) -> torch.Tensor:
         return spectra[..., self._kept] * self._factors
@@ -181,7 +183,7 @@ class AutoencoderManifold(Manifold):
         return measured(spectra, point)
 
     def _point(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        point, slope = self._network.tangents(weights)
+        point, slope = self._network.tangents(weights, self._codes)
         return self._seen(point), slope[:, self._kept] * self._factors[:, None]
 
     @staticmethod

@@ -15,7 +15,7 @@ import torch
 from arpes_ml_plugins.separation.gmca import spectra_of, threshold_sources
 from arpes_ml_plugins.separation.manifolds import Manifold
 
-__all__ = ["SemiBlind", "identify", "sgmca"]
+__all__ = ["SemiBlind", "identify", "returned", "sgmca"]
 
 ITERATIONS = 50
 TOLERANCE = 1e-6
@@ -71,7 +71,7 @@ def sgmca(
             if float(moved) <= tolerance:
                 return SemiBlind(mixing, iteration, "converged")
         mixing = _constrained(spectra_of(data, sources, mixing), manifolds)
-        if _returned(mixing, history):
+        if returned(mixing, history):
             return SemiBlind(mixing, iteration, "cycle")
         history = [*history[-CYCLE:], mixing]
         before = sources
@@ -84,7 +84,7 @@ def _constrained(mixing: torch.Tensor, manifolds: Sequence[Manifold]) -> torch.T
     return torch.cat([torch.stack(known, 1), mixing[:, len(known) :]], 1) if known else mixing
 
 
-def _returned(mixing: torch.Tensor, history: list[torch.Tensor]) -> bool:
+def returned(mixing: torch.Tensor, history: list[torch.Tensor]) -> bool:
     """Whether this is a point of a cycle: the same as some steps ago, not as the last step."""
     if float((mixing - history[-1]).norm()) < SAME:
         return False
