@@ -112,7 +112,7 @@ def separations(
 
     def default() -> Spectra:
         found = semi_blind("local simplex")
-        samples = [kinds["local simplex"][i].samples for i in modelled]
+        samples = [kinds["local simplex"][i].family() for i in modelled]
         return matched(data, found, samples).spectra
 
     return {
@@ -229,7 +229,7 @@ def manifold_distance() -> None:
     kinds = prepared()[0]
     both = {kind: [*kinds[kind][:2], of_line[kind], of_line[kind]] for kind in kinds}
     rows = []
-    for distance in (5.0, 10.0, 20.0):
+    for distance in (5.0, 20.0):
 
         def close(i: int, apart: float = distance) -> torch.Tensor:
             first = 30.0 + 0.37 * i

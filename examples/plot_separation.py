@@ -33,8 +33,8 @@ print(nano.S.estimate_noise(dims=("eV", "x")).verdict.item())
 # %%
 # How many components?
 # --------------------
-# Each number is tried three times: on all pixels, and on two halves chosen at random. On the left,
-# what is left unexplained; on the right, whether both halves find the same spectra.
+# Each number is tried on all pixels, and on halves of them chosen at random. On the left, what is
+# left unexplained; on the right, whether both halves find the same spectra.
 number = nano.S.choose_components(rng=0)
 plotting.component_count(number)
 
@@ -102,8 +102,8 @@ plotting.components(result)
 # ---------------------------
 # This method learns to separate mixtures of the library (half a minute, once), so it needs a family
 # for the substrate too. Take it as it was found blindly, give or take a share of the others.
-substrate = arpes_ml_plugins.SpectrumLibrary.from_blind(blind.isel(component=[0]))
-library = arpes_ml_plugins.SpectrumLibrary({**states, "substrate": substrate["1"]})
+substrate = arpes_ml_plugins.SpectrumLibrary.from_blind(blind)["1"]
+library = arpes_ml_plugins.SpectrumLibrary({**states, "substrate": substrate})
 learned = nano.S.separate_lpalm(library=library, rng=0)
 plotting.components(learned)
 

@@ -28,7 +28,7 @@ from arpes_ml_plugins.separation.whitening import channel_noise
 
 ENERGY = np.linspace(-2, 1, 40)
 CENTRES = {"a": -1.3, "b": -0.5, "c": 0.2}
-QUICK = {"training_steps": 40, "layers": 10, "rng": 0, "device": "cpu"}
+QUICK = {"training_steps": 200, "layers": 10, "rng": 0, "device": "cpu"}
 odd = pytest.mark.filterwarnings("ignore:separate_:arpes_ml_plugins.errors.DistributionWarning")
 
 

@@ -42,8 +42,8 @@ def choose_components(
 ) -> xr.Dataset:
     """Find how many components a spectral image holds, with the evidence.
 
-    Separates the data blindly into 1, 2, ... components, three times each: all pixels, and halves
-    of them chosen at random. One more component is worth having as long as it lowers the misfit
+    Separates the data blindly into 1, 2, ... components: all pixels, and halves of them chosen at
+    random, twice. One more component is worth having as long as it lowers the misfit
     by much more than noise does, both halves find the same spectra, and no two spectra are nearly
     the same. A few seconds.
 
@@ -87,16 +87,18 @@ def choose_components(
     size = int(np.prod([data.sizes[dim] for dim in spectrum if dim in data.dims]))
     pixels = int(np.prod(list(data.sizes.values()))) // max(size, 1)
     most = int(max(1, min(max_components, size // 2, pixels // 4)))
-    setup = setup_of(data, dims, channels, None, most, "none", noise)
+    setup = setup_of(data, dims, channels, None, 1, "none", noise)
     seed = seed_of(rng)
 
     def algorithm(cube: Cube) -> dict[str, Any]:
         from arpes_ml_plugins.separation.counting import count_components
 
         ready, _ = whitened(cube, setup, nonnegative)
+        channels, pixels = ready.pixels.shape
+        limit = max(1, min(most, channels // 2, pixels // 4))
         found = count_components(
-            ready.pixels, most, nonnegative=ready.nonnegative, seed=seed, report=cube.report
-        )
+            ready.pixels, limit, nonnegative=ready.nonnegative, seed=seed, report=cube.report
+        ).padded(most)
         return {name: getattr(found, name) for name in OUTPUTS}
 
     return map_mixture(
@@ -106,7 +108,7 @@ def choose_components(
         OUTPUTS,
         components=np.arange(1, most + 1),
         method="choose_components",
-        device=device,
+        device="cpu" if device.startswith("mps") else device,  # as separate_* do
         steps=most,
         progress=progress,
         dimension=DIMENSION,

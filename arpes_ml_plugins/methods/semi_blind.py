@@ -18,6 +18,7 @@ from arpes_ml_plugins.methods.trained_manifolds import (
     SpectrumManifolds,
     manifolds_of,
 )
+from arpes_ml_plugins.methods.trained_separation import as_library
 from arpes_ml_plugins.methods.unmixing import run, seed_of, setup_of
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
@@ -72,14 +73,14 @@ def separate_sgmca(
         interpolatory autoencoder makes of them, trained in some 15 s a family and kept. The first
         is the default.
     recipe : {"robust", "published"}
-        ``"published"``: the paper's algorithm alone, with autoencoders, two wavelet scales, no
-        whitening, no matching.
+        ``"published"``: the paper's algorithm alone, with autoencoders, two wavelet scales, one
+        noise for all channels, no matching, any sign.
     transform, noise, nonnegative
         As for :func:`separate_palm`.
     match : bool
-        Take known spectra at last where their family meets the signal space of the data: exact
-        also for weak components and correlated maps. Else those of sGMCA stay, which are always
-        on the manifold.
+        Take known spectra at last where their manifold meets the signal space of the data: exact
+        also for weak components and correlated maps, and off the manifold only where noise does
+        not explain the distance. Else those of sGMCA stay, which are always on the manifold.
     refine : bool
         Polish free spectra by alternating least squares.
     training_steps, training_seed
@@ -131,7 +132,7 @@ def separate_sgmca(
     trained = manifolds if isinstance(manifolds, SpectrumManifolds) else None
     kind = _kind(manifold, published, trained)
     library = manifolds.library if isinstance(manifolds, SpectrumManifolds) else manifolds
-    setup = setup_of(data, dims, (), library, n_components, transform, noise)
+    setup = setup_of(data, dims, (), as_library(library), n_components, transform, noise)
     if trained is not None and setup.library is not trained.library:
         raise AxisError(
             f"the manifolds were trained on other energies than those of the data along "
@@ -139,7 +140,7 @@ def separate_sgmca(
         )
     if published:
         setup = replace(setup, unweighted=True, scales=PUBLISHED_SCALES)
-    steps = _training(kind, recipe, training_steps, trained) * len(library)
+    steps = _training(kind, recipe, training_steps, trained) * len(setup.library or ())
     count = len(setup.components)
 
     def estimate(ready: Whitened, report: Report | None) -> Separated:
@@ -296,8 +297,7 @@ def separate_nmf(
     n_components : int
         Number of components: see :func:`choose_components`.
     sparsity : float
-        l1 penalty of maps and spectra, in standard deviations of the noise. Larger values give
-        emptier maps.
+        l1 penalty of maps and spectra, in units of the noise. Larger values give emptier maps.
     noise, channels, device, rng, progress, dims
         As for :func:`separate_palm`.
 

@@ -196,7 +196,8 @@ def separate_lpalm(
     network : SeparationNetwork, optional
         From :func:`~arpes_ml_plugins.train_lpalm`, instead of a library; nothing is trained then.
     recipe : {"robust", "published"}
-        ``"published"``: trained as in Appendix A, no whitening, no refinement, no matching.
+        ``"published"``: trained as in Appendix A, one noise for all
+        channels, no refinement, no matching, any sign.
     transform, noise, nonnegative, channels
         As for :func:`separate_palm`.
     refine : bool

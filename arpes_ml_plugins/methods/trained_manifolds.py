@@ -143,7 +143,7 @@ def manifolds_of(
             AutoencoderManifold(networks[name], torch.from_numpy(family.values).to(noise), factors)
             for name, family in library.items()
         ]
-    values, kept = noise.double().cpu().numpy(), (noise > 0).cpu().numpy()
+    values, kept = noise.cpu().double().numpy(), (noise > 0).cpu().numpy()
     form = LocalSimplex if kind == "simplex" else NearestSpectrum
     return [form(family.to(noise)) for family in families_of(library, values, kept)]
 
@@ -162,10 +162,11 @@ def _trained(
     from arpes_ml_plugins.training.autoencoder import cached_autoencoder
 
     for name, family in library.items():
-        if len(family) < FEWEST_SPECTRA:
+        different = len(np.unique(family.values.round(12), axis=0))
+        if different < FEWEST_SPECTRA:
             raise ParameterError(
-                f"component {name!r} has {len(family)} spectra, too few to train on: expected at "
-                f'least {FEWEST_SPECTRA}; use manifold="nearest", or vary them with '
+                f"component {name!r} has {different} different spectra, too few to train on: "
+                f'expected at least {FEWEST_SPECTRA}; use manifold="nearest", or vary them with '
                 f"SpectrumLibrary.from_spectra(..., shift=, broaden=)"
             )
     return {
@@ -193,6 +194,8 @@ def _anchor_counts(
             f"anchors names {', '.join(map(repr, unknown))}; the library has {', '.join(library)}"
         )
     counts = {name: given.get(name) for name in library}
+    for count in counts.values():
+        check_count("anchors", count, optional=True)
     for name, count in counts.items():
         most = len(np.unique(library[name].values, axis=0))
         if count is not None and not 2 <= count <= most:

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 TRANSFORMS = ("starlet", "none")
+UNLIKE = 0.1  # sine of the angle between a family and the data
 TOO_MUCH = 1.3  # of chi^2 a value: something is left in the residual
 LEAK, LEAKY = 0.3, 200  # blind spectra are taken to hold up to this share of each other
 OUTPUTS = {
@@ -98,6 +99,11 @@ def setup_of(
             )
     size = int(np.prod([data.sizes[dim] for dim in spectrum]))
     pixels = data.size // size
+    if len(spectrum) == data.ndim:
+        raise DataError(
+            f"the data have no dimension beside {', '.join(map(repr, spectrum))}: one spectrum "
+            f"cannot be separated; expected several, along space or any other axis"
+        )
     if library is not None:
         if channels:
             raise ParameterError("a library has spectra along energy only; use n_components=")
@@ -153,6 +159,12 @@ def _noise_values(
             raise AxisError(
                 f"noise must be one number or have the dimensions {spectrum}, got {noise.dims}"
             )
+        for dim in spectrum:
+            if dim in noise.coords and dim in data.coords and not noise[dim].equals(data[dim]):
+                raise AxisError(
+                    f"noise has other coordinates along {dim!r} than the data; give it on theirs, "
+                    f"for example noise.interp({dim}=data.{dim})"
+                )
         values = noise.transpose(*spectrum).values.astype(np.float64).reshape(-1)
     else:
         check_positive("noise", noise)
@@ -189,7 +201,8 @@ def run(
         OUTPUTS,
         components=setup.components,
         method=method,
-        device=device,
+        # MPS has neither float64 nor the eigenvalues that this needs.
+        device="cpu" if device.startswith("mps") else device,
         steps=steps,
         progress=progress,
     )
@@ -228,18 +241,15 @@ def whitened(
             f"only {int(complete.sum())} pixels have values in all channels, too few for {n} "
             f"components; fill the missing values, or select channels without them"
         )
-    given = None
-    if setup.noise is not None:
-        given = torch.from_numpy(setup.noise).to(values)
-    elif setup.unweighted:
-        given = values.new_ones(len(values))
+    given = None if setup.noise is None else torch.from_numpy(setup.noise).to(values)
     ready = whiten(
         values,
         complete,
         noise=given,
         transform=setup.transform,
         scales=setup.scales,
-        nonnegative=nonnegative,
+        common=setup.unweighted,
+        nonnegative=False if setup.unweighted else nonnegative,
     )
     if int(ready.kept.sum()) < n:
         raise DataError(
@@ -258,7 +268,7 @@ def prior_of(ready: Whitened, setup: Setup, seed: int) -> Prior:
     n = len(setup.components)
     if setup.library is not None:
         kept = ready.kept.cpu().numpy()
-        noise = ready.noise.double().cpu().numpy()
+        noise = ready.noise.cpu().double().numpy()
         families = [f.to(ready.pixels) for f in families_of(setup.library, noise, kept)]
         start = torch.stack([family.mean(0) for family in families], 1)
         return Prior(start, families, blind=False)
@@ -266,7 +276,7 @@ def prior_of(ready: Whitened, setup: Setup, seed: int) -> Prior:
     strength = (torch.linalg.pinv(start) @ ready.pixels).square().mean(1)
     start = start[:, strength.argsort(descending=True)]
     draw = np.random.default_rng(seed)
-    around = leaky(start.mT.double().cpu().numpy(), 0.0, LEAK, LEAKY, draw)
+    around = leaky(start.mT.cpu().double().numpy(), 0.0, LEAK, LEAKY, draw)
     rows = torch.from_numpy(around / np.linalg.norm(around, axis=2, keepdims=True))
     return Prior(start, [*rows.to(start)], blind=True)
 
@@ -288,12 +298,12 @@ def _in_units(
     whole, flat = complete.flatten(), values.flatten(1)
     spectra = values.new_zeros(len(values), n)
     spectra[ready.kept] = found.spectra * noise
-    constant = ~ready.kept
-    if bool(constant.any()):  # no noise, no weight: what the maps explain of them
-        fitted = torch.linalg.lstsq(sources.mT, flat[constant][:, whole].mT).solution
-        spectra[constant] = fitted.mT
     top = spectra.gather(0, spectra.abs().argmax(0, keepdim=True))[0]
     top = torch.where(top == 0, 1.0, top)
+    seen = cube.valid.flatten(1).any(1)
+    constant = ~ready.kept & seen
+    if bool(constant.any()):  # no noise, no weight: what the maps explain of them
+        spectra[constant] = flat[constant][:, whole] @ torch.linalg.pinv(sources)
     maps = values.new_full((n, whole.numel()), float("nan"))
     maps[:, whole] = sources * top[:, None]
     spectra = spectra / top
@@ -303,6 +313,7 @@ def _in_units(
     maps_error = torch.full_like(maps, float("nan"))
     maps_error[:, whole] = errors[1] * top.abs()[:, None]
 
+    spectra[~seen] = spectra_error[~seen] = float("nan")
     order = _order(maps, spectra, setup)
     spectra, maps = spectra[:, order], maps[order]
     model = torch.where(cube.valid.flatten(1), spectra @ maps, float("nan"))
@@ -322,7 +333,9 @@ def _in_units(
         "residual": residual,
         "residual_chi2": chi2,
         "library_distance": distance[order],
-        "status": _status(found, float(chi2.nanmean()), ready, setup),
+        "status": _status(
+            found, float(chi2.nanmean()), setup, int(constant.sum()), int((~seen).sum())
+        ),
     }
 
 
@@ -354,12 +367,12 @@ def _solve_incomplete(
 def _order(maps: torch.Tensor, spectra: torch.Tensor, setup: Setup) -> list[int]:
     """The library's order, then the others by falling intensity."""
     known = 0 if setup.library is None else len(setup.library)
-    strength = maps.square().nansum(1) * spectra.square().sum(0)
+    strength = maps.square().nansum(1) * spectra.square().nansum(0)
     free = strength[known:].argsort(descending=True) + known
     return [*range(known), *(int(i) for i in free)]
 
 
-def _status(found: Separated, chi2: float, ready: Whitened, setup: Setup) -> str:
+def _status(found: Separated, chi2: float, setup: Setup, constant: int, empty: int) -> str:
     notes = list(found.notes)
     if found.match is not None:
         names = [str(name) for name in setup.components]
@@ -369,12 +382,17 @@ def _status(found: Separated, chi2: float, ready: Whitened, setup: Setup) -> str
                 f"the data do not show {', '.join(map(repr, absent))}: the library's nearest "
                 f"spectrum stands in"
             )
+        for name, far in zip(names, found.match.distance.tolist(), strict=False):
+            if far > UNLIKE and name not in absent:
+                notes.append(
+                    f"the data hold nothing quite like the family of {name!r} (distance {far:.2f})"
+                )
     if chi2 > TOO_MUCH:
         notes.append(
             f"chi^2 a value is {chi2:.2g}: the components do not explain the data within their "
             f"noise (more components, other families, or more noise than measured)"
         )
-    dead = int((~ready.kept).sum())
-    if dead:
-        notes.append(f"{dead} constant channels were left out")
+    for count, what in ((constant, "constant channels"), (empty, "channels without values")):
+        if count:
+            notes.append(f"{count} {what} were left out")
     return "; ".join(notes) or "ok"

@@ -64,6 +64,7 @@ def components(result: xr.Dataset) -> Figure:
             f"{', '.join(map(str, along))} and {', '.join(map(str, space))}; select some, for "
             f"example with .isel"
         )
+    result = result.compute()
     count = result.sizes["component"]
     figure, axes = plt.subplots(
         2, count + 1, figsize=(3.3 * (count + 1), 6.2), layout="constrained", squeeze=False

@@ -53,6 +53,7 @@ def component_count(result: xr.Dataset) -> Figure:
     missing = [name for name in NEEDED if name not in getattr(result, "data_vars", {})]
     if missing:
         raise DataError(f"expected the Dataset of choose_components; it lacks {', '.join(missing)}")
+    result = result.compute()
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     numbers = result["n_components"]
     left.semilogy(numbers, result["chi2"], "o-", color="C0")

@@ -19,6 +19,7 @@ __all__ = ["AutoencoderManifold", "InterpolatoryAutoencoder", "farthest_points"]
 
 SCALE = 6.0  # of unit spectra, so that the tanh is not linear
 SKIP = 0.1
+FAMILY = 300  # points between samples
 ROUNDS = 40  # of Levenberg-Marquardt
 DAMPING, DAMPING_UP, DAMPING_DOWN = 1e-3, 4.0, 0.3
 SETTLED = 1e-6  # relative change of the weights
@@ -155,6 +156,12 @@ class AutoencoderManifold(Manifold):
         first, second = self._starts[pairs.to(self._starts.device)]
         made = self._seen(self._network.generate(share * first + (1 - share) * second))
         return made / made.norm(dim=1, keepdim=True)
+
+    def family(self) -> torch.Tensor:
+        """What the autoencoder makes of the samples, and points between them."""
+        made = self._seen(self._network.generate(self._starts))
+        made = made / made.norm(dim=1, keepdim=True)
+        return torch.cat([made, self.sample(FAMILY, torch.Generator().manual_seed(0))])
 
     def project(self, spectra: torch.Tensor) -> Projection:
         """Eq. 11 by Levenberg-Marquardt from the nearest sample, the scale eliminated.

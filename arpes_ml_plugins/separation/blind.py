@@ -24,14 +24,24 @@ def blind_start(
     sample = pixels[:, chosen[:MOST_PIXELS].to(pixels.device)]
     if nonnegative:
         return factorised(sample, count, seed=seed, rounds=rounds)[0]
+    return _independent(sample, count, seed, rounds)
+
+
+def _independent(sample: torch.Tensor, count: int, seed: int, rounds: int) -> torch.Tensor:
+    """Independent components of the principal ones; the mean is not taken out, as it is signal."""
     from sklearn.decomposition import FastICA
     from sklearn.exceptions import ConvergenceWarning
 
-    model = FastICA(count, whiten="unit-variance", max_iter=rounds, random_state=seed)
+    left, size, right = torch.linalg.svd(sample.cpu().double(), full_matrices=False)
+    if count == 1:
+        return _unit(left[:, :1].to(sample))
+    strong = right[:count] * sample.shape[1] ** 0.5
+    model = FastICA(whiten=False, max_iter=rounds, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be converged
-        spectra = model.fit(sample.double().cpu().mT.numpy()).mixing_
-    return _unit(torch.from_numpy(spectra.copy()).to(pixels))
+        model.fit(strong.mT.numpy())
+    mixing = torch.linalg.pinv(torch.from_numpy(model.components_))
+    return _unit((left[:, :count] * size[:count] @ mixing).to(sample))
 
 
 def factorised(
@@ -44,12 +54,12 @@ def factorised(
     Parameters
     ----------
     sparsity
-        l1 penalty of the maps, in standard deviations of the noise of a spectrum of length 1.
+        l1 penalty of maps and spectra, in units of the noise.
     """
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
 
-    sample = pixels.double().cpu().mT.clamp(min=0).numpy()
+    sample = pixels.cpu().double().mT.clamp(min=0).numpy()
     start = "nndsvda" if count <= min(sample.shape) else "random"
     # scikit-learn multiplies by the number of channels, and leaves the scale of spectra free: a
     # penalty on these alone would be undone by the maps, so both have one.
@@ -68,7 +78,8 @@ def factorised(
         warnings.simplefilter("ignore", ConvergenceWarning)  # told by the result
         model.fit(sample)
     spectra = torch.from_numpy(model.components_.T.copy()).to(pixels)
-    return _unit(spectra), model.n_iter_ < rounds
+    # One component is exact at once, and then nothing falls, by which scikit-learn judges.
+    return _unit(spectra), count == 1 or model.n_iter_ < rounds
 
 
 def _unit(spectra: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.palm import palm_path
 from arpes_ml_plugins.separation.refine import least_squares, nonnegative_sources, refine
-from arpes_ml_plugins.separation.subspace import Match, match_families, signal_space
+from arpes_ml_plugins.separation.subspace import NEIGHBOURS, Match, match_families, signal_space
 from arpes_ml_plugins.separation.unrolled import UnrolledSeparation, project_columns
 from arpes_ml_plugins.separation.whitened import Whitened, strongest_columns
 
@@ -44,7 +44,8 @@ class Separated:
     match: Match | None = None
     """Where the library meets the data; of the first components, if there are free ones."""
     families: tuple[torch.Tensor, ...] = ()
-    """What the match was made with."""
+    """What the match was made with; empty where the data alone decided."""
+    neighbours: int = NEIGHBOURS
     notes: tuple[str, ...] = ()
     """What the user should know."""
 
@@ -92,6 +93,9 @@ def matched(
     spectra: torch.Tensor,
     families: Sequence[torch.Tensor],
     notes: tuple[str, ...] = (),
+    *,
+    neighbours: int = NEIGHBOURS,
+    refined: bool = True,
 ) -> Separated:
     """Take spectra where the signal space meets the families of the first components.
 
@@ -101,17 +105,21 @@ def matched(
     stay.
     """
     space = signal_space(data.pixels)
-    match = match_families(space, list(families), spectra[:, : len(families)])
-    joined = _with_free(data, match.spectra, spectra)
+    near = spectra[:, : len(families)]
+    match = match_families(space, list(families), near, neighbours)
+    joined = _with_free(data, match.spectra, spectra, refined)
     more = space.directions.shape[1] > spectra.shape[1]
     misfit = _misfit(data, joined)
     if not more and misfit > WORSE:
-        alone = polish(data, joined)
-        joined = alone if misfit > WORSE * _misfit(data, alone) else joined
-    return Separated(joined, match, tuple(families), notes)
+        alone = polish(data, joined if misfit < _misfit(data, spectra) else spectra)
+        if misfit > WORSE * _misfit(data, alone):
+            return Separated(alone, match, notes=notes)
+    return Separated(joined, match, tuple(families), neighbours, notes)
 
 
-def _with_free(data: Whitened, known: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+def _with_free(
+    data: Whitened, known: torch.Tensor, spectra: torch.Tensor, refined: bool
+) -> torch.Tensor:
     """``known`` columns, and as many others as ``spectra`` has more.
 
     These are looked for across the known ones first, so that strong known components do not hide
@@ -125,6 +133,8 @@ def _with_free(data: Whitened, known: torch.Tensor, spectra: torch.Tensor) -> to
     across = sparse - (basis @ (basis.mT @ data.sparse)).float()
     free = gmca(across, count, data.scales).to(known)
     joined = torch.cat([known, upright(data, free)], 1)
+    if not refined:
+        return joined
     fixed = torch.arange(joined.shape[1], device=joined.device) < known.shape[1]
     return polish(data, joined, MANY_SWEEPS, fixed)
 
@@ -223,7 +233,8 @@ def _of_half(data: Whitened, chosen: torch.Tensor, found: Separated) -> torch.Te
     pixels, spectra, fixed = data.pixels[:, chosen], found.spectra, None
     if found.families:
         count = len(found.families)
-        own = match_families(signal_space(pixels), list(found.families), spectra[:, :count])
+        families, near = list(found.families), spectra[:, :count]
+        own = match_families(signal_space(pixels), families, near, found.neighbours)
         if count == spectra.shape[1]:
             return own.spectra
         spectra = torch.cat([own.spectra, spectra[:, count:]], 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,6 +16,7 @@ MOST_PIXELS = 4000
 SPLITS = 2
 ROUNDS = 150  # of a factorisation: what is looked for shows early
 GAIN = 5.0  # of a component, over what components of noise gain
+TOO_MUCH = 1.5  # of chi^2 a value
 STABLE = 0.9  # smallest cosine between the spectra of two halves
 COLLINEAR = 0.995  # largest cosine between two spectra
 
@@ -29,6 +30,16 @@ class ComponentCount:
     collinearity: torch.Tensor  # (n,)
     recommended: int
     reason: str
+
+    def padded(self, length: int) -> ComponentCount:
+        """The same with NaN for numbers that the data are too small for."""
+        more = self.chi2.new_full((length - len(self.chi2),), float("nan"))
+        return replace(
+            self,
+            chi2=torch.cat([self.chi2, more]),
+            stability=torch.cat([self.stability, more]),
+            collinearity=torch.cat([self.collinearity, more]),
+        )
 
 
 def count_components(
@@ -144,12 +155,10 @@ def _recommended(
             f"(cosine between halves {float(stability[more]):.3f}, between components "
             f"{float(collinearity[more]):.3f})"
         )
+    left = "; yet much more than noise is left" if float(chi2[at]) > TOO_MUCH else ""
     if found == len(chi2):
-        return found, (
-            f"{found}: {numbers}. This is the largest number tried, and the last one still gained: "
-            f"raise max_components"
-        )
+        return found, f"{found}: {numbers}. This is the largest number tried{left}"
     return found, (
-        f"{found}: {numbers}. One more lowers chi^2 by {float(gains[at]):.2g}, as noise does by "
-        f"{idle:.2g}"
+        f"{found}: {numbers}. One more lowers chi^2 by {max(0.0, float(gains[at])):.2g}, one of "
+        f"noise by {idle:.2g}{left}"
     )

@@ -16,6 +16,7 @@ __all__ = ["gmca", "principal_start", "spectra_of", "threshold_sources"]
 MAD_TO_SIGMA = 1.4826
 SIGMAS = 3.0
 GROWING, REWEIGHTED = 60, 40  # iterations
+FEWEST = 0.002  # of the coefficients of a scale are kept in any case
 SAMPLE = 20_000  # coefficients of a scale from which levels are taken
 LOST = 1e-10
 
@@ -80,18 +81,20 @@ def threshold_sources(
     stride = max(1, size.shape[-1] // SAMPLE)
     sample = size[..., ::stride]
     limit = SIGMAS * MAD_TO_SIGMA * sample.median(-1, keepdim=True).values
+    # Dense maps have no coefficient above three deviations; their largest ones are what there is.
+    ordered = sample.sort(-1, descending=True).values
+    limit = torch.minimum(limit, ordered[..., int(FEWEST * ordered.shape[-1]), None])
     if share < 1:
-        limit = torch.maximum(limit, _level(sample, limit, share))
+        limit = torch.maximum(limit, _level(ordered, limit, share))
     if before is not None:
         limit = limit * limit / (limit + before.unflatten(1, (scales, -1)).abs()).clamp(min=1e-30)
     return soft_threshold(sources, limit).flatten(1)
 
 
-def _level(sample: torch.Tensor, limit: torch.Tensor, share: float) -> torch.Tensor:
-    """Above which ``share`` of the values above ``limit`` lie."""
-    ordered = sample.sort(-1, descending=True).values
-    above = (sample > limit).sum(-1, keepdim=True)
-    at = (share * above).long().clamp(0, sample.shape[-1] - 1)
+def _level(ordered: torch.Tensor, limit: torch.Tensor, share: float) -> torch.Tensor:
+    """Above which ``share`` of the values above ``limit`` lie; values are in falling order."""
+    above = (ordered > limit).sum(-1, keepdim=True)
+    at = (share * above).long().clamp(0, ordered.shape[-1] - 1)
     return ordered.gather(-1, at)
 
 
@@ -105,6 +108,6 @@ def spectra_of(data: torch.Tensor, sources: torch.Tensor, before: torch.Tensor) 
     lost = sources.square().sum(1) <= LOST * sources.square().sum().clamp(min=1e-30)
     if bool(lost.any()):
         rest = data - torch.where(lost, 0.0, found) @ sources
-        found = torch.where(lost, principal_start(rest, int(lost.sum()))[:, :1], found)
+        found = torch.where(lost, principal_start(rest, 1), found)
         found = torch.where(lost & (lost.cumsum(0) > 1), before, found)
     return found / found.norm(dim=0).clamp(min=1e-12)

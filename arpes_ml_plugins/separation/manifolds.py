@@ -39,6 +39,13 @@ class Manifold(ABC):
     def project(self, spectra: torch.Tensor) -> Projection:
         """The nearest points, with a free scale (eq. 11 of Carloni Gertosio et al. 2023)."""
 
+    neighbours = 12
+    """Spectra of the :meth:`family` that are mixed where it meets the signal space of data."""
+
+    def family(self) -> torch.Tensor:
+        """Points all over the manifold ``(k, m)``, length 1."""
+        return self.samples
+
     def guess(self, spectra: torch.Tensor) -> Projection:
         """A quick projection, good enough to tell manifolds apart: the nearest sample."""
         alike = spectra @ self.samples.mT
@@ -74,6 +81,8 @@ class NearestSpectrum(Manifold):
     (tensor([[0., 1., 0.]]), tensor([2.]))
     """
 
+    neighbours = 1
+
     def project(self, spectra: torch.Tensor) -> Projection:
         return self.guess(spectra)
 
@@ -95,10 +104,10 @@ class LocalSimplex(Manifold):
 
     def __init__(self, samples: torch.Tensor, neighbours: int = NEIGHBOURS) -> None:
         super().__init__(samples)
-        self.neighbours = min(neighbours, len(samples))
+        self._corners = min(neighbours, len(samples))
 
     def project(self, spectra: torch.Tensor) -> Projection:
-        nearest = (spectra @ self.samples.mT).topk(self.neighbours, dim=1).indices
+        nearest = (spectra @ self.samples.mT).topk(self._corners, dim=1).indices
         points = [
             self._mixed(one, self.samples[rows]) for one, rows in zip(spectra, nearest, strict=True)
         ]
@@ -107,6 +116,6 @@ class LocalSimplex(Manifold):
     def _mixed(self, spectrum: torch.Tensor, corners: torch.Tensor) -> torch.Tensor:
         from scipy.optimize import nnls
 
-        left, right = corners.mT.double().cpu().numpy(), spectrum.double().cpu().numpy()
+        left, right = corners.mT.cpu().double().numpy(), spectrum.cpu().double().numpy()
         weights = torch.from_numpy(nnls(left, right)[0]).to(corners)
         return weights @ corners if bool(weights.any()) else corners[0]

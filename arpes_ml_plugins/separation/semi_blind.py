@@ -49,7 +49,13 @@ def sgmca_spectra(
     spectra = upright(data, found.spectra)
     spectra[:, : len(manifolds)] = found.spectra[:, : len(manifolds)]
     if match:
-        return matched(data, spectra, [manifold.samples for manifold in manifolds])
+        return matched(
+            data,
+            spectra,
+            [manifold.family() for manifold in manifolds],
+            neighbours=manifolds[0].neighbours,
+            refined=refined,
+        )
     notes = () if found.end == "converged" else (ENDS[found.end],)
     if refined and count > len(manifolds):
         fixed = torch.arange(count, device=spectra.device) < len(manifolds)

@@ -20,7 +20,7 @@ __all__ = ["SemiBlind", "identify", "returned", "sgmca"]
 ITERATIONS = 50
 TOLERANCE = 1e-6
 CYCLE = 8  # longest cycle that is looked for
-SAME = 1e-4  # relative distance of spectra that counts as the same point of a cycle
+SAME = 1e-4  # distance of spectra that counts as the same point of a cycle
 GRID = torch.linspace(0, 1, 11, dtype=torch.float64)
 MOST_INTERFERING = 4  # spectra whose shares are searched on the grid
 

@@ -74,7 +74,10 @@ class Match:
 
 
 def match_families(
-    space: SignalSpace, families: list[torch.Tensor], near: torch.Tensor | None = None
+    space: SignalSpace,
+    families: list[torch.Tensor],
+    near: torch.Tensor | None = None,
+    neighbours: int = NEIGHBOURS,
 ) -> Match:
     """One spectrum of each family where it comes closest to the signal space.
 
@@ -85,11 +88,13 @@ def match_families(
     near
         Estimates ``(m, n)``; of spectra that lie about equally close to the signal space those
         near the estimate are taken.
+    neighbours
+        Spectra of a family that are mixed; 1 takes one as it is.
     """
     best = []
     for i, family in enumerate(families):
         estimate = None if near is None else near[:, i]
-        best.append(_closest(space, family, estimate))
+        best.append(_closest(space, family, estimate, neighbours))
     known = torch.stack(best)
     outside = space.outside(known)
     distance, expected = outside.norm(dim=1), space.uncertainty(known)
@@ -102,7 +107,7 @@ def match_families(
 
 
 def _closest(
-    space: SignalSpace, family: torch.Tensor, estimate: torch.Tensor | None
+    space: SignalSpace, family: torch.Tensor, estimate: torch.Tensor | None, neighbours: int
 ) -> torch.Tensor:
     outside = space.outside(family)
     rank = outside.square().sum(1)
@@ -111,7 +116,7 @@ def _closest(
         rank = rank + (PULL * (family - unit).norm(dim=1)).square()
     # Around the best only: a family may meet the space a second time, in another component.
     around = (family - family[rank.argmin()]).norm(dim=1).argsort()[:AROUND]
-    nearest = around[rank[around].argsort()[:NEIGHBOURS]]
+    nearest = around[rank[around].argsort()[:neighbours]]
     weights = simplex_weights(outside[nearest].mT, outside.new_zeros(len(family[0])))
     mixed = weights @ family[nearest]
     return mixed / mixed.norm().clamp(min=1e-12)
@@ -131,7 +136,7 @@ def simplex_weights(corners: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     heavy = 100 * size
     system = torch.cat([corners, corners.new_full((1, corners.shape[1]), heavy)])
     right = torch.cat([target, target.new_tensor([heavy])])
-    found, _ = nnls(system.double().cpu().numpy(), right.double().cpu().numpy())
+    found, _ = nnls(system.cpu().double().numpy(), right.cpu().double().numpy())
     weights = torch.as_tensor(found).to(corners)
     return weights / weights.sum().clamp(min=1e-12)
 

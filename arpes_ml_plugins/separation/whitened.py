@@ -49,6 +49,7 @@ def whiten(
     noise: torch.Tensor | None = None,
     transform: str = "starlet",
     scales: int | None = None,
+    common: bool = False,
     nonnegative: bool | None = None,
 ) -> Whitened:
     """Divide channels by their noise, and transform the maps.
@@ -63,22 +64,26 @@ def whiten(
         ``(m,)``; measured if not given.
     scales
         Of the transform; as many as the image is large enough for, if not given.
+    common
+        One noise for all channels, their root mean square: no whitening, but the right unit.
     nonnegative
         Whether spectra and maps are; by default what the data allow.
     """
     measured = channel_noise(cube, complete)
     noise = measured if noise is None else torch.where(measured > 0, noise, 0.0)
     kept = noise > 0
+    if common:
+        noise = torch.where(kept, noise[kept].square().mean().sqrt(), 0.0)
     scaled = cube[kept] / noise[kept].reshape(-1, *[1] * complete.ndim)
     pixels = scaled.flatten(1)[:, complete.flatten()]
     if nonnegative is None:
-        nonnegative = bool((pixels < -NEGATIVE).double().mean() < NEGATIVE_SHARE)
-    sparse, sparse_noise, scales = pixels, pixels.new_ones(pixels.shape[1]), 1
+        nonnegative = bool((pixels < -NEGATIVE).float().mean() < NEGATIVE_SHARE)
+    sparse, sparse_noise, used = pixels, pixels.new_ones(pixels.shape[1]), 1
     if transform == "starlet" and complete.ndim:
         details, spread = _details(scaled, scales)
         sparse = details[..., complete.flatten()].permute(1, 0, 2).flatten(1)
-        sparse_noise, scales = spread.repeat_interleave(pixels.shape[1]), len(spread)
-    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, scales)
+        sparse_noise, used = spread.repeat_interleave(pixels.shape[1]), len(spread)
+    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, used)
 
 
 def _details(scaled: torch.Tensor, scales: int | None) -> tuple[torch.Tensor, torch.Tensor]:
