@@ -528,7 +528,7 @@ def test_a_stuck_channel_does_not_set_the_scale(library):
 
 
 def test_a_family_of_another_shape_is_told(library):
-    spectra, maps = truth()
+    _, maps = truth()
     wide = np.stack([peak(c, 0.3) for c in CENTRES.values()])
     with pytest.warns(DistributionWarning, match="nothing quite like the family"):
         image(wide, maps).S.separate_sgmca(manifolds=library, rng=0)
