@@ -1,1 +1,10 @@
-"""Source separation: data as a mixing matrix times sparse sources."""
+"""Source separation: data as a mixing matrix times sparse sources; and scores of it."""
+
+from arpes_ml_plugins.separation.metrics import (
+    match,
+    nmse,
+    separation_ratios,
+    spectral_angle,
+)
+
+__all__ = ["match", "nmse", "separation_ratios", "spectral_angle"]
