@@ -8,8 +8,9 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
-import arpes_ml_plugins  # noqa: F401  (adds the methods to .S)
+from arpes_ml_plugins import SpectrumLibrary  # this import adds the methods to .S
 from arpes_ml_plugins.testing.samples import sample_cut
 
 mpl.use("Agg")
@@ -55,3 +56,12 @@ def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stored, "cache_folder", lambda: folder)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def library():
+    """Families of the peaks that are planted."""
+    from planted import CENTRES, ENERGY, peak
+
+    known = {name: xr.DataArray(peak(c), {"eV": ENERGY}, "eV") for name, c in CENTRES.items()}
+    return SpectrumLibrary.from_spectra(known, shift=0.12, count=150)

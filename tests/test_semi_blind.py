@@ -1,4 +1,4 @@
-"""sGMCA, GMCA, NMF, manifolds and the number of components: planted, public and real data."""
+"""``separate_sgmca``, ``separate_gmca``, ``separate_nmf`` and what they are made of."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from planted import CENTRES, ENERGY, family, image, odd, peak, truth, unit, wrong
 
 import arpes_ml_plugins
 from arpes_ml_plugins import SpectrumLibrary
 from arpes_ml_plugins.errors import AxisError, DataError, DistributionWarning, ParameterError
 from arpes_ml_plugins.separation.autoencoder import (
     AutoencoderManifold,
-    InterpolatoryAutoencoder,
-    farthest_points,
 )
 from arpes_ml_plugins.separation.gmca import gmca, threshold_sources
-from arpes_ml_plugins.separation.manifolds import LocalSimplex, NearestSpectrum
+from arpes_ml_plugins.separation.manifolds import LocalSimplex
 from arpes_ml_plugins.separation.metrics import (
     match,
     nmse,
@@ -27,162 +26,6 @@ from arpes_ml_plugins.separation.refine import refine
 from arpes_ml_plugins.separation.sgmca import identify, returned, sgmca
 from arpes_ml_plugins.separation.subspace import match_families, signal_space
 from arpes_ml_plugins.separation.whitened import whiten
-from arpes_ml_plugins.training.autoencoder import AUTOENCODERS, train_autoencoder
-
-ENERGY = np.linspace(-2, 1, 40)
-CENTRES = {"a": -1.3, "b": -0.5, "c": 0.2}
-odd = pytest.mark.filterwarnings("ignore:separate_:arpes_ml_plugins.errors.DistributionWarning")
-
-
-def peak(centre, width=0.15):
-    return np.exp(-((ENERGY - centre) ** 2) / (2 * width**2)) + 0.1
-
-
-def family(centre, count=80, reach=0.12):
-    """Rows of length 1, as a tensor."""
-    rows = torch.tensor(
-        np.stack([peak(centre + d) for d in np.linspace(-reach, reach, count)]), dtype=torch.float64
-    )
-    return rows / rows.norm(dim=1, keepdim=True)
-
-
-def truth(seed=0, shape=(32, 32), strengths=(1, 1, 1)):
-    rng = np.random.default_rng(seed)
-    spectra = np.stack([peak(c + rng.uniform(-0.08, 0.08)) for c in CENTRES.values()])
-    maps = rng.exponential(size=(*shape, 3)) * (rng.random((*shape, 3)) < 0.4)
-    return spectra, 100 * maps * np.array(strengths)
-
-
-def image(spectra, maps, noise=1.0, seed=1):
-    shape = (*maps.shape[:2], spectra.shape[1])
-    values = maps @ spectra + noise * np.random.default_rng(seed).normal(size=shape)
-    return xr.DataArray(
-        values, {"eV": ENERGY, "x": np.arange(shape[1], dtype=float)}, ("y", "x", "eV")
-    )
-
-
-@pytest.fixture(scope="module")
-def library():
-    known = {n: xr.DataArray(peak(c), {"eV": ENERGY}, "eV") for n, c in CENTRES.items()}
-    return SpectrumLibrary.from_spectra(known, shift=0.12, count=150)
-
-
-@pytest.fixture(scope="module")
-def trained():
-    """An autoencoder of one family, and the family."""
-    rows = family(-0.5, 120)
-    torch.manual_seed(0)
-    network = InterpolatoryAutoencoder(farthest_points(rows.float(), 2))
-    recipe = AUTOENCODERS["robust"].__class__(1000, 64, 5e-3, cosine=True)
-    train_autoencoder(network, rows.float(), recipe, torch.Generator().manual_seed(0))
-    return network.requires_grad_(False), rows
-
-
-def unit(result):
-    found = torch.from_numpy(result.spectra.transpose("eV", "component").values)
-    return found / found.norm(dim=0)
-
-
-def wrong(result, spectra):
-    """NMSE of the spectra, best assigned."""
-    expected = torch.from_numpy(spectra.T / np.linalg.norm(spectra.T, axis=0))
-    found = unit(result)
-    order, signs = match(found, expected)
-    return float(nmse(found[:, order] * signs, expected))
-
-
-# -- manifolds -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["nearest", "simplex", "autoencoder"])
-def manifold(request, trained):
-    if request.param == "autoencoder":
-        return AutoencoderManifold(*trained)
-    return {"nearest": NearestSpectrum, "simplex": LocalSimplex}[request.param](family(-0.5))
-
-
-def noisy_spectra(count=5):
-    draw = torch.Generator().manual_seed(3)
-    return family(-0.47, count) + 0.05 * torch.randn(count, 40, generator=draw).double()
-
-
-def test_projection_is_idempotent(manifold):
-    once = manifold.project(noisy_spectra())
-    again = manifold.project(once.spectra)
-    torch.testing.assert_close(again.spectra, once.spectra, atol=1e-5, rtol=0)
-    assert float(again.distance.max()) < 1e-5
-    torch.testing.assert_close(again.scale, torch.ones_like(again.scale))
-
-
-def test_projection_follows_the_scale(manifold):
-    spectra = noisy_spectra()
-    one, other = manifold.project(spectra), manifold.project(1e4 * spectra)
-    torch.testing.assert_close(other.spectra, one.spectra, atol=1e-6, rtol=0)
-    torch.testing.assert_close(other.scale, 1e4 * one.scale, rtol=1e-6, atol=0)
-    torch.testing.assert_close(manifold.distance(spectra), manifold.distance(7 * spectra))
-
-
-def test_projection_is_the_nearest_point(manifold):
-    """No sample of the manifold is nearer, and the guess is not either."""
-    spectra = noisy_spectra()
-    found = manifold.project(spectra)
-    draw = torch.Generator().manual_seed(0)
-    for others in (manifold.samples, manifold.sample(200, draw)):
-        assert torch.allclose(others.norm(dim=1), torch.ones(len(others)).double())
-        reach = (spectra @ others.mT).amax(1)
-        nearest = (spectra.square().sum(1) - reach.square()).sqrt()
-        assert bool((found.distance <= nearest + 2e-3).all())
-    assert bool((found.distance <= manifold.guess(spectra).distance + 1e-9).all())
-
-
-def test_what_points_away_gets_no_scale(manifold):
-    found = manifold.project(-family(-0.5)[:2])
-    assert bool((found.scale == 0).all())
-    assert torch.allclose(found.distance, torch.ones(2).double())
-
-
-def test_between_samples():
-    """The simplex fills in what the nearest spectrum misses."""
-    coarse, between = family(-0.5, 9), family(-0.5, 9 * 4 + 1)
-    nearest, simplex = NearestSpectrum(coarse), LocalSimplex(coarse)
-    assert simplex.distance(between).max() < 0.2 * nearest.distance(between).max()
-
-
-def test_weights_of_the_autoencoder_sum_to_one(trained):
-    network, rows = trained
-    weights = network.weights(rows.float())
-    torch.testing.assert_close(weights.sum(-1), torch.ones(len(rows)))
-    at_anchors = network.weights(network.anchors)
-    torch.testing.assert_close(at_anchors, torch.eye(2), atol=1e-3, rtol=0)
-    assert float((network(rows.float()) - rows).norm(dim=1).median()) < 0.02
-
-
-def test_tangents_are_derivatives(trained):
-    network, rows = trained
-    network = AutoencoderManifold(network, rows)._network
-    weights = network.weights(rows[:3])
-    value, slope = network.tangents(weights, network.encode(network.anchors))
-    torch.testing.assert_close(value, network.generate(weights))
-    step = 1e-6 * torch.tensor([1.0, -1.0]).double()
-    change = (network.generate(weights + step) - network.generate(weights - step)) / 2e-6
-    torch.testing.assert_close(slope[..., 0], change, atol=1e-7, rtol=1e-5)
-
-
-def test_weights_of_channels(trained):
-    """Whitened spectra are projected in their own metric; channels of weight 0 are left out."""
-    network, rows = trained
-    factors = torch.linspace(0.5, 2, 40).double()
-    factors[3] = 0
-    weighted = AutoencoderManifold(network, rows, factors)
-    seen = (rows * factors)[:, factors > 0]
-    assert weighted.samples.shape == (120, 39)
-    assert float(weighted.distance(seen).median()) < 0.02
-    dirty = rows.clone()
-    dirty[:, 3] = 100
-    torch.testing.assert_close(
-        weighted.project((dirty * factors)[:, factors > 0]).spectra, weighted.project(seen).spectra
-    )
-
 
 # -- algorithms ----------------------------------------------------------------------------------
 
@@ -422,33 +265,6 @@ def test_training_is_cached_and_reproducible(library, own_cache):
         assert torch.equal(one.decoder[0].weight, other.decoder[0].weight)
 
 
-# -- how many ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("noise", [2.0, 30.0])
-def test_the_number_of_components_is_found(count, noise):
-    rng = np.random.default_rng(count)
-    spectra = np.stack([peak(c, 0.12) for c in np.linspace(-1.6, 0.6, count)])
-    maps = rng.exponential(size=(40, 40, count)) * (rng.random((40, 40, count)) < 0.4)
-    found = image(spectra, 100 * maps, noise).S.choose_components(rng=0, max_components=8)
-    assert int(found.recommended) == count, found.reason.item()
-    assert found.reason.item().startswith(f"{count}: ")
-    assert dict(found.sizes) == {"n_components": 8}
-
-
-def test_the_number_tried_is_told_if_too_small():
-    spectra, maps = truth()
-    found = image(spectra, maps).S.choose_components(max_components=3, rng=0)
-    assert "largest number tried" in found.reason.item()
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_nano_xps_has_three_components(examples, seed):
-    found = examples.nano_xps.spectrum.S.choose_components(rng=seed)
-    assert int(found.recommended) == 3
-
-
 def test_nano_xps_by_lmfit(examples):
     """Two W 4f doublets from a fit model, the substrate free."""
     from lmfit.models import LinearModel, PseudoVoigtModel
@@ -483,7 +299,7 @@ def test_nano_xps_by_lmfit(examples):
     assert float((particle > 0.5 * particle.max()).mean()) < 0.02  # a spot
 
 
-# -- what a review found -------------------------------------------------------------------------
+# -- odd data and failures ----------------------------------------------------------------------
 
 
 def test_scales_of_the_transform():
@@ -542,29 +358,6 @@ def test_published_form_reports_in_units_of_the_noise(library):
     assert float(result.maps_stderr.median()) < 0.02
 
 
-def test_negative_data_and_a_background():
-    """A component that hardly varies counts too."""
-    spectra, maps = truth()
-    spectra[2], maps[..., 2] = 1.0, -20.0
-    found = image(spectra, maps).S.choose_components(rng=0, max_components=6)
-    assert int(found.recommended) == 3, found.reason.item()
-
-
-@odd
-def test_small_data_are_tried_with_fewer():
-    data = image(*truth(shape=(12, 12)))[..., :20]
-    data[..., :10] = 5.0
-    found = data.S.choose_components(rng=0)
-    assert found.chi2.notnull().sum() == 5
-    with pytest.raises(DataError, match="one spectrum cannot be separated"):
-        data[0, 0].S.separate_gmca(n_components=2)
-    with pytest.raises(ParameterError, match="SpectrumLibrary"):
-        data.S.separate_sgmca(manifolds=None)
-    moved = xr.DataArray(np.ones(20), {"eV": ENERGY[:20] + 1}, "eV")
-    with pytest.raises(AxisError, match="other coordinates"):
-        data.S.separate_gmca(n_components=2, noise=moved)
-
-
 def test_pictures_of_lazy_results():
     import arpes_ml_plugins.plotting as plotting
 
@@ -573,3 +366,14 @@ def test_pictures_of_lazy_results():
     plotting.component_count(data.S.choose_components(rng=0, max_components=4))
     with pytest.raises(DataError, match="choose_components"):
         plotting.component_count(data.S.separate_gmca(n_components=3, rng=0))
+
+
+def test_bad_data(library):
+    data = image(*truth(shape=(12, 12)))[..., :20]
+    with pytest.raises(DataError, match="one spectrum cannot be separated"):
+        data[0, 0].S.separate_gmca(n_components=2)
+    with pytest.raises(ParameterError, match="SpectrumLibrary"):
+        data.S.separate_sgmca(manifolds=None)
+    moved = xr.DataArray(np.ones(20), {"eV": ENERGY[:20] + 1}, "eV")
+    with pytest.raises(AxisError, match="other coordinates"):
+        data.S.separate_gmca(n_components=2, noise=moved)

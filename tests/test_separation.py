@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import planted
 import pytest
 import torch
 import xarray as xr
+from planted import CENTRES, ENERGY, image, odd, peak, wrong
 
 import arpes_ml_plugins
 from arpes_ml_plugins import SpectrumLibrary
@@ -26,42 +29,8 @@ from arpes_ml_plugins.separation.unrolled import UnrolledSeparation
 from arpes_ml_plugins.separation.whitened import whiten
 from arpes_ml_plugins.separation.whitening import channel_noise
 
-ENERGY = np.linspace(-2, 1, 40)
-CENTRES = {"a": -1.3, "b": -0.5, "c": 0.2}
 QUICK = {"training_steps": 200, "layers": 10, "rng": 0, "device": "cpu"}
-odd = pytest.mark.filterwarnings("ignore:separate_:arpes_ml_plugins.errors.DistributionWarning")
-
-
-def peak(centre, width=0.15):
-    return np.exp(-((ENERGY - centre) ** 2) / (2 * width**2)) + 0.1
-
-
-def truth(seed=0, shape=(20, 24), strengths=(1, 1, 1)):
-    """Spectra a little off their families' centres, and sparse patchy maps."""
-    rng = np.random.default_rng(seed)
-    spectra = np.stack([peak(c + rng.uniform(-0.08, 0.08)) for c in CENTRES.values()])
-    maps = rng.exponential(size=(*shape, 3)) * (rng.random((*shape, 3)) < 0.4)
-    return spectra, 100 * maps * np.array(strengths)
-
-
-def image(spectra, maps, noise=1.0, seed=1):
-    values = maps @ spectra + noise * np.random.default_rng(seed).normal(size=(*maps.shape[:2], 40))
-    return xr.DataArray(values, {"eV": ENERGY, "x": np.arange(24.0)}, ("y", "x", "eV"))
-
-
-@pytest.fixture(scope="module")
-def library():
-    known = {n: xr.DataArray(peak(c), {"eV": ENERGY}, "eV") for n, c in CENTRES.items()}
-    return SpectrumLibrary.from_spectra(known, shift=0.12, count=150)
-
-
-def wrong(result, spectra):
-    """NMSE of the spectra."""
-    found = torch.from_numpy(result.spectra.transpose("eV", "component").values)
-    units = found / found.norm(dim=0)
-    expected = torch.from_numpy(spectra.T / np.linalg.norm(spectra.T, axis=0))
-    order, _ = match(units, expected)
-    return float(nmse(units[:, order], expected))
+truth = partial(planted.truth, shape=(20, 24))
 
 
 # -- planted mixtures ----------------------------------------------------------------------------

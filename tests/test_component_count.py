@@ -1,0 +1,47 @@
+"""How many components there are: planted mixtures, and PyARPES's nano-XPS map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from planted import image, odd, peak, truth
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("noise", [2.0, 30.0])
+def test_the_number_of_components_is_found(count, noise):
+    rng = np.random.default_rng(count)
+    spectra = np.stack([peak(c, 0.12) for c in np.linspace(-1.6, 0.6, count)])
+    maps = rng.exponential(size=(40, 40, count)) * (rng.random((40, 40, count)) < 0.4)
+    found = image(spectra, 100 * maps, noise).S.choose_components(rng=0, max_components=8)
+    assert int(found.recommended) == count, found.reason.item()
+    assert found.reason.item().startswith(f"{count}: ")
+    assert dict(found.sizes) == {"n_components": 8}
+
+
+def test_the_number_tried_is_told_if_too_small():
+    spectra, maps = truth()
+    found = image(spectra, maps).S.choose_components(max_components=3, rng=0)
+    assert "largest number tried" in found.reason.item()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nano_xps_has_three_components(examples, seed):
+    found = examples.nano_xps.spectrum.S.choose_components(rng=seed)
+    assert int(found.recommended) == 3
+
+
+def test_negative_data_and_a_background():
+    """A component that hardly varies counts too."""
+    spectra, maps = truth()
+    spectra[2], maps[..., 2] = 1.0, -20.0
+    found = image(spectra, maps).S.choose_components(rng=0, max_components=6)
+    assert int(found.recommended) == 3, found.reason.item()
+
+
+@odd
+def test_small_data_are_tried_with_fewer():
+    data = image(*truth(shape=(12, 12)))[..., :20]
+    data[..., :10] = 5.0
+    found = data.S.choose_components(rng=0)
+    assert found.chi2.notnull().sum() == 5
