@@ -158,7 +158,12 @@ def separate_sgmca(
             report=report,
         )
         found = sgmca_spectra(
-            ready, known, count, match=match and not published, refined=refine and not published
+            ready,
+            known,
+            count,
+            match=match and not published,
+            refined=refine and not published,
+            exhaustive=published,
         )
         if report:
             report(1, None)

@@ -12,7 +12,7 @@ from arpes_ml_plugins.separation.palm import palm_path
 from arpes_ml_plugins.separation.refine import least_squares, nonnegative_sources, refine
 from arpes_ml_plugins.separation.subspace import NEIGHBOURS, Match, match_families, signal_space
 from arpes_ml_plugins.separation.unrolled import UnrolledSeparation, project_columns
-from arpes_ml_plugins.separation.whitened import Whitened, strongest_columns
+from arpes_ml_plugins.separation.whitened import Whitened, strongest_columns, thinned
 
 __all__ = [
     "MANY_SWEEPS",
@@ -129,8 +129,8 @@ def _with_free(
     if count == 0:
         return known
     basis, _ = torch.linalg.qr(known)
-    sparse = data.sparse.float()
-    across = sparse - (basis @ (basis.mT @ data.sparse)).float()
+    sparse = thinned(data)
+    across = (sparse - basis @ (basis.mT @ sparse)).float()
     free = gmca(across, count, data.scales).to(known)
     joined = torch.cat([known, upright(data, free)], 1)
     if not refined:

@@ -17,7 +17,7 @@ MAD_TO_SIGMA = 1.4826
 SIGMAS = 3.0
 GROWING, REWEIGHTED = 60, 40  # iterations
 FEWEST = 0.002  # of the coefficients of a scale are kept in any case
-SAMPLE = 20_000  # coefficients of a scale from which levels are taken
+SAMPLE = 5000  # coefficients of a scale from which levels are taken
 LOST = 1e-10
 
 

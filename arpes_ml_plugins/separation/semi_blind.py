@@ -11,7 +11,7 @@ from arpes_ml_plugins.separation.chain import MANY_SWEEPS, Separated, matched, p
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.manifolds import Manifold
 from arpes_ml_plugins.separation.sgmca import sgmca
-from arpes_ml_plugins.separation.whitened import Whitened, strongest_columns
+from arpes_ml_plugins.separation.whitened import Whitened, strongest_columns, thinned
 
 __all__ = ["gmca_spectra", "nmf_spectra", "sgmca_spectra"]
 
@@ -26,12 +26,18 @@ def gmca_spectra(data: Whitened, count: int, *, refined: bool) -> Separated:
     """GMCA on the sparse coefficients, then alternating least squares on coefficients and pixels:
     what is smooth has no details, and only the pixels show it.
     """
-    spectra = upright(data, _blind(data, count))
+    spectra = upright(data, _blind(data, thinned(data), count))
     return Separated(polish(data, spectra, MANY_SWEEPS) if refined else spectra)
 
 
 def sgmca_spectra(
-    data: Whitened, manifolds: Sequence[Manifold], count: int, *, match: bool, refined: bool
+    data: Whitened,
+    manifolds: Sequence[Manifold],
+    count: int,
+    *,
+    match: bool,
+    refined: bool,
+    exhaustive: bool = False,
 ) -> Separated:
     """Spectra by sGMCA from GMCA; where there are manifolds the signal space then decides.
 
@@ -43,9 +49,12 @@ def sgmca_spectra(
         Else the spectra are those of sGMCA.
     refined
         Polish the free spectra by alternating least squares.
+    exhaustive
+        Look at all pixels, not only at some ten thousand.
     """
-    start = _blind(data, count)
-    found = sgmca(data.sparse, start, manifolds, data.scales)
+    sparse = data.sparse if exhaustive else thinned(data)
+    start = _blind(data, sparse, count)
+    found = sgmca(sparse, start, manifolds, data.scales)
     spectra = upright(data, found.spectra)
     spectra[:, : len(manifolds)] = found.spectra[:, : len(manifolds)]
     if match:
@@ -73,7 +82,7 @@ def nmf_spectra(data: Whitened, count: int, *, sparsity: float, seed: int) -> Se
     return Separated(spectra, notes=notes)
 
 
-def _blind(data: Whitened, count: int) -> torch.Tensor:
+def _blind(data: Whitened, sparse: torch.Tensor, count: int) -> torch.Tensor:
     # Single precision is enough for what is thresholded at three times the noise.
-    found = gmca(data.sparse.float(), count, data.scales)
+    found = gmca(sparse.float(), count, data.scales)
     return found.to(data.pixels)

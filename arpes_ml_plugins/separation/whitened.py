@@ -9,10 +9,11 @@ import torch
 from arpes_ml_plugins.separation.starlet import largest_scales, starlet
 from arpes_ml_plugins.separation.whitening import channel_noise
 
-__all__ = ["Whitened", "strongest_columns", "whiten"]
+__all__ = ["Whitened", "strongest_columns", "thinned", "whiten"]
 
 NEGATIVE = 4.0  # standard deviations below zero that noise does not reach
 NEGATIVE_SHARE = 1e-3
+MOST_PIXELS = 20_000  # that GMCA looks at
 MOST_COLUMNS = 50_000  # that alternating least squares is given
 
 
@@ -96,6 +97,16 @@ def _details(scaled: torch.Tensor, scales: int | None) -> tuple[torch.Tensor, to
     impulse[impulse.shape[0] // 2, impulse.shape[1] // 2] = 1
     spread = starlet(impulse, scales)[:-1].square().sum((-2, -1)).sqrt()
     return starlet(images, scales)[:-1].flatten(2), spread
+
+
+def thinned(data: Whitened) -> torch.Tensor:
+    """Sparse coefficients ``(k, scales * fewer)`` of evenly spaced pixels, where there are many.
+
+    A share of the pixels tells the spectra nearly as well, and keeps the proportion of strong
+    coefficients to noise, which the strongest alone would not.
+    """
+    by_scale = data.sparse.unflatten(1, (data.scales, -1))
+    return by_scale[..., :: max(1, by_scale.shape[-1] // MOST_PIXELS)].flatten(1)
 
 
 def strongest_columns(data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
