@@ -119,7 +119,7 @@ def separate_palm(
 
     Examples
     --------
-    >>> import arpes_ml_plugins
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins
     >>> rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 40)
     >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
     >>> maps = 100 * (rng.random((12, 12, 2)) < 0.3)
@@ -233,7 +233,7 @@ def separate_lpalm(
 
     Examples
     --------
-    >>> import arpes_ml_plugins
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins
     >>> rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 40)
     >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
     >>> maps = 100 * (rng.random((12, 12, 2)) < 0.3)
