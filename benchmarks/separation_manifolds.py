@@ -33,7 +33,7 @@ from arpes_ml_plugins.training.autoencoder import cached_autoencoder
 
 SHAPE, SCALES = (346, 346), 2
 ANCHORS = (3, 3, 2, 2)  # Table 1
-REALISATIONS = 10
+REALISATIONS, FEW = 10, 3
 TOO_ALIKE = 1 - 1e-9
 HALS_PIXELS = 10_000
 REMOVED = {  # name to the models that are left (Table 3)
@@ -146,10 +146,11 @@ def collect(
     ratio: float = 1.0,
     modelled: tuple[int, ...] = (0, 1, 2, 3),
     peers: bool = True,
+    realisations: int = REALISATIONS,
 ) -> list[dict[str, object]]:
     first = 0 if ratio == 1 else 1  # the paper rates the weak sources
     scores: dict[str, list[dict[str, float]]] = {}
-    for i in range(REALISATIONS):
+    for i in range(realisations):
         a = truths(i)
         data, s = mixture(a, snr=snr, ratio=ratio, seed=i)
         begin = time.process_time()
@@ -210,7 +211,14 @@ def manifold_removed() -> None:
     for removed, modelled in REMOVED.items():
         for ratio in (1.0, 0.01):
             found = collect(
-                "removed", removed, some, truths, ratio=ratio, modelled=modelled, peers=False
+                "removed",
+                removed,
+                some,
+                truths,
+                ratio=ratio,
+                modelled=modelled,
+                peers=False,
+                realisations=FEW,
             )
             rows += [{"k": ratio, **row} for row in found if row["method"] != "oracle"]
     write("manifolds_removed.csv", rows)
@@ -238,7 +246,7 @@ def manifold_distance() -> None:
             pair = gaussian_lines(torch.tensor([first, first + apart]).double())
             return torch.cat([truths(i)[:, :2], pair.mT], 1)
 
-        rows += collect("distance, channels", distance, both, close, peers=False)
+        rows += collect("distance, channels", distance, both, close, peers=False, realisations=FEW)
     write("manifolds_distance.csv", rows)
 
 
