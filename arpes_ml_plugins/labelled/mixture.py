@@ -28,7 +28,7 @@ TEXT = "<U600"
 class Cube:
     """What an algorithm is given."""
 
-    values: torch.Tensor  # (m, *space) float64 (float32 on MPS), finite; NaN were filled
+    values: torch.Tensor  # (m, *space) float64, finite; NaN were filled
     valid: torch.Tensor  # (m, *space) bool; False where a NaN was filled
     report: Report | None
 
@@ -132,7 +132,8 @@ def _run_block(
     images = cube.reshape(-1, *([1] * max(0, 3 - cube.ndim)), *cube.shape[1:])
     images = images.reshape(-1, *images.shape[-2:])
     filled = np.nan_to_num(fill_missing(images)).reshape(cube.shape)
-    precision = torch.float32 if device.startswith("mps") else torch.float64
+    if device.startswith("mps"):  # which has neither float64 nor the eigenvalues needed here
+        device = "cpu"
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -141,7 +142,7 @@ def _run_block(
     ):
         found = algorithm(
             Cube(
-                torch.from_numpy(np.ascontiguousarray(filled)).to(device, precision),
+                torch.from_numpy(np.ascontiguousarray(filled)).to(device),
                 torch.from_numpy(~missing).to(device),
                 report,
             )

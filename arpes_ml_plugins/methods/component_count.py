@@ -108,7 +108,7 @@ def choose_components(
         OUTPUTS,
         components=np.arange(1, most + 1),
         method="choose_components",
-        device="cpu" if device.startswith("mps") else device,  # as separate_* do
+        device=device,
         steps=most,
         progress=progress,
         dimension=DIMENSION,

@@ -139,7 +139,7 @@ def separate_sgmca(
             f"{dims[0]!r}; train them on library.on(data.{dims[0]})"  # type: ignore[index]
         )
     if published:
-        setup = replace(setup, unweighted=True, scales=PUBLISHED_SCALES)
+        setup = replace(setup, common_noise=True, scales=PUBLISHED_SCALES)
     steps = _training(kind, recipe, training_steps, trained) * len(setup.library or ())
     count = len(setup.components)
 

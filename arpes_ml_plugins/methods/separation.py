@@ -260,7 +260,7 @@ def separate_lpalm(
     setup = setup_of(data, dims, channels, library, n_components, transform, noise)
     published = recipe == "published"
     if published:
-        setup = replace(setup, unweighted=True)
+        setup = replace(setup, common_noise=True)
     from arpes_ml_plugins.training.lpalm import RECIPES
 
     steps = RECIPES[recipe].steps if training_steps is None else training_steps

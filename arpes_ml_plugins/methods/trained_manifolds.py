@@ -194,9 +194,8 @@ def _anchor_counts(
             f"anchors names {', '.join(map(repr, unknown))}; the library has {', '.join(library)}"
         )
     counts = {name: given.get(name) for name in library}
-    for count in counts.values():
-        check_count("anchors", count, optional=True)
     for name, count in counts.items():
+        check_count("anchors", count, optional=True)
         most = len(np.unique(library[name].values, axis=0))
         if count is not None and not 2 <= count <= most:
             raise ParameterError(

@@ -65,7 +65,7 @@ class Setup:
     components: list[str] | NDArray[np.integer]
     transform: str
     noise: NDArray[np.floating] | None
-    unweighted: bool = False
+    common_noise: bool = False
     scales: int | None = None
 
 
@@ -201,8 +201,7 @@ def run(
         OUTPUTS,
         components=setup.components,
         method=method,
-        # MPS has neither float64 nor the eigenvalues that this needs.
-        device="cpu" if device.startswith("mps") else device,
+        device=device,
         steps=steps,
         progress=progress,
     )
@@ -248,8 +247,8 @@ def whitened(
         noise=given,
         transform=setup.transform,
         scales=setup.scales,
-        common=setup.unweighted,
-        nonnegative=False if setup.unweighted else nonnegative,
+        common=setup.common_noise,
+        nonnegative=False if setup.common_noise else nonnegative,
     )
     if int(ready.kept.sum()) < n:
         raise DataError(

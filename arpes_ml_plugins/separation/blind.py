@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-__all__ = ["blind_start", "factorised"]
+__all__ = ["blind_start", "factorised", "unit_columns"]
 
 MOST_PIXELS = 5000
 ROUNDS = 400
@@ -34,14 +34,14 @@ def _independent(sample: torch.Tensor, count: int, seed: int, rounds: int) -> to
 
     left, size, right = torch.linalg.svd(sample.cpu().double(), full_matrices=False)
     if count == 1:
-        return _unit(left[:, :1].to(sample))
+        return unit_columns(left[:, :1].to(sample))
     strong = right[:count] * sample.shape[1] ** 0.5
     model = FastICA(whiten=False, max_iter=rounds, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be converged
         model.fit(strong.mT.numpy())
     mixing = torch.linalg.pinv(torch.from_numpy(model.components_))
-    return _unit((left[:, :count] * size[:count] @ mixing).to(sample))
+    return unit_columns((left[:, :count] * size[:count] @ mixing).to(sample))
 
 
 def factorised(
@@ -79,8 +79,9 @@ def factorised(
         model.fit(sample)
     spectra = torch.from_numpy(model.components_.T.copy()).to(pixels)
     # One component is exact at once, and then nothing falls, by which scikit-learn judges.
-    return _unit(spectra), count == 1 or model.n_iter_ < rounds
+    return unit_columns(spectra), count == 1 or model.n_iter_ < rounds
 
 
-def _unit(spectra: torch.Tensor) -> torch.Tensor:
+def unit_columns(spectra: torch.Tensor) -> torch.Tensor:
+    """Spectra ``(m, n)``, length 1."""
     return spectra / spectra.norm(dim=0).clamp(min=1e-12)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.separation.blind import unit_columns
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.palm import palm_path
 from arpes_ml_plugins.separation.refine import least_squares, nonnegative_sources, refine
@@ -78,7 +79,7 @@ def learned_spectra(
     own = data.sparse * weights[:, None]
     mixing, sources = network.separate(own[None], pixels)
     diverged = _diverged(own, mixing[0], sources[0])
-    spectra = _unit(fallback if diverged else mixing[0] / weights[:, None])
+    spectra = unit_columns(fallback if diverged else mixing[0] / weights[:, None])
     notes = (DIVERGED_NOTE,) if diverged else ()
     if not refined:
         return Separated(spectra, notes=notes)
@@ -156,10 +157,10 @@ def palm_spectra(
     chosen = strongest_columns(data.sparse, data.sparse_noise)
     level = sparsity * float(data.sparse_noise[chosen].median())
     path = level * STEEPEST ** torch.linspace(1, 0, PATH, dtype=start.dtype)
-    begin = project_columns(_unit(start))[None]
+    begin = project_columns(unit_columns(start))[None]
     found = palm_path(data.sparse[None][..., chosen], begin, path, iterations=iterations)[-1]
     lost = found.mixing[0].norm(dim=0) < 1e-6
-    spectra = _unit(torch.where(lost, start, found.mixing[0]))
+    spectra = unit_columns(torch.where(lost, start, found.mixing[0]))
     notes = (DIVERGED_NOTE,) if bool(lost.any()) else ()
     return Separated(polish(data, spectra) if refined else spectra, notes=notes)
 
@@ -255,10 +256,6 @@ def _diverged(data: torch.Tensor, mixing: torch.Tensor, sources: torch.Tensor) -
     basis, _ = torch.linalg.qr(mixing)
     spanned = 1 - (basis.mT @ data).square().sum() / power
     return bool(own - best > DIVERGED) or bool(spanned - best > DIVERGED)
-
-
-def _unit(spectra: torch.Tensor) -> torch.Tensor:
-    return spectra / spectra.norm(dim=0).clamp(min=1e-12)
 
 
 def _kept(found: torch.Tensor, before: torch.Tensor) -> torch.Tensor:

@@ -10,10 +10,10 @@ import torch
 
 from arpes_ml_plugins.optim.proximal import soft_threshold
 from arpes_ml_plugins.separation.refine import least_squares, solve_gram
+from arpes_ml_plugins.separation.whitening import MAD_TO_SIGMA
 
 __all__ = ["gmca", "principal_start", "spectra_of", "threshold_sources"]
 
-MAD_TO_SIGMA = 1.4826
 SIGMAS = 3.0
 GROWING, REWEIGHTED = 60, 40  # iterations
 FEWEST = 0.002  # of the coefficients of a scale are kept in any case

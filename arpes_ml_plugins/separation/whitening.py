@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-__all__ = ["channel_noise"]
+__all__ = ["MAD_TO_SIGMA", "channel_noise"]
 
 MAD_TO_SIGMA = 1.4826
 FEWEST_DIFFERENCES = 8
