@@ -28,9 +28,11 @@ from arpes_ml_plugins.separation.palm import palm
 from arpes_ml_plugins.separation.refine import refine
 from arpes_ml_plugins.separation.subspace import match_families, signal_space
 from arpes_ml_plugins.separation.unrolled import UnrolledSeparation, start_mixing
-from arpes_ml_plugins.training.lpalm import RECIPES, LpalmRecipe, train_network
+from arpes_ml_plugins.training.lpalm import LOSSES, RECIPES, LpalmRecipe, train_network
 from arpes_ml_plugins.training.mixtures import Mixtures
 
+SPLITS = ("random", "hard")
+S_FORMS, A_FORMS = ("lista-cp", "ista-llt"), ("ista-ll", "explicit")
 SHIFTS: dict[str, dict[str, object]] = {
     "as trained": {},
     "50 pixels": {"pixels": 50},
@@ -152,58 +154,44 @@ def of_palm(
 
 def variants() -> None:
     """Tables 3 and 4."""
-    train, test = splits_of("random")
-    x, a, s = test_mixtures(test)
+    both = "sources and mixing"
+    choices = [
+        *((s_update, a_update, both) for s_update in S_FORMS for a_update in A_FORMS),
+        *(("lista-cp", "ista-ll", loss) for loss in LOSSES if loss != both),
+    ]
     rows: list[dict[str, object]] = []
-    for s_update in ("lista-cp", "ista-llt"):
-        for a_update in ("ista-ll", "explicit"):
-            network, seconds = trained(train, s_update=s_update, a_update=a_update)
+    for kind in SPLITS:
+        train, test = splits_of(kind)
+        x, a, s = test_mixtures(test)
+        for s_update, a_update, loss in choices:
+            network, seconds = trained(train, loss=loss, s_update=s_update, a_update=a_update)
             found_a, found_s = network(x)
             rows.append(
                 {
+                    "split": kind,
                     "S update": s_update,
                     "A update": a_update,
-                    "loss": "sources and mixing",
+                    "loss": loss,
                     "NMSE(S)": median(nmse(found_s, s)),
                     "NMSE(S) + NMSE(A)": median(nmse(found_s, s) + nmse(found_a, a)),
                     "training CPU s": seconds,
                 }
             )
-    for loss in ("unsupervised", "sources", "mixing"):
-        network, seconds = trained(train, loss=loss)
-        found_a, found_s = network(x)
-        rows.append(
-            {
-                "S update": "lista-cp",
-                "A update": "ista-ll",
-                "loss": loss,
-                "NMSE(S)": median(nmse(found_s, s)),
-                "NMSE(S) + NMSE(A)": median(nmse(found_s, s) + nmse(found_a, a)),
-                "training CPU s": seconds,
-            }
-        )
     write("separation_variants.csv", rows)
 
 
 def layers() -> None:
     """Figs. 2b and 10."""
-    train, test = splits_of("random")
-    x, a, s = test_mixtures(test)
     rows: list[dict[str, object]] = []
-    for depth in (5, 10, 25, 50):
-        network, seconds = trained(train, layers=depth)
-        found_a, found_s = network(x)
-        rows.append(
-            {
-                "layers": depth,
-                "of": depth,
-                "NMSE(S)": median(nmse(found_s, s)),
-                "NMSE(A)": median(nmse(found_a, a)),
-                "training CPU s": seconds,
-            }
-        )
-        if depth == 25:
-            rows += after_each_layer(network, x, a, s)
+    for kind in SPLITS:
+        train, test = splits_of(kind)
+        x, a, s = test_mixtures(test)
+        for depth in (5, 10, 25, 50):
+            network, seconds = trained(train, layers=depth)
+            row = {"split": kind, "layers": depth, "of": depth}
+            rows.append({**row, **errors(*network(x), a, s), "training CPU s": seconds})
+            if depth == 25:
+                rows += [{"split": kind, **row} for row in after_each_layer(network, x, a, s)]
     write("separation_layers.csv", rows)
 
 
@@ -214,21 +202,17 @@ def after_each_layer(
     for depth in (1, 5, 10, 15, 20):
         short = UnrolledSeparation(65, 4, depth)
         short.load_state_dict({k: v[:depth] for k, v in network.state_dict().items()})
-        found_a, found_s = short(x)
-        rows.append(
-            {
-                "layers": depth,
-                "of": 25,
-                "NMSE(S)": median(nmse(found_s, s)),
-                "NMSE(A)": median(nmse(found_a, a)),
-            }
-        )
+        rows.append({"layers": depth, "of": 25, **errors(*short(x), a, s)})
     return rows
 
 
 def penalties() -> None:
     """Fig. 2a: from a matrix of the training set, 45 mixtures of it."""
-    train, _ = splits_of("random")
+    rows = [row for kind in SPLITS for row in by_penalty(kind, splits_of(kind)[0])]
+    write("separation_penalties.csv", rows)
+
+
+def by_penalty(kind: str, train: torch.Tensor) -> list[dict[str, object]]:
     x, a, s = Mixtures(train, together=True).draw(45, torch.Generator().manual_seed(5))
     other = torch.randint(train.shape[1], (45,), generator=torch.Generator().manual_seed(6))
     start = torch.stack([family[other] for family in rows_of(train)], -1)
@@ -241,13 +225,14 @@ def penalties() -> None:
         ]
         rows.append(
             {
+                "split": kind,
                 "penalty": penalty,
                 "NMSE(S)": float(np.median(scores)),
                 "iterations": float(result.iterations.double().median()),
                 "CPU ms a mixture": 1e3 * (time.process_time() - begin) / 45,
             }
         )
-    write("separation_penalties.csv", rows)
+    return rows
 
 
 def known() -> None:

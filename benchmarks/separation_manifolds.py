@@ -33,7 +33,7 @@ from arpes_ml_plugins.training.autoencoder import cached_autoencoder
 
 SHAPE, SCALES = (346, 346), 2
 ANCHORS = (3, 3, 2, 2)  # Table 1
-REALISATIONS, FEW = 10, 3
+REALISATIONS = 10
 TOO_ALIKE = 1 - 1e-9
 HALS_PIXELS = 10_000
 REMOVED = {  # name to the models that are left (Table 3)
@@ -218,7 +218,6 @@ def manifold_removed() -> None:
                 ratio=ratio,
                 modelled=modelled,
                 peers=False,
-                realisations=FEW,
             )
             rows += [{"k": ratio, **row} for row in found if row["method"] != "oracle"]
     write("manifolds_removed.csv", rows)
@@ -246,7 +245,7 @@ def manifold_distance() -> None:
             pair = gaussian_lines(torch.tensor([first, first + apart]).double())
             return torch.cat([truths(i)[:, :2], pair.mT], 1)
 
-        rows += collect("distance, channels", distance, both, close, peers=False, realisations=FEW)
+        rows += collect("distance, channels", distance, both, close, peers=False)
     write("manifolds_distance.csv", rows)
 
 
