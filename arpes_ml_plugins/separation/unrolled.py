@@ -25,6 +25,8 @@ __all__ = [
     "unroll_separation",
 ]
 
+SAVED = 8  # tensors of a layer of LPALM for its backward pass
+
 
 def project_columns(matrix: torch.Tensor) -> torch.Tensor:
     """The nearest matrix whose columns are no longer than 1 (proximal operator in eq. 6).
@@ -199,7 +201,7 @@ def lpalm(
     data, mixing
         ``(b, m, t)`` and the start ``(b, m, n)``; neither gets a gradient.
     weight, threshold, a_step
-        ``(K, m, n)``, ``(K,)`` and ``(K,)``, one over ``L_A``.
+        ``(K, m, n)``, ``(K,)``, zero or above, and ``(K,)``, one over ``L_A``.
     """
     found: tuple[torch.Tensor, torch.Tensor] = _Lpalm.apply(data, mixing, weight, threshold, a_step)
     return found
@@ -216,21 +218,28 @@ class _Lpalm(torch.autograd.Function):
         a_step: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         layers, channels, n = weight.shape
-        wide = weight.permute(0, 2, 1).reshape(layers * n, channels)
-        pulls = (wide @ data).unflatten(-2, (layers, n)).unbind(-3)  # W_k^T X
-        s = data.new_zeros(*data.shape[:-2], n, data.shape[-1])
+        turned = weight.mT.contiguous()
+        pulls = (turned.reshape(-1, channels) @ data).unflatten(-2, (layers, n)).unbind(-3)
+        s = data.new_zeros(len(data), n, data.shape[-1])
         a = mixing
         kept: list[tuple[torch.Tensor, ...]] = []
         for pull, w, limit, step in zip(
-            pulls, weight.unbind(), threshold.unbind(), a_step.unbind(), strict=True
+            pulls,  # W_k^T X
+            turned[:, None].expand(-1, len(data), -1, -1).unbind(),
+            threshold.tolist(),
+            a_step.tolist(),
+            strict=True,
         ):
             before, a_before = s, a
-            s = soft_threshold(before - (w.mT @ a) @ before + pull, limit)
-            residual = a @ (s @ s.mT) - data @ s.mT
-            raw = a - step * residual
+            coupling = torch.bmm(w, a)
+            z = torch.baddbmm(before + pull, coupling, before, alpha=-1)
+            s = z - z.clamp(-limit, limit)
+            gram = torch.bmm(s, s.mT)
+            residual = torch.baddbmm(torch.bmm(data, s.mT), a, gram, beta=-1)
+            raw = torch.sub(a, residual, alpha=step)
             length = raw.norm(dim=-2, keepdim=True)
             a = raw / length.clamp(min=1.0)
-            kept.append((before, a_before, s, residual, length, a))
+            kept.append((before, a_before, coupling, s, gram, residual, length, a))
         ctx.save_for_backward(data, weight, a_step, *(t for layer in kept for t in layer))
         return a, s
 
@@ -239,35 +248,27 @@ class _Lpalm(torch.autograd.Function):
         ctx: Any, grad_a: torch.Tensor, grad_s: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
         data, weight, a_step, *flat = ctx.saved_tensors
-        layers, channels, n = weight.shape
-        grad_w, grad_limit, grad_step = (
-            torch.zeros_like(weight),
-            weight.new_zeros(layers),
-            weight.new_zeros(layers),
-        )
-        grad_pulls: list[torch.Tensor] = [grad_s] * layers
-        for k in reversed(range(layers)):
-            before, a_before, s, residual, length, a = flat[6 * k : 6 * k + 6]
+        steps, wide = a_step.tolist(), weight[:, None].expand(-1, len(data), -1, -1).unbind()
+        grads: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        for k in reversed(range(len(steps))):
+            before, a_before, coupling, s, gram, _, length, a = flat[SAVED * k : SAVED * (k + 1)]
             # A <- raw / max(1, |raw|)
-            outside = length > 1
-            along = (a * grad_a).sum(-2, keepdim=True)
-            grad_raw = torch.where(outside, (grad_a - a * along) / length.clamp(min=1.0), grad_a)
+            along = (a * grad_a).sum(-2, keepdim=True).masked_fill(length <= 1, 0.0)
+            grad_raw = torch.addcmul(grad_a, a, along, value=-1) / length.clamp(min=1.0)
             # raw = A - step (A S S^T - X S^T)
-            step = a_step[k]
-            grad_step[k] = -(grad_raw * residual).sum()
-            grad_gram = -step * (a_before.mT @ grad_raw)
-            grad_s = grad_s + (grad_gram + grad_gram.mT) @ s + step * (grad_raw.mT @ data)
-            grad_a = grad_raw - step * grad_raw @ (s @ s.mT)
+            half = torch.bmm(a_before.mT, grad_raw)
+            grad_s = torch.baddbmm(grad_s, half + half.mT, s, alpha=-steps[k])
+            grad_s = torch.baddbmm(grad_s, grad_raw.mT, data, alpha=steps[k])
+            grad_a = torch.baddbmm(grad_raw, grad_raw, gram, alpha=-steps[k])
             # S <- soft threshold of S - (W^T A) S + W^T X
-            grad_z = grad_s * (s != 0)
-            grad_limit[k] = -(grad_z * s.sign()).sum()
-            coupling = weight[k].mT @ a_before
-            grad_coupling = -grad_z @ before.mT
-            grad_pulls[k] = grad_z
-            grad_w[k] = (a_before @ grad_coupling.mT).reshape(-1, channels, n).sum(0)
-            grad_a = grad_a + weight[k] @ grad_coupling
-            grad_s = grad_z - coupling.mT @ grad_z
-        stacked = torch.cat(grad_pulls, -2)  # (b, K n, t)
-        through = data @ stacked.mT  # (b, m, K n)
-        through = through.reshape(-1, channels, layers, n).sum(0).permute(1, 0, 2)
-        return None, None, grad_w + through, grad_limit, grad_step
+            grad_z = grad_s.masked_fill(s == 0, 0.0)
+            grad_coupling = -torch.bmm(grad_z, before.mT)
+            grad_a = torch.baddbmm(grad_a, wide[k], grad_coupling)
+            grad_s = torch.baddbmm(grad_z, coupling.mT, grad_z, alpha=-1)
+            grads.append((grad_raw, grad_z, grad_coupling))
+        raws, zs, couplings = (torch.stack(each) for each in zip(*reversed(grads), strict=True))
+        _, a_before, _, s, _, residual, _, _ = (torch.stack(flat[i::SAVED]) for i in range(SAVED))
+        through = data @ zs.mT  # (K, b, m, n)
+        grad_w = (through + a_before @ couplings.mT).sum(1)
+        grad_limit = -(zs * s.sign()).sum((1, 2, 3))
+        return None, None, grad_w, grad_limit, -(raws * residual).sum((1, 2, 3))
