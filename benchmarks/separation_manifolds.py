@@ -146,11 +146,10 @@ def collect(
     ratio: float = 1.0,
     modelled: tuple[int, ...] = (0, 1, 2, 3),
     peers: bool = True,
-    realisations: int = REALISATIONS,
 ) -> list[dict[str, object]]:
     first = 0 if ratio == 1 else 1  # the paper rates the weak sources
     scores: dict[str, list[dict[str, float]]] = {}
-    for i in range(realisations):
+    for i in range(REALISATIONS):
         a = truths(i)
         data, s = mixture(a, snr=snr, ratio=ratio, seed=i)
         begin = time.process_time()

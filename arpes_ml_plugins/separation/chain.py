@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.optim.proximal import soft_threshold
 from arpes_ml_plugins.separation.blind import unit_columns
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.palm import palm_path
-from arpes_ml_plugins.separation.refine import least_squares, nonnegative_sources, refine
+from arpes_ml_plugins.separation.refine import (
+    SIGMAS,
+    least_squares,
+    nonnegative_sources,
+    refine,
+)
 from arpes_ml_plugins.separation.subspace import NEIGHBOURS, Match, match_families, signal_space
 from arpes_ml_plugins.separation.unrolled import UnrolledSeparation, project_columns
 from arpes_ml_plugins.separation.whitened import Whitened, strongest_columns, thinned
@@ -123,21 +129,33 @@ def _with_free(
 ) -> torch.Tensor:
     """``known`` columns, and as many others as ``spectra`` has more.
 
-    These are looked for across the known ones first, so that strong known components do not hide
-    them, and then polished beside them.
+    Either those of ``spectra``, which may have lost a weak component, or what is found across the
+    known ones, whose maps may be mixtures: whichever make the maps sparser.
     """
     count = spectra.shape[1] - known.shape[1]
     if count == 0:
         return known
     basis, _ = torch.linalg.qr(known)
     sparse = thinned(data)
-    across = (sparse - basis @ (basis.mT @ sparse)).float()
-    free = gmca(across, count, data.scales).to(known)
-    joined = torch.cat([known, upright(data, free)], 1)
+    across = gmca((sparse - basis @ (basis.mT @ sparse)).float(), count, data.scales).to(known)
+    joined = min(
+        (torch.cat([known, free], 1) for free in (spectra[:, -count:], upright(data, across))),
+        key=lambda each: _objective(data, each),
+    )
     if not refined:
         return joined
     fixed = torch.arange(joined.shape[1], device=joined.device) < known.shape[1]
     return polish(data, joined, MANY_SWEEPS, fixed)
+
+
+def _objective(data: Whitened, spectra: torch.Tensor) -> float:
+    """That of PALM (eq. 6), for thresholds of three standard deviations."""
+    chosen = strongest_columns(data.sparse, data.sparse_noise)
+    part, noise = data.sparse[:, chosen], data.sparse_noise[chosen]
+    plain, spread = least_squares(part, spectra)
+    sources = soft_threshold(plain, SIGMAS * noise * spread)
+    misfit = (part - spectra @ sources) / noise
+    return float(0.5 * misfit.square().sum() + SIGMAS * (sources / noise).abs().sum())
 
 
 def upright(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
