@@ -161,11 +161,13 @@ def test_missing_pixels(library):
     holed = data.copy(deep=True)
     holed[3, 4] = np.nan  # a pixel
     holed[5, 6, :10] = np.nan  # some values of one
+    holed[7, 8, 1:] = np.nan  # all values but one, which cannot tell three components apart
     result = holed.S.separate_lpalm(library=library, **QUICK)
     assert result.maps[:, 3, 4].isnull().all()
     assert np.isnan(result.residual_chi2[3, 4])
-    assert result.maps.isnull().sum() == 3
-    assert (result.residual.isnull() == holed.isnull()).all()
+    assert result.maps[:, 7, 8].isnull().all()
+    assert result.maps.isnull().sum() == 6
+    assert result.reconstruction.isnull().sum() == 2 * holed.sizes["eV"] + 10
     np.testing.assert_allclose(result.maps[:, 5, 6], whole.maps[:, 5, 6], atol=8)
     np.testing.assert_allclose(result.spectra, whole.spectra, atol=0.01)
 
@@ -216,6 +218,7 @@ def test_library_on_another_axis(library):
         ({"n_components": 99}, DataError, "too small for 99 components"),
         ({"n_components": 2, "transform": "fourier"}, ParameterError, "transform"),
         ({"n_components": 2, "noise": -1.0}, ParameterError, "noise"),
+        ({"n_components": 2, "nonnegative": "no"}, ParameterError, "nonnegative"),
         ({"n_components": 2, "noise": xr.DataArray([1.0], dims="q")}, AxisError, "noise"),
         ({"n_components": 2, "channels": ["eV"]}, AxisError, "channels names 'eV'"),
         ({"library": "W 4f"}, ParameterError, "SpectrumLibrary"),
@@ -279,6 +282,17 @@ def test_noise_of_channels():
         assert ratio.min() > 0.9  # errs upwards only
     dead = torch.full((3, 5, 5), 4.0).double()
     assert (channel_noise(dead, torch.ones(5, 5).bool()) == 0).all()
+
+
+def test_noise_of_few_pixels_without_order():
+    """Fewer pixels than a regression on all channels needs, and no likeness of neighbours."""
+    draw = torch.Generator().manual_seed(0)
+    peaks = torch.stack(
+        [torch.exp(-(((torch.linspace(-1, 1, 64) - c) / 0.15) ** 2)) for c in (0, 0.4)]
+    )
+    pixels = 30 * torch.rand(100, 2, generator=draw) @ peaks + torch.randn(100, 64, generator=draw)
+    found = channel_noise(pixels.mT.double(), torch.ones(100).bool())
+    assert float(found.median()) == pytest.approx(1, abs=0.15)
 
 
 def test_whitened_noise_is_one():

@@ -61,7 +61,7 @@ def check_count(name: str, value: Any, *, optional: bool = False) -> None:
         raise ParameterError(f"{name} must be a whole number of at least 1{choice}, got {value!r}")
 
 
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     """``value`` must be one of ``choices``."""
     if value not in choices:
         raise ParameterError(

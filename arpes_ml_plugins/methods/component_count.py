@@ -87,13 +87,13 @@ def choose_components(
     size = int(np.prod([data.sizes[dim] for dim in spectrum if dim in data.dims]))
     pixels = int(np.prod(list(data.sizes.values()))) // max(size, 1)
     most = int(max(1, min(max_components, size // 2, pixels // 4)))
-    setup = setup_of(data, dims, channels, None, 1, "none", noise)
+    setup = setup_of(data, dims, channels, None, 1, "none", noise, nonnegative)
     seed = seed_of(rng)
 
     def algorithm(cube: Cube) -> dict[str, Any]:
         from arpes_ml_plugins.separation.counting import count_components
 
-        ready, _ = whitened(cube, setup, nonnegative)
+        ready, _ = whitened(cube, setup)
         channels, pixels = ready.pixels.shape
         limit = max(1, min(most, channels // 2, pixels // 4))
         found = count_components(

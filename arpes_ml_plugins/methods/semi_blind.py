@@ -132,7 +132,9 @@ def separate_sgmca(
     trained = manifolds if isinstance(manifolds, SpectrumManifolds) else None
     kind = _kind(manifold, published, trained)
     library = manifolds.library if isinstance(manifolds, SpectrumManifolds) else manifolds
-    setup = setup_of(data, dims, (), as_library(library), n_components, transform, noise)
+    setup = setup_of(
+        data, dims, (), as_library(library), n_components, transform, noise, nonnegative
+    )
     if trained is not None and setup.library is not trained.library:
         raise AxisError(
             f"the manifolds were trained on other energies than those of the data along "
@@ -169,9 +171,7 @@ def separate_sgmca(
             report(1, None)
         return found
 
-    return run(
-        "separate_sgmca", setup, estimate, steps + 1, nonnegative, device, seed_of(rng), progress
-    )
+    return run("separate_sgmca", setup, estimate, steps + 1, device, seed_of(rng), progress)
 
 
 def _kind(manifold: str | None, published: bool, trained: SpectrumManifolds | None) -> str:
@@ -265,7 +265,7 @@ def separate_gmca(
     [-0.3, 0.2]
     """
     check_count("n_components", n_components)
-    setup = setup_of(data, dims, channels, None, n_components, transform, noise)
+    setup = setup_of(data, dims, channels, None, n_components, transform, noise, nonnegative)
 
     def estimate(ready: Whitened, report: Report | None) -> Separated:
         from arpes_ml_plugins.separation.semi_blind import gmca_spectra
@@ -275,7 +275,7 @@ def separate_gmca(
             report(1, None)
         return found
 
-    return run("separate_gmca", setup, estimate, 1, nonnegative, device, seed_of(rng), progress)
+    return run("separate_gmca", setup, estimate, 1, device, seed_of(rng), progress)
 
 
 def separate_nmf(
@@ -358,4 +358,4 @@ def separate_nmf(
             report(1, None)
         return found
 
-    return run("separate_nmf", setup, estimate, 1, None, device, seed, progress)
+    return run("separate_nmf", setup, estimate, 1, device, seed, progress)

@@ -133,7 +133,7 @@ def separate_palm(
     check_positive("sparsity", sparsity)
     check_count("iterations", iterations)
     _one_of(library, n_components)
-    setup = setup_of(data, dims, channels, library, n_components, transform, noise)
+    setup = setup_of(data, dims, channels, library, n_components, transform, noise, nonnegative)
 
     seed = seed_of(rng)
 
@@ -151,7 +151,7 @@ def separate_palm(
             report(iterations, None)
         return found
 
-    return run("separate_palm", setup, estimate, iterations, nonnegative, device, seed, progress)
+    return run("separate_palm", setup, estimate, iterations, device, seed, progress)
 
 
 def separate_lpalm(
@@ -257,7 +257,7 @@ def separate_lpalm(
     if network is not None:
         library, recipe = _of_network(network, library), network.recipe
     _one_of(library, n_components)
-    setup = setup_of(data, dims, channels, library, n_components, transform, noise)
+    setup = setup_of(data, dims, channels, library, n_components, transform, noise, nonnegative)
     published = recipe == "published"
     if published:
         setup = replace(setup, common_noise=True)
@@ -297,7 +297,7 @@ def separate_lpalm(
             refined=refine and not published,
         )
 
-    return run("separate_lpalm", setup, estimate, steps, nonnegative, device, seed, progress)
+    return run("separate_lpalm", setup, estimate, steps, device, seed, progress)
 
 
 def _one_of(library: Any, n_components: int | None) -> None:

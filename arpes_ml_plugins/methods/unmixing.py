@@ -65,6 +65,7 @@ class Setup:
     components: list[str] | NDArray[np.integer]
     transform: str
     noise: NDArray[np.floating] | None
+    nonnegative: bool | None = None
     common_noise: bool = False
     scales: int | None = None
 
@@ -86,9 +87,11 @@ def setup_of(
     n_components: int | None,
     transform: str,
     noise: float | xr.DataArray | None,
+    nonnegative: bool | None = None,
 ) -> Setup:
     """Check everything that can be checked before the values are looked at."""
     check_choice("transform", transform, TRANSFORMS)
+    check_choice("nonnegative", nonnegative, (None, True, False))
     check_count("n_components", n_components, optional=True)
     spectrum = (*dims, *channels)
     for dim in channels:
@@ -115,9 +118,8 @@ def setup_of(
                 f"the data are too small for {len(components)} components: they have {have} "
                 f"{name}; expected at least as many"
             )
-    return Setup(
-        data, spectrum, library, components, transform, _noise_values(noise, data, spectrum, size)
-    )
+    values = _noise_values(noise, data, spectrum, size)
+    return Setup(data, spectrum, library, components, transform, values, nonnegative)
 
 
 def _names(
@@ -184,7 +186,6 @@ def run(
     setup: Setup,
     estimate: Estimate,
     steps: int,
-    nonnegative: bool | None,
     device: str,
     seed: int,
     progress: ProgressOption,
@@ -192,7 +193,7 @@ def run(
     """Separate with ``estimate``, dress the result, and warn of what its status says."""
 
     def algorithm(cube: Cube) -> dict[str, Any]:
-        return _separate(cube, setup, estimate, nonnegative, seed)
+        return _separate(cube, setup, estimate, seed)
 
     result = map_mixture(
         setup.data,
@@ -211,21 +212,17 @@ def run(
     return result
 
 
-def _separate(
-    cube: Cube, setup: Setup, estimate: Estimate, nonnegative: bool | None, seed: int
-) -> dict[str, Any]:
+def _separate(cube: Cube, setup: Setup, estimate: Estimate, seed: int) -> dict[str, Any]:
     from arpes_ml_plugins.separation.chain import maps_of, uncertainty
 
-    ready, complete = whitened(cube, setup, nonnegative)
+    ready, complete = whitened(cube, setup)
     found = estimate(ready, cube.report)
     sources = maps_of(ready, found.spectra)
     errors = uncertainty(ready, found, seed)
     return _in_units(cube, ready, found, sources, errors, complete, setup)
 
 
-def whitened(
-    cube: Cube, setup: Setup, nonnegative: bool | None = None
-) -> tuple[Whitened, torch.Tensor]:
+def whitened(cube: Cube, setup: Setup) -> tuple[Whitened, torch.Tensor]:
     """The data over their noise, and which pixels are complete ``(*space)``."""
     import torch
 
@@ -248,7 +245,7 @@ def whitened(
         transform=setup.transform,
         scales=setup.scales,
         common=setup.common_noise,
-        nonnegative=False if setup.common_noise else nonnegative,
+        nonnegative=False if setup.common_noise else setup.nonnegative,
     )
     if int(ready.kept.sum()) < n:
         raise DataError(
@@ -341,7 +338,9 @@ def _in_units(
 def _solve_incomplete(
     maps: torch.Tensor, cube: Cube, spectra: torch.Tensor, ready: Whitened
 ) -> None:
-    """Maps of pixels with some values missing, from those that they have; in place."""
+    """Maps of pixels with some values missing, from those that they have, if these are as many as
+    the components; in place.
+    """
     import torch
 
     from arpes_ml_plugins.separation.refine import nonnegative_sources
@@ -351,11 +350,8 @@ def _solve_incomplete(
     for pixel in maps[0].isnan().nonzero()[:, 0].tolist():
         usable = valid[:, pixel] & ready.kept
         if int(usable.sum()) < spectra.shape[1]:
-            # Too few values for a fit: nothing is known of this pixel but where it is measured.
-            if not bool(valid[:, pixel].any()):
-                continue
-            usable = valid[:, pixel]
-        weight = 1 / torch.where(noise > 0, noise, 1.0)[usable, None]
+            continue  # too few values for a fit
+        weight = 1 / noise[usable, None]
         left, right = spectra[usable] * weight, values[usable, pixel, None] * weight
         if ready.nonnegative:
             maps[:, pixel] = nonnegative_sources(right, left)[:, 0]

@@ -32,7 +32,7 @@ def channel_noise(cube: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     noise = flat.std(1, unbiased=False)
     alive = noise > 1e-12 * flat.abs().amax(1).clamp(min=1e-300)
     noise = torch.where(alive, noise, 0.0)
-    for estimate in (*_differences(cube, valid), *_regression(flat, alive)):
+    for estimate in (*_differences(cube, valid), _regression(flat, alive)):
         usable = alive & (estimate > 1e-6 * noise)
         noise = torch.where(usable, torch.minimum(noise, estimate), noise)
     return noise
@@ -53,17 +53,24 @@ def _differences(cube: torch.Tensor, valid: torch.Tensor) -> Iterator[torch.Tens
         yield (found - centre).abs().median(1).values * (MAD_TO_SIGMA / 2**0.5)
 
 
-def _regression(flat: torch.Tensor, alive: torch.Tensor) -> Iterator[torch.Tensor]:
-    channels, pixels = int(alive.sum()), flat.shape[1]
-    if channels < 2 or pixels < ENOUGH * channels:
-        return
-    scale = flat[alive].std(1, keepdim=True)
-    covariance = torch.cov(flat[alive] / scale)
-    values, vectors = torch.linalg.eigh(covariance)
-    if values[0] < 1e-12 * values[-1]:  # no noise, or channels made from others
-        return
-    precision = (vectors.square() / values).sum(1)
-    own = (pixels / (pixels - channels) / precision).sqrt()
+def _regression(flat: torch.Tensor, alive: torch.Tensor) -> torch.Tensor:
+    """On all other channels, or on evenly spaced ones where the pixels are few."""
+    channels = alive.nonzero()[:, 0]
+    groups = -(-ENOUGH * len(channels) // max(flat.shape[1], 1))
     result = flat.new_full((len(flat),), float("inf"))
-    result[alive] = own * scale[:, 0]
-    yield result
+    for group in (channels[i::groups] for i in range(groups)):
+        result[group] = _own(flat[group])
+    return result
+
+
+def _own(flat: torch.Tensor) -> torch.Tensor:
+    """Of every channel ``(m, t)``, what the others do not explain."""
+    channels, pixels = flat.shape
+    if channels < 2 or pixels < ENOUGH * channels:
+        return flat.new_full((channels,), float("inf"))
+    scale = flat.std(1)
+    values, vectors = torch.linalg.eigh(torch.cov(flat / scale[:, None]))
+    if values[0] < 1e-12 * values[-1]:  # no noise, or channels made from others
+        return flat.new_full((channels,), float("inf"))
+    precision = (vectors.square() / values).sum(1)
+    return (pixels / (pixels - channels) / precision).sqrt() * scale
