@@ -12,7 +12,7 @@ demo: $(VENV)/installed-demo
 	$(BIN)/arpes-ml demo
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .

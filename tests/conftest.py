@@ -14,8 +14,9 @@ from arpes_ml_plugins import SpectrumLibrary  # this import adds the methods to 
 from arpes_ml_plugins.testing.samples import sample_cut
 
 mpl.use("Agg")
-if "OMP_NUM_THREADS" not in os.environ:
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+if "OMP_NUM_THREADS" not in os.environ:  # one thread each where tests run side by side
+    beside = "PYTEST_XDIST_WORKER" in os.environ
+    torch.set_num_threads(1 if beside else min(2, os.cpu_count() or 1))
 
 
 @pytest.fixture
