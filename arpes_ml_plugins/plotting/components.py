@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import AxisError, DataError
+from arpes_ml_plugins.errors import AxisError
 from arpes_ml_plugins.plotting.labels import axis_label
+from arpes_ml_plugins.plotting.results import check_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,11 +53,7 @@ def components(result: xr.Dataset) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    missing = [name for name in NEEDED if name not in getattr(result, "data_vars", {})]
-    if missing:
-        raise DataError(
-            f"expected the Dataset of a separate_* method; it lacks {', '.join(missing)}"
-        )
+    check_result(result, NEEDED, "a separate_* method")
     along, space = result["spectra"].dims[1:], result["residual_chi2"].dims
     if len(along) != 1 or len(space) not in (1, 2):
         raise AxisError(

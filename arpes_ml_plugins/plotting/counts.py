@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from arpes_ml_plugins.errors import DataError
+from arpes_ml_plugins.plotting.results import check_result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,9 +50,7 @@ def component_count(result: xr.Dataset) -> Figure:
     import matplotlib.pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
-    missing = [name for name in NEEDED if name not in getattr(result, "data_vars", {})]
-    if missing:
-        raise DataError(f"expected the Dataset of choose_components; it lacks {', '.join(missing)}")
+    check_result(result, NEEDED, "choose_components")
     result = result.compute()
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     numbers = result["n_components"]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import AxisError, DataError
+from arpes_ml_plugins.errors import AxisError
 from arpes_ml_plugins.plotting.labels import axis_label
+from arpes_ml_plugins.plotting.results import check_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,11 +57,7 @@ def spectrum(
     """
     import matplotlib.pyplot as plt
 
-    missing = [name for name in NEEDED if name not in getattr(result, "data_vars", {})]
-    if missing:
-        raise DataError(
-            f"expected the Dataset of a continue_* method; it lacks {', '.join(missing)}"
-        )
+    check_result(result, NEEDED, "a continue_* method")
     density = result["spectral_function"]
     frequency, imaginary = density.dims[-1], result["back_transform"].dims
     others = [dim for dim in density.dims if dim != frequency and density.sizes[dim] > 1]
