@@ -15,6 +15,7 @@ __all__ = ["ComponentCount", "count_components"]
 MOST_PIXELS = 4000
 SPLITS = 2
 ROUNDS = 150  # of a factorisation: what is looked for shows early
+SEVERAL = 6  # components, of which the last third is noise
 GAIN = 5.0  # of a component, over what components of noise gain
 TOO_MUCH = 1.5  # of chi^2 a value
 STABLE = 0.9  # smallest cosine between the spectra of two halves
@@ -74,8 +75,11 @@ def count_components(
         stability[i] = min(_agreement(data, i + 1, blind, draw) for _ in range(SPLITS))
         if report:
             report(1, float(stability[i]))
+    possible = _largest_gains(data)[: most - 1]
+    gains = torch.minimum(chi2[:-1] - chi2[1:], possible)
     idle = _noise_gain(*data.shape)
-    gains = torch.minimum(chi2[:-1] - chi2[1:], _largest_gains(data)[: most - 1])
+    if most > SEVERAL:  # noise that is not white gains more: the last of many components tell
+        idle = max(idle, float(possible[-(most // 3) :].median()))
     recommended, reason = _recommended(chi2, gains, stability, collinearity, idle)
     return ComponentCount(chi2, stability, collinearity, recommended, reason)
 
@@ -128,11 +132,8 @@ def _recommended(
 ) -> tuple[int, str]:
     """As long as a component gains much more than one of noise; fewer if these are not stable.
 
-    Gains are those by a second, third, ... component.
-    Noise that is not white gains more than ``idle``: then the last of many components tell.
+    Gains are those by a second, third, ... component, ``idle`` is that by one of noise.
     """
-    last = gains[-(len(gains) // 3) :] if len(gains) >= 6 else gains[:0]
-    idle = max(idle, float(last.median())) if len(last) else idle
     much = GAIN * idle
     found = 1
     for i, gain in enumerate(gains.tolist()):
