@@ -108,9 +108,9 @@ def separations(
     sparse = thinned(data)
     start = gmca(sparse.float(), count, data.scales).double()
 
-    def semi_blind(kind: str) -> Spectra:
+    def semi_blind(kind: str, noise: torch.Tensor | None = data.scale_noise) -> Spectra:
         manifolds = [kinds[kind][i] for i in modelled]
-        return sgmca(sparse, start, manifolds, data.scales).spectra
+        return sgmca(sparse, start, manifolds, data.scales, noise=noise).spectra
 
     def default() -> Spectra:
         found = semi_blind("local simplex")
@@ -119,6 +119,7 @@ def separations(
 
     return {
         "GMCA": lambda: start,
+        "sGMCA, autoencoder, thresholds as published": lambda: semi_blind("autoencoder", None),
         **{f"sGMCA, {kind}": (lambda k=kind: semi_blind(k)) for kind in kinds},
         "separate_sgmca (matched)": default,
     }

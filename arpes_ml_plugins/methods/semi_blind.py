@@ -165,7 +165,7 @@ def separate_sgmca(
             count,
             match=match and not published,
             refined=refine and not published,
-            exhaustive=published,
+            published=published,
         )
         if report:
             report(1, None)

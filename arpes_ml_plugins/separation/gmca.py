@@ -66,6 +66,7 @@ def threshold_sources(
     *,
     share: float = 1.0,
     before: torch.Tensor | None = None,
+    noise: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Sources ``(n, scales * t)``: least squares, then a soft threshold (eq. 9).
 
@@ -75,8 +76,22 @@ def threshold_sources(
         Of the coefficients above three standard deviations, to keep.
     before
         Sources to reweight by: where they are strong the threshold is lower.
+    noise
+        Standard deviation of the data in each scale ``(scales,)``. Default: the median absolute
+        deviation of each source, which grows with the source.
     """
-    sources = least_squares(data, mixing)[0].unflatten(1, (scales, -1))
+    plain, spread = least_squares(data, mixing)
+    sources = plain.unflatten(1, (scales, -1))
+    if noise is None:
+        limit = _own_limit(sources, share)
+    else:
+        limit = SIGMAS * spread[:, None] * noise[:, None]
+    if before is not None:
+        limit = limit * limit / (limit + before.unflatten(1, (scales, -1)).abs()).clamp(min=1e-30)
+    return soft_threshold(sources, limit).flatten(1)
+
+
+def _own_limit(sources: torch.Tensor, share: float) -> torch.Tensor:
     size = sources.abs()
     stride = max(1, size.shape[-1] // SAMPLE)
     sample = size[..., ::stride]
@@ -86,9 +101,7 @@ def threshold_sources(
     limit = torch.minimum(limit, ordered[..., int(FEWEST * ordered.shape[-1]), None])
     if share < 1:
         limit = torch.maximum(limit, _level(ordered, limit, share))
-    if before is not None:
-        limit = limit * limit / (limit + before.unflatten(1, (scales, -1)).abs()).clamp(min=1e-30)
-    return soft_threshold(sources, limit).flatten(1)
+    return limit
 
 
 def _level(ordered: torch.Tensor, limit: torch.Tensor, share: float) -> torch.Tensor:

@@ -37,7 +37,7 @@ def sgmca_spectra(
     *,
     match: bool,
     refined: bool,
-    exhaustive: bool = False,
+    published: bool = False,
 ) -> Separated:
     """Spectra by sGMCA from GMCA; where there are manifolds the signal space then decides.
 
@@ -49,12 +49,12 @@ def sgmca_spectra(
         Else the spectra are those of sGMCA.
     refined
         Polish the free spectra by alternating least squares.
-    exhaustive
-        Look at all pixels, not only at some ten thousand.
+    published
+        Look at all pixels, not only at some ten thousand, and take the noise from the sources.
     """
-    sparse = data.sparse if exhaustive else thinned(data)
+    sparse, noise = (data.sparse, None) if published else (thinned(data), data.scale_noise)
     start = _blind(data, sparse, count)
-    found = sgmca(sparse, start, manifolds, data.scales)
+    found = sgmca(sparse, start, manifolds, data.scales, noise=noise)
     spectra = upright(data, found.spectra)
     spectra[:, : len(manifolds)] = found.spectra[:, : len(manifolds)]
     if match:

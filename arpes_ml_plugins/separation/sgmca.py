@@ -41,6 +41,7 @@ def sgmca(
     manifolds: Sequence[Manifold],
     scales: int = 1,
     *,
+    noise: torch.Tensor | None = None,
     iterations: int = ITERATIONS,
     tolerance: float = TOLERANCE,
 ) -> SemiBlind:
@@ -55,8 +56,12 @@ def sgmca(
         Whitened coefficients ``(m, scales * t)``.
     manifolds
         At most ``n``.
+    noise
+        Standard deviation of the data in each scale ``(scales,)``, from which the thresholds of
+        the sources follow. Default: as published, from the sources, which takes strong sources for
+        noise in part and leaves more of them in the spectra of the others.
     """
-    sources = threshold_sources(data, start, scales)
+    sources = threshold_sources(data, start, scales, noise=noise)
     mixing = spectra_of(data, sources, start)
     found = identify(mixing, manifolds)
     rest = [i for i in range(mixing.shape[1]) if i not in found.columns]
@@ -65,7 +70,7 @@ def sgmca(
     history = [mixing]
     before: torch.Tensor | None = None
     for iteration in range(1, iterations + 1):
-        sources = threshold_sources(data, mixing, scales, before=before)
+        sources = threshold_sources(data, mixing, scales, before=before, noise=noise)
         if before is not None:
             moved = (sources - before).norm() / sources.norm().clamp(min=1e-30)
             if float(moved) <= tolerance:

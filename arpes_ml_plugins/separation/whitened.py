@@ -36,6 +36,11 @@ class Whitened:
     """Of the transform: the coefficients of one scale follow those of the scale before."""
 
     @property
+    def scale_noise(self) -> torch.Tensor:
+        """``(scales,)``: standard deviation of the noise of the coefficients of each scale."""
+        return self.sparse_noise.unflatten(0, (self.scales, -1))[:, 0]
+
+    @property
     def snr(self) -> float:
         """Of the coefficients, in dB."""
         expected = len(self.sparse) * self.sparse_noise.square().sum()
