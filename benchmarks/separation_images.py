@@ -20,7 +20,9 @@ from arpes_ml_plugins.training.lpalm import RECIPES, train_network
 from arpes_ml_plugins.training.mixtures import Mixtures
 
 SHAPE = (346, 346)
-REALISATIONS, FEW = 10, 3  # few for networks that are trained for each image
+REALISATIONS, FEW = 10, 3  # few for PALM and for networks that are trained for each image
+
+PALM = "PALM, from the library's means"
 
 # From an image and its true mixing matrix to NMSE(A).
 Scored = Callable[[xr.DataArray, torch.Tensor], float]
@@ -47,7 +49,7 @@ def images() -> None:
     for kind in ("permuted", "raw"):
         for name, method in methods.items():
             scores, seconds = [], []
-            count = FEW if name in PEERS else REALISATIONS
+            count = FEW if name in (PALM, *PEERS) else REALISATIONS
             for i in range(count):
                 image, a = mixed(i, kind, test)
                 begin = time.process_time()
@@ -87,7 +89,7 @@ def with_library(train: torch.Tensor) -> dict[str, Scored]:
 
     return {
         **{name: lpalm(form) for name, form in forms.items()},
-        "PALM, from the library's means": palm,
+        PALM: palm,
         "LISTA": lambda image, a: lista_score(lista, image, a),
     }
 

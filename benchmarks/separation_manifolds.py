@@ -22,7 +22,7 @@ from tables import write
 import arpes_ml_plugins
 from arpes_ml_plugins.separation.autoencoder import AutoencoderManifold
 from arpes_ml_plugins.separation.blind import factorised
-from arpes_ml_plugins.separation.chain import matched
+from arpes_ml_plugins.separation.chain import matched, upright
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.manifolds import LocalSimplex, Manifold, NearestSpectrum
 from arpes_ml_plugins.separation.metrics import match, separation_ratios, spectral_angle
@@ -115,7 +115,7 @@ def separations(
     def default() -> Spectra:
         found = semi_blind("local simplex")
         samples = [kinds["local simplex"][i].family() for i in modelled]
-        return matched(data, found, samples).spectra
+        return matched(data, found, samples, blind=upright(data, start)).spectra
 
     return {
         "GMCA": lambda: start,

@@ -49,6 +49,17 @@ def test_gmca_finds_sparse_sources():
     torch.testing.assert_close(found.norm(dim=0), torch.ones(3).double())
 
 
+def test_thresholds_of_the_noise_leave_less_of_dense_sources():
+    """The median absolute deviation of a source that is hardly ever zero is not its noise."""
+    spectra, maps = truth()
+    dense = maps + np.random.default_rng(3).exponential(30, size=maps.shape)
+    data, true = flat_data(spectra, dense), mixing_of(spectra)
+    manifolds = [LocalSimplex(family(centre)) for centre in CENTRES.values()]
+    own = sgmca(data, true, manifolds).spectra
+    measured = sgmca(data, true, manifolds, noise=torch.ones(1).double()).spectra
+    assert spectral_angle(measured, true) > spectral_angle(own, true) + 5
+
+
 def test_gmca_of_too_many_sources_stays_finite():
     spectra, maps = truth(strengths=(1, 0, 0))
     assert torch.isfinite(gmca(flat_data(spectra, maps).float(), 6)).all()
@@ -168,6 +179,17 @@ def test_free_components_beside_known_ones(names, library):
     at = list(CENTRES).index(names[0])
     found = unit(result)[:, 0] @ mixing_of(spectra)[:, at]
     assert float(found) > 0.999
+
+
+def test_a_strong_free_component_like_the_known_ones(library):
+    """What is looked for across the known ones finds the part of it that is unlike them only."""
+    spectra, maps = truth()
+    broad = np.exp(-((ENERGY + 0.5) ** 2) / 2) + 0.1
+    stronger = truth(seed=7)[1][..., :1] * 10
+    data = image(np.vstack([spectra, broad]), np.concatenate([maps, stronger], -1))
+    result = data.S.separate_sgmca(manifolds=library, n_components=4, rng=0)
+    found = unit(result)[:, 3] @ torch.from_numpy(broad / np.linalg.norm(broad))
+    assert float(found) > 0.9999
 
 
 @pytest.mark.parametrize("strength", [1 / 3, 3, 0.01])

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from arpes_ml_plugins.optim.proximal import soft_threshold
 from arpes_ml_plugins.separation.blind import unit_columns
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.palm import palm_path
-from arpes_ml_plugins.separation.refine import (
-    SIGMAS,
-    least_squares,
-    nonnegative_sources,
-    refine,
-)
+from arpes_ml_plugins.separation.refine import least_squares, nonnegative_sources, refine
 from arpes_ml_plugins.separation.subspace import NEIGHBOURS, Match, match_families, signal_space
 from arpes_ml_plugins.separation.unrolled import UnrolledSeparation, project_columns
 from arpes_ml_plugins.separation.whitened import Whitened, strongest_columns, thinned
@@ -39,6 +34,9 @@ WORSE = 1.2  # misfit with the spectra of a library, over noise and over that of
 PATH = 8  # values of the penalty
 STEEPEST = 30.0  # of the path's first penalty, over its last
 MANY_SWEEPS = 100  # for components that nothing is known of
+MOST_CHOICES = 100  # of free components among blind ones
+ENOUGH_PIXELS = 20_000  # to choose by
+SINGULAR = -60.0  # logarithm of a determinant: the same spectrum twice
 SPLITS = 4
 SPLIT_SWEEPS = 10
 
@@ -102,6 +100,7 @@ def matched(
     notes: tuple[str, ...] = (),
     *,
     neighbours: int = NEIGHBOURS,
+    blind: torch.Tensor | None = None,
     refined: bool = True,
 ) -> Separated:
     """Take spectra where the signal space meets the families of the first components.
@@ -110,11 +109,16 @@ def matched(
     much better, the families are not exact, and the data alone decide; but where the data hold
     more than these components, least squares would mix the rest into the spectra, and the families
     stay.
+
+    Parameters
+    ----------
+    blind
+        Spectra ``(k, n)`` of a blind separation, among which free components may be.
     """
     space = signal_space(data.pixels)
     near = spectra[:, : len(families)]
     match = match_families(space, list(families), near, neighbours)
-    joined = _with_free(data, match.spectra, spectra, refined)
+    joined = _with_free(data, match.spectra, spectra, blind, refined)
     more = space.directions.shape[1] > spectra.shape[1]
     misfit = _misfit(data, joined)
     if not more and misfit > WORSE:
@@ -125,22 +129,27 @@ def matched(
 
 
 def _with_free(
-    data: Whitened, known: torch.Tensor, spectra: torch.Tensor, refined: bool
+    data: Whitened,
+    known: torch.Tensor,
+    spectra: torch.Tensor,
+    blind: torch.Tensor | None,
+    refined: bool,
 ) -> torch.Tensor:
     """``known`` columns, and as many others as ``spectra`` has more.
 
-    Either those of ``spectra``, which may have lost a weak component, or what is found across the
-    known ones, whose maps may be mixtures: whichever make the maps sparser.
+    ``spectra`` may have lost a weak component, or have a known one twice; ``blind`` ones may be
+    mixtures; what is found across the known ones lacks all that is like them. The likeliest is
+    polished beside the known ones.
     """
     count = spectra.shape[1] - known.shape[1]
     if count == 0:
         return known
-    basis, _ = torch.linalg.qr(known)
-    sparse = thinned(data)
-    across = gmca((sparse - basis @ (basis.mT @ sparse)).float(), count, data.scales).to(known)
+    found = [spectra[:, -count:], _across(data, known, count)]
+    if blind is not None:
+        columns = itertools.combinations(range(blind.shape[1]), count)
+        found += [blind[:, list(some)] for some in itertools.islice(columns, MOST_CHOICES)]
     joined = min(
-        (torch.cat([known, free], 1) for free in (spectra[:, -count:], upright(data, across))),
-        key=lambda each: _objective(data, each),
+        (torch.cat([known, free], 1) for free in found), key=lambda one: _improbability(data, one)
     )
     if not refined:
         return joined
@@ -148,14 +157,29 @@ def _with_free(
     return polish(data, joined, MANY_SWEEPS, fixed)
 
 
-def _objective(data: Whitened, spectra: torch.Tensor) -> float:
-    """That of PALM (eq. 6), for thresholds of three standard deviations."""
-    chosen = strongest_columns(data.sparse, data.sparse_noise)
-    part, noise = data.sparse[:, chosen], data.sparse_noise[chosen]
-    plain, spread = least_squares(part, spectra)
-    sources = soft_threshold(plain, SIGMAS * noise * spread)
-    misfit = (part - spectra @ sources) / noise
-    return float(0.5 * misfit.square().sum() + SIGMAS * (sources / noise).abs().sum())
+def _across(data: Whitened, known: torch.Tensor, count: int) -> torch.Tensor:
+    """Components of what is left across the known spectra, so that strong ones hide nothing."""
+    basis, _ = torch.linalg.qr(known)
+    sparse = thinned(data)
+    left = (sparse - basis @ (basis.mT @ sparse)).float()
+    return upright(data, gmca(left, count, data.scales).to(known))
+
+
+def _improbability(data: Whitened, spectra: torch.Tensor) -> float:
+    """Minus the logarithm of the likelihood of spectra of length 1, up to a constant.
+
+    For sources with a Cauchy distribution as wide as the noise, sparse in any map, integrated over
+    the noise (Laplace): half the misfit, ``log(1 + s^2)``, and half the logarithm of the
+    determinant of ``A^T A``, without which nearly equal spectra would be likely.
+    """
+    pixels = data.pixels[:, :: max(1, data.pixels.shape[1] // ENOUGH_PIXELS)]
+    volume = torch.linalg.slogdet(spectra.mT @ spectra).logabsdet
+    if not bool(volume > SINGULAR):
+        return float("inf")
+    sources = least_squares(pixels, spectra)[0]
+    misfit = (pixels - spectra @ sources).square().sum()
+    prior = torch.log1p(sources.square()).sum()
+    return float(0.5 * misfit + prior + 0.5 * pixels.shape[1] * volume)
 
 
 def upright(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:

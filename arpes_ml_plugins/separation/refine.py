@@ -6,7 +6,7 @@ import torch
 
 from arpes_ml_plugins.optim.proximal import soft_threshold
 
-__all__ = ["SIGMAS", "least_squares", "nonnegative_sources", "refine", "solve_gram"]
+__all__ = ["least_squares", "nonnegative_sources", "refine", "solve_gram"]
 
 SWEEPS = 30
 SIGMAS = 3.0  # threshold, in standard deviations of the noise of a source

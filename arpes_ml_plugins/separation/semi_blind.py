@@ -63,6 +63,7 @@ def sgmca_spectra(
             spectra,
             [manifold.family() for manifold in manifolds],
             neighbours=manifolds[0].neighbours,
+            blind=upright(data, start),
             refined=refined,
         )
     notes = () if found.end == "converged" else (ENDS[found.end],)
