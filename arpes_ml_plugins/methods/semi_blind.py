@@ -74,7 +74,7 @@ def separate_sgmca(
         is the default.
     recipe : {"robust", "published"}
         ``"published"``: the paper's algorithm alone, with autoencoders, two wavelet scales, one
-        noise for all channels, no matching, any sign.
+        noise for all channels, thresholds from the sources themselves, no matching, any sign.
     transform, noise, nonnegative
         As for :func:`separate_palm`.
     match : bool
