@@ -20,9 +20,7 @@ from arpes_ml_plugins.training.lpalm import RECIPES, train_network
 from arpes_ml_plugins.training.mixtures import Mixtures
 
 SHAPE = (346, 346)
-REALISATIONS, FEW = 10, 3  # few for PALM and for networks that are trained for each image
-
-PALM = "PALM, from the library's means"
+REALISATIONS = 3
 
 # From an image and its true mixing matrix to NMSE(A).
 Scored = Callable[[xr.DataArray, torch.Tensor], float]
@@ -49,8 +47,7 @@ def images() -> None:
     for kind in ("permuted", "raw"):
         for name, method in methods.items():
             scores, seconds = [], []
-            count = FEW if name in (PALM, *PEERS) else REALISATIONS
-            for i in range(count):
+            for i in range(REALISATIONS):
                 image, a = mixed(i, kind, test)
                 begin = time.process_time()
                 with warnings.catch_warnings():
@@ -63,7 +60,7 @@ def images() -> None:
                     "method": name,
                     "NMSE(A)": float(np.median(scores)),
                     "worst NMSE(A)": max(scores),
-                    "realisations": count,
+                    "realisations": REALISATIONS,
                     "CPU s": float(np.median(seconds)),
                 }
             )
@@ -89,7 +86,7 @@ def with_library(train: torch.Tensor) -> dict[str, Scored]:
 
     return {
         **{name: lpalm(form) for name, form in forms.items()},
-        PALM: palm,
+        "PALM, from the library's means": palm,
         "LISTA": lambda image, a: lista_score(lista, image, a),
     }
 
