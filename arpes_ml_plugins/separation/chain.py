@@ -90,7 +90,7 @@ def learned_spectra(
     spectra = polish(data, spectra)
     if families is None:
         return Separated(spectra, notes=notes)
-    return matched(data, spectra, families, notes)
+    return matched(data, spectra, families, notes, trusted=not diverged)
 
 
 def matched(
@@ -101,6 +101,7 @@ def matched(
     *,
     neighbours: int = NEIGHBOURS,
     blind: torch.Tensor | None = None,
+    trusted: bool = True,
     refined: bool = True,
 ) -> Separated:
     """Take spectra where the signal space meets the families of the first components.
@@ -114,9 +115,12 @@ def matched(
     ----------
     blind
         Spectra ``(k, n)`` of a blind separation, among which free components may be.
+    trusted
+        Among spectra about equally close to the signal space take those near ``spectra``; a wrong
+        estimate is worse than none.
     """
     space = signal_space(data.pixels)
-    near = spectra[:, : len(families)]
+    near = spectra[:, : len(families)] if trusted else None
     match = match_families(space, list(families), near, neighbours)
     joined = _with_free(data, match.spectra, spectra, blind, refined)
     more = space.directions.shape[1] > spectra.shape[1]
