@@ -19,6 +19,8 @@ def soft_threshold(x: torch.Tensor, threshold: torch.Tensor | float) -> torch.Te
     tensor([-2., 0., 1.])
     """
     # x - clamp(x) is the soft threshold, exact at zero, without sign() and abs().
+    if isinstance(threshold, float):
+        return x - x.clamp(-threshold, threshold)
     threshold = torch.as_tensor(threshold, dtype=x.dtype, device=x.device)
     return x - torch.minimum(torch.maximum(x, -threshold), threshold)
 

@@ -232,8 +232,7 @@ class _Lpalm(torch.autograd.Function):
         ):
             before, a_before = s, a
             coupling = torch.bmm(w, a)
-            z = torch.baddbmm(before + pull, coupling, before, alpha=-1)
-            s = z - z.clamp(-limit, limit)
+            s = soft_threshold(torch.baddbmm(before + pull, coupling, before, alpha=-1), limit)
             gram = torch.bmm(s, s.mT)
             residual = torch.baddbmm(torch.bmm(data, s.mT), a, gram, beta=-1)
             raw = torch.sub(a, residual, alpha=step)
