@@ -12,38 +12,38 @@ from typing import TYPE_CHECKING, Any
 from arpes_ml_plugins.accessor import attach
 from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.progress import Progress
-from arpes_ml_plugins.methods.stored import train_rlista
-from arpes_ml_plugins.methods.trained_manifolds import train_iae
-from arpes_ml_plugins.methods.trained_separation import train_lpalm
+from arpes_ml_plugins.networks.iae import train_iae
+from arpes_ml_plugins.networks.lpalm import train_lpalm
+from arpes_ml_plugins.networks.rlista import train_rlista
 from arpes_ml_plugins.photoemission import as_measured
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.replay import replay
+from arpes_ml_plugins.simulation.scene import simulate_scene
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
-from arpes_ml_plugins.training.scene import simulate_scene
 
 if TYPE_CHECKING:
-    from arpes_ml_plugins.methods.automatic import denoise as denoise
-    from arpes_ml_plugins.methods.component_count import choose_components as choose_components
-    from arpes_ml_plugins.methods.continuation import continue_ista as continue_ista
-    from arpes_ml_plugins.methods.continuation import continue_lista as continue_lista
-    from arpes_ml_plugins.methods.continuation import continue_maxent as continue_maxent
-    from arpes_ml_plugins.methods.continuation import continue_rlista as continue_rlista
-    from arpes_ml_plugins.methods.counts import decompose_counts as decompose_counts
-    from arpes_ml_plugins.methods.counts import decompose_pretrained as decompose_pretrained
-    from arpes_ml_plugins.methods.counts import denoise_counts as denoise_counts
-    from arpes_ml_plugins.methods.counts import denoise_pretrained as denoise_pretrained
+    from arpes_ml_plugins.methods.choose_components import choose_components as choose_components
+    from arpes_ml_plugins.methods.continue_rlista import continue_ista as continue_ista
+    from arpes_ml_plugins.methods.continue_rlista import continue_lista as continue_lista
+    from arpes_ml_plugins.methods.continue_rlista import continue_maxent as continue_maxent
+    from arpes_ml_plugins.methods.continue_rlista import continue_rlista as continue_rlista
+    from arpes_ml_plugins.methods.decompose_pcp import decompose_pcp as decompose_pcp
+    from arpes_ml_plugins.methods.denoise import denoise as denoise
+    from arpes_ml_plugins.methods.denoise_counts import decompose_counts as decompose_counts
+    from arpes_ml_plugins.methods.denoise_counts import decompose_pretrained as decompose_pretrained
+    from arpes_ml_plugins.methods.denoise_counts import denoise_counts as denoise_counts
+    from arpes_ml_plugins.methods.denoise_counts import denoise_pretrained as denoise_pretrained
+    from arpes_ml_plugins.methods.denoise_pcp_unet import decompose_pcp_unet as decompose_pcp_unet
+    from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet as denoise_pcp_unet
+    from arpes_ml_plugins.methods.estimate_noise import estimate_noise as estimate_noise
     from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input as denoise_fixed_input
-    from arpes_ml_plugins.methods.noise import estimate_noise as estimate_noise
-    from arpes_ml_plugins.methods.pcp import decompose_pcp as decompose_pcp
-    from arpes_ml_plugins.methods.pcp_unet import decompose_pcp_unet as decompose_pcp_unet
-    from arpes_ml_plugins.methods.pcp_unet import denoise_pcp_unet as denoise_pcp_unet
-    from arpes_ml_plugins.methods.semi_blind import separate_gmca as separate_gmca
-    from arpes_ml_plugins.methods.semi_blind import separate_nmf as separate_nmf
-    from arpes_ml_plugins.methods.semi_blind import separate_sgmca as separate_sgmca
-    from arpes_ml_plugins.methods.separation import separate_lpalm as separate_lpalm
-    from arpes_ml_plugins.methods.separation import separate_palm as separate_palm
+    from arpes_ml_plugins.methods.separate_palm import separate_lpalm as separate_lpalm
+    from arpes_ml_plugins.methods.separate_palm import separate_palm as separate_palm
+    from arpes_ml_plugins.methods.separate_sgmca import separate_gmca as separate_gmca
+    from arpes_ml_plugins.methods.separate_sgmca import separate_nmf as separate_nmf
+    from arpes_ml_plugins.methods.separate_sgmca import separate_sgmca as separate_sgmca
 
 __all__ = [
     "Progress",

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 
 import numpy as np
 import xarray as xr
 
+from arpes_ml_plugins.constants import BOLTZMANN, FWHM
 from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.labelled.axes import resolve_dims
 
-__all__ = ["BOLTZMANN", "as_measured"]
+__all__ = ["as_measured"]
 
-BOLTZMANN = 8.617333262e-5  # eV / K
-FWHM = 2 * math.sqrt(2 * math.log(2))  # over the standard deviation of a Gaussian
 EVEN = 1e-3  # relative deviation of an evenly spaced grid
 
 

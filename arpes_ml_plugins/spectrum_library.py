@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from arpes_ml_plugins.constants import FWHM
 from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError, ParameterError
 from arpes_ml_plugins.labelled.axes import resolve_dims
 
@@ -16,7 +17,6 @@ __all__ = ["SpectrumLibrary", "leaky"]
 
 SAMPLE = "sample"
 COUNT = 300  # spectra of a family that is drawn
-FWHM = 2.3548200450309493  # over the standard deviation of a Gaussian
 TRIES = 50  # draws of a model before its parameter ranges are given up
 
 Range = tuple[float, float]

@@ -41,10 +41,11 @@ import arpes_ml_plugins
 from arpes_ml_plugins.continuation.answer import BAND
 from arpes_ml_plugins.continuation.kernels import fermion
 from arpes_ml_plugins.continuation.maxent import RULES, maxent
-from arpes_ml_plugins.continuation.unrolled import UnrolledNetwork, cnn_fcn, fcn
+from arpes_ml_plugins.continuation.rlista import UnrolledNetwork, cnn_fcn, fcn
 from arpes_ml_plugins.errors import ConvergenceWarning, DistributionWarning
-from arpes_ml_plugins.training.rlista import RECIPES, Recipe, Samples, cached_network, train
-from arpes_ml_plugins.training.spectra import FINE, broad_spectra, centres, published_spectra
+from arpes_ml_plugins.networks.rlista import cached_network
+from arpes_ml_plugins.simulation.spectra import FINE, broad_spectra, centres, published_spectra
+from arpes_ml_plugins.training.rlista import RECIPES, Recipe, Samples, train
 
 BETA, WINDOW, TIMES = 10.0, 3.0, 100
 OMEGA = centres().numpy() * WINDOW

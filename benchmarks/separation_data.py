@@ -15,7 +15,7 @@ import xarray as xr
 
 import arpes_ml_plugins
 from arpes_ml_plugins.separation.metrics import match, nmse
-from arpes_ml_plugins.training.mixtures import Mixtures, distant_split, hard_split, random_split
+from arpes_ml_plugins.simulation.mixtures import Mixtures, distant_split, hard_split, random_split
 
 NAMES = ("sync", "therm", "fe1", "fe2")
 TESTS = 150

@@ -14,10 +14,10 @@ from tables import write
 from unrolled_peers import PEERS
 
 import arpes_ml_plugins
+from arpes_ml_plugins.separation.lpalm import UnrolledSeparation
 from arpes_ml_plugins.separation.starlet import starlet
-from arpes_ml_plugins.separation.unrolled import UnrolledSeparation
+from arpes_ml_plugins.simulation.mixtures import Mixtures
 from arpes_ml_plugins.training.lpalm import RECIPES, train_network
-from arpes_ml_plugins.training.mixtures import Mixtures
 
 SHAPE = (346, 346)
 REALISATIONS = 3

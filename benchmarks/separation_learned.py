@@ -23,13 +23,13 @@ from tables import write
 
 import arpes_ml_plugins
 from arpes_ml_plugins.errors import DistributionWarning
+from arpes_ml_plugins.separation.least_squares import refine
+from arpes_ml_plugins.separation.lpalm import UnrolledSeparation, start_mixing
+from arpes_ml_plugins.separation.match import match_families, signal_space
 from arpes_ml_plugins.separation.metrics import nmse
 from arpes_ml_plugins.separation.palm import palm
-from arpes_ml_plugins.separation.refine import refine
-from arpes_ml_plugins.separation.subspace import match_families, signal_space
-from arpes_ml_plugins.separation.unrolled import UnrolledSeparation, start_mixing
+from arpes_ml_plugins.simulation.mixtures import Mixtures
 from arpes_ml_plugins.training.lpalm import LOSSES, RECIPES, LpalmRecipe, train_network
-from arpes_ml_plugins.training.mixtures import Mixtures
 
 SPLITS = ("random", "hard")
 S_FORMS, A_FORMS = ("lista-cp", "ista-llt"), ("ista-ll", "explicit")

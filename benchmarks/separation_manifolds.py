@@ -20,16 +20,16 @@ from separation_data import DATA, NAMES, labelled, rows_of, splits_of
 from tables import write
 
 import arpes_ml_plugins
-from arpes_ml_plugins.separation.autoencoder import AutoencoderManifold
+from arpes_ml_plugins.networks.iae import cached_autoencoder
 from arpes_ml_plugins.separation.blind import factorised
 from arpes_ml_plugins.separation.chain import matched, upright
 from arpes_ml_plugins.separation.gmca import gmca
+from arpes_ml_plugins.separation.iae import AutoencoderManifold
+from arpes_ml_plugins.separation.least_squares import least_squares
 from arpes_ml_plugins.separation.manifolds import LocalSimplex, Manifold, NearestSpectrum
 from arpes_ml_plugins.separation.metrics import match, separation_ratios, spectral_angle
-from arpes_ml_plugins.separation.refine import least_squares
 from arpes_ml_plugins.separation.sgmca import sgmca
 from arpes_ml_plugins.separation.whitened import Whitened, thinned, whiten
-from arpes_ml_plugins.training.autoencoder import cached_autoencoder
 
 SHAPE, SCALES = (346, 346), 2
 ANCHORS = (3, 3, 2, 2)  # Table 1

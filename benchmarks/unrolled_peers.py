@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from arpes_ml_plugins.separation.refine import nonnegative_sources
+from arpes_ml_plugins.separation.least_squares import nonnegative_sources
 
 __all__ = ["PEERS", "dnmf", "mnnbu", "snmf_net", "vertex_components"]
 

@@ -51,11 +51,11 @@ def examples():
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
     """Trained networks go to a folder of the tests, not to the user's cache."""
-    from arpes_ml_plugins.methods import stored
+    from arpes_ml_plugins.networks import cache
 
     folder = tmp_path_factory.mktemp("networks")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stored, "cache_folder", lambda: folder)
+        patch.setattr(cache, "cache_folder", lambda: folder)
         yield folder
 
 

@@ -8,7 +8,7 @@ import xarray as xr
 
 from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.errors import ParameterError
-from arpes_ml_plugins.methods import pcp_unet
+from arpes_ml_plugins.methods import denoise_pcp_unet as pcp_unet
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ from arpes_ml_plugins.errors import (
     DistributionWarning,
     ParameterError,
 )
-from arpes_ml_plugins.methods import stored
-from arpes_ml_plugins.training.spectra import broad_spectra, centres, published_spectra
+from arpes_ml_plugins.networks import cache
+from arpes_ml_plugins.networks import rlista as stored
+from arpes_ml_plugins.simulation.spectra import broad_spectra, centres, published_spectra
 
 BETA = 10.0
 OMEGA = np.linspace(-3, 3, 121)
@@ -653,7 +654,7 @@ def test_double_precision_by_default_does_no_harm(own_cache):
 
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr(stored, "cache_folder", lambda: tmp_path / "file" / "networks")
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "file" / "networks")
     with pytest.warns(UserWarning, match="could not be kept"):
         arpes_ml_plugins.train_rlista(
             np.linspace(0, BETA, 20), beta=BETA, stderr=1e-3, window=3.0, steps=2, layers=1

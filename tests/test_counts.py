@@ -9,7 +9,7 @@ import xarray as xr
 
 import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
-from arpes_ml_plugins.denoising.counts import ADAPTED, denoise_counts_images, new_network
+from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED, denoise_counts_images, new_network
 from arpes_ml_plugins.denoising.splitting import (
     Counts,
     Training,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from planted import family
 
-from arpes_ml_plugins.separation.autoencoder import (
+from arpes_ml_plugins.separation.iae import (
     AutoencoderManifold,
     InterpolatoryAutoencoder,
     farthest_points,

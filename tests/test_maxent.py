@@ -8,7 +8,7 @@ import torch
 from arpes_ml_plugins.continuation.ista import ista
 from arpes_ml_plugins.continuation.kernels import fermion
 from arpes_ml_plugins.continuation.maxent import RULES, choose_alpha, maxent, maxent_path
-from arpes_ml_plugins.training.spectra import centres, published_spectra
+from arpes_ml_plugins.simulation.spectra import centres, published_spectra
 
 BETA, SIGMA = 10.0, 1e-4
 

@@ -7,7 +7,7 @@ import pytest
 
 import arpes_ml_plugins
 from arpes_ml_plugins.errors import ParameterError
-from arpes_ml_plugins.training.self_energy import SelfEnergy
+from arpes_ml_plugins.simulation.self_energy import SelfEnergy
 
 
 def test_same_seed_same_scene():

@@ -11,20 +11,20 @@ from planted import CENTRES, ENERGY, family, image, odd, peak, truth, unit, wron
 import arpes_ml_plugins
 from arpes_ml_plugins import SpectrumLibrary
 from arpes_ml_plugins.errors import AxisError, DataError, DistributionWarning, ParameterError
-from arpes_ml_plugins.separation.autoencoder import (
+from arpes_ml_plugins.separation.gmca import gmca, threshold_sources
+from arpes_ml_plugins.separation.iae import (
     AutoencoderManifold,
 )
-from arpes_ml_plugins.separation.gmca import gmca, threshold_sources
+from arpes_ml_plugins.separation.least_squares import refine
 from arpes_ml_plugins.separation.manifolds import LocalSimplex
+from arpes_ml_plugins.separation.match import match_families, signal_space
 from arpes_ml_plugins.separation.metrics import (
     match,
     nmse,
     separation_ratios,
     spectral_angle,
 )
-from arpes_ml_plugins.separation.refine import refine
 from arpes_ml_plugins.separation.sgmca import identify, returned, sgmca
-from arpes_ml_plugins.separation.subspace import match_families, signal_space
 from arpes_ml_plugins.separation.whitened import whiten
 
 # -- algorithms ----------------------------------------------------------------------------------

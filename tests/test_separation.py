@@ -21,11 +21,11 @@ from arpes_ml_plugins.errors import (
     DistributionWarning,
     ParameterError,
 )
-from arpes_ml_plugins.methods.trained_separation import SeparationNetwork
+from arpes_ml_plugins.networks.lpalm import SeparationNetwork
+from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative_sources
+from arpes_ml_plugins.separation.lpalm import UnrolledSeparation
+from arpes_ml_plugins.separation.match import match_families, signal_space, simplex_weights
 from arpes_ml_plugins.separation.metrics import match, nmse
-from arpes_ml_plugins.separation.refine import least_squares, nonnegative_sources
-from arpes_ml_plugins.separation.subspace import match_families, signal_space, simplex_weights
-from arpes_ml_plugins.separation.unrolled import UnrolledSeparation
 from arpes_ml_plugins.separation.whitened import whiten
 from arpes_ml_plugins.separation.whitening import channel_noise
 

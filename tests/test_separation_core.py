@@ -8,16 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from arpes_ml_plugins.separation.metrics import match, nmse, spectral_angle
-from arpes_ml_plugins.separation.palm import palm, palm_path
-from arpes_ml_plugins.separation.refine import refine
-from arpes_ml_plugins.separation.starlet import (
-    adjoint_starlet,
-    inverse_starlet,
-    largest_scales,
-    starlet,
-)
-from arpes_ml_plugins.separation.unrolled import (
+from arpes_ml_plugins.separation.least_squares import refine
+from arpes_ml_plugins.separation.lpalm import (
     A_UPDATES,
     S_UPDATES,
     UnrolledSeparation,
@@ -26,14 +18,22 @@ from arpes_ml_plugins.separation.unrolled import (
     start_mixing,
     unroll_separation,
 )
-from arpes_ml_plugins.training.lpalm import LOSSES, RECIPES, train_network
-from arpes_ml_plugins.training.mixtures import (
+from arpes_ml_plugins.separation.metrics import match, nmse, spectral_angle
+from arpes_ml_plugins.separation.palm import palm, palm_path
+from arpes_ml_plugins.separation.starlet import (
+    adjoint_starlet,
+    inverse_starlet,
+    largest_scales,
+    starlet,
+)
+from arpes_ml_plugins.simulation.mixtures import (
     Mixtures,
     add_noise,
     generalised_gaussian,
     hard_split,
     random_split,
 )
+from arpes_ml_plugins.training.lpalm import LOSSES, RECIPES, train_network
 
 
 def generator(seed=0):

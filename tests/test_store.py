@@ -9,7 +9,7 @@ import pytest
 
 import arpes_ml_plugins
 from arpes_ml_plugins.errors import DataError
-from arpes_ml_plugins.training import store
+from arpes_ml_plugins.networks import stored as store
 
 
 def test_weights_come_with_the_package():

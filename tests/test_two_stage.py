@@ -9,9 +9,9 @@ import pytest
 import torch
 import xarray as xr
 
-from arpes_ml_plugins.denoising.network import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.denoising.recipes import FIXED_INPUT, PUBLISHED, ROBUST
 from arpes_ml_plugins.denoising.two_stage import fit
+from arpes_ml_plugins.denoising.unet import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.errors import ConvergenceWarning
 from arpes_ml_plugins.testing.samples import sample_cut
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from arpes_ml_plugins.continuation.general import GeneralNetwork, condition
+from arpes_ml_plugins.continuation.general_network import GeneralNetwork, condition
 from arpes_ml_plugins.continuation.ista import ista
 from arpes_ml_plugins.continuation.kernels import fermion
 from arpes_ml_plugins.continuation.prior import GaussianPrior
-from arpes_ml_plugins.continuation.unrolled import UnrolledNetwork, cnn_fcn, fcn, unroll
-from arpes_ml_plugins.methods.stored import continuation_network
-from arpes_ml_plugins.training.rlista import RECIPES, Samples, cached_network
-from arpes_ml_plugins.training.spectra import broad_spectra, centres, published_spectra
+from arpes_ml_plugins.continuation.rlista import UnrolledNetwork, cnn_fcn, fcn, unroll
+from arpes_ml_plugins.networks.rlista import cached_network, continuation_network
+from arpes_ml_plugins.simulation.spectra import broad_spectra, centres, published_spectra
+from arpes_ml_plugins.training.rlista import RECIPES, Samples
 
 QUICK = replace(RECIPES["robust"], steps=60, batch=64)
 TAU = tuple(torch.linspace(0, 10, 40, dtype=torch.float64).tolist())

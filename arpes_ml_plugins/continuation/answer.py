@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.continuation.general import GeneralNetwork
+from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.maxent import maxent
+from arpes_ml_plugins.continuation.network_estimate import Estimate, estimate
 from arpes_ml_plugins.continuation.observation import (
     Observation,
     estimate_error,
     find_outliers,
     observations,
 )
-from arpes_ml_plugins.continuation.pretrained import Estimate, estimate
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths
 
 __all__ = [

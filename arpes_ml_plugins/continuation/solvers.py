@@ -21,10 +21,10 @@ from arpes_ml_plugins.continuation.answer import (
     refined,
 )
 from arpes_ml_plugins.continuation.ista import ista
+from arpes_ml_plugins.continuation.network_estimate import Estimate, regrid
 from arpes_ml_plugins.continuation.observation import Observation
-from arpes_ml_plugins.continuation.pretrained import Estimate, regrid
 from arpes_ml_plugins.continuation.problem import cell_widths
-from arpes_ml_plugins.continuation.unrolled import UnrolledNetwork
+from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
 
 __all__ = ["Ista", "MaxEnt", "Pretrained", "Trained"]
 

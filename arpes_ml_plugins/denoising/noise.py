@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
-from arpes_ml_plugins.denoising.spikes import dead_lines, hot_pixels
+from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 
 __all__ = [
     "KINDS",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from arpes_ml_plugins.constants import MAD_TO_SIGMA
+
 __all__ = ["median_spread", "trimmed_range"]
 
 RANK = 3  # pixels of a 3 x 3 neighbourhood that must agree on an extreme value
@@ -18,7 +20,7 @@ def median_spread(residual: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """
     absolute = residual.abs().masked_fill(mask == 0, torch.inf).flatten(-2)
     middle = (mask.flatten(-2).sum(-1, keepdim=True).long() - 1).clamp(min=0) // 2
-    spread = 1.4826 * absolute.sort(dim=-1).values.gather(-1, middle)[..., None]
+    spread = MAD_TO_SIGMA * absolute.sort(dim=-1).values.gather(-1, middle)[..., None]
     spread = spread.masked_fill(spread.isinf(), 0)  # an image without valid pixels
     return spread.clamp(min=torch.finfo(residual.dtype).eps)
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from arpes_ml_plugins.denoising.network import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.denoising.recipes import Recipe
 from arpes_ml_plugins.denoising.recovery import recover_structure
 from arpes_ml_plugins.denoising.robust import median_spread, trimmed_range
+from arpes_ml_plugins.denoising.unet import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.errors import ConvergenceWarning
 from arpes_ml_plugins.optim.proximal import soft_threshold
 

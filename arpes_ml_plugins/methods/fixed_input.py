@@ -10,8 +10,8 @@ import xarray as xr
 
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.slices import Image
-from arpes_ml_plugins.methods.checks import check_count, check_positive
-from arpes_ml_plugins.methods.pcp_unet import fit_images
+from arpes_ml_plugins.methods.denoise_pcp_unet import fit_images
+from arpes_ml_plugins.parameters import check_count, check_positive
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from arpes_ml_plugins.labelled.missing import fill_missing
 from arpes_ml_plugins.labelled.series import sampled
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
-from arpes_ml_plugins.methods.noise import IMAGES, noise_of
+from arpes_ml_plugins.methods.estimate_noise import IMAGES, noise_of
 from arpes_ml_plugins.plotting.labels import axis_label
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def diagnose(
     import torch
 
     from arpes_ml_plugins.denoising import noise as statistics
-    from arpes_ml_plugins.denoising.spikes import hot_pixels
+    from arpes_ml_plugins.denoising.defects import hot_pixels
 
     array, _ = select_spectrum(data)
     array, _ = strip_unit(array)

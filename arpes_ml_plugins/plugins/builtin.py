@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 from arpes_ml_plugins.labelled.axes import find_axis
 from arpes_ml_plugins.labelled.devices import resolve_device
-from arpes_ml_plugins.methods.automatic import denoise
-from arpes_ml_plugins.methods.component_count import choose_components
-from arpes_ml_plugins.methods.continuation import (
+from arpes_ml_plugins.methods.choose_components import choose_components
+from arpes_ml_plugins.methods.continue_rlista import (
     continue_ista,
     continue_lista,
     continue_maxent,
     continue_rlista,
 )
-from arpes_ml_plugins.methods.counts import (
+from arpes_ml_plugins.methods.decompose_pcp import decompose_pcp
+from arpes_ml_plugins.methods.denoise import denoise
+from arpes_ml_plugins.methods.denoise_counts import (
     decompose_counts,
     decompose_pretrained,
     denoise_counts,
     denoise_pretrained,
 )
+from arpes_ml_plugins.methods.denoise_pcp_unet import decompose_pcp_unet, denoise_pcp_unet
+from arpes_ml_plugins.methods.estimate_noise import estimate_noise
 from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input
-from arpes_ml_plugins.methods.noise import estimate_noise
-from arpes_ml_plugins.methods.pcp import decompose_pcp
-from arpes_ml_plugins.methods.pcp_unet import decompose_pcp_unet, denoise_pcp_unet
-from arpes_ml_plugins.methods.semi_blind import separate_gmca, separate_nmf, separate_sgmca
-from arpes_ml_plugins.methods.separation import separate_lpalm, separate_palm
+from arpes_ml_plugins.methods.separate_palm import separate_lpalm, separate_palm
+from arpes_ml_plugins.methods.separate_sgmca import separate_gmca, separate_nmf, separate_sgmca
+from arpes_ml_plugins.networks.stored import STORED, stored_weights
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
-from arpes_ml_plugins.training.store import STORED, stored_weights
 
 if TYPE_CHECKING:
     import xarray as xr

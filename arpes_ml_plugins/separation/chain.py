@@ -10,10 +10,10 @@ import torch
 
 from arpes_ml_plugins.separation.blind import unit_columns
 from arpes_ml_plugins.separation.gmca import gmca
+from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative_sources, refine
+from arpes_ml_plugins.separation.lpalm import UnrolledSeparation, project_columns
+from arpes_ml_plugins.separation.match import NEIGHBOURS, Match, match_families, signal_space
 from arpes_ml_plugins.separation.palm import palm_path
-from arpes_ml_plugins.separation.refine import least_squares, nonnegative_sources, refine
-from arpes_ml_plugins.separation.subspace import NEIGHBOURS, Match, match_families, signal_space
-from arpes_ml_plugins.separation.unrolled import UnrolledSeparation, project_columns
 from arpes_ml_plugins.separation.whitened import Whitened, strongest_columns, thinned
 
 __all__ = [

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import torch
 
+from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.optim.proximal import soft_threshold
-from arpes_ml_plugins.separation.refine import least_squares, solve_gram
-from arpes_ml_plugins.separation.whitening import MAD_TO_SIGMA
+from arpes_ml_plugins.separation.least_squares import least_squares, solve_gram
 
 __all__ = ["gmca", "principal_start", "spectra_of", "threshold_sources"]
 

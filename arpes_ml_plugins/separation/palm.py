@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from arpes_ml_plugins.optim.proximal import soft_threshold
-from arpes_ml_plugins.separation.unrolled import project_columns
+from arpes_ml_plugins.separation.lpalm import project_columns
 
 __all__ = ["PalmResult", "palm", "palm_path"]
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import torch
 
-__all__ = ["MAD_TO_SIGMA", "channel_noise"]
+from arpes_ml_plugins.constants import MAD_TO_SIGMA
 
-MAD_TO_SIGMA = 1.4826
+__all__ = ["channel_noise"]
+
 FEWEST_DIFFERENCES = 8
 ENOUGH = 4  # pixels a channel for the regression
 

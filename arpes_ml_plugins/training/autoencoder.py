@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 
-from arpes_ml_plugins.separation.autoencoder import (
+from arpes_ml_plugins.separation.iae import (
     SCALE,
     InterpolatoryAutoencoder,
-    farthest_points,
 )
-from arpes_ml_plugins.training.cache import cached_tensors, content_key, single_precision
 
-__all__ = ["AUTOENCODERS", "AutoencoderRecipe", "cached_autoencoder", "dimension_of"]
+__all__ = ["AUTOENCODERS", "AutoencoderRecipe", "dimension_of", "train_autoencoder"]
 
 VERSION = 1  # of what is cached: raise it when training changes
 HELD_OUT = 0.1
@@ -101,43 +98,3 @@ def train_autoencoder(
     network.load_state_dict(kept)
     if report:
         report(recipe.steps % LOG_EVERY, None)
-
-
-def cached_autoencoder(
-    samples: torch.Tensor,
-    recipe: str,
-    *,
-    anchors: int | None,
-    layers: int,
-    steps: int | None,
-    seed: int,
-    folder: Path | None,
-    report: Report | None,
-) -> InterpolatoryAutoencoder:
-    """An autoencoder of a family, from the cache if it is there."""
-    chosen = AUTOENCODERS[recipe] if steps is None else replace(AUTOENCODERS[recipe], steps=steps)
-    samples = samples.float().cpu()
-    count = dimension_of(samples) + 1 if anchors is None else anchors
-    corners = farthest_points(samples, count)
-    key = content_key(
-        version=VERSION, samples=samples, recipe=asdict(chosen), layers=layers, seed=seed, n=count
-    )
-
-    def made() -> InterpolatoryAutoencoder:
-        with single_precision(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return InterpolatoryAutoencoder(corners, layers)
-
-    def train_it() -> dict[str, torch.Tensor]:
-        network = made()
-        draw = torch.Generator().manual_seed(seed)
-        with single_precision():
-            train_autoencoder(network, samples, chosen, draw, report)
-        return network.state_dict()
-
-    stored, found = cached_tensors(folder, f"iae-{key}", train_it)
-    if found and report:
-        report(chosen.steps, None)
-    network = made()
-    network.load_state_dict(stored)
-    return network.requires_grad_(False)

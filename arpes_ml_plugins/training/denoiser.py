@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.denoising.counts_network import AROUND, NEIGHBOURS, CountsNetwork
 from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast
-from arpes_ml_plugins.training.scene import draw_exposure, draw_scene
+from arpes_ml_plugins.simulation.scene import draw_exposure, draw_scene
 
 __all__ = ["Scenes", "scene_loss", "train_denoiser"]
 

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from arpes_ml_plugins.continuation.general import GeneralNetwork, condition
+from arpes_ml_plugins.continuation.general_network import GeneralNetwork, condition
 from arpes_ml_plugins.continuation.kernels import KERNELS, matsubara_frequencies, real_rows
 from arpes_ml_plugins.continuation.prior import GaussianPrior
-from arpes_ml_plugins.training.muon import StackedMuon
-from arpes_ml_plugins.training.spectra import (
+from arpes_ml_plugins.simulation.spectra import (
     FINE,
     POINTS,
     broad_spectra,
     centres,
     published_spectra,
 )
+from arpes_ml_plugins.training.muon import StackedMuon
 
 __all__ = ["Kinds", "draw_data", "train_general"]
 

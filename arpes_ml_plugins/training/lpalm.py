@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.separation.lpalm import UnrolledSeparation
 from arpes_ml_plugins.separation.metrics import nmse
-from arpes_ml_plugins.separation.unrolled import UnrolledSeparation
-from arpes_ml_plugins.training.cache import cached_tensors, content_key, single_precision
-from arpes_ml_plugins.training.mixtures import Mixtures, random_split
+from arpes_ml_plugins.simulation.mixtures import Mixtures, random_split
 
-__all__ = ["LOSSES", "RECIPES", "LpalmRecipe", "cached_lpalm", "mixtures_like", "train_network"]
+__all__ = ["LOSSES", "RECIPES", "LpalmRecipe", "mixtures_like", "train_network"]
 
 VERSION = 1  # of what is cached: raise it when training changes
 VALIDATION = 50  # mixtures
@@ -210,47 +208,3 @@ def mixtures_like(
         return base, base
     train, test = random_split(count, max(2, int(HELD_OUT * count)))
     return replace(base, spectra=families[:, train]), replace(base, spectra=families[:, test])
-
-
-def cached_lpalm(
-    families: torch.Tensor,
-    recipe: str,
-    *,
-    snr: tuple[float, float],
-    pixels: int,
-    layers: int,
-    steps: int | None,
-    seed: int,
-    folder: Path | None,
-    report: Report | None,
-) -> UnrolledSeparation:
-    """A network for mixtures of ``families``, from the cache if it is there."""
-    chosen = RECIPES[recipe] if steps is None else replace(RECIPES[recipe], steps=steps)
-    families = families.float().cpu()
-    n, _, channels = families.shape
-    key = content_key(
-        version=VERSION,
-        families=families,
-        recipe=asdict(chosen),
-        name=recipe,
-        snr=snr,
-        pixels=pixels,
-        layers=layers,
-        seed=seed,
-    )
-
-    def train_it() -> dict[str, torch.Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        train, test = mixtures_like(families, recipe, snr=snr, pixels=pixels)
-        with single_precision():
-            network = UnrolledSeparation(channels, n, layers)
-            train_network(network, train, chosen, generator, report, test)
-        return network.state_dict()
-
-    stored, found = cached_tensors(folder, f"lpalm-{key}", train_it)
-    if found and report:
-        report(chosen.steps, None)
-    with single_precision():
-        network = UnrolledSeparation(channels, n, layers)
-    network.load_state_dict(stored)
-    return network.requires_grad_(False)

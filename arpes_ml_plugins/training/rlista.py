@@ -1,29 +1,27 @@
-"""Training of LISTA and RLISTA networks for one kind of data, and a cache of them."""
+"""Training of LISTA and RLISTA networks for one kind of data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from arpes_ml_plugins.continuation.kernels import KERNELS, real_rows
 from arpes_ml_plugins.continuation.prior import GaussianPrior
-from arpes_ml_plugins.continuation.unrolled import ETA, UnrolledNetwork
-from arpes_ml_plugins.training.cache import cached_tensors, content_key, single_precision
-from arpes_ml_plugins.training.muon import StackedMuon
-from arpes_ml_plugins.training.spectra import (
+from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
+from arpes_ml_plugins.simulation.spectra import (
     FINE,
     POINTS,
     broad_spectra,
     centres,
     published_spectra,
 )
+from arpes_ml_plugins.training.muon import StackedMuon
 
-__all__ = ["PRIORS", "RECIPES", "Recipe", "Samples", "cached_network", "new_network", "train"]
+__all__ = ["PRIORS", "RECIPES", "Recipe", "Samples", "new_network", "train", "trained"]
 
 VERSION = 1  # of what is cached: raise it when training changes
 LOG_EVERY = 50  # steps
@@ -238,55 +236,12 @@ def _batches(
                 yield clean[chosen] + fixed[chosen], truth
 
 
-def cached_network(
-    samples: Samples,
-    recipe: Recipe,
-    *,
-    layers: int = 10,
-    eta: float = ETA,
-    seed: int = 0,
-    folder: Path | None = None,
-    report: Report | None = None,
-) -> UnrolledNetwork:
-    """A trained network for raw data (normalised to a norm of 1), from the cache if it is there.
-
-    Parameters
-    ----------
-    folder
-        Where networks are kept, named by a hash of everything that they depend on; None keeps
-        nothing.
-    """
-    key = content_key(
-        version=VERSION,
-        samples=asdict(samples),
-        recipe=asdict(recipe),
-        layers=layers,
-        eta=eta,
-        seed=seed,
-    )
-
-    def train_it() -> dict[str, torch.Tensor]:
-        with single_precision():
-            return _trained(samples, recipe, layers, eta, seed, report).state_dict()
-
-    stored, found = cached_tensors(folder, f"rlista-{key}", train_it)
-    if found and report:
-        report(recipe.steps, None)
-    return _as_network(stored, eta, recipe.whitened)
-
-
-def _trained(
+def trained(
     samples: Samples, recipe: Recipe, layers: int, eta: float, seed: int, report: Report | None
 ) -> UnrolledNetwork:
+    """A network trained from the start, for raw data."""
     generator = torch.Generator().manual_seed(seed)
     spectra = samples.spectra(min(recipe.pool, recipe.steps * recipe.batch), generator)
     network, features = new_network(samples, recipe, spectra, generator, layers=layers, eta=eta)
     train(samples, network, features, recipe, spectra, generator, report)
     return network.folded(features)
-
-
-def _as_network(stored: Mapping[str, torch.Tensor], eta: float, positive: bool) -> UnrolledNetwork:
-    layers, points, inputs = stored["entry"].shape
-    network = UnrolledNetwork(inputs, points, layers, eta=eta, positive=positive).double()
-    network.load_state_dict(dict(stored))
-    return network

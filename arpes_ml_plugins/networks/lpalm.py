@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,16 +12,23 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
-from arpes_ml_plugins.methods import stored
-from arpes_ml_plugins.methods.checks import check_choice, check_count
+from arpes_ml_plugins.networks import cache
+from arpes_ml_plugins.parameters import check_choice, check_count
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:
     import torch
 
-    from arpes_ml_plugins.separation.unrolled import UnrolledSeparation
+    from arpes_ml_plugins.separation.lpalm import UnrolledSeparation
 
-__all__ = ["LPALM_RECIPES", "SeparationNetwork", "families_of", "train_lpalm", "train_on"]
+__all__ = [
+    "LPALM_RECIPES",
+    "SeparationNetwork",
+    "cached_lpalm",
+    "families_of",
+    "train_lpalm",
+    "train_on",
+]
 
 LPALM_RECIPES = ("robust", "published")
 PIXELS = 500
@@ -175,8 +183,6 @@ def train_on(
     """The network for these families, which may differ in size."""
     import torch
 
-    from arpes_ml_plugins.training.lpalm import cached_lpalm
-
     count = max(len(family) for family in families)
     same = torch.stack([family[torch.arange(count) % len(family)] for family in families])
     return cached_lpalm(
@@ -187,7 +193,7 @@ def train_on(
         layers=layers,
         steps=steps,
         seed=seed,
-        folder=stored.cache_folder(),
+        folder=cache.cache_folder(),
         report=report,
     )
 
@@ -207,3 +213,52 @@ def _noise_along(noise: float | xr.DataArray, library: SpectrumLibrary) -> np.nd
     if not (np.isfinite(values).all() and (values > 0).all()):
         raise ParameterError("noise must be positive in every channel")
     return values
+
+
+def cached_lpalm(
+    families: torch.Tensor,
+    recipe: str,
+    *,
+    snr: tuple[float, float],
+    pixels: int,
+    layers: int,
+    steps: int | None,
+    seed: int,
+    folder: Path | None,
+    report: Report | None,
+) -> UnrolledSeparation:
+    """A network for mixtures of ``families``, from the cache if it is there."""
+    import torch
+
+    from arpes_ml_plugins.separation.lpalm import UnrolledSeparation
+    from arpes_ml_plugins.training.lpalm import RECIPES, VERSION, mixtures_like, train_network
+
+    chosen = RECIPES[recipe] if steps is None else replace(RECIPES[recipe], steps=steps)
+    families = families.float().cpu()
+    n, _, channels = families.shape
+    key = cache.content_key(
+        version=VERSION,
+        families=families,
+        recipe=asdict(chosen),
+        name=recipe,
+        snr=snr,
+        pixels=pixels,
+        layers=layers,
+        seed=seed,
+    )
+
+    def train_it() -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        train, test = mixtures_like(families, recipe, snr=snr, pixels=pixels)
+        with cache.single_precision():
+            network = UnrolledSeparation(channels, n, layers)
+            train_network(network, train, chosen, generator, report, test)
+        return network.state_dict()
+
+    stored, found = cache.cached_tensors(folder, f"lpalm-{key}", train_it)
+    if found and report:
+        report(chosen.steps, None)
+    with cache.single_precision():
+        network = UnrolledSeparation(channels, n, layers)
+    network.load_state_dict(stored)
+    return network.requires_grad_(False)

@@ -10,12 +10,21 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-__all__ = ["cached_tensors", "content_key", "single_precision"]
+__all__ = ["cache_folder", "cached_tensors", "content_key", "single_precision"]
 
-Tensors = dict[str, torch.Tensor]
+Tensors = dict[str, "torch.Tensor"]
+
+
+def cache_folder() -> Path:
+    """Where trained networks are kept: the user's cache, as the system has it."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("arpes_ml_plugins")
 
 
 def content_key(**content: object) -> str:
@@ -31,6 +40,8 @@ def content_key(**content: object) -> str:
 
 
 def _described(value: object) -> str:
+    import torch
+
     if isinstance(value, torch.Tensor):
         values = value.detach().cpu().contiguous().numpy()
         return f"{values.dtype} {values.shape} {hashlib.sha256(values.tobytes()).hexdigest()}"
@@ -66,6 +77,8 @@ def cached_tensors(
 @contextmanager
 def single_precision() -> Iterator[None]:
     """Networks are trained in float32, whatever torch's default is."""
+    import torch
+
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:

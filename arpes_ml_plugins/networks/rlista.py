@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
 from arpes_ml_plugins.errors import ParameterError
-from arpes_ml_plugins.labelled.progress import ProgressOption, reporter
-from arpes_ml_plugins.methods.checks import check_choice, check_count, check_positive
-from arpes_ml_plugins.training.store import stored_weights
+from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
+from arpes_ml_plugins.networks import cache
+from arpes_ml_plugins.networks.stored import stored_weights
+from arpes_ml_plugins.parameters import check_choice, check_count, check_positive
 
 if TYPE_CHECKING:
     import torch
 
-    from arpes_ml_plugins.continuation.general import GeneralNetwork
+    from arpes_ml_plugins.continuation.general_network import GeneralNetwork
     from arpes_ml_plugins.continuation.observation import Observation
-    from arpes_ml_plugins.continuation.unrolled import UnrolledNetwork
+    from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
     from arpes_ml_plugins.training.rlista import Recipe, Samples
 
-__all__ = ["cache_folder", "continuation_network", "train_rlista", "trained_network"]
+__all__ = ["cached_network", "continuation_network", "train_rlista", "trained_network"]
 
 
 @functools.cache
@@ -30,7 +32,7 @@ def continuation_network(device: str) -> GeneralNetwork:
     """The general network of ``continue_rlista``."""
     import torch
 
-    from arpes_ml_plugins.continuation.general import GeneralNetwork
+    from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 
     weights = stored_weights("continuation")
     layers, points = weights["threshold"].shape[0], weights["mean"].shape[0]
@@ -38,13 +40,6 @@ def continuation_network(device: str) -> GeneralNetwork:
         network = GeneralNetwork(points=points, layers=layers)
     network.float().load_state_dict(weights)  # float, whatever torch's default is
     return network.to(device).eval().requires_grad_(False)
-
-
-def cache_folder() -> Path:
-    """Where trained networks are kept: the user's cache, as the system has it."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("arpes_ml_plugins")
 
 
 def trained_network(
@@ -64,8 +59,8 @@ def trained_network(
     """
     import torch
 
+    from arpes_ml_plugins.simulation.spectra import POINTS
     from arpes_ml_plugins.training.rlista import RECIPES, Samples
-    from arpes_ml_plugins.training.spectra import POINTS
 
     problem = seen.problem
     window = problem.half_width
@@ -183,9 +178,61 @@ def _train(
     seed: int,
     progress: ProgressOption,
 ) -> UnrolledNetwork:
-    from arpes_ml_plugins.training.rlista import cached_network
-
     with reporter(progress, "train_rlista", recipe.steps) as report:
         return cached_network(
-            samples, recipe, layers=layers, eta=eta, seed=seed, folder=cache_folder(), report=report
+            samples,
+            recipe,
+            layers=layers,
+            eta=eta,
+            seed=seed,
+            folder=cache.cache_folder(),
+            report=report,
         )
+
+
+def cached_network(
+    samples: Samples,
+    recipe: Recipe,
+    *,
+    layers: int = 10,
+    eta: float = 0.5,
+    seed: int = 0,
+    folder: Path | None = None,
+    report: Report | None = None,
+) -> UnrolledNetwork:
+    """A trained network for raw data (normalised to a norm of 1), from the cache if it is there.
+
+    Parameters
+    ----------
+    folder
+        Where networks are kept, named by a hash of everything that they depend on; None keeps
+        nothing.
+    """
+    from arpes_ml_plugins.training.rlista import VERSION, trained
+
+    key = cache.content_key(
+        version=VERSION,
+        samples=asdict(samples),
+        recipe=asdict(recipe),
+        layers=layers,
+        eta=eta,
+        seed=seed,
+    )
+
+    def train_it() -> dict[str, torch.Tensor]:
+        with cache.single_precision():
+            return trained(samples, recipe, layers, eta, seed, report).state_dict()
+
+    stored, found = cache.cached_tensors(folder, f"rlista-{key}", train_it)
+    if found and report:
+        report(recipe.steps, None)
+    return _as_network(stored, eta, recipe.whitened)
+
+
+def _as_network(stored: Mapping[str, torch.Tensor], eta: float, positive: bool) -> UnrolledNetwork:
+    from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
+
+    layers, points, inputs = stored["entry"].shape
+    network = UnrolledNetwork(inputs, points, layers, eta=eta, positive=positive).double()
+    network.load_state_dict(dict(stored))
+    return network

@@ -11,7 +11,7 @@ import xarray as xr
 
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Output, Trace, map_images
-from arpes_ml_plugins.methods.checks import check_choice, check_count, check_image, check_positive
+from arpes_ml_plugins.parameters import check_choice, check_count, check_image, check_positive
 
 if TYPE_CHECKING:
     import torch
@@ -279,9 +279,9 @@ def _fit(
     precision: str,
 ) -> dict[str, torch.Tensor]:
     """Both stages on a batch."""
+    from arpes_ml_plugins.denoising.defects import dead_lines
     from arpes_ml_plugins.denoising.noise import variance_over_mean
     from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
-    from arpes_ml_plugins.denoising.spikes import dead_lines
     from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast, denoise_images
 
     device = batch.images.device.type

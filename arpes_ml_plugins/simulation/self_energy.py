@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BOLTZMANN", "SelfEnergy"]
+from arpes_ml_plugins.constants import BOLTZMANN
 
-BOLTZMANN = 8.617333e-5  # eV / K
+__all__ = ["SelfEnergy"]
+
 GRID = 2048  # energies of the Kramers-Kronig transform
 MARGIN = 16.0  # its range, in units of the largest energy asked for
 PHONONS = 16  # energies of the Eliashberg function

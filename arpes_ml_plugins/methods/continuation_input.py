@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from arpes_ml_plugins.constants import BOLTZMANN
 from arpes_ml_plugins.errors import (
     AxisError,
     DataError,
@@ -23,8 +24,7 @@ from arpes_ml_plugins.errors import (
     ParameterError,
 )
 from arpes_ml_plugins.labelled.axes import ROLES
-from arpes_ml_plugins.methods.checks import check_choice, check_positive
-from arpes_ml_plugins.photoemission import BOLTZMANN
+from arpes_ml_plugins.parameters import check_choice, check_positive
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.continuation.problem import Problem
@@ -351,9 +351,9 @@ def _own_frequencies(
     """A grid as wide as the data say the widest spectrum is."""
     import torch
 
+    from arpes_ml_plugins.continuation.network_estimate import suggest_windows
     from arpes_ml_plugins.continuation.observation import estimate_error
-    from arpes_ml_plugins.continuation.pretrained import suggest_windows
-    from arpes_ml_plugins.methods.stored import continuation_network
+    from arpes_ml_plugins.networks.rlista import continuation_network
 
     if data.chunks is not None or problem.statistics != "fermion":
         why = "lazy data are not looked at" if data.chunks is not None else "bosons need it"

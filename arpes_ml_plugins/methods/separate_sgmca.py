@@ -11,15 +11,15 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report
-from arpes_ml_plugins.methods.checks import check_choice, check_count
-from arpes_ml_plugins.methods.trained_manifolds import (
+from arpes_ml_plugins.methods.separation_run import run, seed_of, setup_of
+from arpes_ml_plugins.networks.iae import (
     MANIFOLDS,
     RECIPE_NAMES,
     SpectrumManifolds,
     manifolds_of,
 )
-from arpes_ml_plugins.methods.trained_separation import as_library
-from arpes_ml_plugins.methods.unmixing import run, seed_of, setup_of
+from arpes_ml_plugins.networks.lpalm import as_library
+from arpes_ml_plugins.parameters import check_choice, check_count
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:

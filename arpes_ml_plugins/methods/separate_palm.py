@@ -10,14 +10,14 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import DataError, ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report
-from arpes_ml_plugins.methods.checks import check_choice, check_count, check_positive
-from arpes_ml_plugins.methods.trained_separation import (
+from arpes_ml_plugins.methods.separation_run import prior_of, run, seed_of, setup_of
+from arpes_ml_plugins.networks.lpalm import (
     LPALM_RECIPES,
     PIXELS,
     SeparationNetwork,
     train_on,
 )
-from arpes_ml_plugins.methods.unmixing import prior_of, run, seed_of, setup_of
+from arpes_ml_plugins.parameters import check_choice, check_count, check_positive
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.functional import relu, softplus
 
 from arpes_ml_plugins.continuation.prior import GaussianPrior, View
-from arpes_ml_plugins.continuation.unrolled import ETA, unroll
+from arpes_ml_plugins.continuation.rlista import ETA, unroll
 
 __all__ = ["GeneralNetwork", "condition"]
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from arpes_ml_plugins.errors import AxisError, DataError, DistributionWarning, ParameterError
 from arpes_ml_plugins.labelled.mixture import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report
-from arpes_ml_plugins.methods.checks import check_choice, check_count, check_positive
-from arpes_ml_plugins.methods.trained_separation import as_library, families_of
+from arpes_ml_plugins.networks.lpalm import as_library, families_of
+from arpes_ml_plugins.parameters import check_choice, check_count, check_positive
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary, leaky
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ def _solve_incomplete(
     """
     import torch
 
-    from arpes_ml_plugins.separation.refine import nonnegative_sources
+    from arpes_ml_plugins.separation.least_squares import nonnegative_sources
 
     values, valid = cube.values.flatten(1), cube.valid.flatten(1)
     noise = ready.noise

@@ -13,9 +13,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from arpes_ml_plugins.constants import BOLTZMANN
 from arpes_ml_plugins.errors import ParameterError
-from arpes_ml_plugins.training.bands import draw_bands, log_uniform, smooth_field
-from arpes_ml_plugins.training.self_energy import BOLTZMANN, SelfEnergy
+from arpes_ml_plugins.simulation.bands import draw_bands, log_uniform, smooth_field
+from arpes_ml_plugins.simulation.self_energy import SelfEnergy
 
 __all__ = ["Scene", "draw_scene", "simulate_scene"]
 

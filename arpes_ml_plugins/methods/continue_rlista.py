@@ -19,10 +19,10 @@ from arpes_ml_plugins.errors import (
 )
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Output, Scalar, Trace, map_images
-from arpes_ml_plugins.methods.checks import check_choice, check_count, check_positive
-from arpes_ml_plugins.methods.imaginary import ImaginaryData, check_aligned, read_imaginary
-from arpes_ml_plugins.methods.stored import continuation_network, trained_network
-from arpes_ml_plugins.training.store import stored_hash
+from arpes_ml_plugins.methods.continuation_input import ImaginaryData, check_aligned, read_imaginary
+from arpes_ml_plugins.networks.rlista import continuation_network, trained_network
+from arpes_ml_plugins.networks.stored import stored_hash
+from arpes_ml_plugins.parameters import check_choice, check_count, check_positive
 
 if TYPE_CHECKING:
     import torch

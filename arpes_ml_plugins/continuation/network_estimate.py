@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from arpes_ml_plugins.continuation.general import GeneralNetwork, condition
+from arpes_ml_plugins.continuation.general_network import GeneralNetwork, condition
 from arpes_ml_plugins.continuation.observation import Observation, find_outliers, observations
 from arpes_ml_plugins.continuation.prior import View
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided

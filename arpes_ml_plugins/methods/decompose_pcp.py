@@ -10,7 +10,7 @@ import xarray as xr
 
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Output, Scalar, map_images
-from arpes_ml_plugins.methods.checks import (
+from arpes_ml_plugins.parameters import (
     check_choice,
     check_count,
     check_image,

@@ -15,9 +15,9 @@ from arpes_ml_plugins.errors import CountsWarning, DataError
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
 from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Output, map_images
-from arpes_ml_plugins.methods.checks import check_choice, check_count, check_image, check_positive
-from arpes_ml_plugins.methods.noise import noise_of
-from arpes_ml_plugins.training.store import stored_hash, stored_weights
+from arpes_ml_plugins.methods.estimate_noise import noise_of
+from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
+from arpes_ml_plugins.parameters import check_choice, check_count, check_image, check_positive
 
 if TYPE_CHECKING:
     import torch
@@ -313,25 +313,25 @@ NetworkMaker = Callable[[int], "CountsNetwork"]
 
 
 def _untrained(seed: int) -> CountsNetwork:
-    from arpes_ml_plugins.denoising.counts import new_network
+    from arpes_ml_plugins.denoising.counts_denoiser import new_network
 
     return new_network(seed)
 
 
 def _from_scratch(iterations: int | None) -> Training:
-    from arpes_ml_plugins.denoising.counts import SCRATCH
+    from arpes_ml_plugins.denoising.counts_denoiser import SCRATCH
 
     return replace(SCRATCH, steps=iterations or SCRATCH.steps)
 
 
 def _adapting(adapt: bool) -> Training | None:
-    from arpes_ml_plugins.denoising.counts import ADAPTED
+    from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED
 
     return ADAPTED if adapt else None
 
 
 def _pretrained(seed: int) -> CountsNetwork:
-    from arpes_ml_plugins.denoising.counts import new_network
+    from arpes_ml_plugins.denoising.counts_denoiser import new_network
     from arpes_ml_plugins.denoising.counts_network import WIDTHS
 
     network = new_network(seed, WIDTHS)
@@ -409,7 +409,7 @@ class _Run:
         together: tuple[Hashable, ...],
         image: tuple[Hashable, Hashable],
     ) -> int:
-        from arpes_ml_plugins.denoising.counts import steps_of
+        from arpes_ml_plugins.denoising.counts_denoiser import steps_of
 
         pixels = math.prod(array.sizes[dim] for dim in (*together, *image))
         return steps_of(self.training, pixels, self.errors)
@@ -469,7 +469,7 @@ def _run_counts(
     precision: str,
     series: bool,
 ) -> dict[str, torch.Tensor]:
-    from arpes_ml_plugins.denoising.counts import denoise_counts_images
+    from arpes_ml_plugins.denoising.counts_denoiser import denoise_counts_images
     from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast
 
     if gain is None and not batch.numbers["counted"]:  # only lazy data come so far

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.denoising.counts_network import CountsNetwork, gaussian_mean
+from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.recovery import conserve, recover_structure
-from arpes_ml_plugins.denoising.spikes import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.splitting import (
     Counts,
     Training,

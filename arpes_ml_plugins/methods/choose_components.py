@@ -10,8 +10,8 @@ import xarray as xr
 
 from arpes_ml_plugins.labelled.mixture import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.checks import check_count
-from arpes_ml_plugins.methods.unmixing import seed_of, setup_of, whitened
+from arpes_ml_plugins.methods.separation_run import seed_of, setup_of, whitened
+from arpes_ml_plugins.parameters import check_count
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +91,7 @@ def choose_components(
     seed = seed_of(rng)
 
     def algorithm(cube: Cube) -> dict[str, Any]:
-        from arpes_ml_plugins.separation.counting import count_components
+        from arpes_ml_plugins.separation.component_count import count_components
 
         ready, _ = whitened(cube, setup)
         channels, pixels = ready.pixels.shape

@@ -49,4 +49,4 @@ def stored_hash(name: str) -> str:
 
 
 def _folder() -> resources.abc.Traversable:
-    return resources.files("arpes_ml_plugins.training") / "weights"
+    return resources.files("arpes_ml_plugins.networks") / "weights"

@@ -10,16 +10,16 @@ import xarray as xr
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
 from arpes_ml_plugins.labelled.slices import Image, ImageBatch, map_images
-from arpes_ml_plugins.methods.checks import check_choice, check_image, check_positive
-from arpes_ml_plugins.methods.counts import (
+from arpes_ml_plugins.methods.denoise_counts import (
     COUNTED,
     counted,
     denoise_counts,
     denoise_pretrained,
     run_pretrained,
 )
-from arpes_ml_plugins.methods.noise import noise_of
-from arpes_ml_plugins.methods.pcp_unet import denoise_pcp_unet, fit_each
+from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet, fit_each
+from arpes_ml_plugins.methods.estimate_noise import noise_of
+from arpes_ml_plugins.parameters import check_choice, check_image, check_positive
 
 if TYPE_CHECKING:
     import torch

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,18 +12,18 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
-from arpes_ml_plugins.methods import stored
-from arpes_ml_plugins.methods.checks import check_choice, check_count
-from arpes_ml_plugins.methods.trained_separation import as_library, families_of
+from arpes_ml_plugins.networks import cache
+from arpes_ml_plugins.networks.lpalm import as_library, families_of
+from arpes_ml_plugins.parameters import check_choice, check_count
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:
     import torch
 
-    from arpes_ml_plugins.separation.autoencoder import InterpolatoryAutoencoder
+    from arpes_ml_plugins.separation.iae import InterpolatoryAutoencoder
     from arpes_ml_plugins.separation.manifolds import Manifold
 
-__all__ = ["MANIFOLDS", "SpectrumManifolds", "manifolds_of", "train_iae"]
+__all__ = ["MANIFOLDS", "SpectrumManifolds", "cached_autoencoder", "manifolds_of", "train_iae"]
 
 MANIFOLDS = ("simplex", "nearest", "iae")
 RECIPE_NAMES = ("robust", "published")
@@ -128,7 +129,7 @@ def manifolds_of(
     """A manifold a component, in units of the noise ``(m,)`` of the channels; 0: left out."""
     import torch
 
-    from arpes_ml_plugins.separation.autoencoder import AutoencoderManifold
+    from arpes_ml_plugins.separation.iae import AutoencoderManifold
     from arpes_ml_plugins.separation.manifolds import LocalSimplex, NearestSpectrum
 
     if kind == "iae":
@@ -159,8 +160,6 @@ def _trained(
 ) -> dict[str, InterpolatoryAutoencoder]:
     import torch
 
-    from arpes_ml_plugins.training.autoencoder import cached_autoencoder
-
     for name, family in library.items():
         different = len(np.unique(family.values.round(12), axis=0))
         if different < FEWEST_SPECTRA:
@@ -177,7 +176,7 @@ def _trained(
             layers=layers,
             steps=steps,
             seed=seed,
-            folder=stored.cache_folder(),
+            folder=cache.cache_folder(),
             report=report,
         )
         for name, family in library.items()
@@ -202,3 +201,53 @@ def _anchor_counts(
                 f"anchors must be from 2 to the number of spectra, {most} for {name!r}, got {count}"
             )
     return counts
+
+
+def cached_autoencoder(
+    samples: torch.Tensor,
+    recipe: str,
+    *,
+    anchors: int | None,
+    layers: int,
+    steps: int | None,
+    seed: int,
+    folder: Path | None,
+    report: Report | None,
+) -> InterpolatoryAutoencoder:
+    """An autoencoder of a family, from the cache if it is there."""
+    import torch
+
+    from arpes_ml_plugins.separation.iae import InterpolatoryAutoencoder, farthest_points
+    from arpes_ml_plugins.training.autoencoder import (
+        AUTOENCODERS,
+        VERSION,
+        dimension_of,
+        train_autoencoder,
+    )
+
+    chosen = AUTOENCODERS[recipe] if steps is None else replace(AUTOENCODERS[recipe], steps=steps)
+    samples = samples.float().cpu()
+    count = dimension_of(samples) + 1 if anchors is None else anchors
+    corners = farthest_points(samples, count)
+    key = cache.content_key(
+        version=VERSION, samples=samples, recipe=asdict(chosen), layers=layers, seed=seed, n=count
+    )
+
+    def made() -> InterpolatoryAutoencoder:
+        with cache.single_precision(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return InterpolatoryAutoencoder(corners, layers)
+
+    def train_it() -> dict[str, torch.Tensor]:
+        network = made()
+        draw = torch.Generator().manual_seed(seed)
+        with cache.single_precision():
+            train_autoencoder(network, samples, chosen, draw, report)
+        return network.state_dict()
+
+    stored, found = cache.cached_tensors(folder, f"iae-{key}", train_it)
+    if found and report:
+        report(chosen.steps, None)
+    network = made()
+    network.load_state_dict(stored)
+    return network.requires_grad_(False)

@@ -1,0 +1,14 @@
+"""Physical and statistical constants, each in one place."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["BOLTZMANN", "FWHM", "MAD_TO_SIGMA"]
+
+BOLTZMANN = 8.617333262e-5
+"""Boltzmann's constant in eV / K (CODATA 2018, exact in SI)."""
+FWHM = 2 * math.sqrt(2 * math.log(2))
+"""Full width at half maximum of a Gaussian over its standard deviation."""
+MAD_TO_SIGMA = 1.482602218505602
+"""Standard deviation of a Gaussian over its median absolute deviation."""

@@ -1,0 +1,1 @@
+"""Physics that makes data whose truth is known; nothing is trained here."""
