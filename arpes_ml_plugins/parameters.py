@@ -1,11 +1,17 @@
-"""Checks of parameters that several methods share; all run before any work starts."""
+"""What several methods share of their parameters: checks, and blocks of their docstrings.
+
+All checks run before any work starts. A line ``{device}`` in the docstring of a function under
+:func:`documented` stands for the block of that name.
+"""
 
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 import warnings
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -17,7 +23,64 @@ from arpes_ml_plugins.errors import (
     ParameterError,
 )
 
-__all__ = ["check_choice", "check_count", "check_image", "check_positive", "warn_unconverged"]
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_image",
+    "check_positive",
+    "documented",
+    "warn_unconverged",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BLOCKS = {
+    "device": """
+        device : str
+            Where to compute: ``"auto"`` (CUDA, then MPS, then the CPU) or the name of a torch
+            device.""",
+    "progress": """
+        progress : bool or callable
+            Show a progress bar, or call a function with a
+            :class:`~arpes_ml_plugins.Progress`.""",
+}
+"""Blocks of docstrings that all families of methods share; families add their own."""
+
+
+def documented(**blocks: str) -> Callable[[F], F]:
+    """Decorator that replaces each line ``{name}`` of a docstring by the block of that name.
+
+    Blocks are those given and :data:`BLOCKS`; an unknown name is an error when the module is
+    imported. It must come before (below) anything that reads the docstring.
+
+    Examples
+    --------
+    >>> @documented(size='''
+    ...     size : int
+    ...         In pixels.''')
+    ... def method(size):
+    ...     '''Do it.
+    ...
+    ...     {size}
+    ...     '''
+    >>> print(method.__doc__.strip())
+    Do it.
+    <BLANKLINE>
+        size : int
+            In pixels.
+    """
+    known = BLOCKS | blocks
+
+    def fill(function: F) -> F:
+        def block(found: re.Match[str]) -> str:
+            return textwrap.indent(textwrap.dedent(known[found[2]]).strip("\n"), found[1])
+
+        text = function.__doc__ or ""
+        function.__doc__ = re.sub(r"^( *)\{(\w+)\}$", block, text, flags=re.MULTILINE)
+        return function
+
+    return fill
 
 
 def check_image(
@@ -59,6 +122,15 @@ def check_count(name: str, value: Any, *, optional: bool = False) -> None:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
         choice = " or None" if optional else ""
         raise ParameterError(f"{name} must be a whole number of at least 1{choice}, got {value!r}")
+
+
+def check_flag(name: str, value: Any, *, optional: bool = False) -> None:
+    """``value`` must be True or False (or None, where that means "choose")."""
+    if value is None and optional:
+        return
+    if not isinstance(value, (bool, np.bool_)):
+        choice = ", False or None" if optional else " or False"
+        raise ParameterError(f"{name} must be True{choice}, got {value!r}")
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:

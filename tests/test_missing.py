@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from arpes_ml_plugins.errors import DeviceWarning
+from arpes_ml_plugins.labelled.apply import Image, map_images
 from arpes_ml_plugins.labelled.devices import resolve_device, run_in_batches
 from arpes_ml_plugins.labelled.missing import fill_missing
 from arpes_ml_plugins.labelled.seeds import seed_from, slice_seed
-from arpes_ml_plugins.labelled.slices import Image, map_images
 from arpes_ml_plugins.scoring import psnr, thin_counts
 from arpes_ml_plugins.testing.samples import sample_cut
 

@@ -17,8 +17,8 @@ from arpes_ml_plugins.errors import (
     DistributionWarning,
     ParameterError,
 )
+from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, Trace, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Output, Scalar, Trace, map_images
 from arpes_ml_plugins.methods.continuation_input import ImaginaryData, check_aligned, read_imaginary
 from arpes_ml_plugins.networks.rlista import continuation_network, trained_network
 from arpes_ml_plugins.networks.stored import stored_hash

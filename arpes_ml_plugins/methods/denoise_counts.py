@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from arpes_ml_plugins.errors import CountsWarning, DataError
+from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
-from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Output, map_images
 from arpes_ml_plugins.methods.estimate_noise import noise_of
 from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
 from arpes_ml_plugins.parameters import check_choice, check_count, check_image, check_positive

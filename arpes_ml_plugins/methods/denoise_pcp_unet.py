@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Trace, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.labelled.slices import Image, ImageBatch, Output, Trace, map_images
 from arpes_ml_plugins.parameters import check_choice, check_count, check_image, check_positive
 
 if TYPE_CHECKING:

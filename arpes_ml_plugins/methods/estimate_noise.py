@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from arpes_ml_plugins.labelled.apply import ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import sampled
-from arpes_ml_plugins.labelled.slices import ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.parameters import check_image
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from arpes_ml_plugins.labelled.apply import Image
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.labelled.slices import Image
 from arpes_ml_plugins.methods.denoise_pcp_unet import fit_images
 from arpes_ml_plugins.parameters import check_count, check_positive
 
