@@ -2,7 +2,9 @@
 
 It sees square roots of the counts at several resolutions, relative to their surroundings, and the
 number of counts in these surroundings, which is the noise level. It answers with the logarithm of a
-correction to a blurred image; untouched it is a Gaussian filter.
+correction to a blurred image; untouched it is a Gaussian filter. A second, smaller part then sees
+the residual of that answer in units of its noise, and how strongly the noise of neighbouring pixels
+is correlated, and corrects the answer once more: what is sharp and what is weak is decided there.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ BLURS = (1.0, 2.0, 4.0)
 PSEUDO_COUNT = 0.375  # Anscombe's; shared out over the area of a blur
 BASE = 2.0  # pixels, width of the blur that the answer corrects
 DARKEST = 1e-4  # counts a pixel
+RESIDUAL_BLURS = (0.7, 1.5, 3.0)  # pixels, over which the residual is averaged
+RESIDUAL_LIMIT = 8.0  # standard deviations
+REFINED = (64, 96)  # channels of the second part at 1/2 and 1/4 of the resolution
 LARGEST_CORRECTION = 8.0  # natural logarithm
 
 
@@ -57,20 +62,25 @@ class CountsNetwork(nn.Module):
         self.leave = nn.Conv2d(first, 4, 1)
         nn.init.zeros_(self.leave.weight)
         self.leave.bias = nn.Parameter(torch.zeros(4))
+        self.refine = _Refinement(first)
 
     def forward(
         self,
         counts: torch.Tensor,
         valid: torch.Tensor | None = None,
         neighbours: torch.Tensor | None = None,
+        correlation: torch.Tensor | None = None,
     ) -> torch.Tensor:
         height, width = counts.shape[-2:]
         features, base = _features(counts, valid, neighbours)
-        padded = F.pad(features, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
         with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.rounded):
-            x = self._body(F.pixel_unshuffle(padded, 2))
-        correction = F.pixel_shuffle(self.leave(x.float()), 2)[:, 0, :height, :width]
-        return base * correction.clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION).exp()
+            x = self._body(F.pixel_unshuffle(_padded(features), 2))
+        correction = _full_size(self.leave(x.float()), height, width)
+        first = base * correction.exp()
+        residual = _residual_features(counts, valid, first, correlation)
+        with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.rounded):
+            y = self.refine(F.pixel_unshuffle(_padded(residual), 2), x)
+        return first * _full_size(self.refine.leave(y.float()), height, width).exp()
 
     def _body(self, features: torch.Tensor) -> torch.Tensor:
         x = self.enter(features.contiguous(memory_format=torch.channels_last))
@@ -85,6 +95,29 @@ class CountsNetwork(nn.Module):
         ):
             x = block(F.interpolate(up(x), scale_factor=2, mode="nearest") + skip)
         return x
+
+
+class _Refinement(nn.Module):
+    """The second part: from the residual of the first answer to a correction of it."""
+
+    def __init__(self, body: int) -> None:
+        super().__init__()
+        first, second = REFINED
+        self.enter = nn.Conv2d(4 * RESIDUAL_FEATURES + body, first, 3, padding=1)
+        self.before = _Block(first)
+        self.down = nn.Conv2d(first, second, 2, stride=2)
+        self.bottom = nn.Sequential(_Block(second), _Block(second))
+        self.up = nn.Conv2d(second, first, 1)
+        self.after = nn.Sequential(_Block(first), _Block(first))
+        self.leave = nn.Conv2d(first, 4, 1)
+        nn.init.zeros_(self.leave.weight)
+        self.leave.bias = nn.Parameter(torch.zeros(4))
+
+    def forward(self, residual: torch.Tensor, body: torch.Tensor) -> torch.Tensor:
+        together = torch.cat([residual.to(body.dtype), body], 1)
+        x = self.before(self.enter(together.contiguous(memory_format=torch.channels_last)))
+        deep = self.up(self.bottom(self.down(x)))
+        return self.after(F.interpolate(deep, scale_factor=2, mode="nearest") + x)
 
 
 class _Block(nn.Module):
@@ -128,6 +161,45 @@ def _features(
         beside = torch.where(seen, relative(smooth, _share(1.0)), 0)
     base = blurred[BASE] + 0.01 * local
     return torch.cat([*channels, beside], 1), base[:, 0]
+
+
+RESIDUAL_FEATURES = 2 + len(RESIDUAL_BLURS) + 2
+
+
+def _residual_features(
+    counts: torch.Tensor,
+    valid: torch.Tensor | None,
+    rate: torch.Tensor,
+    correlation: torch.Tensor | None,
+) -> torch.Tensor:
+    """Residual over its standard deviation, at several resolutions, and what the noise is like."""
+    rate, counts = rate[:, None], counts.clamp(min=0)[:, None]
+    mask = torch.ones_like(counts) if valid is None else valid[:, None].to(counts)
+    residual = (counts - rate) * mask
+    limit = RESIDUAL_LIMIT
+
+    def scaled(difference: torch.Tensor, expected: torch.Tensor, share: float) -> torch.Tensor:
+        return (difference / (expected * share + DARKEST).sqrt()).clamp(-limit, limit)
+
+    channels = [scaled(residual, rate, 1.0) / 2, rate.clamp(min=DARKEST).log() / 4]
+    for width in RESIDUAL_BLURS:
+        average = gaussian_mean(torch.cat([residual, rate], 1), mask, width)
+        difference, expected = average.split(1, 1)
+        channels.append(scaled(difference, expected, 1 / (4 * math.pi * width**2)) / 2)
+    known = counts.new_zeros(len(counts), 2) if correlation is None else correlation.to(counts)
+    constant = known[:, :, None, None].expand(-1, -1, *counts.shape[-2:])
+    return torch.cat([*channels, constant], 1)
+
+
+def _padded(features: torch.Tensor) -> torch.Tensor:
+    height, width = features.shape[-2:]
+    return F.pad(features, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+
+
+def _full_size(quarters: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """A correction at the resolution of the image, bounded."""
+    whole = F.pixel_shuffle(quarters, 2)[:, 0, :height, :width]
+    return whole.clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION)
 
 
 def _share(width: float) -> float:

@@ -14,17 +14,29 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from arpes_ml_plugins.denoising.counts_network import AROUND, NEIGHBOURS, CountsNetwork
 from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast
+from arpes_ml_plugins.simulation.bands import log_uniform
+from arpes_ml_plugins.simulation.detectors import (
+    clouds,
+    neighbour_correlation,
+    over_dispersed,
+    resampled,
+)
 from arpes_ml_plugins.simulation.scene import draw_exposure, draw_scene
+from arpes_ml_plugins.simulation.sharp import draw_sharp
 
-__all__ = ["Scenes", "scene_loss", "train_denoiser"]
+__all__ = ["Batch", "Scenes", "amplitude_loss", "scene_loss", "train_denoiser"]
+
+Array = NDArray[np.floating]
 
 SIZE = 128  # pixels of a training image
 WHOLE = (128, 420)  # pixels of the detector it is cut from
@@ -36,31 +48,63 @@ IMPERFECT = 0.2  # fraction of images whose variance is not quite the mean
 DECAY = 0.999  # of the running mean of the weights
 GRADIENT_LIMIT = 1.0
 WARM_UP = 200  # steps
+SHARES = (0.3, 0.45, 0.25)  # of soft scenes, sharp scenes and series
+DETECTORS = (0.65, 0.2, 0.1, 0.05)  # counts, clouds, resampled, bunched
+AMPLITUDE = 1.0  # weight of the amplitudes of weak patterns in the loss
+SHOWN = 5.0  # standard deviations at which half of an amplitude's error counts
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step of the training sees, ``(n, height, width)``, and what it should find."""
+
+    counts: torch.Tensor
+    valid: torch.Tensor
+    beside: torch.Tensor  # (n, 4, height, width)
+    correlation: torch.Tensor  # (n, 2)
+    truth: torch.Tensor
+    probe: torch.Tensor
+    """A weak pattern that the truth holds or does not hold; its amplitude must come out right."""
+
+    def on(self, device: str) -> Batch:
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class _Example:
+    """One scene before its exposure, ``(slices, height, width)``."""
+
+    rate: Array
+    probe: Array
 
 
 class Scenes:
-    """Batches of counts, neighbours and truth, drawn for ever."""
+    """Batches of counts with their truth, drawn for ever."""
 
     def __init__(self, seed: int, gaps: float = GAPS) -> None:
         self.gaps = gaps
         self.rng = np.random.default_rng(seed)
-        self.singles: list[NDArray[np.floating]] = []
-        self.series: list[NDArray[np.floating]] = []
+        self.soft: list[_Example] = []
+        self.series: list[_Example] = []
+        self.sharp: list[_Example] = []
 
-    def batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Counts, which are valid, neighbours (with one more axis) and expectation."""
-        self._refill(self.singles, 1, 2)
-        if self.rng.random() < 0.4:
+    def batch(self) -> Batch:
+        """One kind of scene after the other, at random."""
+        self._refill(self.soft, 1, 1)
+        for _ in range(4):
+            self._keep(self.sharp, self._sharp())
+        if self.rng.random() < 0.2:
             self._refill(self.series, SERIES + NEIGHBOURS, 1)
-        series = len(self.series) > 0 and self.rng.random() < 0.5
-        chosen = self.series if series else self.singles
-        images = [self._exposed(chosen) for _ in range(BATCH // SERIES if series else BATCH)]
-        counts, beside, truth = (
-            torch.from_numpy(np.concatenate(part).astype(np.float32))
-            for part in zip(*images, strict=True)
+        kinds = (self.soft, self.sharp, self.series or self.soft)
+        chosen = kinds[self.rng.choice(3, p=SHARES)]
+        count = BATCH // SERIES if chosen is self.series else BATCH
+        parts = zip(*(self._exposed(chosen) for _ in range(count)), strict=True)
+        counts, beside, correlation, truth, probe = (
+            torch.from_numpy(np.concatenate(part).astype(np.float32)) for part in parts
         )
         valid = torch.from_numpy(np.stack([self._valid() for _ in counts]))
-        return counts, valid, beside.masked_fill(~valid[:, None], torch.nan), truth
+        beside = beside.masked_fill(~valid[:, None], torch.nan)
+        return Batch(counts, valid, beside, correlation, truth, probe)
 
     def _valid(self) -> NDArray[np.bool_]:
         """Mask of an image with, at times, one or two corners or sides cut off."""
@@ -76,36 +120,76 @@ class Scenes:
             valid &= across + bend * along**2 < self.rng.uniform(0.1, 0.7)
         return valid
 
-    def _refill(self, pool: list[NDArray[np.floating]], slices: int, count: int) -> None:
+    def _refill(self, pool: list[_Example], slices: int, count: int) -> None:
         for _ in range(count):
             whole = int(self.rng.integers(*WHOLE))
             rate = draw_scene((SIZE, SIZE), slices, self.rng, whole=whole).rate
-            rate = rate.astype(np.float32)
-            if len(pool) < POOL:
-                pool.append(rate)
-            else:
-                pool[self.rng.integers(POOL)] = rate
+            self._keep(pool, _Example(rate.astype(np.float32), np.zeros((1, 1, 1), np.float32)))
 
-    def _exposed(
-        self, pool: list[NDArray[np.floating]]
-    ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
-        rate = self._turned(pool[self.rng.integers(len(pool))])
-        rate = rate * draw_exposure(rate, self.rng)
-        gain = self.rng.uniform(0.6, 1.6) if self.rng.random() < IMPERFECT else 1.0
-        counts = gain * self.rng.poisson(rate / gain)
-        if len(rate) == 1:
-            return counts, np.full((1, NEIGHBOURS, *rate.shape[1:]), np.nan), rate
+    def _sharp(self) -> _Example:
+        scene = draw_sharp((SIZE, SIZE), self.rng)
+        return _Example(scene.rate[None].astype(np.float32), scene.probe[None].astype(np.float32))
+
+    def _keep(self, pool: list[_Example], example: _Example) -> None:
+        if len(pool) < POOL:
+            pool.append(example)
+        else:
+            pool[self.rng.integers(POOL)] = example
+
+    def _exposed(self, pool: list[_Example]) -> tuple[Array, Array, Array, Array, Array]:
+        example = self._turned(pool[self.rng.integers(len(pool))])
+        factor = draw_exposure(example.rate, self.rng)
+        rate = example.rate * factor
+        probe = np.broadcast_to(example.probe * factor, rate.shape)
+        if len(rate) > 1:
+            return self._series_exposed(rate, probe)
+        counts, truth, seen = self._detected(rate[0], probe[0])
+        correlation = np.array(neighbour_correlation(counts, truth)) + self.rng.normal(0, 0.02, 2)
+        nobody = np.full((1, NEIGHBOURS, *truth.shape), np.nan)
+        return counts[None], nobody, correlation[None], truth[None], seen[None]
+
+    def _series_exposed(
+        self, rate: Array, probe: Array
+    ) -> tuple[Array, Array, Array, Array, Array]:
+        counts = self._imperfect(rate)
         middle = np.arange(NEIGHBOURS // 2, len(rate) - NEIGHBOURS // 2)
         beside = counts[middle[:, None] + np.array(AROUND)].astype(np.float32)
         # Slices at the ends of a series, and images alone, have fewer neighbours.
         beside[0, self.rng.random(NEIGHBOURS) < 0.5] = np.nan
-        return counts[middle], beside, rate[middle]
+        correlation = self.rng.normal(0, 0.02, (len(middle), 2))
+        return counts[middle], beside, correlation, rate[middle], probe[middle]
 
-    def _turned(self, rate: NDArray[np.floating]) -> NDArray[np.floating]:
+    def _detected(self, rate: Array, probe: Array) -> tuple[Array, Array, Array]:
+        """Values in units of the gain at long wavelengths, their expectation, and the probe's."""
+        kind = self.rng.choice(("counts", "clouds", "resampled", "bunched"), p=DETECTORS)
+        if kind == "clouds":
+            width = log_uniform(self.rng, 0.3, 1.3) * self.rng.uniform((0.5, 0.5), (1.2, 1.2))
+            spread = self.rng.choice((0.0, self.rng.uniform(0.1, 0.7)))
+            values, truth = clouds(rate, tuple(width), spread, self.rng)
+            gain = (1 + spread**2) * log_uniform(self.rng, 0.7, 1.4)
+            return values / gain, truth / gain, gaussian_filter(probe, width) / gain
+        counts = self._imperfect(rate)
+        if kind == "resampled":
+            state = self.rng.integers(2**32)
+            values, truth = resampled(counts, rate, np.random.default_rng(state))
+            _, seen = resampled(counts, probe, np.random.default_rng(state))
+            return values, truth, seen
+        if kind == "bunched":
+            return over_dispersed(rate, log_uniform(self.rng, 3, 300), self.rng), rate, probe
+        return counts, rate, probe
+
+    def _imperfect(self, rate: Array) -> Array:
+        gain = self.rng.uniform(0.6, 1.6) if self.rng.random() < IMPERFECT else 1.0
+        return gain * self.rng.poisson(rate / gain)
+
+    def _turned(self, example: _Example) -> _Example:
+        rate, probe = example.rate, example.probe
         for axis in range(3):
             if self.rng.random() < 0.5:
-                rate = np.flip(rate, axis)
-        return np.swapaxes(rate, 1, 2) if self.rng.random() < 0.25 else rate
+                rate, probe = np.flip(rate, axis), np.flip(probe, axis)
+        if self.rng.random() < 0.25:
+            rate, probe = np.swapaxes(rate, 1, 2), np.swapaxes(probe, 1, 2)
+        return _Example(rate, probe)
 
 
 def scene_loss(rate: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -122,6 +206,20 @@ def scene_loss(rate: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> 
     rooted = mean((rate.sqrt() - truth.sqrt()).square())
     plain = mean((rate - truth).square()) / mean(truth.square())
     return ((rooted + tiny).log() + (plain + tiny).log()).mean() / 2
+
+
+def amplitude_loss(
+    rate: torch.Tensor, truth: torch.Tensor, probe: torch.Tensor, valid: torch.Tensor
+) -> torch.Tensor:
+    """How much of a weak pattern is missing, or was invented; 0 if there is no pattern.
+
+    The error of its amplitude by weighted least squares, counted where the data show it.
+    """
+    weight = valid / (truth + 1e-2 * truth.mean((-2, -1), keepdim=True) + 1e-6)
+    information = (probe.square() * weight).sum((-2, -1))
+    error = (probe * (rate - truth) * weight).sum((-2, -1)) / information.clamp(min=1e-6)
+    shown = information / (information + SHOWN**2)
+    return (shown * torch.nn.functional.huber_loss(error, 0 * error, reduction="none")).mean()
 
 
 def train_denoiser(
@@ -141,7 +239,8 @@ def train_denoiser(
     network = CountsNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.rounded = bfloat16_is_fast(device)
     if start is not None:
-        network.load_state_dict({key: value.float() for key, value in load_file(start).items()})
+        weights = {key: value.float() for key, value in load_file(start).items()}
+        network.load_state_dict(weights, strict=False)  # a part that is new starts from nothing
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)
     average = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     scenes = Scenes(seed, gaps)
@@ -151,8 +250,10 @@ def train_denoiser(
         fall = 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * warm * fall
-        counts, valid, beside, truth = (part.to(device) for part in scenes.batch())
-        loss = scene_loss(network(counts, valid, beside), truth, valid)
+        batch = scenes.batch().on(device)
+        rate = network(batch.counts, batch.valid, batch.beside, batch.correlation)
+        loss = scene_loss(rate, batch.truth, batch.valid)
+        loss = loss + AMPLITUDE * amplitude_loss(rate, batch.truth, batch.probe, batch.valid)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_LIMIT)
