@@ -8,6 +8,7 @@ import torch.nn.functional as F
 __all__ = ["dead_lines", "hot_pixels"]
 
 SIGNIFICANCE = 5.0  # standard deviations above the surroundings
+BRIGHTER = 1.7  # times the surroundings: a sharp band may be several deviations brighter
 AGREEING = 2  # a band seen from one of its pixels has two neighbours as bright; so has a pair
 DEAD = 0.05  # of its neighbours: a line darker than this is no signal
 REACH = 3  # lines on either side that a dead one is compared with
@@ -40,7 +41,8 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
     ranked = around.topk(AGREEING, dim=0).values
     # At the rim of the data there may be no second neighbour to compare with.
     rival = torch.where(ranked[-1].isinf(), ranked[0], ranked[-1])
-    return valid & ~rival.isinf() & (stable - rival > SIGNIFICANCE)
+    far = images / gain + 3 / 8 > BRIGHTER * (rival / 2).square()
+    return valid & ~rival.isinf() & (stable - rival > SIGNIFICANCE) & far
 
 
 def dead_lines(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,6 @@ frequencies.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
+from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum, shifted_gain
 
 __all__ = [
     "KINDS",
@@ -39,22 +39,21 @@ STEPS = (0.6, 0.5, 0.4, 0.3)  # the corner grows while its power stays the same
 CONSISTENT = 2.5  # standard deviations
 WHITE = 0.08  # correlation of neighbours that the noise of good counts may have
 SURE = 3.0  # standard deviations beyond that
+SURELY = 0.15  # a larger correlation is no chance
 MEDIAN_OF_SQUARE = 0.455  # of a standard normal variable
-ROUNDS = 20  # of finding hot pixels and the gain in turn
+ROUNDS = 2  # of finding hot pixels and the gain in turn
+DARKEST_PART = 0.02  # of the pixels
+AGREES = 0.12  # relative difference of two estimates of one gain
 BLOCK = 16  # pixels; local variances and means are compared block by block
-BLOCK_COUNTS = 50.0  # a block with fewer says nothing
-PROPORTIONAL = 1.2  # ratio of the gains of dark and bright blocks, of good counts
 UNSURE = 0.2  # relative error of the gain beyond which nothing is said
 NEGATIVE = 1e-3  # fraction of negative values that tells of a subtraction
 ROUNDING = 1e-6  # relative; less noise than that is rounding
 REFINEMENTS = 16
 LATTICE = 1e-3  # deviation from multiples of the step, in steps
-QUIETEST = 0.9  # steps: whole electrons have no smaller variance over mean
+QUIETEST = 0.7  # steps: whole electrons have no smaller variance over mean
 QUIET = 0.6  # of the Nyquist frequency of one axis: the noise along the other is seen alone
-USED = 0.3  # lowest frequency for the correlation
-KERNEL_FACTOR = 7.9  # variance of the local variance, over that of independent pixels
-FEWEST_BLOCKS = 8
 SAME = 3.0  # standard deviations within which the gain equals the step
+LIKE_COUNTS = 0.3  # relative: whole numbers with nearly the noise of counts are counts
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,14 @@ class NoiseEstimate:
     """Of a stack of images from one detector; every entry is a single number."""
 
     gain: torch.Tensor
-    """Variance over mean; NaN where there is no such number."""
+    """Variance over mean, at long wavelengths; NaN where there is no such number."""
     gain_error: torch.Tensor
     """Standard deviation of ``gain``."""
     step: torch.Tensor
     """All values are multiples of it; NaN if there is no such number."""
+    shift: torch.Tensor
+    """The variance is ``gain * (mean + shift)``: above zero for noise of the read-out or where a
+    constant was subtracted, below zero for a pedestal."""
     row_correlation: torch.Tensor
     """Of the noise, between neighbours along the first axis of the images."""
     column_correlation: torch.Tensor
@@ -82,49 +84,83 @@ class NoiseEstimate:
 
 def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
     """Diagnose a stack; ``images`` and ``valid`` have shape ``(n, height, width)``."""
-    first = _first_gain(images, valid).expand(len(images))[:, None, None]
-    good = valid & ~hot_pixels(images, valid, first)
+    images = images.double() if images.device.type != "mps" else images
+    good = valid & ~hot_pixels(images, valid, _expanded(_first_gain(images, valid), images))
     for _ in range(ROUNDS):  # the gain tells which pixels are hot, and those spoil the gain
-        power, norm = _whitened_power(images, good)
-        seen = float(len(images) * good.double().mean())
-        gain, error = _floor(power, norm, seen)
-        safe = gain.clamp(min=torch.finfo(gain.dtype).tiny).expand(len(images))[:, None, None]
-        hot = hot_pixels(images, valid, safe)
-        again = valid & ~hot & ~dead_lines(images, valid, safe)
+        spectrum = noise_spectrum(images, good)
+        wide = _expanded(spectrum.gain, images)
+        hot = hot_pixels(images, valid, wide)
+        again = valid & ~hot & ~dead_lines(images, valid, wide)
         if torch.equal(again, good):
             break
         good = again
-    rows, row_error = _correlation(power, seen)
-    columns, column_error = _correlation(power.mT, seen)
+    gain, shift, _ = shifted_gain(spectrum)
+    gain, shift = _dark_enough(images, good, spectrum.gain, gain, shift)
+    rows, columns = spectrum.row_correlation, spectrum.column_correlation
     pixels = valid.sum()
     negative = ((images < 0) & valid).sum() / pixels
     step = _step(images[good])
     mean = images[good].mean()
+    limit = (WHITE + SURE * spectrum.correlation_error).clamp(max=SURELY)
+    correlated = (rows > limit) | (columns > limit)
+    error = spectrum.gain_error / spectrum.gain * gain
+    if not bool(correlated) and not bool(shift != 0):
+        gain, error = _sharpened(images, good, gain, error)
     kind = _kind(
         gain=gain,
         error=torch.where(gain > ROUNDING**2 * mean.abs(), error, torch.inf),
         step=step,
-        negative=negative > NEGATIVE,
-        correlated=(rows.abs() > WHITE + SURE * row_error)
-        | (columns.abs() > WHITE + SURE * column_error),
-        offset=_disproportion(images, good, gain) > 0,
+        negative=(negative > NEGATIVE) & (shift <= 0),
+        correlated=correlated,
+        offset=shift != 0,
     )
     # Counts are multiples of one electron; where the noise agrees, the step is the better number.
     gain = torch.where(kind == KINDS.index("counts"), step, gain)
-    void = (kind == KINDS.index("correlated")) | (kind == KINDS.index("negative"))
+    void = kind == KINDS.index("negative")
     gain, error = (x.masked_fill(void, torch.nan) for x in (gain, error))
     return NoiseEstimate(
         gain=gain,
         gain_error=error,
         step=step,
+        shift=shift,
         row_correlation=rows,
         column_correlation=columns,
         hot=hot.sum() / pixels,
         missing=1 - valid.to(images).mean(),
         negative=negative.to(images),
-        counts=mean / gain,
+        counts=(mean + shift) / gain,
         kind=kind,
     )
+
+
+def _expanded(gain: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    safe = gain.clamp(min=torch.finfo(images.dtype).tiny)
+    return safe.expand(len(images))[:, None, None]
+
+
+def _dark_enough(
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    plain: torch.Tensor,
+    gain: torch.Tensor,
+    shift: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A pedestal cannot be higher than the darkest part of the image: else there is none."""
+    mask = valid.to(images)[:, None]
+    smooth = gaussian_mean(torch.where(valid, images, 0)[:, None], mask, SMOOTH)[:, 0]
+    darkest = torch.quantile(smooth[valid][:: max(1, int(valid.sum()) // 100_000)], DARKEST_PART)
+    possible = shift >= -darkest
+    return torch.where(possible, gain, plain), torch.where(possible, shift, 0 * shift)
+
+
+def _sharpened(
+    images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor, error: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The power at the highest frequencies of all, if it agrees: more modes, a smaller error."""
+    power, norm = _whitened_power(images, valid)
+    finer, its_error = _floor(power, norm, float(len(images) * valid.double().mean()))
+    agrees = (finer - gain).abs() < torch.maximum(SAME * error, AGREES * gain)
+    return torch.where(agrees, finer, gain), torch.where(agrees, its_error, error)
 
 
 def _first_gain(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -243,36 +279,6 @@ def _floor(
     return gain, gain.abs() * (2 / images / inside.sum()).sqrt()
 
 
-def _correlation(power: torch.Tensor, images: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Correlation of the noise of neighbours along the first axis, and its error.
-
-    Where the other frequency is high there is only noise; its spectrum along this axis is
-    ``1 + 2 ρ cos(π f)`` for a correlation ρ of neighbours alone.
-    """
-    rows, columns = _frequencies(power)
-    quiet, used = columns[0] >= QUIET, rows[:, 0] >= USED
-    spectrum = power[used][:, quiet].mean(-1)
-    x = torch.cos(math.pi * rows[used, 0]).to(power)
-    weight = (x - x.mean()).square().sum()
-    slope = ((x - x.mean()) * spectrum).sum() / weight
-    level = (spectrum.mean() - slope * x.mean()).abs().clamp(min=torch.finfo(power.dtype).tiny)
-    error = (2 / images / quiet.sum() / weight).sqrt() / 2
-    return (slope / (2 * level)).clamp(-1, 1), error
-
-
-def _disproportion(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-    """By how much variance over mean differs from dark to bright blocks; below 0: enough alike."""
-    mean, variance = block_variances(images, valid)
-    used = mean > BLOCK_COUNTS / BLOCK**2 * gain
-    ratio, order = variance[used] / mean[used], mean[used].argsort()
-    third = len(order) // 3
-    if third < FEWEST_BLOCKS:
-        return images.new_tensor(-1.0)
-    dark, bright = (ratio[part].median().log() for part in (order[:third], order[-third:]))
-    spread = 1.25 * (2 * KERNEL_FACTOR / BLOCK**2 * 2 / third) ** 0.5
-    return (dark - bright).abs() - math.log(PROPORTIONAL) - SURE * spread
-
-
 def _step(values: torch.Tensor) -> torch.Tensor:
     """The number of which all values are multiples, NaN if there is none."""
     none = values.new_tensor(torch.nan)
@@ -304,7 +310,7 @@ def _kind(
     kind = torch.full_like(gain, KINDS.index("scaled counts"), dtype=torch.int64)
     quiet = gain < QUIETEST * step - SURE * error
     for name, applies in (
-        ("counts", (gain - step).abs() <= SAME * error),
+        ("counts", (gain - step).abs() <= torch.maximum(SAME * error, LIKE_COUNTS * step)),
         ("offset", offset | quiet),
         ("correlated", correlated),
         ("unknown", ~(error < UNSURE * gain)),

@@ -17,7 +17,7 @@ import torch
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.robust import median_spread
 
-__all__ = ["conserve", "recover_structure"]
+__all__ = ["conserve", "recover_locally", "recover_structure"]
 
 CORRELATION_LENGTH = 6.0  # pixels; structure of shorter range is found, and averaged over
 SIGNIFICANCE = 3.0  # standard deviations of the estimated power above which it is structure
@@ -29,6 +29,8 @@ CHANCE = 2.0  # variances that a mean residual must exceed to be believed
 CLIP = 3.0  # standard deviations; outliers must not come back
 HIGH = 0.7  # of the Nyquist frequency: beyond it, along both axes, only noise is expected
 MIDDLE = 0.4
+WINDOWS = (0.0, 0.7, 1.4, 2.8)  # pixels, widths of the Gaussians whose differences are looked at
+LOCAL_SIGNIFICANCE = 4.5  # standard deviations, of one place at one width; 3 would let noise in
 WHITE = 1.25  # largest power at middle frequencies, over that at the highest, of white noise
 
 
@@ -62,6 +64,57 @@ def recover_structure(
     gain = torch.where(power > level, 1 - level / power, 0)
     structure = torch.fft.ifft2(spectrum * gain).real * standard
     return torch.where(white & valid, clean + structure, clean)
+
+
+def recover_locally(
+    counts: torch.Tensor,
+    clean: torch.Tensor,
+    valid: torch.Tensor,
+    transfer: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """``clean`` plus what stands out of the residual in single places: edges, lines, spots.
+
+    The residual is split into differences of Gaussian means (an undecimated wavelet transform);
+    coefficients far beyond their standard deviation return.
+
+    Parameters
+    ----------
+    counts, clean, valid
+        As in :func:`conserve`.
+    transfer
+        Squared transfer function of the noise, ``(height, width // 2 + 1)``, 1 at frequency zero;
+        white noise by default.
+    """
+    mask = valid.to(clean)[:, None]
+    residual = torch.where(valid, counts.to(clean) - clean, 0)[:, None]
+    returned = torch.zeros_like(residual)
+    means = [_mean(residual, mask, width) for width in WINDOWS]
+    for width, fine, coarse in zip(WINDOWS, means, means[1:], strict=False):
+        power, area = _difference_power(width, WINDOWS[WINDOWS.index(width) + 1], transfer, clean)
+        expected = _mean(clean[:, None], mask, max(width, 0.7)) + 1 / area
+        detail = fine - coarse
+        limit = LOCAL_SIGNIFICANCE * (expected.clamp(min=0) * power).sqrt()
+        returned += torch.where(detail.abs() > limit, detail, 0)
+    return torch.where(valid, clean + returned[:, 0], clean)
+
+
+def _mean(values: torch.Tensor, mask: torch.Tensor, width: float) -> torch.Tensor:
+    return values * mask if width == 0 else gaussian_mean(values, mask, width)
+
+
+def _difference_power(
+    narrow: float, wide: float, transfer: torch.Tensor | None, like: torch.Tensor
+) -> tuple[float, float]:
+    """Variance of the difference of two Gaussian means of unit noise; area of the narrow one."""
+    height, width = like.shape[-2:]
+    rows = torch.fft.fftfreq(height, device=like.device, dtype=like.dtype)[:, None]
+    columns = torch.fft.rfftfreq(width, device=like.device, dtype=like.dtype)[None]
+    square = (2 * math.pi) ** 2 * (rows**2 + columns**2)
+    response = torch.exp(-square * narrow**2 / 2) - torch.exp(-square * wide**2 / 2)
+    weight = torch.ones_like(response)  # of the half of the frequencies that is left out
+    weight[:, 1 : (width + 1) // 2] = 2
+    power = response.square() * weight * (1 if transfer is None else transfer)
+    return float(power.sum() / (height * width)), 1 + 4 * math.pi * narrow**2
 
 
 def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
