@@ -140,6 +140,7 @@ METHODS: dict[str, Callable[[Scene], np.ndarray]] = {
     "denoise_pretrained, series=None": lambda s: (
         labelled(s).S.denoise_pretrained(rng=0, series=None).values
     ),
+    "denoise": lambda s: labelled(s).S.denoise(rng=0).values,
 }
 SLOW_METHODS = {
     "denoise_pcp_unet, published": lambda s: (
