@@ -67,6 +67,7 @@ FIXED_INPUT = Recipe(
     iterations=8000,
     learning_rate=1e-4,
     optimizer="sgd",
+    sparse_optimizer="sgd",
     cosine=False,
     loss="square",
     sparse_term=True,

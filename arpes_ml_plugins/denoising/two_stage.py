@@ -1,4 +1,7 @@
-"""The second stage: fit a network (and a sparse term) to one noisy image (paper 1, eqs. 3-4).
+"""The second stage: fit a network (and a sparse term) to one noisy image.
+
+Equation numbers are those of Huang, Liu, Qian and Weng (2024) and its supplement: the loss is
+eq. 3, the optimiser eqs. 4 and S32.
 
 There is no training set. A convolutional network reproduces smooth, correlated structure long
 before it reproduces noise, so fitting it to the noisy image and stopping in time denoises it.
