@@ -6,21 +6,22 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
 from arpes_ml_plugins.denoising.counts_network import CountsNetwork, gaussian_mean
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
-from arpes_ml_plugins.denoising.recovery import conserve, recover_structure
+from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.recovery import conserve, recover_locally, recover_structure
 from arpes_ml_plugins.denoising.splitting import (
     Counts,
     Training,
     adapt,
-    gained,
     predict,
-    split,
     whole_counts,
 )
+from arpes_ml_plugins.denoising.trials import trial
 from arpes_ml_plugins.errors import CountsWarning
 
 __all__ = ["ADAPTED", "SCRATCH", "CountsResult", "denoise_counts_images", "new_network", "steps_of"]
@@ -30,7 +31,9 @@ ADAPTED = Training(steps=30, learning_rate=2e-4)
 SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, checks=10)
 """Of a network that knows nothing yet."""
 SMALL = (32, 48, 64)
-PLAIN_WIDTHS = (1.0, 2.0, 4.0, 8.0)  # pixels, of Gaussian filters that a network must not lose to
+PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Pixels, of Gaussian filters that a network must not lose to; 0 is the data themselves."""
+FILLING = 1.0  # pixels, of the filter that fills in where the data themselves are returned
 
 DRAWS = 8  # simulated measurements behind an error bar
 BAR_SMOOTH = 3.0  # pixels over which their squared deviations are averaged
@@ -68,26 +71,21 @@ def _flawless(images: torch.Tensor, valid: torch.Tensor, gains: torch.Tensor) ->
     return valid & ~hot_pixels(images, valid, gains) & ~dead_lines(images, valid, gains)
 
 
-def _finished(counts: torch.Tensor, rate: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """The network's image with what it has missed."""
-    recovered = recover_structure(counts, rate, valid, floor=FLOOR).clamp(min=0)
-    return conserve(counts, recovered, valid)
+Denoiser = Callable[..., torch.Tensor]
 
 
-Denoiser = Callable[[torch.nn.Module, Counts], torch.Tensor]
-
-
-def new_network(seed: int, widths: tuple[int, int, int] = SMALL) -> CountsNetwork:
-    """An untrained network; the global random state stays as it is."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return CountsNetwork(widths)
+def new_network(
+    seed: int, widths: tuple[int, int, int] = SMALL, *, refined: bool = False
+) -> CountsNetwork:
+    """An untrained network, drawn by a generator of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    return CountsNetwork(widths, refined=refined, generator=generator)
 
 
 def denoise_counts_images(
     images: torch.Tensor,
     valid: torch.Tensor,
-    gain: float,
+    noise: NoiseModel,
     network: CountsNetwork,
     training: Training | None,
     *,
@@ -97,37 +95,43 @@ def denoise_counts_images(
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
 ) -> CountsResult:
-    """Denoise images ``(n, height, width)`` whose noise has variance ``gain * mean``.
+    """Denoise images ``(n, height, width)`` whose noise is that of ``noise``.
 
     One network serves all of them. With ``series`` it also sees the images before and after. Hot
-    pixels and dead lines are left out and filled in.
+    pixels and dead lines are left out and filled in. Correlated noise cannot be split, so the
+    network is not trained further on such images.
     """
-    gains = images.new_full((len(images), 1, 1), gain)
-    good = _in_groups(_flawless, images, valid, gains)
+    gains = images.new_full((len(images), 1, 1), noise.gain)
+    good = _in_groups(_flawless, images + noise.shift, valid, gains)
     generator = torch.Generator().manual_seed(seed)
-    counts = Counts(whole_counts(images, gains, generator), good, series)
+    electrons = noise.electrons(images)
+    counts = Counts(electrons.float(), good, series)
+    # Only splitting needs whole numbers; rounding at random adds noise that the network would see.
+    parts = replace(counts, images=whole_counts(electrons, generator)) if noise.white else counts
     network = network.to(  # type: ignore[call-overload]
         images.device, torch.float32, memory_format=torch.channels_last
     )
     network.rounded = bfloat16
+    network.correlation = (0.0, 0.0) if noise.white else noise.correlation
 
     def denoised(state: torch.nn.Module, data: Counts, flips: int = 1) -> torch.Tensor:
         rate = predict(state, data, flips=flips, pixels=GROUP_PIXELS)
-        return _in_groups(_finished, data.images, rate, data.valid)
+        return _in_groups(partial(_finished, noise=noise), data.images, rate, data.valid)
 
-    if series and not _neighbours_help(network, counts, denoised, generator):
-        counts = replace(counts, series=False)
+    if series and not _neighbours_help(network, parts, noise, denoised, generator):
+        counts, parts = replace(counts, series=False), replace(parts, series=False)
     improvement = 0.0
-    if training is not None:
+    if training is not None and noise.white:
         training = _lengthened(training, counts.images.numel())
-        improvement = adapt(network, counts, training, denoised, seed=seed, report=report)
+        improvement = adapt(network, parts, training, denoised, seed=seed, report=report)
     best: torch.nn.Module = network
-    width = None if training is None else _safer_blur(network, counts, denoised, seed)
+    width = _safer_filter(network, parts, noise, denoised, seed)
     if width is not None:
+        plain = f"a Gaussian filter of {width:g} pixels" if width else "the data themselves"
         warnings.warn(
-            f"held-out counts are likelier under a Gaussian filter of {width:g} pixels than under "
-            f"the network's image, which is not to be trusted; the filtered image is returned. Is "
-            f"the gain of {gain:.3g} right?",
+            f"held-out data prefer {plain} to the network's image, which is not to be trusted; "
+            f"{'the filtered image is' if width else 'the data are'} returned. Is the gain of "
+            f"{noise.gain:.3g} right?",
             CountsWarning,
             stacklevel=2,
         )
@@ -137,15 +141,26 @@ def denoise_counts_images(
         report(1, None)
     spread = None
     if errors:
-        draws = _spread(lambda data: denoised(best, data, FLIPS), counts, clean, generator)
-        spread = draws.to(images) * gain
+        draws = _spread(lambda data: denoised(best, data, FLIPS), counts, clean, noise, generator)
+        spread = draws.to(images) * noise.gain
         if report:
             report(1, None)
-    return CountsResult(clean.to(images) * gain, spread, improvement)
+    return CountsResult(noise.values(clean.to(images)), spread, improvement)
+
+
+def _finished(
+    counts: torch.Tensor, rate: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
+) -> torch.Tensor:
+    """The network's image with what it has missed."""
+    recovered = recover_structure(counts, rate, valid, floor=FLOOR).clamp(min=0)
+    shape = (rate.shape[-2], rate.shape[-1])
+    transfer = None if noise.white else noise.transfer(shape, rate.device)
+    recovered = recover_locally(counts, recovered, valid, transfer).clamp(min=0)
+    return conserve(counts, recovered, valid)
 
 
 class _Gaussian(torch.nn.Module):
-    """A Gaussian filter in the place of a network."""
+    """A Gaussian filter in the place of a network; of width 0 the data themselves."""
 
     def __init__(self, width: float) -> None:
         super().__init__()
@@ -154,20 +169,22 @@ class _Gaussian(torch.nn.Module):
     def forward(
         self, counts: torch.Tensor, valid: torch.Tensor, neighbours: torch.Tensor | None = None
     ) -> torch.Tensor:
-        return gaussian_mean(counts[:, None], valid[:, None].to(counts), self.width)[:, 0]
+        mask = valid[:, None].to(counts)
+        smooth = gaussian_mean(counts[:, None], mask, self.width or FILLING)[:, 0]
+        return smooth if self.width else torch.where(valid, counts, smooth)
 
 
-def _safer_blur(
-    network: torch.nn.Module, counts: Counts, denoised: Denoiser, seed: int
+def _safer_filter(
+    network: torch.nn.Module, counts: Counts, noise: NoiseModel, denoised: Denoiser, seed: int
 ) -> float | None:
-    """Width of a Gaussian filter that predicts held-out counts better than the network, if any."""
+    """Width of a Gaussian filter that predicts held-out data better than the network, if any."""
     generator = torch.Generator().manual_seed(seed)  # the split by which the network was judged
-    seen, held_out = split(counts, 0.9, generator)
-    ours = denoised(network, seen) / 9
+    held_out = trial(counts, noise, generator)
+    ours = denoised(network, held_out.seen)
     best, highest = None, 0.0
     for width in PLAIN_WIDTHS:
-        plain = predict(_Gaussian(width), seen, flips=1, pixels=GROUP_PIXELS) / 9
-        better, error = gained(plain, ours, held_out)
+        plain = predict(_Gaussian(width), held_out.seen, flips=1, pixels=GROUP_PIXELS)
+        better, error = held_out.gained(plain, ours)
         if better > max(highest, CERTAIN * error):
             best, highest = width, better
     return best
@@ -186,18 +203,23 @@ def _lengthened(training: Training, pixels: int) -> Training:
 
 
 def _neighbours_help(
-    network: torch.nn.Module, counts: Counts, denoised: Denoiser, generator: torch.Generator
+    network: torch.nn.Module,
+    counts: Counts,
+    noise: NoiseModel,
+    denoised: Denoiser,
+    generator: torch.Generator,
 ) -> bool:
-    """Whether held-out counts are likelier when the neighbouring images are looked at."""
-    seen, held_out = split(counts, 0.9, generator)
-    alone = denoised(network, replace(seen, series=False)) / 9
-    return gained(denoised(network, seen) / 9, alone, held_out)[0] >= 0
+    """Whether held-out data are likelier when the neighbouring images are looked at."""
+    held_out = trial(counts, noise, generator)
+    alone = denoised(network, replace(held_out.seen, series=False))
+    return held_out.gained(denoised(network, held_out.seen), alone)[0] >= 0
 
 
 def _spread(
     denoised: Callable[[Counts], torch.Tensor],
     counts: Counts,
     clean: torch.Tensor,
+    noise: NoiseModel,
     generator: torch.Generator,
 ) -> torch.Tensor:
     """Standard deviation of ``clean``: that of repeated measurements, plus what does not fit.
@@ -209,7 +231,7 @@ def _spread(
     deviation = torch.zeros_like(clean)
     misfits = []
     for _ in range(DRAWS):
-        drawn = torch.poisson(clean.cpu(), generator=generator).to(clean)
+        drawn = _measured(clean, noise, generator)
         again = denoised(replace(counts, images=drawn))
         deviation += (again - clean).square() / DRAWS
         misfits.append(_misfit(drawn, again, counts.valid))
@@ -221,6 +243,15 @@ def _spread(
     relative = (deviation / intensity)[:, None]
     smooth = gaussian_mean(relative, torch.ones_like(relative), BAR_SMOOTH)[:, 0] * intensity
     return BAR_SCALE * (smooth + excess * clean).sqrt()
+
+
+def _measured(
+    clean: torch.Tensor, noise: NoiseModel, generator: torch.Generator
+) -> torch.Tensor:
+    """A simulated measurement."""
+    if noise.white:
+        return torch.poisson(clean.cpu(), generator=generator).to(clean)
+    return (clean + noise.drawn(clean, generator)).clamp(min=0)
 
 
 def _misfit(images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -33,20 +33,46 @@ RESIDUAL_BLURS = (0.7, 1.5, 3.0)  # pixels, over which the residual is averaged
 RESIDUAL_LIMIT = 8.0  # standard deviations
 REFINED = (64, 96)  # channels of the second part at 1/2 and 1/4 of the resolution
 LARGEST_CORRECTION = 8.0  # natural logarithm
+BLOCK_START = 0.3  # of torch's default: what a block adds at first
 
 
 class CountsNetwork(nn.Module):
     """Expected counts from counts.
 
-    ``forward(counts, valid, neighbours)`` takes ``(n, height, width)`` counts with the noise
-    of counts (variance = mean), a mask of the same shape, and ``(n, 4, height, width)`` counts of
-    the neighbouring slices with NaN where there is none (or ``None``).
+    ``forward(counts, valid, neighbours, correlation)`` takes ``(n, height, width)`` counts with the
+    noise of counts (variance = mean at long wavelengths), a mask of the same shape,
+    ``(n, 4, height, width)`` counts of the neighbouring slices with NaN where there is none (or
+    ``None``), and the correlation of the noise of neighbouring pixels, ``(n, 2)``.
+
+    Parameters
+    ----------
+    widths
+        Channels at 1/2, 1/4 and 1/8 of the resolution.
+    refined
+        With the second part, or without.
+    generator
+        Draws the first weights. Without one they come from torch's global generator, which all
+        threads share: inside a method always pass one.
     """
 
-    def __init__(self, widths: tuple[int, int, int] = WIDTHS) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, int, int] = WIDTHS,
+        *,
+        refined: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
+        self.correlation = (0.0, 0.0)
+        """Of the noise of neighbouring pixels along both axes, unless ``forward`` is told."""
         self.rounded = False
         """Compute the convolutions in bfloat16; features and result stay in float32."""
+        with torch.device("meta"):  # where torch's own initialisation draws no random numbers
+            self._build(widths, refined)
+        self.to(torch.float32).to_empty(device="cpu")
+        self._initialise(generator)
+
+    def _build(self, widths: tuple[int, int, int], refined: bool) -> None:
         features = 2 + len(BLURS) + NEIGHBOURS
         first, second, third = widths
         self.enter = nn.Conv2d(4 * features, first, 3, padding=1)
@@ -60,9 +86,22 @@ class CountsNetwork(nn.Module):
             [nn.Sequential(_Block(first), _Block(first)), nn.Sequential(_Block(second))]
         )
         self.leave = nn.Conv2d(first, 4, 1)
-        nn.init.zeros_(self.leave.weight)
-        self.leave.bias = nn.Parameter(torch.zeros(4))
-        self.refine = _Refinement(first)
+        self.refine = _Refinement(first) if refined else None
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        """Torch's default distribution; each block begins near, the last layer at, the identity."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                bound = 1 / math.sqrt(module.weight[0].numel())
+                for parameter in module.parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
+        for module in self.modules():
+            if isinstance(module, _Block):
+                module.second.weight.mul_(BLOCK_START)
+        for last in (self.leave, *([self.refine.leave] if self.refine else [])):
+            for parameter in last.parameters():
+                parameter.zero_()
 
     def forward(
         self,
@@ -77,6 +116,10 @@ class CountsNetwork(nn.Module):
             x = self._body(F.pixel_unshuffle(_padded(features), 2))
         correction = _full_size(self.leave(x.float()), height, width)
         first = base * correction.exp()
+        if self.refine is None:
+            return first
+        if correlation is None:
+            correlation = counts.new_tensor(self.correlation).expand(len(counts), 2)
         residual = _residual_features(counts, valid, first, correlation)
         with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.rounded):
             y = self.refine(F.pixel_unshuffle(_padded(residual), 2), x)
@@ -110,8 +153,6 @@ class _Refinement(nn.Module):
         self.up = nn.Conv2d(second, first, 1)
         self.after = nn.Sequential(_Block(first), _Block(first))
         self.leave = nn.Conv2d(first, 4, 1)
-        nn.init.zeros_(self.leave.weight)
-        self.leave.bias = nn.Parameter(torch.zeros(4))
 
     def forward(self, residual: torch.Tensor, body: torch.Tensor) -> torch.Tensor:
         together = torch.cat([residual.to(body.dtype), body], 1)
@@ -127,8 +168,6 @@ class _Block(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        with torch.no_grad():
-            self.second.weight.mul_(0.3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, 0.1)), 0.1))
@@ -170,7 +209,7 @@ def _residual_features(
     counts: torch.Tensor,
     valid: torch.Tensor | None,
     rate: torch.Tensor,
-    correlation: torch.Tensor | None,
+    correlation: torch.Tensor,
 ) -> torch.Tensor:
     """Residual over its standard deviation, at several resolutions, and what the noise is like."""
     rate, counts = rate[:, None], counts.clamp(min=0)[:, None]
@@ -186,8 +225,7 @@ def _residual_features(
         average = gaussian_mean(torch.cat([residual, rate], 1), mask, width)
         difference, expected = average.split(1, 1)
         channels.append(scaled(difference, expected, 1 / (4 * math.pi * width**2)) / 2)
-    known = counts.new_zeros(len(counts), 2) if correlation is None else correlation.to(counts)
-    constant = known[:, :, None, None].expand(-1, -1, *counts.shape[-2:])
+    constant = correlation.to(counts)[:, :, None, None].expand(-1, -1, *counts.shape[-2:])
     return torch.cat([*channels, constant], 1)
 
 

@@ -2,8 +2,8 @@
 
 Poisson counts ``y`` split at random into ``y1 ~ Binomial(y, p)`` and ``y2 = y - y1``, which are
 independent of each other given the scene. A network that predicts ``y2`` from ``y1`` therefore
-learns the scene and cannot learn the noise. Some counts are held out altogether; they referee:
-the state of the network under which they are likeliest is the one that is used.
+learns the scene and cannot learn the noise. Some counts are held out altogether: the state of the
+network under which they are likeliest is the one that is used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Training:
     """Decay of the running mean of the weights."""
     warm_up: int = 10
     checks: int = 5
-    """How often the held-out counts are asked."""
+    """How often a state is tested on the held-out counts."""
     significance: float = 0.5
     """Standard errors by which they must prefer a state to the first one."""
     pixels: int = 60_000
@@ -70,11 +70,8 @@ class Counts:
         return replace(self, images=self.images.flip(dims), valid=self.valid.flip(dims))
 
 
-def whole_counts(
-    images: torch.Tensor, gain: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
-    """Intensities in units of one electron, rounded up or down at random so that the mean stays."""
-    electrons = (images / gain).clamp(min=0)
+def whole_counts(electrons: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Numbers of electrons, rounded up or down at random so that their mean stays."""
     nearest = electrons.round()
     exact = (electrons - nearest).abs() <= 1e-4
     up = torch.rand(electrons.shape, generator=generator, dtype=electrons.dtype)
@@ -177,7 +174,7 @@ def _window(counts: Counts, chosen: torch.Tensor) -> tuple[Counts, torch.Tensor]
 
 
 def _uniform(generator: torch.Generator) -> float:
-    return float(torch.rand((), generator=generator))
+    return float(torch.rand((), generator=generator, dtype=torch.float32))
 
 
 def _log_likelihood(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,78 @@
+"""What the denoiser assumes of the noise, and noise drawn from this assumption."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["NoiseModel"]
+
+WHITE = 0.1  # correlation of neighbours below which noise is split as that of counts
+LARGEST = 0.95  # correlation; beyond, a width of the cloud would mean nothing
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Values are ``gain`` times blurred counts less ``shift``.
+
+    At long wavelengths the variance is ``gain * (mean + shift)``.
+    """
+
+    gain: float
+    shift: float = 0.0
+    """In the unit of the data."""
+    row_correlation: float = 0.0
+    """Of the noise, between neighbours along the first axis of an image."""
+    column_correlation: float = 0.0
+
+    @property
+    def white(self) -> bool:
+        """Whether pixels are independent, so that their counts can be split."""
+        return max(self.row_correlation, self.column_correlation) <= WHITE
+
+    @property
+    def correlation(self) -> tuple[float, float]:
+        return self.row_correlation, self.column_correlation
+
+    def electrons(self, images: torch.Tensor) -> torch.Tensor:
+        """Images in units in which the variance is the mean at long wavelengths."""
+        return ((images + self.shift) / self.gain).clamp(min=0)
+
+    def values(self, electrons: torch.Tensor) -> torch.Tensor:
+        """The inverse of :meth:`electrons`."""
+        return electrons * self.gain - self.shift
+
+    def transfer(self, shape: tuple[int, int], device: torch.device) -> torch.Tensor:
+        """Squared transfer function ``(height, width // 2 + 1)``: that of a Gaussian cloud."""
+        height, width = shape
+        rows = torch.fft.fftfreq(height, device=device)[:, None]
+        columns = torch.fft.rfftfreq(width, device=device)[None]
+        exponent = sum(
+            (2 * math.pi * axis) ** 2 * _cloud(correlation)
+            for axis, correlation in zip((rows, columns), self.correlation, strict=True)
+        )
+        return torch.exp(-exponent)  # type: ignore[arg-type]
+
+    def drawn(self, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Gaussian noise with this correlation and, at long wavelengths, the variance ``rate``."""
+        noise = torch.randn(rate.shape, generator=generator, dtype=rate.dtype).to(rate.device)
+        shape = (rate.shape[-2], rate.shape[-1])
+        spectrum = torch.fft.rfft2(noise) * self.transfer(shape, rate.device).sqrt()
+        return torch.fft.irfft2(spectrum, s=shape) * rate.clamp(min=0).sqrt()
+
+    def pixel_share(self, shape: tuple[int, int]) -> float:
+        """Variance of a pixel over that at long wavelengths."""
+        power = self.transfer(shape, torch.device("cpu"))
+        weight = torch.full_like(power, 2.0)
+        weight[:, 0] = 1
+        if shape[1] % 2 == 0:
+            weight[:, -1] = 1
+        return float((power * weight).sum() / (shape[0] * shape[1]))
+
+
+def _cloud(correlation: float) -> float:
+    """Variance in pixels of the Gaussian cloud that correlates neighbours so much."""
+    bounded = min(max(correlation, 0.0), LARGEST)
+    return -1 / (4 * math.log(bounded)) if bounded > 0 else 0.0
