@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.robust import median_spread
@@ -31,6 +32,7 @@ HIGH = 0.7  # of the Nyquist frequency: beyond it, along both axes, only noise i
 MIDDLE = 0.4
 WINDOWS = (0.0, 0.7, 1.4, 2.8)  # pixels, widths of the Gaussians whose differences are looked at
 LOCAL_SIGNIFICANCE = 4.5  # standard deviations, of one place at one width; 3 would let noise in
+AGREEING = 3  # pixels of 3 x 3 that deviate to the same side: a line or an edge, no hot pixel
 WHITE = 1.25  # largest power at middle frequencies, over that at the highest, of white noise
 
 
@@ -74,8 +76,8 @@ def recover_locally(
 ) -> torch.Tensor:
     """``clean`` plus what stands out of the residual in single places: edges, lines, spots.
 
-    The residual is split into differences of Gaussian means (an undecimated wavelet transform);
-    coefficients far beyond their standard deviation return.
+    The residual is split into differences of Gaussian means (an undecimated wavelet transform).
+    Coefficients far beyond their standard deviation return, if the pixels around agree.
 
     Parameters
     ----------
@@ -91,11 +93,20 @@ def recover_locally(
     means = [_mean(residual, mask, width) for width in WINDOWS]
     for width, fine, coarse in zip(WINDOWS, means, means[1:], strict=False):
         power, area = _difference_power(width, WINDOWS[WINDOWS.index(width) + 1], transfer, clean)
-        expected = _mean(clean[:, None], mask, max(width, 0.7)) + 1 / area
+        expected = _mean(clean[:, None], mask, max(width, WINDOWS[1])) + 1 / area
         detail = fine - coarse
-        limit = LOCAL_SIGNIFICANCE * (expected.clamp(min=0) * power).sqrt()
-        returned += torch.where(detail.abs() > limit, detail, 0)
+        standard = (expected.clamp(min=0) * power).sqrt()
+        measured = median_spread((detail / standard)[:, 0], mask[:, 0])[:, None]
+        limit = LOCAL_SIGNIFICANCE * standard * measured.clamp(min=1)
+        returned += torch.where((detail.abs() > limit) & _agreed(detail, limit / 2), detail, 0)
     return torch.where(valid, clean + returned[:, 0], clean)
+
+
+def _agreed(detail: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
+    """Where enough pixels around deviate beyond ``limit`` to the same side."""
+    sides = torch.stack([detail > limit, detail < -limit]).to(detail)
+    around = F.avg_pool2d(sides.flatten(0, 1), 3, stride=1, padding=1).reshape(sides.shape)
+    return torch.where(detail > 0, *around) * 9 > AGREEING - 0.5
 
 
 def _mean(values: torch.Tensor, mask: torch.Tensor, width: float) -> torch.Tensor:

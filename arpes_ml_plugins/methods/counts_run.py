@@ -18,8 +18,9 @@ from arpes_ml_plugins.labelled.series import choose_series
 from arpes_ml_plugins.methods.denoising_input import (
     COUNTED,
     PRECISIONS,
+    SERVED,
     SMALLEST_IMAGE,
-    counted,
+    noise_numbers,
     noise_of,
     rounded,
 )
@@ -52,6 +53,8 @@ class CountsRun:
     make: Callable[[int], CountsNetwork]
     """From a seed to the first network."""
     training: Training | None
+    kinds: tuple[str, ...]
+    """Of noise that it is valid for."""
 
     def __call__(
         self,
@@ -72,7 +75,7 @@ class CountsRun:
         noise = noise_of(array, image, device)
         found: dict[str, Any] = {"series": [str(dim) for dim in together]}
         if array.chunks is None:
-            _check_counts(self.method, noise, gain)
+            _check_counts(self.method, noise, gain, self.kinds)
             found |= {"noise": str(noise["verdict"].values), "gain": gain or float(noise["gain"])}
         errors = self.method.startswith("decompose")
         algorithm = partial(
@@ -98,7 +101,7 @@ class CountsRun:
             progress=progress,
             batch_size=1,
             series=together,
-            numbers={"gain": noise["gain"], "counted": counted(noise)},
+            numbers=noise_numbers(noise, self.kinds),
         )
         if self.make is pretrained:
             found |= weights_used()
@@ -118,13 +121,13 @@ def from_scratch(method: str, iterations: int | None) -> CountsRun:
 
     check_count("iterations", iterations, optional=True)
     training = replace(SCRATCH, steps=int(iterations or SCRATCH.steps))
-    return CountsRun(method, new_network, training)
+    return CountsRun(method, new_network, training, COUNTED)
 
 
 def adapting(method: str, adapt: bool) -> CountsRun:
     """A method whose network is the stored one, trained further on the data if ``adapt``."""
     check_flag("adapt", adapt)
-    return CountsRun(method, pretrained, _adapted(adapt))
+    return CountsRun(method, pretrained, _adapted(adapt), SERVED)
 
 
 def _adapted(adapt: bool) -> Training | None:
@@ -156,10 +159,12 @@ def _steps(
     return steps_of(training, math.prod(array.sizes[dim] for dim in dims), errors)
 
 
-def _check_counts(method: str, noise: xr.Dataset, gain: float | None) -> None:
+def _check_counts(
+    method: str, noise: xr.Dataset, gain: float | None, kinds: tuple[str, ...]
+) -> None:
     """Refuse data that are not counts; if the user overrides this with a gain, only warn."""
     kind, verdict = str(noise["kind"].values), str(noise["verdict"].values)
-    if gain is None and kind not in COUNTED:
+    if gain is None and kind not in kinds:
         raise DataError(
             f"{method} needs counts. {verdict} Use denoise_pcp_unet, which does not, or override "
             f"this with gain= (variance over mean)"
@@ -167,7 +172,7 @@ def _check_counts(method: str, noise: xr.Dataset, gain: float | None) -> None:
     if gain is None or kind == "unknown":
         return
     measured, error = float(noise["gain"]), float(noise["gain_error"])
-    if kind not in COUNTED:
+    if kind not in kinds:
         warnings.warn(
             f"{method} with gain={gain:g} on data that are not counts. {verdict}",
             CountsWarning,
@@ -206,8 +211,10 @@ def _denoise(
     series: bool,
 ) -> dict[str, torch.Tensor]:
     from arpes_ml_plugins.denoising.counts_denoiser import denoise_counts_images
+    from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
-    if gain is None and not batch.numbers["counted"]:  # eager data were refused before
+    numbers = batch.numbers
+    if gain is None and not numbers["served"]:  # eager data were refused before
         raise DataError(
             "the noise is not that of counts, see estimate_noise; use denoise_pcp_unet, which does "
             "not need counts, or override this with gain= (variance over mean)"
@@ -215,7 +222,12 @@ def _denoise(
     result = denoise_counts_images(
         batch.images,
         batch.valid,
-        gain or batch.numbers["gain"],
+        NoiseModel(
+            gain=gain or numbers["gain"],
+            shift=0.0 if gain else numbers["shift"],
+            row_correlation=numbers["rows"],
+            column_correlation=numbers["columns"],
+        ),
         make(batch.seeds[0]),
         training,
         series=series,
@@ -228,6 +240,6 @@ def _denoise(
         return {"clean": result.clean}
     return {
         "clean": result.clean,
-        "lower": (result.clean - result.spread).clamp(min=0),
+        "lower": (result.clean - result.spread).clamp(min=-max(numbers["shift"], 0.0)),
         "upper": result.clean + result.spread,
     }

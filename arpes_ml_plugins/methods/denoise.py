@@ -17,9 +17,9 @@ from arpes_ml_plugins.methods.denoise_counts import denoise_counts, denoise_pret
 from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet
 from arpes_ml_plugins.methods.denoising_input import (
     BLOCKS,
-    COUNTED,
+    SERVED,
     SMALLEST_IMAGE,
-    counted,
+    noise_numbers,
     noise_of,
 )
 from arpes_ml_plugins.methods.two_stage_run import fit_each
@@ -59,11 +59,11 @@ def denoise(
 ) -> xr.DataArray | xr.Dataset:
     """Denoise ARPES data with the method that suits them.
 
-    The noise is estimated first (:func:`estimate_noise`). Counts, and counts times a gain, go to
-    the pre-trained network, adapted to them (:func:`denoise_pretrained`): the best method measured,
-    in seconds. Values that are not counts (interpolated, background subtracted, offset) go to the
-    two-stage method, which assumes nothing of the kind (:func:`denoise_pcp_unet`) and takes a
-    minute per image.
+    The noise is estimated first (:func:`estimate_noise`). Counts, also times a gain, beside a
+    pedestal, or correlated by a camera or an interpolation, go to the pre-trained network
+    (:func:`denoise_pretrained`): the best method measured, in seconds. Values whose noise is not
+    that of counts (differences, asymmetries, fits) go to the two-stage method, which assumes
+    nothing of the kind (:func:`denoise_pcp_unet`) and takes a minute per image.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def denoise(
 
 def _choice(kind: str) -> str:
     """The method for this kind of noise."""
-    return "pretrained" if kind in COUNTED else "pcp_unet"
+    return "pretrained" if kind in SERVED else "pcp_unet"
 
 
 def _chosen_later(
@@ -152,7 +152,7 @@ def _chosen_later(
         seed=int(rng),  # type: ignore[call-overload]
         batch_size=1,
         series=together,
-        numbers={"gain": noise["gain"], "counted": counted(noise)},
+        numbers=noise_numbers(noise, SERVED),
     )
     names = xr.apply_ufunc(
         lambda kind: np.array(METHODS[_choice(str(kind))].__name__),
@@ -170,6 +170,6 @@ def _chosen_later(
 
 
 def _denoise(batch: ImageBatch, *, adapt: bool, series: bool) -> Mapping[str, torch.Tensor]:
-    if batch.numbers["counted"]:
+    if batch.numbers["served"]:
         return run_pretrained(batch, adapt=adapt, series=series)
     return fit_each(batch)

@@ -182,7 +182,8 @@ def denoise_pretrained(
     The network has seen bands of many kinds with their noise (:func:`simulate_scene`); its
     weights come with the package. Adapted, it is trained further on the user's own counts, split
     at random as in :func:`denoise_counts`. Held-out counts decide how far: a state of the network
-    that does not make them significantly likelier is not used.
+    that does not make them significantly likelier is not used. If the noise of neighbouring pixels
+    is correlated, counts cannot be split, and the network is used as it is.
 
     Parameters
     ----------

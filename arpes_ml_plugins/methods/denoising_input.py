@@ -23,7 +23,8 @@ __all__ = [
     "NUMBERS",
     "PRECISIONS",
     "SMALLEST_IMAGE",
-    "counted",
+    "SERVED",
+    "noise_numbers",
     "noise_of",
     "rounded",
 ]
@@ -31,13 +32,16 @@ __all__ = [
 SMALLEST_IMAGE = 16
 PRECISIONS = ("auto", "float32", "bfloat16")
 COUNTED = ("counts", "scaled counts")
-"""Kinds of noise for which methods that need counts are valid."""
+"""Kinds of noise whose counts can be split at random."""
+SERVED = (*COUNTED, "correlated", "offset")
+"""Kinds of noise that the pre-trained network takes."""
 IMAGES = 32
 """Images that the noise estimate looks at; of a larger data set, evenly spread ones."""
 NUMBERS = (
     "gain",
     "gain_error",
     "step",
+    "shift",
     "energy_correlation",
     "momentum_correlation",
     "hot_fraction",
@@ -122,9 +126,20 @@ def rounded(precision: str, device: str) -> bool:
     return precision == "bfloat16" or (precision == "auto" and bfloat16_is_fast(device))
 
 
-def counted(noise: xr.Dataset) -> xr.DataArray:
-    """1 if the noise is that of counts, else 0; lazy if ``noise`` is."""
-    return noise["kind"].isin(COUNTED).astype(float)
+def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.DataArray]:
+    """What a block of data has to know of the noise; lazy if ``noise`` is.
+
+    ``"served"`` is 1 if the kind is one of ``kinds``, else 0. Correlations are those of correlated
+    noise only, so that chance does not make independent pixels look correlated.
+    """
+    correlated = noise["kind"] == "correlated"
+    return {
+        "gain": noise["gain"],
+        "shift": noise["shift"].where(noise["kind"] != "negative", 0.0),
+        "rows": noise["energy_correlation"].where(correlated, 0.0),
+        "columns": noise["momentum_correlation"].where(correlated, 0.0),
+        "served": noise["kind"].isin(kinds).astype(float),
+    }
 
 
 def noise_of(
@@ -171,6 +186,7 @@ def _estimate(batch: ImageBatch) -> dict[str, torch.Tensor]:
         noise.gain,
         noise.gain_error,
         noise.step,
+        noise.shift,
         noise.row_correlation,
         noise.column_correlation,
         noise.hot,
@@ -186,6 +202,7 @@ def _words(
     gain: float,
     error: float,
     step: float,
+    shift: float,
     energy: float,
     momentum: float,
     hot: float,
@@ -206,12 +223,12 @@ def _words(
         "counts": f"Counts of {step:.4g} each: {counts:.3g} electrons per pixel.",
         "scaled counts": f"White noise of gain {gain:.4g} ± {error:.2g}: {counts:.3g} electrons "
         f"per pixel.",
-        "correlated": f"The noise of neighbouring pixels is correlated ({along}), as after "
-        f"interpolation, smoothing or conversion to momentum: these are not counts. Denoise before "
-        f"such steps where you can.",
-        "offset": f"The variance is not proportional to the intensity (about {gain:.3g} of it), as "
-        f"with a pedestal, a division by uneven numbers or electronic noise: these are not "
-        f"counts.",
+        "correlated": f"The noise of neighbouring pixels is correlated ({along}), as behind a "
+        f"camera or after interpolation. At long wavelengths it is that of counts of gain "
+        f"{gain:.3g} ± {error:.2g}: {counts:.3g} electrons per pixel.",
+        "offset": f"The variance is {gain:.3g} times the intensity {shift:+.3g}, as with "
+        f"{'read-out noise or a subtracted constant' if shift > 0 else 'a pedestal'}: "
+        f"{counts:.3g} electrons per pixel.",
         "negative": f"{negative:.1%} of the pixels are negative, so something was subtracted "
         f"(or interpolation overshot): these are not counts. Denoise before such steps where you "
         f"can.",

@@ -54,6 +54,8 @@ def estimate_noise(
           number. ``gain_error``: its standard deviation. If the values are whole multiples of a
           step and the noise agrees with it, the gain is that step;
         - ``step``: the number that all values are multiples of (1 for integers), or NaN;
+        - ``shift``: the variance is ``gain * (mean + shift)``; above zero for read-out noise or a
+          subtracted constant, below zero for a pedestal, zero if neither shows;
         - ``energy_correlation``, ``momentum_correlation``: of the noise of neighbouring pixels
           along either axis, 0 for counts;
         - ``hot_fraction``, ``missing_fraction``, ``negative_fraction``: fractions of the pixels;
