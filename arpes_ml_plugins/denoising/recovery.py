@@ -11,6 +11,7 @@ told by their power, which falls towards the highest frequencies, and are left a
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -90,9 +91,10 @@ def recover_locally(
     mask = valid.to(clean)[:, None]
     residual = torch.where(valid, counts.to(clean) - clean, 0)[:, None]
     returned = torch.zeros_like(residual)
-    means = [_mean(residual, mask, width) for width in WINDOWS]
-    for width, fine, coarse in zip(WINDOWS, means, means[1:], strict=False):
-        power, area = _difference_power(width, WINDOWS[WINDOWS.index(width) + 1], transfer, clean)
+    windows = WINDOWS if transfer is None else WINDOWS[1:]  # neighbours agree by correlation
+    means = [_mean(residual, mask, width) for width in windows]
+    for (width, wide), fine, coarse in zip(pairwise(windows), means, means[1:], strict=False):
+        power, area = _difference_power(width, wide, transfer, clean)
         expected = _mean(clean[:, None], mask, max(width, WINDOWS[1])) + 1 / area
         detail = fine - coarse
         standard = (expected.clamp(min=0) * power).sqrt()
