@@ -19,7 +19,6 @@ from arpes_ml_plugins.training.autoencoder import AUTOENCODERS, train_autoencode
 def trained():
     """An autoencoder of one family, and the family."""
     rows = family(-0.5, 120)
-    torch.manual_seed(0)
     network = InterpolatoryAutoencoder(farthest_points(rows.float(), 2))
     recipe = AUTOENCODERS["robust"].__class__(1000, 64, 5e-3, cosine=True)
     train_autoencoder(network, rows.float(), recipe, torch.Generator().manual_seed(0))

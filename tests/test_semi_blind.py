@@ -25,7 +25,7 @@ from arpes_ml_plugins.separation.metrics import (
     spectral_angle,
 )
 from arpes_ml_plugins.separation.sgmca import identify, returned, sgmca
-from arpes_ml_plugins.separation.whitened import whiten
+from arpes_ml_plugins.separation.whiten import whiten
 
 # -- algorithms ----------------------------------------------------------------------------------
 

@@ -26,8 +26,7 @@ from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative
 from arpes_ml_plugins.separation.lpalm import UnrolledSeparation
 from arpes_ml_plugins.separation.match import match_families, signal_space, simplex_weights
 from arpes_ml_plugins.separation.metrics import match, nmse
-from arpes_ml_plugins.separation.whitened import whiten
-from arpes_ml_plugins.separation.whitening import channel_noise
+from arpes_ml_plugins.separation.whiten import channel_noise, whiten
 
 QUICK = {"training_steps": 200, "layers": 10, "rng": 0, "device": "cpu"}
 truth = partial(planted.truth, shape=(20, 24))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -13,6 +13,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
 from arpes_ml_plugins.networks import cache
+from arpes_ml_plugins.networks.families import as_library, families_of
 from arpes_ml_plugins.parameters import check_choice, check_count
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
@@ -25,7 +26,6 @@ __all__ = [
     "LPALM_RECIPES",
     "SeparationNetwork",
     "cached_lpalm",
-    "families_of",
     "train_lpalm",
     "train_on",
 ]
@@ -143,32 +143,6 @@ def train_lpalm(
     return SeparationNetwork(network, library, weights, pixels, recipe)
 
 
-def as_library(library: Any) -> SpectrumLibrary:
-    """A library, also of a mapping of families (as provenance holds it)."""
-    if isinstance(library, SpectrumLibrary):
-        return library
-    if isinstance(library, Mapping):
-        return SpectrumLibrary(library)
-    raise ParameterError(
-        f"library must be a SpectrumLibrary, got {type(library).__name__}; make one, for example "
-        f"with SpectrumLibrary.from_spectra(...) or SpectrumLibrary.from_lmfit(...)"
-    )
-
-
-def families_of(
-    library: SpectrumLibrary, noise: np.ndarray, kept: np.ndarray | None = None
-) -> list[torch.Tensor]:
-    """Whitened families ``(samples, m)``, rows of length 1."""
-    import torch
-
-    chosen = np.ones(len(noise), dtype=bool) if kept is None else kept
-    found = []
-    for family in library.values():
-        rows = torch.from_numpy(family.values[:, chosen] / noise[chosen])
-        found.append(rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12))
-    return found
-
-
 def train_on(
     families: list[torch.Tensor],
     *,
@@ -250,15 +224,13 @@ def cached_lpalm(
     def train_it() -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed)
         train, test = mixtures_like(families, recipe, snr=snr, pixels=pixels)
-        with cache.single_precision():
-            network = UnrolledSeparation(channels, n, layers)
-            train_network(network, train, chosen, generator, report, test)
+        network = UnrolledSeparation(channels, n, layers)
+        train_network(network, train, chosen, generator, report, test)
         return network.state_dict()
 
     stored, found = cache.cached_tensors(folder, f"lpalm-{key}", train_it)
     if found and report:
         report(chosen.steps, None)
-    with cache.single_precision():
-        network = UnrolledSeparation(channels, n, layers)
+    network = UnrolledSeparation(channels, n, layers)
     network.load_state_dict(stored)
     return network.requires_grad_(False)

@@ -26,8 +26,10 @@ from arpes_ml_plugins.methods.denoise_counts import (
 from arpes_ml_plugins.methods.denoise_pcp_unet import decompose_pcp_unet, denoise_pcp_unet
 from arpes_ml_plugins.methods.estimate_noise import estimate_noise
 from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input
-from arpes_ml_plugins.methods.separate_palm import separate_lpalm, separate_palm
-from arpes_ml_plugins.methods.separate_sgmca import separate_gmca, separate_nmf, separate_sgmca
+from arpes_ml_plugins.methods.separate_blind import separate_gmca, separate_nmf
+from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm
+from arpes_ml_plugins.methods.separate_palm import separate_palm
+from arpes_ml_plugins.methods.separate_sgmca import separate_sgmca
 from arpes_ml_plugins.networks.stored import STORED, stored_weights
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 

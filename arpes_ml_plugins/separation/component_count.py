@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from arpes_ml_plugins.separation.blind import blind_start
+from arpes_ml_plugins.separation.blind_start import blind_start
 from arpes_ml_plugins.separation.metrics import match
 
 __all__ = ["ComponentCount", "count_components"]
@@ -17,7 +17,7 @@ SPLITS = 2
 ROUNDS = 150  # of a factorisation: what is looked for shows early
 SEVERAL = 6  # components, of which the last third is noise
 GAIN = 5.0  # of a component, over what components of noise gain
-TOO_MUCH = 1.5  # of chi^2 a value
+TOO_MUCH = 1.5  # of chi^2 per degree of freedom
 STABLE = 0.9  # smallest cosine between the spectra of two halves
 COLLINEAR = 0.995  # largest cosine between two spectra
 
@@ -130,36 +130,28 @@ def _recommended(
     collinearity: torch.Tensor,
     idle: float,
 ) -> tuple[int, str]:
-    """As long as a component gains much more than one of noise; fewer if these are not stable.
+    """Add components as long as each gains much more than one of noise and all are told apart.
 
     Gains are those by a second, third, ... component, ``idle`` is that by one of noise.
     """
-    much = GAIN * idle
-    found = 1
-    for i, gain in enumerate(gains.tolist()):
-        if gain > much:
-            found = i + 2
-    wanted = found
-    while found > 1 and not (
-        stability[found - 1] >= STABLE and collinearity[found - 1] < COLLINEAR
-    ):
-        found -= 1
+    found, more = 1, ""
+    for number, gain in enumerate(gains.tolist(), start=2):
+        halves, alike = float(stability[number - 1]), float(collinearity[number - 1])
+        gained = f"chi^2 per degree of freedom by {max(0.0, gain):.2g} (one of noise {idle:.2g})"
+        if gain <= GAIN * idle:
+            more = f"one more lowers {gained}, too little"
+            break
+        if not (halves >= STABLE and alike < COLLINEAR):
+            more = (
+                f"one more lowers {gained}, but {number} components are not told apart (cosine "
+                f"between halves {halves:.3f}, between components {alike:.3f})"
+            )
+            break
+        found = number
     at = found - 1
     numbers = (
-        f"chi^2 a value {float(chi2[at]):.3g}, cosine between halves {float(stability[at]):.3f}, "
-        f"between components {float(collinearity[at]):.3f}"
+        f"chi^2 per degree of freedom {float(chi2[at]):.3g}, cosine between halves "
+        f"{float(stability[at]):.3f}, between components {float(collinearity[at]):.3f}"
     )
-    if found < wanted:
-        more = wanted - 1
-        return found, (
-            f"{found}: {numbers}. The misfit asks for {wanted}, but these are not told apart "
-            f"(cosine between halves {float(stability[more]):.3f}, between components "
-            f"{float(collinearity[more]):.3f})"
-        )
     left = "; yet much more than noise is left" if float(chi2[at]) > TOO_MUCH else ""
-    if found == len(chi2):
-        return found, f"{found}: {numbers}. This is the largest number tried{left}"
-    return found, (
-        f"{found}: {numbers}. One more lowers chi^2 by {max(0.0, float(gains[at])):.2g}, one of "
-        f"noise by {idle:.2g}{left}"
-    )
+    return found, f"{found}: {more or 'this is the largest number tried'}. {numbers}{left}"
