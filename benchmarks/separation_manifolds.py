@@ -45,7 +45,7 @@ ANCHORS = (3, 3, 2, 2)  # Table 1
 REALISATIONS = 10
 TOO_ALIKE = 1 - 1e-9
 HALS_PIXELS = 10_000
-EXACT = 1e-5  # sine of the angle between a spectrum and a mixture of its neighbours
+EXACT = 1e-7  # sine of the angle between a spectrum and a mixture of its neighbours
 REMOVED = {  # name to the models that are left (Table 3)
     "sync": (1, 2, 3),
     "therm": (0, 2, 3),

@@ -46,9 +46,9 @@ def choose_components(
     """Find how many components a spectral image holds, with the evidence.
 
     Separates the data blindly into 1, 2, ... components: all pixels, and halves of them chosen at
-    random, twice. One more component is worth having as long as it lowers the misfit
-    by much more than noise does, both halves find the same spectra, and no two spectra are nearly
-    the same. It takes a few seconds.
+    random, twice. Components are added as long as each lowers the misfit by much more than one of
+    noise does. Of these numbers the largest is recommended at which both halves find the same
+    spectra and no two spectra are nearly the same. It takes a few seconds.
 
     Parameters
     ----------

@@ -218,45 +218,33 @@ def _of_families(found: Separated, names: list[str]) -> list[str]:
     """Where library and data do not agree, and which of them the spectra shown come from."""
     if found.match is None:
         return []
-    if found.off is not None:
-        return _from_data(found, names)
-    absent = [name for name, p in zip(names, found.match.present, strict=False) if not p]
+    present = found.match.present.tolist()
+    shown_off = [False] * len(present) if found.off is None else (found.off > UNLIKE).tolist()
+    absent = [n for n, p, off in zip(names, present, shown_off, strict=False) if not (p or off)]
+    off = [name for name, o in zip(names, shown_off, strict=False) if o]
+    far = {
+        name: f"{name!r} (distance {distance:.2f})"
+        for name, distance in zip(names, found.match.distance.tolist(), strict=False)
+        if distance > UNLIKE and name not in absent
+    }
     notes = []
     if absent:
         notes.append(
-            f"the data do not show {', '.join(map(repr, absent))}: the nearest spectrum of the "
-            f"library stands in"
+            f"the data do not show {_listed(absent)}: the nearest spectrum of the library stands in"
         )
-    for name, far in zip(names, found.match.distance.tolist(), strict=False):
-        if far > UNLIKE and name not in absent:
-            notes.append(
-                f"the data hold nothing quite like the family of {name!r} (distance {far:.2f})"
-            )
-    return notes
-
-
-def _from_data(found: Separated, names: list[str]) -> list[str]:
-    """For spectra that follow from the data alone, because those of the library do not fit.
-
-    If they are still like their families, the library was only a little off, which is no news.
-    """
-    assert found.match is not None
-    assert found.off is not None
-    notes = []
-    rows = [*zip(names, found.off.tolist(), found.match.present.tolist(), strict=False)]
-    if any(far > UNLIKE for _, far, _ in rows):
+    if far:
+        notes.append(f"the data hold nothing quite like the family of {', of '.join(far.values())}")
+    if len(off) == 1:
         notes.append(
-            "the spectra of the library do not explain the data within their noise: those shown "
-            "follow from the data alone"
+            f"the spectrum shown as {off[0]!r} is not of its family: it follows from the data alone"
         )
-    for name, far, present in rows:
-        if far > UNLIKE:
-            notes.append(
-                f"the spectrum shown as {name!r} is not of its family (distance {far:.2f})"
-            )
-        elif not present:
-            notes.append(
-                f"the data do not show {name!r}: a spectrum of the library or very like it stands "
-                f"in"
-            )
+    elif off:
+        notes.append(
+            f"the spectra shown as {_listed(off)} are not of their families: they follow from the "
+            f"data alone"
+        )
     return notes
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names))

@@ -32,7 +32,7 @@ FEWEST_SPECTRA = 5
 
 @dataclass(frozen=True)
 class SpectrumManifolds:
-    """Trained autoencoders, one a component of a library."""
+    """Trained autoencoders, one for each component of a library."""
 
     networks: Mapping[str, InterpolatoryAutoencoder]
     library: SpectrumLibrary
@@ -62,15 +62,15 @@ def train_iae(
     Parameters
     ----------
     library : SpectrumLibrary
-        A family of spectra for each component; some hundred spectra each are enough.
+        A family of spectra for each component; a hundred spectra each are enough.
     anchors : int or mapping, optional
         Anchor spectra of each family: one more than the family has parameters. Default: two or
         three, from the shape of a neighbourhood.
     layers : int
         Fully connected layers each way.
     recipe : {"robust", "published"}
-        5000 batches of 64 with a falling rate, some 15 s a family on one core; or Table 1 of the
-        paper: 240 000 batches of 25 at a rate of 1e-4.
+        5000 batches of 64 with a falling rate, about 15 s per family on one core; or Table 1 of
+        the paper: 240 000 batches of 25 at a rate of 1e-4.
     steps : int, optional
         Batches, instead of those of the recipe.
     seed : int

@@ -72,19 +72,23 @@ def train_lpalm(
         A family of spectra for each component.
     noise : float or xarray.DataArray
         Noise of the channels, along the energy axis of the library; only its shape matters.
-        Channels with more noise count less.
+        Channels with more noise have less weight.
     snr : tuple of float
         Signal-to-noise ratios of the training mixtures, lowest and highest, in dB.
     pixels : int
-        Of a training mixture. Data may have any number.
+        Number of pixels of a training mixture. Data may have any number.
     layers : int
         Depth K. More than 25 gains little (Fig. 10 of the paper).
     recipe : {"robust", "published"}
-        Sources of random strength and sparsity, mixtures of norm 1, batches of 5, a cosine
-        schedule, half a minute on one core; or Appendix A of the paper: sources of one sparsity
-        and strength, one mixture a step at a constant rate, many minutes.
+        ``"robust"``: sources of random strength and sparsity, mixtures of norm 1, batches of 5, a
+        cosine schedule, a tenth of the spectra held out to stop by, half a minute on one core.
+        ``"published"``: Appendix A of the paper, with the loss of its eq. 9 and all of its steps:
+        sources of one sparsity and strength, one mixture at a time at a constant rate, many
+        minutes. Different from the paper: mixtures are drawn anew at every step, where it goes 100
+        times through 750 of them, and thresholds are kept at zero or above.
     steps : int, optional
-        Default 3000 (published: 75 000); fewer if the validation loss stops falling.
+        Default 3000 (published: 75 000). The robust recipe stops before if the validation loss
+        does not fall any more.
     seed : int
         Same seed, same network.
     progress : bool or callable

@@ -10,7 +10,7 @@ import torch
 from arpes_ml_plugins.separation.blind_start import blind_start
 from arpes_ml_plugins.separation.metrics import match
 
-__all__ = ["ComponentCount", "count_components"]
+__all__ = ["ComponentCount", "count_components", "recommended_count"]
 
 MOST_PIXELS = 4000
 SPLITS = 2
@@ -80,7 +80,7 @@ def count_components(
     idle = _noise_gain(*data.shape)
     if most > SEVERAL:  # noise that is not white gains more: the last of many components tell
         idle = max(idle, float(possible[-(most // 3) :].median()))
-    recommended, reason = _recommended(chi2, gains, stability, collinearity, idle)
+    recommended, reason = recommended_count(chi2, gains, stability, collinearity, idle)
     return ComponentCount(chi2, stability, collinearity, recommended, reason)
 
 
@@ -123,35 +123,43 @@ def _largest_gains(data: torch.Tensor) -> torch.Tensor:
     return chi2[:-1] - chi2[1:]
 
 
-def _recommended(
+def recommended_count(
     chi2: torch.Tensor,
     gains: torch.Tensor,
     stability: torch.Tensor,
     collinearity: torch.Tensor,
     idle: float,
 ) -> tuple[int, str]:
-    """Add components as long as each gains much more than one of noise and all are told apart.
+    """Add components as long as each gains much more than one of noise; of these numbers take the
+    largest whose components are told apart.
 
+    Fewer components than there are may well be unstable: several choices are about equally good.
     Gains are those by a second, third, ... component, ``idle`` is that by one of noise.
     """
-    found, more = 1, ""
-    for number, gain in enumerate(gains.tolist(), start=2):
-        halves, alike = float(stability[number - 1]), float(collinearity[number - 1])
-        gained = f"chi^2 per degree of freedom by {max(0.0, gain):.2g} (one of noise {idle:.2g})"
+    wanted = 1
+    for gain in gains.tolist():
         if gain <= GAIN * idle:
-            more = f"one more lowers {gained}, too little"
             break
-        if not (halves >= STABLE and alike < COLLINEAR):
-            more = (
-                f"one more lowers {gained}, but {number} components are not told apart (cosine "
-                f"between halves {halves:.3f}, between components {alike:.3f})"
-            )
-            break
-        found = number
-    at = found - 1
+        wanted += 1
+    apart = (stability >= STABLE) & (collinearity < COLLINEAR)
+    found = next((n for n in range(wanted, 1, -1) if bool(apart[n - 1])), 1)
     numbers = (
-        f"chi^2 per degree of freedom {float(chi2[at]):.3g}, cosine between halves "
-        f"{float(stability[at]):.3f}, between components {float(collinearity[at]):.3f}"
+        f"chi^2 per degree of freedom {float(chi2[found - 1]):.3g}, {_told(found, stability)}, "
+        f"between components {float(collinearity[found - 1]):.3f}"
     )
-    left = "; yet much more than noise is left" if float(chi2[at]) > TOO_MUCH else ""
-    return found, f"{found}: {more or 'this is the largest number tried'}. {numbers}{left}"
+    left = "; yet much more than noise is left" if float(chi2[found - 1]) > TOO_MUCH else ""
+    if found < wanted:
+        why = (
+            f"by the misfit {wanted}, but these are not told apart ({_told(wanted, stability)}, "
+            f"between components {float(collinearity[wanted - 1]):.3f})"
+        )
+    elif found == len(chi2):
+        why = "this is the largest number tried"
+    else:
+        gain = max(0.0, float(gains[found - 1]))
+        why = f"one more lowers chi^2 by {gain:.2g} only, one of noise by {idle:.2g}"
+    return found, f"{found}: {why}. {numbers[0].upper()}{numbers[1:]}{left}"
+
+
+def _told(count: int, stability: torch.Tensor) -> str:
+    return f"cosine between halves {float(stability[count - 1]):.3f}"

@@ -29,7 +29,7 @@ class Separated:
     families: tuple[torch.Tensor, ...] = ()
     """What the match was made with; empty if the data alone decided."""
     off: torch.Tensor | None = None
-    """Only if the data alone decided: how far each spectrum is from its family, as a sine."""
+    """How far each spectrum is from its family, as a sine; only if the data alone decided."""
     neighbours: int = NEIGHBOURS
     notes: tuple[str, ...] = ()
     """What the user should know."""

@@ -25,7 +25,6 @@ __all__ = ["Gmca", "Lpalm", "Nmf", "Palm", "Prior", "Sgmca", "Solver", "Trained"
 
 PATH = 8  # values of the penalty
 STEEPEST = 30.0  # of the path's first penalty, over its last
-LOST = 1e-6  # length of a spectrum that the penalty has erased
 DIVERGED = 0.1  # relative misfit above that of least squares
 ROUNDS = 1000  # of NMF
 ENDS = {
@@ -120,20 +119,18 @@ class Palm:
         path = level * STEEPEST ** torch.linspace(1, 0, PATH, dtype=prior.start.dtype)
         begin = project_columns(unit_columns(prior.start))[None]
         steps = palm_path(data.sparse[None][..., chosen], begin, path, iterations=self.iterations)
-        mixing = steps[-1].mixing[0]
-        lost = mixing.norm(dim=0) < LOST
-        spectra = unit_columns(torch.where(lost, prior.start, mixing))
+        spectra = unit_columns(steps[-1].mixing[0])
+        empty = int((steps[-1].sources[0] == 0).all(1).sum())
         if self.refine:
             spectra = polish(data, spectra)
         if report:
             report(self.iterations, None)
-        if not bool(lost.any()):
-            return Separated(spectra)
+        polished = ", polished by alternating least squares" if self.refine else ""
         note = (
-            f"the penalty erased {int(lost.sum())} of {len(lost)} components; those of "
-            f"{prior.origin} stand in{', polished by least squares' if self.refine else ''}"
+            f"the penalty erased {empty} of {spectra.shape[1]} maps; the spectra before stand in"
+            f"{polished}"
         )
-        return Separated(spectra, notes=(note,))
+        return Separated(spectra, notes=(note,) if empty else ())
 
 
 @dataclass(frozen=True)
