@@ -30,7 +30,7 @@ from arpes_ml_plugins.separation.metrics import match, nmse
 from arpes_ml_plugins.separation.whiten import channel_noise, whiten
 from arpes_ml_plugins.training.lpalm import LOSSES, RECIPES, mixtures_like, train_network
 
-QUICK = {"training_steps": 100, "layers": 6, "rng": 0, "device": "cpu"}
+QUICK = {"training_steps": 200, "layers": 10, "rng": 0, "device": "cpu"}
 truth = partial(planted.truth, shape=(20, 24))
 
 
