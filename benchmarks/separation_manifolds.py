@@ -94,7 +94,7 @@ class Mixture:
         common = self.data.noise.square().mean().sqrt()
         factor = (self.data.noise / common)[:, None]
         few = thinned(self.data)
-        step = self.data.pixels.shape[1] * self.data.scales // few.shape[1]
+        step = -(-self.data.pixels.shape[1] * self.data.scales // few.shape[1])
         spread = self.data.scale_noise.repeat_interleave(few.shape[1] // self.data.scales)
         return (
             replace(

@@ -191,7 +191,7 @@ def test_ratios_separate_what_is_wrong():
 def test_planted_mixture_is_found(kind, library):
     spectra, maps = truth()
     result = image(spectra, maps).S.separate_sgmca(
-        manifolds=library, manifold=kind, training_steps=400, rng=0, device="cpu"
+        manifolds=library, manifold=kind, training_steps=1000, rng=0, device="cpu"
     )
     assert result.status.item() == "ok"
     assert list(result.component.values) == list(CENTRES)
@@ -262,7 +262,7 @@ def test_unknown_component_is_told(library):
 def test_published_form_is_the_algorithm_and_nothing_else(library):
     """Spectra on the manifolds; maps of thresholded details, and the coarse scale."""
     spectra, maps = truth()
-    trained = arpes_ml_plugins.train_iae(library, steps=400)
+    trained = arpes_ml_plugins.train_iae(library, steps=1000)
     data = image(spectra, maps)
     result = data.S.separate_sgmca(manifolds=trained, recipe="published", rng=0)
     assert result.library_distance.isnull().all()
