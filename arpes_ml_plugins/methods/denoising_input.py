@@ -67,9 +67,10 @@ BLOCKS = {
             A dimension along which neighbouring images resemble each other (time, temperature, the
             second angle): one network then serves all of them and sees the neighbours of each
             image; the pre-trained one only if held-out counts say that this helps. ``"auto"`` takes
-            the longest scanned axis of at least four images whose coordinate is in order; name
-            another one if neighbours along it are more alike. ``None``: a network of its own for
-            every image.""",
+            the longest scanned axis of at least four images whose coordinate is in order (of two
+            of one length, time or temperature rather than an angle); name another one if
+            neighbours along it are more alike. ``None``: a network of its own for every
+            image.""",
     "precision": """
         precision : {"auto", "float32", "bfloat16"}
             Precision of the convolutions. ``"auto"`` takes bfloat16 if the hardware multiplies
