@@ -92,8 +92,8 @@ BLOCKS = {
             or ``{"momentum": "phi"}``.""",
     "clean": """
         xarray.DataArray or xarray.Dataset
-            Same type, axes, metadata and unit as ``data``, with denoised values: nothing is
-            clipped or rescaled. Integers become float32.""",
+            Same type, axes, metadata and unit as ``data``, with denoised values. Integers become
+            float32.""",
     "error_bars": """
         xarray.Dataset
             ``clean``, and ``lower`` and ``upper``, between which the truth lies in 68 % of the
