@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.methods.denoise_counts import denoise_counts as denoise_counts
     from arpes_ml_plugins.methods.denoise_counts import denoise_pretrained as denoise_pretrained
     from arpes_ml_plugins.methods.denoise_pcp_unet import decompose_pcp_unet as decompose_pcp_unet
+    from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_fixed_input as denoise_fixed_input
     from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet as denoise_pcp_unet
     from arpes_ml_plugins.methods.estimate_noise import estimate_noise as estimate_noise
-    from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input as denoise_fixed_input
     from arpes_ml_plugins.methods.separate_blind import separate_gmca as separate_gmca
     from arpes_ml_plugins.methods.separate_blind import separate_nmf as separate_nmf
     from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm as separate_lpalm

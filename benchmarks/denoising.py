@@ -6,6 +6,8 @@
     python benchmarks/denoising.py defects     hot pixels, dead lines, gaps, gains
     python benchmarks/denoising.py mesh        a detector mesh, divided out and not
     python benchmarks/denoising.py curves      PSNR against iteration, as a figure
+    python benchmarks/denoising.py series      which axis of a map is taken for a series
+    python benchmarks/denoising.py recipes     settings of the two-stage recipes
     python benchmarks/denoising.py pcp         time and convergence of principal component pursuit
 
 Everything runs on one thread. Each entry of the table is a process of its own, so that its CPU time
@@ -24,6 +26,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
@@ -32,12 +35,13 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # erlab's simulated data 
 import numpy as np
 import torch
 import xarray as xr
-from scenes import SCENES, Scene, make_scene
+from scenes import SCENES, Scene, make_scene, map_series
 from scipy.ndimage import gaussian_filter
 from tables import RESULTS, write
 
 import arpes_ml_plugins  # noqa: F401
 from arpes_ml_plugins.denoising.recipes import FIXED_INPUT, PUBLISHED, ROBUST, Recipe
+from arpes_ml_plugins.labelled.series import choose_series
 
 torch.set_num_threads(1)
 
@@ -140,6 +144,7 @@ METHODS: dict[str, Callable[[Scene], np.ndarray]] = {
     "denoise_pretrained, series=None": lambda s: (
         labelled(s).S.denoise_pretrained(rng=0, series=None).values
     ),
+    "denoise": lambda s: labelled(s).S.denoise(rng=0).values,
 }
 SLOW_METHODS = {
     "denoise_pcp_unet, published": lambda s: (
@@ -238,7 +243,7 @@ def run_one(method: str, scene_name: str, seed: int) -> None:
 
 
 def table(seeds: int, methods: list[str], scenes: list[str]) -> None:
-    """Measure ``methods`` (all if empty); rows of other methods stay as they are on file."""
+    """Measure ``methods`` (all if empty); all other rows stay as they are on file."""
     chosen = methods or list(METHODS | SLOW_METHODS)
     rows = [
         row
@@ -529,6 +534,35 @@ def mesh() -> None:
     write("denoising_mesh.csv", rows)
 
 
+def series() -> None:
+    """PSNR with one or the other axis of a 4-D data set as the series, or none."""
+    rows = []
+    for temperatures, slices in ((6, 24), (12, 12), (24, 6)):
+        scene = map_series(1.0, temperatures, slices, 0)
+        data = xr.DataArray(scene.noisy, dims=("temperature", "ky", "phi", "eV"))
+        line: dict[str, object] = {"data": scene.name}
+        for axis in (None, "ky", "temperature"):
+            clean = data.S.denoise_pretrained(series=axis, adapt=False, rng=0)
+            line[f"series={axis}"] = f"{scene.score(clean.values):.2f}"
+        line["auto takes"] = choose_series(data, ("phi", "eV"), "auto")[0]
+        rows.append(line)
+        print(line, flush=True)
+        write("denoising_series.csv", rows)
+
+
+def recipes() -> None:
+    """Settings of the two-stage recipes, as they are in the code."""
+    named = {"published": PUBLISHED, "robust": ROBUST, "fixed input": FIXED_INPUT}
+    columns = {name: asdict(recipe) for name, recipe in named.items()}
+    write(
+        "two_stage_recipes.csv",
+        [
+            {"setting": field} | {name: values[field] for name, values in columns.items()}
+            for field in columns["published"]
+        ],
+    )
+
+
 def read(name: str) -> list[dict[str, object]]:
     path = RESULTS / name
     if not path.exists():
@@ -541,7 +575,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parts = ("table", "bars", "defects", "mesh", "curves", "pcp")
+    parts = ("table", "bars", "defects", "mesh", "series", "recipes", "curves", "pcp")
     parser.add_argument("part", nargs="?", choices=("all", *parts, "one"), default="all")
     parser.add_argument("one", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=int, default=3, help="noise realisations a table entry")
@@ -558,9 +592,9 @@ def main() -> None:
         pcp()
     if "table" in chosen:
         table(options.seeds, options.methods, options.scenes or list(SCENES))
-    for part, function in (("bars", bars), ("defects", defects), ("mesh", mesh)):
-        if part in chosen:
-            function()
+    for part in (bars, defects, mesh, series, recipes):
+        if part.__name__ in chosen:
+            part()
     if "curves" in chosen:
         curves(options.scenes or list(SLOW_SCENES))
         draw_curves()

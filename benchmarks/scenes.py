@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from arpes_ml_plugins.demo import load_cut
 from arpes_ml_plugins.scoring import psnr, thin_counts
 
-__all__ = ["SCENES", "Scene", "kink_rate", "make_scene"]
+__all__ = ["SCENES", "Scene", "kink_rate", "make_scene", "map_series"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,9 @@ def aurelia_rate(mean_counts: float, draw: int, size: int = 240) -> np.ndarray:
     return rate * (mean_counts / rate.mean())
 
 
-def map_rate(mean_counts: float, slices: int = 32, size: int = 96) -> np.ndarray:
+def map_rate(
+    mean_counts: float, slices: int = 32, size: int = 96, kelvin: float = 40.0
+) -> np.ndarray:
     """Expected counts of a map (ky, energy, kx): a tight-binding surface band and a hole pocket."""
     ky = np.linspace(-0.1, 0.75, slices)[:, None, None]  # in units of the zone boundary
     energy = np.linspace(-0.6, 0.08, size)[None, :, None]  # eV
@@ -117,9 +119,20 @@ def map_rate(mean_counts: float, slices: int = 32, size: int = 96) -> np.ndarray
     lifetime = 0.012 + 0.15 * energy**2
     scene = (1 + 0.6 * kx) * band(surface, lifetime) + 0.7 * band(hole, 1.6 * lifetime)
     scene = scene + 0.06 + 0.1 * np.clip(-energy, 0, None)
-    scene = scene / (1 + np.exp(energy / (8.617e-5 * 40))) + 0.003
+    scene = scene / (1 + np.exp(energy / (8.617e-5 * kelvin))) + 0.003
     scene = gaussian_filter(scene, (0, 1.2, 1.0), mode="nearest")
     return scene * (mean_counts / scene.mean())
+
+
+def map_series(mean_counts: float, temperatures: int, slices: int, seed: int) -> Scene:
+    """The map at several temperatures, ``(temperature, ky, kx, energy)``."""
+    rate = np.stack(
+        [
+            map_rate(mean_counts, slices, kelvin=kelvin).transpose(0, 2, 1)
+            for kelvin in np.linspace(20, 200, temperatures)
+        ]
+    )
+    return _drawn(f"{temperatures} temperatures x {slices} ky", rate, seed)
 
 
 SCENES = {

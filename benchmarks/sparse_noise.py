@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import torch
 from denoising import SLOW_SCENES, write
+from overparameterised import descend, gradients, objective
 from scenes import make_scene
 
-from arpes_ml_plugins.denoising.overparameterised import descend, gradients, objective
 from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
 from arpes_ml_plugins.denoising.recipes import PUBLISHED, ROBUST, Recipe
 from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast, fit
@@ -27,6 +27,7 @@ SGD = replace(PUBLISHED, sparse_optimizer="sgd", sparse_start=1e-5)
 NETWORK_RUNS: dict[str, tuple[Recipe, float]] = {
     "no sparse term, squared error": (replace(PUBLISHED, sparse_term=False), 0.5),
     "AdamW, ratio 0.5 (published)": (PUBLISHED, 0.5),
+    "AdamW, ratio 0.5, without weight decay": (replace(PUBLISHED, weight_decay=0.0), 0.5),
     "AdamW, g and h exactly zero": (replace(PUBLISHED, sparse_start=0.0), 0.5),
     "gradient descent, ratio 0.5": (SGD, 0.5),
     "gradient descent, ratio 2": (SGD, 2.0),

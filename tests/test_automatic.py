@@ -1,14 +1,17 @@
-"""The front door: what it chooses, and that it says so."""
+"""``denoise``: what it chooses, and that it records the choice."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import xarray as xr
 
+import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
+from arpes_ml_plugins.denoising.recipes import RECIPES, ROBUST
 from arpes_ml_plugins.errors import ParameterError
-from arpes_ml_plugins.methods import denoise_pcp_unet as pcp_unet
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +22,7 @@ def cut():
 @pytest.fixture
 def quick(monkeypatch):
     """The two-stage method with few iterations; its quality is tested elsewhere."""
-    original = pcp_unet._recipe
-    monkeypatch.setattr(
-        pcp_unet, "_recipe", lambda name, iterations, networks: original(name, 4, 1)
-    )
+    monkeypatch.setitem(RECIPES, "robust", replace(ROBUST, iterations=4, networks=1))
 
 
 def found(result):
@@ -32,7 +32,7 @@ def found(result):
 def test_counts_go_to_the_pretrained_network(cut):
     clean = cut.S.denoise(rng=0)
     assert found(clean)["method"] == "denoise_pretrained"
-    assert "electrons a pixel" in found(clean)["why"]
+    assert "electrons per pixel" in found(clean)["why"]
     assert len(found(clean)["weights"]["denoiser"]) == 64
     xr.testing.assert_equal(clean, cut.S.denoise_pretrained(rng=0))
 
@@ -69,6 +69,31 @@ def test_lazy_data_get_the_same(cut, quick, offset):
     np.testing.assert_allclose(lazy.compute(scheduler="synchronous"), eager, atol=1e-4 * scale)
 
 
+@pytest.mark.parametrize("offset", [0.0, -3.0])
+def test_the_choice_for_lazy_data_can_be_read_once_they_are_computed(cut, quick, offset, tmp_path):
+    data = cut + offset
+    eager = data.S.denoise(adapt=False, rng=0)
+    lazy = data.chunk({"eV": 20}).S.denoise(adapt=False, rng=0)
+    assert lazy.denoise_method.chunks is not None  # not known yet
+    assert "denoise_method" in found(lazy)["method"]
+    assert found(lazy)["weights"] == found(cut.S.denoise_pretrained(adapt=False))["weights"]
+    done = lazy.compute(scheduler="synchronous")
+    assert done.denoise_method.item() == found(eager)["method"]
+    assert done.denoise_reason.item() == found(eager)["why"]
+    arpes_ml_plugins.save(done, tmp_path / "done.nc")
+    assert (
+        arpes_ml_plugins.load(tmp_path / "done.nc").denoise_method.item()
+        == (found(eager)["method"])
+    )
+
+
+def test_the_choice_for_a_lazy_dataset(cut):
+    data = xr.Dataset({"spectrum": cut.chunk(), "current": 3.0})
+    clean = data.S.denoise(adapt=False, rng=0).compute(scheduler="synchronous")
+    assert clean["spectrum"].denoise_method.item() == "denoise_pretrained"
+    assert "electrons per pixel" in clean["spectrum"].denoise_reason.item()
+
+
 def test_a_dataset_keeps_the_rest(cut):
     data = xr.Dataset({"spectrum": cut, "current": 3.0})
     clean = data.S.denoise(gain=1, adapt=False, rng=0)
@@ -76,7 +101,9 @@ def test_a_dataset_keeps_the_rest(cut):
     assert found(clean)["method"] == "denoise_pretrained"
 
 
-@pytest.mark.parametrize("options", [{"method": "magic"}, {"gain": 0}])
+@pytest.mark.parametrize(
+    "options", [{"method": "magic"}, {"gain": 0}, {"adapt": "no"}, {"adapt": 1}, {"adapt": None}]
+)
 def test_bad_parameters(cut, options):
     with pytest.raises(ParameterError, match=next(iter(options))):
         cut.S.denoise(**options)

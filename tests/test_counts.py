@@ -9,7 +9,13 @@ import xarray as xr
 
 import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
-from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED, denoise_counts_images, new_network
+from arpes_ml_plugins.denoising import counts_denoiser
+from arpes_ml_plugins.denoising.counts_denoiser import (
+    ADAPTED,
+    denoise_counts_images,
+    new_network,
+    steps_of,
+)
 from arpes_ml_plugins.denoising.splitting import (
     Counts,
     Training,
@@ -19,6 +25,7 @@ from arpes_ml_plugins.denoising.splitting import (
     whole_counts,
 )
 from arpes_ml_plugins.errors import CountsWarning, DataError, ParameterError
+from arpes_ml_plugins.labelled.series import choose_series
 
 
 def band(mean_counts: float, size: int = 80, bottom: float = -0.6) -> np.ndarray:
@@ -144,6 +151,17 @@ class TestQuality:
         clean = labelled(flat).S.denoise_pretrained(adapt=False, gain=1, rng=0)
         assert float(clean.std()) < 0.1 * np.sqrt(mean_counts)
 
+    def test_the_default_dtype_of_the_user_does_not_matter(self, counts):
+        options = {"gain": 1, "rng": 0, "iterations": 3, "precision": "float32"}
+        expected = labelled(counts[:, :40]).S.denoise_counts(**options)
+        torch.set_default_dtype(torch.float64)
+        try:
+            result = labelled(counts[:, :40]).S.denoise_counts(**options)
+            assert torch.get_default_dtype() == torch.float64
+        finally:
+            torch.set_default_dtype(torch.float32)
+        xr.testing.assert_equal(result, expected)
+
     def test_any_unit_gives_the_same(self, counts):
         clean = labelled(counts).S.denoise_pretrained(adapt=False, rng=0)
         scaled = labelled(counts * 0.125).S.denoise_pretrained(adapt=False, rng=0)
@@ -180,7 +198,7 @@ class TestErrorBars:
     def test_on_average(self):
         shares = []
         for seed in range(8):
-            scene = simulate_scene((128, 128), counts=5, rng=60 + seed)
+            scene = simulate_scene((96, 96), counts=5, rng=60 + seed)
             result = scene.spectrum.S.decompose_pretrained(adapt=False, gain=1, rng=0)
             inside = (result.lower <= scene.truth) & (scene.truth <= result.upper)
             shares.append(float(inside.mean()))
@@ -271,11 +289,20 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         "options",
-        [{"gain": 0}, {"gain": -1}, {"gain": "one"}, {"precision": "half"}, {"series": "scan"}],
+        [
+            {"gain": 0},
+            {"gain": -1},
+            {"gain": "one"},
+            {"precision": "half"},
+            {"series": "scan"},
+            {"adapt": "no"},
+            {"adapt": 0},
+        ],
     )
-    def test_bad_parameters(self, counts, options):
+    @pytest.mark.parametrize("method", ["denoise_pretrained", "decompose_pretrained"])
+    def test_bad_parameters(self, counts, method, options):
         with pytest.raises((ParameterError, ValueError), match=next(iter(options))):
-            labelled(counts).S.denoise_pretrained(rng=0, **options)
+            getattr(labelled(counts).S, method)(rng=0, **options)
 
     def test_too_small(self):
         with pytest.raises(DataError, match="too small"):
@@ -327,6 +354,41 @@ class TestSeries:
         assert clean.coords["hv"].identical(data.coords["hv"])
         assert clean.attrs["provenance"]["record"]["found"]["series"] == ["hv"]
 
+    @pytest.mark.parametrize("order", [("T", "scan"), ("scan", "T")])
+    def test_lazy_and_eager_data_choose_the_same_axis(self, scene, order):
+        """The shorter axis has the more similar images here: what decides is the length alone."""
+        stack = scene.spectrum[:6, 10:42, 16:48]
+        data = xr.concat([stack] * 4, dim="T").assign_coords(T=[10.0, 20.0, 40.0, 80.0])
+        data = data.transpose(*order, "eV", "phi")
+        options = {"adapt": False, "gain": 1, "rng": 0, "precision": "float32"}
+        eager = data.S.denoise_pretrained(**options)
+        lazy = data.chunk({"scan": 2, "T": 1}).S.denoise_pretrained(**options)
+        for result in (eager, lazy):
+            assert result.attrs["provenance"]["record"]["found"]["series"] == ["scan"]
+        np.testing.assert_allclose(lazy.compute(scheduler="synchronous"), eager, rtol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("sizes", "chosen"),
+        [
+            ({"T": 5, "ky": 6}, "ky"),
+            ({"T": 6, "ky": 5}, "T"),
+            ({"T": 6, "ky": 6}, "T"),
+            ({"theta": 6, "delay": 6}, "delay"),
+            ({"T": 3, "ky": 3}, None),
+            ({"T": 3, "ky": 4}, "ky"),
+        ],
+    )
+    def test_the_axis_that_is_chosen(self, sizes, chosen):
+        data = xr.DataArray(np.zeros((*sizes.values(), 16, 16)), dims=(*sizes, "eV", "phi"))
+        expected = () if chosen is None else (chosen,)
+        for form in (data, data.transpose(*reversed(data.dims)), data.chunk({"eV": 4})):
+            assert choose_series(form, ("eV", "phi"), "auto") == expected
+
+    def test_an_axis_without_order_is_no_series(self, scene):
+        shuffled = scene.spectrum.assign_coords(scan=[3, 1, 2, 0, 7, 5, 6, 4])
+        clean = shuffled.S.denoise_pretrained(adapt=False, gain=1, rng=0)
+        assert clean.attrs["provenance"]["record"]["found"]["series"] == []
+
     def test_empty_images_in_a_series(self, scene):
         data = scene.spectrum.astype(float)
         data[3] = np.nan
@@ -336,13 +398,14 @@ class TestSeries:
 
     def test_progress_reaches_its_end(self, scene):
         seen = []
-        scene.spectrum[:5].S.denoise_pretrained(gain=1, rng=0, progress=seen.append)
+        scene.spectrum[:5, :32, :32].S.denoise_pretrained(gain=1, rng=0, progress=seen.append)
         assert seen[-1].done == seen[-1].total
 
 
 @pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.CountsWarning")
-def test_memory_is_bounded_by_the_window():
-    """However long the series: the network is asked for a few images at a time."""
+def test_memory_is_bounded_by_the_window(monkeypatch):
+    """However long the series: the network is given a few images at a time."""
+    monkeypatch.setattr(counts_denoiser, "GROUP_PIXELS", 10_000)
     largest = 0
     network = new_network(0)
     forward = network.forward
@@ -353,22 +416,23 @@ def test_memory_is_bounded_by_the_window():
         return forward(images, *others)
 
     network.forward = watched
-    images = torch.poisson(torch.full((80, 64, 64), 3.0))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.poisson(torch.full((24, 32, 32), 3.0), generator=generator)
     denoise_counts_images(
         images.double(),
         torch.ones_like(images, dtype=torch.bool),
         1.0,
         network,
-        Training(steps=2, learning_rate=1e-3),
+        Training(steps=2, learning_rate=1e-3, pixels=8_000),
         series=True,
         seed=0,
     )
-    assert largest <= 250_000
+    assert 5_000 < largest <= 10_000 < images.numel()
 
 
 def test_weights_of_the_network_are_not_changed(counts):
     before = {k: v.clone() for k, v in arpes_ml_plugins.library("denoiser").items()}
-    labelled(counts).S.denoise_pretrained(gain=1, rng=0)
+    labelled(counts[:32, :32]).S.denoise_pretrained(gain=1, rng=0)
     after = arpes_ml_plugins.library("denoiser")
     assert all(torch.equal(v, before[k]) for k, v in after.items())
 
@@ -397,5 +461,14 @@ def test_a_real_cut_agrees_with_its_other_counts(example_cut):
         )
 
 
-def test_adapting_is_short():
-    assert ADAPTED.steps <= 60
+@pytest.mark.parametrize(("images", "times"), [(1, 1), (2, 2**0.5), (16, 4), (1000, 4)])
+def test_a_large_series_takes_more_steps_but_never_four_times_more(images, times):
+    steps = steps_of(ADAPTED, images * ADAPTED.pixels, errors=False) - 1
+    assert steps == round(times * ADAPTED.steps)
+
+
+def test_reported_steps_are_those_that_are_taken(counts):
+    """Of one image: the training at its plain length, and one for the result."""
+    seen = []
+    labelled(counts[:32, :32]).S.denoise_pretrained(gain=1, rng=0, progress=seen.append)
+    assert seen[-1].done == seen[-1].total == ADAPTED.steps + 1

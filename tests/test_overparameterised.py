@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 
-from arpes_ml_plugins.denoising.overparameterised import descend, gradients, objective
 from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
+
+STUDY = Path(__file__).parent.parent / "benchmarks" / "overparameterised.py"
+
+
+def study():
+    """The module of the benchmarks, which are no package."""
+    spec = importlib.util.spec_from_file_location("overparameterised", STUDY)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.descend, module.gradients, module.objective
+
+
+descend, gradients, objective = study()
 
 
 def normal(*shape, seed=0):

@@ -78,10 +78,8 @@ Denoiser = Callable[[torch.nn.Module, Counts], torch.Tensor]
 
 
 def new_network(seed: int, widths: tuple[int, int, int] = SMALL) -> CountsNetwork:
-    """An untrained network; the global random state stays as it is."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return CountsNetwork(widths)
+    """An untrained network, drawn by a generator of its own."""
+    return CountsNetwork(widths, generator=torch.Generator().manual_seed(seed))
 
 
 def denoise_counts_images(

@@ -28,6 +28,7 @@ PSEUDO_COUNT = 0.375  # Anscombe's; shared out over the area of a blur
 BASE = 2.0  # pixels, width of the blur that the answer corrects
 DARKEST = 1e-4  # counts a pixel
 LARGEST_CORRECTION = 8.0  # natural logarithm
+BLOCK_START = 0.3  # of torch's default: what a block adds at first
 
 
 class CountsNetwork(nn.Module):
@@ -36,12 +37,31 @@ class CountsNetwork(nn.Module):
     ``forward(counts, valid, neighbours)`` takes ``(n, height, width)`` counts with the noise
     of counts (variance = mean), a mask of the same shape, and ``(n, 4, height, width)`` counts of
     the neighbouring slices with NaN where there is none (or ``None``).
+
+    Parameters
+    ----------
+    widths
+        Channels at 1/2, 1/4 and 1/8 of the resolution.
+    generator
+        Draws the first weights. Without one they come from torch's global generator, which all
+        threads share: inside a method always pass one.
     """
 
-    def __init__(self, widths: tuple[int, int, int] = WIDTHS) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, int, int] = WIDTHS,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         self.rounded = False
         """Compute the convolutions in bfloat16; features and result stay in float32."""
+        with torch.device("meta"):  # where torch's own initialisation draws no random numbers
+            self._build(widths)
+        self.to(torch.float32).to_empty(device="cpu")
+        self._initialise(generator)
+
+    def _build(self, widths: tuple[int, int, int]) -> None:
         features = 2 + len(BLURS) + NEIGHBOURS
         first, second, third = widths
         self.enter = nn.Conv2d(4 * features, first, 3, padding=1)
@@ -55,8 +75,20 @@ class CountsNetwork(nn.Module):
             [nn.Sequential(_Block(first), _Block(first)), nn.Sequential(_Block(second))]
         )
         self.leave = nn.Conv2d(first, 4, 1)
-        nn.init.zeros_(self.leave.weight)
-        self.leave.bias = nn.Parameter(torch.zeros(4))
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        """Torch's default distribution; each block begins near, the last layer at, the identity."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                bound = 1 / math.sqrt(module.weight[0].numel())
+                for parameter in module.parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
+        for module in self.modules():
+            if isinstance(module, _Block):
+                module.second.weight.mul_(BLOCK_START)
+        for parameter in self.leave.parameters():
+            parameter.zero_()
 
     def forward(
         self,
@@ -94,8 +126,6 @@ class _Block(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        with torch.no_grad():
-            self.second.weight.mul_(0.3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, 0.1)), 0.1))

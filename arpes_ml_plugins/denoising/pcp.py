@@ -1,4 +1,6 @@
-r"""Principal component pursuit: a matrix as low-rank plus sparse (paper 1, eqs. 2 and S1-S7).
+r"""Principal component pursuit: a matrix as low-rank plus sparse.
+
+Equation numbers are those of Huang, Liu, Qian and Weng (2024) and its supplement; this is eq. S1:
 
 .. math:: \min_{L,S} |L|_* + \lambda |S|_1 \quad \text{subject to} \quad L + S = I
 """

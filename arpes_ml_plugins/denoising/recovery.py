@@ -87,14 +87,19 @@ def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> 
     return clean
 
 
+def _frequencies(size: int, like: torch.Tensor) -> torch.Tensor:
+    """In cycles per pixel, whatever the user's default dtype."""
+    return torch.fft.fftfreq(size, device=like.device, dtype=torch.float32)
+
+
 def _smooth_power(spectrum: torch.Tensor) -> tuple[torch.Tensor, float]:
     """Power spectrum averaged over neighbouring frequencies, and its relative standard deviation.
 
     Blackman and Tukey's estimate: the autocorrelation is cut off at the correlation length.
     """
     height, width = spectrum.shape[-2:]
-    rows = torch.fft.fftfreq(height, device=spectrum.device)[:, None] * height
-    columns = torch.fft.fftfreq(width, device=spectrum.device)[None, :] * width
+    rows = _frequencies(height, spectrum)[:, None] * height
+    columns = _frequencies(width, spectrum)[None, :] * width
     window = torch.exp(-(rows**2 + columns**2) / (2 * CORRELATION_LENGTH**2))
     correlation = torch.fft.ifft2(spectrum.abs().square() / (height * width))
     power = torch.fft.fft2(correlation * window).real
@@ -106,9 +111,7 @@ def _noise_power(spectrum: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean power where both frequencies are high, and whether the noise is white; ``(n, 1, 1)``."""
     height, width = spectrum.shape[-2:]
     power = spectrum.abs().square() / (height * width)
-    rows, columns = (
-        torch.fft.fftfreq(size, device=spectrum.device).abs() * 2 for size in (height, width)
-    )
+    rows, columns = (_frequencies(size, spectrum).abs() * 2 for size in (height, width))
 
     def mean(row_band: torch.Tensor, column_band: torch.Tensor) -> torch.Tensor:
         return power[..., row_band, :][..., column_band].mean((-2, -1), keepdim=True)

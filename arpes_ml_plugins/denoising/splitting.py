@@ -2,8 +2,8 @@
 
 Poisson counts ``y`` split at random into ``y1 ~ Binomial(y, p)`` and ``y2 = y - y1``, which are
 independent of each other given the scene. A network that predicts ``y2`` from ``y1`` therefore
-learns the scene and cannot learn the noise. Some counts are held out altogether; they referee:
-the state of the network under which they are likeliest is the one that is used.
+learns the scene and cannot learn the noise. Some counts are held out altogether: the state of the
+network under which they are likeliest is the one that is used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Training:
     """Decay of the running mean of the weights."""
     warm_up: int = 10
     checks: int = 5
-    """How often the held-out counts are asked."""
+    """How often a state is tested on the held-out counts."""
     significance: float = 0.5
     """Standard errors by which they must prefer a state to the first one."""
     pixels: int = 60_000
@@ -177,7 +177,7 @@ def _window(counts: Counts, chosen: torch.Tensor) -> tuple[Counts, torch.Tensor]
 
 
 def _uniform(generator: torch.Generator) -> float:
-    return float(torch.rand((), generator=generator))
+    return float(torch.rand((), generator=generator, dtype=torch.float32))
 
 
 def _log_likelihood(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:

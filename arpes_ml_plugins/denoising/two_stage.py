@@ -1,4 +1,7 @@
-"""The second stage: fit a network (and a sparse term) to one noisy image (paper 1, eqs. 3-4).
+"""The second stage: fit a network (and a sparse term) to one noisy image.
+
+Equation numbers are those of Huang, Liu, Qian and Weng (2024) and its supplement: the loss is
+eq. 3, the optimiser eqs. 4 and S32.
 
 There is no training set. A convolutional network reproduces smooth, correlated structure long
 before it reproduces noise, so fitting it to the noisy image and stopping in time denoises it.
@@ -11,20 +14,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
+from arpes_ml_plugins.denoising.losses import DARK_FLOOR, LOSSES
 from arpes_ml_plugins.denoising.recipes import Recipe
 from arpes_ml_plugins.denoising.recovery import recover_structure
-from arpes_ml_plugins.denoising.robust import median_spread, trimmed_range
+from arpes_ml_plugins.denoising.robust import trimmed_range
+from arpes_ml_plugins.denoising.streams import stream, stream_seed
 from arpes_ml_plugins.denoising.unet import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.errors import ConvergenceWarning
-from arpes_ml_plugins.optim.proximal import soft_threshold
 
 __all__ = ["TwoStageResult", "bfloat16_is_fast", "denoise_images", "fit"]
 
-HUBER_THRESHOLD = 3.0  # standard deviations
-DARK_FLOOR = 0.1  # of the mean intensity: below it the noise model stays constant
-SCALE_INTERVAL = 10  # iterations between estimates of the noise level
 UNSETTLED = 1.5  # final loss over lowest loss: a fit that ended so went astray
 SETTLED_AFTER = 100  # iterations; shorter fits are not meant to settle
 FIXED_INPUT_LEVEL = 0.1  # standard deviation of the random input of the previous method
@@ -62,7 +62,8 @@ def denoise_images(
             valid,
             prior,
             recipe,
-            seeds=[seed + member for seed in seeds],
+            seeds=seeds,
+            member=member,
             noise_ratio=noise_ratio,
             bfloat16=bfloat16,
             report=report,
@@ -105,6 +106,7 @@ def fit(
     recipe: Recipe,
     *,
     seeds: list[int],
+    member: int = 0,
     noise_ratio: float = 0.5,
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
@@ -121,6 +123,10 @@ def fit(
     prior
         Input of the network, the low-rank part from the first stage, in the unit of the images;
         ``None`` takes a fixed random input instead (the previous method).
+    seeds
+        One per image.
+    member
+        Number of this fit in an ensemble: another one draws other random numbers.
     noise_ratio
         ``eta_a / eta_s``: the smaller, the faster the sparse term learns (eq. 4).
     bfloat16
@@ -131,20 +137,21 @@ def fit(
     scaling = _Scaling.of(images, valid, recipe.headroom)
     target = scaling.down(images).float()
     mask = valid.float()
-    source = _random_input(target, seeds) if prior is None else scaling.down(prior).float()
+    if prior is None:
+        source = FIXED_INPUT_LEVEL * _normal(target, _streams(seeds, member, "input"))
+    else:
+        source = scaling.down(prior).float()
     height, width = target.shape[-2:]
 
-    network = _network(seeds, images.device)
-    sparse_factors = _sparse_factors(target, seeds, recipe) if recipe.sparse_term else []
+    network = _network([stream_seed(seed, member, "weights") for seed in seeds], images.device)
+    sparse_factors = _sparse_factors(target, seeds, member, recipe) if recipe.sparse_term else []
     optimizers = _optimizers(network, sparse_factors, recipe, noise_ratio)
     schedules = [
         torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.iterations)
         for optimizer in optimizers
     ]
-    measure: _Huber | _Square = _Square(mask)
-    if recipe.loss == "huber":
-        measure = _Huber(target, mask, (scaling.low / scaling.span).to(target))
-    jitter = _Jitter(source, seeds)
+    measure = LOSSES[recipe.loss](target, mask, (scaling.low / scaling.span).to(target))
+    jitter = _Jitter(source, _streams(seeds, member, "jitter"))
     # Allocated at once: thousands of small tensors kept between large ones fragment the memory.
     losses = target.new_empty(len(images), recipe.iterations)
     for iteration in range(recipe.iterations):
@@ -213,83 +220,17 @@ class _Scaling:
         return images * self.span + self.low
 
 
-class _Square:
-    """Eq. 3: the sum of squares."""
-
-    def __init__(self, mask: torch.Tensor) -> None:
-        self.mask = mask
-        self.noise = torch.zeros(())
-
-    def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return ((output - target).square() * self.mask).sum((-2, -1))
-
-    def in_units(self, loss: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
-        return loss * span[:, 0, 0].square()
-
-    def outliers(self, residual: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(residual)
-
-
-class _Huber:
-    """Huber loss of the residual in units of its standard deviation.
-
-    The variance is taken as proportional to the intensity (Poisson counts, with any gain), above a
-    floor; its scale is estimated from the residuals themselves by their median, so that neither a
-    gain nor a unit must be known. Weights are constants for the gradient: this makes it the
-    Poisson quasi-likelihood, unbiased at any count level, with outliers clipped.
-    """
-
-    def __init__(self, target: torch.Tensor, mask: torch.Tensor, zero: torch.Tensor) -> None:
-        self.mask = mask
-        self.zero = zero
-        """What the scaling took off: intensity = target + zero."""
-        intensity = (target.clamp(0, 1) + zero).abs() * mask
-        self.mean = intensity.sum((-2, -1), keepdim=True) / mask.sum((-2, -1), keepdim=True)
-        # Negative values mean that something was subtracted, and its noise is still there.
-        self.floor = DARK_FLOOR * self.mean - zero.clamp(max=0) + torch.finfo(target.dtype).tiny
-        self.calls = 0
-        self.sigma = torch.zeros_like(self.floor)  # until the first estimate
-        self.weight = torch.ones_like(target)
-
-    def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        self.weight = ((output.detach() + self.zero).clamp(min=0) + self.floor).rsqrt()
-        residual = (target - output) * self.weight
-        if self.calls % SCALE_INTERVAL == 0:
-            self.sigma = median_spread(residual.detach(), self.mask)
-        self.calls += 1
-        scaled = residual / self.sigma
-        loss = F.huber_loss(
-            scaled, torch.zeros_like(scaled), reduction="none", delta=HUBER_THRESHOLD
-        )
-        return (loss * self.mask).sum((-2, -1)) / self.mask.sum((-2, -1))
-
-    def in_units(self, loss: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
-        """Undo the division by the noise level, which falls as the fit improves."""
-        return loss * (self.sigma.square() * span)[:, 0, 0]
-
-    def outliers(self, residual: torch.Tensor) -> torch.Tensor:
-        """The sparse term that the loss has minimised away, in the unit of the residual."""
-        return soft_threshold(residual, HUBER_THRESHOLD * self.sigma / self.weight) * self.mask
-
-    @property
-    def noise(self) -> torch.Tensor:
-        """Standard deviation of the noise at the mean intensity, ``(n, 1, 1)``."""
-        return self.sigma * (self.mean + self.floor).sqrt()
-
-
 class _Jitter:
     """The network's input with fresh noise, ``(1, n, padded height, padded width)``."""
 
-    def __init__(self, source: torch.Tensor, seeds: list[int]) -> None:
+    def __init__(self, source: torch.Tensor, generators: list[torch.Generator]) -> None:
         self.source = pad_to_stride(source)
-        self.generators = [torch.Generator().manual_seed(seed ^ 4) for seed in seeds]
+        self.generators = generators
 
     def __call__(self, level: torch.Tensor) -> torch.Tensor:
         image = self.source
         if bool((level > 0).any()):
-            shape = image.shape[-2:]
-            noise = [torch.randn(shape, generator=g, dtype=image.dtype) for g in self.generators]
-            image = image + level * torch.stack(noise).to(image.device)
+            image = image + level * _normal(image, self.generators)
         return image[None].contiguous(memory_format=torch.channels_last)
 
 
@@ -303,25 +244,25 @@ def _network(seeds: list[int], device: torch.device) -> SpectrumUNet:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _random_input(target: torch.Tensor, seeds: list[int]) -> torch.Tensor:
-    return FIXED_INPUT_LEVEL * _normal(target, seeds, stream=1)
+def _streams(seeds: list[int], member: int, use: str) -> list[torch.Generator]:
+    """A generator for each image."""
+    return [stream(seed, member, use) for seed in seeds]
 
 
-def _sparse_factors(target: torch.Tensor, seeds: list[int], recipe: Recipe) -> list[torch.Tensor]:
+def _sparse_factors(
+    target: torch.Tensor, seeds: list[int], member: int, recipe: Recipe
+) -> list[torch.Tensor]:
     """Start of g and h (eq. 3)."""
     return [
-        (recipe.sparse_start * _normal(target, seeds, stream)).requires_grad_() for stream in (2, 3)
+        (recipe.sparse_start * _normal(target, _streams(seeds, member, use))).requires_grad_()
+        for use in ("plus", "minus")
     ]
 
 
-def _normal(like: torch.Tensor, seeds: list[int], stream: int) -> torch.Tensor:
-    """Standard normal numbers, each image from its own generator."""
-    rows = [
-        torch.randn(
-            like.shape[1:], generator=torch.Generator().manual_seed(seed ^ stream), dtype=like.dtype
-        )
-        for seed in seeds
-    ]
+def _normal(like: torch.Tensor, generators: list[torch.Generator]) -> torch.Tensor:
+    """Standard normal numbers of the shape of ``like``, each image from its own generator."""
+    shape = like.shape[-2:]
+    rows = [torch.randn(shape, generator=g, dtype=like.dtype) for g in generators]
     return torch.stack(rows).to(like.device)
 
 
@@ -337,11 +278,13 @@ def _optimizers(
     pairs = [(weights, recipe.optimizer, recipe.learning_rate)]
     if factors:
         pairs.append((factors, recipe.sparse_optimizer, recipe.learning_rate / noise_ratio))
-    return [_optimizer(parameters, name, rate) for parameters, name, rate in pairs]
+    return [_optimizer(*pair, decay=recipe.weight_decay) for pair in pairs]
 
 
-def _optimizer(parameters: list[torch.Tensor], name: str, rate: float) -> torch.optim.Optimizer:
+def _optimizer(
+    parameters: list[torch.Tensor], name: str, rate: float, *, decay: float
+) -> torch.optim.Optimizer:
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=rate)
-    # No weight decay: the supplement (section IV) found it unnecessary.
-    return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0)
+    # Eq. S32: decoupled decay, in proportion to the learning rate.
+    return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=decay)

@@ -8,12 +8,13 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError
+from arpes_ml_plugins.labelled.axes import ROLES
 
-__all__ = ["choose_series", "sampled"]
+__all__ = ["SHORTEST", "choose_series", "sampled"]
 
-SHORTEST = 4  # images; fewer are taken each by itself
-BLOCKS = 8  # an image is compared in as many blocks along either axis
-PAIRS = 32  # of neighbours that are compared
+SHORTEST = 4
+"""Images along an axis; with fewer each image is taken by itself."""
+MOMENTA = {name for tier in ROLES["momentum"] for name in tier}
 
 
 def choose_series(
@@ -21,8 +22,10 @@ def choose_series(
 ) -> tuple[Hashable, ...]:
     """The dimension along which images are denoised together, or none: a tuple of one or zero.
 
-    ``"auto"`` takes the scanned axis along which neighbouring images differ least; of lazy data,
-    whose values are not looked at, the longest.
+    ``"auto"`` takes the longest scanned axis whose coordinate is in order. Of axes of one length
+    it takes one that is no momentum or angle: bands move from angle to angle, and stay from
+    temperature to temperature. Values are not looked at, so that lazy data, chunks and noise
+    cannot change the choice.
     """
     batch = [dim for dim in data.dims if dim not in dims]
     if series is None:
@@ -37,9 +40,8 @@ def choose_series(
     candidates = [dim for dim in batch if data.sizes[dim] >= SHORTEST and _ordered(data, dim)]
     if not candidates:
         return ()
-    if data.chunks is not None or len(candidates) == 1:
-        return (max(candidates, key=lambda dim: data.sizes[dim]),)
-    return (min(candidates, key=lambda dim: _roughness(data, dims, dim)),)
+    # The name comes last only so that the order of the dimensions does not matter.
+    return (max(candidates, key=lambda d: (data.sizes[d], d not in MOMENTA, str(d))),)
 
 
 def sampled(data: xr.DataArray, dims: tuple[Hashable, Hashable], images: int) -> xr.DataArray:
@@ -62,19 +64,3 @@ def _ordered(data: xr.DataArray, dim: Hashable) -> bool:
         return False
     steps = np.diff(values.astype(np.float64))
     return bool((steps > 0).all() or (steps < 0).all())
-
-
-def _roughness(data: xr.DataArray, dims: tuple[Hashable, Hashable], dim: Hashable) -> float:
-    """Mean square difference of neighbouring images, smoothed against noise."""
-    others = [d for d in data.dims if d not in dims and d != dim]
-    line = data.isel({d: data.sizes[d] // 2 for d in others})
-    first = np.linspace(0, data.sizes[dim] - 2, min(PAIRS, data.sizes[dim] - 1)).astype(int)
-    size = {d: max(1, data.sizes[d] // BLOCKS) for d in dims}
-
-    def blocks(index: np.ndarray) -> np.ndarray:
-        picked = line.isel({dim: index}).astype(np.float64)
-        coarse = picked.drop_vars(picked.coords).coarsen(size, boundary="trim").mean()
-        return coarse.transpose(dim, *dims).values
-
-    squares = (blocks(first + 1) - blocks(first)) ** 2
-    return float(np.nanmean(squares)) if np.isfinite(squares).any() else np.inf

@@ -10,11 +10,13 @@ import xarray as xr
 
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.denoising_input import BLOCKS
 from arpes_ml_plugins.parameters import (
     check_choice,
     check_count,
     check_image,
     check_positive,
+    documented,
     warn_unconverged,
 )
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["decompose_pcp"]
 
 
+@documented(**BLOCKS)
 def decompose_pcp(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -59,27 +62,21 @@ def decompose_pcp(
     tolerance : float
         Stop when the parts add up to the image within this relative error (Frobenius norm).
     iterations : int
-        Stop here at the latest.
-    device : str
-        ``"auto"`` (CUDA, then MPS, then CPU) or the name of a torch device.
-    rng : int or torch.Generator, optional
-        Not used: the solution is unique. All methods take it.
-    progress : bool or callable
-        Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
-    dims : mapping or sequence of str, optional
-        The energy and the momentum axis where names do not tell, ``("eV", "phi")`` or
-        ``{"momentum": "phi"}``.
+        Upper limit. A warning says if an image has not converged by then.
+    {device}
+    {unused_rng}
+    {progress}
+    {dims}
 
     Returns
     -------
     xarray.Dataset
         ``low_rank`` and ``sparse``, shape and unit of the data; ``iterations``, ``residual``
-        (relative error of their sum) and ``converged``, one an image.
+        (relative error of their sum) and ``converged``, one number per image.
 
     Raises
     ------
-    AxisError, DataError, DataTypeError, ParameterError, DeviceError
-        Unusable input; the message says what to do.
+    {unusable}
 
     Warns
     -----

@@ -1,39 +1,51 @@
-"""``denoise``: the front door, which looks at the data and chooses a method."""
+"""``denoise``: looks at the noise of the data and chooses a method."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
-from arpes_ml_plugins.methods.denoise_counts import (
+from arpes_ml_plugins.methods.counts_run import run_pretrained, weights_used
+from arpes_ml_plugins.methods.denoise_counts import denoise_counts, denoise_pretrained
+from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet
+from arpes_ml_plugins.methods.denoising_input import (
+    BLOCKS,
     COUNTED,
+    SMALLEST_IMAGE,
     counted,
-    denoise_counts,
-    denoise_pretrained,
-    run_pretrained,
+    noise_of,
 )
-from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet, fit_each
-from arpes_ml_plugins.methods.estimate_noise import noise_of
-from arpes_ml_plugins.parameters import check_choice, check_image, check_positive
+from arpes_ml_plugins.methods.two_stage_run import fit_each
+from arpes_ml_plugins.parameters import (
+    check_choice,
+    check_flag,
+    check_image,
+    check_positive,
+    documented,
+)
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["denoise"]
+__all__ = ["CHOICE", "REASON", "denoise"]
 
-SMALLEST_IMAGE = 16
 METHODS = {
     "pretrained": denoise_pretrained,
     "counts": denoise_counts,
     "pcp_unet": denoise_pcp_unet,
 }
+CHOICE, REASON = "denoise_method", "denoise_reason"
+"""Coordinates in which lazy results hold the method chosen, and why."""
 
 
+@documented(**BLOCKS)
 def denoise(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -47,44 +59,39 @@ def denoise(
 ) -> xr.DataArray | xr.Dataset:
     """Denoise ARPES data with the method that suits them.
 
-    Looks at the noise first (:func:`estimate_noise`). Counts, and counts times a gain, go to the
-    pre-trained network, adapted to them (:func:`denoise_pretrained`): the best method measured,
-    in seconds. Where the values are not counts (interpolated, background subtracted, offset), the
-    two-stage method is used, which assumes nothing of the kind (:func:`denoise_pcp_unet`), a
-    minute an image. What was chosen, and why, is in the provenance.
+    The noise is estimated first (:func:`estimate_noise`). Counts, and counts times a gain, go to
+    the pre-trained network, adapted to them (:func:`denoise_pretrained`): the best method measured,
+    in seconds. Values that are not counts (interpolated, background subtracted, offset) go to the
+    two-stage method, which assumes nothing of the kind (:func:`denoise_pcp_unet`) and takes a
+    minute per image.
 
     Parameters
     ----------
-    data : xarray.DataArray or xarray.Dataset
-        Intensities with an energy and a momentum (or angle) axis, at least 16 x 16 pixels; other
-        dimensions (time, temperature, photon energy, a second angle) may be there. NaN stay NaN.
+    {image}
     method : {"auto", "pretrained", "counts", "pcp_unet"}
-        Insist on a method; ``"auto"`` chooses.
+        Use this method; ``"auto"`` chooses between the first and the last.
     gain : float, optional
         Variance over mean, in the unit of the data: 1 for single electrons. If given, the data
-        are taken for counts of this gain. ``"pcp_unet"`` does not need it.
+        are treated as counts of this gain. ``"pcp_unet"`` does not need it.
     adapt : bool
-        Adapt the pre-trained network to the data; without, it answers at once. The other methods
-        have nothing to adapt.
-    device : str
-        ``"auto"`` (CUDA, then MPS, then CPU) or the name of a torch device.
-    rng : int or torch.Generator, optional
-        Seed; the one used is recorded.
-    progress : bool or callable
-        Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
-    dims : mapping or sequence of str, optional
-        The energy and the momentum axis where names do not tell.
+        Adapt the pre-trained network to the data; False is immediate. The other methods ignore it,
+        as they have nothing to adapt.
+    {device}
+    {rng}
+    {progress}
+    {dims}
 
     Returns
     -------
-    xarray.DataArray or xarray.Dataset
-        As given, in the same unit. Integers become float32. ``attrs["provenance"]["record"]``
-        holds under ``"found"`` the method chosen and why; lazy data choose when they are computed.
+    {clean}
+        ``attrs["provenance"]["record"]["found"]`` holds the method chosen and why. For lazy (dask)
+        data the choice is made when they are computed. Provenance cannot hold it then; the result
+        has two more coordinates without dimensions, ``denoise_method`` and ``denoise_reason``,
+        which hold it after ``compute()``.
 
     Raises
     ------
-    AxisError, DataError, DataTypeError, ParameterError, DeviceError
-        Unusable input; the message says what to do.
+    {unusable}
 
     Examples
     --------
@@ -98,6 +105,7 @@ def denoise(
     array, image = check_image(data, dims, SMALLEST_IMAGE)
     check_choice("method", method, ("auto", *METHODS))
     check_positive("gain", gain, optional=True)
+    check_flag("adapt", adapt)
     common: dict[str, object] = {"device": device, "rng": rng, "progress": progress, "dims": image}
     if method != "auto":
         why = "asked for"
@@ -107,8 +115,7 @@ def denoise(
         noise = noise_of(array, image, device)
         if array.chunks is not None:
             return _chosen_later(array, image, noise, adapt, device, rng)
-        counts = str(noise["kind"].values) in COUNTED
-        method, why = "pretrained" if counts else "pcp_unet", str(noise["verdict"].values)
+        method, why = _choice(str(noise["kind"].values)), str(noise["verdict"].values)
     chosen = METHODS[method]
     if method != "pcp_unet":
         common["gain"] = gain
@@ -120,6 +127,11 @@ def denoise(
     return result
 
 
+def _choice(kind: str) -> str:
+    """The method for this kind of noise."""
+    return "pretrained" if kind in COUNTED else "pcp_unet"
+
+
 def _chosen_later(
     array: xr.DataArray,
     image: tuple[object, object],
@@ -128,18 +140,12 @@ def _chosen_later(
     device: str,
     rng: object,
 ) -> xr.DataArray:
-    """For lazy data: the choice is made when the values come."""
+    """For lazy data: choose when the noise is computed."""
     together = choose_series(array, image, "auto")
-
-    def algorithm(batch: ImageBatch) -> Mapping[str, torch.Tensor]:
-        if batch.numbers["counted"]:
-            return run_pretrained(batch, adapt=adapt, series=bool(together))
-        return fit_each(batch)
-
     arrays = map_images(
         array,
         image,
-        algorithm,
+        partial(_denoise, adapt=adapt, series=bool(together)),
         {"clean": Image()},
         method="denoise",
         device=device,
@@ -148,6 +154,22 @@ def _chosen_later(
         series=together,
         numbers={"gain": noise["gain"], "counted": counted(noise)},
     )
-    clean = arrays["clean"]
-    clean.attrs["found"] = {"method": "chosen when computed, from the noise"}
+    names = xr.apply_ufunc(
+        lambda kind: np.array(METHODS[_choice(str(kind))].__name__),
+        noise["kind"],
+        dask="parallelized",
+        output_dtypes=[np.dtype("<U32")],
+    )
+    clean = arrays["clean"].assign_coords({CHOICE: names, REASON: noise["verdict"]})
+    clean.attrs["found"] = {
+        "method": f"chosen when computed, see the coordinate {CHOICE}",
+        "why": f"see the coordinate {REASON}",
+        "series": [str(dim) for dim in together],
+    } | weights_used()
     return clean
+
+
+def _denoise(batch: ImageBatch, *, adapt: bool, series: bool) -> Mapping[str, torch.Tensor]:
+    if batch.numbers["counted"]:
+        return run_pretrained(batch, adapt=adapt, series=series)
+    return fit_each(batch)

@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from arpes_ml_plugins.errors import CountsWarning, DataError
-from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.labelled.series import choose_series
-from arpes_ml_plugins.methods.estimate_noise import noise_of
-from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
-from arpes_ml_plugins.parameters import check_choice, check_count, check_image, check_positive
+from arpes_ml_plugins.methods.counts_run import adapting, from_scratch
+from arpes_ml_plugins.methods.denoising_input import BLOCKS
+from arpes_ml_plugins.parameters import documented
 
 if TYPE_CHECKING:
     import torch
 
-    from arpes_ml_plugins.denoising.counts_network import CountsNetwork
-    from arpes_ml_plugins.denoising.splitting import Training
+__all__ = ["decompose_counts", "decompose_pretrained", "denoise_counts", "denoise_pretrained"]
 
-__all__ = [
-    "COUNTED",
-    "counted",
-    "decompose_counts",
-    "decompose_pretrained",
-    "denoise_counts",
-    "denoise_pretrained",
-    "run_pretrained",
-]
-
-SMALLEST_IMAGE = 16
-PRECISIONS = ("auto", "float32", "bfloat16")
-COUNTED = ("counts", "scaled counts")
-"""Kinds of noise for which these methods are valid."""
+OWN = {
+    "iterations": """
+        iterations : int, optional
+            Steps of training per image or series; default 120, more for a large series. More take
+            longer; the held-out counts stop a network that begins to learn noise.""",
+    "adapt": """
+        adapt : bool
+            Train further on the data, which takes seconds per image or series. False is immediate,
+            and nearly as good on data that resemble the simulations.""",
+}
 
 
+@documented(**BLOCKS, **OWN)
 def denoise_counts(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -61,49 +50,27 @@ def denoise_counts(
 
     Parameters
     ----------
-    data : xarray.DataArray or xarray.Dataset
-        Counts, or counts times a gain, with an energy and a momentum (or angle) axis, at least
-        16 x 16 pixels. Hot pixels and dead lines are left out and filled in; NaN stay NaN.
-    gain : float, optional
-        Variance over mean, in the unit of the data: 1 for single electrons. Default: as
-        :func:`estimate_noise` finds, or an error where counts cannot be split. A given gain is
-        believed, with a warning where the data contradict.
-    iterations : int, optional
-        Steps of training; default 120. More cost more time; the held-out counts
-        stop a network that begins to learn noise.
-    series : str or None
-        A dimension along which neighbouring images resemble each other (time, temperature, the
-        second angle): one network then serves all of them and sees the neighbours of each image.
-        ``"auto"`` takes the scanned axis along which images differ least, ``None`` none: a
-        network of its own for every image.
-    precision : {"auto", "float32", "bfloat16"}
-        Of the convolutions. ``"auto"`` takes bfloat16 where the hardware multiplies it.
-    device : str
-        ``"auto"`` (CUDA, then MPS, then CPU) or the name of a torch device.
-    rng : int or torch.Generator, optional
-        Seed of the first weights and of the splits. The seed used is recorded.
-    progress : bool or callable
-        Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
-    dims : mapping or sequence of str, optional
-        The energy and the momentum axis where names do not tell.
+    {counts}
+    {gain}
+    {iterations}
+    {series}
+    {precision}
+    {device}
+    {rng}
+    {progress}
+    {dims}
 
     Returns
     -------
-    xarray.DataArray or xarray.Dataset
-        As given, in the same unit. Integers become float32.
+    {clean}
 
     Raises
     ------
-    DataError
-        The noise is not that of counts (interpolated, with an offset, background subtracted), or
-        too little is there to tell. The message says which, and what to do.
-    AxisError, DataTypeError, ParameterError, DeviceError
-        Unusable input.
+    {no_counts}
 
     Warns
     -----
-    CountsWarning
-        ``gain`` was given for data whose noise contradicts.
+    {contradicted}
 
     See Also
     --------
@@ -125,11 +92,19 @@ def denoise_counts(
     >>> bool(((clean - rate) ** 2).mean() < ((cut - rate) ** 2).mean() / 3)
     True
     """
-    check_count("iterations", iterations, optional=True)
-    run = _Run("denoise_counts", _untrained, _from_scratch(iterations), False)
-    return run(data, dims, gain, series, precision, device, rng, progress)["clean"]
+    return from_scratch("denoise_counts", iterations)(
+        data,
+        dims=dims,
+        gain=gain,
+        series=series,
+        precision=precision,
+        device=device,
+        rng=rng,
+        progress=progress,
+    )["clean"]
 
 
+@documented(**BLOCKS, **OWN)
 def decompose_counts(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -146,20 +121,27 @@ def decompose_counts(
 
     Parameters
     ----------
-    data, gain, iterations, series, precision, device, rng, progress, dims
-        As in :func:`denoise_counts`.
+    {counts}
+    {gain}
+    {iterations}
+    {series}
+    {precision}
+    {device}
+    {rng}
+    {progress}
+    {dims}
 
     Returns
     -------
-    xarray.Dataset
-        ``clean``, and ``lower`` and ``upper``, between which the truth lies in 68 % of the pixels.
-        The band is that of repeated simulated measurements of the clean image, widened where the
-        data show structure that the clean image lacks.
+    {error_bars}
 
     Raises
     ------
-    AxisError, DataError, DataTypeError, ParameterError, DeviceError
-        As in :func:`denoise_counts`.
+    {no_counts}
+
+    Warns
+    -----
+    {contradicted}
 
     Examples
     --------
@@ -170,11 +152,19 @@ def decompose_counts(
     >>> list(result), bool((result.upper > result.lower).all())
     (['clean', 'lower', 'upper'], True)
     """
-    check_count("iterations", iterations, optional=True)
-    run = _Run("decompose_counts", _untrained, _from_scratch(iterations), True)
-    return _dataset(run(data, dims, gain, series, precision, device, rng, progress))
+    return from_scratch("decompose_counts", iterations).dataset(
+        data,
+        dims=dims,
+        gain=gain,
+        series=series,
+        precision=precision,
+        device=device,
+        rng=rng,
+        progress=progress,
+    )
 
 
+@documented(**BLOCKS, **OWN)
 def denoise_pretrained(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -196,50 +186,28 @@ def denoise_pretrained(
 
     Parameters
     ----------
-    data : xarray.DataArray or xarray.Dataset
-        Counts, or counts times a gain, with an energy and a momentum (or angle) axis, at least
-        16 x 16 pixels. Hot pixels and dead lines are left out and filled in; NaN stay NaN.
-    adapt : bool
-        Train further on the data (seconds an image, or a series). Without, the answer comes at
-        once, and is nearly as good on what resembles the simulations.
-    gain : float, optional
-        Variance over mean, in the unit of the data: 1 for single electrons. Default: as
-        :func:`estimate_noise` finds, or an error where the data are not counts. A given gain is
-        believed, with a warning where the data contradict.
-    series : str or None
-        A dimension along which neighbouring images resemble each other (time, temperature, the
-        second angle): one adapted network then serves all of them, and sees the neighbours of each
-        image if held-out counts say that this helps. ``"auto"`` takes the scanned axis along
-        which images differ least, ``None`` none.
-    precision : {"auto", "float32", "bfloat16"}
-        Of the convolutions. ``"auto"`` takes bfloat16 where the hardware multiplies it.
-    device : str
-        ``"auto"`` (CUDA, then MPS, then CPU) or the name of a torch device.
-    rng : int or torch.Generator, optional
-        Seed of the splits. The seed used is recorded.
-    progress : bool or callable
-        Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
-    dims : mapping or sequence of str, optional
-        The energy and the momentum axis where names do not tell.
+    {counts}
+    {adapt}
+    {gain}
+    {series}
+    {precision}
+    {device}
+    {rng}
+    {progress}
+    {dims}
 
     Returns
     -------
-    xarray.DataArray or xarray.Dataset
-        As given, in the same unit. Integers become float32. The provenance holds the gain used
-        and the SHA-256 of the weights.
+    {clean}
+        The provenance holds the gain used and the SHA-256 of the weights.
 
     Raises
     ------
-    DataError
-        The noise is not that of counts (interpolated, with an offset, background subtracted), or
-        too little is there to tell. The message says which, and what to do.
-    AxisError, DataTypeError, ParameterError, DeviceError
-        Unusable input.
+    {no_counts}
 
     Warns
     -----
-    CountsWarning
-        ``gain`` was given for data whose noise contradicts.
+    {contradicted}
 
     See Also
     --------
@@ -256,10 +224,19 @@ def denoise_pretrained(
     >>> bool(error < noise / 5)
     True
     """
-    run = _Run("denoise_pretrained", _pretrained, _adapting(adapt), False, weights="denoiser")
-    return run(data, dims, gain, series, precision, device, rng, progress)["clean"]
+    return adapting("denoise_pretrained", adapt)(
+        data,
+        dims=dims,
+        gain=gain,
+        series=series,
+        precision=precision,
+        device=device,
+        rng=rng,
+        progress=progress,
+    )["clean"]
 
 
+@documented(**BLOCKS, **OWN)
 def decompose_pretrained(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -276,20 +253,27 @@ def decompose_pretrained(
 
     Parameters
     ----------
-    data, adapt, gain, series, precision, device, rng, progress, dims
-        As in :func:`denoise_pretrained`.
+    {counts}
+    {adapt}
+    {gain}
+    {series}
+    {precision}
+    {device}
+    {rng}
+    {progress}
+    {dims}
 
     Returns
     -------
-    xarray.Dataset
-        ``clean``, and ``lower`` and ``upper``, between which the truth lies in 68 % of the pixels.
-        The band is that of repeated simulated measurements of the clean image, widened where the
-        data show structure that the clean image lacks.
+    {error_bars}
 
     Raises
     ------
-    AxisError, DataError, DataTypeError, ParameterError, DeviceError
-        As in :func:`denoise_pretrained`.
+    {no_counts}
+
+    Warns
+    -----
+    {contradicted}
 
     Examples
     --------
@@ -301,199 +285,13 @@ def decompose_pretrained(
     >>> bool(inside.mean() > 0.5)
     True
     """
-    run = _Run("decompose_pretrained", _pretrained, _adapting(adapt), True, weights="denoiser")
-    return _dataset(run(data, dims, gain, series, precision, device, rng, progress))
-
-
-def _dataset(arrays: dict[str, xr.DataArray]) -> xr.Dataset:
-    return xr.Dataset(arrays, attrs=arrays["clean"].attrs)
-
-
-NetworkMaker = Callable[[int], "CountsNetwork"]
-
-
-def _untrained(seed: int) -> CountsNetwork:
-    from arpes_ml_plugins.denoising.counts_denoiser import new_network
-
-    return new_network(seed)
-
-
-def _from_scratch(iterations: int | None) -> Training:
-    from arpes_ml_plugins.denoising.counts_denoiser import SCRATCH
-
-    return replace(SCRATCH, steps=iterations or SCRATCH.steps)
-
-
-def _adapting(adapt: bool) -> Training | None:
-    from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED
-
-    return ADAPTED if adapt else None
-
-
-def _pretrained(seed: int) -> CountsNetwork:
-    from arpes_ml_plugins.denoising.counts_denoiser import new_network
-    from arpes_ml_plugins.denoising.counts_network import WIDTHS
-
-    network = new_network(seed, WIDTHS)
-    network.load_state_dict(stored_weights("denoiser"))
-    return network
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What the four methods have in common."""
-
-    method: str
-    make: NetworkMaker
-    training: Training | None
-    errors: bool
-    weights: str | None = None
-
-    def __call__(
-        self,
-        data: xr.DataArray | xr.Dataset,
-        dims: Any,
-        gain: float | None,
-        series: Hashable | None,
-        precision: str,
-        device: str,
-        rng: Any,
-        progress: ProgressOption,
-    ) -> dict[str, xr.DataArray]:
-        array, image = check_image(data, dims, SMALLEST_IMAGE)
-        check_positive("gain", gain, optional=True)
-        check_choice("precision", precision, PRECISIONS)
-        together = choose_series(array, image, series)
-        noise = noise_of(array, image, device)
-        lazy = array.chunks is not None
-        if not lazy:
-            _check_counts(self.method, noise, gain)
-        outputs: dict[str, Output] = {"clean": Image()}
-        if self.errors:
-            outputs |= {"lower": Image(), "upper": Image()}
-        numbers = {"gain": noise["gain"], "counted": counted(noise)}
-        arrays = map_images(
-            array,
-            image,
-            partial(
-                _run_counts,
-                make=self.make,
-                training=self.training,
-                gain=gain,
-                errors=self.errors,
-                precision=precision,
-                series=bool(together),
-            ),
-            outputs,
-            method=self.method,
-            device=device,
-            seed=rng,
-            steps=self._steps(array, together, image),
-            progress=progress,
-            batch_size=1,
-            series=together,
-            numbers=numbers,
-        )
-        found: dict[str, Any] = {"series": [str(dim) for dim in together]}
-        if not lazy:
-            found |= {"noise": str(noise["verdict"].values), "gain": gain or float(noise["gain"])}
-        if self.weights:
-            found["weights"] = {self.weights: stored_hash(self.weights)}
-        for result in arrays.values():
-            result.attrs["found"] = found
-        return arrays
-
-    def _steps(
-        self,
-        array: xr.DataArray,
-        together: tuple[Hashable, ...],
-        image: tuple[Hashable, Hashable],
-    ) -> int:
-        from arpes_ml_plugins.denoising.counts_denoiser import steps_of
-
-        pixels = math.prod(array.sizes[dim] for dim in (*together, *image))
-        return steps_of(self.training, pixels, self.errors)
-
-
-def counted(noise: xr.Dataset) -> xr.DataArray:
-    """1 where the noise is that of counts, else 0; lazy if ``noise`` is."""
-    return noise["kind"].isin(COUNTED).astype(float)
-
-
-def _check_counts(method: str, noise: xr.Dataset, gain: float | None) -> None:
-    """Refuse data that are no counts, unless the user knows better: then warn."""
-    kind, verdict = str(noise["kind"].values), str(noise["verdict"].values)
-    if gain is None and kind not in COUNTED:
-        raise DataError(
-            f"{method} needs counts. {verdict} Use denoise_pcp_unet, which does not, or pass "
-            f"gain= (variance over mean) to insist"
-        )
-    if gain is None or kind == "unknown":
-        return
-    measured, error = float(noise["gain"]), float(noise["gain_error"])
-    if kind not in COUNTED:
-        warnings.warn(
-            f"{method} with gain={gain:g} on data that are no counts. {verdict}",
-            CountsWarning,
-            stacklevel=2,
-        )
-    elif abs(measured - gain) > max(5 * error, 0.2 * gain):
-        warnings.warn(
-            f"{method} with gain={gain:g}, but the noise has a gain of {measured:.3g} ± "
-            f"{error:.1g}",
-            CountsWarning,
-            stacklevel=2,
-        )
-
-
-def run_pretrained(batch: ImageBatch, *, adapt: bool, series: bool) -> dict[str, torch.Tensor]:
-    """What :func:`denoise_pretrained` does, with the gain ``batch.numbers["gain"]``."""
-    return _run_counts(
-        batch,
-        make=_pretrained,
-        training=_adapting(adapt),
-        gain=batch.numbers["gain"],
-        errors=False,
-        precision="auto",
+    return adapting("decompose_pretrained", adapt).dataset(
+        data,
+        dims=dims,
+        gain=gain,
         series=series,
+        precision=precision,
+        device=device,
+        rng=rng,
+        progress=progress,
     )
-
-
-def _run_counts(
-    batch: ImageBatch,
-    *,
-    make: NetworkMaker,
-    training: Training | None,
-    gain: float | None,
-    errors: bool,
-    precision: str,
-    series: bool,
-) -> dict[str, torch.Tensor]:
-    from arpes_ml_plugins.denoising.counts_denoiser import denoise_counts_images
-    from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast
-
-    if gain is None and not batch.numbers["counted"]:  # only lazy data come so far
-        raise DataError(
-            "the noise is not that of counts, see estimate_noise; use denoise_pcp_unet, which does "
-            "not need counts, or pass gain= (variance over mean) to insist"
-        )
-    device = batch.images.device.type
-    result = denoise_counts_images(
-        batch.images,
-        batch.valid,
-        gain or batch.numbers["gain"],
-        make(batch.seeds[0]),
-        training,
-        series=series,
-        seed=batch.seeds[0],
-        errors=errors,
-        bfloat16=precision == "bfloat16" or (precision == "auto" and bfloat16_is_fast(device)),
-        report=batch.report,
-    )
-    if result.spread is None:
-        return {"clean": result.clean}
-    return {
-        "clean": result.clean,
-        "lower": (result.clean - result.spread).clamp(min=0),
-        "upper": result.clean + result.spread,
-    }

@@ -14,7 +14,7 @@ from arpes_ml_plugins.labelled.missing import fill_missing
 from arpes_ml_plugins.labelled.series import sampled
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
-from arpes_ml_plugins.methods.estimate_noise import IMAGES, noise_of
+from arpes_ml_plugins.methods.denoising_input import IMAGES, noise_of
 from arpes_ml_plugins.plotting.labels import axis_label
 
 if TYPE_CHECKING:

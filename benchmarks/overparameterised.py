@@ -1,4 +1,4 @@
-"""Principal component pursuit by plain gradient descent (paper 1, eq. 5), for study.
+"""Principal component pursuit by plain gradient descent (eq. 5 of Huang et al. 2024), for study.
 
 ``U Uᵀ + g ∘ g - h ∘ h`` is fitted to a symmetric matrix without any penalty. Gradient descent from
 a small start is biased towards a ``U Uᵀ`` of small nuclear norm and a sparse rest: with the step

@@ -1,0 +1,26 @@
+"""Independent random numbers for every image, every member of an ensemble and every use."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+__all__ = ["USES", "stream", "stream_seed"]
+
+USES = ("weights", "input", "plus", "minus", "jitter")
+"""What the two-stage denoiser draws random numbers for; "plus" and "minus" are g and h of eq. 3."""
+
+
+def stream_seed(seed: int, member: int, use: str) -> int:
+    """A seed that is spawned from that of an image, so that no two streams coincide.
+
+    Arithmetic on seeds (adding, exclusive or) would give different images, members and uses the
+    same numbers now and then.
+    """
+    sequence = np.random.SeedSequence(seed, spawn_key=(member, USES.index(use)))
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def stream(seed: int, member: int, use: str) -> torch.Generator:
+    """The generator that :func:`stream_seed` seeds."""
+    return torch.Generator().manual_seed(stream_seed(seed, member, use))

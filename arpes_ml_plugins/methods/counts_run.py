@@ -1,0 +1,233 @@
+"""What the four methods for counts have in common: from checked parameters to denoised images."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from arpes_ml_plugins.errors import CountsWarning, DataError
+from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, map_images
+from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.labelled.series import choose_series
+from arpes_ml_plugins.methods.denoising_input import (
+    COUNTED,
+    PRECISIONS,
+    SMALLEST_IMAGE,
+    counted,
+    noise_of,
+    rounded,
+)
+from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
+from arpes_ml_plugins.parameters import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_image,
+    check_positive,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.denoising.counts_network import CountsNetwork
+    from arpes_ml_plugins.denoising.splitting import Training
+
+__all__ = ["CountsRun", "adapting", "from_scratch", "run_pretrained", "weights_used"]
+
+WEIGHTS = "denoiser"
+"""Name of the stored network."""
+
+
+@dataclass(frozen=True)
+class CountsRun:
+    """One of the four methods."""
+
+    method: str
+    make: Callable[[int], CountsNetwork]
+    """From a seed to the first network."""
+    training: Training | None
+
+    def __call__(
+        self,
+        data: xr.DataArray | xr.Dataset,
+        *,
+        dims: Any,
+        gain: float | None,
+        series: Hashable | None,
+        precision: str,
+        device: str,
+        rng: Any,
+        progress: ProgressOption,
+    ) -> dict[str, xr.DataArray]:
+        array, image = check_image(data, dims, SMALLEST_IMAGE)
+        check_positive("gain", gain, optional=True)
+        check_choice("precision", precision, PRECISIONS)
+        together = choose_series(array, image, series)
+        noise = noise_of(array, image, device)
+        found: dict[str, Any] = {"series": [str(dim) for dim in together]}
+        if array.chunks is None:
+            _check_counts(self.method, noise, gain)
+            found |= {"noise": str(noise["verdict"].values), "gain": gain or float(noise["gain"])}
+        errors = self.method.startswith("decompose")
+        algorithm = partial(
+            _denoise,
+            make=self.make,
+            training=self.training,
+            gain=gain,
+            errors=errors,
+            precision=precision,
+            series=bool(together),
+        )
+        names = ("clean", "lower", "upper") if errors else ("clean",)
+        outputs: dict[str, Output] = {name: Image() for name in names}
+        arrays = map_images(
+            array,
+            image,
+            algorithm,
+            outputs,
+            method=self.method,
+            device=device,
+            seed=rng,
+            steps=_steps(self.training, array, (*together, *image), errors),
+            progress=progress,
+            batch_size=1,
+            series=together,
+            numbers={"gain": noise["gain"], "counted": counted(noise)},
+        )
+        if self.make is pretrained:
+            found |= weights_used()
+        for result in arrays.values():
+            result.attrs["found"] = found
+        return arrays
+
+    def dataset(self, data: xr.DataArray | xr.Dataset, **parameters: Any) -> xr.Dataset:
+        """All results together."""
+        arrays = self(data, **parameters)
+        return xr.Dataset(arrays, attrs=arrays["clean"].attrs)
+
+
+def from_scratch(method: str, iterations: int | None) -> CountsRun:
+    """A method whose network is trained on the data alone."""
+    from arpes_ml_plugins.denoising.counts_denoiser import SCRATCH, new_network
+
+    check_count("iterations", iterations, optional=True)
+    training = replace(SCRATCH, steps=int(iterations or SCRATCH.steps))
+    return CountsRun(method, new_network, training)
+
+
+def adapting(method: str, adapt: bool) -> CountsRun:
+    """A method whose network is the stored one, trained further on the data if ``adapt``."""
+    check_flag("adapt", adapt)
+    return CountsRun(method, pretrained, _adapted(adapt))
+
+
+def _adapted(adapt: bool) -> Training | None:
+    from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED
+
+    return ADAPTED if adapt else None
+
+
+def pretrained(seed: int) -> CountsNetwork:
+    """The stored network."""
+    from arpes_ml_plugins.denoising.counts_denoiser import new_network
+    from arpes_ml_plugins.denoising.counts_network import WIDTHS
+
+    network = new_network(seed, WIDTHS)
+    network.load_state_dict(stored_weights(WEIGHTS))
+    return network
+
+
+def weights_used() -> dict[str, dict[str, str]]:
+    """What provenance records of the stored network."""
+    return {"weights": {WEIGHTS: stored_hash(WEIGHTS)}}
+
+
+def _steps(
+    training: Training | None, array: xr.DataArray, dims: tuple[Hashable, ...], errors: bool
+) -> int:
+    from arpes_ml_plugins.denoising.counts_denoiser import steps_of
+
+    return steps_of(training, math.prod(array.sizes[dim] for dim in dims), errors)
+
+
+def _check_counts(method: str, noise: xr.Dataset, gain: float | None) -> None:
+    """Refuse data that are not counts; if the user overrides this with a gain, only warn."""
+    kind, verdict = str(noise["kind"].values), str(noise["verdict"].values)
+    if gain is None and kind not in COUNTED:
+        raise DataError(
+            f"{method} needs counts. {verdict} Use denoise_pcp_unet, which does not, or override "
+            f"this with gain= (variance over mean)"
+        )
+    if gain is None or kind == "unknown":
+        return
+    measured, error = float(noise["gain"]), float(noise["gain_error"])
+    if kind not in COUNTED:
+        warnings.warn(
+            f"{method} with gain={gain:g} on data that are not counts. {verdict}",
+            CountsWarning,
+            stacklevel=2,
+        )
+    elif abs(measured - gain) > max(5 * error, 0.2 * gain):
+        warnings.warn(
+            f"{method} with gain={gain:g}, but the noise has a gain of {measured:.3g} ± "
+            f"{error:.1g}",
+            CountsWarning,
+            stacklevel=2,
+        )
+
+
+def run_pretrained(batch: ImageBatch, *, adapt: bool, series: bool) -> dict[str, torch.Tensor]:
+    """What :func:`denoise_pretrained` does, with the gain ``batch.numbers["gain"]``."""
+    return _denoise(
+        batch,
+        make=pretrained,
+        training=_adapted(adapt),
+        gain=batch.numbers["gain"],
+        errors=False,
+        precision="auto",
+        series=series,
+    )
+
+
+def _denoise(
+    batch: ImageBatch,
+    *,
+    make: Callable[[int], CountsNetwork],
+    training: Training | None,
+    gain: float | None,
+    errors: bool,
+    precision: str,
+    series: bool,
+) -> dict[str, torch.Tensor]:
+    from arpes_ml_plugins.denoising.counts_denoiser import denoise_counts_images
+
+    if gain is None and not batch.numbers["counted"]:  # eager data were refused before
+        raise DataError(
+            "the noise is not that of counts, see estimate_noise; use denoise_pcp_unet, which does "
+            "not need counts, or override this with gain= (variance over mean)"
+        )
+    result = denoise_counts_images(
+        batch.images,
+        batch.valid,
+        gain or batch.numbers["gain"],
+        make(batch.seeds[0]),
+        training,
+        series=series,
+        seed=batch.seeds[0],
+        errors=errors,
+        bfloat16=rounded(precision, batch.images.device.type),
+        report=batch.report,
+    )
+    if result.spread is None:
+        return {"clean": result.clean}
+    return {
+        "clean": result.clean,
+        "lower": (result.clean - result.spread).clamp(min=0),
+        "upper": result.clean + result.spread,
+    }

@@ -1,0 +1,226 @@
+"""What the denoising methods share: their noise estimate, and blocks of their docstrings."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.labelled.apply import ImageBatch, Output, Scalar, map_images
+from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.labelled.series import sampled
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "BLOCKS",
+    "COUNTED",
+    "IMAGES",
+    "NUMBERS",
+    "PRECISIONS",
+    "SMALLEST_IMAGE",
+    "counted",
+    "noise_of",
+    "rounded",
+]
+
+SMALLEST_IMAGE = 16
+PRECISIONS = ("auto", "float32", "bfloat16")
+COUNTED = ("counts", "scaled counts")
+"""Kinds of noise for which methods that need counts are valid."""
+IMAGES = 32
+"""Images that the noise estimate looks at; of a larger data set, evenly spread ones."""
+NUMBERS = (
+    "gain",
+    "gain_error",
+    "step",
+    "energy_correlation",
+    "momentum_correlation",
+    "hot_fraction",
+    "missing_fraction",
+    "negative_fraction",
+    "mean_counts",
+)
+
+BLOCKS = {
+    "image": """
+        data : xarray.DataArray or xarray.Dataset
+            Intensities with an energy and a momentum (or angle) axis, at least 16 x 16 pixels.
+            Other dimensions (time, temperature, photon energy, a second angle) are a batch. A
+            Dataset has its spectrum replaced. NaN pixels take no part and stay NaN.""",
+    "counts": """
+        data : xarray.DataArray or xarray.Dataset
+            Counts, or counts times a gain, with an energy and a momentum (or angle) axis, at least
+            16 x 16 pixels. Other dimensions are a batch. Hot pixels and dead lines are left out
+            and filled in; NaN stay NaN.""",
+    "gain": """
+        gain : float, optional
+            Variance over mean, in the unit of the data: 1 for single electrons. Default: the
+            estimate of :func:`estimate_noise`, or an error if the data are not counts. A given
+            gain is used as it is, with a warning if the data contradict it.""",
+    "series": """
+        series : str or None
+            A dimension along which neighbouring images resemble each other (time, temperature, the
+            second angle): one network then serves all of them and sees the neighbours of each
+            image; the pre-trained one only if held-out counts say that this helps. ``"auto"`` takes
+            the longest scanned axis of at least four images whose coordinate is in order (of two
+            of one length, time or temperature rather than an angle); name another one if
+            neighbours along it are more alike. ``None``: a network of its own for every
+            image.""",
+    "precision": """
+        precision : {"auto", "float32", "bfloat16"}
+            Precision of the convolutions. ``"auto"`` takes bfloat16 if the hardware multiplies
+            it.""",
+    "batch_size": """
+        batch_size : int, optional
+            Images fitted together; default 1 on a CPU, 16 on a GPU, halved when memory runs
+            out.""",
+    "rng": """
+        rng : int or torch.Generator, optional
+            Seed of everything that is drawn at random. The seed used is recorded in the
+            provenance.""",
+    "unused_rng": """
+        rng : int or torch.Generator, optional
+            Not used, because nothing is random. All methods take it.""",
+    "dims": """
+        dims : mapping or sequence of str, optional
+            The energy and the momentum axis if their names are not recognised: ``("eV", "phi")``
+            or ``{"momentum": "phi"}``.""",
+    "clean": """
+        xarray.DataArray or xarray.Dataset
+            Same type, axes, metadata and unit as ``data``, with denoised values. Integers become
+            float32.""",
+    "error_bars": """
+        xarray.Dataset
+            ``clean``, and ``lower`` and ``upper``, between which the truth lies in 68 % of the
+            pixels. The band is that of repeated simulated measurements of the clean image, widened
+            if the data show structure that the clean image lacks.""",
+    "unusable": """
+        AxisError, DataError, DataTypeError, ParameterError, DeviceError
+            Unusable input; the message says what to do.""",
+    "no_counts": """
+        DataError
+            The noise is not that of counts (interpolated, with an offset, background subtracted),
+            or there is too little of it to decide. The message says which, and what to do.
+        AxisError, DataTypeError, ParameterError, DeviceError
+            Unusable input.""",
+    "contradicted": """
+        CountsWarning
+            ``gain`` was given for data whose noise contradicts it, or held-out counts prefer a
+            Gaussian filter to the network's image, and the filtered image is returned.""",
+}
+"""Blocks of docstrings of the denoising methods, for ``parameters.documented``."""
+
+
+def rounded(precision: str, device: str) -> bool:
+    """Whether to compute convolutions in bfloat16 on a ``device`` of this type."""
+    from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast
+
+    return precision == "bfloat16" or (precision == "auto" and bfloat16_is_fast(device))
+
+
+def counted(noise: xr.Dataset) -> xr.DataArray:
+    """1 if the noise is that of counts, else 0; lazy if ``noise`` is."""
+    return noise["kind"].isin(COUNTED).astype(float)
+
+
+def noise_of(
+    array: xr.DataArray,
+    image: tuple[Hashable, Hashable],
+    device: str,
+    progress: ProgressOption = False,
+) -> xr.Dataset:
+    """Estimate the noise of an array whose axes are settled; lazy if the array is."""
+    outputs: dict[str, Output] = {name: Scalar() for name in NUMBERS}
+    outputs["kind"] = Scalar("int64")
+    some = sampled(array, image, IMAGES)
+    some = some.drop_vars(some.coords)  # no coordinate belongs to a single number
+    batch = [dim for dim in some.dims if dim not in image]
+    estimates = map_images(
+        some,
+        image,
+        _estimate,
+        outputs,
+        method="estimate_noise",
+        device=device,
+        progress=progress,
+        series=batch,
+    )
+    result = xr.Dataset(estimates)
+    words = xr.apply_ufunc(
+        partial(_words, dims=image),
+        *(result[name] for name in ("kind", *NUMBERS)),
+        dask="parallelized",
+        output_core_dims=[[], []],
+        output_dtypes=[np.dtype("<U16"), np.dtype("<U400")],
+    )
+    result["kind"], result["verdict"] = words
+    return result
+
+
+def _estimate(batch: ImageBatch) -> dict[str, torch.Tensor]:
+    from arpes_ml_plugins.denoising.noise import estimate
+
+    noise = estimate(batch.images, batch.valid)
+    if batch.report:
+        batch.report(1, None)
+    numbers = (
+        noise.gain,
+        noise.gain_error,
+        noise.step,
+        noise.row_correlation,
+        noise.column_correlation,
+        noise.hot,
+        noise.missing,
+        noise.negative,
+        noise.counts,
+    )
+    return dict(zip(NUMBERS, numbers, strict=True)) | {"kind": noise.kind}
+
+
+def _words(
+    kind: int,
+    gain: float,
+    error: float,
+    step: float,
+    energy: float,
+    momentum: float,
+    hot: float,
+    missing: float,
+    negative: float,
+    counts: float,
+    *,
+    dims: tuple[Hashable, Hashable],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The kind of noise, and the verdict in words."""
+    from arpes_ml_plugins.denoising.noise import KINDS
+
+    name = "unknown" if np.isnan(missing) else KINDS[int(kind)]  # NaN if all pixels are
+    along = " and ".join(
+        f"{value:.2f} along {dim}" for value, dim in zip((energy, momentum), dims, strict=True)
+    )
+    sentence = {
+        "counts": f"Counts of {step:.4g} each: {counts:.3g} electrons per pixel.",
+        "scaled counts": f"White noise of gain {gain:.4g} ± {error:.2g}: {counts:.3g} electrons "
+        f"per pixel.",
+        "correlated": f"The noise of neighbouring pixels is correlated ({along}), as after "
+        f"interpolation, smoothing or conversion to momentum: these are not counts. Denoise before "
+        f"such steps where you can.",
+        "offset": f"The variance is not proportional to the intensity (about {gain:.3g} of it), as "
+        f"with a pedestal, a division by uneven numbers or electronic noise: these are not "
+        f"counts.",
+        "negative": f"{negative:.1%} of the pixels are negative, so something was subtracted "
+        f"(or interpolation overshot): these are not counts. Denoise before such steps where you "
+        f"can.",
+        "unknown": "There are too few pixels or counts to estimate the gain; pass gain= if you "
+        "know it.",
+    }[name]
+    if hot > 0:
+        sentence += f" {hot:.2%} of the pixels are hot."
+    if missing > 0:
+        sentence += f" {missing:.1%} are missing."
+    return np.array(name), np.array(sentence)
