@@ -8,8 +8,8 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-
 from arpes_ml_plugins.continuation.coherence import average_coherence, mutual_coherence
+
 from arpes_ml_plugins.continuation.kernels import (
     boson,
     boson_matsubara,

@@ -30,15 +30,12 @@ __all__ = ["cached_network", "continuation_network", "train_rlista", "trained_ne
 @functools.cache
 def continuation_network(device: str) -> GeneralNetwork:
     """The general network of ``continue_rlista``."""
-    import torch
-
     from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 
     weights = stored_weights("continuation")
     layers, points = weights["threshold"].shape[0], weights["mean"].shape[0]
-    with torch.random.fork_rng(devices=[]):  # layers are filled at random before they are loaded
-        network = GeneralNetwork(points=points, layers=layers)
-    network.float().load_state_dict(weights)  # float, whatever torch's default is
+    network = GeneralNetwork(points=points, layers=layers)
+    network.load_state_dict(weights)
     return network.to(device).eval().requires_grad_(False)
 
 
@@ -220,8 +217,7 @@ def cached_network(
     )
 
     def train_it() -> dict[str, torch.Tensor]:
-        with cache.single_precision():
-            return trained(samples, recipe, layers, eta, seed, report).state_dict()
+        return trained(samples, recipe, layers, eta, seed, report).state_dict()
 
     stored, found = cache.cached_tensors(folder, f"rlista-{key}", train_it)
     if found and report:
