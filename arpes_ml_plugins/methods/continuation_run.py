@@ -182,13 +182,16 @@ def _run(batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm) -> d
 
 
 def _in_words(codes: xr.DataArray) -> xr.DataArray:
-    """Statuses as words; lazily if ``codes`` are lazy, so of one width whatever they say."""
+    """Statuses as words; for lazy codes of one width, whatever they will say."""
     from arpes_ml_plugins.continuation.answer import LONGEST, in_words
 
-    words = np.dtype(f"U{LONGEST}")
-    return xr.apply_ufunc(
-        np.vectorize(in_words, otypes=[words]), codes, dask="parallelized", output_dtypes=[words]
-    )
+    width = "U" if codes.chunks is None else f"U{LONGEST}"
+
+    def words(numbers: np.ndarray) -> np.ndarray:
+        texts = [in_words(int(number)) for number in numbers.ravel()]
+        return np.array(texts, dtype=width).reshape(numbers.shape)
+
+    return xr.apply_ufunc(words, codes, dask="parallelized", output_dtypes=[np.dtype(width)])
 
 
 def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
