@@ -1,23 +1,26 @@
 """Analytic continuation, measured: every number about it in the documentation.
 
-python benchmarks/continuation.py            all of it (about two hours on one core)
-python benchmarks/continuation.py targets    accuracy and time of all methods on the paper's spectra
-python benchmarks/continuation.py spectra    the same on broad and on foreign spectra
-python benchmarks/continuation.py bands      how often the 90 % band holds the truth
-python benchmarks/continuation.py rough      wrong beta, wrong errors, outliers, ...
-python benchmarks/continuation.py networks   Fig. 2b: error against the number of parameters
-python benchmarks/continuation.py published  training as in Table I
-python benchmarks/continuation.py noise      Fig. 4: error and scatter against noise
-python benchmarks/continuation.py neural     Fig. 5, over 1000 spectra
-python benchmarks/continuation.py times      Table VI
+python benchmarks/continuation.py             all of it (about two hours on one core)
+python benchmarks/continuation.py targets     accuracy and time of all methods, the paper's spectra
+python benchmarks/continuation.py peer        the same of ana-cont, if it is installed
+python benchmarks/continuation.py dedicated   networks trained for one kind of data
+python benchmarks/continuation.py spectra     broad and foreign spectra
+python benchmarks/continuation.py bands       how often the 90 % interval holds the truth
+python benchmarks/continuation.py rough       wrong beta, wrong errors, outliers, ...
+python benchmarks/continuation.py networks    Fig. 2b: error against the number of parameters
+python benchmarks/continuation.py published   training as in Table I
+python benchmarks/continuation.py noise       Fig. 4: error and scatter against noise
+python benchmarks/continuation.py neural      Fig. 5, over 1000 spectra
+python benchmarks/continuation.py times       Table VI
+python benchmarks/continuation.py thresholds  of the network that comes with the package
+python benchmarks/continuation.py tables      tables of the documentation, from all of these
 
 One thread. Unless said otherwise: beta = 10, frequencies in [-3, 3] (50 points), tau uniform on
 [0, beta] (100 points), spectra of eq. 16 with the quasiparticle peak, RSE of eq. 18 with weights
 that add up to 1; predicting the mean spectrum scores 0.131.
 
-ana-cont is compared where it is installed (``pip install cython`` and
-``pip install --no-build-isolation ana-cont``; under numpy 2 it needs the ``np.trapz`` that is put
-back below).
+To install ana-cont: ``pip install cython`` and ``pip install --no-build-isolation ana-cont``; under
+numpy 2 it needs ``np.trapz``, which the comparison restores.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import argparse
 
 import torch
 from continuation_accuracy import bands, dedicated, peer, rough, spectra, targets
-from continuation_networks import networks, neural, noise, published, times
+from continuation_networks import networks, neural, noise, published, thresholds, times
 from continuation_tables import tables
 
 PARTS = {
@@ -43,6 +46,7 @@ PARTS = {
         noise,
         published,
         networks,
+        thresholds,
         tables,
     )
 }

@@ -12,6 +12,7 @@ import xarray as xr
 from continuation_cases import (
     BETA,
     OMEGA,
+    SEED,
     TIMES,
     TUNING_SEED,
     Case,
@@ -27,10 +28,12 @@ from tables import write
 from torch import nn
 
 import arpes_ml_plugins
+from arpes_ml_plugins.continuation.general_network import condition
 from arpes_ml_plugins.continuation.maxent import RULES, maxent
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
-from arpes_ml_plugins.networks.rlista import cached_network
+from arpes_ml_plugins.networks.rlista import cached_network, continuation_network
 from arpes_ml_plugins.simulation.spectra import published_spectra
+from arpes_ml_plugins.training.general_continuation import draw_data
 from arpes_ml_plugins.training.rlista import RECIPES, Recipe, new_network, train
 
 ARCHITECTURES: dict[str, Callable[[int, torch.Generator], nn.Module]] = {
@@ -278,3 +281,25 @@ def times() -> None:
             spent = [timed(run)[1] for _ in range(3)]
             rows.append({"network": name, "frequencies": points, "CPU s for 10 000": min(spent)})
     write("continuation_times.csv", rows)
+
+
+def thresholds() -> None:
+    """Thresholds of the network that comes with the package, over kinds of data of its training."""
+    network = continuation_network("cpu")
+    generator = torch.Generator().manual_seed(SEED)
+    terms = []
+    for _ in range(1000):
+        reach, kernel, _, _ = draw_data(generator)
+        terms.append(condition(reach, network.prior.view(kernel)))
+    values = network.fold(torch.stack(terms))[2]  # (kinds, layers)
+    rows: list[dict[str, object]] = [
+        {
+            "layer": layer + 1,
+            "smallest": float(column.min()),
+            "median": float(column.median()),
+            "largest": float(column.max()),
+            "negative": float((column < 0).double().mean()),
+        }
+        for layer, column in enumerate(values.mT)
+    ]
+    write("continuation_thresholds.csv", rows)

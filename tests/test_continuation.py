@@ -266,11 +266,11 @@ def test_bands_cover_what_they_say(beta, sigma, kind):
     generator = torch.Generator().manual_seed(20261123)
     tau = np.linspace(0, beta, 100)
     if kind == "broad":
-        fine = broad_spectra(900, generator).double().numpy()
-        truth = fine.reshape(900, 50, 5).sum(-1)
+        fine = broad_spectra(300, generator).double().numpy()
+        truth = fine.reshape(300, 50, 5).sum(-1)
         grid = centres(fine=5).numpy() * 3
     else:
-        fine = truth = published_spectra(600, generator).double().numpy()
+        fine = truth = published_spectra(300, generator).double().numpy()
         grid = centres().numpy() * 3
     clean = fine @ fermi(tau, grid, beta).T
     noise = sigma * np.random.default_rng(3).normal(size=clean.shape)

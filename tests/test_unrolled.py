@@ -16,7 +16,7 @@ from arpes_ml_plugins.networks.rlista import cached_network, continuation_networ
 from arpes_ml_plugins.simulation.spectra import broad_spectra, centres, published_spectra
 from arpes_ml_plugins.training.rlista import RECIPES, Samples
 
-QUICK = replace(RECIPES["robust"], steps=60, batch=64)
+QUICK = replace(RECIPES["robust"], steps=60, batch=64, pool=1000)
 TAU = tuple(torch.linspace(0, 10, 40, dtype=torch.float64).tolist())
 SAMPLES = Samples(TAU, 10.0, 3.0, 1e-4)
 
@@ -159,11 +159,11 @@ def test_a_damaged_cache_is_written_anew(tmp_path):
 
 def test_training_beats_the_best_linear_estimate(spectra):
     data = spectra @ kernel().mT
-    prior = GaussianPrior.of(broad_spectra(20_000, generator()).unflatten(-1, (50, 5)).sum(-1))
+    prior = GaussianPrior.of(broad_spectra(5000, generator()).unflatten(-1, (50, 5)).sum(-1))
     view = prior.view(kernel(1e-4))
     told = (data / 1e-4) @ view.features.mT
     linear = prior.mean + told[:, :-1] @ prior.root
-    trained = cached_network(SAMPLES, replace(QUICK, steps=600), layers=4)
+    trained = cached_network(SAMPLES, replace(QUICK, steps=400, pool=5000), layers=4)
     errors = [(found - spectra).norm(dim=-1).mean() for found in (trained(data), linear)]
     assert errors[0] < errors[1]
 

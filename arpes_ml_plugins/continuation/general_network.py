@@ -6,10 +6,11 @@ RLISTA (paper, eq. 15) on the features of :mod:`arpes_ml_plugins.continuation.pr
 linear in the data.
 
 The thresholds were not constrained when the network that comes with the package was trained, and
-some are negative: over the kinds of data of the training always in the last two of its eight
-layers, in two thirds of the kinds in the third and in one of ten in the sixth. As negative values
-are cut off rather than shrunk, ``max(z - t, 0)``, a negative ``t`` is a rectifier with a positive
-offset: not a threshold, but not linear either.
+some are negative: for all kinds of data of the training in the last two of its eight layers, for
+two thirds of them in the third layer and for one in seven in the sixth
+(``docs/measured/continuation_thresholds.csv``). As negative values are cut off rather than shrunk,
+``max(z - t, 0)``, a negative ``t`` is a rectifier with a positive offset: not a threshold, but not
+linear either.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ def continue_lista(
     >>> weights = np.exp(-((omega - 1) ** 2) / 0.5)
     >>> g = xr.DataArray(kernel @ weights / weights.sum(), coords={"tau": tau}, dims="tau")
     >>> result = g.S.continue_lista(
-    ...     beta=10, stderr=1e-4, omega=omega, training_steps=100
+    ...     beta=10, stderr=1e-4, omega=omega, training_steps=30
     ... )
     >>> bool(abs(result.spectral_function.idxmax("omega") - 1) < 0.3)
     True
