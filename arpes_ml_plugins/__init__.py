@@ -25,9 +25,9 @@ from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.methods.choose_components import choose_components as choose_components
-    from arpes_ml_plugins.methods.continue_rlista import continue_ista as continue_ista
+    from arpes_ml_plugins.methods.continue_ista import continue_ista as continue_ista
+    from arpes_ml_plugins.methods.continue_maxent import continue_maxent as continue_maxent
     from arpes_ml_plugins.methods.continue_rlista import continue_lista as continue_lista
-    from arpes_ml_plugins.methods.continue_rlista import continue_maxent as continue_maxent
     from arpes_ml_plugins.methods.continue_rlista import continue_rlista as continue_rlista
     from arpes_ml_plugins.methods.decompose_pcp import decompose_pcp as decompose_pcp
     from arpes_ml_plugins.methods.denoise import denoise as denoise

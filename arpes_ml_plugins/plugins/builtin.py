@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any
 from arpes_ml_plugins.labelled.axes import find_axis
 from arpes_ml_plugins.labelled.devices import resolve_device
 from arpes_ml_plugins.methods.choose_components import choose_components
-from arpes_ml_plugins.methods.continue_rlista import (
-    continue_ista,
-    continue_lista,
-    continue_maxent,
-    continue_rlista,
-)
+from arpes_ml_plugins.methods.continue_ista import continue_ista
+from arpes_ml_plugins.methods.continue_maxent import continue_maxent
+from arpes_ml_plugins.methods.continue_rlista import continue_lista, continue_rlista
 from arpes_ml_plugins.methods.decompose_pcp import decompose_pcp
 from arpes_ml_plugins.methods.denoise import denoise
 from arpes_ml_plugins.methods.denoise_counts import (
