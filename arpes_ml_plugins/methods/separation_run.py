@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, DataError, DistributionWarning, ParameterError
-from arpes_ml_plugins.labelled.mixture import Cube, map_mixture
+from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report
 from arpes_ml_plugins.networks.lpalm import as_library, families_of
 from arpes_ml_plugins.parameters import check_choice, check_count, check_positive
