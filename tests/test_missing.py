@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.devices import resolve_device
 from arpes_ml_plugins.labelled.missing import fill_missing
 from arpes_ml_plugins.labelled.seeds import seed_from, slice_seed
@@ -53,6 +55,10 @@ class TestScores:
         assert psnr(image, reference) < psnr(image, truth) - 2.5
 
 
+def torch_generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
 class TestSeeds:
     def test_slices_differ_and_repeat(self):
         seeds = [slice_seed(1, index) for index in range(50)]
@@ -63,6 +69,24 @@ class TestSeeds:
     def test_fresh_without_rng(self):
         assert seed_from(None) != seed_from(None)
         assert seed_from(np.int32(5)) == 5
+
+    @pytest.mark.parametrize("make", [np.random.default_rng, torch_generator])
+    def test_a_generator_is_advanced_by_one_draw(self, make):
+        one, other = make(3), make(3)
+        first, second = seed_from(one), seed_from(one)
+        assert first != second
+        assert seed_from(other) == first
+        assert seed_from(other) == second
+
+    def test_numpys_generator_moves_on_as_if_a_number_had_been_drawn(self):
+        one, other = np.random.default_rng(3), np.random.default_rng(3)
+        assert seed_from(one) == other.integers(2**32)
+        assert one.normal() == other.normal()
+
+    @pytest.mark.parametrize("rng", [np.random.RandomState(0), 1.5, "seven", True])
+    def test_anything_else_is_refused(self, rng):
+        with pytest.raises(ParameterError, match=r"numpy.random.Generator"):
+            seed_from(rng)
 
 
 def test_the_cpu_has_one_name():
