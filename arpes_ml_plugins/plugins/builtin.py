@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from arpes_ml_plugins.labelled.axes import find_axis
+from arpes_ml_plugins.labelled.axes import IMAGE, find_axis
 from arpes_ml_plugins.labelled.devices import resolve_device
 from arpes_ml_plugins.methods.choose_components import choose_components
 from arpes_ml_plugins.methods.continue_rlista import (
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from arpes_ml_plugins.plugins.registry import LibraryRegistry, MethodCall, MethodRegistry
-
-IMAGE = ("energy", "momentum")
 
 
 @hookimpl
