@@ -18,7 +18,7 @@ ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
     # Tiers: the analyser's slit direction comes before the axes that are scanned, so that in a
     # Fermi-surface map (theta, eV, phi) the image is (eV, phi) and theta is a batch.
     "momentum": (
-        ("kp", "phi", "theta_par", "k_parallel", "kpar", "k"),
+        ("phi", "kp", "theta_par", "k_parallel", "kpar", "k"),
         ("kx", "ky", "alpha", "angle"),
         ("kz", "theta", "beta", "psi", "chi", "polar", "tilt", "azi"),
     ),

@@ -53,7 +53,9 @@ def register_methods(registry: MethodRegistry) -> None:
     ):
         registry.add(function, roles=IMAGE)
     for function in (continue_ista, continue_lista, continue_maxent, continue_rlista):
-        registry.add(function, roles=("tau",), accepts_nan=False, accepts_complex=True)
+        registry.add(
+            function, roles=("tau",), accepts_nan=False, accepts_complex=True, beside=("k",)
+        )
     separations: tuple[Callable[..., Any], ...] = (
         choose_components,
         separate_gmca,
@@ -63,7 +65,7 @@ def register_methods(registry: MethodRegistry) -> None:
         separate_sgmca,
     )
     for one in separations:
-        registry.add(one, roles=("energy",))
+        registry.add(one, roles=("energy",), beside=("y", "x"))
 
 
 @hookimpl

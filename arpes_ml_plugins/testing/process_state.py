@@ -33,12 +33,11 @@ def process_state() -> dict[str, Any]:
     """What a user's other code may rely on, in a form that compares."""
     import torch
 
-    kind, key, *rest = np.random.get_state()  # noqa: NPY002  (the state others rely on)
     return {
         "torch's random state": torch.get_rng_state().tolist(),
         "torch's default dtype": torch.get_default_dtype(),
         "torch's number of threads": torch.get_num_threads(),
-        "numpy's random state": (kind, key.tolist(), *rest),
+        "numpy's random state": repr(np.random.get_state(legacy=False)),  # noqa: NPY002
     }
 
 
