@@ -155,7 +155,7 @@ AWKWARD = {
     "nothing": None,
     "flag": True,
     "numpy flag": np.bool_(False),
-    "nested": {"a": [1, {"b": None}], 2: (3,)},
+    "nested": {"a": [1, {"b": None, (2, 3): "pair"}], 2: (3,)},
     "list": ["a", "b"],
     "array": np.arange(3.0),
     "number": np.float32(1.5),

@@ -59,8 +59,8 @@ class JsonDict(dict[Any, Any]):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(json.dumps(self._content(), default=str).encode(), dtype=dtype)
 
-    def _content(self) -> Mapping[Any, Any]:
-        return {key if isinstance(key, str) else str(key): item for key, item in self.items()}
+    def _content(self) -> Any:
+        return _with_text_keys(self)
 
 
 class Provenance(JsonDict):
@@ -72,11 +72,21 @@ class Provenance(JsonDict):
         super().__init__(*args, **kwargs)
         self.arrays = {}
 
-    def _content(self) -> Mapping[Any, Any]:
-        return {**self, ARRAYS: arrays_as_text(self.arrays)} if self.arrays else self
+    def _content(self) -> Any:
+        arrays = {ARRAYS: arrays_as_text(self.arrays)} if self.arrays else {}
+        return _with_text_keys(self) | arrays
 
 
 numbers.Number.register(JsonDict)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Mappings all the way down with keys that JSON has."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_text_keys(item) for item in value]
+    return value
 
 
 def make_record(

@@ -17,6 +17,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import DataError, DataTypeError
 from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.devices import resolve_device
+from arpes_ml_plugins.labelled.progress import check_progress
 from arpes_ml_plugins.labelled.provenance import fingerprint, make_record, stamp
 from arpes_ml_plugins.labelled.recording import Arrays
 from arpes_ml_plugins.labelled.seeds import seed_from
@@ -27,6 +28,7 @@ from arpes_ml_plugins.labelled.spectrum import (
     select_spectrum,
 )
 from arpes_ml_plugins.labelled.units import strip_unit
+from arpes_ml_plugins.parameters import check_flag
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method, MethodCall
 
@@ -53,6 +55,7 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     bare, restore_unit = strip_unit(array)
     check_array(bare, accepts_complex=method.accepts_complex)
     parameters = _bind(method, given)
+    _check_flags(method, parameters)
     hook = plugins().hook
     parameters["dims"] = resolve_dims(
         bare,
@@ -88,6 +91,14 @@ def _bind(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     bound = signature.bind(None, **given)
     bound.apply_defaults()
     return {name: value for name, value in bound.arguments.items() if name != "data"}
+
+
+def _check_flags(method: Method, parameters: Mapping[str, Any]) -> None:
+    """True or False where the default is one: the word "no" would mean yes."""
+    check_progress(parameters["progress"])
+    for name, parameter in method.signature.parameters.items():
+        if name != "progress" and (parameter.default is True or parameter.default is False):
+            check_flag(name, parameters[name])
 
 
 def _device(method: Method, data: xr.DataArray, parameters: Mapping[str, Any]) -> str:

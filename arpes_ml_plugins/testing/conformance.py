@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import pickle
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import xarray as xr
+from numpy.random import default_rng
 
-from arpes_ml_plugins.errors import ArpesMLError, DataError, DataTypeError, DeviceError
+from arpes_ml_plugins.errors import (
+    ArpesMLError,
+    DataError,
+    DataTypeError,
+    DeviceError,
+    ParameterError,
+)
+from arpes_ml_plugins.labelled.axes import IMAGE, resolve_dims
 from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.provenance import read_provenance
+from arpes_ml_plugins.labelled.seeds import seed_from
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import COMMON_PARAMETERS, Method
 from arpes_ml_plugins.plugins.replay import replay
+from arpes_ml_plugins.testing.docstrings import documented_parameters, section_of
 from arpes_ml_plugins.testing.process_state import default_dtype, left_alone, many_switches
 from arpes_ml_plugins.testing.samples import ROLE_AXES, sample_cut
 
@@ -64,6 +76,12 @@ class ConformanceSuite:
         axes = {ROLE_AXES[role][0] for role in self.axes or self.registered.roles}
         return {str(k): v for k, v in result.data_vars.items() if axes <= set(v.dims)}
 
+    def arrays(self, result: Any) -> dict[str, xr.DataArray]:
+        """All arrays of a result."""
+        if isinstance(result, xr.DataArray):
+            return {"": result}
+        return {str(name): array for name, array in result.data_vars.items()}
+
     def assert_same_values(self, result: Any, other: Any) -> None:
         left, right = (
             x.to_dataset(name="v") if isinstance(x, xr.DataArray) else x for x in (result, other)
@@ -96,9 +114,7 @@ class ConformanceSuite:
     def test_every_output_has_the_batch(self) -> None:
         if self.one_answer:
             pytest.skip("one answer for all images")
-        result = self.run(self.sample(batch=2))
-        arrays = [result] if isinstance(result, xr.DataArray) else result.data_vars.values()
-        for array in arrays:
+        for array in self.arrays(self.run(self.sample(batch=2))).values():
             assert array.sizes["temperature"] == 2
             assert "hv" in array.coords
 
@@ -120,6 +136,20 @@ class ConformanceSuite:
         result = self.run(renamed, dims=by_role)
         self.assert_same_values(result, self.run(data))
         self.assert_same_values(self.run(renamed, dims=tuple(by_role.values())), result)
+
+    def test_two_momenta_are_an_image(self) -> None:
+        if self.registered.roles != IMAGE:
+            pytest.skip("the method does not work on images")
+        data = self.sample().rename({ROLE_AXES[role][0]: f"k{role[0]}" for role in IMAGE})
+        dims = [f"k{role[0]}" for role in IMAGE]
+        turned = data.rename(dict(zip(dims, ("kx", "ky"), strict=True))).transpose("kx", "ky")
+        expected = self.run(data, dims=dims)
+        result = self.run(turned)
+        renamed = result.rename(kx=dims[0], ky=dims[1])
+        for name, array in self.arrays(renamed).items():
+            other = self.arrays(expected)[name]
+            if other.dtype.kind in "iufb":  # a text may name the axes
+                self.assert_same_values(array.transpose(*other.dims), other)
 
     def test_dataset_in(self) -> None:
         data = self.sample()
@@ -270,12 +300,20 @@ class ConformanceSuite:
         data = self.sample()
         xr.testing.assert_equal(self.run(data), self.run(data))
 
-    def test_generator_as_seed(self) -> None:
+    @pytest.mark.parametrize("library", ["torch", "numpy"])
+    def test_generator_as_seed(self, library: str) -> None:
         import torch
 
-        data = self.sample()
-        first, second = (self.run(data, rng=torch.Generator().manual_seed(3)) for _ in range(2))
-        xr.testing.assert_equal(first, second)
+        def generator() -> torch.Generator | np.random.Generator:
+            return torch.Generator().manual_seed(3) if library == "torch" else default_rng(3)
+
+        data, own = self.sample(), generator()
+        result = self.run(data, rng=own)
+        xr.testing.assert_equal(self.run(data, rng=generator()), result)
+        seed = seed_from(generator())
+        for array in self.images(result).values():
+            assert array.attrs["provenance"]["record"]["parameters"]["rng"] == seed
+        assert seed_from(own) != seed  # the generator has moved on
 
     def test_provenance(self) -> None:
         data = self.sample()
@@ -352,6 +390,15 @@ class ConformanceSuite:
             self.run(change(self.sample()))
         assert isinstance(caught.value, ArpesMLError)
 
+    def test_plain_arrays_are_told_axes_that_would_do(self) -> None:
+        values = self.sample(batch=2).values
+        with pytest.raises(DataTypeError) as caught:
+            self.run(values)
+        shown = re.search(r"dims=(\(.*?\))", str(caught.value))
+        assert shown is not None
+        labelled = xr.DataArray(values, dims=ast.literal_eval(shown[1]))
+        resolve_dims(labelled, self.registered.roles)
+
     def test_single_number(self) -> None:
         data = self.sample()
         if not self.registered.roles:
@@ -366,6 +413,17 @@ class ConformanceSuite:
         for role in self.registered.roles:
             with pytest.raises(ArpesMLError, match=rf"no {role} axis.*dims="):
                 self.run(data.rename({ROLE_AXES[role][0]: "unheard_of"}))
+
+    def test_flags_are_true_or_false(self) -> None:
+        flags = [
+            name
+            for name, parameter in self.registered.signature.parameters.items()
+            if parameter.default is True or parameter.default is False
+        ]
+        assert "progress" in flags
+        for name in flags:
+            with pytest.raises(ParameterError, match=name):
+                self.run(self.sample(), **{name: "no"})
 
     def test_unknown_device(self) -> None:
         with pytest.raises(DeviceError, match="abacus"):
@@ -390,9 +448,8 @@ class ConformanceSuite:
         assert set(COMMON_PARAMETERS) <= set(signature.parameters)
         documentation = inspect.getdoc(self.registered.function) or ""
         for section in ("Parameters", "Returns", "Examples"):
-            assert f"{section}\n{'-' * len(section)}" in documentation
-        for parameter in signature.parameters:
-            assert parameter in documentation
+            assert section_of(documentation, section)
+        assert sorted(documented_parameters(documentation)) == sorted(signature.parameters)
 
     def test_on_the_accessors(self) -> None:
         data = self.sample()
