@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.labelled.mixture import Cube, map_mixture
+from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, seed_of, setup_of
 from arpes_ml_plugins.methods.separation_run import whitened

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from arpes_ml_plugins.labelled.axes import find_axis
+from arpes_ml_plugins.labelled.axes import IMAGE, find_axis
 from arpes_ml_plugins.labelled.devices import resolve_device
 from arpes_ml_plugins.methods.choose_components import choose_components
 from arpes_ml_plugins.methods.continue_ista import continue_ista
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.plugins.registry import LibraryRegistry, MethodCall, MethodRegistry
 
-IMAGE = ("energy", "momentum")
-
 
 @hookimpl
 def register_methods(registry: MethodRegistry) -> None:
@@ -54,7 +52,9 @@ def register_methods(registry: MethodRegistry) -> None:
     ):
         registry.add(function, roles=IMAGE)
     for function in (continue_ista, continue_lista, continue_maxent, continue_rlista):
-        registry.add(function, roles=("tau",), accepts_nan=False, accepts_complex=True)
+        registry.add(
+            function, roles=("tau",), accepts_nan=False, accepts_complex=True, beside=("k",)
+        )
     separations: tuple[Callable[..., Any], ...] = (
         choose_components,
         separate_gmca,
@@ -64,7 +64,7 @@ def register_methods(registry: MethodRegistry) -> None:
         separate_sgmca,
     )
     for one in separations:
-        registry.add(one, roles=("energy",))
+        registry.add(one, roles=("energy",), beside=("y", "x"))
 
 
 @hookimpl
