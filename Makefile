@@ -1,12 +1,14 @@
-# Two commands: make demo, make test. Both create .venv here and install into it what they need.
+# Two commands: make demo, make test. Both create .venv here and install into it what they need;
+# make docs has .venv-docs, so that what the documentation needs is known, and not there by chance.
 
 PYTHON ?= python3
 VENV := .venv
+DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP := -m pip --disable-pip-version-check
 PYARPES := arpes==3.0.1
 
-.PHONY: demo test lint docs benchmarks clean
+.PHONY: demo test lint docs benchmarks data-named clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/arpes-ml demo
@@ -20,29 +22,38 @@ lint: $(VENV)/installed-lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(VENV)/installed-docs
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+docs: $(DOCS_VENV)/installed-docs
+	$(DOCS_VENV)/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-benchmarks: $(VENV)/installed-bench
+# Every number of the documentation. Those about separation need the public simulations of
+# Cassiopeia A: the folder that holds cassiopeia_xray.npz.
+benchmarks: data-named $(VENV)/installed-bench
 	$(BIN)/python benchmarks/denoising.py
 	$(BIN)/python benchmarks/sparse_noise.py
 	$(BIN)/python benchmarks/continuation.py
-	test -z "$(DATA)" || $(BIN)/python benchmarks/separation.py --data $(DATA)
+	test "$(DATA)" = none || $(BIN)/python benchmarks/separation.py --data "$(DATA)"
+
+data-named:
+	@test -n "$(DATA)" || { echo 'make benchmarks DATA=FOLDER, where FOLDER holds cassiopeia_xray.npz; or DATA=none, without the numbers about separation' >&2; exit 2; }
 
 clean:
-	rm -rf $(VENV) demo-output docs/_build
+	rm -rf $(VENV) $(DOCS_VENV) demo-output docs/_build docs/auto_examples
 
-$(VENV)/bin/python:
+$(VENV)/bin/python $(DOCS_VENV)/bin/python: %/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed; choose one with: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $*
 
 # PyARPES 3.0.1 says that it needs Python 3.8; it runs on 3.11 and later with the packages of the
 # "pyarpes" extra, so its own word is overridden.
-$(VENV)/installed-demo: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[pyarpes]'
-	$(PIP) install --quiet --ignore-requires-python --no-deps $(PYARPES)
+$(VENV)/installed-demo $(DOCS_VENV)/installed-demo: %/installed-demo: %/bin/python pyproject.toml constraints.txt
+	$*/bin/python $(PIP) install --quiet --constraint constraints.txt --editable '.[pyarpes]'
+	$*/bin/python $(PIP) install --quiet --ignore-requires-python --no-deps $(PYARPES)
 	touch $@
 
-$(VENV)/installed-test $(VENV)/installed-lint $(VENV)/installed-docs $(VENV)/installed-bench: $(VENV)/installed-%: $(VENV)/installed-demo
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[$*]'
+$(VENV)/installed-test $(VENV)/installed-lint $(VENV)/installed-bench: $(VENV)/installed-%: $(VENV)/installed-demo
+	$(BIN)/python $(PIP) install --quiet --constraint constraints.txt --editable '.[$*]'
+	touch $@
+
+$(DOCS_VENV)/installed-docs: $(DOCS_VENV)/installed-demo
+	$(DOCS_VENV)/bin/python $(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@

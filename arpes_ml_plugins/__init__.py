@@ -25,9 +25,9 @@ from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.methods.choose_components import choose_components as choose_components
-    from arpes_ml_plugins.methods.continue_rlista import continue_ista as continue_ista
+    from arpes_ml_plugins.methods.continue_ista import continue_ista as continue_ista
+    from arpes_ml_plugins.methods.continue_maxent import continue_maxent as continue_maxent
     from arpes_ml_plugins.methods.continue_rlista import continue_lista as continue_lista
-    from arpes_ml_plugins.methods.continue_rlista import continue_maxent as continue_maxent
     from arpes_ml_plugins.methods.continue_rlista import continue_rlista as continue_rlista
     from arpes_ml_plugins.methods.decompose_pcp import decompose_pcp as decompose_pcp
     from arpes_ml_plugins.methods.denoise import denoise as denoise
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_fixed_input as denoise_fixed_input
     from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet as denoise_pcp_unet
     from arpes_ml_plugins.methods.estimate_noise import estimate_noise as estimate_noise
-    from arpes_ml_plugins.methods.separate_palm import separate_lpalm as separate_lpalm
+    from arpes_ml_plugins.methods.separate_blind import separate_gmca as separate_gmca
+    from arpes_ml_plugins.methods.separate_blind import separate_nmf as separate_nmf
+    from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm as separate_lpalm
     from arpes_ml_plugins.methods.separate_palm import separate_palm as separate_palm
-    from arpes_ml_plugins.methods.separate_sgmca import separate_gmca as separate_gmca
-    from arpes_ml_plugins.methods.separate_sgmca import separate_nmf as separate_nmf
     from arpes_ml_plugins.methods.separate_sgmca import separate_sgmca as separate_sgmca
 
 __all__ = [

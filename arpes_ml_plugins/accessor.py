@@ -17,6 +17,7 @@ import wrapt
 import xarray as xr
 
 from arpes_ml_plugins.errors import PluginWarning
+from arpes_ml_plugins.labelled.provenance import history
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method
@@ -34,6 +35,16 @@ class MethodsAccessor:
 
     def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
         self._obj = obj
+
+    @property
+    def history(self) -> list[Any]:
+        """Records of all steps, the last one first, as with PyARPES."""
+        return history(self._obj)
+
+    def short_history(self, key: str = "by") -> list[Any]:
+        """One entry of each record, by default what did the step."""
+        records = [step.get("record") if isinstance(step, dict) else step for step in self.history]
+        return [one.get(key) if isinstance(one, dict) else one for one in records]
 
     def __repr__(self) -> str:
         methods = ", ".join(method.name for method in plugins().methods)

@@ -8,9 +8,12 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arpes_ml_plugins.errors import ArpesMLError
+
+if TYPE_CHECKING:
+    from arpes_ml_plugins.plugins.registry import Method
 
 __all__ = ["main"]
 
@@ -87,28 +90,39 @@ def _run(options: argparse.Namespace, rest: list[str]) -> None:
     from arpes_ml_plugins.plugins.manager import plugins
 
     function = public_function(plugins().methods[options.method])
-    parameters = _parameters(rest)
+    parameters = _parameters(rest, plugins().methods[options.method])
     if not options.output.resolve().parent.is_dir() or options.output.is_dir():
         raise FileNotFoundError(f"cannot write {options.output}: not a file in an existing folder")
     save(function(load(options.input), **{"progress": True, **parameters}), options.output)
     print(f"written: {options.output}")
 
 
-def _parameters(words: list[str]) -> dict[str, Any]:
+def _parameters(words: list[str], method: Method) -> dict[str, Any]:
     """``--name value`` pairs; values are Python literals, anything else is a string."""
     parameters: dict[str, Any] = {}
     pairs = iter(words)
     for word in pairs:
-        name, equals, value = word.partition("=")
-        if not name.startswith("--"):
+        option, equals, value = word.partition("=")
+        if not option.startswith("--"):
             raise TypeError(f"expected --parameter value, got {word!r}")
         if not equals:
             try:
                 value = next(pairs)
             except StopIteration:
-                raise TypeError(f"parameter {name} has no value") from None
-        parameters[name[2:].replace("-", "_")] = _literal(value)
+                raise TypeError(f"parameter {option} has no value") from None
+        name = option[2:].replace("-", "_")
+        known = method.signature.parameters.get(name)
+        flag = known is not None and (known.default is True or known.default is False)
+        parameters[name] = _flag(option, value) if flag else _literal(value)
     return parameters
+
+
+def _flag(option: str, text: str) -> bool:
+    words = dict.fromkeys(("true", "yes", "on"), True)
+    words |= dict.fromkeys(("false", "no", "off"), False)
+    if text.lower() not in words:
+        raise TypeError(f"{option} must be one of {', '.join(words)}, got {text!r}")
+    return words[text.lower()]
 
 
 def _literal(text: str) -> Any:

@@ -16,6 +16,7 @@ from arpes_ml_plugins.labelled.axes import resolve_dims
 __all__ = ["SpectrumLibrary", "leaky"]
 
 SAMPLE = "sample"
+ROUNDING = 1e-14  # of the length of a spectrum of length 1
 COUNT = 300  # spectra of a family that is drawn
 TRIES = 50  # draws of a model before its parameter ranges are given up
 
@@ -339,7 +340,9 @@ def _checked(name: str, family: xr.DataArray) -> xr.DataArray:
 
 
 def _family(values: NDArray[np.floating], energy: xr.DataArray) -> xr.DataArray:
-    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    # A family that is a family already stays as it is, to the last bit.
+    unit = values / np.where(np.abs(length - 1) < ROUNDING, 1.0, length)
     return xr.DataArray(
         unit, dims=(SAMPLE, energy.name), coords={energy.name: (energy.name, energy.values)}
     )

@@ -17,6 +17,7 @@ python benchmarks/separation.py --data FOLDER manifold_noise       Fig. 9a: SNR 
 python benchmarks/separation.py --data FOLDER manifold_balance     Fig. 9c: weak sources
 python benchmarks/separation.py --data FOLDER manifold_distance    Fig. 9b: lines close together
 python benchmarks/separation.py --data FOLDER manifold_removed     Table 3: without some models
+python benchmarks/separation.py --data FOLDER manifold_neighbours  what makes the accuracy
 python benchmarks/separation.py --data FOLDER choice               the number of components
 
 FOLDER holds cassiopeia_xray.npz, see separation_data.py. One thread.
@@ -35,6 +36,7 @@ from separation_manifolds import (
     choice,
     manifold_balance,
     manifold_distance,
+    manifold_neighbours,
     manifold_noise,
     manifold_projection,
     manifold_removed,
@@ -55,6 +57,7 @@ ALL = (
     manifold_balance,
     manifold_distance,
     manifold_removed,
+    manifold_neighbours,
     choice,
 )
 PARTS = {function.__name__: function for function in ALL}

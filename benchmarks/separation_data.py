@@ -15,7 +15,7 @@ import xarray as xr
 
 import arpes_ml_plugins
 from arpes_ml_plugins.separation.metrics import match, nmse
-from arpes_ml_plugins.simulation.mixtures import Mixtures, distant_split, hard_split, random_split
+from arpes_ml_plugins.simulation.mixtures import Mixtures, random_split
 
 NAMES = ("sync", "therm", "fe1", "fe2")
 TESTS = 150
@@ -38,6 +38,24 @@ def splits_of(kind: str) -> tuple[torch.Tensor, torch.Tensor]:
     else:
         chosen = {"hard": hard_split, "distant": distant_split}[kind](spectra, TESTS)
     return spectra[:, chosen[0]], spectra[:, chosen[1]]
+
+
+def hard_split(spectra: torch.Tensor, tests: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same by difficulty: tests are the mixing matrices whose columns are most alike."""
+    unit = spectra / spectra.norm(dim=-1, keepdim=True)
+    gram = torch.einsum("isk,jsk->sij", unit, unit)
+    gram.diagonal(dim1=1, dim2=2).zero_()
+    order = gram.amax((1, 2)).argsort()
+    return order[:-tests], order[-tests:]
+
+
+def distant_split(spectra: torch.Tensor, tests: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The split of the paper's code: tests are the matrices least like the first, by the sum of
+    the cosines between their columns and its own.
+    """
+    unit = spectra / spectra.norm(dim=-1, keepdim=True)
+    order = (unit * unit[:, :1]).sum((0, 2)).argsort()
+    return order[tests:], order[:tests]
 
 
 def rows_of(spectra: torch.Tensor) -> list[torch.Tensor]:

@@ -23,11 +23,12 @@ from tables import write
 
 import arpes_ml_plugins
 from arpes_ml_plugins.errors import DistributionWarning
-from arpes_ml_plugins.separation.least_squares import refine
+from arpes_ml_plugins.separation.least_squares import refine, unit_columns
 from arpes_ml_plugins.separation.lpalm import UnrolledSeparation, start_mixing
 from arpes_ml_plugins.separation.match import match_families, signal_space
 from arpes_ml_plugins.separation.metrics import nmse
 from arpes_ml_plugins.separation.palm import palm
+from arpes_ml_plugins.separation.whiten import channel_noise
 from arpes_ml_plugins.simulation.mixtures import Mixtures
 from arpes_ml_plugins.training.lpalm import LOSSES, RECIPES, LpalmRecipe, train_network
 
@@ -116,21 +117,32 @@ def polished(
     found: torch.Tensor,
     families: list[torch.Tensor],
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """After the network: refined, matched with the library; and what the true matrix gives."""
-    wide, noise = x.double(), (x - a @ s).double().std(dim=(1, 2))
+    """After the network: refined, matched with the library; and what the true matrix gives.
+
+    The noise is measured in each mixture, as the methods do.
+    """
+    wide = x.double()
+    noise = torch.stack([channel_noise(one, torch.ones(one.shape[1]).bool()) for one in wide])
     start = found.double() / found.double().norm(dim=1, keepdim=True).clamp(min=1e-12)
-    fine_a, fine_s = refine(wide, start, noise)
+    fine_a, fine_s = refine(wide, start, noise.square().mean(1).sqrt())
     own = torch.stack(
-        [
-            match_families(signal_space(w / n), families, f).spectra
-            for w, n, f in zip(wide, noise, fine_a, strict=True)
-        ]
+        [from_library(*each, families) for each in zip(wide, noise, fine_a, strict=True)]
     )
     return {
         "refined": (fine_a, fine_s),
         "matched": (own, fitted(wide, own)),
         "least squares, true A": (a, fitted(wide, a.double())),
     }
+
+
+def from_library(
+    x: torch.Tensor, noise: torch.Tensor, near: torch.Tensor, families: list[torch.Tensor]
+) -> torch.Tensor:
+    """Where the signal space of the whitened data meets the whitened families."""
+    seen = [unit_columns((family / noise).mT).mT for family in families]
+    space = signal_space(x / noise[:, None])
+    found = match_families(space, seen, unit_columns(near / noise[:, None])).spectra
+    return unit_columns(found * noise[:, None])
 
 
 def of_palm(

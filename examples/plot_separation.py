@@ -114,7 +114,8 @@ plotting.components(learned)
 # good), and what is left in the residual.
 for name, one in {"sGMCA": result, "LPALM": learned}.items():
     print(name, one.library_distance.to_series().round(3).to_dict())
-    print(f"  chi2 a value {float(one.residual_chi2.mean()):.2f}; status: {one.status.item()}")
+    chi2 = float(one.residual_chi2.mean())
+    print(f"  chi2 per degree of freedom {chi2:.2f}; status: {one.status.item()}")
 
 # %%
 # - Binding energies and maps of the two doublets: all methods agree, so do the halves.

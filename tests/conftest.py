@@ -66,3 +66,15 @@ def library():
 
     known = {name: xr.DataArray(peak(c), {"eV": ENERGY}, "eV") for name, c in CENTRES.items()}
     return SpectrumLibrary.from_spectra(known, shift=0.12, count=150)
+
+
+@pytest.fixture
+def quick_training(monkeypatch):
+    """Networks of the continuation trained for a moment: what they score is not tested."""
+    from dataclasses import replace
+
+    from arpes_ml_plugins.training import rlista
+
+    for name, recipe in rlista.RECIPES.items():
+        short = replace(recipe, steps=100, batch=128, pool=5000)
+        monkeypatch.setitem(rlista.RECIPES, name, short)

@@ -30,6 +30,12 @@ def array(*dims: str) -> xr.DataArray:
         (("theta_par", "eV", "polar"), ("eV", "theta_par")),  # peaks
         (("temperature", "eV"), ("eV", "temperature")),  # only one axis is left
         (("kz", "omega"), ("omega", "kz")),
+        (("kx", "ky"), ("kx", "ky")),  # at constant energy
+        (("ky", "kx"), ("ky", "kx")),
+        (("theta", "phi"), ("theta", "phi")),
+        (("phi", "theta"), ("theta", "phi")),  # phi is the slit
+        (("alpha", "beta"), ("beta", "alpha")),
+        (("polar", "theta_par"), ("polar", "theta_par")),
     ],
 )
 def test_image_axes(dims, expected):
@@ -41,7 +47,9 @@ def test_image_axes(dims, expected):
     [
         (("phi", "theta", "x"), "no energy axis.*dims="),
         (("kx", "ky", "eV"), "'kx' and 'ky'.*dims="),
-        (("y", "x", "eV"), "no momentum axis"),
+        (("kx", "ky", "kz"), r"no energy axis.*dims=\('kx', 'ky'\)"),
+        (("y", "x"), r"no energy axis.*dims=\('y', 'x'\)"),
+        (("y", "x", "eV"), r"no momentum axis.*dims=\('eV', 'y'\)"),
         (("eV", "energy", "phi"), "'eV' and 'energy'"),
         (("eV",), "no momentum axis"),
         ((), "single number"),
@@ -50,6 +58,18 @@ def test_image_axes(dims, expected):
 def test_ambiguous_or_missing(dims, words):
     with pytest.raises(AxisError, match=words):
         resolve_dims(array(*dims), IMAGE)
+
+
+def test_a_fermi_map_among_single_points():
+    data = xr.DataArray(np.zeros((1, 5, 5)), dims=("eV", "kx", "ky"))
+    assert resolve_dims(data, IMAGE) == ("kx", "ky")
+    assert resolve_dims(data.isel(eV=0), IMAGE, {"momentum": "kx"}) == ("ky", "kx")
+    assert resolve_dims(data.isel(eV=0), IMAGE, {"energy": "ky"}) == ("ky", "kx")
+
+
+def test_two_momenta_are_an_image_only():
+    with pytest.raises(AxisError, match="no energy axis"):
+        resolve_dims(array("kx", "ky"), ("energy",))
 
 
 def test_dims_override():

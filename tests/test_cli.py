@@ -44,6 +44,8 @@ def test_run(tmp_path, cut, capsys):
         (["--iterations"], "has no value"),
         (["iterations=2"], "expected --parameter value"),
         (["--device", "abacus"], "abacus"),
+        (["--progress", "perhaps"], "--progress must be one of true, yes, on, false, no, off"),
+        (["--progress", "0"], "--progress must be one of"),
     ],
 )
 def test_run_with_bad_parameters(tmp_path, cut, capsys, options, words):
@@ -52,6 +54,18 @@ def test_run_with_bad_parameters(tmp_path, cut, capsys, options, words):
     assert cli.main(arguments + options) == 1
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out.nc").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("no", False), ("off", False), ("False", False), ("YES", True)]
+)
+def test_flags_are_read_as_words(tmp_path, cut, word, expected):
+    arpes_ml_plugins.save(cut, tmp_path / "in.nc")
+    arguments = ["run", "denoise_pretrained", str(tmp_path / "in.nc"), str(tmp_path / "out.nc")]
+    options = ["--adapt", word, "--gain", "1", "--progress", "no", "--rng", "1"]
+    assert cli.main(arguments + options) == 0
+    result = arpes_ml_plugins.load(tmp_path / "out.nc")
+    assert result.attrs["provenance"]["record"]["parameters"]["adapt"] is expected
 
 
 def test_run_checks_the_output_first(tmp_path, cut, capsys):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+import torch
 from planted import image, odd, peak, truth
+
+from arpes_ml_plugins.separation.component_count import recommended_count
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
@@ -45,3 +50,30 @@ def test_small_data_are_tried_with_fewer():
     data[..., :10] = 5.0
     found = data.S.choose_components(rng=0)
     assert found.chi2.notnull().sum() == 5
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted", "words"),
+    [
+        ({}, 4, "one more lowers"),
+        ({"gains": (1, 0.001)}, 2, "one more lowers"),  # whatever a fourth gains
+        ({"gains": (3, 1.0)}, 5, "largest number tried"),
+        ({"stability": (3, 0.5)}, 3, "by the misfit 4, but these are not told apart"),
+        ({"stability": (2, 0.5)}, 4, "one more lowers"),  # three of four need not be stable
+        ({"collinearity": (3, 0.999)}, 3, "not told apart .*0.999"),
+    ],
+)
+def test_components_are_added_as_long_as_each_gains(changed, wanted, words):
+    """What comes after the first component that gains nothing does not count."""
+    numbers = {
+        "chi2": torch.tensor([9.0, 5.0, 3.0, 1.0, 1.0]),
+        "gains": torch.tensor([4.0, 2.0, 2.0, 0.0]),
+        "stability": torch.ones(5),
+        "collinearity": torch.zeros(5),
+    }
+    for name, (at, value) in changed.items():
+        numbers[name][at] = value
+    found, reason = recommended_count(**numbers, idle=0.01)
+    assert found == wanted
+    assert reason.startswith(f"{wanted}: ")
+    assert re.search(words, reason)

@@ -25,6 +25,7 @@ from arpes_ml_plugins.denoising.splitting import (
     whole_counts,
 )
 from arpes_ml_plugins.errors import CountsWarning, DataError, ParameterError
+from arpes_ml_plugins.labelled.series import choose_series
 
 
 def band(mean_counts: float, size: int = 80, bottom: float = -0.6) -> np.ndarray:
@@ -365,6 +366,23 @@ class TestSeries:
         for result in (eager, lazy):
             assert result.attrs["provenance"]["record"]["found"]["series"] == ["scan"]
         np.testing.assert_allclose(lazy.compute(scheduler="synchronous"), eager, rtol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("sizes", "chosen"),
+        [
+            ({"T": 5, "ky": 6}, "ky"),
+            ({"T": 6, "ky": 5}, "T"),
+            ({"T": 6, "ky": 6}, "T"),
+            ({"theta": 6, "delay": 6}, "delay"),
+            ({"T": 3, "ky": 3}, None),
+            ({"T": 3, "ky": 4}, "ky"),
+        ],
+    )
+    def test_the_axis_that_is_chosen(self, sizes, chosen):
+        data = xr.DataArray(np.zeros((*sizes.values(), 16, 16)), dims=(*sizes, "eV", "phi"))
+        expected = () if chosen is None else (chosen,)
+        for form in (data, data.transpose(*reversed(data.dims)), data.chunk({"eV": 4})):
+            assert choose_series(form, ("eV", "phi"), "auto") == expected
 
     def test_an_axis_without_order_is_no_series(self, scene):
         shuffled = scene.spectrum.assign_coords(scan=[3, 1, 2, 0, 7, 5, 6, 4])

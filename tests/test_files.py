@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import xarray as xr
 
 import arpes_ml_plugins
+from arpes_ml_plugins import SpectrumLibrary
 from arpes_ml_plugins.errors import ParameterError, ReplayWarning
 from arpes_ml_plugins.labelled.files import whole_file
+from arpes_ml_plugins.labelled.recording import (
+    arrays_as_text,
+    arrays_from_text,
+    read_back,
+    unrecorded,
+    written,
+)
 
 ATTRS = {
     "none": None,
@@ -137,6 +149,190 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 def test_not_xarray(tmp_path):
     with pytest.raises(TypeError, match="ndarray"):
         arpes_ml_plugins.save(np.zeros(3), tmp_path / "file.nc")
+
+
+AWKWARD = {
+    "nothing": None,
+    "flag": True,
+    "numpy flag": np.bool_(False),
+    "nested": {"a": [1, {"b": None, (2, 3): "pair"}], 2: (3,)},
+    "list": ["a", "b"],
+    "array": np.arange(3.0),
+    "number": np.float32(1.5),
+    "text": "Å",
+}
+
+
+class TestPlainNetcdf:
+    @pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf"])
+    def test_attributes_of_results_can_be_written(self, tmp_path, cut, engine):
+        for data in (cut.assign_attrs(AWKWARD), cut.assign_attrs(AWKWARD).to_dataset()):
+            result = data.S.decompose_pcp()
+            result.to_netcdf(tmp_path / "result.nc", engine=engine)
+            with xr.open_dataset(tmp_path / "result.nc", engine=engine) as again:
+                xr.testing.assert_equal(again, result)
+
+    def test_what_is_changed_for_it_is_little(self, cut):
+        attrs = cut.assign_attrs(AWKWARD).S.decompose_pcp().low_rank.attrs
+        assert "nothing" not in attrs
+        for key, value in AWKWARD.items():
+            if value is not None:
+                assert np.all(attrs[key] == value), key
+        assert isinstance(attrs["nested"], dict)
+        assert attrs["nested"] is not AWKWARD["nested"]
+
+    def test_its_provenance_is_read(self, tmp_path, cut):
+        result = cut.S.decompose_pcp(sparsity=0.3)
+        result.to_netcdf(tmp_path / "result.nc")
+        again = arpes_ml_plugins.load(tmp_path / "result.nc")
+        assert again.attrs["provenance"] == result.attrs["provenance"]
+        xr.testing.assert_equal(arpes_ml_plugins.replay(again, cut), result)
+        with xr.open_dataset(tmp_path / "result.nc") as opened:
+            xr.testing.assert_equal(arpes_ml_plugins.replay(opened.load(), cut), result)
+
+
+WITHOUT_PYARPES = """
+import sys, arpes_ml_plugins
+result = arpes_ml_plugins.load(sys.argv[1])
+print(result.S.short_history(), result.arpes_ml.history[0]["record"]["parameters"]["sparsity"])
+assert "arpes" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("plainly", [False, True])
+def test_history_without_pyarpes(tmp_path, cut, plainly):
+    cut.attrs["provenance"] = {"record": {"by": "load_MC"}, "parents_provanence": "a file"}
+    result = cut.S.decompose_pcp(sparsity=0.3).low_rank.S.decompose_pcp(sparsity=0.4)
+    if plainly:
+        result.to_netcdf(tmp_path / "result.nc")
+    else:
+        arpes_ml_plugins.save(result, tmp_path / "result.nc")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WITHOUT_PYARPES, str(tmp_path / "result.nc")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = "['decompose_pcp', 'decompose_pcp', 'load_MC', 'a file'] 0.4\n"
+    assert done.stdout == expected, done.stderr
+
+
+def forms():
+    """Parameters of every kind that is recorded."""
+    axis = xr.DataArray(np.arange(900.0), dims="eV", name="eV", attrs={"units": "eV"})
+    axis = axis.assign_coords(eV=axis.values, label=("eV", ["a"] * 900), hv=21.2).eV
+    return {
+        "small": np.arange(3, dtype=np.int16),
+        "large": np.arange(5000, dtype=np.float32).reshape(50, 100),
+        "big-endian": np.arange(500, dtype=">f8"),
+        "complex": np.arange(600).reshape(2, 300) * (1 + 2j),
+        "few complex": np.array([1 + 2j]),
+        "flags": np.arange(600) % 7 == 0,
+        "axis": axis,
+        "map": {"one": axis.astype("float32").rename("values"), "two": [axis, np.zeros((0, 3))]},
+        "text": np.array(["one", "two"]),
+        "number": np.array(3.0),
+    }
+
+
+@pytest.mark.parametrize("key", list(forms()))
+def test_recorded_parameters_come_back(key):
+    value, arrays = forms()[key], {}
+    text = json.dumps(written(value, arrays))
+    again = read_back(json.loads(text), arrays_from_text(arrays_as_text(arrays)))
+    assert len(text) < 25_000
+    assert unrecorded(json.loads(text), arrays) is None
+    assert_alike(again, value)
+    if arrays:
+        assert "no longer beside" in unrecorded(json.loads(text), {})
+
+
+def assert_alike(again, value):
+    if isinstance(value, dict):
+        assert list(again) == list(value)
+        pairs = [(again[key], value[key]) for key in value]
+    elif isinstance(value, list):
+        pairs = list(zip(again, value, strict=True))
+    else:
+        assert again.dtype == value.dtype.newbyteorder("=")
+        assert type(again) is type(value)
+        same = again.identical(value) if isinstance(value, xr.DataArray) else (again == value).all()
+        assert same
+        return
+    for one, other in pairs:
+        assert_alike(one, other)
+
+
+def test_equal_arrays_are_kept_once():
+    arrays = {}
+    written([np.arange(1000.0), np.arange(1000.0), np.arange(1000.0).reshape(10, 100)], arrays)
+    assert len(arrays) == 2  # shapes differ
+
+
+@pytest.fixture(scope="module")
+def separated():
+    energy = np.linspace(-1, 1, 300)
+    peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
+    rng = np.random.default_rng(0)
+    maps = 100 * (rng.random((12, 12, 2)) < 0.3)
+    values = maps @ peaks + rng.normal(size=(12, 12, 300))
+    image = xr.DataArray(values, {"eV": energy}, ("y", "x", "eV"))
+    peak = xr.DataArray(peaks[0], {"eV": energy}, "eV")
+    library = SpectrumLibrary.from_spectra({"left": peak}, shift=0.1, count=200)
+    result = image.S.separate_sgmca(manifolds=library, n_components=2, rng=1)
+    return image, library, result
+
+
+class TestReplayOfLargeParameters:
+    """A library of more numbers than anybody wants to read in an attribute."""
+
+    def test_in_memory(self, separated):
+        image, _, result = separated
+        xr.testing.assert_equal(arpes_ml_plugins.replay(result, image), result)
+
+    def test_the_text_stays_short(self, separated):
+        _, library, result = separated
+        assert library["left"].size > 50_000
+        assert len(repr(result.attrs["provenance"])) < 10_000
+
+    @pytest.mark.parametrize("plainly", [False, True])
+    def test_from_a_file(self, tmp_path, separated, plainly):
+        image, _, result = separated
+        if plainly:
+            result.to_netcdf(tmp_path / "result.nc")
+        else:
+            arpes_ml_plugins.save(result, tmp_path / "result.nc")
+        again = arpes_ml_plugins.load(tmp_path / "result.nc")
+        xr.testing.assert_equal(arpes_ml_plugins.replay(again, image), result)
+
+    def test_it_is_in_the_file_once(self, tmp_path, separated):
+        _, library, result = separated
+        arpes_ml_plugins.save(result, tmp_path / "result.nc")
+        bare = result.drop_attrs()
+        arpes_ml_plugins.save(bare, tmp_path / "bare.nc")
+        more = (tmp_path / "result.nc").stat().st_size - (tmp_path / "bare.nc").stat().st_size
+        assert library["left"].nbytes < more < 1.5 * library["left"].nbytes
+
+    def test_the_next_step_does_not_carry_it(self, separated):
+        _, _, result = separated
+        after = result.residual.S.decompose_pcp(dims=("eV", "x"))
+        assert after.attrs["provenance"].arrays == {}
+        assert after.S.short_history()[:2] == ["decompose_pcp", "separate_sgmca"]
+
+    def test_numbers_that_were_lost_are_named(self, separated):
+        image, _, result = separated
+        bare = result.copy()
+        bare.attrs["provenance"] = dict(bare.attrs["provenance"])
+        with pytest.raises(ParameterError, match="'manifolds'.*no longer beside the record"):
+            arpes_ml_plugins.replay(bare, image)
+
+
+def test_a_library_that_is_read_again_is_the_same_to_the_last_bit():
+    rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 77)
+    family = xr.DataArray(rng.random((300, 77)), {"eV": energy}, ("sample", "eV"))
+    library = SpectrumLibrary({"one": family})
+    again = SpectrumLibrary(dict(library))
+    assert (again["one"].values == library["one"].values).all()
 
 
 class TestReplay:

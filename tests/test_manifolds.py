@@ -11,7 +11,8 @@ from arpes_ml_plugins.separation.iae import (
     InterpolatoryAutoencoder,
     farthest_points,
 )
-from arpes_ml_plugins.separation.manifolds import LocalSimplex, NearestSpectrum
+from arpes_ml_plugins.separation.manifolds import MANIFOLDS, LocalSimplex, NearestSpectrum
+from arpes_ml_plugins.separation.projection import WeightedManifold
 from arpes_ml_plugins.training.autoencoder import AUTOENCODERS, train_autoencoder
 
 
@@ -19,7 +20,6 @@ from arpes_ml_plugins.training.autoencoder import AUTOENCODERS, train_autoencode
 def trained():
     """An autoencoder of one family, and the family."""
     rows = family(-0.5, 120)
-    torch.manual_seed(0)
     network = InterpolatoryAutoencoder(farthest_points(rows.float(), 2))
     recipe = AUTOENCODERS["robust"].__class__(1000, 64, 5e-3, cosine=True)
     train_autoencoder(network, rows.float(), recipe, torch.Generator().manual_seed(0))
@@ -114,3 +114,40 @@ def test_weights_of_channels(trained):
     torch.testing.assert_close(
         weighted.project((dirty * factors)[:, factors > 0]).spectra, weighted.project(seen).spectra
     )
+
+
+def test_first_weights_are_drawn_apart_from_torchs_own_generator():
+    corners = family(-0.5, 120)[:2].float()
+    before = torch.get_rng_state()
+    one, same, other = (InterpolatoryAutoencoder(corners, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one.encoder[0].weight, same.encoder[0].weight)
+    assert not torch.equal(one.encoder[0].weight, other.encoder[0].weight)
+    assert not torch.equal(one.encoder[0].weight, one.decoder[0].weight)
+
+
+@pytest.mark.parametrize("name", MANIFOLDS)
+def test_seen_with_weights(name, trained):
+    """Spectra of the manifold stay on it; what is projected is nearest in the weighted metric."""
+    network, rows = trained
+    kind = MANIFOLDS[name]
+    plain = kind(network, rows) if name == "iae" else kind(rows)
+    factors = torch.linspace(0.3, 3, 40).double()
+    factors[7] = 0
+    seen = plain.weighted(factors)
+    assert seen.neighbours == plain.neighbours
+    used = factors > 0
+    on = (plain.family() * factors)[:3, used]
+    assert float(seen.distance(on).max()) < 1e-3
+    wrapped = WeightedManifold(plain, factors)
+    off = on + 0.1 * on.norm(dim=1, keepdim=True) * torch.eye(39).double()[:3]
+    assert bool((seen.project(off).distance <= wrapped.project(off).distance + 1e-6).all())
+    assert float(wrapped.distance(on).max()) < 2e-2
+
+
+def test_a_plain_manifold_is_weighted_exactly_where_all_factors_are_alike():
+    manifold, spectra = LocalSimplex(family(-0.5)), noisy_spectra()
+    alike = WeightedManifold(manifold, torch.full((40,), 0.2).double())
+    one, other = manifold.project(spectra), alike.project(0.2 * spectra)
+    torch.testing.assert_close(one.spectra, other.spectra)
+    torch.testing.assert_close(0.2 * one.distance, other.distance)

@@ -8,6 +8,7 @@ import torch
 from arpes_ml_plugins.continuation.ista import ista
 from arpes_ml_plugins.continuation.kernels import fermion
 from arpes_ml_plugins.continuation.maxent import RULES, choose_alpha, maxent, maxent_path
+from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.simulation.spectra import centres, published_spectra
 
 BETA, SIGMA = 10.0, 1e-4
@@ -98,6 +99,12 @@ def test_alone_or_in_company(case, rule):
     together = maxent(kernel, data, flat(), rule=rule).spectrum
     alone = torch.cat([maxent(kernel, one[None], flat(), rule=rule).spectrum for one in data])
     assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_an_unknown_rule_is_refused(case):
+    kernel, data, _ = case
+    with pytest.raises(ParameterError, match="unknown rule 'best'; expected one of 'chi2kink'"):
+        maxent(kernel, data, flat(), rule="best")
 
 
 def test_without_information_the_default_model_is_returned(case):

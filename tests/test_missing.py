@@ -1,4 +1,4 @@
-"""Filling of missing values, scores, seeds, and memory that runs out."""
+"""Filling of missing values, scores, and seeds."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from arpes_ml_plugins.errors import DeviceWarning
-from arpes_ml_plugins.labelled.apply import Image, map_images
-from arpes_ml_plugins.labelled.devices import resolve_device, run_in_batches
+from arpes_ml_plugins.errors import ParameterError
+from arpes_ml_plugins.labelled.devices import resolve_device
 from arpes_ml_plugins.labelled.missing import fill_missing
 from arpes_ml_plugins.labelled.seeds import seed_from, slice_seed
 from arpes_ml_plugins.scoring import psnr, thin_counts
-from arpes_ml_plugins.testing.samples import sample_cut
 
 
 class TestFill:
@@ -57,6 +55,10 @@ class TestScores:
         assert psnr(image, reference) < psnr(image, truth) - 2.5
 
 
+def torch_generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
 class TestSeeds:
     def test_slices_differ_and_repeat(self):
         seeds = [slice_seed(1, index) for index in range(50)]
@@ -68,61 +70,24 @@ class TestSeeds:
         assert seed_from(None) != seed_from(None)
         assert seed_from(np.int32(5)) == 5
 
+    @pytest.mark.parametrize("make", [np.random.default_rng, torch_generator])
+    def test_a_generator_is_advanced_by_one_draw(self, make):
+        one, other = make(3), make(3)
+        first, second = seed_from(one), seed_from(one)
+        assert first != second
+        assert seed_from(other) == first
+        assert seed_from(other) == second
+
+    def test_numpys_generator_moves_on_as_if_a_number_had_been_drawn(self):
+        one, other = np.random.default_rng(3), np.random.default_rng(3)
+        assert seed_from(one) == other.integers(2**32)
+        assert one.normal() == other.normal()
+
+    @pytest.mark.parametrize("rng", [np.random.RandomState(0), 1.5, "seven", True])
+    def test_anything_else_is_refused(self, rng):
+        with pytest.raises(ParameterError, match=r"numpy.random.Generator"):
+            seed_from(rng)
+
 
 def test_the_cpu_has_one_name():
     assert resolve_device("cpu:0") == resolve_device("cpu") == "cpu"
-
-
-class TestMemory:
-    def test_batches_are_halved(self):
-        sizes = []
-
-        def run(items, device):
-            size = items.stop - items.start
-            sizes.append(size)
-            if size > 2:
-                raise torch.OutOfMemoryError("too much")
-            return size
-
-        assert sum(run_in_batches(9, run, device="cuda", batch_size=8)) == 9
-        assert sizes[:3] == [8, 4, 2]
-
-    def test_then_the_cpu_with_a_warning(self):
-        def run(items, device):
-            if device != "cpu":
-                raise torch.OutOfMemoryError("too much")
-            return device
-
-        with pytest.warns(DeviceWarning, match="done on the CPU"):
-            assert run_in_batches(3, run, device="cuda", batch_size=4) == ["cpu"] * 3
-
-    def test_no_way_out_on_the_cpu(self):
-        def run(items, device):
-            raise torch.OutOfMemoryError("too much")
-
-        with pytest.raises(torch.OutOfMemoryError):
-            run_in_batches(3, run, device="cpu", batch_size=1)
-
-    def test_steps_of_a_failed_batch_are_taken_back(self):
-        data, told = sample_cut(batch=3), []
-
-        def algorithm(batch):
-            for _ in range(4):
-                batch.report(len(batch.images), None)
-            if len(batch.images) > 1:
-                raise torch.OutOfMemoryError("too much")
-            return {"clean": batch.images}
-
-        result = map_images(
-            data,
-            ("eV", "phi"),
-            algorithm,
-            {"clean": Image()},
-            method="test",
-            device="cpu:0",  # a name under which the CPU passes for an accelerator
-            steps=4,
-            progress=told.append,
-            batch_size=3,
-        )
-        assert (result["clean"].values == data.values).all()
-        assert told[-1].done == told[-1].total == 12

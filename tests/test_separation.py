@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,8 +27,8 @@ from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative
 from arpes_ml_plugins.separation.lpalm import UnrolledSeparation
 from arpes_ml_plugins.separation.match import match_families, signal_space, simplex_weights
 from arpes_ml_plugins.separation.metrics import match, nmse
-from arpes_ml_plugins.separation.whitened import whiten
-from arpes_ml_plugins.separation.whitening import channel_noise
+from arpes_ml_plugins.separation.whiten import channel_noise, whiten
+from arpes_ml_plugins.training.lpalm import LOSSES, RECIPES, mixtures_like, train_network
 
 QUICK = {"training_steps": 200, "layers": 10, "rng": 0, "device": "cpu"}
 truth = partial(planted.truth, shape=(20, 24))
@@ -136,6 +137,52 @@ def test_a_network_that_diverges_is_replaced(library):
     with pytest.warns(DistributionWarning, match="diverged"):
         result = image(spectra, maps).S.separate_lpalm(network=network, rng=0)
     assert wrong(result, spectra) < 1e-3
+
+
+def test_without_polish_a_diverged_network_is_not_said_to_be_polished(library):
+    """What is shown is the mean of each family, and ``status`` says this."""
+    broken = UnrolledSeparation(40, 3, 5)
+    with torch.no_grad():
+        broken.weight.fill_(3.0)
+    network = SeparationNetwork(broken, library, np.ones(40), 500, "robust")
+    with pytest.warns(DistributionWarning, match="the mean of each family stands in"):
+        result = image(*truth()).S.separate_lpalm(network=network, refine=False, rng=0)
+    assert "least squares" not in result.status.item()
+    mean = library["a"].mean("sample").values
+    np.testing.assert_allclose(result.spectra[0], mean / mean.max(), atol=2e-3)
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_maps_that_the_penalty_erases_are_told(refine, library):
+    with pytest.warns(DistributionWarning, match="erased 3 of 3 maps"):
+        result = image(*truth()).S.separate_palm(
+            library=library, sparsity=1e5, refine=refine, rng=0
+        )
+    assert ("least squares" in result.status.item()) == refine
+    mean = library["a"].mean("sample").values
+    same = np.allclose(result.spectra[0], mean / mean.max(), atol=2e-3)
+    assert same == (not refine)
+
+
+@pytest.mark.parametrize(
+    ("method", "flag"),
+    [
+        ("separate_palm", "refine"),
+        ("separate_lpalm", "refine"),
+        ("separate_lpalm", "match"),
+        ("separate_gmca", "refine"),
+        ("separate_gmca", "nonnegative"),
+        ("separate_sgmca", "match"),
+        ("separate_sgmca", "refine"),
+        ("choose_components", "nonnegative"),
+    ],
+)
+@pytest.mark.parametrize("value", ["no", 0])
+def test_flags_are_true_or_false(method, flag, value, library):
+    known = {"separate_sgmca": {"manifolds": library}, "choose_components": {}}
+    options = known.get(method, {"n_components": 2})
+    with pytest.raises(ParameterError, match=f"{flag} must be True"):
+        getattr(image(*truth()).S, method)(**options, **{flag: value})
 
 
 def test_half_splits_tell_the_scatter(library):
@@ -261,9 +308,85 @@ def test_training_is_cached_and_reproducible(library, own_cache):
         arpes_ml_plugins.train_lpalm(library, noise=xr.DataArray([1.0], dims="eV"))
 
 
-def test_published_form_runs(library):
-    result = image(*truth()).S.separate_lpalm(library=library, recipe="published", **QUICK)
+@odd
+def test_published_maps_are_the_networks_own(library):
+    """Its own sources, not those by least squares with its spectra."""
+    data = image(*truth())
+    options = {"transform": "none", "recipe": "published", "training_steps": 30, "layers": 6}
+    result = data.S.separate_lpalm(library=library, **options, rng=0, device="cpu")
     assert result.library_distance.isnull().all()  # neither matched nor refined
+    network = arpes_ml_plugins.train_lpalm(
+        library, recipe="published", snr=(30, 30), steps=30, layers=6
+    )
+    x = torch.from_numpy(data.transpose("eV", "y", "x").values).flatten(1)
+    mixing, sources = network.network.separate(x[None], 500)
+    expected = (sources[0] * mixing[0].abs().amax(0)[:, None]).reshape(3, 20, 24)
+    np.testing.assert_allclose(result.maps, expected, rtol=1e-4, atol=1e-3)
+    fitted = (torch.linalg.pinv(mixing[0]) @ x).reshape(3, 20, 24)
+    assert float((sources[0].reshape(3, 20, 24) - fitted).norm() / fitted.norm()) > 1e-3
+
+
+@odd
+def test_published_maps_have_the_coarse_scale_too(library):
+    """An image is its details and its coarse scale; the network sees the details only."""
+    spectra, maps = truth()
+    data = image(spectra, maps + 50)
+    options = {"recipe": "published", "training_steps": 30, "layers": 6}
+    result = data.S.separate_lpalm(library=library, **options, rng=0, device="cpu")
+    assert float(result.reconstruction.mean() / data.mean()) == pytest.approx(1, abs=0.1)
+
+
+def test_published_training_has_all_spectra_and_no_validation():
+    """Appendix A: the loss of eq. 9, and as many steps as it says."""
+    families = torch.rand(3, 40, 12, generator=torch.Generator().manual_seed(0))
+    options = {"snr": (30.0, 30.0), "pixels": 50}
+    mixtures, validation = mixtures_like(families, "published", **options)
+    assert validation is None
+    assert torch.equal(mixtures.spectra, families)
+    train, held = mixtures_like(families, "robust", **options)
+    assert train.spectra.shape[1] + held.spectra.shape[1] == 40
+    recipe = RECIPES["published"]
+    assert (recipe.steps, recipe.batch, recipe.weight_rate) == (75_000, 1, 1e-4)
+    x, a, s = mixtures.draw(2, torch.Generator().manual_seed(1))
+    loss = LOSSES[recipe.loss](x, a, s, 1.1 * a, 0.8 * s)
+    torch.testing.assert_close(loss, torch.full((2,), 0.01 + 0.04))
+    reported = []
+    draw, network = torch.Generator().manual_seed(0), UnrolledSeparation(12, 3, 2)
+    short = replace(recipe, steps=40)
+    train_network(network, mixtures, short, draw, lambda *step: reported.append(step))
+    assert sum(steps for steps, _ in reported) == 40
+
+
+@odd
+def test_training_leaves_the_process_alone(library, monkeypatch, own_cache):
+    """Neither torch's own random numbers nor its default dtype, which other threads may use."""
+    for name in ("manual_seed", "set_default_dtype", "set_rng_state", "seed"):
+        monkeypatch.setattr(torch, name, lambda *_: pytest.fail("process-global state"))
+    before = torch.get_rng_state()
+    arpes_ml_plugins.train_lpalm(library, steps=2, layers=2, seed=91)
+    arpes_ml_plugins.train_iae(library, steps=2, seed=91)
+    image(*truth()).S.separate_sgmca(
+        manifolds=library, manifold="iae", training_steps=3, training_seed=92, rng=0
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("train", ["train_lpalm", "train_iae"])
+def test_networks_do_not_depend_on_the_default_dtype(train, library, own_cache):
+    def weights(seed):
+        trained = getattr(arpes_ml_plugins, train)(library, steps=3, seed=seed)
+        network = trained.network if train == "train_lpalm" else trained.networks["a"]
+        return [value.clone() for value in network.state_dict().values()]
+
+    expected = weights(93)
+    for file in own_cache.glob("*.safetensors"):
+        file.unlink()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = weights(93)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
 
 
 # -- the pieces ----------------------------------------------------------------------------------
@@ -307,20 +430,18 @@ def test_whitened_noise_is_one():
 
 
 def test_signal_space_and_reliability():
+    """Reliability is the squared cosine between the measured and the true direction."""
     draw = torch.Generator().manual_seed(0)
-    direction = torch.zeros(30).double()
-    direction[0] = 1
     cosines, predicted = [], []
     for _ in range(20):
-        strength = 1.0 * torch.randn(300, generator=draw).double()
-        x = torch.outer(direction, strength) + torch.randn(30, 300, generator=draw).double()
-        values, vectors = torch.linalg.eigh(x @ x.mT / 300)
-        cosines.append(float(vectors[0, -1] ** 2))
+        x = torch.randn(30, 300, generator=draw).double()
+        x[0] += torch.randn(300, generator=draw).double()
         space = signal_space(x)
+        assert space.directions.shape[1] <= 1
+        cosines += space.directions[0].square().tolist()
         predicted += space.reliability.tolist()
-        del values
-    if predicted:
-        assert np.mean(predicted) == pytest.approx(np.mean(cosines), abs=0.1)
+    assert len(predicted) >= 10
+    assert np.mean(predicted) == pytest.approx(np.mean(cosines), abs=0.1)
     assert signal_space(torch.randn(30, 300, generator=draw)).directions.shape[1] == 0
 
 

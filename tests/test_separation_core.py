@@ -20,17 +20,11 @@ from arpes_ml_plugins.separation.lpalm import (
 )
 from arpes_ml_plugins.separation.metrics import match, nmse, spectral_angle
 from arpes_ml_plugins.separation.palm import palm, palm_path
-from arpes_ml_plugins.separation.starlet import (
-    adjoint_starlet,
-    inverse_starlet,
-    largest_scales,
-    starlet,
-)
+from arpes_ml_plugins.separation.starlet import largest_scales, starlet
 from arpes_ml_plugins.simulation.mixtures import (
     Mixtures,
     add_noise,
     generalised_gaussian,
-    hard_split,
     random_split,
 )
 from arpes_ml_plugins.training.lpalm import LOSSES, RECIPES, train_network
@@ -58,15 +52,7 @@ def test_starlet_adds_up(shape):
     images = torch.randn(shape, generator=generator()).double()
     coefficients = starlet(images, 3)
     assert coefficients.shape == (4, *shape)
-    assert torch.allclose(inverse_starlet(coefficients), images, atol=1e-12)
-
-
-@pytest.mark.parametrize("shape", [(20, 31), (1, 30), (6, 6)])
-def test_starlet_adjoint(shape):
-    image = torch.randn(shape, generator=generator(1)).double()
-    other = torch.randn((4, *shape), generator=generator(2)).double()
-    left = (starlet(image, 3) * other).sum()
-    assert left == pytest.approx(float((image * adjoint_starlet(other)).sum()), rel=1e-12)
+    assert torch.allclose(coefficients.sum(0), images, atol=1e-12)
 
 
 def test_starlet_is_isotropic_and_blind_to_constants():
@@ -255,15 +241,11 @@ def test_generalised_gaussians_have_the_right_tails():
     assert kurtosis == pytest.approx(6, abs=0.5)
 
 
-def test_splits():
-    spectra = torch.rand(4, 40, 10, generator=generator())
-    for train, test in (random_split(40, 10), hard_split(spectra, 10)):
-        assert sorted([*train.tolist(), *test.tolist()]) == list(range(40))
-    unit = spectra / spectra.norm(dim=-1, keepdim=True)
-    gram = torch.einsum("isk,jsk->sij", unit, unit) - torch.eye(4)
-    worst = gram.amax((1, 2))
-    train, test = hard_split(spectra, 10)
-    assert worst[test].min() >= worst[train].max()
+def test_a_random_split_has_every_index_once():
+    train, test = random_split(40, 10)
+    assert len(test) == 10
+    assert sorted([*train.tolist(), *test.tolist()]) == list(range(40))
+    assert train.tolist() != sorted(train.tolist())
 
 
 @pytest.mark.parametrize("loss", LOSSES)

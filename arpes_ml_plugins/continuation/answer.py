@@ -1,4 +1,4 @@
-"""One answer a data set, whatever the algorithm: spectrum, band, back-transform and verdict."""
+"""One answer per data set, whatever the algorithm: spectrum, interval, back-transform, status."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.continuation.general_network import GeneralNetwork
-from arpes_ml_plugins.continuation.maxent import maxent
-from arpes_ml_plugins.continuation.network_estimate import Estimate, estimate
 from arpes_ml_plugins.continuation.observation import (
     Observation,
     estimate_error,
@@ -20,41 +17,55 @@ from arpes_ml_plugins.continuation.observation import (
 )
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths
 
-__all__ = [
-    "BAND",
-    "STATUSES",
-    "Answer",
-    "Solution",
-    "answer",
-    "flat_model",
-    "maxent_solution",
-    "refined",
-]
+__all__ = ["STATUSES", "Answer", "Solution", "Solver", "answer", "in_words"]
 
-STATUSES = (
-    "no data",
-    "ok",
-    "errors raised: the data scatter more than stated",
-    "outliers left out",
-    "fell back to MaxEnt: outside what the network was trained for",
-    "fell back to MaxEnt: unlike the spectra of the training",
-    "a network was trained: outside what the stored one was trained for",
-    "not converged",
-)
-NO_DATA, OK, RAISED, OUTLIERS, UNTRAINED, UNLIKE, TRAINED, UNCONVERGED = range(len(STATUSES))
+(
+    ANSWERED,
+    RAISED,
+    OUTLIERS,
+    UNTRAINED,
+    UNLIKE,
+    TRAINED,
+    STRANGE,
+    UNEXPLAINED,
+    UNCONVERGED,
+) = (1 << bit for bit in range(9))
+"""Bits of a status. 0: there were no data."""
 
-SURPRISE = 15.0
-"""Mean square of the resolved components over that of the prior: 1 in 100 of it is above."""
+STATUSES = {
+    RAISED: "errors raised: the data scatter more than stated",
+    OUTLIERS: "outliers left out",
+    UNTRAINED: "fell back to MaxEnt: outside what the network was trained for",
+    UNLIKE: "fell back to MaxEnt: unlike the spectra of the training",
+    TRAINED: "a network was trained: outside what the stored one was trained for",
+    STRANGE: "unlike the spectra of the training",
+    UNEXPLAINED: "does not explain the data",
+    UNCONVERGED: "not converged",
+}
+"""What each bit says; "ok" where none of them is set."""
+
 MOST_EXCESS = 4.0
 """Measured over stated errors: above this it is not the errors that are wrong."""
 MISFIT = 6.0  # standard deviations of chi^2
 LEAST_MISFIT = 2.0
-"""chi^2 a data point that is always let pass: "chi2kink" stays above 1 on purpose."""
-NEURAL_SHARE = 0.98  # of the default model; the rest is flat
-BAND = 1.9
-"""Half-width of MaxEnt's own 90 % band in standard deviations of its posterior. A Gaussian would
-have 1.645, which holds 86 to 89 % of the truths: the posterior knows nothing of how ``alpha`` was
-chosen, nor of what the default model misses."""
+"""chi^2 per datum that is always accepted: "chi2kink" stays above 1 on purpose."""
+
+
+def in_words(status: int) -> str:
+    """All that the bits of a status say.
+
+    Examples
+    --------
+    >>> in_words(ANSWERED), in_words(ANSWERED | OUTLIERS | UNCONVERGED)
+    ('ok', 'outliers left out; not converged')
+    """
+    if status == 0:
+        return "no data"
+    return "; ".join(words for bit, words in STATUSES.items() if status & bit) or "ok"
+
+
+LONGEST = sum(map(len, STATUSES.values())) + 2 * len(STATUSES)
+"""More characters than any status in words has."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +73,15 @@ class Solution:
     """What an algorithm found for one :class:`Observation`; weights ``(b, n)``."""
 
     weights: torch.Tensor
-    status: torch.Tensor  # (b,) int64
+    status: torch.Tensor  # (b,) int64, bits
     lower: torch.Tensor | None = None
     upper: torch.Tensor | None = None
-    """A band of its own: used where the network's does not hold."""
+    """Credible interval, as densities ``(b, n)``."""
     fitted: bool = True
     """Whether it is meant to agree with the data within their errors; a bare network is not."""
 
 
-Solver = Callable[[Observation, "Estimate | str"], Solution]
+Solver = Callable[[Observation], Solution]
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,6 @@ def answer(
     errors: torch.Tensor | None,
     covariance: torch.Tensor | None,
     solver: Solver,
-    network: GeneralNetwork,
     index: NDArray[np.integer] | None = None,
 ) -> Answer:
     """Continue ``b`` data sets.
@@ -109,112 +119,68 @@ def answer(
         Of the errors, ``(rows, rows)``, instead.
     solver
         The algorithm, called once for each group of data sets that share their errors.
-    network
-        For the error band and the warning, whatever the algorithm.
     index
         Positions of the data sets in the whole array, for solvers that know them, ``(b,)``.
     """
     rows = problem.rows(data)
     sign = problem.sign(rows)
     rows = rows * sign[:, None]
-    stated = errors
-    if covariance is not None:
-        stated = covariance.diagonal().sqrt().expand_as(rows)
-    used = estimate_error(problem, rows)[:, None].expand_as(rows) if stated is None else stated
-    kept, excess = torch.ones_like(rows, dtype=torch.bool), rows.new_ones(len(rows))
+    stated = errors if covariance is None else covariance.diagonal().sqrt().expand_as(rows)
+    errors = estimate_error(problem, rows)[:, None].expand_as(rows) if stated is None else stated
+    used, excess = torch.ones_like(rows, dtype=torch.bool), rows.new_ones(len(rows))
     if covariance is None:
-        kept, excess = find_outliers(problem, rows, used)
-    raised = (excess > 1) if stated is not None else torch.zeros_like(excess).bool()
-    used = torch.where(raised[:, None], used * _rounded_up(excess)[:, None], used)
+        used, excess = find_outliers(problem, rows, errors)
+    raised = (excess > 1) & (stated is not None)
+    final = torch.where(raised[:, None], errors * _rounded_up(excess)[:, None], errors)
 
     n = len(problem.omega)
-    weights, lower, upper = (rows.new_zeros(len(rows), n) for _ in range(3))
+    weights, lower, upper = (rows.new_full((len(rows), n), torch.nan) for _ in range(3))
     status = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-    strange = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-    for seen in observations(problem, rows, used, covariance, kept, index):
-        view = estimate(network, seen)
-        found = solver(seen, view)
-        weights[seen.which], status[seen.which] = found.weights, found.status
-        lower[seen.which], upper[seen.which] = _band(seen, view, found)
-        misfit = (seen.data - found.weights @ seen.kernel().mT).square().mean(-1)
-        limit = max(1 + MISFIT * (2 / seen.data.shape[1]) ** 0.5, LEAST_MISFIT)
-        bad = (misfit > limit) & found.fitted
-        if isinstance(view, Estimate):
-            bad |= view.surprise > SURPRISE
-        bad |= excess[seen.which] > MOST_EXCESS
-        strange[seen.which] = bad
+    for seen in observations(problem, rows, final, covariance, used, index):
+        solution = solver(seen)
+        weights[seen.which] = solution.weights
+        if solution.lower is not None and solution.upper is not None:
+            lower[seen.which], upper[seen.which] = solution.lower, solution.upper
+        status[seen.which] = solution.status | _flag(_misses(seen, solution), UNEXPLAINED)
+    status |= _flag(raised, RAISED) | _flag(~used.all(1), OUTLIERS)
+    status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)
     back = weights @ problem.kernel.mT
-    scatter = (rows - back) / (used if stated is None else stated)
-    if covariance is not None:
-        factor = torch.linalg.cholesky(covariance)
-        scatter = torch.linalg.solve_triangular(factor, (rows - back).mT, upper=False).mT
-    status = torch.where((status == OK) & raised, RAISED, status)
-    status = torch.where((status <= RAISED) & ~kept.all(1), OUTLIERS, status)
-    widths = cell_widths(problem.omega)
     return Answer(
-        spectral_function=weights / widths,
+        spectral_function=weights / cell_widths(problem.omega),
         lower=lower,
         upper=upper,
         back_transform=problem.unrows(back * sign[:, None]),
-        chi2=scatter.square().mean(-1),
-        out_of_distribution=strange,
+        chi2=_chi2(rows - back, errors, covariance, used),
+        out_of_distribution=(status & (UNEXPLAINED | UNLIKE | STRANGE)) > 0,
         status=status,
         sign=sign,
-        stderr=problem.unrows(used.contiguous()),
+        stderr=problem.unrows(final.contiguous()),
     )
 
 
-def flat_model(seen: Observation, view: Estimate | str = "") -> torch.Tensor:
-    """Weights of the flat default model, with the norm of the data, ``(b, n)``."""
-    widths = cell_widths(seen.problem.omega)
-    norm = seen.norms
-    if isinstance(view, Estimate):  # which knows better where tau has no end points
-        norm = (view.density * widths).sum(-1)
-    return norm[:, None] * widths / widths.sum()
+def _flag(where: torch.Tensor, bit: int) -> torch.Tensor:
+    return where.to(torch.int64) * bit
 
 
-def maxent_solution(
-    seen: Observation, default: torch.Tensor, rule: str, *, status: int = OK
-) -> Solution:
-    """MaxEnt with its own error band, which is used where the network's is not to be had."""
-    found = maxent(seen.kernel(), seen.data, default, rule=rule)
-    widths = cell_widths(seen.problem.omega)
-    half = BAND * found.deviation
-    state = torch.where(found.converged, status, UNCONVERGED)
-    return Solution(
-        found.spectrum,
-        state,
-        ((found.spectrum - half) / widths).clamp(min=0),
-        (found.spectrum + half) / widths,
-    )
+def _misses(seen: Observation, solution: Solution) -> torch.Tensor:
+    """Whether a solution is further from the data used than errors explain, ``(b,)``."""
+    if not solution.fitted:
+        return torch.zeros_like(seen.which, dtype=torch.bool)
+    misfit = (seen.data - solution.weights @ seen.kernel().mT).square().mean(-1)
+    return misfit > max(1 + MISFIT * (2 / seen.data.shape[1]) ** 0.5, LEAST_MISFIT)
 
 
-def refined(seen: Observation, density: torch.Tensor, *, rule: str = "classic") -> Solution:
-    """RLISTA+: MaxEnt with the network's spectrum as default model (paper, Section III F)."""
-    widths = cell_widths(seen.problem.omega)
-    neural = density * widths
-    flat = neural.sum(-1, keepdim=True) * widths / widths.sum()
-    default = NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat
-    return maxent_solution(seen, default, rule)
-
-
-def _band(
-    seen: Observation, view: Estimate | str, found: Solution
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The network's band; where the network is not trusted, or sees nothing, MaxEnt's own."""
-    if isinstance(view, Estimate):
-        trusted = view.inside & (found.status != UNLIKE)[:, None]
-        if bool(trusted.all()):
-            return view.lower, view.upper
-    own = found
-    if own.lower is None or own.upper is None:
-        own = maxent_solution(seen, flat_model(seen, view), "chi2kink")
-    assert own.lower is not None
-    assert own.upper is not None
-    if isinstance(view, str):
-        return own.lower, own.upper
-    lower = torch.where(trusted, view.lower, own.lower)
-    return lower, torch.where(trusted, view.upper, own.upper)
+def _chi2(
+    residual: torch.Tensor,
+    errors: torch.Tensor,
+    covariance: torch.Tensor | None,
+    used: torch.Tensor,
+) -> torch.Tensor:
+    """chi^2 per datum, with the errors as stated, of the data that were used, ``(b,)``."""
+    if covariance is not None:
+        factor = torch.linalg.cholesky(covariance)
+        return torch.linalg.solve_triangular(factor, residual.mT, upper=False).square().mean(0)
+    return ((residual / errors).square() * used).sum(-1) / used.sum(-1)
 
 
 def _rounded_up(factor: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,13 @@ Only the product of inverse temperature and window and what the data resolve mat
 matrix is a quadratic polynomial in these two numbers; with both fixed, the network is a plain
 RLISTA (paper, eq. 15) on the features of :mod:`arpes_ml_plugins.continuation.prior`, which are
 linear in the data.
+
+The thresholds were not constrained when the network that comes with the package was trained, and
+some are negative: for all kinds of data of the training in the last two of its eight layers, for
+two thirds of them in the third layer and for one in seven in the sixth
+(``docs/measured/continuation_thresholds.csv``). As negative values are cut off rather than shrunk,
+``max(z - t, 0)``, a negative ``t`` is a rectifier with a positive offset: not a threshold, but not
+linear either.
 """
 
 from __future__ import annotations
@@ -17,7 +24,10 @@ from torch.nn.functional import relu, softplus
 from arpes_ml_plugins.continuation.prior import GaussianPrior, View
 from arpes_ml_plugins.continuation.rlista import ETA, unroll
 
-__all__ = ["GeneralNetwork", "condition"]
+__all__ = ["REACH", "GeneralNetwork", "condition"]
+
+REACH = (8.0, 300.0)
+"""Inverse temperature times half-width of the window, of the data it is trained for."""
 
 TERMS = 6  # 1, x, y, x^2, x y, y^2
 
@@ -32,7 +42,17 @@ def condition(reach: float, view: View) -> torch.Tensor:
 class GeneralNetwork(nn.Module):
     """RLISTA layers with weights that depend on the kind of data, and a head for the error band.
 
-    Works on the window of the prior, ``n`` points; weights of a spectrum add up to 1.
+    Works on the window of the prior, ``n`` points; weights of a spectrum add up to 1. All of it is
+    float32.
+
+    Parameters
+    ----------
+    prior
+        Of spectra on the window; None leaves it to be filled in.
+    points, layers, width, fine
+        Frequencies, depth, width of the head, and points within a bin.
+    generator
+        Draws the initial weights of the head; without one they are zero, to be filled in.
     """
 
     mean: torch.Tensor
@@ -50,29 +70,29 @@ class GeneralNetwork(nn.Module):
         layers: int = 8,
         width: int = 128,
         fine: int = 5,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         if prior is None:
-            prior = GaussianPrior(torch.ones(points) / points, torch.zeros(points, points))
+            prior = GaussianPrior(_filled(1 / points, points), _filled(0, points, points))
+        inner = fine * points
         self.register_buffer("mean", prior.mean.float())
         self.register_buffer("root", prior.root.float())
-        self.register_buffer("fine_mean", torch.full((fine * points,), 1 / (fine * points)))
-        self.register_buffer("fine_root", torch.zeros(fine * points, fine * points))
-        self.register_buffer("stretch", torch.ones(()))
+        self.register_buffer("fine_mean", _filled(1 / inner, inner))
+        self.register_buffer("fine_root", _filled(0, inner, inner))
+        self.register_buffer("stretch", _filled(1))
         scale = points  # a flat spectrum is 1 everywhere
-        start = torch.cat([self.root, self.mean[:, None]], 1) * scale
-        data = torch.zeros(layers, TERMS, points, points + 1)
-        data[:, 0] = start
-        state = torch.zeros(layers, TERMS, points, points)
+        data = _filled(0, layers, TERMS, points, points + 1)
+        data[:, 0] = torch.cat([self.root, self.mean[:, None]], 1) * scale
         self.data = nn.Parameter(data)
-        self.state = nn.Parameter(state)
-        self.threshold = nn.Parameter(torch.zeros(layers, TERMS))
+        self.state = nn.Parameter(_filled(0, layers, TERMS, points, points))
+        self.threshold = nn.Parameter(_filled(0, layers, TERMS))
         self.band = nn.Sequential(
-            nn.Linear(2 * points + TERMS, width),
+            _linear(2 * points + TERMS, width, generator),
             nn.SiLU(),
-            nn.Linear(width, width),
+            _linear(width, width, generator),
             nn.SiLU(),
-            nn.Linear(width, 2 * points),
+            _linear(width, 2 * points, generator),
         )
         self.layers, self.points = layers, points
 
@@ -120,3 +140,19 @@ class GeneralNetwork(nn.Module):
         reach = self.stretch / self.points
         below, above = (reach * softplus(self.band(told) - 3)).chunk(2, -1)
         return relu(spectrum - below), spectrum + above
+
+
+def _filled(value: float, *shape: int) -> torch.Tensor:
+    return torch.full(shape, value, dtype=torch.float32)
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
+    """A layer that draws nothing from torch's global generator."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32)
+    bound = 1 / math.sqrt(inputs)  # as torch initialises layers
+    for parameter in layer.parameters():
+        if generator is None:
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+    return layer

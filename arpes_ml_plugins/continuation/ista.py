@@ -54,24 +54,25 @@ def ista(
     def prox(x: torch.Tensor) -> torch.Tensor:
         return relu(x - step * sparsity) if nonnegative else soft_threshold(x, step * sparsity)
 
+    result = torch.zeros_like(pull)
+    converged = torch.zeros(len(data), dtype=torch.bool, device=data.device)
+    left = torch.arange(len(data), device=data.device)  # each stops by itself
     spectrum = ahead = torch.zeros_like(pull)
     inertia = 1.0
-    done = torch.zeros(len(data), dtype=torch.bool, device=data.device)
     limit = tolerance * pull.norm(dim=-1)
     for iteration in range(1, iterations + 1):
         following = prox(ahead - step * (ahead @ gram - pull))
+        after = (1 + (1 + 4 * inertia**2) ** 0.5) / 2 if accelerated else 1.0
+        ahead = following + (inertia - 1) / after * (following - spectrum)
+        inertia, spectrum = after, following
         if iteration % CHECK_EVERY == 0:
-            at_rest = prox(following - step * (following @ gram - pull))
-            now = (at_rest - following).norm(dim=-1) / step < limit
-            done |= now
-            if done.all():
-                spectrum = following
+            at_rest = prox(spectrum - step * (spectrum @ gram - pull))
+            done = (at_rest - spectrum).norm(dim=-1) / step < limit
+            result[left[done]], converged[left[done]] = spectrum[done], True
+            left, spectrum, ahead, pull, limit = (
+                part[~done] for part in (left, spectrum, ahead, pull, limit)
+            )
+            if len(left) == 0:
                 break
-        if accelerated:
-            after = (1 + (1 + 4 * inertia**2) ** 0.5) / 2
-            ahead = following + (inertia - 1) / after * (following - spectrum)
-            inertia = after
-        else:
-            ahead = following
-        spectrum = following
-    return IstaResult(spectrum, done)
+    result[left] = spectrum
+    return IstaResult(result, converged)

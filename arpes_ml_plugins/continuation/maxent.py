@@ -11,13 +11,15 @@ data set together; each ``alpha`` starts from the one before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.errors import ParameterError
+
 __all__ = ["RULES", "MaxEntResult", "Path", "choose_alpha", "maxent", "maxent_path"]
 
-RULES = ("chi2kink", "classic", "bryan", "historic")
 ALPHAS = 20
 SMALLEST_ALPHA = 1.0
 LARGEST_ALPHA = 1e14
@@ -59,8 +61,10 @@ class Subspace:
 
 @dataclass(frozen=True)
 class Path:
-    """Solutions along falling ``alphas``, ``(k, b)``; the rest is ``(k, b, ...)``."""
+    """Solutions along falling ``alphas``, ``(k, b)``; what follows them is ``(k, b, ...)``."""
 
+    space: Subspace
+    default: torch.Tensor  # (b, n)
     alphas: torch.Tensor
     unknowns: torch.Tensor
     spectra: torch.Tensor
@@ -99,9 +103,8 @@ def maxent(
         ``alpha``; ``"bryan"``: the average over all, weighted by their probability;
         ``"historic"``: where chi^2 is the number of data.
     """
-    default = _safe_default(default, len(data))
-    space = Subspace.of(kernel, float(default.sum(-1).max()))
-    path = _path(space, kernel, data, default, _alphas(space, default))
+    path = maxent_path(kernel, data, default)
+    space, default = path.space, path.default
     alpha = choose_alpha(path, rule, data.shape[-1])
     y, converged = _solve(space, data, default, alpha, _nearest(path, alpha))
     spectrum = default * (y @ space.spread.mT).exp()
@@ -114,28 +117,33 @@ def maxent(
     return MaxEntResult(spectrum, alpha, deviation, converged)
 
 
-def maxent_path(
-    kernel: torch.Tensor,
-    data: torch.Tensor,
-    default: torch.Tensor,
-    alphas: torch.Tensor | None = None,
-) -> Path:
-    """Solutions for falling ``alphas``, ``(k, b)`` (default: all that can matter)."""
+def maxent_path(kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor) -> Path:
+    """Solutions for all strengths that can matter, falling; parameters as in :func:`maxent`."""
     default = _safe_default(default, len(data))
     space = Subspace.of(kernel, float(default.sum(-1).max()))
-    return _path(
-        space, kernel, data, default, _alphas(space, default) if alphas is None else alphas
-    )
+    alphas = _alphas(space, default)
+    y = data.new_zeros(len(data), space.spread.shape[1])
+    columns: list[tuple[torch.Tensor, ...]] = []
+    for each in alphas:
+        y, converged = _solve(space, data, default, each, y)
+        spectrum = default * (y @ space.spread.mT).exp()
+        chi2 = (data - spectrum @ kernel.mT).square().sum(-1)
+        logs = y @ space.spread.mT
+        entropy = -(spectrum * logs - spectrum + default).sum(-1)
+        factor = torch.linalg.cholesky(space.hessian(spectrum, each))
+        volume = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        evidence = each * entropy - chi2 / 2 + (y.shape[1] * each.log() - volume) / 2
+        columns.append((y, spectrum, chi2, entropy, evidence, converged))
+    return Path(space, default, alphas, *(torch.stack(part) for part in zip(*columns, strict=True)))
 
 
 def choose_alpha(path: Path, rule: str, count: int) -> torch.Tensor:
     """The strength that ``rule`` takes for ``b`` data sets of ``count`` values, ``(b,)``."""
-    logs = path.alphas.log()  # evenly spaced
-    if rule in ("classic", "bryan"):
-        return _peak(logs, path.evidence).exp()
-    if rule == "historic":
-        return _crossing(logs, path.chi2, float(count)).exp()
-    return _kink(logs, path.chi2.clamp(min=1e-12).log()).exp()
+    if rule not in RULES:
+        raise ParameterError(
+            f"unknown rule {rule!r}; expected one of {', '.join(map(repr, RULES))}"
+        )
+    return RULES[rule](path, count)
 
 
 def _safe_default(default: torch.Tensor, count: int) -> torch.Tensor:
@@ -150,28 +158,6 @@ def _alphas(space: Subspace, default: torch.Tensor) -> torch.Tensor:
     largest = (10 * stiffest).clamp(1e3, LARGEST_ALPHA)
     steps = torch.linspace(0, 1, ALPHAS, dtype=default.dtype, device=default.device)
     return largest * (SMALLEST_ALPHA / largest) ** steps[:, None] / norm
-
-
-def _path(
-    space: Subspace,
-    kernel: torch.Tensor,
-    data: torch.Tensor,
-    default: torch.Tensor,
-    alphas: torch.Tensor,
-) -> Path:
-    y = data.new_zeros(len(data), space.spread.shape[1])
-    columns: list[tuple[torch.Tensor, ...]] = []
-    for each in alphas:
-        y, converged = _solve(space, data, default, each, y)
-        spectrum = default * (y @ space.spread.mT).exp()
-        chi2 = (data - spectrum @ kernel.mT).square().sum(-1)
-        logs = y @ space.spread.mT
-        entropy = -(spectrum * logs - spectrum + default).sum(-1)
-        factor = torch.linalg.cholesky(space.hessian(spectrum, each))
-        volume = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        evidence = each * entropy - chi2 / 2 + (y.shape[1] * each.log() - volume) / 2
-        columns.append((y, spectrum, chi2, entropy, evidence, converged))
-    return Path(alphas, *(torch.stack(part) for part in zip(*columns, strict=True)))
 
 
 def _solve(
@@ -247,6 +233,27 @@ def _nearest(path: Path, alpha: torch.Tensor) -> torch.Tensor:
     """Unknowns at the smallest alpha of the path that is not below the wanted one."""
     index = (path.alphas >= alpha * (1 - 1e-9)).sum(0).clamp(min=1) - 1
     return path.unknowns[index, torch.arange(len(alpha), device=alpha.device)]
+
+
+def _most_probable(path: Path, count: int) -> torch.Tensor:
+    return _peak(path.alphas.log(), path.evidence).exp()
+
+
+def _as_much_misfit_as_data(path: Path, count: int) -> torch.Tensor:
+    return _crossing(path.alphas.log(), path.chi2, float(count)).exp()
+
+
+def _end_of_the_fall(path: Path, count: int) -> torch.Tensor:
+    return _kink(path.alphas.log(), path.chi2.clamp(min=1e-12).log()).exp()
+
+
+RULES: dict[str, Callable[[Path, int], torch.Tensor]] = {
+    "chi2kink": _end_of_the_fall,
+    "classic": _most_probable,
+    "bryan": _most_probable,
+    "historic": _as_much_misfit_as_data,
+}
+"""Rules that choose the strength, from a path and the number of data; ``"bryan"`` then averages."""
 
 
 def _peak(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
-from arpes_ml_plugins.continuation.general_network import GeneralNetwork, condition
+from arpes_ml_plugins.continuation.general_network import REACH, GeneralNetwork, condition
 from arpes_ml_plugins.continuation.observation import Observation, find_outliers, observations
 from arpes_ml_plugins.continuation.prior import View
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
 
-__all__ = ["REACH", "Estimate", "best_windows", "estimate", "regrid", "suggest_windows"]
+__all__ = ["Estimate", "best_windows", "estimate", "regrid", "suggest_windows"]
 
-REACH = (8.0, 300.0)
-"""Trained for inverse temperatures times half-widths of the window in this range."""
+SURPRISE = 15.0
+"""Mean square of the resolved components over that of the prior: 1 in 100 of it is above."""
 FEWEST_TIMES = 20
 LARGEST_ERROR = 0.02  # over the norm
 SMALLEST_ERROR = 1e-6  # over the norm; smaller ones are taken as this large
@@ -35,6 +36,11 @@ class Estimate:
     upper: torch.Tensor
     surprise: torch.Tensor  # (b,): 1 on the average over the prior
     inside: torch.Tensor  # (b, n) bool: frequencies within the network's window
+
+    @property
+    def unlike(self) -> torch.Tensor:
+        """Whether the data are unlike those of all spectra of the training, ``(b,)``."""
+        return self.surprise > SURPRISE
 
 
 def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
@@ -82,13 +88,13 @@ def best_windows(
     likely = []
     for window in candidates:
         if not REACH[0] <= seen.problem.beta * window <= REACH[1]:
-            likely.append(torch.full((len(seen.data),), -torch.inf).to(seen.data))
+            likely.append(seen.data.new_full((len(seen.data),), -torch.inf))
             continue
         view, data = _view(network, seen, window, seen.data, fine=True)
         likely.append(view.log_evidence(data))
     evidence = torch.stack(likely)
     evidence[0] += margin
-    return torch.tensor(candidates).to(seen.data)[evidence.argmax(0)]
+    return torch.tensor(candidates, dtype=seen.data.dtype).to(seen.data)[evidence.argmax(0)]
 
 
 def suggest_windows(
@@ -114,7 +120,7 @@ def regrid(density: torch.Tensor, grid: torch.Tensor, omega: torch.Tensor) -> to
 
     if grid.shape == omega.shape and torch.allclose(grid, omega):
         return density
-    spline = CubicSpline(grid.cpu().numpy(), torch.eye(len(grid)).numpy(), bc_type="natural")
+    spline = CubicSpline(grid.cpu().numpy(), np.eye(len(grid)), bc_type="natural")
     matrix = torch.from_numpy(spline(omega.cpu().numpy())).to(density)  # (new, n)
     half = cell_widths(grid)
     outside = (omega < grid[0] - half[0] / 2) | (omega > grid[-1] + half[-1] / 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ class Observation:
     whitener: torch.Tensor  # (m, rows): standard errors, or correlated ones, undone
     scale: float  # the norm, to a factor of 1.1
     norms: torch.Tensor  # (b,): of each, from the sum rule where tau has its end points
+    used: torch.Tensor  # (rows,) bool: False for outliers, which are left out of ``data``
 
     def kernel(self, omega: torch.Tensor | None = None) -> torch.Tensor:
         """Whitened kernel ``(m, n)``, on other frequencies if given."""
@@ -66,7 +68,7 @@ def observations(
     """
     index = np.arange(len(rows)) if index is None else index
     norms = _rough_norm(problem, rows, errors)
-    steps = (norms.log() / torch.tensor(NORM_STEP).log()).round()
+    steps = (norms.log() / math.log(NORM_STEP)).round()
     labels = torch.cat([errors, kept.to(errors), steps[:, None].to(errors)], 1)
     unique, member = torch.unique(labels, dim=0, return_inverse=True)
     for group in range(len(unique)):
@@ -86,6 +88,7 @@ def observations(
             whitener=full,
             scale=NORM_STEP ** float(steps[first]),
             norms=norms[which],
+            used=inside,
         )
 
 

@@ -1,9 +1,8 @@
-"""LISTA and RLISTA: ISTA of a few steps whose matrices are learned, and its rivals."""
+"""LISTA and RLISTA: ISTA of a few steps whose matrices are learned."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -11,7 +10,7 @@ from torch.nn.functional import relu
 
 from arpes_ml_plugins.optim.proximal import soft_threshold
 
-__all__ = ["ETA", "UnrolledNetwork", "cnn_fcn", "fcn", "unroll"]
+__all__ = ["ETA", "UnrolledNetwork", "unroll"]
 
 ETA = 0.5  # relaxation factor of RLISTA
 
@@ -80,7 +79,9 @@ class UnrolledNetwork(nn.Module):
         super().__init__()
         self.state = _matrices(layers, points, points, generator)
         self.entry = _matrices(layers, points, inputs, generator)
-        self.threshold = nn.Parameter(torch.full((layers,), 0.0 if positive else 1e-3))
+        self.threshold = nn.Parameter(
+            torch.full((layers,), 0.0 if positive else 1e-3, dtype=torch.float32)
+        )
         self.eta, self.positive = eta, positive
 
     def forward(self, data: torch.Tensor) -> torch.Tensor:
@@ -107,47 +108,11 @@ class UnrolledNetwork(nn.Module):
         other.entry.copy_(self.entry.double() @ features)
         return other
 
-    @classmethod
-    def of_ista(cls, kernel: torch.Tensor, sparsity: float, layers: int) -> UnrolledNetwork:
-        """Tied weights: so many steps of ISTA (paper, below eq. 15)."""
-        points = kernel.shape[1]
-        network = cls(kernel.shape[0], points, layers, eta=1.0).to(kernel)
-        gram = kernel.mT @ kernel
-        step = 1 / torch.linalg.matrix_norm(gram, 2)
-        with torch.no_grad():
-            network.state.copy_(torch.eye(points).to(kernel) - step * gram)
-            network.entry.copy_(step * kernel.mT)
-            network.threshold.fill_(float(step * sparsity))
-        return network
-
 
 def _matrices(
     layers: int, rows: int, columns: int, generator: torch.Generator | None
 ) -> nn.Parameter:
     if generator is None:
-        return nn.Parameter(torch.zeros(layers, rows, columns))
-    drawn = torch.randn(layers, rows, columns, generator=generator)
+        return nn.Parameter(torch.zeros(layers, rows, columns, dtype=torch.float32))
+    drawn = torch.randn(layers, rows, columns, generator=generator, dtype=torch.float32)
     return nn.Parameter(drawn / math.sqrt(columns))
-
-
-def fcn(inputs: int, points: int, width: int, matrices: int) -> nn.Sequential:
-    """Fully connected rival with so many weight matrices (paper, Table IV)."""
-    sizes = [inputs, *[width] * (matrices - 1)]
-    inner = [
-        part for before, after in pairwise(sizes) for part in (nn.Linear(before, after), nn.ReLU())
-    ]
-    return nn.Sequential(*inner, nn.Linear(width, points), nn.Softmax(-1))
-
-
-def cnn_fcn(inputs: int, points: int, width: int, channels: int = 32) -> nn.Sequential:
-    """Convolutional rival (paper, Table V): a full, a convolutional and a full layer."""
-    return nn.Sequential(
-        nn.Linear(inputs, width),
-        nn.ReLU(),
-        nn.Unflatten(-1, (1, width)),
-        nn.Conv1d(1, channels, 8),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(channels * (width - 7), points),
-        nn.Softmax(-1),
-    )

@@ -1,4 +1,9 @@
-"""The algorithms as solvers of one group of data sets, see ``answer``."""
+"""The algorithms as solvers of one group of data sets, see :mod:`~.continuation.answer`.
+
+Each is an immutable description with one method. What the general network makes of the data is
+handed to all of them: :class:`Checked` gives every answer the network's credible interval, and a
+warning where the data are unlike those of its training.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +14,50 @@ from typing import Any
 import torch
 
 from arpes_ml_plugins.continuation.answer import (
-    OK,
-    SURPRISE,
+    ANSWERED,
+    STRANGE,
     TRAINED,
+    UNCONVERGED,
     UNLIKE,
     UNTRAINED,
     Solution,
-    Solver,
-    flat_model,
-    maxent_solution,
-    refined,
 )
+from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.ista import ista
-from arpes_ml_plugins.continuation.network_estimate import Estimate, regrid
+from arpes_ml_plugins.continuation.maxent import maxent
+from arpes_ml_plugins.continuation.network_estimate import Estimate, estimate, regrid
 from arpes_ml_plugins.continuation.observation import Observation
 from arpes_ml_plugins.continuation.problem import cell_widths
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
 
-__all__ = ["Ista", "MaxEnt", "Pretrained", "Trained"]
+__all__ = ["BAND", "Algorithm", "Checked", "Ista", "MaxEnt", "Pretrained", "Trained"]
+
+NEURAL_SHARE = 0.98  # of the default model; the rest is flat
+BAND = 1.9
+"""Half-width of MaxEnt's own 90 % interval in standard deviations of its posterior. A Gaussian
+would have 1.645, which holds 86 to 89 % of the truths: the posterior knows nothing of how ``alpha``
+was chosen, nor of what the default model misses."""
+
+Algorithm = Callable[[Observation, "Estimate | str"], Solution]
+"""From data, and the general network's estimate (or why there is none), to a solution."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An algorithm whose answers the general network checks: a solver for ``answer``."""
+
+    network: GeneralNetwork
+    algorithm: Algorithm
+
+    def __call__(self, seen: Observation) -> Solution:
+        view = estimate(self.network, seen)
+        solution = self.algorithm(seen, view)
+        lower, upper = _interval(seen, view, solution)
+        status = solution.status
+        if isinstance(view, Estimate):
+            strange = view.unlike & (status & UNLIKE == 0)
+            status = torch.where(strange, status | STRANGE, status)
+        return replace(solution, status=status, lower=lower, upper=upper)
 
 
 @dataclass(frozen=True)
@@ -38,10 +69,10 @@ class MaxEnt:
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if self.model is None:
-            return maxent_solution(seen, flat_model(seen, view), self.rule)
-        own = torch.as_tensor(self.model[seen.slices], dtype=seen.data.dtype)
+            return _maxent(seen, _flat_model(seen, view), self.rule)
+        model = torch.as_tensor(self.model[seen.slices], dtype=seen.data.dtype)
         widths = cell_widths(seen.problem.omega)
-        return maxent_solution(seen, own.to(seen.data.device) * widths, self.rule)
+        return _maxent(seen, model.to(seen.data.device) * widths, self.rule)
 
 
 @dataclass(frozen=True)
@@ -49,7 +80,7 @@ class Pretrained:
     """The general network, refined by maximum entropy or not."""
 
     refine: bool
-    fallback: Callable[[], Solver] | None
+    fallback: Callable[[], Algorithm] | None
     """What solves data outside the network's range; None is maximum entropy."""
     rule: str = "classic"
     flat_rule: str = "chi2kink"
@@ -57,29 +88,24 @@ class Pretrained:
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if isinstance(view, str):
-            if self.fallback is not None:
-                found = self.fallback()(seen, view)
-                told = torch.where(found.status == OK, TRAINED, found.status)
-                return replace(found, status=told)
-            return maxent_solution(seen, flat_model(seen, view), self.flat_rule, status=UNTRAINED)
+            if self.fallback is None:
+                return _maxent(seen, _flat_model(seen, view), self.flat_rule, note=UNTRAINED)
+            solution = self.fallback()(seen, view)
+            return replace(solution, status=solution.status | TRAINED)
         if not self.refine:
-            ok = torch.full_like(seen.which, OK)
-            return Solution(view.density * cell_widths(seen.problem.omega), ok, fitted=False)
-        found = refined(seen, view.density, rule=self.rule)
-        unlike = view.surprise > SURPRISE
-        if not unlike.any():
-            return found
-        flat = maxent_solution(seen, flat_model(seen, view), self.flat_rule, status=UNLIKE)
-        pairs = zip(_parts(flat), _parts(found), strict=True)
-        weights, lower, upper = (torch.where(unlike[:, None], a, b) for a, b in pairs)
-        return Solution(weights, torch.where(unlike, flat.status, found.status), lower, upper)
+            return _bare(seen, view.density)
+        solution = _refined(seen, view.density, self.rule)
+        if not view.unlike.any():
+            return solution
+        flat = _maxent(seen, _flat_model(seen, view), self.flat_rule, note=UNLIKE)
+        return _chosen(view.unlike, flat, solution)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A network trained for these data: ``network(problem, stderr=...)`` makes it."""
+    """A network trained for these data alone."""
 
-    network: Callable[..., tuple[UnrolledNetwork, torch.Tensor]]
+    network: Callable[[Observation], tuple[UnrolledNetwork, torch.Tensor]]
     """From the observation to the network and the frequencies of its output."""
     refine: bool
 
@@ -90,13 +116,11 @@ class Trained:
         if isinstance(view, Estimate):  # which knows better where tau has no end points
             norm = (view.density * cell_widths(omega)).sum(-1, keepdim=True)
         with torch.inference_mode():
-            weights = network.to(seen.data.device)(seen.rows / norm).to(seen.data)
+            rows = _without_outliers(seen, view) / norm
+            weights = network.to(seen.data.device)(rows).to(seen.data)
         grid = grid.to(omega)
         density = regrid(weights.clamp(min=0) / cell_widths(grid), grid, omega) * norm
-        if not self.refine:
-            ok = torch.full_like(seen.which, OK)
-            return Solution(density * cell_widths(omega), ok, fitted=False)
-        return refined(seen, density)
+        return _refined(seen, density) if self.refine else _bare(seen, density)
 
 
 @dataclass(frozen=True)
@@ -106,14 +130,15 @@ class Ista:
     sparsity: float
     iterations: int
     published: bool
+    """With unit errors, and spectra of either sign."""
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if self.published:
-            kernel, data = seen.problem.kernel, seen.rows
+            kernel, data = seen.problem.kernel[seen.used], seen.rows[:, seen.used]
         else:
             typical = 1 / seen.whitener.norm(dim=1).mean()
             kernel, data = seen.kernel() * typical, seen.data * typical
-        found = ista(
+        result = ista(
             kernel,
             data / seen.scale,
             self.sparsity,
@@ -121,11 +146,81 @@ class Ista:
             nonnegative=not self.published,
             iterations=self.iterations,
         )
-        ok = torch.full_like(seen.which, OK)
-        return Solution(found.spectrum * seen.scale, ok)
+        return Solution(result.spectrum * seen.scale, _status(result.converged))
 
 
-def _parts(found: Solution) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    assert found.lower is not None
-    assert found.upper is not None
-    return found.weights, found.lower, found.upper
+def _status(converged: torch.Tensor, note: int = 0) -> torch.Tensor:
+    return ANSWERED | note | (~converged).to(torch.int64) * UNCONVERGED
+
+
+def _bare(seen: Observation, density: torch.Tensor) -> Solution:
+    """The answer of a network as it is."""
+    status = torch.full_like(seen.which, ANSWERED)
+    return Solution(density * cell_widths(seen.problem.omega), status, fitted=False)
+
+
+def _maxent(seen: Observation, default: torch.Tensor, rule: str, *, note: int = 0) -> Solution:
+    """MaxEnt with its own credible interval, which is used where the network has none."""
+    result = maxent(seen.kernel(), seen.data, default, rule=rule)
+    widths = cell_widths(seen.problem.omega)
+    half = BAND * result.deviation
+    return Solution(
+        result.spectrum,
+        _status(result.converged, note),
+        ((result.spectrum - half) / widths).clamp(min=0),
+        (result.spectrum + half) / widths,
+    )
+
+
+def _flat_model(seen: Observation, view: Estimate | str) -> torch.Tensor:
+    """Weights of the flat default model, with the norm of the data, ``(b, n)``."""
+    widths = cell_widths(seen.problem.omega)
+    norm = seen.norms
+    if isinstance(view, Estimate):  # which knows better where tau has no end points
+        norm = (view.density * widths).sum(-1)
+    return norm[:, None] * widths / widths.sum()
+
+
+def _refined(seen: Observation, density: torch.Tensor, rule: str = "classic") -> Solution:
+    """RLISTA+: MaxEnt with the network's spectrum as default model (paper, Section III F)."""
+    widths = cell_widths(seen.problem.omega)
+    neural = density * widths
+    flat = neural.sum(-1, keepdim=True) * widths / widths.sum()
+    return _maxent(seen, NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat, rule)
+
+
+def _without_outliers(seen: Observation, view: Estimate | str) -> torch.Tensor:
+    """All rows, as a network needs them, with those of the rest's spectrum for outliers."""
+    if bool(seen.used.all()):
+        return seen.rows
+    solution = _maxent(seen, _flat_model(seen, view), "chi2kink")
+    return torch.where(seen.used, seen.rows, solution.weights @ seen.problem.kernel.mT)
+
+
+def _interval(
+    seen: Observation, view: Estimate | str, solution: Solution
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The network's interval; where the network is not trusted, or sees nothing, MaxEnt's own."""
+    if isinstance(view, Estimate):
+        trusted = view.inside & (solution.status & UNLIKE == 0)[:, None]
+        if bool(trusted.all()):
+            return view.lower, view.upper
+    lower, upper = solution.lower, solution.upper
+    if lower is None or upper is None:
+        lower, upper = _ends(_maxent(seen, _flat_model(seen, view), "chi2kink"))
+    if isinstance(view, str):
+        return lower, upper
+    return torch.where(trusted, view.lower, lower), torch.where(trusted, view.upper, upper)
+
+
+def _chosen(where: torch.Tensor, one: Solution, other: Solution) -> Solution:
+    """``one`` for the data sets in ``where``, ``other`` for the rest; both with their intervals."""
+    pairs = zip((one.weights, *_ends(one)), (other.weights, *_ends(other)), strict=True)
+    weights, lower, upper = (torch.where(where[:, None], a, b) for a, b in pairs)
+    return Solution(weights, torch.where(where, one.status, other.status), lower, upper)
+
+
+def _ends(solution: Solution) -> tuple[torch.Tensor, torch.Tensor]:
+    assert solution.lower is not None
+    assert solution.upper is not None
+    return solution.lower, solution.upper

@@ -22,8 +22,9 @@ class Recipe:
     cosine: bool = True
     """Let the learning rate fall to zero along a cosine instead of staying constant."""
     loss: str = "huber"
-    """``"square"``: eq. 3. ``"huber"``: residuals in units of their own standard deviation, which
-    grows as the square root of the intensity; beyond three of them they count linearly."""
+    """A key of ``losses.LOSSES``. ``"square"``: eq. 3. ``"huber"``: residuals in units of their own
+    standard deviation, which grows as the square root of the intensity; beyond three of them they
+    count linearly."""
     sparse_term: bool = False
     """Fit ``g * g - h * h`` as in eq. 3. A Huber loss has it built in: it is the l1-penalised
     sparse term, minimised exactly."""

@@ -14,21 +14,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
+from arpes_ml_plugins.denoising.losses import DARK_FLOOR, LOSSES
 from arpes_ml_plugins.denoising.recipes import Recipe
 from arpes_ml_plugins.denoising.recovery import recover_structure
-from arpes_ml_plugins.denoising.robust import median_spread, trimmed_range
+from arpes_ml_plugins.denoising.robust import trimmed_range
 from arpes_ml_plugins.denoising.streams import stream, stream_seed
 from arpes_ml_plugins.denoising.unet import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.errors import ConvergenceWarning
-from arpes_ml_plugins.optim.proximal import soft_threshold
 
 __all__ = ["TwoStageResult", "bfloat16_is_fast", "denoise_images", "fit"]
 
-HUBER_THRESHOLD = 3.0  # standard deviations
-DARK_FLOOR = 0.1  # of the mean intensity: below it the noise model stays constant
-SCALE_INTERVAL = 10  # iterations between estimates of the noise level
 UNSETTLED = 1.5  # final loss over lowest loss: a fit that ended so went astray
 SETTLED_AFTER = 100  # iterations; shorter fits are not meant to settle
 FIXED_INPUT_LEVEL = 0.1  # standard deviation of the random input of the previous method
@@ -154,9 +150,7 @@ def fit(
         torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.iterations)
         for optimizer in optimizers
     ]
-    measure: _Huber | _Square = _Square(mask)
-    if recipe.loss == "huber":
-        measure = _Huber(target, mask, (scaling.low / scaling.span).to(target))
+    measure = LOSSES[recipe.loss](target, mask, (scaling.low / scaling.span).to(target))
     jitter = _Jitter(source, _streams(seeds, member, "jitter"))
     # Allocated at once: thousands of small tensors kept between large ones fragment the memory.
     losses = target.new_empty(len(images), recipe.iterations)
@@ -224,70 +218,6 @@ class _Scaling:
 
     def up(self, images: torch.Tensor) -> torch.Tensor:
         return images * self.span + self.low
-
-
-class _Square:
-    """Eq. 3: the sum of squares."""
-
-    def __init__(self, mask: torch.Tensor) -> None:
-        self.mask = mask
-        self.noise = torch.zeros(())
-
-    def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return ((output - target).square() * self.mask).sum((-2, -1))
-
-    def in_units(self, loss: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
-        return loss * span[:, 0, 0].square()
-
-    def outliers(self, residual: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(residual)
-
-
-class _Huber:
-    """Huber loss of the residual in units of its standard deviation.
-
-    The variance is taken as proportional to the intensity (Poisson counts, with any gain), above a
-    floor; its scale is estimated from the residuals themselves by their median, so that neither a
-    gain nor a unit must be known. Weights are constants for the gradient: this makes it the
-    Poisson quasi-likelihood, unbiased at any count level, with outliers clipped.
-    """
-
-    def __init__(self, target: torch.Tensor, mask: torch.Tensor, zero: torch.Tensor) -> None:
-        self.mask = mask
-        self.zero = zero
-        """What the scaling took off: intensity = target + zero."""
-        intensity = (target.clamp(0, 1) + zero).abs() * mask
-        self.mean = intensity.sum((-2, -1), keepdim=True) / mask.sum((-2, -1), keepdim=True)
-        # Negative values mean that something was subtracted, and its noise is still there.
-        self.floor = DARK_FLOOR * self.mean - zero.clamp(max=0) + torch.finfo(target.dtype).tiny
-        self.calls = 0
-        self.sigma = torch.zeros_like(self.floor)  # until the first estimate
-        self.weight = torch.ones_like(target)
-
-    def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        self.weight = ((output.detach() + self.zero).clamp(min=0) + self.floor).rsqrt()
-        residual = (target - output) * self.weight
-        if self.calls % SCALE_INTERVAL == 0:
-            self.sigma = median_spread(residual.detach(), self.mask)
-        self.calls += 1
-        scaled = residual / self.sigma
-        loss = F.huber_loss(
-            scaled, torch.zeros_like(scaled), reduction="none", delta=HUBER_THRESHOLD
-        )
-        return (loss * self.mask).sum((-2, -1)) / self.mask.sum((-2, -1))
-
-    def in_units(self, loss: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
-        """Undo the division by the noise level, which falls as the fit improves."""
-        return loss * (self.sigma.square() * span)[:, 0, 0]
-
-    def outliers(self, residual: torch.Tensor) -> torch.Tensor:
-        """The sparse term that the loss has minimised away, in the unit of the residual."""
-        return soft_threshold(residual, HUBER_THRESHOLD * self.sigma / self.weight) * self.mask
-
-    @property
-    def noise(self) -> torch.Tensor:
-        """Standard deviation of the noise at the mean intensity, ``(n, 1, 1)``."""
-        return self.sigma * (self.mean + self.floor).sqrt()
 
 
 class _Jitter:

@@ -1,7 +1,7 @@
-"""Images out of labelled arrays and back: the only border between numpy and torch.
+"""Apply an algorithm to labelled arrays: to every image, or to all data as one mixture.
 
-Two dimensions of an array are the image (or one a curve), all others are a batch. An algorithm sees
-a stack of finite images with a mask; it never sees names, NaN, units, chunks or dtypes.
+Both go through one block runner, so that batches, lack of memory, seeds, progress and missing
+values are handled alike. An algorithm never sees names, NaN, units, chunks or dtypes.
 """
 
 from __future__ import annotations
@@ -9,68 +9,76 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.errors import AxisError, DataError
+from arpes_ml_plugins.errors import DataError
+from arpes_ml_plugins.labelled.border import (
+    Cube,
+    ImageBatch,
+    as_cube,
+    as_images,
+    as_numpy,
+    plain_torch,
+)
 from arpes_ml_plugins.labelled.devices import default_batch_size, run_in_batches
-from arpes_ml_plugins.labelled.missing import fill_missing
+from arpes_ml_plugins.labelled.outputs import (
+    Image,
+    Output,
+    Part,
+    Scalar,
+    Trace,
+    axes_of,
+    check_names,
+    dtype_of,
+    labelled,
+    new_dimension,
+    room,
+)
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
 from arpes_ml_plugins.labelled.seeds import slice_seed
 
-if TYPE_CHECKING:
-    import torch
+__all__ = [
+    "COMPONENT",
+    "Cube",
+    "Image",
+    "ImageBatch",
+    "Output",
+    "Scalar",
+    "Trace",
+    "map_images",
+    "map_mixture",
+]
 
-__all__ = ["Image", "ImageBatch", "Scalar", "Trace", "map_images"]
+COMPONENT = "component"
+LONGEST_TEXT = 600
 
-
-@dataclass(frozen=True)
-class ImageBatch:
-    """What an algorithm is given."""
-
-    images: torch.Tensor  # (n, height, width) float64 (float32 on MPS), finite; NaN were filled
-    valid: torch.Tensor  # (n, height, width) bool; False where a NaN was filled
-    seeds: list[int]  # one an image, independent of the batching
-    index: NDArray[np.integer]  # which slice of the whole array each image is, (n,)
-    report: Report | None
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    """What is known of the whole array, see ``map_images``."""
-
-
-PACKING = {"dtype", "scale_factor", "add_offset", "_FillValue", "missing_value"}
-"""Encodings under which saving a denoised float would quantise it."""
-
-Algorithm = Callable[[ImageBatch], Mapping[str, "torch.Tensor"]]
+Algorithm = Callable[[ImageBatch], Mapping[str, Any]]
+MixtureAlgorithm = Callable[[Cube], Mapping[str, Any]]
+Numbers = Mapping[str, float]
+Step = Callable[[np.ndarray, np.ndarray, str, "Report | None", Numbers], Mapping[str, Any]]
+"""From items ``(n, *core)`` and the numbers of their slices to outputs ``(n, ...)``."""
 
 
 @dataclass(frozen=True)
-class Image:
-    """An output of the size of the image, in the data's own dtype (integers become float32)."""
+class Task:
+    """What the block runner needs to know, the same for every block."""
 
-
-@dataclass(frozen=True)
-class Scalar:
-    """An output of one number an image (or a series)."""
-
-    dtype: str = "float64"
-
-
-@dataclass(frozen=True)
-class Trace:
-    """An output of ``size`` numbers an image along a new dimension, counted from 1 by default."""
-
-    dim: str
-    size: int
-    dtype: str = "float32"
-    coordinate: xr.Variable | None = None
-
-
-Output = Image | Scalar | Trace
+    step: Step
+    outputs: Mapping[str, Output]
+    method: str
+    device: str
+    steps: int
+    """Of progress per item."""
+    progress: ProgressOption
+    batch_size: int
+    skips_empty: bool
+    """Whether items without any value are left out, and their outputs empty."""
 
 
 def map_images(
@@ -95,13 +103,13 @@ def map_images(
     data
         Numbers; NaN is allowed in images. Lazy data are checked for infinities when computed.
     dims
-        The two dimensions of the image, rows first, or the one of a curve.
+        The two dimensions of the image, rows first, or the one of a curve. All others are a batch.
     algorithm
-        From an :class:`ImageBatch` to one tensor an output, ``(n, ...)``.
+        From an :class:`ImageBatch` to one tensor per output, ``(n, ...)``.
     outputs
         Name and kind of each output.
     steps
-        Iterations an image (or a series), for the progress bar. Lazy data report nothing: use
+        Iterations per image (or per series), for the progress bar. Lazy data report nothing: use
         dask's bar.
     series
         Dimensions along which all images go to the algorithm together, as one batch in order.
@@ -113,52 +121,121 @@ def map_images(
     dict of xarray.DataArray
         The outputs, with the dimension order, coordinates and name of ``data``; attributes empty.
     """
-    _check_names(data, outputs)
-    # Inside, dimensions go by numbers: names may be anything hashable, or clash with an output's.
-    own = {dim: f"axis {number}" for number, dim in enumerate(data.dims)}
-    together = [own[dim] for dim in series]
-    image = [own[dim] for dim in dims]
-    bare = xr.DataArray(data.variable.data, dims=list(own.values()))
-    extra = dict(numbers or {})
-    every = [dim for dim in bare.dims if dim not in image]
-    shape = [bare.sizes[dim] for dim in every]
-    index = xr.DataArray(np.arange(math.prod(shape)).reshape(shape), dims=[*every])
-    lazy = data.chunks is not None
-    block = partial(
-        _run_block,
-        algorithm=algorithm,
-        outputs=dict(outputs),
-        dtype=_result_dtype(data.dtype),
-        method=method,
-        device=device,
-        seed=seed,
-        steps=steps,
-        progress=False if lazy else progress,
-        batch_size=1 if together else batch_size or default_batch_size(device),
-        names=list(extra),
-        core=len(together) + len(image),
-        inner=len(image),
+    task = Task(
+        partial(_on_images, algorithm, seed, len(dims)),
+        dict(outputs),
+        method,
+        device,
+        steps,
+        progress,
+        batch_size=1 if series else batch_size or default_batch_size(device),
+        skips_empty=True,
     )
-    if lazy:
-        bare = bare.chunk(dict.fromkeys([*together, *image], -1))
-        index = index.chunk({dim: bare.chunksizes[dim] for dim in every})
+    return _apply(data, (*series, *dims), task, series=series, numbers=numbers or {})
+
+
+def map_mixture(
+    data: xr.DataArray,
+    channels: Sequence[Hashable],
+    algorithm: MixtureAlgorithm,
+    outputs: Mapping[str, str],
+    *,
+    components: Sequence[str] | NDArray[np.integer],
+    method: str,
+    device: str,
+    steps: int,
+    progress: ProgressOption = False,
+    dimension: str = COMPONENT,
+) -> xr.Dataset:
+    """Give all of ``data`` to ``algorithm`` at once; lazily if ``data`` is backed by dask.
+
+    Parameters
+    ----------
+    data
+        Real numbers; NaN is allowed.
+    channels
+        Dimensions that make up a spectrum, flattened in this order; all others are space.
+    algorithm
+        From a :class:`Cube` to arrays or text, one per output.
+    outputs
+        Name to kind: "spectra" ``(component, *channels)``, "maps" ``(component, *space)``, "data",
+        "space", "component" (of numbers), "number" (a whole one), "text".
+    components
+        Coordinate of the new dimension.
+    steps
+        For the progress bar.
+    dimension
+        Name of the new dimension.
+    """
+    space = [dim for dim in data.dims if dim not in channels]
+    new = Trace(dimension, len(components), None, xr.Variable(dimension, np.asarray(components)))
+    kinds: dict[str, Output] = {
+        "spectra": Part(tuple(channels), new),
+        "maps": Part(tuple(space), new),
+        "data": Image(),
+        "space": Part(tuple(space)),
+        "component": new,
+        "number": Scalar("int64"),
+        "text": Scalar(f"<U{LONGEST_TEXT}"),
+    }
+    task = Task(
+        partial(_on_mixture, algorithm, len(channels)),
+        {name: kinds[kind] for name, kind in outputs.items()},
+        method,
+        device,
+        steps,
+        progress,
+        batch_size=1,
+        skips_empty=False,
+    )
+    found = xr.Dataset(_apply(data, (*channels, *space), task))
+    for name, kind in outputs.items():
+        if kind == "text" and found[name].chunks is None:
+            found[name] = xr.DataArray(str(found[name].item()))  # as long as the text
+    return found
+
+
+def _apply(
+    data: xr.DataArray,
+    core: tuple[Hashable, ...],
+    task: Task,
+    series: Sequence[Hashable] = (),
+    numbers: Mapping[str, xr.DataArray] | None = None,
+) -> dict[str, xr.DataArray]:
+    """Run ``task`` on all blocks of ``data``; an item is what lies along ``core``."""
+    check_names(data, task.outputs)
+    # Inside, dimensions go by numbers: names may be anything hashable, or clash with an output's.
+    names = {dim: f"axis {number}" for number, dim in enumerate(data.dims)}
+    bare = xr.DataArray(data.variable.data, dims=list(names.values()))
+    inner = [names[dim] for dim in core]
+    together = [names[dim] for dim in series]
+    images = [dim for dim in bare.dims if dim not in inner or dim in together]
+    shape = [bare.sizes[dim] for dim in images]
+    index = xr.DataArray(np.arange(math.prod(shape)).reshape(shape), dims=images)
+    extra = dict(numbers or {})
+    if data.chunks is not None:
+        bare = bare.chunk(dict.fromkeys(inner, -1))
+        index = index.chunk({dim: bare.chunksizes[dim] for dim in images})
+        task = replace(task, progress=False)
+    new = [output for output in map(new_dimension, task.outputs.values()) if output]
     raw = xr.apply_ufunc(
-        block,
+        partial(_run_block, task=task, names=tuple(extra), core=core),
         bare,
         index,
         *extra.values(),
-        input_core_dims=[[*together, *image], together, *([] for _ in extra)],
-        output_core_dims=[_core_dims(output, [*together, *image]) for output in outputs.values()],
+        input_core_dims=[inner, together, *([] for _ in extra)],
+        output_core_dims=[
+            [names.get(dim, dim) for dim in axes_of(output, core)]
+            for output in task.outputs.values()
+        ],
         dask="parallelized",
-        output_dtypes=[_output_dtype(output, data.dtype) for output in outputs.values()],
-        dask_gufunc_kwargs={
-            "output_sizes": {o.dim: o.size for o in outputs.values() if isinstance(o, Trace)}
-        },
+        output_dtypes=[dtype_of(output, data.dtype) for output in task.outputs.values()],
+        dask_gufunc_kwargs={"output_sizes": {output.dim: output.size for output in new}},
     )
     arrays = raw if isinstance(raw, tuple) else (raw,)
     return {
-        name: _dress(array, data, own, (*series, *dims), output)
-        for (name, output), array in zip(outputs.items(), arrays, strict=True)
+        name: labelled(array, output, data, names, core)
+        for (name, output), array in zip(task.outputs.items(), arrays, strict=True)
     }
 
 
@@ -166,53 +243,69 @@ def _run_block(
     values: np.ndarray,
     index: np.ndarray,
     *numbers: Any,
-    algorithm: Algorithm,
-    outputs: dict[str, Output],
-    dtype: np.dtype,
-    method: str,
-    device: str,
-    seed: int,
-    steps: int,
-    progress: ProgressOption,
-    batch_size: int,
-    names: list[str],
-    core: int,
-    inner: int,
+    task: Task,
+    names: tuple[str, ...],
+    core: tuple[Hashable, ...],
 ) -> Any:
-    """Numpy in, numpy out: one chunk, ``(*batch, *series, height, width)``."""
-    import torch
-
-    images = values.reshape(-1, *values.shape[-core:])
+    """Numpy in, numpy out: one chunk, ``(*batch, *core)``; this runs in a thread of dask's."""
+    outer = values.ndim - len(core)
+    batch, shape = values.shape[:outer], values.shape[outer:]
+    items = values.reshape(-1, *shape)
+    slices = np.reshape(index, (len(items), -1))
     known = {name: float(number) for name, number in zip(names, numbers, strict=True)}
-    numbered = np.reshape(index, (len(images), -1))
-    if np.isinf(images).any():  # lazy data are only seen here
+    if np.isinf(items).any():  # lazy data are only seen here
         raise DataError("the data hold infinite values; replace them by NaN before computing")
-    filled = {name: _empty(output, images, dtype) for name, output in outputs.items()}
-    seen = np.flatnonzero(~np.isnan(images).reshape(len(images), -1).all(-1))
-    with reporter(progress, method, steps * len(seen)) as report:
+    empty = np.isnan(items).reshape(len(items), -1).all(-1)
+    seen = np.flatnonzero(~empty if task.skips_empty else np.ones_like(empty))
+    filled = {
+        name: room(output, len(items), dict(zip(core, shape, strict=True)), values.dtype)
+        for name, output in task.outputs.items()
+    }
+    with reporter(task.progress, task.method, task.steps * len(seen)) as report:
 
-        def run(items: slice, where: str) -> None:
-            chosen = seen[items]
-            # Training needs gradients and plain tensors, whatever mode the caller has set.
-            with (
-                torch.inference_mode(False),
-                torch.enable_grad(),
-                torch.device("cpu"),
-                _counted(report) as count,
-            ):
-                seeds = [slice_seed(seed, int(i)) for i in np.ravel(numbered[chosen])]
-                own = images[chosen].reshape(-1, *images.shape[-inner:])
-                batch = _to_torch(own, seeds, np.ravel(numbered[chosen]), where, count, known)
-                for name, tensor in algorithm(batch).items():
-                    found = tensor.detach().cpu().numpy()
-                    filled[name][chosen] = found.reshape(filled[name][chosen].shape)
+        def run(part: slice, device: str) -> None:
+            chosen = seen[part]
+            with plain_torch(), _counted(report) as count:
+                found = task.step(items[chosen], slices[chosen], device, count, known)
+                for name, value in found.items():
+                    filled[name][chosen] = as_numpy(value).reshape(filled[name][chosen].shape)
 
-        run_in_batches(len(seen), run, device=device, batch_size=batch_size)
-    for name, output in outputs.items():
+        run_in_batches(len(seen), run, device=task.device, batch_size=task.batch_size)
+    for name, output in task.outputs.items():
         if isinstance(output, Image):
-            filled[name][np.isnan(images)] = np.nan
-    results = [a.reshape((*values.shape[:-core], *a.shape[1:])) for a in filled.values()]
+            filled[name][np.isnan(items)] = np.nan
+    results = [array.reshape((*batch, *array.shape[1:])) for array in filled.values()]
     return results[0] if len(results) == 1 else tuple(results)
+
+
+def _on_images(
+    algorithm: Algorithm,
+    seed: int,
+    inner: int,
+    items: np.ndarray,
+    slices: np.ndarray,
+    device: str,
+    report: Report | None,
+    numbers: Numbers,
+) -> Mapping[str, Any]:
+    """Items are images, or series of images."""
+    index = slices.ravel()
+    seeds = [slice_seed(seed, int(i)) for i in index]
+    images = items.reshape(-1, *items.shape[items.ndim - inner :])
+    return algorithm(as_images(images, seeds, index, device, report, numbers))
+
+
+def _on_mixture(
+    algorithm: MixtureAlgorithm,
+    channels: int,
+    items: np.ndarray,
+    slices: np.ndarray,
+    device: str,
+    report: Report | None,
+    numbers: Numbers,
+) -> Mapping[str, Any]:
+    """The only item is all data."""
+    return algorithm(as_cube(items[0], channels, device, report))
 
 
 @contextmanager
@@ -233,97 +326,3 @@ def _counted(report: Report | None) -> Iterator[Report | None]:
     except Exception:
         report(-told, None)
         raise
-
-
-def _empty(output: Output, images: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Room for one output; what stays unwritten (all-NaN images) is NaN, zero or False."""
-    if isinstance(output, Image):
-        return np.full(images.shape, np.nan, dtype)
-    if isinstance(output, Trace):
-        return np.full((len(images), output.size), np.nan, output.dtype)
-    kind = np.dtype(output.dtype)
-    return np.full(len(images), np.nan if kind.kind == "f" else 0, kind)
-
-
-def _to_torch(
-    images: np.ndarray,
-    seeds: list[int],
-    index: NDArray[np.integer],
-    device: str,
-    report: Report | None,
-    numbers: Mapping[str, float],
-) -> ImageBatch:
-    """Across the border: finite, contiguous, native byte order, memory of its own."""
-    import torch
-
-    # float64 here so that large counts survive; MPS has none.
-    wide = np.result_type(images.dtype, np.float64)
-    single = np.complex64 if wide.kind == "c" else np.float32
-    precision = single if device.startswith("mps") else wide
-    images_wide = images.astype(wide)
-    if images.ndim == 3:
-        images_wide = fill_missing(images_wide)
-    filled = np.nan_to_num(images_wide)  # empty images of a series; curves have no surroundings
-    return ImageBatch(
-        images=torch.from_numpy(np.ascontiguousarray(filled, dtype=precision)).to(device),
-        valid=torch.from_numpy(~np.isnan(images)).to(device),
-        seeds=seeds,
-        index=index,
-        report=report,
-        numbers=numbers,
-    )
-
-
-def _result_dtype(dtype: np.dtype) -> np.dtype:
-    return dtype if dtype.kind in "fc" else np.dtype(np.float32)
-
-
-def _output_dtype(output: Output, dtype: np.dtype) -> np.dtype:
-    if isinstance(output, Image):
-        return _result_dtype(dtype)
-    return np.dtype(output.dtype)
-
-
-def _core_dims(output: Output, image: list[str]) -> list[str]:
-    if isinstance(output, Image):
-        return image
-    return [output.dim] if isinstance(output, Trace) else []
-
-
-def _check_names(data: xr.DataArray, outputs: Mapping[str, Output]) -> None:
-    """Several results share a Dataset with the coordinates of the data: no name twice."""
-    if len(outputs) == 1:
-        return
-    new = [*outputs, *(o.dim for o in outputs.values() if isinstance(o, Trace))]
-    for name in (*data.coords, *data.dims):
-        if name in new:
-            raise AxisError(
-                f"the data have a coordinate or dimension named {name!r}, which is the name of a "
-                f"result ({', '.join(new)}); rename it, for example "
-                f"data.rename({{{name!r}: 'own_{name}'}})"
-            )
-
-
-def _dress(
-    array: xr.DataArray,
-    data: xr.DataArray,
-    own: Mapping[Hashable, str],
-    dims: tuple[Hashable, ...],
-    output: Output,
-) -> xr.DataArray:
-    """Give a bare result the dimension order, coordinates, name and encoding of the data."""
-    if isinstance(output, Image):
-        result = data.copy(deep=False, data=array.transpose(*own.values()).data)
-        if np.dtype(data.encoding.get("dtype", data.dtype)) != result.dtype:
-            result.encoding = {k: v for k, v in data.encoding.items() if k not in PACKING}
-    else:
-        beyond = [name for name, c in data.coords.items() if set(c.dims) & set(dims)]
-        shell = data.drop_vars(beyond).isel(dict.fromkeys(dims, 0))
-        extra = [output.dim] if isinstance(output, Trace) else []
-        result = xr.DataArray(array.data, dims=[*shell.dims, *extra], coords=shell.coords)
-        if isinstance(output, Trace):
-            counted = xr.Variable(output.dim, np.arange(1, output.size + 1))
-            along = counted if output.coordinate is None else output.coordinate
-            result = result.assign_coords({output.dim: along})
-    result.attrs = {}
-    return result

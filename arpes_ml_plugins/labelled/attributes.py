@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from arpes_ml_plugins.labelled.provenance import Provenance
+from arpes_ml_plugins.labelled.provenance import JsonDict, Provenance, provenance_of
 
 __all__ = ["pack", "unpack"]
 
@@ -37,10 +37,10 @@ def pack(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 
 def unpack(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     """What :func:`pack` was given; attributes from elsewhere are returned as they are."""
-    found = dict(attrs)
-    text = found.pop(PACKED, None)
+    text = attrs.get(PACKED)
     if not isinstance(text, str):
-        return dict(attrs)
+        return _with_provenance(attrs)
+    found = {key: value for key, value in attrs.items() if key != PACKED}
     try:
         packed = json.loads(text)
         rest = {_decode(key): _decode(value) for key, value in packed["attributes"]}
@@ -51,6 +51,13 @@ def unpack(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     if isinstance(found.get("provenance"), dict):
         found["provenance"] = Provenance(found["provenance"])
     return {key: found[key] for key in order if key in found}
+
+
+def _with_provenance(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Attributes that plain ``to_netcdf`` wrote: provenance was a dict and is JSON text."""
+    text = attrs.get("provenance")
+    provenance = provenance_of(text) if isinstance(text, str) else None
+    return {**attrs, "provenance": provenance} if provenance else dict(attrs)
 
 
 def _is_plain(key: Any, value: Any) -> bool:
@@ -78,7 +85,8 @@ def _encode(value: Any) -> Any:
     if type(value) is list:
         return [_encode(item) for item in value]
     if isinstance(value, Mapping):
-        return {TAG: "dict", "items": [[_encode(k), _encode(v)] for k, v in value.items()]}
+        kind = "json dict" if isinstance(value, JsonDict) else "dict"
+        return {TAG: kind, "items": [[_encode(k), _encode(v)] for k, v in value.items()]}
     if type(value) is tuple:
         return {TAG: "tuple", "items": [_encode(item) for item in value]}
     if isinstance(value, bytes):
@@ -104,8 +112,9 @@ def _decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kind = value[TAG]
-    if kind == "dict":
-        return {_decode(k): _decode(v) for k, v in value["items"]}
+    if kind in ("dict", "json dict"):
+        items = {_decode(k): _decode(v) for k, v in value["items"]}
+        return items if kind == "dict" else JsonDict(items)
     if kind == "tuple":
         return tuple(_decode(item) for item in value["items"])
     if kind == "bytes":

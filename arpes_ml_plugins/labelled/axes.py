@@ -8,7 +8,7 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError
 
-__all__ = ["ROLES", "find_axis", "resolve_dims"]
+__all__ = ["IMAGE", "ROLES", "find_axis", "resolve_dims"]
 
 ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "energy": (
@@ -18,7 +18,7 @@ ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
     # Tiers: the analyser's slit direction comes before the axes that are scanned, so that in a
     # Fermi-surface map (theta, eV, phi) the image is (eV, phi) and theta is a batch.
     "momentum": (
-        ("kp", "phi", "theta_par", "k_parallel", "kpar", "k"),
+        ("phi", "kp", "theta_par", "k_parallel", "kpar", "k"),
         ("kx", "ky", "alpha", "angle"),
         ("kz", "theta", "beta", "psi", "chi", "polar", "tilt", "azi"),
     ),
@@ -30,6 +30,9 @@ ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 """Names an axis of each role goes by: tiers, the preferred one first (PyARPES, erlab, peaks)."""
+
+IMAGE = ("energy", "momentum")
+"""Roles of the axes of an image."""
 
 Resolver = Callable[[xr.DataArray, str], "Hashable | None"]
 
@@ -90,10 +93,17 @@ def resolve_dims(
     """One dimension for each role, in the order of ``roles``.
 
     ``dims`` overrides what the roles find: a mapping role -> dimension (the missing roles are
-    found), or a sequence with one dimension a role. Where all axes but one are settled and the
-    array has just one dimension left, that one is taken whatever its name.
+    found), or a sequence with one dimension for each role. If all roles but one are settled and
+    one dimension is left, that one is taken whatever its name. An image of two momenta (or angles)
+    at constant energy is taken as it is: its first axis in the place of the energy.
+
+    Examples
+    --------
+    >>> resolve_dims(xr.DataArray([[1.0, 2], [3, 4]], dims=("kx", "ky")), ("energy", "momentum"))
+    ('kx', 'ky')
     """
     chosen = _from_user(data, roles, dims)
+    missing: dict[str, AxisError] = {}
     for role in roles:
         if role in chosen:
             continue
@@ -101,15 +111,43 @@ def resolve_dims(
         if len(chosen) == len(roles) - 1 and len(rest) == 1:
             chosen[role] = rest[0]
             continue
-        # A laboratory's hook may answer with names that other data do not have.
-        answer = resolver(data, role)
-        chosen[role] = answer if answer in data.dims else find_axis(data, role)
+        try:
+            # A laboratory's hook may answer with names that other data do not have.
+            answer = resolver(data, role)
+            chosen[role] = answer if answer in data.dims else find_axis(data, role)
+        except AxisError as error:
+            missing[role] = error
+    if missing:
+        chosen |= _by_what_is_left(data, roles, chosen, missing)
     if len(set(chosen.values())) < len(roles):
         raise AxisError(
             f"the roles {_listed(roles)} need different dimensions, but got "
             f"{_listed(list(chosen.values()))}; pass dims= with one dimension for each"
         )
     return tuple(chosen[role] for role in roles)
+
+
+def _by_what_is_left(
+    data: xr.DataArray,
+    roles: Sequence[str],
+    chosen: Mapping[str, Hashable],
+    missing: Mapping[str, AxisError],
+) -> dict[str, Hashable]:
+    """Dimensions for the roles that no name was found for, or the first error with a remedy."""
+    rest = [dim for dim in data.dims if dim not in chosen.values()]
+    if len(missing) == len(rest) == 1:
+        return dict(zip(missing, rest, strict=True))
+    long = [dim for dim in data.dims if data.sizes[dim] > 1]
+    momenta = {name for tier in ROLES["momentum"] for name in tier}
+    if tuple(roles) == IMAGE and "energy" in missing and len(long) == 2 and momenta >= set(long):
+        momentum = chosen.get("momentum", long[1])
+        return {"energy": next(dim for dim in long if dim != momentum), "momentum": momentum}
+    error = next(iter(missing.values()))
+    if len(roles) < 2 or len(data.dims) < len(roles):
+        raise error
+    spare = iter(dim for dim in [*long, *data.dims] if dim not in chosen.values())
+    example = tuple(chosen[role] if role in chosen else next(spare) for role in roles)
+    raise AxisError(f"{error}. To work on other axes, name them in this order: dims={example}")
 
 
 def _from_user(

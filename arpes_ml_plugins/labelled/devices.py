@@ -17,8 +17,8 @@ __all__ = ["default_batch_size", "resolve_device", "run_in_batches"]
 logger = logging.getLogger(__name__)
 
 GPU_BATCH = 16
-"""Images a call on a GPU; memory decides otherwise by halving. On a CPU more than one at a time
-gains nothing and costs memory."""
+"""Images per call on a GPU, halved if memory runs out. On a CPU more than one at a time gains
+nothing and costs memory."""
 
 KINDS = ("cpu", "cuda", "mps")
 
@@ -69,8 +69,8 @@ def run_in_batches(
 ) -> list[T]:
     """Call ``run(items, device)`` over consecutive slices of items, in order.
 
-    Out of memory halves the batch; where a single item does not fit, the rest runs on the CPU
-    with a :class:`~arpes_ml_plugins.errors.DeviceWarning`.
+    Out of memory halves the batch; if a single item (an image, a series or a whole mixture) does
+    not fit, the rest runs on the CPU with a :class:`~arpes_ml_plugins.errors.DeviceWarning`.
     """
     results: list[T] = []
     start = 0
@@ -87,8 +87,8 @@ def run_in_batches(
                 logger.info("out of memory on %s: batch reduced to %d", device, batch_size)
                 continue
             warnings.warn(
-                f"one image does not fit into the memory of {device} ({error}); the rest is "
-                f"done on the CPU",
+                f"the data do not fit into the memory of {device}, not even one image or series "
+                f"at a time ({error}); the rest is done on the CPU",
                 DeviceWarning,
                 stacklevel=2,
             )

@@ -9,16 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import DataTypeError
 from arpes_ml_plugins.labelled.attributes import pack, unpack
+from arpes_ml_plugins.labelled.provenance import Provenance
+from arpes_ml_plugins.labelled.recording import hashes_in
 from arpes_ml_plugins.labelled.units import strip_unit
 
 __all__ = ["load", "save", "whole_file"]
 
 KIND = "arpes_ml_array"
 """Attribute that marks a file that holds a single DataArray."""
+ARRAYS_GROUP = "arpes_ml_parameters"
+"""Group of a file that holds the large arrays among the parameters of records, under hashes."""
 
 
 @contextmanager
@@ -82,12 +87,39 @@ def save(data: xr.DataArray | xr.Dataset, path: str | os.PathLike[str]) -> None:
         plain = data.copy(deep=False)
     else:
         raise DataTypeError(f"expected a DataArray or Dataset to save, got {type(data).__name__}")
+    arrays = _arrays_of(plain)
     plain = plain.assign({name: _without_unit(v) for name, v in plain.data_vars.items()})
     plain.attrs = pack(plain.attrs)
     for name in plain.variables:
         plain[name].attrs = pack(plain[name].attrs)
     with whole_file(path) as temporary:
         plain.to_netcdf(temporary, engine="h5netcdf")
+        if arrays:
+            arrays.to_netcdf(temporary, mode="a", group=ARRAYS_GROUP, engine="h5netcdf")
+
+
+def _arrays_of(data: xr.Dataset) -> xr.Dataset:
+    """The large parameters of all records, each once, under their hashes."""
+    found: dict[str, np.ndarray] = {}
+    for attrs in (data.attrs, *(variable.attrs for variable in data.variables.values())):
+        found |= getattr(attrs.get("provenance"), "arrays", {})
+    return xr.Dataset({key: (f"size of {key}", values) for key, values in found.items()})
+
+
+def _give_arrays(data: xr.Dataset, path: str | os.PathLike[str]) -> None:
+    """Put the large parameters back beside the records that refer to them, in place."""
+    holders = (data.attrs, *(variable.attrs for variable in data.variables.values()))
+    records = [a["provenance"] for a in holders if isinstance(a.get("provenance"), Provenance)]
+    needed = {id(record): set(hashes_in(record.get("record"))) for record in records}
+    if not any(needed[id(record)] - set(record.arrays) for record in records):
+        return
+    try:
+        with xr.open_dataset(path, group=ARRAYS_GROUP, engine="h5netcdf") as group:
+            arrays = {str(name): values.values for name, values in group.data_vars.items()}
+    except (OSError, KeyError, ValueError):  # no such group: replay says what is missing
+        return
+    for record in records:
+        record.arrays = {k: v for k, v in arrays.items() if k in needed[id(record)]}
 
 
 def _without_unit(array: xr.DataArray) -> xr.DataArray:
@@ -125,6 +157,7 @@ def load(path: str | os.PathLike[str]) -> xr.DataArray | xr.Dataset:
     for name in data.variables:
         data[name].attrs = unpack(data[name].attrs)
     data.attrs = unpack(data.attrs)
+    _give_arrays(data, path)
     if KIND not in data.attrs:
         return data
     return data["values"].rename(data.attrs[KIND])

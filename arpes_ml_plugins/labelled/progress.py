@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Progress", "ProgressOption", "Report", "reporter"]
+from arpes_ml_plugins.errors import ParameterError
+
+__all__ = ["Progress", "ProgressOption", "Report", "check_progress", "reporter"]
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,19 @@ class Progress:
 
 ProgressOption = bool | Callable[[Progress], object]
 Report = Callable[[int, "float | None"], None]
-"""``report(steps, loss)``: so many more iterations are done."""
+"""``report(steps, loss)``: this number of further iterations is done."""
+
+
+def check_progress(option: object) -> None:
+    """Refuse what is neither True or False nor a function; the word "no" would mean yes."""
+    if not isinstance(option, bool) and not callable(option):
+        raise ParameterError(f"progress must be True, False or a function, got {option!r}")
 
 
 @contextmanager
 def reporter(option: ProgressOption, method: str, total: int) -> Iterator[Report | None]:
     """A function to report steps to, or ``None`` if nobody listens."""
+    check_progress(option)
     if callable(option):
         done = 0
 

@@ -22,26 +22,33 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from arpes_ml_plugins.labelled.recording import (
+    Arrays,
+    arrays_as_text,
+    arrays_from_text,
+    written,
+)
+
 __all__ = [
+    "JsonDict",
     "Provenance",
     "current_versions",
     "fingerprint",
+    "history",
     "make_record",
+    "provenance_of",
     "read_provenance",
-    "recorded",
     "stamp",
-    "unrecorded",
 ]
 
-NOT_RECORDED = "not_recorded"
-ARRAY = "array"
-LARGEST_RECORDED = 20_000  # numbers in an array that is a parameter
+ARRAYS = "arrays"
+"""Key of the arrays in the JSON text."""
 PARENTS_KEYS = ("parents_provenance", "parents_provanence")
 VERSIONED = ("arpes-ml-plugins", "torch", "numpy", "scipy", "xarray")
 
 
-class Provenance(dict[str, Any]):
-    """A provenance dict that netCDF writers store as JSON text.
+class JsonDict(dict[Any, Any]):
+    """A dict that netCDF writers store as JSON text.
 
     PyARPES reads provenance as a dict, but a dict cannot be a netCDF attribute, and a result that
     cannot be saved with ``to_netcdf`` is of little use. xarray lets numbers and anything that
@@ -50,10 +57,36 @@ class Provenance(dict[str, Any]):
     """
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(json.dumps(self, default=str).encode(), dtype=dtype)
+        return np.array(json.dumps(self._content(), default=str).encode(), dtype=dtype)
+
+    def _content(self) -> Any:
+        return _with_text_keys(self)
 
 
-numbers.Number.register(Provenance)
+class Provenance(JsonDict):
+    """A provenance dict, and beside it the large arrays among the parameters of its record."""
+
+    arrays: Arrays
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.arrays = {}
+
+    def _content(self) -> Any:
+        arrays = {ARRAYS: arrays_as_text(self.arrays)} if self.arrays else {}
+        return _with_text_keys(self) | arrays
+
+
+numbers.Number.register(JsonDict)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Mappings all the way down with keys that JSON has."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_text_keys(item) for item in value]
+    return value
 
 
 def make_record(
@@ -64,39 +97,46 @@ def make_record(
     roles: Mapping[str, Hashable],
     parent_hash: str | None,
     found: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The ``record`` of one step: enough to run it again, and what it found on the way."""
-    return {
+) -> tuple[dict[str, Any], Arrays]:
+    """The ``record`` of one step, enough to run it again, and the large arrays among it."""
+    arrays: Arrays = {}
+    record = {
         "what": f"Applied {method} ({owner})",
         "by": method,
         "time": _now(),
         "version": _version("arpes-ml-plugins"),
         "plugin": owner,
-        "parameters": {key: _plain(value) for key, value in parameters.items()},
-        "axes": {role: _plain(dim) for role, dim in roles.items()},
+        "parameters": written(parameters, arrays),
+        "axes": {role: str(dim) for role, dim in roles.items()},
         "parent_hash": parent_hash,
-        "found": _plain(found or {}),
+        "found": written(found or {}, arrays),
         "environment": {"versions": current_versions(), "threads": _threads()},
     }
+    return record, arrays
 
 
 def current_versions() -> dict[str, str | None]:
-    """Of the software that results depend on."""
+    """Versions of the software that results depend on."""
     return {name: _version(name) for name in VERSIONED} | _python()
 
 
-def stamp(result: Any, parent: xr.DataArray | xr.Dataset, record: Mapping[str, Any]) -> None:
+def stamp(
+    result: Any,
+    parent: xr.DataArray | xr.Dataset,
+    record: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+) -> None:
     """Give ``result`` (made by us, in place) the parent's attributes, a new id and provenance."""
     parent_provenance = read_provenance(parent) or parent.attrs.get("provenance")
-    if isinstance(parent_provenance, dict) and PARENTS_KEYS[0] in parent_provenance:
+    if isinstance(parent_provenance, dict):
         # Both spellings at every level would double the record with every step; the first one,
         # which all releases read, is enough further down.
-        parent_provenance = {k: v for k, v in parent_provenance.items() if k != PARENTS_KEYS[1]}
-    own = {k: v for k, v in parent.attrs.items() if k not in ("id", "provenance")}
-    attrs = {key: _copied(value) for key, value in own.items()}
-    attrs.update({k: v for k, v in result.attrs.items() if k not in attrs})
+        second = PARENTS_KEYS[1] if PARENTS_KEYS[0] in parent_provenance else None
+        parent_provenance = {k: v for k, v in parent_provenance.items() if k != second}
+    both = {**parent.attrs, **{k: v for k, v in result.attrs.items() if k not in parent.attrs}}
+    attrs = _writable({k: v for k, v in both.items() if k not in ("id", "provenance")})
     attrs["id"] = str(uuid.uuid1())
-    attrs["provenance"] = Provenance(
+    provenance = Provenance(
         record=dict(record),
         jupyter_context=[],
         parent_id=parent.attrs.get("id"),
@@ -104,18 +144,60 @@ def stamp(result: Any, parent: xr.DataArray | xr.Dataset, record: Mapping[str, A
         version=record["version"],
         **dict.fromkeys(PARENTS_KEYS, _copied(parent_provenance)),
     )
+    provenance.arrays = dict(arrays)
+    attrs["provenance"] = provenance
     result.attrs = attrs
+
+
+def _writable(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A copy of attributes that ``to_netcdf`` can write: no None, and booleans as 0 and 1.
+
+    Dicts stay dicts and are written as JSON. Other objects are the user's own and stay as they are.
+    """
+    copied = {key: _copied(value) for key, value in attrs.items() if value is not None}
+    for key, value in copied.items():
+        if isinstance(value, (bool, np.bool_)):
+            copied[key] = int(value)
+        elif type(value) is dict:
+            copied[key] = JsonDict(value)
+    return copied
 
 
 def read_provenance(data: xr.DataArray | xr.Dataset) -> dict[str, Any] | None:
     """The provenance of ``data`` as a dict, also after a round trip through a file."""
     provenance = data.attrs.get("provenance")
     if isinstance(provenance, str):
-        try:
-            provenance = json.loads(provenance)
-        except json.JSONDecodeError:
-            return None
+        return provenance_of(provenance)
     return provenance if isinstance(provenance, dict) else None
+
+
+def provenance_of(text: str) -> Provenance | None:
+    """The provenance that a netCDF writer stored as text; None for any other text."""
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    if not isinstance(content, dict):
+        return None
+    arrays = arrays_from_text(content.pop(ARRAYS, {}))
+    provenance = Provenance(content)
+    provenance.arrays = arrays
+    return provenance
+
+
+def history(data: xr.DataArray | xr.Dataset) -> list[Any]:
+    """All steps, the last one first, each without its parents: as PyARPES's ``S.history``."""
+    layers: list[Any] = []
+    rest: Any = read_provenance(data) or data.attrs.get("provenance")
+    while rest:
+        if not isinstance(rest, Mapping):
+            return [*layers, rest]
+        parents = [rest[key] for key in PARENTS_KEYS if rest.get(key)]
+        layers.append({k: v for k, v in rest.items() if k not in PARENTS_KEYS})
+        rest = parents[0] if parents else None
+        if isinstance(rest, list):  # of several parents the first, as PyARPES does
+            rest = rest[0] if rest else None
+    return layers
 
 
 def fingerprint(data: xr.DataArray) -> str | None:
@@ -126,75 +208,12 @@ def fingerprint(data: xr.DataArray) -> str | None:
     return hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
 
 
-def unrecorded(value: Any) -> str | None:
-    """What of a recorded parameter could not be written down, if anything."""
-    if isinstance(value, Mapping):
-        if NOT_RECORDED in value:
-            return str(value[NOT_RECORDED])
-        return next(filter(None, map(unrecorded, value.values())), None)
-    if isinstance(value, list):
-        return next(filter(None, map(unrecorded, value)), None)
-    return None
-
-
 def _copied(value: Any) -> Any:
     """A copy that shares nothing with the parent; what cannot be copied is shared after all."""
     try:
         return copy.deepcopy(value)
     except Exception:  # open files, locks: whatever users keep in attrs
         return value
-
-
-def _plain(value: Any) -> Any:
-    """A form of ``value`` that JSON holds; what has none is described and cannot be replayed."""
-    if isinstance(value, (str, bool, type(None), int, float)):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray) and _recordable(value):
-        return {ARRAY: value.tolist()}
-    if isinstance(value, xr.DataArray) and _recordable(value.variable._data):
-        coords = {str(k): c for k, c in value.coords.items() if c.dtype.kind in "iufU"}
-        bare = value.variable.to_dict()["data"]
-        return {
-            ARRAY: bare,
-            "dims": [str(dim) for dim in value.dims],
-            "attrs": {str(k): _plain(v) for k, v in value.attrs.items()},
-            "coords": {
-                k: {"dims": [str(d) for d in c.dims], "data": c.values.tolist()}
-                for k, c in coords.items()
-            },
-        }
-    return {NOT_RECORDED: repr(value)[:200]}
-
-
-def _recordable(values: Any) -> bool:
-    return (
-        isinstance(values, np.ndarray)
-        and values.dtype.kind in "iufb"
-        and values.size <= LARGEST_RECORDED
-    )
-
-
-def recorded(value: Any) -> Any:
-    """A parameter as it was before it was written down."""
-    if isinstance(value, Mapping):
-        if ARRAY in value and "dims" in value:
-            coords = {k: (c["dims"], c["data"]) for k, c in value["coords"].items()}
-            return xr.DataArray(
-                np.asarray(value[ARRAY]),
-                dims=value["dims"],
-                coords=coords,
-                attrs=value.get("attrs", {}),
-            )
-        if ARRAY in value:
-            return np.asarray(value[ARRAY])
-        return {key: recorded(item) for key, item in value.items()}
-    return value
 
 
 def _now() -> str:

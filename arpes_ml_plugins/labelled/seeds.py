@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 __all__ = ["seed_from", "slice_seed"]
 
 SEED_LIMIT = 2**63
+DRAWS = 2**32  # seeds that are drawn, not given
 
 
-def seed_from(rng: int | torch.Generator | None) -> int:
+def seed_from(rng: int | np.random.Generator | torch.Generator | None) -> int:
     """An explicit seed: ``None`` draws a fresh one, a generator is advanced by one draw."""
     if rng is None:
-        return secrets.randbelow(2**32)
+        return secrets.randbelow(DRAWS)
     if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):
         if not 0 <= rng < SEED_LIMIT:
             raise ParameterError(f"rng must lie in [0, 2**63), got {rng}")
         return int(rng)
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(DRAWS))
     return _draw(rng)
 
 
@@ -33,9 +36,10 @@ def _draw(rng: Any) -> int:
 
     if not isinstance(rng, torch.Generator):
         raise ParameterError(
-            f"rng must be None, an int or a torch.Generator, got {type(rng).__name__}"
+            f"rng must be None, an int, a numpy.random.Generator or a torch.Generator, got "
+            f"{type(rng).__name__}"
         )
-    return int(torch.randint(2**32, (), generator=rng, device=rng.device))
+    return int(torch.randint(DRAWS, (), generator=rng, device=rng.device))
 
 
 def slice_seed(seed: int, index: int) -> int:

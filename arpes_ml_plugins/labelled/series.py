@@ -8,11 +8,13 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError
+from arpes_ml_plugins.labelled.axes import ROLES
 
 __all__ = ["SHORTEST", "choose_series", "sampled"]
 
 SHORTEST = 4
 """Images along an axis; with fewer each image is taken by itself."""
+MOMENTA = {name for tier in ROLES["momentum"] for name in tier}
 
 
 def choose_series(
@@ -20,9 +22,10 @@ def choose_series(
 ) -> tuple[Hashable, ...]:
     """The dimension along which images are denoised together, or none: a tuple of one or zero.
 
-    ``"auto"`` takes the longest scanned axis whose coordinate is in order (of equal ones the last
-    name in the alphabet). Values are not looked at, so that lazy data, chunks and noise cannot
-    change the choice.
+    ``"auto"`` takes the longest scanned axis whose coordinate is in order. Of axes of one length
+    it takes one that is no momentum or angle: bands move from angle to angle, and stay from
+    temperature to temperature. Values are not looked at, so that lazy data, chunks and noise
+    cannot change the choice.
     """
     batch = [dim for dim in data.dims if dim not in dims]
     if series is None:
@@ -37,7 +40,8 @@ def choose_series(
     candidates = [dim for dim in batch if data.sizes[dim] >= SHORTEST and _ordered(data, dim)]
     if not candidates:
         return ()
-    return (max(candidates, key=lambda dim: (data.sizes[dim], str(dim))),)
+    # The name comes last only so that the order of the dimensions does not matter.
+    return (max(candidates, key=lambda d: (data.sizes[d], d not in MOMENTA, str(d))),)
 
 
 def sampled(data: xr.DataArray, dims: tuple[Hashable, Hashable], images: int) -> xr.DataArray:

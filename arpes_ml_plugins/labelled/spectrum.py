@@ -14,10 +14,16 @@ from arpes_ml_plugins.labelled.axes import ROLES
 __all__ = ["check_array", "check_values", "replace_spectrum", "select_spectrum"]
 
 SPECTRUM_NAMES = ("spectrum", "raw")
+EXAMPLE = ("phi", "eV")
 
 
-def select_spectrum(data: Any) -> tuple[xr.DataArray, Hashable | None]:
+def select_spectrum(
+    data: Any, example: Sequence[str] = EXAMPLE
+) -> tuple[xr.DataArray, Hashable | None]:
     """The array to work on, and its variable name if ``data`` is a Dataset.
+
+    ``example`` are dimensions that the caller could work on, for a message to those who come
+    without any.
 
     In a Dataset this is the variable ``spectrum`` or ``raw`` (PyARPES's names), else the only
     real variable with an energy axis, else the only one with two dimensions or more, else the
@@ -27,8 +33,9 @@ def select_spectrum(data: Any) -> tuple[xr.DataArray, Hashable | None]:
         return data, None
     if not isinstance(data, xr.Dataset):
         raise DataTypeError(
-            f"expected an xarray.DataArray or xarray.Dataset, got {type(data).__name__}; wrap "
-            f"plain arrays first: xarray.DataArray(values, dims=('eV', 'phi'))"
+            f"expected an xarray.DataArray or xarray.Dataset, got {type(data).__name__}; give a "
+            f"plain array names for its axes first, for example "
+            f"xarray.DataArray(values, dims={_example(example, getattr(data, 'ndim', 0))})"
         )
     for name in SPECTRUM_NAMES:
         if name in data.data_vars:
@@ -45,6 +52,12 @@ def select_spectrum(data: Any) -> tuple[xr.DataArray, Hashable | None]:
         f"cannot tell which variable of the Dataset is the spectrum (variables: {variables}); "
         f"pass the one you mean, dataset['name'], or name it 'spectrum'"
     )
+
+
+def _example(dims: Sequence[str], ndim: int) -> tuple[str, ...]:
+    """As many of the ``dims``, the last ones first, as the array has, and names for any others."""
+    further = tuple(f"axis_{i + 1}" for i in range(ndim - len(dims)))
+    return (*further, *(dims[-ndim:] if ndim else dims))
 
 
 def replace_spectrum(data: xr.Dataset, name: Hashable, result: xr.DataArray) -> xr.Dataset:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.labelled.mixture import Cube, map_mixture
+from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.separation_run import seed_of, setup_of, whitened
-from arpes_ml_plugins.parameters import check_count
+from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, seed_of, setup_of
+from arpes_ml_plugins.methods.separation_run import whitened
+from arpes_ml_plugins.parameters import check_count, documented
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +30,7 @@ OUTPUTS = {
 DIMENSION = "n_components"
 
 
+@documented(**SEPARATION)
 def choose_components(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -43,32 +46,38 @@ def choose_components(
     """Find how many components a spectral image holds, with the evidence.
 
     Separates the data blindly into 1, 2, ... components: all pixels, and halves of them chosen at
-    random, twice. One more component is worth having as long as it lowers the misfit
-    by much more than noise does, both halves find the same spectra, and no two spectra are nearly
-    the same. A few seconds.
+    random, twice. Components are added as long as each lowers the misfit by much more than one of
+    noise does. Of these numbers the largest is recommended at which both halves find the same
+    spectra and no two spectra are nearly the same. It takes a few seconds.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        As for :func:`separate_palm`. Incomplete pixels are left out.
+        Intensities with an energy axis; all other dimensions are pixels. Those with missing
+        values are left out.
     max_components : int
-        Largest number to try; take it some larger than you expect, so that components of noise are
-        seen too. Small data are tried with fewer.
-    noise, nonnegative, channels, device, rng, progress, dims
-        As for :func:`separate_palm`.
+        Largest number to try. Take it somewhat larger than you expect, so that components of noise
+        are seen too. Small data are tried with fewer.
+    {noise}
+    {nonnegative}
+    {channels}
+    {device}
+    rng : int or torch.Generator, optional
+        Seed of the blind starts and of the halves.
+    {progress}
+    {dims}
 
     Returns
     -------
     xarray.Dataset
-        Along ``n_components``: ``chi2``, misfit a value over the noise, 1 if nothing is left;
-        ``stability``, smallest cosine between the spectra of two halves; ``collinearity``, largest
-        cosine between two spectra, over the noise. ``recommended``, the number to take, and
-        ``reason`` in words. ``plotting.component_count`` draws it.
+        Along ``n_components``: ``chi2``, chi^2 per degree of freedom, 1 if nothing but noise is
+        left; ``stability``, smallest cosine between the spectra of two halves; ``collinearity``,
+        largest cosine between two spectra, over the noise. ``recommended``, the number to take,
+        and ``reason`` in words. ``plotting.component_count`` draws it.
 
     Raises
     ------
-    AxisError, DataError, DataTypeError, ParameterError, DeviceError
-        Unusable input; the message says what to do.
+    {raises}
 
     Examples
     --------
@@ -87,24 +96,11 @@ def choose_components(
     size = int(np.prod([data.sizes[dim] for dim in spectrum if dim in data.dims]))
     pixels = int(np.prod(list(data.sizes.values()))) // max(size, 1)
     most = int(max(1, min(max_components, size // 2, pixels // 4)))
-    setup = setup_of(data, dims, channels, None, 1, "none", noise, nonnegative)
-    seed = seed_of(rng)
-
-    def algorithm(cube: Cube) -> dict[str, Any]:
-        from arpes_ml_plugins.separation.component_count import count_components
-
-        ready, _ = whitened(cube, setup)
-        channels, pixels = ready.pixels.shape
-        limit = max(1, min(most, channels // 2, pixels // 4))
-        found = count_components(
-            ready.pixels, limit, nonnegative=ready.nonnegative, seed=seed, report=cube.report
-        ).padded(most)
-        return {name: getattr(found, name) for name in OUTPUTS}
-
+    setup = setup_of(data, dims, channels, 1, "none", noise, nonnegative)
     return map_mixture(
         setup.data,
         setup.channels,
-        algorithm,
+        partial(_counted, setup=setup, most=most, seed=seed_of(rng)),
         OUTPUTS,
         components=np.arange(1, most + 1),
         method="choose_components",
@@ -113,3 +109,15 @@ def choose_components(
         progress=progress,
         dimension=DIMENSION,
     )
+
+
+def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
+    from arpes_ml_plugins.separation.component_count import count_components
+
+    data, _ = whitened(cube, setup)
+    channels, pixels = data.pixels.shape
+    limit = max(1, min(most, channels // 2, pixels // 4))
+    found = count_components(
+        data.pixels, limit, nonnegative=data.nonnegative, seed=seed, report=cube.report
+    ).padded(most)
+    return {name: getattr(found, name) for name in OUTPUTS}

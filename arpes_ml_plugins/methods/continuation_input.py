@@ -1,4 +1,4 @@
-"""Data in imaginary time or at Matsubara frequencies: what comes with them, checked and in order.
+"""Read data in imaginary time or at Matsubara frequencies, and check all that comes with them.
 
 Everything that can be wrong with the input of a continuation is found here, before any work starts.
 """
@@ -24,7 +24,7 @@ from arpes_ml_plugins.errors import (
     ParameterError,
 )
 from arpes_ml_plugins.labelled.axes import ROLES
-from arpes_ml_plugins.parameters import check_choice, check_positive
+from arpes_ml_plugins.parameters import check_choice, check_flag, check_positive
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.continuation.problem import Problem
@@ -34,6 +34,7 @@ __all__ = ["ImaginaryData", "check_aligned", "read_imaginary"]
 TAU_NAMES, MATSUBARA_NAMES = ROLES["tau"]
 FEWEST_DATA = 6
 SLACK = 1e-6  # of beta: how far tau may reach beyond [0, beta]
+ROUNDED = 5e-3  # relative error of a temperature that was rounded to three digits
 STATISTICS = ("fermion", "boson")
 INVERSE_EV = {"1/eV", "eV^-1", "eV-1", "eV**-1", "eV**(-1)", "eV⁻¹", "1 / eV"}
 EV = {"eV", "electron_volt"}
@@ -73,6 +74,7 @@ def read_imaginary(
     from arpes_ml_plugins.continuation.problem import Problem, subdivided
 
     check_choice("statistics", statistics, STATISTICS)
+    check_flag("bins", bins, optional=True)
     if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
         raise DataTypeError(
             "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead"
@@ -181,17 +183,35 @@ def _beta(
         if name == "beta":
             return float(value)
         if unit in INVERSE_EV or (axis == "matsubara" and unit in EV):
-            return 1 / (BOLTZMANN * float(value))
+            return _settled(1 / (BOLTZMANN * float(value)), times, axis, statistics)
     if axis == "matsubara":
-        first = times[times > 0][0] if (times > 0).any() else 0.0
-        if statistics == "fermion" and first > 0:
-            return math.pi / float(first)
-        return 2 * math.pi / float(np.diff(times).min())
+        return _betas_of(times, statistics)[0]
     raise ParameterError(
         "beta, the inverse temperature in the unit of tau, is needed: pass beta=..., or give the "
         "data a coordinate or attribute 'beta' (or 'temperature' in K, with tau in 1/eV); it "
         "cannot be told from tau, whose last point need not be beta"
     )
+
+
+def _settled(rough: float, times: NDArray[np.floating], axis: str, statistics: str) -> float:
+    """``beta`` of a temperature that may be rounded: that of the times, if they agree so far."""
+    if axis == "matsubara":
+        candidates = _betas_of(times, statistics)
+    else:
+        last, spacing = float(times[-1]), float(times[-1] - times[-2])
+        at_the_end = times[0] <= SLACK * rough and rough - last < spacing / 4
+        candidates = [last] if last > rough or at_the_end else []
+    near = [beta for beta in candidates if abs(beta / rough - 1) <= ROUNDED]
+    return near[0] if near else rough
+
+
+def _betas_of(times: NDArray[np.floating], statistics: str) -> list[float]:
+    """What Matsubara frequencies say: the first one of a fermion, and their spacing."""
+    spaced = 2 * math.pi / float(np.diff(times).min())
+    positive = times[times > 0]
+    if statistics == "fermion" and len(positive):
+        return [math.pi / float(positive[0]), spaced]
+    return [spaced]
 
 
 def _check_times(

@@ -89,6 +89,7 @@ def denoise_pcp_unet(
     Returns
     -------
     {clean}
+        Nothing is clipped or rescaled.
 
     Raises
     ------
@@ -257,6 +258,7 @@ def denoise_fixed_input(
     Returns
     -------
     {clean}
+        Nothing is clipped or rescaled.
 
     Raises
     ------

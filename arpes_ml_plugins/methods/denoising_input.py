@@ -71,9 +71,10 @@ BLOCKS = {
             A dimension along which neighbouring images resemble each other (time, temperature, the
             second angle): one network then serves all of them and sees the neighbours of each
             image; the pre-trained one only if held-out counts say that this helps. ``"auto"`` takes
-            the longest scanned axis of at least four images whose coordinate is in order; name
-            another one if neighbours along it are more alike. ``None``: a network of its own for
-            every image.""",
+            the longest scanned axis of at least four images whose coordinate is in order (of two
+            of one length, time or temperature rather than an angle); name another one if
+            neighbours along it are more alike. ``None``: a network of its own for every
+            image.""",
     "precision": """
         precision : {"auto", "float32", "bfloat16"}
             Precision of the convolutions. ``"auto"`` takes bfloat16 if the hardware multiplies
@@ -95,8 +96,8 @@ BLOCKS = {
             or ``{"momentum": "phi"}``.""",
     "clean": """
         xarray.DataArray or xarray.Dataset
-            Same type, axes, metadata and unit as ``data``, with denoised values: nothing is
-            clipped or rescaled. Integers become float32.""",
+            Same type, axes, metadata and unit as ``data``, with denoised values. Integers become
+            float32.""",
     "error_bars": """
         xarray.Dataset
             ``clean``, and ``lower`` and ``upper``, between which the truth lies in 68 % of the

@@ -1,42 +1,48 @@
-"""``separate_sgmca`` with what is known of spectra, ``separate_gmca``, ``separate_nmf`` without."""
+"""``separate_sgmca``: spectral images whose spectra lie on manifolds, some or all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report
-from arpes_ml_plugins.methods.separation_run import run, seed_of, setup_of
-from arpes_ml_plugins.networks.iae import (
-    MANIFOLDS,
-    RECIPE_NAMES,
-    SpectrumManifolds,
-    manifolds_of,
+from arpes_ml_plugins.methods.separation_input import (
+    SEPARATION,
+    Setup,
+    own_manifolds,
+    seed_of,
+    setup_of,
 )
-from arpes_ml_plugins.networks.lpalm import as_library
-from arpes_ml_plugins.parameters import check_choice, check_count
+from arpes_ml_plugins.methods.separation_run import run
+from arpes_ml_plugins.networks.iae import RECIPE_NAMES, SpectrumManifolds, manifolds_of
+from arpes_ml_plugins.parameters import check_choice, check_count, check_flag, documented
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:
     import torch
 
-    from arpes_ml_plugins.separation.chain import Separated
-    from arpes_ml_plugins.separation.whitened import Whitened
+    from arpes_ml_plugins.separation.projection import Manifold
+    from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["separate_gmca", "separate_nmf", "separate_sgmca"]
+__all__ = ["separate_sgmca"]
 
 PUBLISHED_SCALES = 2  # of the starlet (paper, Section 4)
 
 
+@documented(**SEPARATION)
 def separate_sgmca(
     data: xr.DataArray | xr.Dataset,
     *,
-    manifolds: SpectrumLibrary | SpectrumManifolds | Mapping[str, xr.DataArray],
+    manifolds: SpectrumLibrary
+    | SpectrumManifolds
+    | Mapping[str, xr.DataArray]
+    | Mapping[str, Manifold]
+    | Sequence[Manifold],
     n_components: int | None = None,
     manifold: str | None = None,
     recipe: str = "robust",
@@ -60,44 +66,55 @@ def separate_sgmca(
 
     Parameters
     ----------
-    data : xarray.DataArray or xarray.Dataset
-        As for :func:`separate_palm`.
-    manifolds : SpectrumLibrary or SpectrumManifolds
-        A family of spectra for each known component, or what :func:`~arpes_ml_plugins.train_iae`
-        made of one.
+    {data}
+    manifolds : SpectrumLibrary, SpectrumManifolds, or mapping or sequence of Manifold
+        A family of spectra for each known component; or what
+        :func:`~arpes_ml_plugins.train_iae` made of one; or objects of your own class, derived
+        from ``arpes_ml_plugins.separation.manifolds.Manifold``, by name or in a list, on the
+        energies of the data.
     n_components : int, optional
-        In all. Those beyond the manifolds are free: nothing is known of their spectra. Default: no
-        free ones.
+        Number of all components. Those beyond the manifolds are free: nothing is known of their
+        spectra. Default: no free ones.
     manifold : {"simplex", "nearest", "iae"}, optional
         What lies between the spectra of a family: mixtures of the six nearest; nothing; or what an
-        interpolatory autoencoder makes of them, trained in some 15 s a family and kept. The first
+        interpolatory autoencoder generates, trained in about 15 s per family and kept. The first
         is the default.
     recipe : {"robust", "published"}
         ``"published"``: the paper's algorithm alone, with autoencoders, two wavelet scales, one
-        noise for all channels, thresholds from the sources themselves, no matching, any sign.
-    transform, noise, nonnegative
-        As for :func:`separate_palm`.
+        noise for all channels, thresholds from the sources themselves, no matching, any sign. The
+        maps are the algorithm's own sources: thresholded details, and the coarse scale by least
+        squares. Different from the paper: spectra of all components have length 1 (their sources
+        take the scale); both signs of a column are tried for a manifold; the autoencoders are
+        projected on by Levenberg-Marquardt instead of Adam; and a cycle, which the paper
+        describes, ends the iteration. The robust recipe takes the interference that Algorithm 2
+        finds in a column off before the first projection, where Algorithm 1 projects the column
+        itself, and its thresholds are three standard deviations of the measured noise.
+    {transform}
     match : bool
-        Take known spectra at last where their manifold meets the signal space of the data: exact
+        Finally take known spectra where their manifold meets the signal space of the data: exact
         also for weak components and correlated maps, and off the manifold only where noise does
-        not explain the distance. Else those of sGMCA stay, which are always on the manifold.
+        not explain the distance. Otherwise keep those of sGMCA, which are always on the manifold.
     refine : bool
         Polish free spectra by alternating least squares.
+    {noise}
+    {nonnegative}
     training_steps, training_seed
-        Of autoencoders that are trained, as for :func:`~arpes_ml_plugins.train_iae`.
-    device, rng, progress, dims
-        As for :func:`separate_palm`.
+        Options of autoencoders that are trained, as in :func:`~arpes_ml_plugins.train_iae`.
+    {device}
+    {rng}
+    {progress}
+    {dims}
 
     Returns
     -------
     xarray.Dataset
-        As of :func:`separate_lpalm`. Known components come first, in the order of the library;
-        free ones are named "free 1", ... by falling intensity.
+        {parts}
+        Known components come first, in the order of the library; free ones are named "free 1", ...
+        by falling intensity.
 
     Raises
     ------
-    AxisError, DataError, DataTypeError, ParameterError, DeviceError
-        Unusable input; the message says what to do.
+    {raises}
 
     Warns
     -----
@@ -126,14 +143,26 @@ def separate_sgmca(
     >>> result.spectra.idxmax("eV").round(1).values.tolist()
     [-0.3, 0.2]
     """
+    from arpes_ml_plugins.separation.solvers import Sgmca
+
     check_choice("recipe", recipe, RECIPE_NAMES)
     check_count("training_steps", training_steps, optional=True)
+    check_flag("match", match)
+    check_flag("refine", refine)
     published = recipe == "published"
+    own = own_manifolds(manifolds)
     trained = manifolds if isinstance(manifolds, SpectrumManifolds) else None
-    kind = _kind(manifold, published, trained)
-    library = manifolds.library if isinstance(manifolds, SpectrumManifolds) else manifolds
+    kind = _kind(manifold, published, trained, own)
     setup = setup_of(
-        data, dims, (), as_library(library), n_components, transform, noise, nonnegative
+        data,
+        dims,
+        (),
+        n_components,
+        transform,
+        noise,
+        nonnegative,
+        library=None if own else _library(manifolds),
+        manifolds=own,
     )
     if trained is not None and setup.library is not trained.library:
         raise AxisError(
@@ -142,39 +171,64 @@ def separate_sgmca(
         )
     if published:
         setup = replace(setup, common_noise=True, scales=PUBLISHED_SCALES)
-    steps = _training(kind, recipe, training_steps, trained) * len(setup.library or ())
-    count = len(setup.components)
-
-    def estimate(ready: Whitened, report: Report | None) -> Separated:
-        from arpes_ml_plugins.separation.semi_blind import sgmca_spectra
-
-        assert setup.library is not None
-        known = manifolds_of(
-            setup.library,
-            kind,
-            trained,
-            ready.noise,
-            recipe=recipe,
-            steps=training_steps,
-            seed=training_seed,
-            report=report,
-        )
-        found = sgmca_spectra(
-            ready,
-            known,
-            count,
-            match=match and not published,
-            refined=refine and not published,
-            published=published,
-        )
-        if report:
-            report(1, None)
-        return found
-
-    return run("separate_sgmca", setup, estimate, steps + 1, device, seed_of(rng), progress)
+    training = {"recipe": recipe, "steps": training_steps, "seed": training_seed}
+    solver = Sgmca(
+        partial(_seen, own=own)
+        if own
+        else partial(_made, setup=setup, kind=kind, trained=trained, training=training),
+        len(setup.components),
+        match=match,
+        refine=refine,
+        published=published,
+    )
+    steps = _training(kind, recipe, training_steps, trained) * setup.known
+    return run("separate_sgmca", setup, solver, steps + 1, device, seed_of(rng), progress)
 
 
-def _kind(manifold: str | None, published: bool, trained: SpectrumManifolds | None) -> str:
+def _library(manifolds: Any) -> Any:
+    if isinstance(manifolds, SpectrumManifolds):
+        return manifolds.library
+    if manifolds is None:
+        raise ParameterError("manifolds must be a SpectrumLibrary, got NoneType")
+    return manifolds
+
+
+def _seen(data: Whitened, report: Report | None, *, own: Mapping[str, Manifold]) -> list[Manifold]:
+    """The user's manifolds, in units of the noise."""
+    return [manifold.weighted(data.weights) for manifold in own.values()]
+
+
+def _made(
+    data: Whitened,
+    report: Report | None,
+    *,
+    setup: Setup,
+    kind: str,
+    trained: SpectrumManifolds | None,
+    training: dict[str, Any],
+) -> list[Manifold]:
+    """Manifolds of the library's families, in units of the noise."""
+    assert setup.library is not None
+    made = manifolds_of(setup.library, kind, trained, report=report, **training)
+    return [manifold.weighted(data.weights) for manifold in made]
+
+
+def _kind(
+    manifold: str | None,
+    published: bool,
+    trained: SpectrumManifolds | None,
+    own: Mapping[str, Manifold] | None,
+) -> str:
+    """What lies between the spectra of a family."""
+    from arpes_ml_plugins.separation.manifolds import MANIFOLDS
+
+    if own is not None:
+        if manifold is not None:
+            raise ParameterError(
+                f"manifold is for families of spectra, but manifolds are objects that know it "
+                f"themselves; got manifold={manifold!r}"
+            )
+        return "own"
     if trained is not None:
         if manifold not in (None, "iae"):
             raise ParameterError(
@@ -184,178 +238,14 @@ def _kind(manifold: str | None, published: bool, trained: SpectrumManifolds | No
         return "iae"
     if manifold is None:
         return "iae" if published else "simplex"
-    check_choice("manifold", manifold, MANIFOLDS)
+    check_choice("manifold", manifold, tuple(MANIFOLDS))
     return manifold
 
 
 def _training(kind: str, recipe: str, steps: int | None, trained: SpectrumManifolds | None) -> int:
-    """Steps of training a component, for the progress bar."""
+    """Training steps per component, for the progress bar."""
     if kind != "iae" or trained is not None:
         return 0
     from arpes_ml_plugins.training.autoencoder import AUTOENCODERS
 
     return AUTOENCODERS[recipe].steps if steps is None else steps
-
-
-def separate_gmca(
-    data: xr.DataArray | xr.Dataset,
-    *,
-    n_components: int,
-    transform: str = "starlet",
-    refine: bool = True,
-    noise: float | xr.DataArray | None = None,
-    nonnegative: bool | None = None,
-    channels: Sequence[str] = (),
-    device: str = "auto",
-    rng: int | torch.Generator | None = None,
-    progress: ProgressOption = False,
-    dims: Mapping[str, str] | Sequence[str] | None = None,
-) -> xr.Dataset:
-    """Separate a spectral image blindly, by the sparsity of its maps in wavelets (GMCA).
-
-    Right for maps of grains, flakes and edges, whose details tell components apart. Smooth maps
-    have no details: there :func:`separate_nmf` is the better start.
-
-    Parameters
-    ----------
-    data : xarray.DataArray or xarray.Dataset
-        As for :func:`separate_palm`.
-    n_components : int
-        Number of components: see :func:`choose_components`.
-    transform : {"starlet", "none"}
-        Look for spectra in the wavelet details of the maps along the last two spatial axes, or in
-        the pixels themselves: right for pixels in no order.
-    refine : bool
-        Polish spectra by alternating least squares on coefficients and pixels, non-negative where
-        the data are.
-    noise, nonnegative, channels, device, rng, progress, dims
-        As for :func:`separate_palm`.
-
-    Returns
-    -------
-    xarray.Dataset
-        As of :func:`separate_palm`; components by falling intensity.
-
-    Raises
-    ------
-    AxisError, DataError, DataTypeError, ParameterError, DeviceError
-        Unusable input; the message says what to do.
-
-    Warns
-    -----
-    DistributionWarning
-        ``status`` is not "ok".
-
-    References
-    ----------
-    Bobin, Starck, Fadili and Moudden, IEEE Trans. Image Process. 16, 2662 (2007); thresholds as
-    in Carloni Gertosio, Bobin and Acero, Signal Process. 202, 108776 (2023), Section 3.3.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr, arpes_ml_plugins
-    >>> rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 40)
-    >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
-    >>> maps = 100 * (rng.random((24, 24, 2)) < 0.3)
-    >>> image = xr.DataArray(
-    ...     maps @ peaks + rng.normal(size=(24, 24, 40)), {"eV": energy}, ("y", "x", "eV")
-    ... )
-    >>> result = image.S.separate_gmca(n_components=2)
-    >>> sorted(result.spectra.idxmax("eV").round(1).values.tolist())
-    [-0.3, 0.2]
-    """
-    check_count("n_components", n_components)
-    setup = setup_of(data, dims, channels, None, n_components, transform, noise, nonnegative)
-
-    def estimate(ready: Whitened, report: Report | None) -> Separated:
-        from arpes_ml_plugins.separation.semi_blind import gmca_spectra
-
-        found = gmca_spectra(ready, n_components, refined=refine)
-        if report:
-            report(1, None)
-        return found
-
-    return run("separate_gmca", setup, estimate, 1, device, seed_of(rng), progress)
-
-
-def separate_nmf(
-    data: xr.DataArray | xr.Dataset,
-    *,
-    n_components: int,
-    sparsity: float = 0.0,
-    noise: float | xr.DataArray | None = None,
-    channels: Sequence[str] = (),
-    device: str = "auto",
-    rng: int | torch.Generator | None = None,
-    progress: ProgressOption = False,
-    dims: Mapping[str, str] | Sequence[str] | None = None,
-) -> xr.Dataset:
-    """Separate a spectral image blindly into non-negative spectra and maps (NMF).
-
-    scikit-learn's factorisation (coordinate descent, HALS) of the data over their noise, from the
-    principal components.
-
-    Parameters
-    ----------
-    data : xarray.DataArray or xarray.Dataset
-        As for :func:`separate_palm`, not negative beyond noise.
-    n_components : int
-        Number of components: see :func:`choose_components`.
-    sparsity : float
-        l1 penalty of maps and spectra, in units of the noise. Larger values give emptier maps.
-    noise, channels, device, rng, progress, dims
-        As for :func:`separate_palm`.
-
-    Returns
-    -------
-    xarray.Dataset
-        As of :func:`separate_palm`; components by falling intensity.
-
-    Raises
-    ------
-    AxisError, DataError, DataTypeError, ParameterError, DeviceError
-        Unusable input; the message says what to do.
-
-    Warns
-    -----
-    DistributionWarning
-        ``status`` is not "ok".
-
-    References
-    ----------
-    Gillis and Glineur, Neural Comput. 24, 1085 (2012).
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr, arpes_ml_plugins
-    >>> rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 40)
-    >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
-    >>> maps = 100 * (rng.random((12, 12, 2)) < 0.3)
-    >>> image = xr.DataArray(
-    ...     maps @ peaks + rng.normal(size=(12, 12, 40)), {"eV": energy}, ("y", "x", "eV")
-    ... )
-    >>> result = image.S.separate_nmf(n_components=2)
-    >>> sorted(result.spectra.idxmax("eV").round(1).values.tolist())
-    [-0.3, 0.2]
-    """
-    check_count("n_components", n_components)
-    number = isinstance(sparsity, (int, float, np.number)) and not isinstance(sparsity, bool)
-    if not number or not np.isfinite(sparsity) or sparsity < 0:
-        raise ParameterError(f"sparsity must be a number of at least 0, got {sparsity!r}")
-    setup = setup_of(data, dims, channels, None, n_components, "none", noise)
-    seed = seed_of(rng)
-
-    def estimate(ready: Whitened, report: Report | None) -> Separated:
-        from arpes_ml_plugins.separation.semi_blind import nmf_spectra
-
-        if not ready.nonnegative:
-            raise DataError(
-                "the data are negative beyond their noise, which this factorisation cannot "
-                "describe; use separate_gmca, or do not subtract a background beforehand"
-            )
-        found = nmf_spectra(ready, n_components, sparsity=sparsity, seed=seed)
-        if report:
-            report(1, None)
-        return found
-
-    return run("separate_nmf", setup, estimate, 1, device, seed, progress)

@@ -1,45 +1,29 @@
-"""What all ``separate_*`` methods share: from labelled data to spectra and maps on their axes."""
+"""What all ``separate_*`` methods do: whiten, solve, go back to the axes and units, and report."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from arpes_ml_plugins.errors import AxisError, DataError, DistributionWarning, ParameterError
-from arpes_ml_plugins.labelled.mixture import Cube, map_mixture
-from arpes_ml_plugins.labelled.progress import ProgressOption, Report
-from arpes_ml_plugins.networks.lpalm import as_library, families_of
-from arpes_ml_plugins.parameters import check_choice, check_count, check_positive
-from arpes_ml_plugins.spectrum_library import SpectrumLibrary, leaky
+from arpes_ml_plugins.errors import DataError, DistributionWarning
+from arpes_ml_plugins.labelled.apply import Cube, map_mixture
+from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.separation_input import Setup
 
 if TYPE_CHECKING:
     import torch
 
-    from arpes_ml_plugins.separation.chain import Separated
-    from arpes_ml_plugins.separation.whitened import Whitened
+    from arpes_ml_plugins.separation.separated import Separated
+    from arpes_ml_plugins.separation.solvers import Solver
+    from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = [
-    "OUTPUTS",
-    "Estimate",
-    "Prior",
-    "Setup",
-    "prior_of",
-    "run",
-    "seed_of",
-    "setup_of",
-    "whitened",
-]
+__all__ = ["OUTPUTS", "run", "whitened"]
 
-TRANSFORMS = ("starlet", "none")
 UNLIKE = 0.1  # sine of the angle between a family and the data
-TOO_MUCH = 1.3  # of chi^2 a value: something is left in the residual
-LEAK, LEAKY = 0.3, 200  # blind spectra are taken to hold up to this share of each other
+TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
 OUTPUTS = {
     "spectra": "spectra",
     "spectra_stderr": "spectra",
@@ -52,153 +36,21 @@ OUTPUTS = {
     "status": "text",
 }
 
-Estimate = Callable[["Whitened", "Report | None"], "Separated"]
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What is known before the values of the data are looked at."""
-
-    data: xr.DataArray
-    channels: tuple[Hashable, ...]
-    library: SpectrumLibrary | None
-    components: list[str] | NDArray[np.integer]
-    transform: str
-    noise: NDArray[np.floating] | None
-    nonnegative: bool | None = None
-    common_noise: bool = False
-    scales: int | None = None
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Knowledge of the spectra, on the usable channels and in units of their noise."""
-
-    start: torch.Tensor  # (k, n)
-    families: list[torch.Tensor]
-    blind: bool
-
-
-def setup_of(
-    data: Any,
-    dims: Any,
-    channels: Sequence[str],
-    library: Any,
-    n_components: int | None,
-    transform: str,
-    noise: float | xr.DataArray | None,
-    nonnegative: bool | None = None,
-) -> Setup:
-    """Check everything that can be checked before the values are looked at."""
-    check_choice("transform", transform, TRANSFORMS)
-    check_choice("nonnegative", nonnegative, (None, True, False))
-    check_count("n_components", n_components, optional=True)
-    spectrum = (*dims, *channels)
-    for dim in channels:
-        if dim not in data.dims or spectrum.count(dim) > 1:
-            raise AxisError(
-                f"channels names {dim!r}; expected further dimensions of the data beside "
-                f"{dims[0]!r}: {', '.join(map(str, (d for d in data.dims if d not in dims)))}"
-            )
-    size = int(np.prod([data.sizes[dim] for dim in spectrum]))
-    pixels = data.size // size
-    if len(spectrum) == data.ndim:
-        raise DataError(
-            f"the data have no dimension beside {', '.join(map(repr, spectrum))}: one spectrum "
-            f"cannot be separated; expected several, along space or any other axis"
-        )
-    if library is not None:
-        if channels:
-            raise ParameterError("a library has spectra along energy only; use n_components=")
-        library = _on_axis(as_library(library), data, dims[0])
-    components = _names(library, n_components)
-    for name, have in (("channels", size), ("pixels", pixels)):
-        if have < len(components):
-            raise DataError(
-                f"the data are too small for {len(components)} components: they have {have} "
-                f"{name}; expected at least as many"
-            )
-    values = _noise_values(noise, data, spectrum, size)
-    return Setup(data, spectrum, library, components, transform, values, nonnegative)
-
-
-def _names(
-    library: SpectrumLibrary | None, n_components: int | None
-) -> list[str] | NDArray[np.integer]:
-    """Of the components: those of the library, then free ones; numbers without a library."""
-    if library is None:
-        return np.arange(1, (n_components or 0) + 1)
-    known, total = list(library), len(library) if n_components is None else n_components
-    if total < len(known):
-        raise ParameterError(
-            f"n_components must be at least the {len(known)} components that are known, got {total}"
-        )
-    return [*known, *(f"free {i + 1}" for i in range(total - len(known)))]
-
-
-def _on_axis(library: SpectrumLibrary, data: xr.DataArray, dim: Hashable) -> SpectrumLibrary:
-    if dim not in data.coords:
-        raise AxisError(
-            f"the axis {dim!r} of the data has no coordinate, so the library cannot be put on it; "
-            f"assign one, for example data.assign_coords({{{dim!r}: energies}})"
-        )
-    axis = data[dim]
-    if np.array_equal(axis.values, library.energy.values) and axis.name == library.energy.name:
-        return library
-    return library.on(axis)
-
-
-def _noise_values(
-    noise: float | xr.DataArray | None,
-    data: xr.DataArray,
-    spectrum: tuple[Hashable, ...],
-    size: int,
-) -> NDArray[np.floating] | None:
-    if noise is None:
-        return None
-    if isinstance(noise, xr.DataArray):
-        if set(noise.dims) != set(spectrum):
-            raise AxisError(
-                f"noise must be one number or have the dimensions {spectrum}, got {noise.dims}"
-            )
-        for dim in spectrum:
-            if dim in noise.coords and dim in data.coords and not noise[dim].equals(data[dim]):
-                raise AxisError(
-                    f"noise has other coordinates along {dim!r} than the data; give it on theirs, "
-                    f"for example noise.interp({dim}=data.{dim})"
-                )
-        values = noise.transpose(*spectrum).values.astype(np.float64).reshape(-1)
-    else:
-        check_positive("noise", noise)
-        values = np.full(size, float(noise))
-    if len(values) != size or not (np.isfinite(values).all() and (values > 0).all()):
-        raise ParameterError(f"noise must be positive in each of the {size} channels")
-    return values
-
-
-def seed_of(rng: Any) -> int:
-    """What the call has settled ``rng=`` to."""
-    return int(rng)
-
 
 def run(
     method: str,
     setup: Setup,
-    estimate: Estimate,
+    solver: Solver,
     steps: int,
     device: str,
     seed: int,
     progress: ProgressOption,
 ) -> xr.Dataset:
-    """Separate with ``estimate``, dress the result, and warn of what its status says."""
-
-    def algorithm(cube: Cube) -> dict[str, Any]:
-        return _separate(cube, setup, estimate, seed)
-
+    """Separate with ``solver``, put the result on its axes, and warn of what its status says."""
     result = map_mixture(
         setup.data,
         setup.channels,
-        algorithm,
+        partial(_separate, setup=setup, solver=solver, seed=seed),
         OUTPUTS,
         components=setup.components,
         method=method,
@@ -212,21 +64,21 @@ def run(
     return result
 
 
-def _separate(cube: Cube, setup: Setup, estimate: Estimate, seed: int) -> dict[str, Any]:
-    from arpes_ml_plugins.separation.chain import maps_of, uncertainty
+def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, Any]:
+    from arpes_ml_plugins.separation.separated import maps_of, uncertainty
 
-    ready, complete = whitened(cube, setup)
-    found = estimate(ready, cube.report)
-    sources = maps_of(ready, found.spectra)
-    errors = uncertainty(ready, found, seed)
-    return _in_units(cube, ready, found, sources, errors, complete, setup)
+    data, complete = whitened(cube, setup)
+    found = solver.separate(data, cube.report)
+    sources = maps_of(data, found.spectra) if found.sources is None else found.sources
+    errors = uncertainty(data, found, seed)
+    return _in_units(cube, data, found, sources, errors, complete, setup)
 
 
 def whitened(cube: Cube, setup: Setup) -> tuple[Whitened, torch.Tensor]:
     """The data over their noise, and which pixels are complete ``(*space)``."""
     import torch
 
-    from arpes_ml_plugins.separation.whitened import whiten
+    from arpes_ml_plugins.separation.whiten import whiten
 
     values, valid = cube.values, cube.valid
     seen = valid.flatten(1).any(1)  # channels with any value at all
@@ -253,28 +105,6 @@ def whitened(cube: Cube, setup: Setup) -> tuple[Whitened, torch.Tensor]:
             f"components; check the selection"
         )
     return ready, complete
-
-
-def prior_of(ready: Whitened, setup: Setup, seed: int) -> Prior:
-    """From the library, or around a blind start."""
-    import torch
-
-    from arpes_ml_plugins.separation.blind import blind_start
-
-    n = len(setup.components)
-    if setup.library is not None:
-        kept = ready.kept.cpu().numpy()
-        noise = ready.noise.cpu().double().numpy()
-        families = [f.to(ready.pixels) for f in families_of(setup.library, noise, kept)]
-        start = torch.stack([family.mean(0) for family in families], 1)
-        return Prior(start, families, blind=False)
-    start = blind_start(ready.pixels, n, nonnegative=ready.nonnegative, seed=seed)
-    strength = (torch.linalg.pinv(start) @ ready.pixels).square().mean(1)
-    start = start[:, strength.argsort(descending=True)]
-    draw = np.random.default_rng(seed)
-    around = leaky(start.mT.cpu().double().numpy(), 0.0, LEAK, LEAKY, draw)
-    rows = torch.from_numpy(around / np.linalg.norm(around, axis=2, keepdims=True))
-    return Prior(start, [*rows.to(start)], blind=True)
 
 
 def _in_units(
@@ -338,8 +168,8 @@ def _in_units(
 def _solve_incomplete(
     maps: torch.Tensor, cube: Cube, spectra: torch.Tensor, ready: Whitened
 ) -> None:
-    """Maps of pixels with some values missing, from those that they have, if these are as many as
-    the components; in place.
+    """Solve for maps of pixels with missing values, if they have as many others as there are
+    components; in place.
     """
     import torch
 
@@ -361,33 +191,60 @@ def _solve_incomplete(
 
 def _order(maps: torch.Tensor, spectra: torch.Tensor, setup: Setup) -> list[int]:
     """The library's order, then the others by falling intensity."""
-    known = 0 if setup.library is None else len(setup.library)
+    known = setup.known
     strength = maps.square().nansum(1) * spectra.square().nansum(0)
     free = strength[known:].argsort(descending=True) + known
     return [*range(known), *(int(i) for i in free)]
 
 
 def _status(found: Separated, chi2: float, setup: Setup, constant: int, empty: int) -> str:
-    notes = list(found.notes)
-    if found.match is not None:
-        names = [str(name) for name in setup.components]
-        absent = [name for name, p in zip(names, found.match.present, strict=False) if not p]
-        if absent:
-            notes.append(
-                f"the data do not show {', '.join(map(repr, absent))}: the library's nearest "
-                f"spectrum stands in"
-            )
-        for name, far in zip(names, found.match.distance.tolist(), strict=False):
-            if far > UNLIKE and name not in absent:
-                notes.append(
-                    f"the data hold nothing quite like the family of {name!r} (distance {far:.2f})"
-                )
+    """Say "ok", or all that is wrong or unusual."""
+    notes = [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
     if chi2 > TOO_MUCH:
+        cause = "more components, other families, or more noise than measured"
+        if found.sources is not None:
+            cause = f"the algorithm's thresholds shrink the maps; or {cause}"
         notes.append(
-            f"chi^2 a value is {chi2:.2g}: the components do not explain the data within their "
-            f"noise (more components, other families, or more noise than measured)"
+            f"chi^2 per degree of freedom is {chi2:.2g}: the components do not explain the data "
+            f"within their noise ({cause})"
         )
     for count, what in ((constant, "constant channels"), (empty, "channels without values")):
         if count:
             notes.append(f"{count} {what} were left out")
     return "; ".join(notes) or "ok"
+
+
+def _of_families(found: Separated, names: list[str]) -> list[str]:
+    """Where library and data do not agree, and which of them the spectra shown come from."""
+    if found.match is None:
+        return []
+    present = found.match.present.tolist()
+    shown_off = [False] * len(present) if found.off is None else (found.off > UNLIKE).tolist()
+    absent = [n for n, p, off in zip(names, present, shown_off, strict=False) if not (p or off)]
+    off = [name for name, o in zip(names, shown_off, strict=False) if o]
+    far = {
+        name: f"{name!r} (distance {distance:.2f})"
+        for name, distance in zip(names, found.match.distance.tolist(), strict=False)
+        if distance > UNLIKE and name not in absent
+    }
+    notes = []
+    if absent:
+        notes.append(
+            f"the data do not show {_listed(absent)}: the nearest spectrum of the library stands in"
+        )
+    if far:
+        notes.append(f"the data hold nothing quite like the family of {', of '.join(far.values())}")
+    if len(off) == 1:
+        notes.append(
+            f"the spectrum shown as {off[0]!r} is not of its family: it follows from the data alone"
+        )
+    elif off:
+        notes.append(
+            f"the spectra shown as {_listed(off)} are not of their families: they follow from the "
+            f"data alone"
+        )
+    return notes
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names))

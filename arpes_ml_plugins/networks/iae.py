@@ -13,7 +13,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
 from arpes_ml_plugins.networks import cache
-from arpes_ml_plugins.networks.lpalm import as_library, families_of
+from arpes_ml_plugins.networks.families import as_library
 from arpes_ml_plugins.parameters import check_choice, check_count
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.separation.iae import InterpolatoryAutoencoder
     from arpes_ml_plugins.separation.manifolds import Manifold
 
-__all__ = ["MANIFOLDS", "SpectrumManifolds", "cached_autoencoder", "manifolds_of", "train_iae"]
+__all__ = ["SpectrumManifolds", "cached_autoencoder", "manifolds_of", "train_iae"]
 
-MANIFOLDS = ("simplex", "nearest", "iae")
 RECIPE_NAMES = ("robust", "published")
 LAYERS = 4
 FEWEST_SPECTRA = 5
@@ -33,7 +32,7 @@ FEWEST_SPECTRA = 5
 
 @dataclass(frozen=True)
 class SpectrumManifolds:
-    """Trained autoencoders, one a component of a library."""
+    """Trained autoencoders, one for each component of a library."""
 
     networks: Mapping[str, InterpolatoryAutoencoder]
     library: SpectrumLibrary
@@ -63,15 +62,15 @@ def train_iae(
     Parameters
     ----------
     library : SpectrumLibrary
-        A family of spectra for each component; some hundred spectra each are enough.
+        A family of spectra for each component; a hundred spectra each are enough.
     anchors : int or mapping, optional
         Anchor spectra of each family: one more than the family has parameters. Default: two or
         three, from the shape of a neighbourhood.
     layers : int
         Fully connected layers each way.
     recipe : {"robust", "published"}
-        5000 batches of 64 with a falling rate, some 15 s a family on one core; or Table 1 of the
-        paper: 240 000 batches of 25 at a rate of 1e-4.
+        5000 batches of 64 with a falling rate, about 15 s per family on one core; or Table 1 of
+        the paper: 240 000 batches of 25 at a rate of 1e-4.
     steps : int, optional
         Batches, instead of those of the recipe.
     seed : int
@@ -118,35 +117,27 @@ def train_iae(
 def manifolds_of(
     library: SpectrumLibrary,
     kind: str,
-    trained: SpectrumManifolds | None,
-    noise: torch.Tensor,
+    trained: SpectrumManifolds | None = None,
     *,
-    recipe: str,
-    steps: int | None,
-    seed: int,
-    report: Report | None,
+    recipe: str = "robust",
+    steps: int | None = None,
+    seed: int = 0,
+    report: Report | None = None,
 ) -> list[Manifold]:
-    """A manifold a component, in units of the noise ``(m,)`` of the channels; 0: left out."""
+    """The manifold ``kind`` of each component, in the order of the library."""
     import torch
 
-    from arpes_ml_plugins.separation.iae import AutoencoderManifold
-    from arpes_ml_plugins.separation.manifolds import LocalSimplex, NearestSpectrum
+    from arpes_ml_plugins.separation.manifolds import MANIFOLDS, AutoencoderManifold
 
-    if kind == "iae":
-        if trained is None:
-            counts = dict.fromkeys(library, None)
-            networks = _trained(library, counts, LAYERS, recipe, steps, seed, report)
-        else:
-            networks = dict(trained.networks)
-        usable = noise > 0
-        factors = torch.where(usable, noise[usable].mean() / noise.clamp(min=1e-300), 0.0)
-        return [
-            AutoencoderManifold(networks[name], torch.from_numpy(family.values).to(noise), factors)
-            for name, family in library.items()
-        ]
-    values, kept = noise.cpu().double().numpy(), (noise > 0).cpu().numpy()
-    form = LocalSimplex if kind == "simplex" else NearestSpectrum
-    return [form(family.to(noise)) for family in families_of(library, values, kept)]
+    families = {name: torch.from_numpy(family.values) for name, family in library.items()}
+    if kind != "iae":
+        return [MANIFOLDS[kind](family) for family in families.values()]
+    if trained is None:
+        counts = dict.fromkeys(library, None)
+        networks = _trained(library, counts, LAYERS, recipe, steps, seed, report)
+    else:
+        networks = dict(trained.networks)
+    return [AutoencoderManifold(networks[name], family) for name, family in families.items()]
 
 
 def _trained(
@@ -233,21 +224,15 @@ def cached_autoencoder(
         version=VERSION, samples=samples, recipe=asdict(chosen), layers=layers, seed=seed, n=count
     )
 
-    def made() -> InterpolatoryAutoencoder:
-        with cache.single_precision(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return InterpolatoryAutoencoder(corners, layers)
-
     def train_it() -> dict[str, torch.Tensor]:
-        network = made()
+        network = InterpolatoryAutoencoder(corners, layers, seed)
         draw = torch.Generator().manual_seed(seed)
-        with cache.single_precision():
-            train_autoencoder(network, samples, chosen, draw, report)
+        train_autoencoder(network, samples, chosen, draw, report)
         return network.state_dict()
 
     stored, found = cache.cached_tensors(folder, f"iae-{key}", train_it)
     if found and report:
         report(chosen.steps, None)
-    network = made()
+    network = InterpolatoryAutoencoder(corners, layers, seed)
     network.load_state_dict(stored)
     return network.requires_grad_(False)

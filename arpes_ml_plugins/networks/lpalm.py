@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -13,6 +13,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
 from arpes_ml_plugins.networks import cache
+from arpes_ml_plugins.networks.families import as_library, families_of
 from arpes_ml_plugins.parameters import check_choice, check_count
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
@@ -25,7 +26,6 @@ __all__ = [
     "LPALM_RECIPES",
     "SeparationNetwork",
     "cached_lpalm",
-    "families_of",
     "train_lpalm",
     "train_on",
 ]
@@ -72,19 +72,23 @@ def train_lpalm(
         A family of spectra for each component.
     noise : float or xarray.DataArray
         Noise of the channels, along the energy axis of the library; only its shape matters.
-        Channels with more noise count less.
+        Channels with more noise have less weight.
     snr : tuple of float
         Signal-to-noise ratios of the training mixtures, lowest and highest, in dB.
     pixels : int
-        Of a training mixture. Data may have any number.
+        Number of pixels of a training mixture. Data may have any number.
     layers : int
         Depth K. More than 25 gains little (Fig. 10 of the paper).
     recipe : {"robust", "published"}
-        Sources of random strength and sparsity, mixtures of norm 1, batches of 5, a cosine
-        schedule, half a minute on one core; or Appendix A of the paper: sources of one sparsity
-        and strength, one mixture a step at a constant rate, many minutes.
+        ``"robust"``: sources of random strength and sparsity, mixtures of norm 1, batches of 5, a
+        cosine schedule, a tenth of the spectra held out to stop by, half a minute on one core.
+        ``"published"``: Appendix A of the paper, with the loss of its eq. 9 and all of its steps:
+        sources of one sparsity and strength, one mixture at a time at a constant rate, many
+        minutes. Different from the paper: mixtures are drawn anew at every step, where it goes 100
+        times through 750 of them, and thresholds are kept at zero or above.
     steps : int, optional
-        Default 3000 (published: 75 000); fewer if the validation loss stops falling.
+        Default 3000 (published: 75 000). The robust recipe stops before if the validation loss
+        does not fall any more.
     seed : int
         Same seed, same network.
     progress : bool or callable
@@ -141,32 +145,6 @@ def train_lpalm(
             report=report,
         )
     return SeparationNetwork(network, library, weights, pixels, recipe)
-
-
-def as_library(library: Any) -> SpectrumLibrary:
-    """A library, also of a mapping of families (as provenance holds it)."""
-    if isinstance(library, SpectrumLibrary):
-        return library
-    if isinstance(library, Mapping):
-        return SpectrumLibrary(library)
-    raise ParameterError(
-        f"library must be a SpectrumLibrary, got {type(library).__name__}; make one, for example "
-        f"with SpectrumLibrary.from_spectra(...) or SpectrumLibrary.from_lmfit(...)"
-    )
-
-
-def families_of(
-    library: SpectrumLibrary, noise: np.ndarray, kept: np.ndarray | None = None
-) -> list[torch.Tensor]:
-    """Whitened families ``(samples, m)``, rows of length 1."""
-    import torch
-
-    chosen = np.ones(len(noise), dtype=bool) if kept is None else kept
-    found = []
-    for family in library.values():
-        rows = torch.from_numpy(family.values[:, chosen] / noise[chosen])
-        found.append(rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12))
-    return found
 
 
 def train_on(
@@ -250,15 +228,13 @@ def cached_lpalm(
     def train_it() -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed)
         train, test = mixtures_like(families, recipe, snr=snr, pixels=pixels)
-        with cache.single_precision():
-            network = UnrolledSeparation(channels, n, layers)
-            train_network(network, train, chosen, generator, report, test)
+        network = UnrolledSeparation(channels, n, layers)
+        train_network(network, train, chosen, generator, report, test)
         return network.state_dict()
 
     stored, found = cache.cached_tensors(folder, f"lpalm-{key}", train_it)
     if found and report:
         report(chosen.steps, None)
-    with cache.single_precision():
-        network = UnrolledSeparation(channels, n, layers)
+    network = UnrolledSeparation(channels, n, layers)
     network.load_state_dict(stored)
     return network.requires_grad_(False)

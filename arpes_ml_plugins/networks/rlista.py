@@ -1,4 +1,4 @@
-"""Networks: of stored weights, one of each a device, or trained once and kept in the cache."""
+"""``train_rlista``: networks for continuation, stored with the package or kept in the cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
 from arpes_ml_plugins.networks import cache
 from arpes_ml_plugins.networks.stored import stored_weights
-from arpes_ml_plugins.parameters import check_choice, check_count, check_positive
+from arpes_ml_plugins.parameters import check_choice, check_count, check_positive, documented
 
 if TYPE_CHECKING:
     import torch
@@ -30,15 +30,12 @@ __all__ = ["cached_network", "continuation_network", "train_rlista", "trained_ne
 @functools.cache
 def continuation_network(device: str) -> GeneralNetwork:
     """The general network of ``continue_rlista``."""
-    import torch
-
     from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 
     weights = stored_weights("continuation")
     layers, points = weights["threshold"].shape[0], weights["mean"].shape[0]
-    with torch.random.fork_rng(devices=[]):  # layers are filled at random before they are loaded
-        network = GeneralNetwork(points=points, layers=layers)
-    network.float().load_state_dict(weights)  # float, whatever torch's default is
+    network = GeneralNetwork(points=points, layers=layers)
+    network.load_state_dict(weights)
     return network.to(device).eval().requires_grad_(False)
 
 
@@ -79,6 +76,7 @@ def trained_network(
     return network, torch.linspace(-window, window, POINTS, dtype=torch.float64)
 
 
+@documented()
 def train_rlista(
     tau: ArrayLike,
     *,
@@ -112,7 +110,7 @@ def train_rlista(
         Spectra of many kinds, or those of eq. 16.
     recipe : {"robust", "published"}
         Whitened data, non-negative normalised spectra, fresh noise in every step, Muon and Adam
-        with a cosine schedule; or raw data and Table I.
+        with a cosine schedule; or raw data and Table I. Both keep thresholds at zero or above.
     layers : int
         Depth.
     relaxation : float
@@ -121,8 +119,7 @@ def train_rlista(
         Default 4000, about half a minute on one core (published: 58 650, some minutes).
     seed : int
         Same seed, same network.
-    progress : bool or callable
-        Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
+    {progress}
 
     Returns
     -------
@@ -220,8 +217,7 @@ def cached_network(
     )
 
     def train_it() -> dict[str, torch.Tensor]:
-        with cache.single_precision():
-            return trained(samples, recipe, layers, eta, seed, report).state_dict()
+        return trained(samples, recipe, layers, eta, seed, report).state_dict()
 
     stored, found = cache.cached_tensors(folder, f"rlista-{key}", train_it)
     if found and report:

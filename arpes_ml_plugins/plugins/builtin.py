@@ -6,15 +6,12 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from arpes_ml_plugins.labelled.axes import find_axis
+from arpes_ml_plugins.labelled.axes import IMAGE, find_axis
 from arpes_ml_plugins.labelled.devices import resolve_device
 from arpes_ml_plugins.methods.choose_components import choose_components
-from arpes_ml_plugins.methods.continue_rlista import (
-    continue_ista,
-    continue_lista,
-    continue_maxent,
-    continue_rlista,
-)
+from arpes_ml_plugins.methods.continue_ista import continue_ista
+from arpes_ml_plugins.methods.continue_maxent import continue_maxent
+from arpes_ml_plugins.methods.continue_rlista import continue_lista, continue_rlista
 from arpes_ml_plugins.methods.decompose_pcp import decompose_pcp
 from arpes_ml_plugins.methods.denoise import denoise
 from arpes_ml_plugins.methods.denoise_counts import (
@@ -26,8 +23,10 @@ from arpes_ml_plugins.methods.denoise_counts import (
 from arpes_ml_plugins.methods.denoise_pcp_unet import decompose_pcp_unet, denoise_pcp_unet
 from arpes_ml_plugins.methods.estimate_noise import estimate_noise
 from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input
-from arpes_ml_plugins.methods.separate_palm import separate_lpalm, separate_palm
-from arpes_ml_plugins.methods.separate_sgmca import separate_gmca, separate_nmf, separate_sgmca
+from arpes_ml_plugins.methods.separate_blind import separate_gmca, separate_nmf
+from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm
+from arpes_ml_plugins.methods.separate_palm import separate_palm
+from arpes_ml_plugins.methods.separate_sgmca import separate_sgmca
 from arpes_ml_plugins.networks.stored import STORED, stored_weights
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from arpes_ml_plugins.plugins.registry import LibraryRegistry, MethodCall, MethodRegistry
-
-IMAGE = ("energy", "momentum")
 
 
 @hookimpl
@@ -55,7 +52,9 @@ def register_methods(registry: MethodRegistry) -> None:
     ):
         registry.add(function, roles=IMAGE)
     for function in (continue_ista, continue_lista, continue_maxent, continue_rlista):
-        registry.add(function, roles=("tau",), accepts_nan=False, accepts_complex=True)
+        registry.add(
+            function, roles=("tau",), accepts_nan=False, accepts_complex=True, beside=("k",)
+        )
     separations: tuple[Callable[..., Any], ...] = (
         choose_components,
         separate_gmca,
@@ -65,7 +64,7 @@ def register_methods(registry: MethodRegistry) -> None:
         separate_sgmca,
     )
     for one in separations:
-        registry.add(one, roles=("energy",))
+        registry.add(one, roles=("energy",), beside=("y", "x"))
 
 
 @hookimpl

@@ -1,7 +1,7 @@
 """One call of a method, from the user's arguments to the finished result.
 
-Comes in by the front door: the spectrum is taken out of the Dataset, units come off, axes, seed
-and device are settled, the hooks run the method, and the result leaves dressed as the input was.
+The spectrum is taken out of the Dataset, its unit is taken off, axes, seed and device are settled,
+the hooks run the method, and the result gets the labels, unit and history of the input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import xarray as xr
 from arpes_ml_plugins.errors import DataError, DataTypeError
 from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.devices import resolve_device
+from arpes_ml_plugins.labelled.progress import check_progress
 from arpes_ml_plugins.labelled.provenance import fingerprint, make_record, stamp
+from arpes_ml_plugins.labelled.recording import Arrays
 from arpes_ml_plugins.labelled.seeds import seed_from
 from arpes_ml_plugins.labelled.spectrum import (
     check_array,
@@ -26,6 +28,7 @@ from arpes_ml_plugins.labelled.spectrum import (
     select_spectrum,
 )
 from arpes_ml_plugins.labelled.units import strip_unit
+from arpes_ml_plugins.parameters import check_flag
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method, MethodCall
 
@@ -48,10 +51,11 @@ def public_function(method: Method) -> Callable[..., Any]:
 
 def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     """Run ``method`` on what the user holds, with the parameters given."""
-    array, name = select_spectrum(data)
+    array, name = select_spectrum(data, method.example_dims)
     bare, restore_unit = strip_unit(array)
     check_array(bare, accepts_complex=method.accepts_complex)
     parameters = _bind(method, given)
+    _check_flags(method, parameters)
     hook = plugins().hook
     parameters["dims"] = resolve_dims(
         bare,
@@ -64,7 +68,7 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     parameters["device"] = _device(method, bare, parameters)
     call = MethodCall(method, bare, MappingProxyType(parameters))
     result = hook.run_method(call=call)
-    record = make_record(
+    record, arrays = make_record(
         method.name,
         {k: v for k, v in parameters.items() if k != "progress"},
         owner=method.owner,
@@ -72,7 +76,7 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
         parent_hash=fingerprint(bare),
         found=getattr(result, "attrs", {}).get(FOUND),
     )
-    return _dress(method, result, data, array, name, restore_unit, record)
+    return _dress(method, result, data, array, name, restore_unit, record, arrays)
 
 
 def _bind(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +91,14 @@ def _bind(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     bound = signature.bind(None, **given)
     bound.apply_defaults()
     return {name: value for name, value in bound.arguments.items() if name != "data"}
+
+
+def _check_flags(method: Method, parameters: Mapping[str, Any]) -> None:
+    """True or False where the default is one: the word "no" would mean yes."""
+    check_progress(parameters["progress"])
+    for name, parameter in method.signature.parameters.items():
+        if name != "progress" and (parameter.default is True or parameter.default is False):
+            check_flag(name, parameters[name])
 
 
 def _device(method: Method, data: xr.DataArray, parameters: Mapping[str, Any]) -> str:
@@ -105,6 +117,7 @@ def _dress(
     name: Hashable | None,
     restore_unit: Callable[[xr.DataArray], xr.DataArray],
     record: Mapping[str, Any],
+    arrays: Arrays,
 ) -> xr.DataArray | xr.Dataset:
     """Units, attributes and provenance back on; never on the objects that the method returned."""
     expected = xr.DataArray if method.returns_array else xr.Dataset
@@ -121,20 +134,20 @@ def _dress(
                 f"correct that"
             )
         dressed = restore_unit(_without_found(result))
-        stamp(dressed, array, record)
+        stamp(dressed, array, record, arrays)
         if isinstance(data, xr.DataArray) or name is None:
             return dressed
         replaced = replace_spectrum(data, name, dressed)
-        stamp(replaced, data, record)
+        stamp(replaced, data, record, arrays)
         return replaced
     result = _without_found(result)
     for variable in list(result.data_vars):
         result[variable] = _without_found(result[variable])
         if set(array.dims) <= set(result[variable].dims):
             image = restore_unit(result[variable])
-            stamp(image, array, record)
+            stamp(image, array, record, arrays)
             result[variable] = image
-    stamp(result, data, record)
+    stamp(result, data, record, arrays)
     return result
 
 

@@ -35,6 +35,13 @@ class Method:
     """Whether missing values may reach the function; else they are refused."""
     accepts_complex: bool = False
     """Whether complex values may reach the function; else they are refused."""
+    beside: tuple[str, ...] = ()
+    """Dimensions that the data usually have beside those of the roles."""
+
+    @property
+    def example_dims(self) -> tuple[str, ...]:
+        """Dimensions as PyARPES names them of data that the method works on."""
+        return (*self.beside, *(ROLES[role][0][0] for role in reversed(self.roles)))
 
     @property
     def signature(self) -> inspect.Signature:
@@ -83,6 +90,7 @@ class MethodRegistry:
         roles: Sequence[str] = (),
         accepts_nan: bool = True,
         accepts_complex: bool = False,
+        beside: Sequence[str] = (),
     ) -> None:
         """Register ``function`` as a method of its own name.
 
@@ -99,6 +107,9 @@ class MethodRegistry:
             False if it cannot handle missing values; they are then refused before it is called.
         accepts_complex : bool
             True if complex values mean something to it; they are refused otherwise.
+        beside : sequence of str
+            Names of dimensions that the data usually have beside those of the roles, ``("y", "x")``
+            for a spectral map: an error about plain arrays shows them.
 
         Raises
         ------
@@ -107,7 +118,9 @@ class MethodRegistry:
         """
         name = getattr(function, "__name__", repr(function))
         self._check(function, name, roles)
-        method = Method(name, function, tuple(roles), self._owner, accepts_nan, accepts_complex)
+        method = Method(
+            name, function, tuple(roles), self._owner, accepts_nan, accepts_complex, tuple(beside)
+        )
         self._methods[name] = method
         for added, _ in self._listeners:
             added(method)

@@ -14,9 +14,8 @@ from arpes_ml_plugins.labelled.provenance import (
     current_versions,
     fingerprint,
     read_provenance,
-    recorded,
-    unrecorded,
 )
+from arpes_ml_plugins.labelled.recording import read_back, unrecorded
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.plugins.call import call_method
@@ -67,8 +66,9 @@ def replay(
             "methods returned, with attrs['provenance'] intact"
         )
     parameters = dict(record["parameters"])
+    arrays = getattr(provenance, "arrays", {})
     for key, value in parameters.items():
-        lost = unrecorded(value)
+        lost = unrecorded(value, arrays)
         if lost is not None:
             raise ParameterError(
                 f"parameter {key!r} was or held {lost}, which provenance cannot hold; call "
@@ -78,7 +78,7 @@ def replay(
     environment = record.get("environment", {})
     _compare_versions(environment.get("versions", {}))
     with _recorded_threads(environment):
-        given = {key: recorded(value) for key, value in parameters.items()}
+        given = read_back(parameters, arrays)
         return call_method(plugins().methods[record["by"]], parent, given)
 
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from arpes_ml_plugins.separation.blind import blind_start
+from arpes_ml_plugins.separation.blind_start import blind_start
 from arpes_ml_plugins.separation.metrics import match
 
-__all__ = ["ComponentCount", "count_components"]
+__all__ = ["ComponentCount", "count_components", "recommended_count"]
 
 MOST_PIXELS = 4000
 SPLITS = 2
 ROUNDS = 150  # of a factorisation: what is looked for shows early
 SEVERAL = 6  # components, of which the last third is noise
 GAIN = 5.0  # of a component, over what components of noise gain
-TOO_MUCH = 1.5  # of chi^2 a value
+TOO_MUCH = 1.5  # of chi^2 per degree of freedom
 STABLE = 0.9  # smallest cosine between the spectra of two halves
 COLLINEAR = 0.995  # largest cosine between two spectra
 
@@ -80,7 +80,7 @@ def count_components(
     idle = _noise_gain(*data.shape)
     if most > SEVERAL:  # noise that is not white gains more: the last of many components tell
         idle = max(idle, float(possible[-(most // 3) :].median()))
-    recommended, reason = _recommended(chi2, gains, stability, collinearity, idle)
+    recommended, reason = recommended_count(chi2, gains, stability, collinearity, idle)
     return ComponentCount(chi2, stability, collinearity, recommended, reason)
 
 
@@ -123,43 +123,43 @@ def _largest_gains(data: torch.Tensor) -> torch.Tensor:
     return chi2[:-1] - chi2[1:]
 
 
-def _recommended(
+def recommended_count(
     chi2: torch.Tensor,
     gains: torch.Tensor,
     stability: torch.Tensor,
     collinearity: torch.Tensor,
     idle: float,
 ) -> tuple[int, str]:
-    """As long as a component gains much more than one of noise; fewer if these are not stable.
+    """Add components as long as each gains much more than one of noise; of these numbers take the
+    largest whose components are told apart.
 
+    Fewer components than there are may well be unstable: several choices are about equally good.
     Gains are those by a second, third, ... component, ``idle`` is that by one of noise.
     """
-    much = GAIN * idle
-    found = 1
-    for i, gain in enumerate(gains.tolist()):
-        if gain > much:
-            found = i + 2
-    wanted = found
-    while found > 1 and not (
-        stability[found - 1] >= STABLE and collinearity[found - 1] < COLLINEAR
-    ):
-        found -= 1
-    at = found - 1
+    wanted = 1
+    for gain in gains.tolist():
+        if gain <= GAIN * idle:
+            break
+        wanted += 1
+    apart = (stability >= STABLE) & (collinearity < COLLINEAR)
+    found = next((n for n in range(wanted, 1, -1) if bool(apart[n - 1])), 1)
     numbers = (
-        f"chi^2 a value {float(chi2[at]):.3g}, cosine between halves {float(stability[at]):.3f}, "
-        f"between components {float(collinearity[at]):.3f}"
+        f"chi^2 per degree of freedom {float(chi2[found - 1]):.3g}, {_told(found, stability)}, "
+        f"between components {float(collinearity[found - 1]):.3f}"
     )
+    left = "; yet much more than noise is left" if float(chi2[found - 1]) > TOO_MUCH else ""
     if found < wanted:
-        more = wanted - 1
-        return found, (
-            f"{found}: {numbers}. The misfit asks for {wanted}, but these are not told apart "
-            f"(cosine between halves {float(stability[more]):.3f}, between components "
-            f"{float(collinearity[more]):.3f})"
+        why = (
+            f"by the misfit {wanted}, but these are not told apart ({_told(wanted, stability)}, "
+            f"between components {float(collinearity[wanted - 1]):.3f})"
         )
-    left = "; yet much more than noise is left" if float(chi2[at]) > TOO_MUCH else ""
-    if found == len(chi2):
-        return found, f"{found}: {numbers}. This is the largest number tried{left}"
-    return found, (
-        f"{found}: {numbers}. One more lowers chi^2 by {max(0.0, float(gains[at])):.2g}, one of "
-        f"noise by {idle:.2g}{left}"
-    )
+    elif found == len(chi2):
+        why = "this is the largest number tried"
+    else:
+        gain = max(0.0, float(gains[found - 1]))
+        why = f"one more lowers chi^2 by {gain:.2g} only, one of noise by {idle:.2g}"
+    return found, f"{found}: {why}. {numbers[0].upper()}{numbers[1:]}{left}"
+
+
+def _told(count: int, stability: torch.Tensor) -> str:
+    return f"cosine between halves {float(stability[count - 1]):.3f}"

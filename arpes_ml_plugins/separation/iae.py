@@ -8,12 +8,13 @@ equation numbers refer to.
 from __future__ import annotations
 
 import copy
+import math
 from typing import cast
 
 import torch
 from torch import nn
 
-from arpes_ml_plugins.separation.manifolds import Manifold, Projection, measured
+from arpes_ml_plugins.separation.projection import Manifold, Projection, measured
 
 __all__ = ["AutoencoderManifold", "InterpolatoryAutoencoder", "farthest_points"]
 
@@ -34,16 +35,18 @@ class InterpolatoryAutoencoder(nn.Module):
         Spectra ``(N, m)``: one more than the manifold has dimensions.
     layers
         Each way.
+    seed
+        Of the first weights, which are drawn from a generator of their own.
     """
 
     anchors: torch.Tensor
 
-    def __init__(self, anchors: torch.Tensor, layers: int = 4) -> None:
+    def __init__(self, anchors: torch.Tensor, layers: int = 4, seed: int = 0) -> None:
         super().__init__()
-        channels = anchors.shape[1]
         self.register_buffer("anchors", anchors)
-        self.encoder = nn.ModuleList(nn.Linear(channels, channels) for _ in range(layers))
-        self.decoder = nn.ModuleList(nn.Linear(channels, channels) for _ in range(layers))
+        draw = torch.Generator().manual_seed(seed)
+        self.encoder = nn.ModuleList(_linear(anchors, draw) for _ in range(layers))
+        self.decoder = nn.ModuleList(_linear(anchors, draw) for _ in range(layers))
 
     def encode(self, spectra: torch.Tensor) -> torch.Tensor:
         return _through(self.encoder, SCALE * spectra)
@@ -84,6 +87,15 @@ class InterpolatoryAutoencoder(nn.Module):
             slope = (1 - bent.square())[:, None] * (slope @ layer.weight.mT) + SKIP * slope
             value = bent + SKIP * value
         return last(value) / SCALE, (slope @ last.weight.mT / SCALE).mT
+
+
+def _linear(anchors: torch.Tensor, generator: torch.Generator) -> nn.Linear:
+    """A layer with torch's usual first weights, drawn from ``generator``, of the anchors' dtype."""
+    channels = anchors.shape[1]
+    layer = torch.nn.utils.skip_init(nn.Linear, channels, channels, dtype=anchors.dtype)
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+    nn.init.uniform_(layer.bias, -(channels**-0.5), channels**-0.5, generator=generator)
+    return layer
 
 
 def _through(layers: nn.ModuleList, value: torch.Tensor) -> torch.Tensor:
@@ -130,13 +142,16 @@ class AutoencoderManifold(Manifold):
         channels: torch.Tensor | None = None,
     ) -> None:
         factors = samples.new_ones(samples.shape[1]) if channels is None else channels
-        self._kept = factors > 0
+        self._kept, self._plain = factors > 0, samples
         self._factors = factors[self._kept]
         super().__init__(self._seen(samples))
         # Own copy: rounding of float32 would limit how near a projection comes.
         self._network = copy.deepcopy(network).to(samples).requires_grad_(False)
         self._starts = self._network.weights(samples)
         self._codes = self._network.encode(self._network.anchors)
+
+    def weighted(self, channels: torch.Tensor) -> AutoencoderManifold:
+        return AutoencoderManifold(self._network, self._plain.to(channels), channels)
 
     def _seen(self, spectra: torch.Tensor) -> torch.Tensor:
         return spectra[..., self._kept] * self._factors

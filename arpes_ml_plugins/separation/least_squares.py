@@ -1,4 +1,4 @@
-"""Projected alternating least squares: what is left to do once the sources are roughly right."""
+"""Solve for sources and spectra by projected alternating least squares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from arpes_ml_plugins.optim.proximal import soft_threshold
 
-__all__ = ["least_squares", "nonnegative_sources", "refine", "solve_gram"]
+__all__ = ["least_squares", "nonnegative_sources", "refine", "solve_gram", "unit_columns"]
 
 SWEEPS = 30
 SIGMAS = 3.0  # threshold, in standard deviations of the noise of a source
@@ -36,7 +36,7 @@ def refine(
     noise
         Standard deviation of the data, ``(b,)``, or of each of its columns, ``(b, 1, t)``.
     sweeps
-        At most; fewer where the mixing matrix has settled.
+        Upper limit; fewer if the mixing matrix settles before.
     nonnegative
         Keep mixing matrix and sources at zero or above.
     fixed
@@ -123,3 +123,8 @@ def solve_gram(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     unit = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     ridge = max(RIDGE, 4 * torch.finfo(gram.dtype).eps)
     return torch.linalg.solve(gram + ridge * size * unit, right)
+
+
+def unit_columns(spectra: torch.Tensor) -> torch.Tensor:
+    """Spectra ``(m, n)``, length 1."""
+    return spectra / spectra.norm(dim=0).clamp(min=1e-12)

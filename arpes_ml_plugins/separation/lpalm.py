@@ -72,11 +72,11 @@ class UnrolledSeparation(nn.Module):
     ) -> None:
         super().__init__()
         self.s_update, self.a_update = s_update, a_update
-        self.weight = nn.Parameter(torch.zeros(layers, channels, sources))  # W, eq. 7
-        self.memory = nn.Parameter(torch.zeros(layers, sources, sources))  # W_1, eq. 4
-        self.log_s_step = nn.Parameter(torch.zeros(layers))  # log 1 / L_S
-        self.log_a_step = nn.Parameter(torch.zeros(layers))  # log 1 / L_A
-        self.threshold = nn.Parameter(torch.zeros(layers))
+        self.weight = _zeros(layers, channels, sources)  # W, eq. 7
+        self.memory = _zeros(layers, sources, sources)  # W_1, eq. 4
+        self.log_s_step = _zeros(layers)  # log 1 / L_S
+        self.log_a_step = _zeros(layers)  # log 1 / L_A
+        self.threshold = _zeros(layers)
 
     @property
     def layers(self) -> int:
@@ -120,6 +120,11 @@ class UnrolledSeparation(nn.Module):
         step = self.log_a_step.exp() / more
         mixing, sources = lpalm(scaled, start_mixing(scaled, n), self.weight, self.threshold, step)
         return mixing.to(data.dtype), (sources / scale).to(data.dtype)
+
+
+def _zeros(*shape: int) -> nn.Parameter:
+    """In single precision, whatever torch's default is."""
+    return nn.Parameter(torch.zeros(shape, dtype=torch.float32))
 
 
 def lista_cp(

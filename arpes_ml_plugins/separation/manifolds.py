@@ -1,73 +1,26 @@
-"""Where spectra of a component lie: one small interface, and the manifolds that need no training.
+"""Manifolds by name: the samples themselves, mixtures of near ones, and what a network generates.
 
-A manifold is a set of directions: spectra are compared with it up to a positive scale.
+The interface, for manifolds of your own, is :class:`Manifold`.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-
 import torch
 
-__all__ = ["LocalSimplex", "Manifold", "NearestSpectrum", "Projection"]
+from arpes_ml_plugins.separation.iae import AutoencoderManifold
+from arpes_ml_plugins.separation.projection import Manifold, Projection, measured
+
+__all__ = [
+    "MANIFOLDS",
+    "AutoencoderManifold",
+    "LocalSimplex",
+    "Manifold",
+    "NearestSpectrum",
+    "Projection",
+    "measured",
+]
 
 NEIGHBOURS = 6
-SHORTEST = 1e-12
-
-
-@dataclass(frozen=True)
-class Projection:
-    """The nearest points of a manifold: ``scale * spectra`` is nearest to what was projected."""
-
-    spectra: torch.Tensor  # (k, m), length 1
-    scale: torch.Tensor  # (k,), at least 0
-    distance: torch.Tensor  # (k,), to what was projected
-
-
-class Manifold(ABC):
-    """Spectra ``(k, m)`` that a component may have, known from samples of them.
-
-    Subclasses say how to :meth:`project`, and may have better ways to :meth:`sample` and a faster
-    one to :meth:`guess`.
-    """
-
-    def __init__(self, samples: torch.Tensor) -> None:
-        self.samples = samples / samples.norm(dim=1, keepdim=True).clamp(min=SHORTEST)
-
-    @abstractmethod
-    def project(self, spectra: torch.Tensor) -> Projection:
-        """The nearest points, with a free scale (eq. 11 of Carloni Gertosio et al. 2023)."""
-
-    neighbours = 12
-    """Spectra of the :meth:`family` that are mixed where it meets the signal space of data."""
-
-    def family(self) -> torch.Tensor:
-        """Points all over the manifold ``(k, m)``, length 1."""
-        return self.samples
-
-    def guess(self, spectra: torch.Tensor) -> Projection:
-        """A quick projection, good enough to tell manifolds apart: the nearest sample."""
-        alike = spectra @ self.samples.mT
-        best = alike.argmax(1)
-        return measured(spectra, self.samples[best])
-
-    def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Points of the manifold ``(count, m)``, length 1."""
-        chosen = torch.randint(len(self.samples), (count,), generator=generator)
-        return self.samples[chosen.to(self.samples.device)]
-
-    def distance(self, spectra: torch.Tensor) -> torch.Tensor:
-        """Sine of the angle between spectra and manifold ``(k,)``."""
-        size = spectra.norm(dim=1).clamp(min=SHORTEST)
-        return self.project(spectra).distance / size
-
-
-def measured(spectra: torch.Tensor, points: torch.Tensor) -> Projection:
-    """The projection onto given points, one a spectrum."""
-    unit = points / points.norm(dim=1, keepdim=True).clamp(min=SHORTEST)
-    scale = (spectra * unit).sum(1).clamp(min=0)
-    return Projection(unit, scale, (spectra - scale[:, None] * unit).norm(dim=1))
 
 
 class NearestSpectrum(Manifold):
@@ -82,6 +35,9 @@ class NearestSpectrum(Manifold):
     """
 
     neighbours = 1
+
+    def weighted(self, channels: torch.Tensor) -> NearestSpectrum:
+        return NearestSpectrum(_chosen(self.samples, channels))
 
     def project(self, spectra: torch.Tensor) -> Projection:
         return self.guess(spectra)
@@ -106,6 +62,9 @@ class LocalSimplex(Manifold):
         super().__init__(samples)
         self._corners = min(neighbours, len(samples))
 
+    def weighted(self, channels: torch.Tensor) -> LocalSimplex:
+        return LocalSimplex(_chosen(self.samples, channels), self._corners)
+
     def project(self, spectra: torch.Tensor) -> Projection:
         nearest = (spectra @ self.samples.mT).topk(self._corners, dim=1).indices
         points = [
@@ -119,3 +78,16 @@ class LocalSimplex(Manifold):
         left, right = corners.mT.cpu().double().numpy(), spectrum.cpu().double().numpy()
         weights = torch.from_numpy(nnls(left, right)[0]).to(corners)
         return weights @ corners if bool(weights.any()) else corners[0]
+
+
+def _chosen(samples: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
+    used = channels > 0
+    return samples.to(channels)[:, used] * channels[used]
+
+
+MANIFOLDS: dict[str, type[Manifold]] = {
+    "simplex": LocalSimplex,
+    "nearest": NearestSpectrum,
+    "iae": AutoencoderManifold,
+}
+"""What lies between the spectra of a family, by the names that ``separate_sgmca`` takes."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from arpes_ml_plugins.separation.gmca import spectra_of, threshold_sources
-from arpes_ml_plugins.separation.manifolds import Manifold
+from arpes_ml_plugins.separation.projection import Manifold
 
 __all__ = ["SemiBlind", "identify", "returned", "sgmca"]
 
@@ -30,6 +30,8 @@ class SemiBlind:
     """Spectra ``(m, n)``: those of the manifolds in their order, then the free ones."""
 
     spectra: torch.Tensor
+    sources: torch.Tensor
+    """``(n, scales * t)``: thresholded coefficients of the last source update."""
     iterations: int
     end: str
     """"converged", "cycle" or "limit"."""
@@ -42,6 +44,7 @@ def sgmca(
     scales: int = 1,
     *,
     noise: torch.Tensor | None = None,
+    cleaned: bool = True,
     iterations: int = ITERATIONS,
     tolerance: float = TOLERANCE,
 ) -> SemiBlind:
@@ -60,13 +63,20 @@ def sgmca(
         Standard deviation of the data in each scale ``(scales,)``, from which the thresholds of
         the sources follow. Default: as published, from the sources, which takes strong sources for
         noise in part and leaves more of them in the spectra of the others.
+    cleaned
+        In the first iteration project the columns less the interference that Algorithm 2 has
+        found in them. Otherwise, as published, the columns as they are.
     """
     sources = threshold_sources(data, start, scales, noise=noise)
     mixing = spectra_of(data, sources, start)
     found = identify(mixing, manifolds)
     rest = [i for i in range(mixing.shape[1]) if i not in found.columns]
     mixing = mixing[:, [*found.columns, *rest]]
-    mixing[:, : len(manifolds)] = found.spectra
+    if cleaned:
+        mixing[:, : len(manifolds)] = found.spectra
+    else:
+        mixing[:, : len(manifolds)] *= found.signs
+        mixing = _constrained(mixing, manifolds)
     history = [mixing]
     before: torch.Tensor | None = None
     for iteration in range(1, iterations + 1):
@@ -74,13 +84,13 @@ def sgmca(
         if before is not None:
             moved = (sources - before).norm() / sources.norm().clamp(min=1e-30)
             if float(moved) <= tolerance:
-                return SemiBlind(mixing, iteration, "converged")
+                return SemiBlind(mixing, sources, iteration, "converged")
         mixing = _constrained(spectra_of(data, sources, mixing), manifolds)
         if returned(mixing, history):
-            return SemiBlind(mixing, iteration, "cycle")
+            return SemiBlind(mixing, sources, iteration, "cycle")
         history = [*history[-CYCLE:], mixing]
         before = sources
-    return SemiBlind(mixing, iterations, "limit")
+    return SemiBlind(mixing, sources, iterations, "limit")
 
 
 def _constrained(mixing: torch.Tensor, manifolds: Sequence[Manifold]) -> torch.Tensor:
@@ -101,14 +111,15 @@ class Identified:
     """Which column of the mixing matrix each manifold has, and the spectra on the manifolds."""
 
     columns: list[int]
-    spectra: torch.Tensor  # (m, manifolds)
+    signs: torch.Tensor  # (manifolds,)
+    spectra: torch.Tensor  # (m, manifolds), of the columns less interference
 
 
 def identify(mixing: torch.Tensor, manifolds: Sequence[Manifold]) -> Identified:
     """Algorithm 2: one pair of column and manifold after the other, the best first.
 
-    From a column that is looked at, shares of the spectra that are already identified are
-    subtracted, on a grid: a weak component is often mostly interference at first.
+    Shares of the spectra that are already identified are subtracted from each column, on a grid:
+    a weak component is often mostly interference at first.
 
     Parameters
     ----------
@@ -117,27 +128,28 @@ def identify(mixing: torch.Tensor, manifolds: Sequence[Manifold]) -> Identified:
     """
     left, open_columns = list(range(len(manifolds))), list(range(mixing.shape[1]))
     columns, spectra = [0] * len(manifolds), mixing.new_zeros(len(mixing), len(manifolds))
+    signs = mixing.new_ones(len(manifolds))
     known: list[torch.Tensor] = []
     while left:
         shares = _grid(len(known)).to(mixing)
         taken = (
             torch.stack(known[:MOST_INTERFERING], 1) if known else mixing.new_zeros(len(mixing), 0)
         )
-        best = (float("inf"), 0, 0, mixing[:, 0])
+        best = (float("inf"), 0, 1.0, 0, mixing[:, 0])
         # A column and its negative are the same to a blind separation.
         for i, sign, m in itertools.product(open_columns, (1.0, -1.0), left):
             cleaned = sign * mixing[:, i] - shares @ taken.mT
             distance = manifolds[m].guess(cleaned).distance
             at = int(distance.argmin())
             if float(distance[at]) < best[0]:
-                best = (float(distance[at]), i, m, cleaned[at])
-        _, i, m, cleaned = best
+                best = (float(distance[at]), i, sign, m, cleaned[at])
+        _, i, signs[m], m, cleaned = best
         projected = manifolds[m].project(cleaned[None])
         columns[m], spectra[:, m] = i, projected.spectra[0]
         known.append(projected.scale[0] * projected.spectra[0])
         left.remove(m)
         open_columns.remove(i)
-    return Identified(columns, spectra)
+    return Identified(columns, signs, spectra)
 
 
 def _grid(known: int) -> torch.Tensor:

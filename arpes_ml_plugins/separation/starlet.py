@@ -11,13 +11,15 @@ from functools import lru_cache
 
 import torch
 
-__all__ = ["adjoint_starlet", "inverse_starlet", "largest_scales", "starlet"]
+__all__ = ["largest_scales", "starlet"]
 
 SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 def starlet(images: torch.Tensor, scales: int) -> torch.Tensor:
     """Details from fine to rough, then the coarse scale: ``(scales + 1, ..., h, w)``.
+
+    The sum over the first axis is the image again.
 
     Parameters
     ----------
@@ -29,7 +31,7 @@ def starlet(images: torch.Tensor, scales: int) -> torch.Tensor:
     Examples
     --------
     >>> image = torch.rand(8, 9, dtype=torch.float64)
-    >>> bool(torch.allclose(inverse_starlet(starlet(image, 2)), image))
+    >>> bool(torch.allclose(starlet(image, 2).sum(0), image))
     True
     """
     found = []
@@ -38,20 +40,6 @@ def starlet(images: torch.Tensor, scales: int) -> torch.Tensor:
         found.append(images - smooth)
         images = smooth
     return torch.stack([*found, images])
-
-
-def inverse_starlet(coefficients: torch.Tensor) -> torch.Tensor:
-    """The image of coefficients ``(scales + 1, ..., h, w)``: their sum."""
-    return coefficients.sum(0)
-
-
-def adjoint_starlet(coefficients: torch.Tensor) -> torch.Tensor:
-    """The adjoint of :func:`starlet`, which is not its inverse: the transform is redundant."""
-    *details, result = coefficients.unbind()
-    for scale in reversed(range(len(details))):
-        smooth = _smooth(result - details[scale], scale, adjoint=True)
-        result = details[scale] + smooth
-    return result
 
 
 def largest_scales(shape: tuple[int, int]) -> int:
@@ -66,12 +54,10 @@ def largest_scales(shape: tuple[int, int]) -> int:
     return max(1, min(4, (extent // 4).bit_length() - 1))
 
 
-def _smooth(images: torch.Tensor, scale: int, *, adjoint: bool = False) -> torch.Tensor:
+def _smooth(images: torch.Tensor, scale: int) -> torch.Tensor:
     height, width = images.shape[-2:]
     rows = _matrix(height, scale).to(images)
     columns = _matrix(width, scale).to(images)
-    if adjoint:
-        rows, columns = rows.mT, columns.mT
     return rows @ images @ columns.mT
 
 

@@ -6,14 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = [
-    "Mixtures",
-    "add_noise",
-    "distant_split",
-    "generalised_gaussian",
-    "hard_split",
-    "random_split",
-]
+__all__ = ["Mixtures", "add_noise", "generalised_gaussian", "random_split"]
 
 PUBLISHED_SHAPE = 0.3  # of the generalised Gaussian
 PUBLISHED_PIXELS = 500
@@ -23,7 +16,7 @@ PUBLISHED_SNR = 30.0  # dB
 def generalised_gaussian(
     shape: tuple[int, ...], exponent: float, generator: torch.Generator
 ) -> torch.Tensor:
-    """Samples of density ``exp(-|x|^exponent)`` up to scale: sparse for exponents below 1.
+    """Samples of density ``exp(-|x|^exponent)`` up to scale, float32: sparse below exponent 1.
 
     ``|x|^exponent`` is Gamma-distributed with shape ``1 / exponent``.
 
@@ -34,17 +27,17 @@ def generalised_gaussian(
     0.7
     """
     # torch's own Gamma sampler takes no generator from outside except by this private name.
-    alpha = torch.full(shape, 1 / exponent)
+    alpha = torch.full(shape, 1 / exponent, dtype=torch.float32)
     magnitude = torch._standard_gamma(alpha, generator) ** (1 / exponent)
     signs = torch.randint(2, shape, generator=generator) * 2 - 1
     return signs * magnitude
 
 
 def add_noise(clean: torch.Tensor, snr: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """White noise at a signal-to-noise ratio in dB, one a mixture ``(b, m, t)``."""
+    """Add white noise at a signal-to-noise ratio in dB, one for each mixture ``(b, m, t)``."""
     power = clean.square().mean((-2, -1), keepdim=True)
     sigma = (power * 10 ** (-snr[:, None, None] / 10)).sqrt()
-    return clean + sigma * torch.randn(clean.shape, generator=generator)
+    return clean + sigma * torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
 
 
 @dataclass(frozen=True)
@@ -80,7 +73,7 @@ class Mixtures:
         mixing = mixing / mixing.norm(dim=1, keepdim=True)
         sources = self._sources(count, n, generator)
         low, high = self.snr
-        snr = low + (high - low) * torch.rand(count, generator=generator)
+        snr = low + (high - low) * _uniform((count,), generator)
         data = add_noise(mixing @ sources, snr, generator)
         if not self.normalised:
             return data, mixing, sources
@@ -89,34 +82,20 @@ class Mixtures:
 
     def _sources(self, count: int, n: int, generator: torch.Generator) -> torch.Tensor:
         low, high = self.exponents
-        exponent = low + (high - low) * float(torch.rand((), generator=generator))
+        exponent = low + (high - low) * float(_uniform((), generator))
         sources = generalised_gaussian((count, n, self.pixels), exponent, generator)
         sources = sources / sources.norm(dim=-1, keepdim=True)
         if self.strongest == 1.0:
             return sources
-        power = 2 * torch.rand((count, n, 1), generator=generator) - 1
+        power = 2 * _uniform((count, n, 1), generator) - 1
         return sources * self.strongest**power
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    return torch.rand(shape, generator=generator, dtype=torch.float32)
 
 
 def random_split(count: int, tests: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices to train and to test on."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    return order[tests:], order[:tests]
-
-
-def hard_split(spectra: torch.Tensor, tests: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same by difficulty: tests are the mixing matrices whose columns are most alike."""
-    unit = spectra / spectra.norm(dim=-1, keepdim=True)
-    gram = torch.einsum("isk,jsk->sij", unit, unit)
-    gram.diagonal(dim1=1, dim2=2).zero_()
-    order = gram.amax((1, 2)).argsort()
-    return order[:-tests], order[-tests:]
-
-
-def distant_split(spectra: torch.Tensor, tests: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The split of the paper's code: tests are the matrices least like the first, by the sum of
-    the cosines between their columns and its own.
-    """
-    unit = spectra / spectra.norm(dim=-1, keepdim=True)
-    order = (unit * unit[:, :1]).sum((0, 2)).argsort()
     return order[tests:], order[:tests]

@@ -61,7 +61,7 @@ def broad_spectra(count: int, generator: torch.Generator) -> torch.Tensor:
         centres of the bins only, as the paper has them.
     """
     as_published = count // 3
-    spectra = torch.zeros(count, POINTS, FINE)
+    spectra = torch.zeros(count, POINTS, FINE, dtype=torch.float32)
     spectra[:as_published, :, FINE // 2] = published_spectra(as_published, generator)
     spectra[as_published:] = _random_make(count - as_published, generator).unflatten(
         -1, (POINTS, FINE)
@@ -77,15 +77,15 @@ def _random_make(count: int, generator: torch.Generator) -> torch.Tensor:
     scale = _log_uniform((count, 1), 0.25, 1.0, generator)
     centre = _uniform(shape, -0.8, 0.8, generator) * scale
     width = (_log_uniform(shape, 0.04, 0.4, generator) * scale).clamp(min=NARROWEST)
-    height = -torch.rand(shape, generator=generator).clamp(min=1e-3).log()
+    height = -_uniform(shape, 0.0, 1.0, generator).clamp(min=1e-3).log()
     # Some have equal areas, others equal heights.
     height = height / torch.where(_uniform((count, 1), 0, 1, generator) < 0.5, width, 1.0)
     height = height * (torch.arange(peaks) < numbers)
-    metal = torch.rand(count, generator=generator) < 0.4
+    metal = _uniform((count,), 0.0, 1.0, generator) < 0.4
     centre[:, -1] = _uniform((count,), -0.02, 0.02, generator)
     width[:, -1] = _log_uniform((count,), NARROWEST_QUASIPARTICLE, 0.1, generator)
     height[:, -1] = metal * height.amax(1) * _log_uniform((count,), 0.1, 3.0, generator)
-    kind = torch.rand((count, 1), generator=generator)
+    kind = _uniform((count, 1), 0.0, 1.0, generator)
     spectra = torch.where(
         kind < 0.6,
         _sum_of_peaks(omega, centre, width, height),
@@ -95,7 +95,7 @@ def _random_make(count: int, generator: torch.Generator) -> torch.Tensor:
             _sum_of_peaks(omega, centre, width, height, "semicircle"),
         ),
     )
-    gapped = ~metal & (torch.rand(count, generator=generator) < 0.25)
+    gapped = ~metal & (_uniform((count,), 0.0, 1.0, generator) < 0.25)
     return _normalised(spectra * torch.where(gapped[:, None], _gaps(omega, scale, generator), 1.0))
 
 
@@ -134,10 +134,10 @@ def _normalised(spectra: torch.Tensor) -> torch.Tensor:
 def _uniform(
     shape: tuple[int, ...], low: float, high: float, generator: torch.Generator
 ) -> torch.Tensor:
-    return low + (high - low) * torch.rand(shape, generator=generator)
+    return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float32)
 
 
 def _log_uniform(
     shape: tuple[int, ...], low: float, high: float, generator: torch.Generator
 ) -> torch.Tensor:
-    return low * (high / low) ** torch.rand(shape, generator=generator)
+    return low * (high / low) ** _uniform(shape, 0.0, 1.0, generator)

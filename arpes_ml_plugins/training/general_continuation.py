@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from arpes_ml_plugins.continuation.general_network import GeneralNetwork, condition
+from arpes_ml_plugins.continuation.general_network import REACH, GeneralNetwork, condition
 from arpes_ml_plugins.continuation.kernels import KERNELS, matsubara_frequencies, real_rows
 from arpes_ml_plugins.continuation.prior import GaussianPrior
 from arpes_ml_plugins.simulation.spectra import (
@@ -30,7 +30,6 @@ from arpes_ml_plugins.training.muon import StackedMuon
 
 __all__ = ["Kinds", "draw_data", "train_general"]
 
-REACH = (8.0, 300.0)  # beta times the half-width of the window
 NOISE = (5e-7, 2e-2)  # standard error over the norm
 KINDS = 3000
 GROUPS = 4  # kinds of data in a step
@@ -100,7 +99,8 @@ class Kinds:
         """Features, terms and truth of fine spectra, dealt to ``groups`` kinds of data."""
         chosen = torch.randint(len(self.terms), (groups,), generator=generator)
         dealt = spectra.unflatten(0, (groups, -1))
-        drawn = torch.randn((*dealt.shape[:2], self.noise.shape[-1]), generator=generator)
+        shape = (*dealt.shape[:2], self.noise.shape[-1])
+        drawn = torch.randn(shape, generator=generator, dtype=torch.float32)
         features = dealt @ self.signal[chosen].mT + drawn @ self.noise[chosen].mT
         # As with real data, the norm is only known from them.
         features = features / features[..., -1:]
@@ -142,7 +142,7 @@ def calibrate(network: GeneralNetwork, data: Kinds, generator: torch.Generator) 
 
 
 def _published_fine(count: int, generator: torch.Generator) -> torch.Tensor:
-    fine = torch.zeros(count, POINTS, FINE)
+    fine = torch.zeros(count, POINTS, FINE, dtype=torch.float32)
     fine[:, :, FINE // 2] = published_spectra(count, generator)
     return fine.flatten(1)
 
@@ -155,8 +155,7 @@ def train_general(
     pool = torch.cat([broad_spectra(POOL // 20, generator) for _ in range(20)])
     prior = GaussianPrior.of(pool.unflatten(-1, (POINTS, FINE)).sum(-1))
     data = Kinds(prior, kinds, generator)
-    torch.manual_seed(seed)
-    network = GeneralNetwork(prior, layers=layers)
+    network = GeneralNetwork(prior, layers=layers, generator=torch.Generator().manual_seed(seed))
     matrices = [network.state]
     others = [p for name, p in network.named_parameters() if name != "state"]
     optimizers = [

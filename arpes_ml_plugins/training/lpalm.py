@@ -14,11 +14,10 @@ from arpes_ml_plugins.simulation.mixtures import Mixtures, random_split
 
 __all__ = ["LOSSES", "RECIPES", "LpalmRecipe", "mixtures_like", "train_network"]
 
-VERSION = 1  # of what is cached: raise it when training changes
+VERSION = 2  # of what is cached: raise it when training changes
 VALIDATION = 50  # mixtures
 CHECKS = 20  # of the validation loss, over a training
 PATIENCE = 6  # checks without a better one
-HELD_OUT = 0.1  # of the spectra of a family, for the validation
 FEWEST_TO_SPLIT = 20
 
 SPARSITY = 1e-5  # lambda of the start (paper, Appendix A)
@@ -79,12 +78,21 @@ class LpalmRecipe:
     gradient_limit: float | None
     loss: str = "sources and mixing"
     worst_loss: float = 3.0  # a step with a larger one is skipped
+    held_out: float = 0.1  # of the spectra of a family, for a validation that may stop training
 
 
 RECIPES = {
-    # Appendix A: 100 epochs over 750 mixtures, one at a time.
+    # Appendix A: as many steps as 100 epochs over 750 mixtures have, one at a time.
     "published": LpalmRecipe(
-        75_000, 1, 1e-4, 1e-4, 1e-4, cosine=False, gradient_limit=None, worst_loss=math.inf
+        75_000,
+        1,
+        1e-4,
+        1e-4,
+        1e-4,
+        cosine=False,
+        gradient_limit=None,
+        worst_loss=math.inf,
+        held_out=0.0,
     ),
     "robust": LpalmRecipe(3000, 5, 6e-3, 6e-4, 3e-2, cosine=True, gradient_limit=0.1),
 }
@@ -189,8 +197,10 @@ class _Watch:
 
 def mixtures_like(
     families: torch.Tensor, recipe: str, *, snr: tuple[float, float], pixels: int
-) -> tuple[Mixtures, Mixtures]:
-    """What to train and to validate on: as published, or sources of any strength.
+) -> tuple[Mixtures, Mixtures | None]:
+    """What to train on, and what to validate on, if the recipe does.
+
+    As published, or with sources of any strength.
 
     Parameters
     ----------
@@ -203,8 +213,10 @@ def mixtures_like(
         base = Mixtures(
             families, pixels=pixels, snr=snr, exponents=(0.3, 0.8), strongest=3.0, normalised=True
         )
-    count = families.shape[1]
+    count, share = families.shape[1], RECIPES[recipe].held_out
+    if share == 0:
+        return base, None
     if count < FEWEST_TO_SPLIT:
         return base, base
-    train, test = random_split(count, max(2, int(HELD_OUT * count)))
+    train, test = random_split(count, max(2, int(share * count)))
     return replace(base, spectra=families[:, train]), replace(base, spectra=families[:, test])

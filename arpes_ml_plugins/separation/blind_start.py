@@ -1,4 +1,4 @@
-"""A start where nothing is known of the components."""
+"""Find spectra of which nothing is known: non-negative or independent components."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import warnings
 
 import torch
 
-__all__ = ["blind_start", "factorised", "unit_columns"]
+from arpes_ml_plugins.separation.least_squares import unit_columns
+
+__all__ = ["blind_start", "factorised"]
 
 MOST_PIXELS = 5000
 ROUNDS = 400
@@ -80,8 +82,3 @@ def factorised(
     spectra = torch.from_numpy(model.components_.T.copy()).to(pixels)
     # One component is exact at once, and then nothing falls, by which scikit-learn judges.
     return unit_columns(spectra), count == 1 or model.n_iter_ < rounds
-
-
-def unit_columns(spectra: torch.Tensor) -> torch.Tensor:
-    """Spectra ``(m, n)``, length 1."""
-    return spectra / spectra.norm(dim=0).clamp(min=1e-12)

@@ -1,0 +1,105 @@
+"""Across the border from numpy to torch: finite, contiguous tensors with a mask, and a seed each.
+
+On the other side nobody knows of names, NaN, units, chunks or dtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arpes_ml_plugins.labelled.missing import fill_missing
+from arpes_ml_plugins.labelled.progress import Report
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Cube", "ImageBatch", "as_cube", "as_images", "as_numpy", "plain_torch"]
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """What the algorithm of :func:`~arpes_ml_plugins.labelled.apply.map_images` is given."""
+
+    images: torch.Tensor  # (n, height, width) float64 (float32 on MPS), finite; NaN were filled
+    valid: torch.Tensor  # (n, height, width) bool; False where a NaN was filled
+    seeds: list[int]  # one an image, independent of the batching
+    index: NDArray[np.integer]  # which slice of the whole array each image is, (n,)
+    report: Report | None
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """What is known of the whole array, see ``map_images``."""
+
+
+@dataclass(frozen=True)
+class Cube:
+    """What the algorithm of :func:`~arpes_ml_plugins.labelled.apply.map_mixture` is given."""
+
+    values: torch.Tensor  # (m, *space) float64, finite; NaN were filled
+    valid: torch.Tensor  # (m, *space) bool; False where a NaN was filled
+    report: Report | None
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Gradients and plain tensors, whatever mode the caller has set; for this thread only."""
+    import torch
+
+    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
+        yield
+
+
+def as_images(
+    images: np.ndarray,
+    seeds: list[int],
+    index: NDArray[np.integer],
+    device: str,
+    report: Report | None,
+    numbers: Mapping[str, float],
+) -> ImageBatch:
+    """Images ``(n, height, width)``, or curves ``(n, length)``."""
+    import torch
+
+    # float64 here so that large counts survive; MPS has none.
+    wide = np.result_type(images.dtype, np.float64)
+    single = np.complex64 if wide.kind == "c" else np.float32
+    precision = single if device.startswith("mps") else wide
+    images_wide = images.astype(wide)
+    if images.ndim == 3:
+        images_wide = fill_missing(images_wide)
+    filled = np.nan_to_num(images_wide)  # empty images of a series; curves have no surroundings
+    return ImageBatch(
+        images=torch.from_numpy(np.ascontiguousarray(filled, dtype=precision)).to(device),
+        valid=torch.from_numpy(~np.isnan(images)).to(device),
+        seeds=seeds,
+        index=index,
+        report=report,
+        numbers=numbers,
+    )
+
+
+def as_cube(values: np.ndarray, channels: int, device: str, report: Report | None) -> Cube:
+    """``(*channels, *space)``: the first ``channels`` axes are a spectrum, the last two images."""
+    import torch
+
+    cube = values.reshape(-1, *values.shape[channels:]).astype(np.float64)
+    missing = np.isnan(cube)
+    height, width = (1, 1, *cube.shape[1:])[-2:]
+    images = cube.reshape(-1, height, width)
+    filled = np.nan_to_num(fill_missing(images)).reshape(cube.shape)
+    if device.startswith("mps"):  # which has neither float64 nor the eigenvalues needed here
+        device = "cpu"
+    return Cube(
+        torch.from_numpy(np.ascontiguousarray(filled)).to(device),
+        torch.from_numpy(~missing).to(device),
+        report,
+    )
+
+
+def as_numpy(value: Any) -> np.ndarray:
+    """An output of an algorithm: a tensor, a number or a text."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)

@@ -1,0 +1,222 @@
+"""Run a solver over all slices and give the answers their labels, statuses and warnings.
+
+With them: what the docstrings of all ``continue_*`` share.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import ConvergenceWarning, DataError, DistributionWarning
+from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, Trace, map_images
+from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.continuation_input import ImaginaryData
+from arpes_ml_plugins.networks.rlista import continuation_network
+from arpes_ml_plugins.networks.stored import stored_hash
+
+if TYPE_CHECKING:
+    from arpes_ml_plugins.continuation.solvers import Algorithm
+
+__all__ = ["FAMILY", "continued"]
+
+BATCH = 500  # data sets at once
+
+FAMILY = {
+    "data": """
+        data : xarray.DataArray or xarray.Dataset
+            ``G(tau)`` of fermions (or a correlation function of bosons) along an axis ``tau``,
+            with values of either sign convention, or complex ``G(i w_n)`` along an axis ``iwn``.
+            All other dimensions are a batch. NaN is refused.""",
+    "beta": """
+        beta : float, optional
+            Inverse temperature in the unit of ``tau``. Default: a coordinate or attribute
+            ``beta``, or ``temperature`` in K if ``tau`` is in 1/eV. A temperature may be rounded
+            to three digits: if it agrees that far with the last time or with the Matsubara
+            frequencies, these settle ``beta``. Without any, Matsubara frequencies suffice.""",
+    "omega": """
+        omega : array_like or xarray.DataArray, optional
+            Real frequencies of the result, ascending, in the inverse unit of ``tau``. Default:
+            101 points over the window that the data make most likely (fermions, not lazy).""",
+    "stderr": """
+        stderr : float, array_like or xarray.DataArray, optional
+            Standard error of the data: one number, one for each imaginary time, or with dimensions
+            of the data. Default: measured from what no spectrum can give, which takes errors to be
+            independent and equal; state it if you know it.""",
+    "covariance": """
+        covariance : array_like, optional
+            Covariance of the errors, ``(tau, tau)``, instead of ``stderr``.""",
+    "statistics": """
+        statistics : {"fermion", "boson"}
+            Bosons: the result is ``A(w) / w``; frequencies from zero up mean an even one.""",
+    "bins": """
+        bins : bool, optional
+            Integrate the kernel over the cells of ``omega``, in which the spectrum is taken as
+            constant, or (False) take it at their centres, as the paper does. Default: if ``beta``
+            times the widest cell is above 1.5, so that ``exp(-tau w)`` bends within a cell, the
+            problem is solved on parts of the cells, and the result is their mean.""",
+    "training_steps": """
+        training_steps : int, optional
+            Steps of the training of a network; default 4000 (published: 58 650).""",
+    "training_seed": """
+        training_seed : int
+            A network trained with the same seed for the same kind of data is taken from the
+            cache.""",
+    "device": """
+        device : str
+            ``"auto"`` (CUDA, then CPU; MPS has no float64, which this needs) or a torch device.""",
+    "rng": """
+        rng : int or torch.Generator, optional
+            Not used: nothing but a training is random, and that has its own seed. All methods take
+            it.""",
+    "dims": """
+        dims : mapping or sequence of str, optional
+            The imaginary axis if its name is not a usual one, ``{"tau": "t"}``.""",
+    "returns": """
+        xarray.Dataset
+            - ``spectral_function`` (..., omega): per unit of ``omega``; its axis is called ``eV``
+              if the data say that ``tau`` is in 1/eV.
+            - ``lower``, ``upper`` (..., omega): 90 % credible interval for the truth at each
+              frequency, from the general network's posterior; from that of maximum entropy if the
+              network was not trained for such data.
+            - ``back_transform`` (..., tau): the data of the result, in the sign of the data.
+            - ``chi2``: chi^2 per datum, with the stated errors, of the data that were used.
+            - ``out_of_distribution``: the result does not explain the data, or the data are unlike
+              those of all spectra of the training.
+            - ``status``: in words, everything that is to be said; ``"ok"`` otherwise.
+            - ``sign``: 1 for positive data, ``-G(tau)``, and -1 for the other convention.
+            - ``stderr`` (..., tau): the errors used (complex at Matsubara frequencies: those of
+              real and imaginary part).""",
+    "raises": """
+        AxisError, DataError, DataTypeError, ParameterError, DeviceError
+            No imaginary axis, times outside ``[0, beta]`` or not ascending, no ``beta``, complex
+            ``G(tau)``, errors that are not positive, a covariance that is not positive definite,
+            NaN; the message says what to do.""",
+    "warns": """
+        DistributionWarning
+            Some results do not explain their data, or the data are unlike those of the training;
+            errors were raised or outliers left out. ``status`` says where.
+        ConvergenceWarning
+            The iteration did not converge; ``status`` says where.""",
+}
+"""Blocks of docstrings, see :func:`~arpes_ml_plugins.parameters.documented`."""
+
+
+def continued(
+    source: ImaginaryData, algorithm: Algorithm, method: str, device: str, progress: ProgressOption
+) -> xr.Dataset:
+    """The results of an algorithm for every slice, labelled."""
+    name = source.omega.dims[0]
+    along = Trace(str(name), len(source.omega), "float64", source.omega)
+    outputs: dict[str, Output] = {
+        "spectral_function": along,
+        "lower": along,
+        "upper": along,
+        "back_transform": Image(),
+        "chi2": Scalar(),
+        "out_of_distribution": Scalar("bool"),
+        "status": Scalar("int64"),
+        "sign": Scalar("int64"),
+        "stderr": Image(),
+    }
+    arrays = map_images(
+        source.array,
+        (source.dim,),
+        partial(_run, source=source, algorithm=algorithm),
+        outputs,
+        method=method,
+        # MPS has no float64, without which the small singular values are lost.
+        device="cpu" if device.startswith("mps") else device,
+        progress=progress,
+        batch_size=BATCH,
+    )
+    codes = arrays["status"]
+    result = xr.Dataset({**arrays, "status": _in_words(codes)})
+    # Into the provenance:
+    result.attrs["found"] = {
+        "beta": source.problem.beta,
+        "axis": source.problem.axis,
+        "frequencies": [float(source.omega.values[0]), float(source.omega.values[-1])],
+        "weights": {"continuation": stored_hash("continuation")},
+    }
+    _describe(result, source)
+    if codes.chunks is None:  # lazy results are silent: their status says it
+        _warn(codes.values, result["chi2"].values, method)
+    return result
+
+
+def _run(batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm) -> dict[str, Any]:
+    """Solve one batch of slices."""
+    import torch
+
+    from arpes_ml_plugins.continuation.answer import answer
+    from arpes_ml_plugins.continuation.problem import merged
+    from arpes_ml_plugins.continuation.solvers import Checked
+
+    if not bool(batch.valid.all()):  # of lazy data only: others are looked at before
+        raise DataError("the data hold NaN, which this method does not handle; fill them first")
+    device = batch.images.device
+    errors = covariance = None
+    if source.errors is not None:
+        errors = torch.from_numpy(source.errors[batch.index]).to(device)
+    if source.covariance is not None:
+        covariance = torch.from_numpy(source.covariance).to(device)
+    problem = replace(
+        source.problem,
+        times=source.problem.times.to(device),
+        omega=source.problem.omega.to(device),
+    )
+    solver = Checked(continuation_network(str(device)), algorithm)
+    answers = answer(problem, batch.images, errors, covariance, solver, batch.index)
+    if batch.report:
+        batch.report(len(batch.images), None)
+    results = {name: getattr(answers, name) for name in answers.__dataclass_fields__}
+    for name in ("spectral_function", "lower", "upper"):
+        results[name] = merged(results[name], source.parts)
+    return results
+
+
+def _in_words(codes: xr.DataArray) -> xr.DataArray:
+    """Statuses as words; for lazy codes of one width, whatever they will say."""
+    from arpes_ml_plugins.continuation.answer import LONGEST, in_words
+
+    width = "U" if codes.chunks is None else f"U{LONGEST}"
+
+    def words(numbers: np.ndarray) -> np.ndarray:
+        texts = [in_words(int(number)) for number in numbers.ravel()]
+        return np.array(texts, dtype=width).reshape(numbers.shape)
+
+    return xr.apply_ufunc(words, codes, dask="parallelized", output_dtypes=[np.dtype(width)])
+
+
+def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
+    unit = source.omega.attrs.get("units")
+    for name in ("spectral_function", "lower", "upper"):
+        if unit and source.problem.statistics == "fermion":
+            result[name].attrs["units"] = f"1/{unit}"
+    result["spectral_function"].attrs["long_name"] = "spectral function"
+    result["lower"].attrs["long_name"] = "lower end of the 90 % credible interval"
+    result["upper"].attrs["long_name"] = "upper end of the 90 % credible interval"
+    result["chi2"].attrs["long_name"] = "chi^2 per datum"
+
+
+def _warn(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
+    """One warning for each thing that any status says."""
+    from arpes_ml_plugins.continuation.answer import STATUSES, UNCONVERGED, UNEXPLAINED
+
+    for bit, words in STATUSES.items():
+        where = (codes & bit) > 0
+        if not where.any():
+            continue
+        more = ""
+        if bit == UNEXPLAINED:
+            more = f" (chi2 up to {chi2[where].max():.3g} per datum); check beta, omega and stderr"
+        category = ConvergenceWarning if bit == UNCONVERGED else DistributionWarning
+        warnings.warn(
+            f"{method}: {where.sum()} of {where.size}: {words}{more}", category, stacklevel=4
+        )

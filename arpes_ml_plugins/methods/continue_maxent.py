@@ -1,0 +1,183 @@
+"""``continue_maxent``: analytic continuation by maximum entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import ParameterError
+from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.continuation_input import (
+    ImaginaryData,
+    check_aligned,
+    read_imaginary,
+)
+from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
+from arpes_ml_plugins.parameters import check_choice, documented
+
+if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.continuation.solvers import Algorithm
+
+__all__ = ["continue_maxent"]
+
+DEFAULT_MODELS = ("flat", "rlista")
+
+
+@documented(**FAMILY)
+def continue_maxent(
+    data: xr.DataArray | xr.Dataset,
+    *,
+    beta: float | None = None,
+    omega: Any = None,
+    stderr: Any = None,
+    covariance: Any = None,
+    statistics: str = "fermion",
+    bins: bool | None = None,
+    default_model: str | xr.DataArray = "flat",
+    rule: str = "auto",
+    device: str = "auto",
+    rng: int | torch.Generator | None = None,
+    progress: ProgressOption = False,
+    dims: Mapping[str, str] | Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Analytic continuation by maximum entropy, for all slices at once.
+
+    Of all spectra that explain the data the one that differs least from a default model; how
+    closely the data are followed is settled by ``rule``, for every slice by itself.
+
+    Parameters
+    ----------
+    {data}
+    {beta}
+    {omega}
+    {stderr}
+    {covariance}
+    {statistics}
+    {bins}
+    default_model : {"flat", "rlista"} or xarray.DataArray
+        What the spectrum is where the data show nothing. ``"rlista"``: the answer of the general
+        network (fermions), which makes this the refinement of :func:`continue_rlista`. An array
+        along ``omega`` (and perhaps batch dimensions), positive, is interpolated to the
+        frequencies of the result; its integral is the norm expected.
+    rule : {"auto", "chi2kink", "classic", "bryan", "historic"}
+        ``"chi2kink"``: stop where following the data closer no longer pays, robust against
+        wrong errors; ``"classic"``: most probable strength; ``"bryan"``: average over its
+        probability; ``"historic"``: chi^2 equal to the number of data. ``"auto"``: ``"chi2kink"``
+        for the flat default model, ``"classic"`` otherwise, which measure best.
+    {device}
+    {rng}
+    {progress}
+    {dims}
+
+    Returns
+    -------
+    {returns}
+
+    Raises
+    ------
+    {raises}
+
+    Warns
+    -----
+    {warns}
+
+    References
+    ----------
+    Jarrell and Gubernatis, Phys. Rep. 269, 133 (1996); Bryan, Eur. Biophys. J. 18, 165 (1990);
+    Bergeron and Tremblay, Phys. Rev. E 94, 023303 (2016) for ``"chi2kink"``; Huang and Yang,
+    Phys. Rev. B 105, 075112 (2022), eq. 6 and Section III F.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins
+    >>> tau, omega = np.linspace(0, 10, 50), np.linspace(-3, 3, 61)
+    >>> kernel = np.exp(-tau[:, None] * omega) / (1 + np.exp(-10 * omega))
+    >>> weights = np.exp(-((omega - 1) ** 2) / 0.5)
+    >>> g = xr.DataArray(kernel @ weights / weights.sum(), coords={"tau": tau}, dims="tau")
+    >>> result = g.S.continue_maxent(beta=10, stderr=1e-5, omega=omega)
+    >>> bool(abs(result.spectral_function.idxmax("omega") - 1) < 0.15)
+    True
+    """
+    from arpes_ml_plugins.continuation.maxent import RULES
+
+    check_choice("rule", rule, ("auto", *RULES))
+    if not isinstance(default_model, (str, xr.DataArray)):
+        raise ParameterError(
+            "default_model must be 'flat', 'rlista' or a DataArray along the frequencies of the "
+            "result; wrap the array: xarray.DataArray(values, coords={'omega': omega})"
+        )
+    if isinstance(default_model, str):
+        check_choice("default_model", default_model, DEFAULT_MODELS)
+    source = read_imaginary(
+        data,
+        dims,
+        beta=beta,
+        omega=omega,
+        stderr=stderr,
+        covariance=covariance,
+        statistics=statistics,
+        bins=bins,
+    )
+    algorithm = _algorithm(default_model, rule, source)
+    return continued(source, algorithm, "continue_maxent", device, progress)
+
+
+def _algorithm(default_model: str | xr.DataArray, rule: str, source: ImaginaryData) -> Algorithm:
+    from arpes_ml_plugins.continuation.solvers import MaxEnt, Pretrained
+
+    if isinstance(default_model, xr.DataArray):
+        model = _default_model(default_model, source)
+        return MaxEnt("classic" if rule == "auto" else rule, model)
+    if default_model == "flat":
+        return MaxEnt("chi2kink" if rule == "auto" else rule)
+    return Pretrained(True, None) if rule == "auto" else Pretrained(True, None, rule, rule)
+
+
+def _default_model(model: xr.DataArray, source: ImaginaryData) -> np.ndarray:
+    """Density of the default model for every slice, ``(slices, omega * parts)``."""
+    name = source.omega.dims[0]
+    if name not in model.dims:
+        raise ParameterError(
+            f"default_model must have the dimension {name!r} of the result, got "
+            f"{tuple(map(str, model.dims))}"
+        )
+    batch = [dim for dim in source.array.dims if dim != source.dim]
+    strange = set(model.dims) - {name, *batch}
+    if strange:
+        raise ParameterError(
+            f"default_model has the dimensions {sorted(map(str, strange))}, which the data lack"
+        )
+    if name in model.coords:
+        own = source.problem.omega.numpy()
+        low, high = float(model[name].min()), float(model[name].max())
+        cell = float(np.diff(source.omega.values).max())
+        inside = (own >= low - cell / 2) & (own <= high + cell / 2)
+        near = model.interp({name: np.clip(own[inside], low, high)})
+        model = near.assign_coords({name: own[inside]}).reindex({name: own}, fill_value=0.0)
+    elif model.sizes[name] != len(source.omega):
+        raise ParameterError(
+            f"default_model has {model.sizes[name]} points along {name!r} and no coordinate, the "
+            f"result has {len(source.omega)}"
+        )
+    else:
+        model = model.isel({name: np.arange(len(source.omega)).repeat(source.parts)})
+    values = np.asarray(model.values, dtype=np.float64)
+    if not np.isfinite(values).all() or (values < 0).any() or not (values > 0).any():
+        raise ParameterError("default_model must be finite, nowhere negative and not zero")
+    shell = source.array.isel({source.dim: 0}, drop=True)
+    check_aligned("default_model", model.drop_vars([name], errors="ignore"), source.array)
+    for dim in batch:
+        if dim in model.dims and model.sizes[dim] != source.array.sizes[dim]:
+            raise ParameterError(
+                f"default_model has {model.sizes[dim]} points along {dim!r}, the data have "
+                f"{source.array.sizes[dim]}"
+            )
+    bare = xr.DataArray(values, dims=model.dims)
+    sizes = {dim: shell.sizes[dim] for dim in batch}
+    whole = bare.expand_dims({d: n for d, n in sizes.items() if d not in bare.dims})
+    return whole.transpose(*batch, name).values.reshape(-1, len(source.problem.omega))

@@ -1,0 +1,172 @@
+"""``separate_gmca`` and ``separate_nmf``: separation without any knowledge of the spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import ParameterError
+from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.separation_input import SEPARATION, seed_of, setup_of
+from arpes_ml_plugins.methods.separation_run import run
+from arpes_ml_plugins.parameters import check_count, check_flag, documented
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["separate_gmca", "separate_nmf"]
+
+
+@documented(**SEPARATION)
+def separate_gmca(
+    data: xr.DataArray | xr.Dataset,
+    *,
+    n_components: int,
+    transform: str = "starlet",
+    refine: bool = True,
+    noise: float | xr.DataArray | None = None,
+    nonnegative: bool | None = None,
+    channels: Sequence[str] = (),
+    device: str = "auto",
+    rng: int | torch.Generator | None = None,
+    progress: ProgressOption = False,
+    dims: Mapping[str, str] | Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Separate a spectral image blindly, by the sparsity of its maps in wavelets (GMCA).
+
+    Right for maps of grains, flakes and edges, whose details tell components apart. Smooth maps
+    have no details: there :func:`separate_nmf` is the better start.
+
+    Parameters
+    ----------
+    {data}
+    {n_components}
+    {transform}
+    refine : bool
+        Polish spectra by alternating least squares on coefficients and pixels, non-negative where
+        the data are.
+    {noise}
+    {nonnegative}
+    {channels}
+    {device}
+    {rng}
+    {progress}
+    {dims}
+
+    Returns
+    -------
+    xarray.Dataset
+        {parts}
+        Components come by falling intensity.
+
+    Raises
+    ------
+    {raises}
+
+    Warns
+    -----
+    {warns}
+
+    References
+    ----------
+    Bobin, Starck, Fadili and Moudden, IEEE Trans. Image Process. 16, 2662 (2007); thresholds as
+    in Carloni Gertosio, Bobin and Acero, Signal Process. 202, 108776 (2023), Section 3.3.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins
+    >>> rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 40)
+    >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
+    >>> maps = 100 * (rng.random((24, 24, 2)) < 0.3)
+    >>> image = xr.DataArray(
+    ...     maps @ peaks + rng.normal(size=(24, 24, 40)), {"eV": energy}, ("y", "x", "eV")
+    ... )
+    >>> result = image.S.separate_gmca(n_components=2)
+    >>> sorted(result.spectra.idxmax("eV").round(1).values.tolist())
+    [-0.3, 0.2]
+    """
+    check_count("n_components", n_components)
+    check_flag("refine", refine)
+    setup = setup_of(data, dims, channels, n_components, transform, noise, nonnegative)
+    from arpes_ml_plugins.separation.solvers import Gmca
+
+    solver = Gmca(n_components, refine)
+    return run("separate_gmca", setup, solver, 1, device, seed_of(rng), progress)
+
+
+@documented(**SEPARATION)
+def separate_nmf(
+    data: xr.DataArray | xr.Dataset,
+    *,
+    n_components: int,
+    sparsity: float = 0.0,
+    noise: float | xr.DataArray | None = None,
+    channels: Sequence[str] = (),
+    device: str = "auto",
+    rng: int | torch.Generator | None = None,
+    progress: ProgressOption = False,
+    dims: Mapping[str, str] | Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Separate a spectral image blindly into non-negative spectra and maps (NMF).
+
+    scikit-learn's factorisation (coordinate descent, HALS) of the data over their noise, from the
+    principal components.
+
+    Parameters
+    ----------
+    data : xarray.DataArray or xarray.Dataset
+        As in :func:`separate_gmca`, not negative beyond noise.
+    {n_components}
+    sparsity : float
+        l1 penalty of maps and spectra, in units of the noise. Larger values give emptier maps.
+    {noise}
+    {channels}
+    {device}
+    {rng}
+    {progress}
+    {dims}
+
+    Returns
+    -------
+    xarray.Dataset
+        {parts}
+        Components come by falling intensity.
+
+    Raises
+    ------
+    {raises}
+
+    Warns
+    -----
+    {warns}
+
+    References
+    ----------
+    Gillis and Glineur, Neural Comput. 24, 1085 (2012).
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins
+    >>> rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 40)
+    >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
+    >>> maps = 100 * (rng.random((12, 12, 2)) < 0.3)
+    >>> image = xr.DataArray(
+    ...     maps @ peaks + rng.normal(size=(12, 12, 40)), {"eV": energy}, ("y", "x", "eV")
+    ... )
+    >>> result = image.S.separate_nmf(n_components=2)
+    >>> sorted(result.spectra.idxmax("eV").round(1).values.tolist())
+    [-0.3, 0.2]
+    """
+    check_count("n_components", n_components)
+    number = isinstance(sparsity, (int, float, np.number)) and not isinstance(sparsity, bool)
+    if not number or not np.isfinite(sparsity) or sparsity < 0:
+        raise ParameterError(f"sparsity must be a number of at least 0, got {sparsity!r}")
+    setup = setup_of(data, dims, channels, n_components, "none", noise)
+    from arpes_ml_plugins.separation.solvers import Nmf
+
+    seed = seed_of(rng)
+    solver = Nmf(n_components, sparsity, seed)
+    return run("separate_nmf", setup, solver, 1, device, seed, progress)

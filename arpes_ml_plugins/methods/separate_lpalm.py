@@ -1,0 +1,234 @@
+"""``separate_lpalm``: spectral images into component spectra and maps, by a learned iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from arpes_ml_plugins.errors import DataError, ParameterError
+from arpes_ml_plugins.labelled.progress import ProgressOption, Report
+from arpes_ml_plugins.methods.separation_input import (
+    SEPARATION,
+    check_one_of,
+    prior_of,
+    seed_of,
+    setup_of,
+)
+from arpes_ml_plugins.methods.separation_run import run
+from arpes_ml_plugins.networks.lpalm import (
+    LPALM_RECIPES,
+    PIXELS,
+    SeparationNetwork,
+    train_on,
+)
+from arpes_ml_plugins.parameters import check_choice, check_count, check_flag, documented
+from arpes_ml_plugins.spectrum_library import SpectrumLibrary
+
+if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.separation.solvers import Prior, Trained
+    from arpes_ml_plugins.separation.whiten import Whitened
+
+__all__ = ["separate_lpalm"]
+
+SNR_STEP, SNR_SPAN = 5.0, 5.0  # dB: networks are trained for ranges on a grid, not for one value
+SNR_LIMITS = (0.0, 60.0)
+PUBLISHED_SNR = (30.0, 30.0)
+
+
+@documented(**SEPARATION)
+def separate_lpalm(
+    data: xr.DataArray | xr.Dataset,
+    *,
+    library: SpectrumLibrary | Mapping[str, xr.DataArray] | None = None,
+    n_components: int | None = None,
+    network: SeparationNetwork | None = None,
+    recipe: str = "robust",
+    transform: str = "starlet",
+    refine: bool = True,
+    match: bool = True,
+    noise: float | xr.DataArray | None = None,
+    nonnegative: bool | None = None,
+    channels: Sequence[str] = (),
+    layers: int = 25,
+    training_steps: int | None = None,
+    training_seed: int = 0,
+    device: str = "auto",
+    rng: int | torch.Generator | None = None,
+    progress: ProgressOption = False,
+    dims: Mapping[str, str] | Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Separate a spectral image into components whose spectra are roughly known (LPALM).
+
+    A network of 25 unrolled PALM iterations, trained on mixtures simulated from the library with
+    the noise of these data (half a minute, then kept in the user's cache), finds the spectra; they
+    are polished by least squares. Then the library is used a second time: all spectra of a
+    mixture lie in the space of its strong principal components, whatever the maps, and where that
+    space meets a family is the spectrum.
+
+    Parameters
+    ----------
+    {data}
+    library : SpectrumLibrary, optional
+        A family of spectra for each component: from lmfit models with parameter ranges, measured
+        references or simulations. It is interpolated to the energies of the data.
+    n_components : int, optional
+        Instead of a library: start blindly and take families of spectra around what is found. It
+        tells components apart by their maps alone; check the result against physics.
+    network : SeparationNetwork, optional
+        From :func:`~arpes_ml_plugins.train_lpalm`, instead of a library; nothing is trained then.
+    recipe : {"robust", "published"}
+        ``"published"``: the paper's algorithm alone, trained as in its Appendix A, with one noise
+        for all channels, any sign, no refinement and no matching. The maps are the network's own
+        sources for the wavelet details, completed by the coarse scale with the pseudo-inverse
+        of the spectra. Different from the paper: data are first brought to the scale and number
+        of pixels that the network was trained for, because it is unusable at any other;
+        ``transform`` has as many scales as the image allows; mixtures are drawn anew at every
+        training step, where the paper goes 100 times through 750 of them; and if the network
+        diverges, the mean of each family stands in and ``status`` says so.
+    {transform}
+    refine : bool
+        Polish the spectra by alternating least squares.
+    match : bool
+        Take spectra where the library meets the signal space of the data, if they are polished.
+    {noise}
+    {nonnegative}
+    {channels}
+    layers, training_steps, training_seed
+        Options of the network that is trained, as in :func:`~arpes_ml_plugins.train_lpalm`.
+    {device}
+    {rng}
+    {progress}
+    {dims}
+
+    Returns
+    -------
+    xarray.Dataset
+        {parts}
+        Components come in the order of the library, or by falling intensity.
+
+    Raises
+    ------
+    {raises}
+
+    Warns
+    -----
+    DistributionWarning
+        ``status`` is not "ok": a component that the data do not show or that is not like its
+        library, more in the data than the components explain, a network that diverged.
+
+    References
+    ----------
+    Fahes, Kervazo, Bobin and Tupin, "Unrolling PALM for sparse semi-blind source separation"
+    (ICLR 2022), eqs. 8-10, Appendix A.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins
+    >>> rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 40)
+    >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
+    >>> maps = 100 * (rng.random((12, 12, 2)) < 0.3)
+    >>> image = xr.DataArray(
+    ...     maps @ peaks + rng.normal(size=(12, 12, 40)), {"eV": energy}, ("y", "x", "eV")
+    ... )
+    >>> known = {
+    ...     name: xr.DataArray(np.exp(-((energy - p) ** 2) / 0.02), {"eV": energy}, "eV")
+    ...     for name, p in (("left", -0.25), ("right", 0.25))
+    ... }
+    >>> library = SpectrumLibrary.from_spectra(known, shift=0.1, count=100)
+    >>> result = image.S.separate_lpalm(library=library, training_steps=20, layers=10)
+    >>> result.component.values.tolist(), result.status.item()
+    (['left', 'right'], 'ok')
+    >>> float(result.spectra.sel(component="left").idxmax().round(1))
+    -0.3
+    """
+    check_choice("recipe", recipe, LPALM_RECIPES)
+    check_count("layers", layers)
+    check_count("training_steps", training_steps, optional=True)
+    check_flag("refine", refine)
+    check_flag("match", match)
+    if network is not None:
+        library, recipe = _of_network(network, library), network.recipe
+    check_one_of(library, n_components)
+    setup = setup_of(
+        data, dims, channels, n_components, transform, noise, nonnegative, library=library
+    )
+    published = recipe == "published"
+    if published:
+        setup = replace(setup, common_noise=True)
+    from arpes_ml_plugins.separation.solvers import Lpalm
+    from arpes_ml_plugins.training.lpalm import RECIPES
+
+    seed = seed_of(rng)
+    steps = RECIPES[recipe].steps if training_steps is None else training_steps
+    training = {
+        "recipe": recipe,
+        "layers": layers,
+        "steps": training_steps,
+        "seed": training_seed,
+    }
+    solver = Lpalm(
+        partial(prior_of, setup=setup, seed=seed),
+        partial(_trained, training=training)
+        if network is None
+        else partial(_given, network=network, steps=steps),
+        match=match,
+        refine=refine,
+        published=published,
+    )
+    return run("separate_lpalm", setup, solver, steps, device, seed, progress)
+
+
+def _trained(
+    data: Whitened, prior: Prior, report: Report | None, *, training: dict[str, Any]
+) -> Trained:
+    """A network trained for these families and the noise of the data, or taken from the cache."""
+    import torch
+
+    from arpes_ml_plugins.separation.solvers import Trained
+
+    snr = _snr_range(data.snr, training["recipe"] == "published")
+    network = train_on(prior.families, snr=snr, pixels=PIXELS, report=report, **training)
+    weights = torch.ones_like(data.noise[data.kept])
+    return Trained(network.to(data.pixels.device), PIXELS, weights)
+
+
+def _given(
+    data: Whitened, prior: Prior, report: Report | None, *, network: SeparationNetwork, steps: int
+) -> Trained:
+    """The user's network, and what its noise differs by from that of the data."""
+    import torch
+
+    from arpes_ml_plugins.separation.solvers import Trained
+
+    if report:
+        report(steps, None)
+    if not bool(data.kept.all()):
+        raise DataError(
+            f"{int((~data.kept).sum())} channels of the data are constant, but the network needs "
+            f"all of its channels; give library= instead of network="
+        )
+    ratio = data.noise / torch.from_numpy(network.noise).to(data.noise)
+    trained = network.network.to(data.pixels.device)
+    return Trained(trained, network.pixels, ratio / ratio.mean())
+
+
+def _of_network(network: Any, library: Any) -> SpectrumLibrary:
+    if not isinstance(network, SeparationNetwork):
+        raise ParameterError(f"network must come from train_lpalm, got {type(network).__name__}")
+    if library is not None:
+        raise ParameterError("give network= or library=, not both: a network has its own library")
+    return network.library
+
+
+def _snr_range(snr: float, published: bool) -> tuple[float, float]:
+    """Of the training mixtures: around that of the data, on a grid, so that the cache is used."""
+    if published:
+        return PUBLISHED_SNR
+    centre = min(max(round(snr / SNR_STEP) * SNR_STEP, SNR_LIMITS[0]), SNR_LIMITS[1])
+    return centre - SNR_SPAN, centre + SNR_SPAN

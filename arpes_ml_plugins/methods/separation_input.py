@@ -1,0 +1,274 @@
+"""What is settled before any ``separate_*`` method starts: parameters, library, axes and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.networks.families import as_library, families_of
+from arpes_ml_plugins.parameters import check_choice, check_count, check_flag, check_positive
+from arpes_ml_plugins.spectrum_library import SpectrumLibrary, leaky
+
+if TYPE_CHECKING:
+    from arpes_ml_plugins.separation.projection import Manifold
+    from arpes_ml_plugins.separation.solvers import Prior
+    from arpes_ml_plugins.separation.whiten import Whitened
+
+__all__ = [
+    "SEPARATION",
+    "Setup",
+    "check_one_of",
+    "own_manifolds",
+    "prior_of",
+    "seed_of",
+    "setup_of",
+]
+
+TRANSFORMS = ("starlet", "none")
+LEAK, LEAKY = 0.3, 200  # blind spectra are taken to hold up to this share of each other
+
+SEPARATION = {
+    "data": """
+        data : xarray.DataArray or xarray.Dataset
+            Intensities with an energy axis; all other dimensions are pixels, at least as many as
+            components. Pixels with missing values are left out, and their maps are solved for at
+            the end from the values that they have.""",
+    "n_components": """
+        n_components : int
+            Number of components: see :func:`choose_components`.""",
+    "transform": """
+        transform : {"starlet", "none"}
+            Look for spectra in the wavelet details of the maps along the last two spatial axes,
+            where edges and grains are sparse, or in the pixels themselves: right for pixels in no
+            order.""",
+    "noise": """
+        noise : float or xarray.DataArray, optional
+            Standard error of the data, one number or one per channel. Default: measured for every
+            channel, from differences of neighbouring pixels and from regression on the other
+            channels.""",
+    "nonnegative": """
+        nonnegative : bool, optional
+            Whether spectra and maps are never negative. Default: if the data are not, beyond
+            noise.""",
+    "channels": """
+        channels : sequence of str
+            More dimensions that belong to the spectrum, not to space: ``("phi",)`` separates
+            images of energy and angle. No library can be used with them.""",
+    "rng": """
+        rng : int or torch.Generator, optional
+            Seed of the start without a library and of the half-splits.""",
+    "dims": """
+        dims : mapping or sequence of str, optional
+            The energy axis, if its name does not show it: ``("eV",)``.""",
+    "parts": """
+        ``spectra`` (component, energy), largest value 1; ``maps`` (component, space), in the unit
+        of the data; ``spectra_stderr`` and ``maps_stderr``, from half-splits of the pixels and,
+        for maps, the noise: errors of the measurement, not of a wrong model; ``reconstruction``
+        and ``residual``, shape of the data; ``residual_chi2`` (space), chi^2 per degree of
+        freedom, 1 where the residual is noise; ``library_distance`` (component), the sine of the
+        angle between a family and the signal space of the data, well below 0.1 where the library
+        holds, NaN for components that are not matched with a family; ``status``: "ok", or what to
+        mistrust.""",
+    "raises": """
+        AxisError, DataError, DataTypeError, ParameterError, DeviceError
+            Unusable input; the message says what to do.""",
+    "warns": """
+        DistributionWarning
+            ``status`` is not "ok".""",
+}
+"""Blocks that the docstrings of all ``separate_*`` methods share."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is known before the values of the data are looked at."""
+
+    data: xr.DataArray
+    channels: tuple[Hashable, ...]
+    library: SpectrumLibrary | None
+    components: list[str] | NDArray[np.integer]
+    known: int
+    """How many of the components are known beforehand; they come first."""
+    transform: str
+    noise: NDArray[np.floating] | None
+    nonnegative: bool | None = None
+    common_noise: bool = False
+    scales: int | None = None
+
+
+def setup_of(
+    data: Any,
+    dims: Any,
+    channels: Sequence[str],
+    n_components: int | None,
+    transform: str,
+    noise: float | xr.DataArray | None,
+    nonnegative: bool | None = None,
+    *,
+    library: Any = None,
+    manifolds: Mapping[str, Manifold] | None = None,
+) -> Setup:
+    """Check everything that can be checked before the values are looked at."""
+    check_choice("transform", transform, TRANSFORMS)
+    check_flag("nonnegative", nonnegative, optional=True)
+    check_count("n_components", n_components, optional=True)
+    spectrum = (*dims, *channels)
+    size = _size(data, dims, spectrum)
+    if library is not None:
+        if channels:
+            raise ParameterError("a library has spectra along energy only; use n_components=")
+        library = _on_axis(as_library(library), data, dims[0])
+    if manifolds is not None:
+        _check_sizes(manifolds, size, dims[0])
+    known = [*(library or ()), *(manifolds or ())]
+    components = _names(known, n_components)
+    for name, have in (("channels", size), ("pixels", data.size // size)):
+        if have < len(components):
+            raise DataError(
+                f"the data are too small for {len(components)} components: they have {have} "
+                f"{name}; expected at least as many"
+            )
+    values = _noise_values(noise, data, spectrum, size)
+    return Setup(data, spectrum, library, components, len(known), transform, values, nonnegative)
+
+
+def _size(data: xr.DataArray, dims: Any, spectrum: tuple[Hashable, ...]) -> int:
+    """How many channels a spectrum has."""
+    for dim in spectrum[len(dims) :]:
+        if dim not in data.dims or spectrum.count(dim) > 1:
+            raise AxisError(
+                f"channels names {dim!r}; expected further dimensions of the data beside "
+                f"{dims[0]!r}: {', '.join(map(str, (d for d in data.dims if d not in dims)))}"
+            )
+    if len(spectrum) == data.ndim:
+        raise DataError(
+            f"the data have no dimension beside {', '.join(map(repr, spectrum))}: one spectrum "
+            f"cannot be separated; expected several, along space or any other axis"
+        )
+    return int(np.prod([data.sizes[dim] for dim in spectrum]))
+
+
+def _names(known: list[str], n_components: int | None) -> list[str] | NDArray[np.integer]:
+    """Names of the known components, then of free ones; numbers if none is known."""
+    if not known:
+        return np.arange(1, (n_components or 0) + 1)
+    total = len(known) if n_components is None else n_components
+    if total < len(known):
+        raise ParameterError(
+            f"n_components must be at least the {len(known)} components that are known, got {total}"
+        )
+    return [*known, *(f"free {i + 1}" for i in range(total - len(known)))]
+
+
+def _on_axis(library: SpectrumLibrary, data: xr.DataArray, dim: Hashable) -> SpectrumLibrary:
+    if dim not in data.coords:
+        raise AxisError(
+            f"the axis {dim!r} of the data has no coordinate, so the library cannot be put on it; "
+            f"assign one, for example data.assign_coords({{{dim!r}: energies}})"
+        )
+    axis = data[dim]
+    if np.array_equal(axis.values, library.energy.values) and axis.name == library.energy.name:
+        return library
+    return library.on(axis)
+
+
+def own_manifolds(manifolds: Any) -> dict[str, Manifold] | None:
+    """Name to manifold, if ``manifolds`` are objects of the user's; None if they are a library."""
+    from arpes_ml_plugins.separation.projection import Manifold
+
+    if isinstance(manifolds, Mapping):
+        given = {str(name): one for name, one in manifolds.items()}
+    elif isinstance(manifolds, Sequence) and not isinstance(manifolds, str):
+        given = {f"component {i + 1}": one for i, one in enumerate(manifolds)}
+    else:
+        return None
+    other = [name for name, one in given.items() if not isinstance(one, Manifold)]
+    if len(other) == len(given) and isinstance(manifolds, Mapping):
+        return None
+    if other or not given:
+        what = f"{other[0]!r} is {type(given[other[0]]).__name__}" if other else "there is none"
+        raise ParameterError(
+            f"manifolds must all be objects of arpes_ml_plugins.separation.manifolds.Manifold, or "
+            f"a SpectrumLibrary of all components; {what}"
+        )
+    return given
+
+
+def _check_sizes(manifolds: Mapping[str, Manifold], size: int, dim: Hashable) -> None:
+    for name, manifold in manifolds.items():
+        have = manifold.samples.shape[1]
+        if have != size:
+            raise AxisError(
+                f"the manifold of {name!r} has spectra of {have} channels, the data {size} along "
+                f"{dim!r}; make it on the axis of the data"
+            )
+
+
+def _noise_values(
+    noise: float | xr.DataArray | None,
+    data: xr.DataArray,
+    spectrum: tuple[Hashable, ...],
+    size: int,
+) -> NDArray[np.floating] | None:
+    if noise is None:
+        return None
+    if isinstance(noise, xr.DataArray):
+        if set(noise.dims) != set(spectrum):
+            raise AxisError(
+                f"noise must be one number or have the dimensions {spectrum}, got {noise.dims}"
+            )
+        for dim in spectrum:
+            if dim in noise.coords and dim in data.coords and not noise[dim].equals(data[dim]):
+                raise AxisError(
+                    f"noise has other coordinates along {dim!r} than the data; give it on theirs, "
+                    f"for example noise.interp({dim}=data.{dim})"
+                )
+        values = noise.transpose(*spectrum).values.astype(np.float64).reshape(-1)
+    else:
+        check_positive("noise", noise)
+        values = np.full(size, float(noise))
+    if len(values) != size or not (np.isfinite(values).all() and (values > 0).all()):
+        raise ParameterError(f"noise must be positive in each of the {size} channels")
+    return values
+
+
+def check_one_of(library: Any, n_components: int | None) -> None:
+    """Either a library or a number of components, not both."""
+    if (library is None) == (n_components is None):
+        raise ParameterError(
+            "give either library=, what is known of the spectra of the components, or "
+            "n_components=, how many there are where nothing is known"
+        )
+
+
+def seed_of(rng: Any) -> int:
+    """What the call has settled ``rng=`` to."""
+    return int(rng)
+
+
+def prior_of(data: Whitened, setup: Setup, seed: int) -> Prior:
+    """From the library, or around a blind start."""
+    import torch
+
+    from arpes_ml_plugins.separation.blind_start import blind_start
+    from arpes_ml_plugins.separation.solvers import Prior
+
+    if setup.library is not None:
+        kept, noise = data.kept.cpu().numpy(), data.noise.cpu().double().numpy()
+        families = [f.to(data.pixels) for f in families_of(setup.library, noise, kept)]
+        start = torch.stack([family.mean(0) for family in families], 1)
+        return Prior(start, families, blind=False)
+    n = len(setup.components)
+    start = blind_start(data.pixels, n, nonnegative=data.nonnegative, seed=seed)
+    strength = (torch.linalg.pinv(start) @ data.pixels).square().mean(1)
+    start = start[:, strength.argsort(descending=True)]
+    draw = np.random.default_rng(seed)
+    around = leaky(start.mT.cpu().double().numpy(), 0.0, LEAK, LEAKY, draw)
+    rows = torch.from_numpy(around / np.linalg.norm(around, axis=2, keepdims=True))
+    return Prior(start, [*rows.to(start)], blind=True)

@@ -1,0 +1,130 @@
+"""Join what is known of spectra with what the data show, and find free components beside them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+
+from arpes_ml_plugins.separation.gmca import gmca
+from arpes_ml_plugins.separation.least_squares import least_squares
+from arpes_ml_plugins.separation.manifolds import LocalSimplex
+from arpes_ml_plugins.separation.match import NEIGHBOURS, match_families, signal_space
+from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
+from arpes_ml_plugins.separation.separated import Separated, maps_of
+from arpes_ml_plugins.separation.whiten import Whitened, thinned
+
+__all__ = ["matched"]
+
+WORSE = 1.2  # misfit with the spectra of a library, over noise and over that of least squares
+MOST_CHOICES = 100  # of free components among blind ones
+ENOUGH_PIXELS = 20_000  # to choose by
+SINGULAR = -60.0  # logarithm of a determinant: the same spectrum twice
+
+
+def matched(
+    data: Whitened,
+    spectra: torch.Tensor,
+    families: Sequence[torch.Tensor],
+    notes: tuple[str, ...] = (),
+    *,
+    neighbours: int = NEIGHBOURS,
+    blind: torch.Tensor | None = None,
+    trusted: bool = True,
+    refined: bool = True,
+) -> Separated:
+    """Take spectra where the signal space meets the families of the first components.
+
+    The others are free: they follow by alternating least squares. Where these can explain the data
+    much better, the families are not exact, and the data alone decide; but where the data hold
+    more than these components, least squares would mix the rest into the spectra, and the families
+    stay.
+
+    Parameters
+    ----------
+    blind
+        Spectra ``(k, n)`` of a blind separation, among which free components may be.
+    trusted
+        Among spectra about equally close to the signal space take those near ``spectra``; a wrong
+        estimate is worse than none.
+    """
+    space = signal_space(data.pixels)
+    near = spectra[:, : len(families)] if trusted else None
+    match = match_families(space, list(families), near, neighbours)
+    joined = _with_free(data, match.spectra, spectra, blind, refined)
+    more = space.directions.shape[1] > spectra.shape[1]
+    misfit = _misfit(data, joined)
+    if not more and misfit > WORSE:
+        alone = polish(data, joined if misfit < _misfit(data, spectra) else spectra)
+        if misfit > WORSE * _misfit(data, alone):
+            return Separated(alone, match=match, off=_off(alone, families), notes=notes)
+    return Separated(
+        joined, match=match, families=tuple(families), neighbours=neighbours, notes=notes
+    )
+
+
+def _with_free(
+    data: Whitened,
+    known: torch.Tensor,
+    spectra: torch.Tensor,
+    blind: torch.Tensor | None,
+    refined: bool,
+) -> torch.Tensor:
+    """``known`` columns, and as many others as ``spectra`` has more.
+
+    ``spectra`` may have lost a weak component, or have a known one twice; ``blind`` ones may be
+    mixtures; what is found across the known ones lacks all that is like them. The likeliest is
+    polished beside the known ones.
+    """
+    count = spectra.shape[1] - known.shape[1]
+    if count == 0:
+        return known
+    found = [spectra[:, -count:], _across(data, known, count)]
+    if blind is not None:
+        columns = itertools.combinations(range(blind.shape[1]), count)
+        found += [blind[:, list(some)] for some in itertools.islice(columns, MOST_CHOICES)]
+    joined = min(
+        (torch.cat([known, free], 1) for free in found), key=lambda one: _improbability(data, one)
+    )
+    if not refined:
+        return joined
+    fixed = torch.arange(joined.shape[1], device=joined.device) < known.shape[1]
+    return polish(data, joined, MANY_SWEEPS, fixed)
+
+
+def _across(data: Whitened, known: torch.Tensor, count: int) -> torch.Tensor:
+    """Components of what is left across the known spectra, so that strong ones hide nothing."""
+    basis, _ = torch.linalg.qr(known)
+    sparse = thinned(data)
+    left = (sparse - basis @ (basis.mT @ sparse)).float()
+    return upright(data, gmca(left, count, data.scales).to(known))
+
+
+def _improbability(data: Whitened, spectra: torch.Tensor) -> float:
+    """Minus the logarithm of the likelihood of spectra of length 1, up to a constant.
+
+    For sources with a Cauchy distribution as wide as the noise, sparse in any map, integrated over
+    the noise (Laplace): half the misfit, ``log(1 + s^2)``, and half the logarithm of the
+    determinant of ``A^T A``, without which nearly equal spectra would be likely.
+    """
+    pixels = data.pixels[:, :: max(1, data.pixels.shape[1] // ENOUGH_PIXELS)]
+    volume = torch.linalg.slogdet(spectra.mT @ spectra).logabsdet
+    if not bool(volume > SINGULAR):
+        return float("inf")
+    sources = least_squares(pixels, spectra)[0]
+    misfit = (pixels - spectra @ sources).square().sum()
+    prior = torch.log1p(sources.square()).sum()
+    return float(0.5 * misfit + prior + 0.5 * pixels.shape[1] * volume)
+
+
+def _misfit(data: Whitened, spectra: torch.Tensor) -> float:
+    return float((data.pixels - spectra @ maps_of(data, spectra)).square().mean())
+
+
+def _off(spectra: torch.Tensor, families: Sequence[torch.Tensor]) -> torch.Tensor:
+    """How far the first spectra are from their families: the sine of the angle, ``(n,)``."""
+    rows = spectra.mT[: len(families), None]
+    return torch.cat(
+        [LocalSimplex(family).distance(row) for family, row in zip(families, rows, strict=True)]
+    )

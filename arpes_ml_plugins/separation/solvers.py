@@ -1,0 +1,296 @@
+"""Solvers: each takes whitened data and returns spectra, by one algorithm and what follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from arpes_ml_plugins.errors import DataError
+from arpes_ml_plugins.separation.blind_start import factorised
+from arpes_ml_plugins.separation.gmca import gmca
+from arpes_ml_plugins.separation.least_squares import least_squares, unit_columns
+from arpes_ml_plugins.separation.lpalm import UnrolledSeparation, project_columns
+from arpes_ml_plugins.separation.matched import matched
+from arpes_ml_plugins.separation.palm import palm_path
+from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
+from arpes_ml_plugins.separation.projection import Manifold
+from arpes_ml_plugins.separation.separated import Separated
+from arpes_ml_plugins.separation.sgmca import SemiBlind, sgmca
+from arpes_ml_plugins.separation.whiten import Whitened, strongest_columns, thinned
+
+__all__ = ["Gmca", "Lpalm", "Nmf", "Palm", "Prior", "Sgmca", "Solver", "Trained"]
+
+PATH = 8  # values of the penalty
+STEEPEST = 30.0  # of the path's first penalty, over its last
+DIVERGED = 0.1  # relative misfit above that of least squares
+ROUNDS = 1000  # of NMF
+ENDS = {
+    "cycle": "sGMCA ended in a cycle of nearly equal solutions",
+    "limit": "sGMCA was still moving after its last iteration",
+}
+
+Report = Callable[[int, "float | None"], None]
+
+
+class Solver(Protocol):
+    """A description of an algorithm, with one method."""
+
+    def separate(self, data: Whitened, report: Report | None = None) -> Separated:
+        """Spectra of the whitened data."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Knowledge of the spectra, on the usable channels and in units of their noise."""
+
+    start: torch.Tensor  # (k, n)
+    families: list[torch.Tensor]
+    blind: bool
+
+    @property
+    def origin(self) -> str:
+        """Where the start comes from, in words."""
+        return "the blind start" if self.blind else "the mean of each family"
+
+
+@dataclass(frozen=True)
+class Gmca:
+    """GMCA on the sparse coefficients, then alternating least squares on coefficients and pixels.
+
+    What is smooth has no details, and only the pixels show it.
+    """
+
+    count: int
+    refine: bool = True
+
+    def separate(self, data: Whitened, report: Report | None = None) -> Separated:
+        spectra = upright(data, _blind(data, thinned(data), self.count))
+        if self.refine:
+            spectra = polish(data, spectra, MANY_SWEEPS)
+        if report:
+            report(1, None)
+        return Separated(spectra)
+
+
+@dataclass(frozen=True)
+class Nmf:
+    """Non-negative matrix factorisation of the strongest pixels."""
+
+    count: int
+    sparsity: float
+    seed: int
+
+    def separate(self, data: Whitened, report: Report | None = None) -> Separated:
+        if not data.nonnegative:
+            raise DataError(
+                "the data are negative beyond their noise, which this factorisation cannot "
+                "describe; use separate_gmca, or do not subtract a background beforehand"
+            )
+        chosen = strongest_columns(data.pixels, data.pixels.new_ones(data.pixels.shape[1]))
+        spectra, done = factorised(
+            data.pixels[:, chosen],
+            self.count,
+            seed=self.seed,
+            sparsity=self.sparsity,
+            rounds=ROUNDS,
+        )
+        if report:
+            report(1, None)
+        note = f"the factorisation was still moving after {ROUNDS} rounds"
+        return Separated(spectra, notes=() if done else (note,))
+
+
+@dataclass(frozen=True)
+class Palm:
+    """PALM on a path of falling penalties, the last ``sparsity`` standard deviations of noise."""
+
+    prior: Callable[[Whitened], Prior]
+    sparsity: float
+    iterations: int
+    refine: bool = True
+
+    def separate(self, data: Whitened, report: Report | None = None) -> Separated:
+        prior = self.prior(data)
+        chosen = strongest_columns(data.sparse, data.sparse_noise)
+        level = self.sparsity * float(data.sparse_noise[chosen].median())
+        path = level * STEEPEST ** torch.linspace(1, 0, PATH, dtype=prior.start.dtype)
+        begin = project_columns(unit_columns(prior.start))[None]
+        steps = palm_path(data.sparse[None][..., chosen], begin, path, iterations=self.iterations)
+        spectra = unit_columns(steps[-1].mixing[0])
+        empty = int((steps[-1].sources[0] == 0).all(1).sum())
+        if self.refine:
+            spectra = polish(data, spectra)
+        if report:
+            report(self.iterations, None)
+        polished = ", polished by alternating least squares" if self.refine else ""
+        note = (
+            f"the penalty erased {empty} of {spectra.shape[1]} maps; the spectra before stand in"
+            f"{polished}"
+        )
+        return Separated(spectra, notes=(note,) if empty else ())
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An LPALM network, the pixels of its training mixtures, and weights ``(k,)`` of channels.
+
+    The weights are what the network's own whitening differs by from that of the data.
+    """
+
+    network: UnrolledSeparation
+    pixels: int
+    weights: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Lpalm:
+    """LPALM; then divergence is looked for, spectra are polished and matched with the library.
+
+    Parameters
+    ----------
+    prior, network
+        From the data to what is known of the spectra, and to the network trained for these.
+    match, refine
+        Without, spectra and maps are those of the network.
+    published
+        Neither refine nor match, and keep the network's own sources (Appendix A): those of the
+        details, and the coarse scale by the pseudo-inverse.
+    """
+
+    prior: Callable[[Whitened], Prior]
+    network: Callable[[Whitened, Prior, Report | None], Trained]
+    match: bool = True
+    refine: bool = True
+    published: bool = False
+
+    def separate(self, data: Whitened, report: Report | None = None) -> Separated:
+        prior = self.prior(data)
+        trained = self.network(data, prior, report)
+        weights = trained.weights[:, None]
+        mixing, sources = trained.network.separate((data.sparse * weights)[None], trained.pixels)
+        diverged = _diverged(data.sparse * weights, mixing[0], sources[0])
+        refine = self.refine and not self.published
+        notes: tuple[str, ...] = ()
+        if diverged:
+            notes = (
+                f"the network diverged; {prior.origin} stands in"
+                f"{', polished by alternating least squares' if refine else ''}",
+            )
+        plain = mixing[0] / weights
+        spectra = unit_columns(prior.start if diverged else plain)
+        if self.published and not diverged:
+            own = _completed(data, mixing[0], sources[0], weights) * plain.norm(dim=0)[:, None]
+            return Separated(spectra, own)
+        if not refine:
+            return Separated(spectra, notes=notes)
+        spectra = polish(data, spectra)
+        if prior.blind or not self.match:
+            return Separated(spectra, notes=notes)
+        return matched(data, spectra, prior.families, notes, trusted=not diverged)
+
+
+@dataclass(frozen=True)
+class Sgmca:
+    """sGMCA from GMCA; then the signal space decides where it meets the manifolds.
+
+    Parameters
+    ----------
+    manifolds
+        From the data to a manifold for each of the first components, seen in units of the noise.
+    count
+        Components: those beyond the manifolds are free.
+    match
+        Without, the spectra are those of sGMCA.
+    refine
+        Polish the free spectra by alternating least squares.
+    published
+        Algorithm 1 and nothing else: neither refine nor match, all pixels, thresholds from the
+        sources, no interference taken off before the first projection, and its own sources.
+    """
+
+    manifolds: Callable[[Whitened, Report | None], list[Manifold]]
+    count: int
+    match: bool = True
+    refine: bool = True
+    published: bool = False
+
+    def separate(self, data: Whitened, report: Report | None = None) -> Separated:
+        manifolds = self.manifolds(data, report)
+        sparse = data.sparse if self.published else thinned(data)
+        start = _blind(data, sparse, self.count)
+        noise = None if self.published else data.scale_noise
+        found = sgmca(
+            sparse, start, manifolds, data.scales, noise=noise, cleaned=not self.published
+        )
+        if report:
+            report(1, None)
+        if self.match and not self.published:
+            return self._matched(data, manifolds, start, found)
+        spectra, known = upright(data, found.spectra), len(manifolds)
+        signs = (spectra * found.spectra).sum(0).sign()
+        signs[:known] = 1.0
+        spectra = found.spectra * signs
+        notes = () if found.end == "converged" else (ENDS[found.end],)
+        if self.published:
+            own = _completed(data, spectra, found.sources * signs[:, None])
+            return Separated(spectra, own, notes=notes)
+        if self.refine and self.count > known:
+            fixed = torch.arange(self.count, device=spectra.device) < known
+            spectra = polish(data, spectra, MANY_SWEEPS, fixed)
+        return Separated(spectra, notes=notes)
+
+    def _matched(
+        self, data: Whitened, manifolds: list[Manifold], start: torch.Tensor, found: SemiBlind
+    ) -> Separated:
+        spectra, known = upright(data, found.spectra), len(manifolds)
+        spectra[:, :known] = found.spectra[:, :known]
+        return matched(
+            data,
+            spectra,
+            [manifold.family() for manifold in manifolds],
+            neighbours=manifolds[0].neighbours,
+            blind=upright(data, start),
+            refined=self.refine,
+        )
+
+
+def _blind(data: Whitened, sparse: torch.Tensor, count: int) -> torch.Tensor:
+    # Single precision is enough for what is thresholded at three times the noise.
+    found = gmca(sparse.float(), count, data.scales)
+    return found.to(data.pixels)
+
+
+def _completed(
+    data: Whitened,
+    mixing: torch.Tensor,
+    sources: torch.Tensor,
+    weights: torch.Tensor | float = 1.0,
+) -> torch.Tensor:
+    """Maps ``(n, t)`` from sources of the details; the coarse scale by the pseudo-inverse.
+
+    An image is the sum of its details and its coarse scale, so what the thresholds have changed
+    of the details is added to the sources of the pixels by least squares.
+    """
+    if data.sparse is data.pixels:
+        return sources
+    change = sources - least_squares(data.sparse * weights, mixing)[0]
+    maps = least_squares(data.pixels * weights, mixing)[0]
+    return maps + change.unflatten(1, (data.scales, -1)).sum(1)
+
+
+def _diverged(data: torch.Tensor, mixing: torch.Tensor, sources: torch.Tensor) -> bool:
+    """Whether the network explains the data much worse than least squares with its spectra, or
+    its spectra much worse than any could.
+    """
+    if not (torch.isfinite(mixing).all() and torch.isfinite(sources).all()):
+        return True
+    power = data.square().sum()
+    values = torch.linalg.eigvalsh(data @ data.mT)
+    best = values[: -mixing.shape[1]].clamp(min=0).sum() / power
+    own = (data - mixing @ sources).square().sum() / power
+    basis, _ = torch.linalg.qr(mixing)
+    spanned = 1 - (basis.mT @ data).square().sum() / power
+    return bool(own - best > DIVERGED) or bool(spanned - best > DIVERGED)

@@ -1,0 +1,34 @@
+"""Spectral functions as a measurement shows them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import arpes_ml_plugins
+from arpes_ml_plugins.errors import (
+    AxisError,
+    ParameterError,
+)
+
+
+def test_as_measured():
+    energy = np.linspace(-1, 1, 401)
+    flat = xr.DataArray(np.ones((2, 401)), coords={"eV": energy}, dims=("k", "eV"))
+    edge = arpes_ml_plugins.as_measured(flat, temperature=100.0, resolution=0.05)
+    kt = 8.617333262e-5 * 100
+    slope = float(edge[0].differentiate("eV").sel(eV=0, method="nearest"))
+    # Gaussian of the resolution and derivative of the Fermi function, in quadrature
+    sigma = np.hypot(0.05 / 2.3548, np.pi * kt / np.sqrt(3))
+    assert slope == pytest.approx(-1 / (sigma * np.sqrt(2 * np.pi)), rel=0.1)
+    assert edge.dims == flat.dims
+    sharp = arpes_ml_plugins.as_measured(flat, beta=1 / kt)
+    np.testing.assert_allclose(sharp[0], 1 / (np.exp(energy / kt) + 1), rtol=1e-9)
+    with pytest.raises(ParameterError, match="either"):
+        arpes_ml_plugins.as_measured(flat)
+    with pytest.raises(ParameterError, match="positive"):
+        arpes_ml_plugins.as_measured(flat, beta=-1.0)
+    uneven = flat.assign_coords(eV=np.sinh(energy))
+    with pytest.raises(AxisError, match="evenly"):
+        arpes_ml_plugins.as_measured(uneven, beta=10.0, resolution=0.1)
