@@ -245,9 +245,7 @@ def _spread(
     return BAR_SCALE * (smooth + excess * clean).sqrt()
 
 
-def _measured(
-    clean: torch.Tensor, noise: NoiseModel, generator: torch.Generator
-) -> torch.Tensor:
+def _measured(clean: torch.Tensor, noise: NoiseModel, generator: torch.Generator) -> torch.Tensor:
     """A simulated measurement."""
     if noise.white:
         return torch.poisson(clean.cpu(), generator=generator).to(clean)

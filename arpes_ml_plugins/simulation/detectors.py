@@ -40,9 +40,7 @@ def clouds(
     return tuple(gaussian_filter(x, width, mode="nearest") for x in (heights, rate))  # type: ignore[return-value]
 
 
-def resampled(
-    counts: Array, rate: Array, rng: np.random.Generator
-) -> tuple[Array, Array]:
+def resampled(counts: Array, rate: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Both on another grid by linear interpolation, as a conversion to momentum does."""
     rows, columns = np.indices(rate.shape).astype(float)
     middle = [(n - 1) / 2 for n in rate.shape]
