@@ -30,6 +30,7 @@ from torch import nn
 import arpes_ml_plugins
 from arpes_ml_plugins.continuation.general_network import condition
 from arpes_ml_plugins.continuation.maxent import RULES, maxent
+from arpes_ml_plugins.continuation.prior import GaussianPrior
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
 from arpes_ml_plugins.networks.rlista import cached_network, continuation_network
 from arpes_ml_plugins.simulation.spectra import published_spectra
@@ -64,6 +65,14 @@ def networks() -> None:
     rows: list[dict[str, object]] = []
     tuning, case = make_case(1e-5, count=TUNED_ON, seed=TUNING_SEED), make_case(1e-5)
     for whitened in INPUTS:
+        rows.append(
+            {
+                "network": "none: linear estimate",
+                "input": "whitened" if whitened else "raw",
+                "parameters": 0,
+                "rse": _linear(case),
+            }
+        )
         for name, make in ARCHITECTURES.items():
             tuned = {rate: _fitted(make, whitened, rate, TUNING, tuning)[1] for rate in RATES}
             rate = min(tuned, key=lambda r: tuned[r])
@@ -80,6 +89,16 @@ def networks() -> None:
                 }
             )
             write("continuation_networks.csv", rows)
+
+
+def _linear(case: Case) -> float:
+    """RSE of the posterior mean under a Gaussian prior, which is affine in the data."""
+    own = samples(1e-5)
+    prior = GaussianPrior.of(_pool(50_000)[0])
+    view = prior.view(own.kernel() / own.stderr)
+    inputs = case.data @ view.features.mT / own.stderr
+    inputs = inputs / inputs[:, -1:]
+    return rse(prior.mean + inputs[:, :-1] @ prior.root, case.truth)
 
 
 @cache

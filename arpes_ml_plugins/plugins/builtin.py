@@ -20,9 +20,12 @@ from arpes_ml_plugins.methods.denoise_counts import (
     denoise_counts,
     denoise_pretrained,
 )
-from arpes_ml_plugins.methods.denoise_pcp_unet import decompose_pcp_unet, denoise_pcp_unet
+from arpes_ml_plugins.methods.denoise_pcp_unet import (
+    decompose_pcp_unet,
+    denoise_fixed_input,
+    denoise_pcp_unet,
+)
 from arpes_ml_plugins.methods.estimate_noise import estimate_noise
-from arpes_ml_plugins.methods.fixed_input import denoise_fixed_input
 from arpes_ml_plugins.methods.separate_blind import separate_gmca, separate_nmf
 from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm
 from arpes_ml_plugins.methods.separate_palm import separate_palm
