@@ -47,7 +47,7 @@ AGREES = 0.12  # relative difference of two estimates of one gain
 BLOCK = 16  # pixels; local variances and means are compared block by block
 UNSURE = 0.2  # relative error of the gain beyond which nothing is said
 NEGATIVE = 1e-3  # fraction of negative values that tells of a subtraction
-ROUNDING = 1e-6  # relative; less noise than that is rounding
+ROUNDING, LEAST = 1e-6, 1e-300  # relative and absolute; less noise than that is rounding
 REFINEMENTS = 16
 LATTICE = 1e-3  # deviation from multiples of the step, in steps
 QUIETEST = 0.7  # steps: whole electrons have no smaller variance over mean
@@ -106,9 +106,10 @@ def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
     error = spectrum.gain_error / spectrum.gain * gain
     if not bool(correlated) and not bool(shift != 0):
         gain, error = _sharpened(images, good, gain, error)
+    quietest = (ROUNDING**2 * mean.abs()).clamp(min=LEAST)
     kind = _kind(
         gain=gain,
-        error=torch.where(gain > ROUNDING**2 * mean.abs(), error, torch.inf),
+        error=torch.where(gain > quietest, error, torch.inf),
         step=step,
         negative=(negative > NEGATIVE) & (shift <= 0),
         correlated=correlated,
@@ -145,12 +146,14 @@ def _dark_enough(
     gain: torch.Tensor,
     shift: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A pedestal cannot be higher than the darkest part of the image: else there is none."""
+    """Gain and shift, if a pedestal is no higher than the darkest part of the image; or just so."""
     mask = valid.to(images)[:, None]
     smooth = gaussian_mean(torch.where(valid, images, 0)[:, None], mask, SMOOTH)[:, 0]
-    darkest = torch.quantile(smooth[valid][:: max(1, int(valid.sum()) // 100_000)], DARKEST_PART)
-    possible = shift >= -darkest
-    return torch.where(possible, gain, plain), torch.where(possible, shift, 0 * shift)
+    some = smooth[valid][:: max(1, int(valid.sum()) // 100_000)]
+    darkest, mean = torch.quantile(some, DARKEST_PART), images[valid].mean()
+    if shift >= -darkest or darkest <= 0:
+        return gain, shift
+    return plain * mean / (mean - darkest).clamp(min=DARKEST_PART * mean), -darkest
 
 
 def _sharpened(

@@ -53,7 +53,7 @@ class NoiseModel:
             (2 * math.pi * axis) ** 2 * _cloud(correlation)
             for axis, correlation in zip((rows, columns), self.correlation, strict=True)
         )
-        return torch.exp(-exponent)  # type: ignore[arg-type]
+        return torch.exp(-exponent)
 
     def drawn(self, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Gaussian noise with this correlation and, at long wavelengths, the variance ``rate``."""

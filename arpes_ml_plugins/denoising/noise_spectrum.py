@@ -27,6 +27,7 @@ QUIET = 0.3  # quantile over the blocks
 DARK = 0.05  # of the mean intensity: blocks that reach darker pixels say nothing
 COMPLETE = 0.8  # of the pixels of a block
 FEWEST, MOST = 4, 1500  # blocks that are looked at
+MOST_COUNTS = 1e12  # per pixel that are drawn: data without noise have no end of them
 TINY = 1e-4  # of the mean intensity: keeps quotients finite
 SIMULATED = 4  # images of white noise behind the comparison
 WEAKEST = 3e-3  # of the largest power: weaker ones are rounding and leakage
@@ -35,8 +36,9 @@ FIT_ROUNDS = 20
 LEAST_SPREAD = 0.05  # of the logarithm of the power
 GRID = 200  # frequencies of the correlation's integral
 CLASSES = 6  # of brightness
-RANGE = 1.5  # largest over smallest mean of the classes that can tell a shift from a gain
+RANGE = 1.1  # largest over smallest mean of the classes that can tell a shift from a gain
 SURE = 4.0  # standard deviations of a shift that is believed
+LARGEST_SHIFT = 20.0  # times the mean intensity
 MATTERS = 0.05  # of the mean intensity: a smaller shift is left alone
 
 
@@ -65,7 +67,7 @@ def noise_spectrum(images: torch.Tensor, valid: torch.Tensor) -> NoiseSpectrum:
     mean = (smooth * mask).sum() / mask.sum()
     chosen = _chosen(smooth, mask, mean, size)
     kept = _cut(mask, size)[chosen]
-    bright = _cut(smooth, size)[chosen] + TINY * mean
+    bright = _cut(smooth, size)[chosen] + TINY * mean + torch.finfo(mean.dtype).tiny
     level = bright.mean((-2, -1))
     ours = _power((_cut(images, size)[chosen] - bright) * kept, level)
     generator = torch.Generator().manual_seed(0)
@@ -75,7 +77,7 @@ def noise_spectrum(images: torch.Tensor, valid: torch.Tensor) -> NoiseSpectrum:
         return torch.cat([_power(noise, level) for noise in drawn])
 
     def compared(drawn: torch.Tensor) -> torch.Tensor:
-        return _quantile(ours) / _quantile(drawn)
+        return _quantile(ours) / _quantile(drawn).clamp(min=torch.finfo(mean.dtype).tiny)
 
     first = _fitted(compared(white(None))).gain  # Gaussian: no gain is known so far
     drawn = white(first)
@@ -120,8 +122,10 @@ def shifted_gain(spectrum: NoiseSpectrum) -> tuple[torch.Tensor, torch.Tensor, t
     constant, slope = inverse @ design.mT @ (variance / error)
     scatter = ((variance - constant - slope * means) / error).square().sum() / (len(groups) - 2)
     sigma = (inverse[0, 0] * scatter.clamp(min=1.0)).sqrt()
-    if slope <= 0 or constant.abs() < SURE * sigma:
+    if constant.abs() < SURE * sigma or (slope <= 0 and constant < 0):
         return spectrum.gain, zero, sigma / spectrum.gain
+    # Noise that does not grow with the intensity has an endless shift; this many means will do.
+    slope = slope.clamp(min=constant / (LARGEST_SHIFT * means.mean()))
     shift = constant / slope
     if shift.abs() < MATTERS * spectrum.mean.mean():
         return spectrum.gain, zero, sigma / slope
@@ -153,7 +157,7 @@ def _white(
     if gain is None:
         drawn = torch.randn(bright.shape, generator=generator, dtype=bright.dtype)
         return drawn.to(bright.device) * bright.sqrt()
-    expected = (bright / gain).cpu()
+    expected = torch.nan_to_num(bright / gain).cpu().clamp(max=MOST_COUNTS)
     drawn = torch.poisson(expected, generator=generator) - expected
     return drawn.to(bright.device) * gain.sqrt()
 
@@ -227,5 +231,5 @@ def _fitted(ratio: torch.Tensor) -> _Fit:
 def _neighbours(terms: torch.Tensor) -> torch.Tensor:
     """Correlation of neighbours from the spectrum along one axis."""
     f = torch.linspace(0, 1, GRID, dtype=terms.dtype, device=terms.device)
-    spectrum = sum(t * (1 - torch.cos((k + 1) * math.pi * f)) for k, t in enumerate(terms)).exp()  # type: ignore[union-attr]
+    spectrum = sum(t * (1 - torch.cos((k + 1) * math.pi * f)) for k, t in enumerate(terms)).exp()
     return (spectrum * torch.cos(math.pi * f)).mean() / spectrum.mean()

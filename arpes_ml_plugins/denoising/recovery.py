@@ -108,7 +108,8 @@ def _agreed(detail: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
     """Where enough pixels around deviate beyond ``limit`` to the same side."""
     sides = torch.stack([detail > limit, detail < -limit]).to(detail)
     around = F.avg_pool2d(sides.flatten(0, 1), 3, stride=1, padding=1).reshape(sides.shape)
-    return torch.where(detail > 0, *around) * 9 > AGREEING - 0.5
+    above, below = around
+    return torch.where(detail > 0, above, below) * 9 > AGREEING - 0.5
 
 
 def _mean(values: torch.Tensor, mask: torch.Tensor, width: float) -> torch.Tensor:

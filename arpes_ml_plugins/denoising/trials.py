@@ -46,8 +46,9 @@ def trial(counts: Counts, noise: NoiseModel, generator: torch.Generator) -> Tria
     drawn = noise.drawn(smooth, generator)
     seen = replace(counts, images=counts.images + STRENGTH * drawn)
     other = counts.images - drawn / STRENGTH
+    share = noise.pixel_share((smooth.shape[-2], smooth.shape[-1]))
     variance = smooth + DARKEST * smooth.mean((-2, -1), keepdim=True)
-    variance = variance * noise.pixel_share(tuple(smooth.shape[-2:])) * (1 + STRENGTH**-2)
+    variance = variance * share * (1 + STRENGTH**-2)
     weight = counts.valid / variance.clamp(min=torch.finfo(variance.dtype).tiny)
 
     def better(rate: torch.Tensor, than: torch.Tensor) -> tuple[float, float]:

@@ -37,7 +37,7 @@ def clouds(
         heights = np.where(electrons > 0, heights, 0.0)
     else:
         heights = electrons.astype(float)
-    return tuple(gaussian_filter(x, width, mode="nearest") for x in (heights, rate))  # type: ignore[return-value]
+    return tuple(gaussian_filter(x, width, mode="nearest") for x in (heights, rate))
 
 
 def resampled(counts: Array, rate: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -48,7 +48,7 @@ def resampled(counts: Array, rate: Array, rng: np.random.Generator) -> tuple[Arr
     bend = rng.normal(0, 2e-4)
     y, x = (rows - middle[0]) * stretch[0], (columns - middle[1]) * stretch[1]
     points = np.stack([middle[0] + y + angle * x + bend * x * y / 2, middle[1] + x - angle * y])
-    return tuple(map_coordinates(a, points, order=1, mode="nearest") for a in (counts, rate))  # type: ignore[return-value]
+    return tuple(map_coordinates(a, points, order=1, mode="nearest") for a in (counts, rate))
 
 
 def over_dispersed(rate: Array, modes: float, rng: np.random.Generator) -> Array:

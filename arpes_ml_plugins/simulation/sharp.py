@@ -41,7 +41,7 @@ def draw_sharp(size: tuple[int, int], rng: np.random.Generator) -> SharpScene:
 
 
 def aperture(size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Transmission of a round, slit or polygonal window; soft over a fraction of a pixel or more."""
+    """Transmission of a round or polygonal window; its edge is as sharp as a pixel or softer."""
     row, column = (axis - (n - 1) / 2 for axis, n in zip(np.indices(size), size, strict=True))
     scale = min(size) / 2
     if rng.random() < 0.4:
