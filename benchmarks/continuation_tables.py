@@ -16,7 +16,10 @@ SHOWN = {"1e-06": "1e-6", "1e-05": "1e-5", "0.0001": "1e-4", "0.001": "1e-3", "0
 def tables() -> None:
     """Round and arrange the measured numbers for the documentation; measures nothing."""
     for name, make in MAKERS.items():
-        write(f"continuation_{name}_table.csv", list(make(_read(f"continuation_{name}.csv"))))
+        rows = list(make(_read(f"continuation_{name}.csv")))
+        shown = {key for row in rows for key, value in row.items() if value != ""}
+        rows = [{key: value for key, value in row.items() if key in shown} for row in rows]
+        write(f"continuation_{name}_table.csv", rows)
 
 
 def _read(name: str) -> list[Row]:
@@ -80,7 +83,7 @@ def _dedicated(rows: list[Row]) -> Iterable[dict[str, object]]:
             "training, CPU s": _number(row["training CPU s"], 0),
             "RSE": _number(row["rse, float64"]),
             "ms for 10 000 spectra (float32)": _number(row["ms for 10000, float32"], 0),
-            "thresholds": _range(row["thresholds"]),
+            "thresholds": _range(row.get("thresholds", "")),
         }
 
 
@@ -124,18 +127,14 @@ def _rough(rows: list[Row]) -> Iterable[dict[str, object]]:
 
 def _networks(rows: list[Row]) -> Iterable[dict[str, object]]:
     for name in _names(rows, "network"):
-        raw, whitened = (
-            next(row for row in rows if (row["network"], row["input"]) == (name, kind))
-            for kind in ("raw", "whitened")
-        )
-        yield {
-            "network": name,
-            "parameters (raw)": f"{int(raw['parameters']):,}",
-            "RSE, raw": _number(raw["rse"]),
-            "thresholds, raw": _range(raw["thresholds"]),
-            "RSE, whitened": _number(whitened["rse"]),
-            "thresholds, whitened": _range(whitened["thresholds"]),
-        }
+        own = {row["input"]: row for row in rows if row["network"] == name}
+        row: dict[str, object] = {"network": name}
+        if "raw" in own:
+            row["parameters (raw)"] = f"{int(own['raw']['parameters']):,}"
+        for kind, measured in own.items():
+            row[f"RSE, {kind}"] = _number(measured["rse"])
+            row[f"thresholds, {kind}"] = _range(measured["thresholds"])
+        yield row
 
 
 def _range(thresholds: str) -> str:
@@ -148,7 +147,7 @@ def _published(rows: list[Row]) -> Iterable[dict[str, object]]:
         yield {
             "penalty": row["l2 penalty"],
             "RSE": _number(row["rse"]),
-            "thresholds": _range(row["thresholds"]),
+            "thresholds": _range(row.get("thresholds", "")),
             "CPU s": _number(row["training CPU s"], 0),
         }
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 
+# Before torch is loaded: its threads, dask's included, then all have the same number, and sums the
+# same order. One each where tests run side by side.
+beside = "PYTEST_XDIST_WORKER" in os.environ
+os.environ.setdefault("OMP_NUM_THREADS", str(1 if beside else min(2, os.cpu_count() or 1)))
+
 import matplotlib as mpl
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 
 from arpes_ml_plugins import SpectrumLibrary  # this import adds the methods to .S
 from arpes_ml_plugins.testing.samples import sample_cut
 
 mpl.use("Agg")
-if "OMP_NUM_THREADS" not in os.environ:  # one thread each where tests run side by side
-    beside = "PYTEST_XDIST_WORKER" in os.environ
-    torch.set_num_threads(1 if beside else min(2, os.cpu_count() or 1))
 
 
 @pytest.fixture
