@@ -46,6 +46,7 @@ DARKEST_PART = 0.02  # of the pixels
 AGREES = 0.12  # relative difference of two estimates of one gain
 BLOCK = 16  # pixels; local variances and means are compared block by block
 UNSURE = 0.2  # relative error of the gain beyond which nothing is said
+VERY_UNSURE = 0.5  # the same of correlated noise, which is modelled with less care
 NEGATIVE = 1e-3  # fraction of negative values that tells of a subtraction
 ROUNDING, LEAST = 1e-6, 1e-300  # relative and absolute; less noise than that is rounding
 REFINEMENTS = 16
@@ -316,7 +317,7 @@ def _kind(
         ("counts", (gain - step).abs() <= torch.maximum(SAME * error, LIKE_COUNTS * step)),
         ("offset", offset | quiet),
         ("correlated", correlated),
-        ("unknown", ~(error < UNSURE * gain)),
+        ("unknown", ~(error < torch.where(correlated, VERY_UNSURE, UNSURE) * gain)),
         ("negative", negative),
     ):
         kind = torch.where(applies, KINDS.index(name), kind)

@@ -227,9 +227,7 @@ def _words(
         "correlated": f"The noise of neighbouring pixels is correlated ({along}), as behind a "
         f"camera or after interpolation. At long wavelengths it is that of counts of gain "
         f"{gain:.3g} ± {error:.2g}: {counts:.3g} electrons per pixel.",
-        "offset": f"The variance is {gain:.3g} times the intensity {shift:+.3g}, as with "
-        f"{'read-out noise or a subtracted constant' if shift > 0 else 'a pedestal'}: "
-        f"{counts:.3g} electrons per pixel.",
+        "offset": _offset(gain, shift, counts),
         "negative": f"{negative:.1%} of the pixels are negative, so something was subtracted "
         f"(or interpolation overshot): these are not counts. Denoise before such steps where you "
         f"can.",
@@ -241,3 +239,16 @@ def _words(
     if missing > 0:
         sentence += f" {missing:.1%} are missing."
     return np.array(name), np.array(sentence)
+
+
+def _offset(gain: float, shift: float, counts: float) -> str:
+    if shift == 0:
+        return (
+            f"The variance is {gain:.3g} times the intensity, less than that of whole electrons, as "
+            f"with a pedestal or after smoothing: {counts:.3g} electrons per pixel if it is not."
+        )
+    cause = "read-out noise or a subtracted constant" if shift > 0 else "a pedestal"
+    return (
+        f"The variance is {gain:.3g} times the intensity {shift:+.3g}, as with {cause}: "
+        f"{counts:.3g} electrons per pixel."
+    )
