@@ -7,15 +7,14 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["cache_folder", "cached_tensors", "content_key", "single_precision"]
+__all__ = ["cache_folder", "cached_tensors", "content_key"]
 
 Tensors = dict[str, "torch.Tensor"]
 
@@ -72,19 +71,6 @@ def cached_tensors(
                 stacklevel=2,
             )
     return made, False
-
-
-@contextmanager
-def single_precision() -> Iterator[None]:
-    """Networks are trained in float32, whatever torch's default is."""
-    import torch
-
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _load(path: Path) -> Tensors | None:
