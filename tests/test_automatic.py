@@ -38,16 +38,20 @@ def test_counts_go_to_the_pretrained_network(cut):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "method", "words"),
     [
-        (lambda d: d - 3.0, "negative"),
-        (lambda d: d + 100.0, "proportional"),
-        (lambda d: d.interp(eV=d.eV + 0.5 * float(d.eV[1] - d.eV[0])), "correlated"),
+        (lambda d: d - d[::-1].values, "denoise_pcp_unet", "negative"),
+        (lambda d: d + 100.0, "denoise_pretrained", "pedestal"),
+        (
+            lambda d: d.interp(eV=d.eV + 0.5 * float(d.eV[1] - d.eV[0])),
+            "denoise_pretrained",
+            "correlated",
+        ),
     ],
 )
-def test_other_data_go_to_the_two_stage_method(cut, quick, change, words):
+def test_other_data(cut, quick, change, method, words):
     clean = change(cut).S.denoise(rng=0)
-    assert found(clean)["method"] == "denoise_pcp_unet"
+    assert found(clean)["method"] == method
     assert words in found(clean)["why"]
 
 

@@ -287,8 +287,9 @@ class TestRefusals:
 
     def test_who_insists_is_warned(self, counts):
         cut = labelled(counts - counts[::-1])
-        with pytest.warns(CountsWarning, match="negative"):
+        with pytest.warns(CountsWarning) as told:
             cut.S.denoise_pretrained(adapt=False, gain=1, rng=0)
+        assert any("negative" in str(warning.message) for warning in told)
         with pytest.warns(CountsWarning, match="gain=3.*gain of 1"):
             labelled(counts).S.denoise_pretrained(adapt=False, gain=3, rng=0)
 
@@ -325,7 +326,9 @@ class TestOtherDetectors:
             (lambda y: 7 * y + 30.0, lambda y: (y - 30.0) / 7),
         ],
     )
-    def test_pedestals_and_subtractions(self, counts, truth, change, back):
+    def test_pedestals_and_subtractions(self, change, back):
+        truth = band(8.0, 160)
+        counts = np.random.default_rng(0).poisson(truth).astype(float)
         best = squared_error(labelled(counts).S.denoise_pretrained(adapt=False, rng=0), truth)
         clean = labelled(change(counts)).S.denoise_pretrained(adapt=False, rng=0)
         assert squared_error(back(clean.values), truth) < 2 * best

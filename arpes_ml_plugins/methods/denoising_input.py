@@ -244,8 +244,8 @@ def _words(
 def _offset(gain: float, shift: float, counts: float) -> str:
     if shift == 0:
         return (
-            f"The variance is {gain:.3g} times the intensity, less than that of whole electrons, as "
-            f"with a pedestal or after smoothing: {counts:.3g} electrons per pixel if it is not."
+            f"The variance is {gain:.3g} times the intensity, less than that of whole electrons, "
+            f"as with a pedestal or after smoothing: {counts:.3g} electrons per pixel if it is not."
         )
     cause = "read-out noise or a subtracted constant" if shift > 0 else "a pedestal"
     return (
