@@ -1,12 +1,15 @@
 """Training of the network behind ``denoise_pretrained``, on simulated scenes alone.
 
-    python -m arpes_ml_plugins.training.denoiser first.safetensors --steps 9000 --gaps 0
-    python -m arpes_ml_plugins.training.denoiser denoiser.safetensors --start first.safetensors \
-        --steps 2000 --learning-rate 3e-4 --seed 2
+The released weights went through three trainings, some three and a half hours on one core:
 
-makes weights like the released ones in 73 and 17 minutes on one core (the released ones began with
-exposures above 0.1 counts a pixel and a coarser Kramers-Kronig grid). Single images and slices of
-series take turns, so that one network serves both; some images have gaps.
+- 90 minutes on soft scenes and series alone, without the second part of the network;
+- ``FILE --start FIRST --steps 7000 --learning-rate 5e-4 --seed 11 --gaps 0.2``, 69 minutes, with
+  sharp scenes and detectors, and a weight of 1 for the amplitudes of weak patterns;
+- ``FILE --start SECOND --steps 5000 --learning-rate 4e-4 --seed 12 --gaps 0.2``, 52 minutes, with a
+  weight of 3.
+
+Single images and slices of series take turns, so that one network serves both; some images have
+gaps.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ GRADIENT_LIMIT = 1.0
 WARM_UP = 200  # steps
 SHARES = (0.3, 0.45, 0.25)  # of soft scenes, sharp scenes and series
 DETECTORS = (0.65, 0.2, 0.1, 0.05)  # counts, clouds, resampled, bunched
-AMPLITUDE = 1.0  # weight of the amplitudes of weak patterns in the loss
+AMPLITUDE = 3.0  # weight of the amplitudes of weak patterns in the loss
 SHOWN = 5.0  # standard deviations at which half of an amplitude's error counts
 
 
