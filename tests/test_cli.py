@@ -102,6 +102,6 @@ def test_demo(tmp_path, monkeypatch, example_cut):
     demo.run_demo(tmp_path / "out", out)
     assert "denoise_pretrained" in out.getvalue()
     names = sorted(path.name for path in Path(tmp_path / "out").iterdir())
-    assert names == ["denoised_cut.nc", "denoised_cut.png"]
+    assert names == ["denoised_cut.nc", "denoised_cut.png", "thinned_cut.png"]
     saved = arpes_ml_plugins.load(tmp_path / "out" / "denoised_cut.nc")
     assert saved.attrs["provenance"]["record"]["by"] == "denoise"

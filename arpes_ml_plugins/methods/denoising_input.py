@@ -35,6 +35,7 @@ COUNTED = ("counts", "scaled counts")
 """Kinds of noise whose counts can be split at random."""
 SERVED = (*COUNTED, "correlated", "offset")
 """Kinds of noise that the pre-trained network takes."""
+FEW_HOT = 5e-5  # of the pixels, which are not worth a sentence
 IMAGES = 32
 """Images that the noise estimate looks at; of a larger data set, evenly spread ones."""
 NUMBERS = (
@@ -234,7 +235,7 @@ def _words(
         "unknown": "There are too few pixels or counts to estimate the gain; pass gain= if you "
         "know it.",
     }[name]
-    if hot > 0:
+    if hot > FEW_HOT:
         sentence += f" {hot:.2%} of the pixels are hot."
     if missing > 0:
         sentence += f" {missing:.1%} are missing."
