@@ -25,7 +25,7 @@ import arpes_ml_plugins
 from arpes_ml_plugins.errors import DistributionWarning
 from arpes_ml_plugins.separation.least_squares import refine, unit_columns
 from arpes_ml_plugins.separation.lpalm import UnrolledSeparation, start_mixing
-from arpes_ml_plugins.separation.match import match_families, signal_space
+from arpes_ml_plugins.separation.matching import match_families, signal_space
 from arpes_ml_plugins.separation.metrics import nmse
 from arpes_ml_plugins.separation.palm import palm
 from arpes_ml_plugins.separation.whiten import channel_noise

@@ -20,7 +20,7 @@ from arpes_ml_plugins.separation.manifolds import (
     NearestSpectrum,
     measured,
 )
-from arpes_ml_plugins.separation.match import match_families, signal_space
+from arpes_ml_plugins.separation.matching import match_families, signal_space
 from arpes_ml_plugins.separation.metrics import (
     match,
     nmse,

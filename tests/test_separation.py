@@ -25,7 +25,7 @@ from arpes_ml_plugins.errors import (
 from arpes_ml_plugins.networks.lpalm import SeparationNetwork
 from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative_sources
 from arpes_ml_plugins.separation.lpalm import UnrolledSeparation
-from arpes_ml_plugins.separation.match import match_families, signal_space, simplex_weights
+from arpes_ml_plugins.separation.matching import match_families, signal_space, simplex_weights
 from arpes_ml_plugins.separation.metrics import match, nmse
 from arpes_ml_plugins.separation.whiten import channel_noise, whiten
 from arpes_ml_plugins.training.lpalm import LOSSES, RECIPES, mixtures_like, train_network

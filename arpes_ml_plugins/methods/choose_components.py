@@ -39,7 +39,7 @@ def choose_components(
     nonnegative: bool | None = None,
     channels: Sequence[str] = (),
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
@@ -62,7 +62,7 @@ def choose_components(
     {nonnegative}
     {channels}
     {device}
-    rng : int or torch.Generator, optional
+    rng : int, numpy.random.Generator or torch.Generator, optional
         Seed of the blind starts and of the halves.
     {progress}
     {dims}

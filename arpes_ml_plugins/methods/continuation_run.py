@@ -71,7 +71,7 @@ FAMILY = {
         device : str
             ``"auto"`` (CUDA, then CPU; MPS has no float64, which this needs) or a torch device.""",
     "rng": """
-        rng : int or torch.Generator, optional
+        rng : int, numpy.random.Generator or torch.Generator, optional
             Not used: nothing but a training is random, and that has its own seed. All methods take
             it.""",
     "dims": """

@@ -13,6 +13,7 @@ from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
 from arpes_ml_plugins.parameters import check_choice, check_count, check_positive, documented
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 __all__ = ["continue_ista"]
@@ -32,7 +33,7 @@ def continue_ista(
     recipe: str = "robust",
     iterations: int = 5000,
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:

@@ -41,7 +41,7 @@ def continue_maxent(
     default_model: str | xr.DataArray = "flat",
     rule: str = "auto",
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:

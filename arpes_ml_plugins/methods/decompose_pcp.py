@@ -21,6 +21,7 @@ from arpes_ml_plugins.parameters import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 __all__ = ["decompose_pcp"]
@@ -35,7 +36,7 @@ def decompose_pcp(
     tolerance: float = 1e-5,
     iterations: int = 500,
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:

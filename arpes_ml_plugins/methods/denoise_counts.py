@@ -13,6 +13,7 @@ from arpes_ml_plugins.methods.denoising_input import BLOCKS
 from arpes_ml_plugins.parameters import documented
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 __all__ = ["decompose_counts", "decompose_pretrained", "denoise_counts", "denoise_pretrained"]
@@ -38,7 +39,7 @@ def denoise_counts(
     series: str | None = "auto",
     precision: str = "auto",
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:
@@ -113,7 +114,7 @@ def decompose_counts(
     series: str | None = "auto",
     precision: str = "auto",
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
@@ -173,7 +174,7 @@ def denoise_pretrained(
     series: str | None = "auto",
     precision: str = "auto",
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:
@@ -246,7 +247,7 @@ def decompose_pretrained(
     series: str | None = "auto",
     precision: str = "auto",
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:

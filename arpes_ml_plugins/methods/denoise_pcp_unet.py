@@ -15,6 +15,7 @@ from arpes_ml_plugins.methods.two_stage_run import chosen_recipe, fit_images
 from arpes_ml_plugins.parameters import check_count, check_positive, documented
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 __all__ = ["decompose_pcp_unet", "denoise_fixed_input", "denoise_pcp_unet"]
@@ -61,7 +62,7 @@ def denoise_pcp_unet(
     precision: str = "auto",
     batch_size: int | None = None,
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:
@@ -142,7 +143,7 @@ def decompose_pcp_unet(
     precision: str = "auto",
     batch_size: int | None = None,
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
@@ -228,7 +229,7 @@ def denoise_fixed_input(
     precision: str = "auto",
     batch_size: int | None = None,
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:

@@ -85,11 +85,11 @@ BLOCKS = {
             Images fitted together; default 1 on a CPU, 16 on a GPU, halved when memory runs
             out.""",
     "rng": """
-        rng : int or torch.Generator, optional
+        rng : int, numpy.random.Generator or torch.Generator, optional
             Seed of everything that is drawn at random. The seed used is recorded in the
             provenance.""",
     "unused_rng": """
-        rng : int or torch.Generator, optional
+        rng : int, numpy.random.Generator or torch.Generator, optional
             Not used, because nothing is random. All methods take it.""",
     "dims": """
         dims : mapping or sequence of str, optional

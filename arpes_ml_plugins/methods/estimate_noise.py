@@ -12,6 +12,7 @@ from arpes_ml_plugins.methods.denoising_input import BLOCKS, noise_of
 from arpes_ml_plugins.parameters import check_image, documented
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 __all__ = ["SMALLEST_IMAGE", "estimate_noise"]
@@ -24,7 +25,7 @@ def estimate_noise(
     data: xr.DataArray | xr.Dataset,
     *,
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:

@@ -31,7 +31,7 @@ def separate_gmca(
     nonnegative: bool | None = None,
     channels: Sequence[str] = (),
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
@@ -106,7 +106,7 @@ def separate_nmf(
     noise: float | xr.DataArray | None = None,
     channels: Sequence[str] = (),
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:

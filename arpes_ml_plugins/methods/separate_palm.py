@@ -21,6 +21,7 @@ from arpes_ml_plugins.parameters import check_count, check_flag, check_positive,
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 __all__ = ["separate_palm"]
@@ -40,7 +41,7 @@ def separate_palm(
     nonnegative: bool | None = None,
     channels: Sequence[str] = (),
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:

@@ -24,6 +24,7 @@ from arpes_ml_plugins.parameters import check_choice, check_count, check_flag, d
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from arpes_ml_plugins.separation.projection import Manifold
@@ -54,7 +55,7 @@ def separate_sgmca(
     training_steps: int | None = None,
     training_seed: int = 0,
     device: str = "auto",
-    rng: int | torch.Generator | None = None,
+    rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:

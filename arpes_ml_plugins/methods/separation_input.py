@@ -61,7 +61,7 @@ SEPARATION = {
             More dimensions that belong to the spectrum, not to space: ``("phi",)`` separates
             images of energy and angle. No library can be used with them.""",
     "rng": """
-        rng : int or torch.Generator, optional
+        rng : int, numpy.random.Generator or torch.Generator, optional
             Seed of the start without a library and of the half-splits.""",
     "dims": """
         dims : mapping or sequence of str, optional

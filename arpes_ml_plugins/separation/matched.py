@@ -10,7 +10,7 @@ import torch
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.least_squares import least_squares
 from arpes_ml_plugins.separation.manifolds import LocalSimplex
-from arpes_ml_plugins.separation.match import NEIGHBOURS, match_families, signal_space
+from arpes_ml_plugins.separation.matching import NEIGHBOURS, match_families, signal_space
 from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
 from arpes_ml_plugins.separation.separated import Separated, maps_of
 from arpes_ml_plugins.separation.whiten import Whitened, thinned

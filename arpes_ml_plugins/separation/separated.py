@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative_sources
-from arpes_ml_plugins.separation.match import NEIGHBOURS, Match, match_families, signal_space
+from arpes_ml_plugins.separation.matching import NEIGHBOURS, Match, match_families, signal_space
 from arpes_ml_plugins.separation.polish import polish_on_pixels
 from arpes_ml_plugins.separation.whiten import Whitened
 
