@@ -39,7 +39,7 @@ STEPS = (0.6, 0.5, 0.4, 0.3)  # the corner grows while its power stays the same
 CONSISTENT = 2.5  # standard deviations
 WHITE = 0.08  # correlation of neighbours that the noise of good counts may have
 SURE = 3.0  # standard deviations beyond that
-SURELY = 0.15  # a larger correlation is no chance
+BEYOND = 1.5  # the same for correlations, whose errors are rather too large
 MEDIAN_OF_SQUARE = 0.455  # of a standard normal variable
 ROUNDS = 2  # of finding hot pixels and the gain in turn
 DARKEST_PART = 0.02  # of the pixels
@@ -102,7 +102,7 @@ def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
     negative = ((images < 0) & valid).sum() / pixels
     step = _step(images[good])
     mean = images[good].mean()
-    limit = (WHITE + SURE * spectrum.correlation_error).clamp(max=SURELY)
+    limit = WHITE + BEYOND * spectrum.correlation_error
     correlated = (rows > limit) | (columns > limit)
     error = spectrum.gain_error / spectrum.gain * gain
     if not bool(correlated) and not bool(shift != 0):
