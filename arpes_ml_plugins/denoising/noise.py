@@ -51,7 +51,7 @@ NEGATIVE = 1e-3  # fraction of negative values that tells of a subtraction
 ROUNDING, LEAST = 1e-6, 1e-300  # relative and absolute; less noise than that is rounding
 REFINEMENTS = 16
 LATTICE = 1e-3  # deviation from multiples of the step, in steps
-QUIETEST = 0.7  # steps: whole electrons have no smaller variance over mean
+QUIETEST = 0.35  # steps: whole electrons have no less, and an estimate is never that far off
 QUIET = 0.6  # of the Nyquist frequency of one axis: the noise along the other is seen alone
 SAME = 3.0  # standard deviations within which the gain equals the step
 LIKE_COUNTS = 0.3  # relative: whole numbers with nearly the noise of counts are counts
@@ -313,8 +313,9 @@ def _kind(
     """The verdict; where several apply, the one that forbids more."""
     kind = torch.full_like(gain, KINDS.index("scaled counts"), dtype=torch.int64)
     quiet = gain < QUIETEST * step - SURE * error
+    near = (gain - step).abs() <= torch.maximum(SAME * error, LIKE_COUNTS * step)
     for name, applies in (
-        ("counts", (gain - step).abs() <= torch.maximum(SAME * error, LIKE_COUNTS * step)),
+        ("counts", near | ((gain > QUIETEST * step) & (gain < step))),
         ("offset", offset | quiet),
         ("correlated", correlated),
         ("unknown", ~(error < torch.where(correlated, VERY_UNSURE, UNSURE) * gain)),
