@@ -1,10 +1,9 @@
 """What kind of noise an image has: how strong, how white, and whether the values are counts.
 
-White noise of variance ``gain * mean`` has the same power in every spatial frequency, whatever the
-scene; the scene has its power at low frequencies. The power where both frequencies are high is
-therefore the gain times the sum of the counts, at any number of counts a pixel. Noise that
-interpolation or smoothing has correlated gives itself away: its power falls towards high
-frequencies.
+The noise's own spectrum (:mod:`~arpes_ml_plugins.denoising.noise_spectrum`) gives the gain at long
+wavelengths, the correlation of neighbours and a shift. If the noise is white, its power at the
+highest frequencies of whole images, where the scene has none, gives the gain more precisely, at any
+number of counts per pixel.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
         if torch.equal(again, good):
             break
         good = again
-    gain, shift, _ = shifted_gain(spectrum)
+    gain, shift = shifted_gain(spectrum)
     gain, shift = _dark_enough(images, good, spectrum.gain, gain, shift)
     rows, columns = spectrum.row_correlation, spectrum.column_correlation
     pixels = valid.sum()
@@ -148,6 +147,8 @@ def _dark_enough(
     shift: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Gain and shift, if a pedestal is no higher than the darkest part of the image; or just so."""
+    if shift >= 0:  # no pedestal
+        return gain, shift
     mask = valid.to(images)[:, None]
     smooth = gaussian_mean(torch.where(valid, images, 0)[:, None], mask, SMOOTH)[:, 0]
     some = smooth[valid][:: max(1, int(valid.sum()) // 100_000)]

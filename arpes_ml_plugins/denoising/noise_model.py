@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["NoiseModel"]
+__all__ = ["NoiseModel", "mean_power"]
 
 WHITE = 0.1  # correlation of neighbours below which noise is split as that of counts
 LARGEST = 0.95  # correlation; beyond, a width of the cloud would mean nothing
@@ -64,12 +64,15 @@ class NoiseModel:
 
     def pixel_share(self, shape: tuple[int, int]) -> float:
         """Variance of a pixel over that at long wavelengths."""
-        power = self.transfer(shape, torch.device("cpu"))
-        weight = torch.full_like(power, 2.0)
-        weight[:, 0] = 1
-        if shape[1] % 2 == 0:
-            weight[:, -1] = 1
-        return float((power * weight).sum() / (shape[0] * shape[1]))
+        return mean_power(self.transfer(shape, torch.device("cpu")), shape)
+
+
+def mean_power(power: torch.Tensor, shape: tuple[int, int]) -> float:
+    """Mean over all frequencies of ``shape``, of which ``power`` holds those of ``rfft2``."""
+    height, width = shape
+    weight = torch.ones_like(power)
+    weight[:, 1 : (width + 1) // 2] = 2  # each stands for its mirror image too
+    return float((power * weight).sum() / (height * width))
 
 
 def _cloud(correlation: float) -> float:

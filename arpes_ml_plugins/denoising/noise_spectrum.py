@@ -97,20 +97,20 @@ def noise_spectrum(images: torch.Tensor, valid: torch.Tensor) -> NoiseSpectrum:
     )
 
 
-def shifted_gain(spectrum: NoiseSpectrum) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gain, shift and its error such that the variance is ``gain * (mean + shift)``.
+def shifted_gain(spectrum: NoiseSpectrum) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gain and shift such that the variance is ``gain * (mean + shift)``.
 
     Read-out noise and a subtracted constant give a positive shift, a pedestal a negative one. A
     shift that is no more than chance, or does not matter, is zero.
     """
-    zero = torch.zeros_like(spectrum.gain)
+    unshifted = spectrum.gain, torch.zeros_like(spectrum.gain)
     order = spectrum.mean.argsort()
     groups = [g for g in order.tensor_split(CLASSES) if len(g) >= FEWEST]
     if len(groups) < 3:
-        return spectrum.gain, zero, zero + torch.inf
+        return unshifted
     means = torch.stack([spectrum.mean[g].median() for g in groups])
     if means.max() < RANGE * means.min().clamp(min=1e-300):
-        return spectrum.gain, zero, zero + torch.inf
+        return unshifted
     quiet = torch.stack([torch.quantile(spectrum.ratio[g], QUIET) for g in groups])
     scale = torch.quantile(spectrum.ratio, QUIET)
     variance = spectrum.gain * quiet / scale * means
@@ -123,13 +123,13 @@ def shifted_gain(spectrum: NoiseSpectrum) -> tuple[torch.Tensor, torch.Tensor, t
     scatter = ((variance - constant - slope * means) / error).square().sum() / (len(groups) - 2)
     sigma = (inverse[0, 0] * scatter.clamp(min=1.0)).sqrt()
     if constant.abs() < SURE * sigma or (slope <= 0 and constant < 0):
-        return spectrum.gain, zero, sigma / spectrum.gain
+        return unshifted
     # Noise that does not grow with the intensity has an endless shift; this many means will do.
     slope = slope.clamp(min=constant / (LARGEST_SHIFT * means.mean()))
     shift = constant / slope
     if shift.abs() < MATTERS * spectrum.mean.mean():
-        return spectrum.gain, zero, sigma / slope
-    return slope, shift, sigma / slope
+        return unshifted
+    return slope, shift
 
 
 def _cut(values: torch.Tensor, size: int) -> torch.Tensor:

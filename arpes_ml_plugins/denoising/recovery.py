@@ -1,11 +1,12 @@
-"""Give back what the network left in the residual: a third stage for data with white noise.
+"""Add back what the network left in the residual: a third stage.
 
 A network that stops early misses fine structure when the noise is low. What it missed is still in
 the residual, and there it stands out: divided by its standard deviation, the noise of counts (with
 any gain) is white, so that every spatial frequency that carries more power than the highest ones
 holds structure. A Wiener filter with the noise power read off the highest frequencies returns just
 that. Interpolated or smoothed data have correlated noise, which would pass for structure; they are
-told by their power, which falls towards the highest frequencies, and are left alone.
+told by their power, which falls towards the highest frequencies, and are left alone by this filter.
+What stands out in single places, as at edges and sharp lines, returns whatever the correlation.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.noise_model import mean_power
 from arpes_ml_plugins.denoising.robust import median_spread
 
 __all__ = ["conserve", "recover_locally", "recover_structure"]
@@ -125,10 +127,8 @@ def _difference_power(
     columns = torch.fft.rfftfreq(width, device=like.device, dtype=like.dtype)[None]
     square = (2 * math.pi) ** 2 * (rows**2 + columns**2)
     response = torch.exp(-square * narrow**2 / 2) - torch.exp(-square * wide**2 / 2)
-    weight = torch.ones_like(response)  # of the half of the frequencies that is left out
-    weight[:, 1 : (width + 1) // 2] = 2
-    power = response.square() * weight * (1 if transfer is None else transfer)
-    return float(power.sum() / (height * width)), 1 + 4 * math.pi * narrow**2
+    power = response.square() * (1 if transfer is None else transfer)
+    return mean_power(power, (height, width)), 1 + 4 * math.pi * narrow**2
 
 
 def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,8 @@ def estimate_noise(
     Counting electrons gives noise whose variance is the mean; a detector or a unit multiplies
     both, and variance over mean is then the gain. The spatial frequencies at which no structure is
     left show it at any number of counts, and show whether the noise is white: after interpolation,
-    smoothing or conversion to momentum it is not, and methods that rely on counts must not be used.
+    smoothing or conversion to momentum, or behind a camera, it is not. Such counts cannot be split
+    at random, and the gain is that of long wavelengths.
 
     Parameters
     ----------
