@@ -31,6 +31,7 @@ BASE = 2.0  # pixels, width of the blur that the answer corrects
 DARKEST = 1e-4  # counts a pixel
 RESIDUAL_BLURS = (0.7, 1.5, 3.0)  # pixels, over which the residual is averaged
 RESIDUAL_LIMIT = 8.0  # standard deviations
+PASSES = 2  # of the second part, with the same weights
 REFINED = (64, 96)  # channels of the second part at 1/2 and 1/4 of the resolution
 LARGEST_CORRECTION = 8.0  # natural logarithm
 BLOCK_START = 0.3  # of torch's default: what a block adds at first
@@ -120,10 +121,13 @@ class CountsNetwork(nn.Module):
             return first
         if correlation is None:
             correlation = counts.new_tensor(self.correlation).expand(len(counts), 2)
-        residual = _residual_features(counts, valid, first, correlation)
-        with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.rounded):
-            y = self.refine(F.pixel_unshuffle(_padded(residual), 2), x)
-        return first * _full_size(self.refine.leave(y.float()), height, width).exp()
+        rate = first
+        for _ in range(PASSES):
+            residual = _residual_features(counts, valid, rate, correlation)
+            with torch.autocast(counts.device.type, torch.bfloat16, enabled=self.rounded):
+                y = self.refine(F.pixel_unshuffle(_padded(residual), 2), x)
+            rate = rate * _full_size(self.refine.leave(y.float()), height, width).exp()
+        return rate
 
     def _body(self, features: torch.Tensor) -> torch.Tensor:
         x = self.enter(features.contiguous(memory_format=torch.channels_last))
