@@ -29,7 +29,8 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
     """
     stable = 2 * (images / gain + 3 / 8).clamp(min=0).sqrt()
     rows, columns = images.shape[-2:]
-    padded = F.pad(stable.masked_fill(~valid, -torch.inf), (1, 1, 1, 1), value=-torch.inf)
+    # Mirrored: beyond the rim a band goes on, and a pixel on it keeps two neighbours as bright.
+    padded = F.pad(stable.masked_fill(~valid, -torch.inf)[:, None], (1, 1, 1, 1), "reflect")[:, 0]
     around = torch.stack(
         [
             padded[:, i : i + rows, j : j + columns]

@@ -35,6 +35,7 @@ HIGH = 0.7  # of the Nyquist frequency: beyond it, along both axes, only noise i
 MIDDLE = 0.4
 WINDOWS = (0.0, 0.7, 1.4, 2.8)  # pixels, widths of the Gaussians whose differences are looked at
 LOCAL_SIGNIFICANCE = 4.5  # standard deviations, of one place at one width; 3 would let noise in
+SKEW = (LOCAL_SIGNIFICANCE**2 - 1) / 6  # counts more: the upper tail of a Poisson distribution
 AGREEING = 3  # pixels of 3 x 3 that deviate to the same side: a line or an edge, no hot pixel
 WHITE = 1.25  # largest power at middle frequencies, over that at the highest, of white noise
 
@@ -101,7 +102,7 @@ def recover_locally(
         detail = fine - coarse
         standard = (expected.clamp(min=0) * power).sqrt()
         measured = median_spread((detail / standard)[:, 0], mask[:, 0])[:, None]
-        limit = LOCAL_SIGNIFICANCE * standard * measured.clamp(min=1)
+        limit = LOCAL_SIGNIFICANCE * standard * measured.clamp(min=1) + SKEW / area
         returned += torch.where((detail.abs() > limit) & _agreed(detail, limit / 2), detail, 0)
     return torch.where(valid, clean + returned[:, 0], clean)
 
