@@ -21,7 +21,7 @@ from arpes_ml_plugins.denoising.splitting import (
     predict,
     whole_counts,
 )
-from arpes_ml_plugins.denoising.trials import trial
+from arpes_ml_plugins.denoising.trials import Trial, repeated_trial, trial
 from arpes_ml_plugins.errors import CountsWarning
 
 __all__ = ["ADAPTED", "SCRATCH", "CountsResult", "denoise_counts_images", "new_network", "steps_of"]
@@ -94,12 +94,14 @@ def denoise_counts_images(
     errors: bool = False,
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
+    exposures: torch.Tensor | None = None,
 ) -> CountsResult:
     """Denoise images ``(n, height, width)`` whose noise is that of ``noise``.
 
     One network serves all of them. With ``series`` it also sees the images before and after. Hot
     pixels and dead lines are left out and filled in. Correlated noise cannot be split, so the
-    network is not trained further on such images.
+    network is not trained further on such images. If the images are sums of ``exposures``, ``(n,
+    repeats, height, width)``, one half of them is the held-out data for the other.
     """
     gains = images.new_full((len(images), 1, 1), noise.gain)
     good = _in_groups(_flawless, images + noise.shift, valid, gains)
@@ -125,7 +127,12 @@ def denoise_counts_images(
         training = _lengthened(training, counts.images.numel())
         improvement = adapt(network, parts, training, denoised, seed=seed, report=report)
     best: torch.nn.Module = network
-    width = _safer_filter(network, parts, noise, denoised, seed)
+    again = torch.Generator().manual_seed(seed)  # the split by which adapt() judged
+    if exposures is None:
+        held_out = trial(parts, noise, again)
+    else:
+        held_out = repeated_trial(counts, exposures, noise)
+    width = _safer_filter(network, held_out, denoised)
     if width is not None:
         plain = f"a Gaussian filter of {width:g} pixels" if width else "the data themselves"
         warnings.warn(
@@ -174,12 +181,8 @@ class _Gaussian(torch.nn.Module):
         return smooth if self.width else torch.where(valid, counts, smooth)
 
 
-def _safer_filter(
-    network: torch.nn.Module, counts: Counts, noise: NoiseModel, denoised: Denoiser, seed: int
-) -> float | None:
+def _safer_filter(network: torch.nn.Module, held_out: Trial, denoised: Denoiser) -> float | None:
     """Width of a Gaussian filter that predicts held-out data better than the network, if any."""
-    generator = torch.Generator().manual_seed(seed)  # the split by which the network was judged
-    held_out = trial(counts, noise, generator)
     ours = denoised(network, held_out.seen)
     best, highest = None, 0.0
     for width in PLAIN_WIDTHS:

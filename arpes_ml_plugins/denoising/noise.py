@@ -82,8 +82,14 @@ class NoiseEstimate:
     """Index into :data:`KINDS`."""
 
 
-def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
-    """Diagnose a stack; ``images`` and ``valid`` have shape ``(n, height, width)``."""
+def estimate(
+    images: torch.Tensor, valid: torch.Tensor, recorded: torch.Tensor | None = None
+) -> NoiseEstimate:
+    """Diagnose a stack; ``images`` and ``valid`` have shape ``(n, height, width)``.
+
+    ``recorded`` are the values as the detector gave them, if ``images`` were made of them: they
+    tell the step and what is negative.
+    """
     images = images.double() if images.device.type != "mps" else images
     good = valid & ~hot_pixels(images, valid, _expanded(_first_gain(images, valid), images))
     for _ in range(ROUNDS):  # the gain tells which pixels are hot, and those spoil the gain
@@ -98,8 +104,9 @@ def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
     gain, shift = _dark_enough(images, good, spectrum.gain, gain, shift)
     rows, columns = spectrum.row_correlation, spectrum.column_correlation
     pixels = valid.sum()
-    negative = ((images < 0) & valid).sum() / pixels
-    step = _step(images[good])
+    values = images[valid] if recorded is None else recorded.to(images)
+    negative = (values < 0).to(images).mean()
+    step = _step(images[good] if recorded is None else values)
     mean = images[good].mean()
     limit = WHITE + BEYOND * spectrum.correlation_error
     correlated = (rows > limit) | (columns > limit)
@@ -128,7 +135,7 @@ def estimate(images: torch.Tensor, valid: torch.Tensor) -> NoiseEstimate:
         column_correlation=columns,
         hot=hot.sum() / pixels,
         missing=1 - valid.to(images).mean(),
-        negative=negative.to(images),
+        negative=negative,
         counts=(mean + shift) / gain,
         kind=kind,
     )

@@ -24,6 +24,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_of,
     rounded,
 )
+from arpes_ml_plugins.methods.repeats import check_drift, repeated_dim
 from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -67,16 +68,24 @@ class CountsRun:
         device: str,
         rng: Any,
         progress: ProgressOption,
+        repeats: Hashable | None = None,
+        noise: xr.Dataset | None = None,
     ) -> dict[str, xr.DataArray]:
         array, image = check_image(data, dims, SMALLEST_IMAGE)
         check_positive("gain", gain, optional=True)
         check_choice("precision", precision, PRECISIONS)
-        together = choose_series(array, image, series)
-        noise = noise_of(array, image, device)
+        repeated = repeated_dim(array, image, repeats)
+        exposures = [] if repeated is None else [repeated]
+        together = choose_series(array, (*exposures, *image), series)  # type: ignore[arg-type]
+        noise = noise_of(array, image, device, repeats=repeated) if noise is None else noise
         found: dict[str, Any] = {"series": [str(dim) for dim in together]}
+        if repeated is not None:
+            found["averaged"] = [str(repeated)]
         if array.chunks is None:
             _check_counts(self.method, noise, gain, self.kinds)
             found |= {"noise": str(noise["verdict"].values), "gain": gain or float(noise["gain"])}
+            if repeated is not None:
+                found["repeats"] = check_drift(noise, repeated, array.sizes[repeated])
         errors = self.method.startswith("decompose")
         algorithm = partial(
             _denoise,
@@ -86,6 +95,7 @@ class CountsRun:
             errors=errors,
             precision=precision,
             series=bool(together),
+            exposures=1 if repeated is None else array.sizes[repeated],
         )
         names = ("clean", "lower", "upper") if errors else ("clean",)
         outputs: dict[str, Output] = {name: Image() for name in names}
@@ -100,9 +110,11 @@ class CountsRun:
             steps=_steps(self.training, array, (*together, *image), errors),
             progress=progress,
             batch_size=1,
-            series=together,
+            series=(*together, *exposures),
             numbers=noise_numbers(noise, self.kinds),
         )
+        if repeated is not None:  # one and the same image at each of them
+            arrays = {name: x.isel({repeated: 0}, drop=True) for name, x in arrays.items()}
         if self.make is pretrained:
             found |= weights_used()
         for result in arrays.values():
@@ -187,7 +199,9 @@ def _check_counts(
         )
 
 
-def run_pretrained(batch: ImageBatch, *, adapt: bool, series: bool) -> dict[str, torch.Tensor]:
+def run_pretrained(
+    batch: ImageBatch, *, adapt: bool, series: bool, exposures: int
+) -> dict[str, torch.Tensor]:
     """What :func:`denoise_pretrained` does, with the gain ``batch.numbers["gain"]``."""
     return _denoise(
         batch,
@@ -197,6 +211,7 @@ def run_pretrained(batch: ImageBatch, *, adapt: bool, series: bool) -> dict[str,
         errors=False,
         precision="auto",
         series=series,
+        exposures=exposures,
     )
 
 
@@ -209,7 +224,10 @@ def _denoise(
     errors: bool,
     precision: str,
     series: bool,
+    exposures: int = 1,
 ) -> dict[str, torch.Tensor]:
+    import torch
+
     from arpes_ml_plugins.denoising.counts_denoiser import denoise_counts_images
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
@@ -219,12 +237,14 @@ def _denoise(
             "the noise is not that of counts, see estimate_noise; use denoise_pcp_unet, which does "
             "not need counts, or override this with gain= (variance over mean)"
         )
+    images = batch.images.unflatten(0, (-1, exposures))
+    valid = batch.valid.unflatten(0, (-1, exposures)).all(1)
     result = denoise_counts_images(
-        batch.images,
-        batch.valid,
+        images.sum(1),
+        valid,
         NoiseModel(
             gain=gain or numbers["gain"],
-            shift=0.0 if gain else numbers["shift"],
+            shift=0.0 if gain else numbers["shift"] * exposures,
             row_correlation=numbers["rows"],
             column_correlation=numbers["columns"],
         ),
@@ -235,11 +255,16 @@ def _denoise(
         errors=errors,
         bfloat16=rounded(precision, batch.images.device.type),
         report=batch.report,
+        exposures=images if exposures > 1 else None,
     )
+    # What is missing in one exposure is missing in their sum.
+    clean = result.clean.masked_fill(~valid, torch.nan) / exposures
+    clean = clean.repeat_interleave(exposures, 0)
     if result.spread is None:
-        return {"clean": result.clean}
+        return {"clean": clean}
+    spread = (result.spread / exposures).repeat_interleave(exposures, 0)
     return {
-        "clean": result.clean,
-        "lower": (result.clean - result.spread).clamp(min=-max(numbers["shift"], 0.0)),
-        "upper": result.clean + result.spread,
+        "clean": clean,
+        "lower": (clean - spread).clamp(min=-max(numbers["shift"], 0.0)),
+        "upper": clean + spread,
     }

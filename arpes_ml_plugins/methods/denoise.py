@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_numbers,
     noise_of,
 )
+from arpes_ml_plugins.methods.repeats import repeated_dim, together
 from arpes_ml_plugins.methods.two_stage_run import fit_each
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -52,6 +54,7 @@ def denoise(
     method: str = "auto",
     gain: float | None = None,
     adapt: bool = True,
+    repeats: str | None = "auto",
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -76,6 +79,8 @@ def denoise(
     adapt : bool
         Adapt the pre-trained network to the data; False is immediate. The other methods ignore it,
         as they have nothing to adapt.
+    {repeats}
+        The other methods denoise the mean, and know of the exposures no more.
     {device}
     {rng}
     {progress}
@@ -106,23 +111,28 @@ def denoise(
     check_choice("method", method, ("auto", *METHODS))
     check_positive("gain", gain, optional=True)
     check_flag("adapt", adapt)
+    repeated = repeated_dim(array, image, repeats)
     common: dict[str, object] = {"device": device, "rng": rng, "progress": progress, "dims": image}
     if method != "auto":
         why = "asked for"
     elif gain is not None:
         method, why = "pretrained", "gain was given"
     else:
-        noise = noise_of(array, image, device)
+        noise = noise_of(array, image, device, repeats=repeated)
         if array.chunks is not None:
-            return _chosen_later(array, image, noise, adapt, device, rng)
+            return _chosen_later(array, image, repeated, noise, adapt, device, rng)
         method, why = _choice(str(noise["kind"].values)), str(noise["verdict"].values)
     chosen = METHODS[method]
     if method != "pcp_unet":
         common["gain"] = gain
     if method == "pretrained":
-        common["adapt"] = adapt
+        common |= {"adapt": adapt, "repeats": repeated}
+    elif repeated is not None:
+        array = together(array, repeated)
     result = chosen(array, **common)  # type: ignore[operator]
     found = dict(result.attrs.get("found", {}))
+    if repeated is not None:
+        found["averaged"] = [str(repeated)]
     result.attrs["found"] = {"method": chosen.__name__, "why": why} | found
     return result
 
@@ -135,23 +145,26 @@ def _choice(kind: str) -> str:
 def _chosen_later(
     array: xr.DataArray,
     image: tuple[object, object],
+    repeated: object | None,
     noise: xr.Dataset,
     adapt: bool,
     device: str,
     rng: object,
 ) -> xr.DataArray:
     """For lazy data: choose when the noise is computed."""
-    together = choose_series(array, image, "auto")
+    exposures = [] if repeated is None else [repeated]
+    series = choose_series(array, (*exposures, *image), "auto")  # type: ignore[arg-type]
+    count = 1 if repeated is None else array.sizes[repeated]
     arrays = map_images(
         array,
         image,
-        partial(_denoise, adapt=adapt, series=bool(together)),
+        partial(_denoise, adapt=adapt, series=bool(series), exposures=count),
         {"clean": Image()},
         method="denoise",
         device=device,
         seed=int(rng),  # type: ignore[call-overload]
         batch_size=1,
-        series=together,
+        series=(*series, *exposures),
         numbers=noise_numbers(noise, SERVED),
     )
     names = xr.apply_ufunc(
@@ -160,16 +173,31 @@ def _chosen_later(
         dask="parallelized",
         output_dtypes=[np.dtype("<U32")],
     )
-    clean = arrays["clean"].assign_coords({CHOICE: names, REASON: noise["verdict"]})
+    clean = arrays["clean"] if repeated is None else arrays["clean"].isel({repeated: 0}, drop=True)
+    clean = clean.assign_coords({CHOICE: names, REASON: noise["verdict"]})
     clean.attrs["found"] = {
         "method": f"chosen when computed, see the coordinate {CHOICE}",
         "why": f"see the coordinate {REASON}",
-        "series": [str(dim) for dim in together],
+        "series": [str(dim) for dim in series],
+        "averaged": [str(dim) for dim in exposures],
     } | weights_used()
     return clean
 
 
-def _denoise(batch: ImageBatch, *, adapt: bool, series: bool) -> Mapping[str, torch.Tensor]:
+def _denoise(
+    batch: ImageBatch, *, adapt: bool, series: bool, exposures: int
+) -> Mapping[str, torch.Tensor]:
     if batch.numbers["served"]:
-        return run_pretrained(batch, adapt=adapt, series=series)
-    return fit_each(batch)
+        return run_pretrained(batch, adapt=adapt, series=series, exposures=exposures)
+    return fit_each(batch) if exposures == 1 else _fitted_mean(batch, exposures)
+
+
+def _fitted_mean(batch: ImageBatch, exposures: int) -> dict[str, torch.Tensor]:
+    """The two-stage method on the mean of the exposures, the same for each of them."""
+    mean = replace(
+        batch,
+        images=batch.images.unflatten(0, (-1, exposures)).mean(1),
+        valid=batch.valid.unflatten(0, (-1, exposures)).all(1),
+        seeds=batch.seeds[::exposures],
+    )
+    return {k: x.repeat_interleave(exposures, 0) for k, x in fit_each(mean).items()}

@@ -172,6 +172,7 @@ def denoise_pretrained(
     adapt: bool = True,
     gain: float | None = None,
     series: str | None = "auto",
+    repeats: str | None = "auto",
     precision: str = "auto",
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
@@ -192,6 +193,7 @@ def denoise_pretrained(
     {adapt}
     {gain}
     {series}
+    {repeats}
     {precision}
     {device}
     {rng}
@@ -231,6 +233,7 @@ def denoise_pretrained(
         dims=dims,
         gain=gain,
         series=series,
+        repeats=repeats,
         precision=precision,
         device=device,
         rng=rng,

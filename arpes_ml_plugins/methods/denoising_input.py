@@ -50,6 +50,7 @@ NUMBERS = (
     "negative_fraction",
     "mean_counts",
 )
+DRIFT = ("drift", "drift_error")
 
 BLOCKS = {
     "image": """
@@ -67,6 +68,14 @@ BLOCKS = {
             Variance over mean, in the unit of the data: 1 for single electrons. Default: the
             estimate of :func:`estimate_noise`, or an error if the data are not counts. A given
             gain is used as it is, with a warning if the data contradict it.""",
+    "repeats": """
+        repeats : str or None
+            A dimension along which the same scene was measured again. The differences of these
+            exposures give the noise, whatever the structure; the network sees their sum and is
+            judged by how one half of them predicts the other; and a warning tells if they differ
+            by more than noise. The result is their mean, without that dimension. ``"auto"`` takes
+            a dimension called sweep, repeat, repetition or exposure; ``None`` takes it for a batch
+            like any other.""",
     "series": """
         series : str or None
             A dimension along which neighbouring images resemble each other (time, temperature, the
@@ -149,17 +158,29 @@ def noise_of(
     image: tuple[Hashable, Hashable],
     device: str,
     progress: ProgressOption = False,
+    repeats: Hashable | None = None,
 ) -> xr.Dataset:
-    """Estimate the noise of an array whose axes are settled; lazy if the array is."""
-    outputs: dict[str, Output] = {name: Scalar() for name in NUMBERS}
+    """Estimate the noise of an array whose axes are settled; lazy if the array is.
+
+    Along ``repeats`` lie exposures of one scene: the noise of one of them comes from their
+    differences, and ``drift`` and ``drift_error`` say whether they differ by more than noise.
+    """
+    names = NUMBERS if repeats is None else (*NUMBERS, *DRIFT)
+    outputs: dict[str, Output] = {name: Scalar() for name in names}
     outputs["kind"] = Scalar("int64")
-    some = sampled(array, image, IMAGES)
+    if repeats is None:
+        some, exposures = sampled(array, image, IMAGES), 0
+    else:
+        exposures = min(array.sizes[repeats], IMAGES // 2)
+        some = array.isel({repeats: slice(exposures)})
+        some = sampled(some, (repeats, *image), max(IMAGES // exposures, 1))  # type: ignore[arg-type]
     some = some.drop_vars(some.coords)  # no coordinate belongs to a single number
-    batch = [dim for dim in some.dims if dim not in image]
+    batch = [dim for dim in some.dims if dim not in (*image, repeats)]
+    batch += [] if repeats is None else [repeats]
     estimates = map_images(
         some,
         image,
-        _estimate,
+        partial(_estimate, exposures=exposures),
         outputs,
         method="estimate_noise",
         device=device,
@@ -178,10 +199,17 @@ def noise_of(
     return result
 
 
-def _estimate(batch: ImageBatch) -> dict[str, torch.Tensor]:
+def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
+    from arpes_ml_plugins.denoising.exposures import differences, drift
     from arpes_ml_plugins.denoising.noise import estimate
 
-    noise = estimate(batch.images, batch.valid)
+    drifted: dict[str, torch.Tensor] = {}
+    if exposures:
+        images, valid = (x.unflatten(0, (-1, exposures)) for x in (batch.images, batch.valid))
+        noise = estimate(*differences(images, valid), recorded=images[valid])
+        drifted = dict(zip(DRIFT, drift(images, valid, noise.gain, noise.shift), strict=True))
+    else:
+        noise = estimate(batch.images, batch.valid)
     if batch.report:
         batch.report(1, None)
     numbers = (
@@ -196,7 +224,7 @@ def _estimate(batch: ImageBatch) -> dict[str, torch.Tensor]:
         noise.negative,
         noise.counts,
     )
-    return dict(zip(NUMBERS, numbers, strict=True)) | {"kind": noise.kind}
+    return dict(zip(NUMBERS, numbers, strict=True)) | {"kind": noise.kind} | drifted
 
 
 def _words(

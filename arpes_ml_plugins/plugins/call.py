@@ -127,11 +127,13 @@ def _dress(
             f"{type(result).__name__}, expected {expected.__name__}; its author must correct that"
         )
     if isinstance(result, xr.DataArray):
-        if dict(result.sizes) != dict(array.sizes):
+        averaged = result.attrs.get("found", {}).get("averaged", ())
+        wanted = {dim: size for dim, size in array.sizes.items() if dim not in averaged}
+        if dict(result.sizes) != wanted:
             raise DataError(
                 f"method {method.name!r} of plugin {method.owner!r} returned the shape "
-                f"{dict(result.sizes)} for data of shape {dict(array.sizes)}; its author must "
-                f"correct that"
+                f"{dict(result.sizes)} where {wanted} was expected for data of shape "
+                f"{dict(array.sizes)}; its author must correct that"
             )
         dressed = restore_unit(_without_found(result))
         stamp(dressed, array, record, arrays)

@@ -1,0 +1,67 @@
+"""Repeated exposures of one scene: the scene cancels in their differences, the noise does not."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+
+__all__ = ["differences", "drift"]
+
+SMOOTH = 4.0  # pixels, over which the mean is averaged
+NEAR = 1.0  # pixels; the noise follows the mean at this resolution
+DARKEST = 1e-3  # of the mean
+LARGEST = 10.0  # correction of a variance
+BLOCK = 16  # pixels, whose sums are compared between exposures
+FEWEST = 30.0  # counts of such a block
+
+
+def differences(exposures: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images without structure, with the mean and the noise of a single exposure, and their mask.
+
+    Parameters
+    ----------
+    exposures, valid
+        Shape ``(n, repeats, height, width)``; of an odd number the last one is left out.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Shape ``(n * (repeats // 2), height, width)``.
+    """
+    pairs = exposures.shape[1] // 2
+    first, second = exposures[:, : 2 * pairs : 2], exposures[:, 1 : 2 * pairs : 2]
+    both = (valid[:, : 2 * pairs : 2] & valid[:, 1 : 2 * pairs : 2]).flatten(0, 1)
+    mean = torch.where(both, ((first + second) / 2).flatten(0, 1), 0)
+    mask = both.to(mean)[:, None]
+    smooth, near = (gaussian_mean(mean[:, None], mask, width)[:, 0] for width in (SMOOTH, NEAR))
+    noise = torch.where(both, ((first - second) / math.sqrt(2)).flatten(0, 1), 0)
+    # On a sharp line there is more noise than the smooth mean says, beside it less.
+    share = smooth.clamp(min=0) / near.clamp(min=DARKEST * mean.mean().abs())
+    return smooth + noise * share.clamp(max=LARGEST).sqrt(), both
+
+
+def drift(
+    exposures: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How much exposures differ in shape, over what their noise explains (1), and its error.
+
+    Their total intensities may differ: a beam decays. NaN if there are too few counts to tell.
+    """
+    together = valid.all(1, keepdim=True).to(exposures)
+    sums, pixels = (
+        F.avg_pool2d(x.flatten(0, 1)[:, None], BLOCK, ceil_mode=True, divisor_override=1)
+        .reshape(*x.shape[:2], -1)
+        .double()
+        for x in (torch.where(together > 0, exposures, 0), together)
+    )
+    share = sums.sum(-1, keepdim=True) / sums.sum((1, 2), keepdim=True)
+    expected = share * sums.sum(1, keepdim=True)
+    variance = gain * (expected + shift.clamp(min=0) * pixels)
+    used = (expected > FEWEST * gain).all(1, keepdim=True).expand_as(sums)
+    freedom = used.sum() * (1 - 1 / exposures.shape[1])
+    chi2 = ((sums - expected).square() / variance)[used].sum() / freedom
+    return chi2, (2 / freedom).sqrt()

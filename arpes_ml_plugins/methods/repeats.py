@@ -1,0 +1,59 @@
+"""Repeated exposures: which dimension they lie along, and what they say of each other."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable
+
+import xarray as xr
+
+from arpes_ml_plugins.errors import AxisError, CountsWarning
+
+__all__ = ["REPEATS", "check_drift", "repeated_dim", "together"]
+
+REPEATS = ("sweep", "sweeps", "repeat", "repeats", "repetition", "exposure")
+"""Names of dimensions along which the same scene is measured again."""
+SURE = 5.0  # standard deviations
+MATTERS = 1.5  # times the variance of the noise: smaller drifts lie within it
+
+
+def repeated_dim(
+    array: xr.DataArray, image: tuple[Hashable, Hashable], repeats: Hashable | None
+) -> Hashable | None:
+    """The dimension of the exposures, or ``None``; ``"auto"`` goes by the names in ``REPEATS``."""
+    batch = [dim for dim in array.dims if dim not in image]
+    if repeats is None:
+        return None
+    if repeats == "auto":
+        named = [dim for dim in batch if dim in REPEATS and array.sizes[dim] > 1]
+        return named[0] if len(named) == 1 else None
+    if repeats not in batch or array.sizes[repeats] < 2:
+        raise AxisError(
+            f"repeats={repeats!r} is no dimension of at least two exposures; expected 'auto', None "
+            f"or one of {', '.join(map(repr, batch)) or '(there is only one image)'}"
+        )
+    return repeats
+
+
+def together(array: xr.DataArray, repeats: Hashable) -> xr.DataArray:
+    """The mean over the exposures; NaN where one of them is."""
+    return array.mean(repeats, skipna=False, keep_attrs=True)
+
+
+def check_drift(noise: xr.Dataset, repeats: Hashable, count: int) -> str:
+    """What the exposures say of each other; a warning if they are not of one scene."""
+    drift, error = float(noise["drift"]), float(noise["drift_error"])
+    if not drift == drift:  # too few counts
+        return f"{count} exposures along {repeats}, with too few counts to compare them."
+    if drift > max(1 + SURE * error, MATTERS):
+        said = (
+            f"the {count} exposures along {repeats} differ by {drift:.3g} times the variance of "
+            f"their noise: the scene changed between them"
+        )
+        warnings.warn(
+            f"{said}; their mean is denoised. Denoise with repeats=None to see the change.",
+            CountsWarning,
+            stacklevel=2,
+        )
+        return f"{said[0].upper()}{said[1:]}."
+    return f"{count} exposures along {repeats} agree within their noise ({drift:.2f} times it)."
