@@ -24,6 +24,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_of,
     rounded,
 )
+from arpes_ml_plugins.methods.mesh_run import MESH, divided, mesh_of, mesh_words
 from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.denoising.counts_network import CountsNetwork
     from arpes_ml_plugins.denoising.splitting import Training
 
-__all__ = ["CountsRun", "adapting", "from_scratch", "run_pretrained", "weights_used"]
+__all__ = ["CountsRun", "adapting", "from_scratch", "pretrained", "run_pretrained", "weights_used", "without_mesh"]
 
 WEIGHTS = "denoiser"
 """Name of the stored network."""
@@ -67,16 +68,20 @@ class CountsRun:
         device: str,
         rng: Any,
         progress: ProgressOption,
+        mesh: str | None = None,
     ) -> dict[str, xr.DataArray]:
         array, image = check_image(data, dims, SMALLEST_IMAGE)
         check_positive("gain", gain, optional=True)
         check_choice("precision", precision, PRECISIONS)
+        check_choice("mesh", mesh, MESH)
         together = choose_series(array, image, series)
         noise = noise_of(array, image, device)
         found: dict[str, Any] = {"series": [str(dim) for dim in together]}
         if array.chunks is None:
             _check_counts(self.method, noise, gain, self.kinds)
             found |= {"noise": str(noise["verdict"].values), "gain": gain or float(noise["gain"])}
+        array, meshed = without_mesh(array, image, noise, mesh, gain=gain, device=device)
+        found |= meshed
         errors = self.method.startswith("decompose")
         algorithm = partial(
             _denoise,
@@ -144,6 +149,29 @@ def pretrained(seed: int) -> CountsNetwork:
     network = new_network(seed, WIDTHS, refined=True)
     network.load_state_dict(stored_weights(WEIGHTS))
     return network
+
+
+def without_mesh(
+    array: xr.DataArray,
+    image: tuple[Hashable, Hashable],
+    noise: xr.Dataset,
+    mesh: str | None,
+    *,
+    gain: float | None,
+    device: str,
+) -> tuple[xr.DataArray, dict[str, Any]]:
+    """``array`` without the mesh if there is one, and what provenance records of it.
+
+    The mean of the flat is 1, so the gain stays; behind the wires the variance is larger than the
+    mean by as much as they are deep.
+    """
+    if mesh is None:
+        return array, {}
+    result = mesh_of(array, image, noise, pretrained, gain=gain, device=device)
+    if array.chunks is not None:
+        return divided(array, result["flat"]), {"mesh": "looked for when computed"}
+    found = mesh_words(result)
+    return (divided(array, result["flat"]) if len(found) > 1 else array), found
 
 
 def weights_used() -> dict[str, dict[str, str]]:

@@ -12,7 +12,7 @@ import xarray as xr
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
-from arpes_ml_plugins.methods.counts_run import run_pretrained, weights_used
+from arpes_ml_plugins.methods.counts_run import run_pretrained, weights_used, without_mesh
 from arpes_ml_plugins.methods.denoise_counts import denoise_counts, denoise_pretrained
 from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet
 from arpes_ml_plugins.methods.denoising_input import (
@@ -22,6 +22,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_numbers,
     noise_of,
 )
+from arpes_ml_plugins.methods.mesh_run import MESH
 from arpes_ml_plugins.methods.two_stage_run import fit_each
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -52,6 +53,7 @@ def denoise(
     method: str = "auto",
     gain: float | None = None,
     adapt: bool = True,
+    mesh: str | None = "auto",
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -76,6 +78,8 @@ def denoise(
     adapt : bool
         Adapt the pre-trained network to the data; False is immediate. The other methods ignore it,
         as they have nothing to adapt.
+    {mesh}
+        Only the pre-trained network looks for one.
     {device}
     {rng}
     {progress}
@@ -106,6 +110,7 @@ def denoise(
     check_choice("method", method, ("auto", *METHODS))
     check_positive("gain", gain, optional=True)
     check_flag("adapt", adapt)
+    check_choice("mesh", mesh, MESH)
     common: dict[str, object] = {"device": device, "rng": rng, "progress": progress, "dims": image}
     if method != "auto":
         why = "asked for"
@@ -114,13 +119,13 @@ def denoise(
     else:
         noise = noise_of(array, image, device)
         if array.chunks is not None:
-            return _chosen_later(array, image, noise, adapt, device, rng)
+            return _chosen_later(array, image, noise, adapt, mesh, device, rng)
         method, why = _choice(str(noise["kind"].values)), str(noise["verdict"].values)
     chosen = METHODS[method]
     if method != "pcp_unet":
         common["gain"] = gain
     if method == "pretrained":
-        common["adapt"] = adapt
+        common |= {"adapt": adapt, "mesh": mesh}
     result = chosen(array, **common)  # type: ignore[operator]
     found = dict(result.attrs.get("found", {}))
     result.attrs["found"] = {"method": chosen.__name__, "why": why} | found
@@ -137,11 +142,13 @@ def _chosen_later(
     image: tuple[object, object],
     noise: xr.Dataset,
     adapt: bool,
+    mesh: str | None,
     device: str,
     rng: object,
 ) -> xr.DataArray:
     """For lazy data: choose when the noise is computed."""
     together = choose_series(array, image, "auto")
+    array, meshed = without_mesh(array, image, noise, mesh, gain=None, device=device)
     arrays = map_images(
         array,
         image,
@@ -165,7 +172,8 @@ def _chosen_later(
         "method": f"chosen when computed, see the coordinate {CHOICE}",
         "why": f"see the coordinate {REASON}",
         "series": [str(dim) for dim in together],
-    } | weights_used()
+    }
+    clean.attrs["found"] |= meshed | weights_used()
     return clean
 
 

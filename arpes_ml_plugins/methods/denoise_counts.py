@@ -171,6 +171,7 @@ def denoise_pretrained(
     *,
     adapt: bool = True,
     gain: float | None = None,
+    mesh: str | None = "auto",
     series: str | None = "auto",
     precision: str = "auto",
     device: str = "auto",
@@ -191,6 +192,7 @@ def denoise_pretrained(
     {counts}
     {adapt}
     {gain}
+    {mesh}
     {series}
     {precision}
     {device}
@@ -230,6 +232,7 @@ def denoise_pretrained(
         data,
         dims=dims,
         gain=gain,
+        mesh=mesh,
         series=series,
         precision=precision,
         device=device,
@@ -244,6 +247,7 @@ def decompose_pretrained(
     *,
     adapt: bool = True,
     gain: float | None = None,
+    mesh: str | None = "auto",
     series: str | None = "auto",
     precision: str = "auto",
     device: str = "auto",
@@ -258,6 +262,7 @@ def decompose_pretrained(
     {counts}
     {adapt}
     {gain}
+    {mesh}
     {series}
     {precision}
     {device}
@@ -291,6 +296,7 @@ def decompose_pretrained(
         data,
         dims=dims,
         gain=gain,
+        mesh=mesh,
         series=series,
         precision=precision,
         device=device,

@@ -67,6 +67,11 @@ BLOCKS = {
             Variance over mean, in the unit of the data: 1 for single electrons. Default: the
             estimate of :func:`estimate_noise`, or an error if the data are not counts. A given
             gain is used as it is, with a warning if the data contradict it.""",
+    "mesh": """
+        mesh : {"auto", None}
+            ``"auto"``: look for the mesh in front of the detector, one for all images, and divide
+            it out if there is one for certain (:func:`remove_mesh`); provenance says so. ``None``:
+            leave it in.""",
     "series": """
         series : str or None
             A dimension along which neighbouring images resemble each other (time, temperature, the
