@@ -24,7 +24,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_of,
     rounded,
 )
-from arpes_ml_plugins.methods.mesh_run import MESH, divided, mesh_of, mesh_words
+from arpes_ml_plugins.methods.mesh_run import MESH, NONE, divided, mesh_of, mesh_words
 from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -77,10 +77,10 @@ class CountsRun:
         together = choose_series(array, image, series)
         noise = noise_of(array, image, device)
         found: dict[str, Any] = {"series": [str(dim) for dim in together]}
+        array, noise, meshed = without_mesh(array, image, noise, mesh, gain=gain, device=device)
         if array.chunks is None:
             _check_counts(self.method, noise, gain, self.kinds)
             found |= {"noise": str(noise["verdict"].values), "gain": gain or float(noise["gain"])}
-        array, meshed = without_mesh(array, image, noise, mesh, gain=gain, device=device)
         found |= meshed
         errors = self.method.startswith("decompose")
         algorithm = partial(
@@ -159,19 +159,23 @@ def without_mesh(
     *,
     gain: float | None,
     device: str,
-) -> tuple[xr.DataArray, dict[str, Any]]:
-    """``array`` without the mesh if there is one, and what provenance records of it.
+) -> tuple[xr.DataArray, xr.Dataset, dict[str, Any]]:
+    """``array`` without the mesh if there is one, its noise, and what provenance records.
 
-    The mean of the flat is 1, so the gain stays; behind the wires the variance is larger than the
-    mean by as much as they are deep.
+    The mean of the flat is 1, so the gain hardly changes; behind the wires the variance is larger
+    than the mean by as much as they are deep.
     """
     if mesh is None:
-        return array, {}
+        return array, noise, {}
     result = mesh_of(array, image, noise, pretrained, gain=gain, device=device)
     if array.chunks is not None:
-        return divided(array, result["flat"]), {"mesh": "looked for when computed"}
-    found = mesh_words(result)
-    return (divided(array, result["flat"]) if len(found) > 1 else array), found
+        array, found = divided(array, result["flat"]), {"mesh": "looked for when computed"}
+    else:
+        found = mesh_words(result)
+        if found["mesh"] == NONE:
+            return array, noise, found
+        array = divided(array, result["flat"])
+    return array, noise_of(array, image, device), found
 
 
 def weights_used() -> dict[str, dict[str, str]]:

@@ -148,7 +148,7 @@ def _chosen_later(
 ) -> xr.DataArray:
     """For lazy data: choose when the noise is computed."""
     together = choose_series(array, image, "auto")
-    array, meshed = without_mesh(array, image, noise, mesh, gain=None, device=device)
+    array, noise, meshed = without_mesh(array, image, noise, mesh, gain=None, device=device)
     arrays = map_images(
         array,
         image,

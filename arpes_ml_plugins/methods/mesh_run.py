@@ -113,6 +113,7 @@ def _estimate(
         for number, frequency in enumerate(mesh.frequencies.tolist()):
             periods[number] = 1 / math.hypot(*frequency)
             angles[number] = math.degrees(math.atan2(frequency[1], frequency[0]))
+            angles[number] -= 180 * (angles[number] > 90)  # a wire has no direction
         numbers.append([mesh.depth, *periods, *angles])
         if batch.report:
             batch.report(1, None)
