@@ -44,10 +44,11 @@ WORTH = 6.0  # gain in power by a further degree, in units of noise
 BETTER = 1.02  # the same, relative
 WEAKER = 0.05  # strength of the second direction over that of the first
 ORDER = 6  # harmonics
-HIGHEST = 0.45  # cycles per pixel
+HIGHEST = 0.9  # cycles per pixel; above 0.5 they appear as lower ones
+RESOLVED = 3.0  # periods along the image, by which two frequencies must differ
 SIGNIFICANT = 9.0  # (amplitude / deviation)^2, two degrees of freedom: 1 % by chance
-LEAST = 0.3  # transmission
-DEEPEST = 0.6  # a mesh that takes more of the mean is none
+LEAST = 0.2  # transmission
+DEEPEST = 0.7  # a mesh that takes more of the mean is none
 SHADOWS = 1.25  # what the brightest places exceed the mean by, over what the darkest lack
 SHADOWS_ALONG = 0.75  # the same, of wires that run along an axis, as flat bands do
 ALONG = 0.7  # periods by which such wires shift from one rim of the image to the other
@@ -58,7 +59,7 @@ LEVELS = 3  # of brightness in each
 TOLERANCE = 0.2  # relative, of the depth of a part
 TOLD = 0.25  # largest error of a part's depth that is looked at
 DEVIATIONS = 3.0
-EXCEPTIONS = 0.1  # fraction of the parts
+EXCEPTIONS = 0.18  # fraction of the parts, as bands of the mesh's own period cause them
 ENOUGH = 8  # parts
 SURE = 8.0  # standard deviations of the depth
 
@@ -129,7 +130,7 @@ def _fit(
     if not frequencies:
         return None
     phases = torch.stack([_phase(residual, weight, frequency) for frequency in frequencies])
-    waves = _series(phases, _orders(frequencies))
+    waves = _series(phases, _orders(frequencies, total.shape))
     flat = _transmission(total, mask, cleaned(total, mask, frequencies), waves)
     if not _shadow_like(flat[mask], frequencies, total.shape):
         return None
@@ -342,16 +343,24 @@ def _phase(
     return phase + (residual * torch.exp(-1j * phase)).sum().angle()
 
 
-def _orders(frequencies: list[torch.Tensor]) -> list[tuple[int, ...]]:
-    """Harmonics that pixels can show; one of each pair of opposite ones."""
+def _orders(frequencies: list[torch.Tensor], shape: torch.Size) -> list[tuple[int, ...]]:
+    """Harmonics that pixels can tell apart, low ones first; one of each pair of opposite ones."""
     span = range(-ORDER, ORDER + 1)
     pairs = [(i, j) for i in span for j in span] if len(frequencies) == 2 else [(i,) for i in span]
-    kept = []
+    pairs = [n for n in pairs if next((k for k in n if k), 0) > 0 and sum(map(abs, n)) <= ORDER]
+    pairs.sort(key=lambda n: sum(map(abs, n)))
+    near = RESOLVED / min(shape)
+    kept: list[tuple[int, ...]] = []
+    seen = [torch.zeros_like(frequencies[0])]
     for orders in pairs:
-        first = next((n for n in orders if n), 0)
-        total = sum(n * f for n, f in zip(orders, frequencies, strict=True))
-        if first > 0 and sum(map(abs, orders)) <= ORDER and float(total.norm()) < HIGHEST:
+        total = torch.stack([n * f for n, f in zip(orders, frequencies, strict=True)]).sum(0)
+        # Pixels see a frequency only up to whole numbers, and a cosine not its sign.
+        images = [total - other for other in (*seen, -total)] + [total + other for other in seen]
+        if float(total.norm()) < HIGHEST and all(
+            float((x - x.round()).norm()) > near for x in images
+        ):
             kept.append(orders)
+            seen.append(total)
     return kept
 
 
@@ -461,7 +470,12 @@ def _uniform(
     depth, error = torch.cat(depths[1:]), torch.cat(errors[1:])
     told = (error < TOLD) & (error > 0)
     off = (depth - 1).abs() > TOLERANCE + DEVIATIONS * error
-    return int(told.sum()) >= ENOUGH and float(off[told].double().mean()) < EXCEPTIONS
+    first = len(depths[1])
+    levels = slice(first, first + len(depths[2]))
+    return int(told.sum()) >= ENOUGH and all(
+        float(off[part][told[part]].double().mean().nan_to_num()) < EXCEPTIONS
+        for part in (slice(None), levels)
+    )
 
 
 def _parts(clean: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
