@@ -44,6 +44,10 @@ class TestEstimateNoise(ConformanceSuite):
     one_answer = True
 
 
+class TestRemoveMesh(ConformanceSuite):
+    method = "remove_mesh"
+
+
 # The samples are small, and what they show is as narrow as a pixel.
 few_counts = pytest.mark.filterwarnings(
     "ignore:held-out data:arpes_ml_plugins.errors.CountsWarning",
