@@ -46,6 +46,12 @@ class TestEstimateNoise(ConformanceSuite):
 
 class TestRemoveMesh(ConformanceSuite):
     method = "remove_mesh"
+    one_answer = True
+
+
+class TestRemoveMeshOfEachImage(ConformanceSuite):
+    method = "remove_mesh"
+    parameters: ClassVar = {"fixed": False}
 
 
 # The samples are small, and what they show is as narrow as a pixel.

@@ -23,7 +23,7 @@ from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 __all__ = ["Mesh", "estimate_mesh"]
 
 SHORTEST, LONGEST = 3.9, 32.0  # pixels, periods looked for
-FEWEST_PERIODS = 6.0  # along the shorter side of the image
+FEWEST_PERIODS = 7.0  # along the shorter side of the image
 SMALLEST = 64  # pixels
 SMOOTH = 9.0  # pixels; what it removes has longer periods
 STRUCTURE = 0.05  # relative variance by bands: more counts than its inverse add little
@@ -265,7 +265,11 @@ def _box(values: torch.Tensor, size: int) -> torch.Tensor:
     for dim in (-2, -1):
         half = size // 2
         padded = torch.cat(
-            [values.narrow(dim, values.shape[dim] - half, half), values, values.narrow(dim, 0, half)],
+            [
+                values.narrow(dim, values.shape[dim] - half, half),
+                values,
+                values.narrow(dim, 0, half),
+            ],
             dim,
         )
         total = F.pad(padded.cumsum(dim), (1, 0) if dim == -1 else (0, 0, 1, 0))
@@ -311,9 +315,7 @@ def _tiled(values: torch.Tensor, tiles: int) -> torch.Tensor:
     return rows.mT @ values @ columns
 
 
-def _phase(
-    residual: torch.Tensor, weight: torch.Tensor, frequency: torch.Tensor
-) -> torch.Tensor:
+def _phase(residual: torch.Tensor, weight: torch.Tensor, frequency: torch.Tensor) -> torch.Tensor:
     """Phase of one direction of the lattice at every pixel, with slow distortions."""
     height, width = residual.shape
     r, c = (torch.arange(n, dtype=residual.dtype, device=residual.device) for n in (height, width))
@@ -409,9 +411,7 @@ def _thinned(counts: torch.Tensor, mean: float) -> tuple[torch.Tensor, float]:
     return (share * counts + deviation * noise).clamp(min=0), share
 
 
-def _shadow_like(
-    flat: torch.Tensor, frequencies: list[torch.Tensor], shape: torch.Size
-) -> bool:
+def _shadow_like(flat: torch.Tensor, frequencies: list[torch.Tensor], shape: torch.Size) -> bool:
     """Whether narrow places are dark rather than bright, and none of them too dark."""
     lack, excess = 1 - float(flat.min()), float(flat.max()) - 1
     if lack > DEEPEST or excess <= 0:

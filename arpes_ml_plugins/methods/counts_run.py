@@ -40,7 +40,15 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.denoising.counts_network import CountsNetwork
     from arpes_ml_plugins.denoising.splitting import Training
 
-__all__ = ["CountsRun", "adapting", "from_scratch", "pretrained", "run_pretrained", "weights_used", "without_mesh"]
+__all__ = [
+    "CountsRun",
+    "adapting",
+    "from_scratch",
+    "pretrained",
+    "run_pretrained",
+    "weights_used",
+    "without_mesh",
+]
 
 WEIGHTS = "denoiser"
 """Name of the stored network."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -57,9 +57,9 @@ def remove_mesh(
     Returns
     -------
     xarray.Dataset
-        - ``flat``: transmission of the mesh over its mean; exactly 1 everywhere if there is none.
-          It has the dimensions of the image, and those of the batch if not ``fixed``;
-        - ``clean``: ``data / flat``, NaN where the data are;
+        - ``flat``: transmission of the mesh over its mean, in the shape of the data; exactly 1
+          everywhere if there is none, NaN where the data are;
+        - ``clean``: ``data / flat``;
         - ``depth``: largest less smallest transmission over the largest, 0 if there is no mesh;
         - ``period_1``, ``period_2``: distances of the wires in pixels; the second is 0 for a grid
           in one direction; ``angle_1``, ``angle_2``: directions across the wires, in degrees from
@@ -77,7 +77,7 @@ def remove_mesh(
 
     Notes
     -----
-    Periods from 4 to 32 pixels are found, six of them at least along the shorter side of images of
+    Periods from 4 to 32 pixels are found, seven of them at least along the shorter side of images of
     64 pixels or more. The pattern may be slightly curved, as a cubic polynomial of the position.
 
     Examples
@@ -100,12 +100,12 @@ def remove_mesh(
         array, image, noise, pretrained, device=device, gain=gain, fixed=fixed, progress=progress
     )
     clean = divided(array, mesh["flat"])
-    kept = {
-        name: coordinate
-        for name, coordinate in array.coords.items()
-        if set(coordinate.dims) <= set(mesh["flat"].dims)
-    }
-    result = mesh.assign_coords(kept).assign(clean=clean)
+    flat = mesh["flat"].broadcast_like(clean.drop_vars(clean.coords)).transpose(*array.dims)
+    numbers = mesh.drop_vars("flat")
+    if not fixed:
+        numbers = numbers.assign_coords(_of_batch(array, image))
+    result = xr.Dataset({"flat": clean.copy(data=flat.data).where(array.notnull()), "clean": clean})
+    result = result.assign(dict(numbers.data_vars))
     for variable in result.data_vars.values():
         variable.attrs = {}
     if array.chunks is None:
@@ -113,3 +113,12 @@ def remove_mesh(
     else:
         result.attrs["found"] = {"mesh": "looked for when computed, see depth"} | weights_used()
     return result
+
+
+def _of_batch(array: xr.DataArray, image: tuple[Hashable, Hashable]) -> dict[Hashable, xr.Variable]:
+    """Coordinates that single numbers per image have too."""
+    return {
+        name: coordinate.variable
+        for name, coordinate in array.coords.items()
+        if not set(coordinate.dims) & set(image)
+    }
