@@ -8,6 +8,8 @@ import torch
 import xarray as xr
 
 from arpes_ml_plugins.denoising.mesh import estimate_mesh
+from arpes_ml_plugins.denoising.splitting import Counts, predict
+from arpes_ml_plugins.methods.counts_run import pretrained
 from arpes_ml_plugins.scoring import psnr
 
 SIZE = 160
@@ -42,9 +44,17 @@ def counts(rate, seed=0):
     return np.random.default_rng(seed).poisson(rate).astype(float)
 
 
+def denoised(images, valid):
+    network = pretrained(0)
+    with torch.no_grad():
+        return predict(network, Counts(images.float(), valid, False), flips=1, pixels=SIZE**2).to(
+            images
+        )
+
+
 def found_in(images):
     images = torch.as_tensor(images).reshape(-1, SIZE, SIZE)
-    return estimate_mesh(images, torch.ones_like(images, dtype=torch.bool))
+    return estimate_mesh(images, torch.ones_like(images, dtype=torch.bool), denoised)
 
 
 def labelled(values):

@@ -5,8 +5,9 @@ lattice shows as sharp peaks in the spectrum of the residual to a smooth image. 
 peaks, with slow distortions, are the lattice's coordinates; the transmission is a Fourier series in
 them, fitted by weighted least squares while the image behind the mesh is estimated in turn.
 
-Periodic structure of the sample has sharp peaks too. It is no mesh unless its depth, relative to the
-intensity, is the same in all parts of the image, bright and dark (:func:`_uniform`).
+Periodic structure of the sample has sharp peaks too. It is no mesh unless its depth, relative to
+the intensity, is the same in all parts of the image, bright and dark (:func:`_uniform`), and unless
+the narrow places are the dark ones (:func:`_shadow_like`).
 """
 
 from __future__ import annotations
@@ -103,18 +104,19 @@ def estimate_mesh(
     none = Mesh(torch.ones_like(total), total.new_zeros(0, 2))
     if min(total.shape) < SMALLEST or not bool(mask.any()):
         return none
-    fit = _fit(total, mask, *_residual(total, mask), _averaged)
+    fit = _fit(total, mask, *_residual(total, mask), None)
     if fit is None:
         return none
     for step in range(ROUNDS):
         few = FEW if step < ROUNDS - 1 else math.inf
         counts, share = _thinned(torch.where(mask, total / fit.flat, 0), few)
         clean = (smoother or _gaussian)(counts[None], mask[None])[0] / share
-        again = _fit(total, mask, *_residual(total, mask, clean), lambda *_: clean)
+        again = _fit(total, mask, *_residual(total, mask, clean), clean)
         if again is None:
             break
         fit = again
-    behind = _averaged(torch.where(mask, total / fit.flat, 0), mask, fit.frequencies)
+    divided = torch.where(mask, total / fit.flat, 0)
+    behind = _averaged(divided, mask, list(fit.frequencies))
     return fit if _uniform(total, mask, behind, fit.flat) else none
 
 
@@ -123,7 +125,7 @@ def _fit(
     mask: torch.Tensor,
     residual: torch.Tensor,
     weight: torch.Tensor,
-    cleaned: Callable[..., torch.Tensor],
+    clean: torch.Tensor | None,
 ) -> Mesh | None:
     """The lattice that ``residual`` shows, and the transmission, if it is a mesh's."""
     frequencies = _lattice(residual, weight)
@@ -131,7 +133,8 @@ def _fit(
         return None
     phases = torch.stack([_phase(residual, weight, frequency) for frequency in frequencies])
     waves = _series(phases, _orders(frequencies, total.shape))
-    flat = _transmission(total, mask, cleaned(total, mask, frequencies), waves)
+    behind = _averaged(total, mask, frequencies) if clean is None else clean
+    flat = _transmission(total, mask, behind, waves)
     if not _shadow_like(flat[mask], frequencies, total.shape):
         return None
     lowest, highest = float(flat.min()), float(flat.max())
@@ -252,7 +255,9 @@ def _wave(like: torch.Tensor, frequency: torch.Tensor) -> tuple[torch.Tensor, to
     """Its factors along rows, ``(height, 1)``, and along columns, ``(1, width)``."""
     height, width = like.shape
     r, c = (torch.arange(n, dtype=like.dtype, device=like.device) for n in (height, width))
-    rows, columns = (torch.exp(-2j * math.pi * f * x) for f, x in zip(frequency, (r, c)))
+    rows, columns = (
+        torch.exp(-2j * math.pi * f * x) for f, x in zip(frequency, (r, c), strict=True)
+    )
     return rows[:, None], columns[None]
 
 
@@ -301,7 +306,7 @@ def _refined(residual: torch.Tensor, frequency: torch.Tensor) -> torch.Tensor:
 
 def _coordinates(shape: torch.Size, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     r, c = (torch.linspace(-1, 1, n, dtype=like.dtype, device=like.device) for n in shape)
-    return torch.broadcast_tensors(r[:, None], c[None])  # type: ignore[return-value]
+    return torch.broadcast_tensors(r[:, None], c[None])
 
 
 def _tiled(values: torch.Tensor, tiles: int) -> torch.Tensor:
@@ -348,6 +353,7 @@ def _phase(residual: torch.Tensor, weight: torch.Tensor, frequency: torch.Tensor
 def _orders(frequencies: list[torch.Tensor], shape: torch.Size) -> list[tuple[int, ...]]:
     """Harmonics that pixels can tell apart, low ones first; one of each pair of opposite ones."""
     span = range(-ORDER, ORDER + 1)
+    pairs: list[tuple[int, ...]]
     pairs = [(i, j) for i in span for j in span] if len(frequencies) == 2 else [(i,) for i in span]
     pairs = [n for n in pairs if next((k for k in n if k), 0) > 0 and sum(map(abs, n)) <= ORDER]
     pairs.sort(key=lambda n: sum(map(abs, n)))
@@ -437,7 +443,7 @@ def _averaged(
 
 def _along(values: torch.Tensor, period: torch.Tensor) -> torch.Tensor:
     """Mean along a vector of pixels, centred (zeros beyond the rim)."""
-    reach = int(math.ceil(float(period.norm()) / 2)) + 1
+    reach = math.ceil(float(period.norm()) / 2) + 1
     padded = F.pad(values, (reach,) * 4)
     height, width = padded.shape
     rows = torch.fft.fftfreq(height, device=values.device, dtype=values.dtype)[:, None]

@@ -135,7 +135,7 @@ def _smoother(
 
     def smooth(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         if not ready:
-            network = make(0).to(device, torch.float32)  # type: ignore[call-overload]
+            network = make(0).to(device, torch.float32)
             network.correlation = (batch.numbers["rows"], batch.numbers["columns"])
             ready.append(network)
         seen = Counts(counts.to(device, torch.float32), valid.to(device), False)

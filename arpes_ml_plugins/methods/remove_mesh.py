@@ -77,8 +77,10 @@ def remove_mesh(
 
     Notes
     -----
-    Periods from 4 to 32 pixels are found, seven of them at least along the shorter side of images of
-    64 pixels or more. The pattern may be slightly curved, as a cubic polynomial of the position.
+    Periods from 4 to 32 pixels are found if the shorter side of the image holds at least seven of
+    them, and at least 64 pixels. The pattern may be slightly curved (a cubic polynomial of the
+    position). A mesh in front of bands that repeat themselves with nearly its own period is often
+    left in: what cannot be told for certain is not divided out.
 
     Examples
     --------
