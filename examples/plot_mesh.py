@@ -16,6 +16,7 @@ from arpes_ml_plugins.scoring import psnr
 scene = arpes_ml_plugins.simulate_scene((200, 200), counts=10, rng=13)
 rows, columns = np.indices(scene["truth"].shape)
 mesh = 1 - 0.25 * ((rows % 12 < 3) | (columns % 12 < 3))
+mesh = mesh / mesh.mean()  # what the wires take on average cannot be known
 seen = scene["truth"].copy(data=np.random.default_rng(0).poisson(scene["truth"] * mesh))
 
 # %%
@@ -27,7 +28,12 @@ divided = seen.S.denoise(rng=0)
 print(divided.attrs["provenance"]["record"]["found"]["mesh"])
 
 figure, panels = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
-images = {"seen": seen, "denoised": as_it_is, "found, divided out": divided, "truth": scene["truth"]}
+images = {
+    "seen": seen,
+    "denoised": as_it_is,
+    "found, divided out": divided,
+    "truth": scene["truth"],
+}
 top = float(scene["truth"].quantile(0.995))
 for axes, (title, image) in zip(panels, images.items(), strict=True):
     image.plot(ax=axes, vmin=0, vmax=top, cmap="magma", add_colorbar=False)

@@ -80,7 +80,9 @@ def mesh_words(mesh: xr.Dataset) -> dict[str, Any]:
     first = {name: mesh[name].values.ravel()[there][0] for name in LATTICE}
     periods = [float(first[f"period_{n}"]) for n in (1, 2) if first[f"period_{n}"] > 0]
     angles = [float(first[f"angle_{n}"]) for n in (1, 2) if first[f"period_{n}"] > 0]
-    wires = " and ".join(f"{p:.2f} px at {a:.1f}°" for p, a in zip(periods, angles, strict=True))
+    wires = " and ".join(
+        f"{p:.2f} px at {round(a, 1) + 0.0:.1f}°" for p, a in zip(periods, angles, strict=True)
+    )
     depth = float(depths[there].max())
     share = "" if there.all() else f" in {there.sum()} of {there.size} images"
     return {
