@@ -44,6 +44,16 @@ class TestEstimateNoise(ConformanceSuite):
     one_answer = True
 
 
+class TestRemoveMesh(ConformanceSuite):
+    method = "remove_mesh"
+    one_answer = True
+
+
+class TestRemoveMeshOfEachImage(ConformanceSuite):
+    method = "remove_mesh"
+    parameters: ClassVar = {"fixed": False}
+
+
 # The samples are small, and what they show is as narrow as a pixel.
 few_counts = pytest.mark.filterwarnings(
     "ignore:held-out data:arpes_ml_plugins.errors.CountsWarning",

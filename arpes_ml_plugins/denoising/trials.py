@@ -6,13 +6,11 @@ with noise ``z`` of the same covariance ``y + a z`` and ``y - z / a`` have indep
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -24,7 +22,6 @@ SHOWN = 0.9  # of the counts
 STRENGTH = 0.5  # of the noise that is added, over that of the data
 SMOOTH = 4.0  # pixels, over which the variance of that noise is averaged
 DARKEST = 0.02  # of the mean: keeps weights finite
-BLOCK = 16  # pixels, within which correlated noise is averaged before its scatter is measured
 
 
 @dataclass(frozen=True)
@@ -48,8 +45,9 @@ def trial(counts: Counts, noise: NoiseModel, generator: torch.Generator) -> Tria
     seen = replace(counts, images=counts.images + STRENGTH * drawn)
     other = counts.images - drawn / STRENGTH
     share = noise.pixel_share((smooth.shape[-2], smooth.shape[-1]))
-    variance = _variance(smooth, noise) * (1 + STRENGTH**-2)
-    return Trial(seen, partial(_better, other=other, variance=variance, valid=counts.valid))
+    variance = _variance(smooth, share) * (1 + STRENGTH**-2)
+    better = partial(_better, other=other, variance=variance, valid=counts.valid, share=share)
+    return Trial(seen, better)
 
 
 def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -> Trial:
@@ -65,19 +63,14 @@ def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -
     seen = replace(counts, images=torch.where(counts.valid, images, 0).clamp(min=0).float())
     mask = counts.valid.to(counts.images)[:, None]
     smooth = gaussian_mean(counts.images[:, None] * mask, mask, SMOOTH)[:, 0].clamp(min=0)
-    variance = _variance(smooth * (kept.shape[1] / repeats), noise)
-
-    def better(rate: torch.Tensor, than: torch.Tensor) -> tuple[float, float]:
-        return _better(
-            rate * ratio, than * ratio, other=other, variance=variance, valid=counts.valid
-        )
-
-    return Trial(seen, better)
-
-
-def _variance(smooth: torch.Tensor, noise: NoiseModel) -> torch.Tensor:
-    """Of a pixel."""
     share = noise.pixel_share((smooth.shape[-2], smooth.shape[-1]))
+    variance = _variance(smooth * (kept.shape[1] / repeats), share)
+    better = partial(_better, other=other, variance=variance, valid=counts.valid, share=share)
+    return Trial(seen, lambda rate, than: better(rate * ratio, than * ratio))
+
+
+def _variance(smooth: torch.Tensor, share: float) -> torch.Tensor:
+    """Of a pixel."""
     return share * (smooth + DARKEST * smooth.mean((-2, -1), keepdim=True))
 
 
@@ -88,10 +81,14 @@ def _better(
     other: torch.Tensor,
     variance: torch.Tensor,
     valid: torch.Tensor,
+    share: float,
 ) -> tuple[float, float]:
-    """By how much Gaussian noise makes ``other`` likelier under ``rate``, a pixel; its error."""
+    """By how much Gaussian noise makes ``other`` likelier under ``rate``, a pixel; its error.
+
+    The error is what the noise of ``other`` does to the difference, at most: that of long
+    wavelengths, where the noise is ``1 / share`` times that of a pixel.
+    """
     weight = valid / variance.clamp(min=torch.finfo(variance.dtype).tiny)
-    difference = ((other - than).square() - (other - rate).square()) * weight / 2
-    difference = torch.where(valid, difference, 0)
-    blocks = F.avg_pool2d(difference[:, None], BLOCK, ceil_mode=True).flatten().double()
-    return float(blocks.mean()), float(blocks.std() / math.sqrt(max(len(blocks), 1)))
+    gain = torch.where(valid, ((other - than).square() - (other - rate).square()) * weight / 2, 0)
+    scatter = torch.where(valid, (rate - than).square() * weight, 0).sum() / share
+    return float(gain.sum() / valid.sum()), float(scatter.sqrt() / valid.sum())

@@ -25,6 +25,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     rounded,
 )
 from arpes_ml_plugins.methods.repeats import check_drift, repeated_dim
+from arpes_ml_plugins.methods.mesh_run import MESH, NONE, divided, mesh_of, mesh_words
 from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -40,7 +41,15 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.denoising.counts_network import CountsNetwork
     from arpes_ml_plugins.denoising.splitting import Training
 
-__all__ = ["CountsRun", "adapting", "from_scratch", "run_pretrained", "weights_used"]
+__all__ = [
+    "CountsRun",
+    "adapting",
+    "from_scratch",
+    "pretrained",
+    "run_pretrained",
+    "weights_used",
+    "without_mesh",
+]
 
 WEIGHTS = "denoiser"
 """Name of the stored network."""
@@ -70,10 +79,12 @@ class CountsRun:
         progress: ProgressOption,
         repeats: Hashable | None = None,
         noise: xr.Dataset | None = None,
+        mesh: str | None = None,
     ) -> dict[str, xr.DataArray]:
         array, image = check_image(data, dims, SMALLEST_IMAGE)
         check_positive("gain", gain, optional=True)
         check_choice("precision", precision, PRECISIONS)
+        check_choice("mesh", mesh, MESH)
         repeated = repeated_dim(array, image, repeats)
         exposures = [] if repeated is None else [repeated]
         together = choose_series(array, (*exposures, *image), series)  # type: ignore[arg-type]
@@ -81,11 +92,15 @@ class CountsRun:
         found: dict[str, Any] = {"series": [str(dim) for dim in together]}
         if repeated is not None:
             found["averaged"] = [str(repeated)]
+        array, noise, meshed = without_mesh(
+            array, image, noise, mesh, gain=gain, device=device, repeats=repeated
+        )
         if array.chunks is None:
             _check_counts(self.method, noise, gain, self.kinds)
             found |= {"noise": str(noise["verdict"].values), "gain": gain or float(noise["gain"])}
             if repeated is not None:
                 found["repeats"] = check_drift(noise, repeated, array.sizes[repeated])
+        found |= meshed
         errors = self.method.startswith("decompose")
         algorithm = partial(
             _denoise,
@@ -156,6 +171,34 @@ def pretrained(seed: int) -> CountsNetwork:
     network = new_network(seed, WIDTHS, refined=True)
     network.load_state_dict(stored_weights(WEIGHTS))
     return network
+
+
+def without_mesh(
+    array: xr.DataArray,
+    image: tuple[Hashable, Hashable],
+    noise: xr.Dataset,
+    mesh: str | None,
+    *,
+    gain: float | None,
+    device: str,
+    repeats: Hashable | None = None,
+) -> tuple[xr.DataArray, xr.Dataset, dict[str, Any]]:
+    """``array`` without the mesh if there is one, its noise, and what provenance records.
+
+    The mean of the flat is 1, so the gain hardly changes; behind the wires the variance is larger
+    than the mean by as much as they are deep.
+    """
+    if mesh is None:
+        return array, noise, {}
+    result = mesh_of(array, image, noise, pretrained, gain=gain, device=device)
+    if array.chunks is not None:
+        array, found = divided(array, result["flat"]), {"mesh": "looked for when computed"}
+    else:
+        found = mesh_words(result)
+        if found["mesh"] == NONE:
+            return array, noise, found
+        array = divided(array, result["flat"])
+    return array, noise_of(array, image, device, repeats=repeats), found
 
 
 def weights_used() -> dict[str, dict[str, str]]:

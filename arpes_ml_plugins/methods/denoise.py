@@ -13,7 +13,7 @@ import xarray as xr
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
-from arpes_ml_plugins.methods.counts_run import run_pretrained, weights_used
+from arpes_ml_plugins.methods.counts_run import run_pretrained, weights_used, without_mesh
 from arpes_ml_plugins.methods.denoise_counts import denoise_counts, denoise_pretrained
 from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet
 from arpes_ml_plugins.methods.denoising_input import (
@@ -24,6 +24,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_of,
 )
 from arpes_ml_plugins.methods.repeats import repeated_dim, together
+from arpes_ml_plugins.methods.mesh_run import MESH
 from arpes_ml_plugins.methods.two_stage_run import fit_each
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -55,6 +56,7 @@ def denoise(
     gain: float | None = None,
     adapt: bool = True,
     repeats: str | None = "auto",
+    mesh: str | None = "auto",
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -81,6 +83,8 @@ def denoise(
         as they have nothing to adapt.
     {repeats}
         The other methods denoise the mean, and know of the exposures no more.
+    {mesh}
+        Only the pre-trained network looks for one.
     {device}
     {rng}
     {progress}
@@ -112,6 +116,7 @@ def denoise(
     check_positive("gain", gain, optional=True)
     check_flag("adapt", adapt)
     repeated = repeated_dim(array, image, repeats)
+    check_choice("mesh", mesh, MESH)
     common: dict[str, object] = {"device": device, "rng": rng, "progress": progress, "dims": image}
     if method != "auto":
         why = "asked for"
@@ -120,13 +125,13 @@ def denoise(
     else:
         noise = noise_of(array, image, device, repeats=repeated)
         if array.chunks is not None:
-            return _chosen_later(array, image, repeated, noise, adapt, device, rng)
+            return _chosen_later(array, image, repeated, noise, adapt, mesh, device, rng)
         method, why = _choice(str(noise["kind"].values)), str(noise["verdict"].values)
     chosen = METHODS[method]
     if method != "pcp_unet":
         common["gain"] = gain
     if method == "pretrained":
-        common |= {"adapt": adapt, "repeats": repeated}
+        common |= {"adapt": adapt, "mesh": mesh, "repeats": repeated}
     elif repeated is not None:
         array = together(array, repeated)
     result = chosen(array, **common)  # type: ignore[operator]
@@ -148,6 +153,7 @@ def _chosen_later(
     repeated: object | None,
     noise: xr.Dataset,
     adapt: bool,
+    mesh: str | None,
     device: str,
     rng: object,
 ) -> xr.DataArray:
@@ -155,6 +161,9 @@ def _chosen_later(
     exposures = [] if repeated is None else [repeated]
     series = choose_series(array, (*exposures, *image), "auto")  # type: ignore[arg-type]
     count = 1 if repeated is None else array.sizes[repeated]
+    array, noise, meshed = without_mesh(
+        array, image, noise, mesh, gain=None, device=device, repeats=repeated
+    )
     arrays = map_images(
         array,
         image,
@@ -180,7 +189,8 @@ def _chosen_later(
         "why": f"see the coordinate {REASON}",
         "series": [str(dim) for dim in series],
         "averaged": [str(dim) for dim in exposures],
-    } | weights_used()
+    }
+    clean.attrs["found"] |= meshed | weights_used()
     return clean
 
 

@@ -171,6 +171,7 @@ def denoise_pretrained(
     *,
     adapt: bool = True,
     gain: float | None = None,
+    mesh: str | None = "auto",
     series: str | None = "auto",
     repeats: str | None = "auto",
     precision: str = "auto",
@@ -192,6 +193,7 @@ def denoise_pretrained(
     {counts}
     {adapt}
     {gain}
+    {mesh}
     {series}
     {repeats}
     {precision}
@@ -232,6 +234,7 @@ def denoise_pretrained(
         data,
         dims=dims,
         gain=gain,
+        mesh=mesh,
         series=series,
         repeats=repeats,
         precision=precision,
@@ -247,6 +250,7 @@ def decompose_pretrained(
     *,
     adapt: bool = True,
     gain: float | None = None,
+    mesh: str | None = "auto",
     series: str | None = "auto",
     precision: str = "auto",
     device: str = "auto",
@@ -261,6 +265,7 @@ def decompose_pretrained(
     {counts}
     {adapt}
     {gain}
+    {mesh}
     {series}
     {precision}
     {device}
@@ -294,6 +299,7 @@ def decompose_pretrained(
         data,
         dims=dims,
         gain=gain,
+        mesh=mesh,
         series=series,
         precision=precision,
         device=device,

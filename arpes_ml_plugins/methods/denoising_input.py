@@ -76,6 +76,11 @@ BLOCKS = {
             by more than noise. The result is their mean, without that dimension. ``"auto"`` takes
             a dimension called sweep, repeat, repetition or exposure; ``None`` takes it for a batch
             like any other.""",
+    "mesh": """
+        mesh : {"auto", None}
+            ``"auto"``: look for the mesh in front of the detector, one for all images, and divide
+            it out if there is one for certain (:func:`remove_mesh`); provenance says so. ``None``:
+            leave it in.""",
     "series": """
         series : str or None
             A dimension along which neighbouring images resemble each other (time, temperature, the

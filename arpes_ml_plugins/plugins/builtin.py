@@ -26,6 +26,7 @@ from arpes_ml_plugins.methods.denoise_pcp_unet import (
     denoise_pcp_unet,
 )
 from arpes_ml_plugins.methods.estimate_noise import estimate_noise
+from arpes_ml_plugins.methods.remove_mesh import remove_mesh
 from arpes_ml_plugins.methods.separate_blind import separate_gmca, separate_nmf
 from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm
 from arpes_ml_plugins.methods.separate_palm import separate_palm
@@ -52,6 +53,7 @@ def register_methods(registry: MethodRegistry) -> None:
         denoise_pcp_unet,
         denoise_pretrained,
         estimate_noise,
+        remove_mesh,
     ):
         registry.add(function, roles=IMAGE)
     for function in (continue_ista, continue_lista, continue_maxent, continue_rlista):

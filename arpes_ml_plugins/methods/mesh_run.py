@@ -1,0 +1,148 @@
+"""The mesh in front of a detector: found in the data, for the methods that divide it out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, map_images
+from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.denoising_input import SERVED, noise_numbers
+
+if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.denoising.counts_network import CountsNetwork
+
+__all__ = ["MESH", "NONE", "divided", "mesh_of", "mesh_words"]
+
+MESH = ("auto", None)
+"""What the parameter ``mesh`` of the denoising methods may be."""
+NONE = "No mesh was found."
+LATTICE = ("period_1", "period_2", "angle_1", "angle_2")
+
+
+def mesh_of(
+    array: xr.DataArray,
+    image: tuple[Hashable, Hashable],
+    noise: xr.Dataset,
+    make: Callable[[int], CountsNetwork],
+    *,
+    device: str,
+    gain: float | None = None,
+    fixed: bool = True,
+    progress: ProgressOption = False,
+) -> xr.Dataset:
+    """Flat, lattice and depth of the mesh; lazy if ``array`` is.
+
+    ``make`` gives the network that estimates the image behind the mesh. With ``fixed`` all images
+    share one mesh, which is estimated from their sum.
+    """
+    batch = [dim for dim in array.dims if dim not in image]
+    bare = array.drop_vars(array.coords)
+    if fixed and batch:
+        number = math.prod(array.sizes[dim] for dim in batch)
+        bare = bare.mean(batch) * float(number)
+    outputs: dict[str, Output] = {"flat": Image(), "depth": Scalar()}
+    outputs |= {name: Scalar() for name in LATTICE}
+    arrays = map_images(
+        bare,
+        image,
+        partial(_estimate, make=make, gain=gain),
+        outputs,
+        method="remove_mesh",
+        device=device,
+        progress=progress,
+        batch_size=1,
+        numbers=noise_numbers(noise, SERVED),
+    )
+    arrays["flat"] = arrays["flat"].fillna(1.0)
+    return xr.Dataset(arrays)
+
+
+def divided(array: xr.DataArray, flat: xr.DataArray) -> xr.DataArray:
+    """``array / flat``; integers become float32, floats keep their type."""
+    dtype = array.dtype if array.dtype.kind == "f" else "float32"
+    result = array / flat.drop_vars(flat.coords)
+    return result.transpose(*array.dims).astype(dtype).rename(array.name).assign_attrs(array.attrs)
+
+
+def mesh_words(mesh: xr.Dataset) -> dict[str, Any]:
+    """What provenance holds of a mesh that is computed: a sentence, and numbers if there is one."""
+    depths = mesh["depth"].values.ravel()
+    there = depths > 0
+    if not there.any():
+        return {"mesh": NONE}
+    first = {name: mesh[name].values.ravel()[there][0] for name in LATTICE}
+    periods = [float(first[f"period_{n}"]) for n in (1, 2) if first[f"period_{n}"] > 0]
+    angles = [float(first[f"angle_{n}"]) for n in (1, 2) if first[f"period_{n}"] > 0]
+    wires = " and ".join(
+        f"{p:.2f} px at {round(a, 1) + 0.0:.1f}°" for p, a in zip(periods, angles, strict=True)
+    )
+    depth = float(depths[there].max())
+    share = "" if there.all() else f" in {there.sum()} of {there.size} images"
+    return {
+        "mesh": f"A mesh{share} was divided out: period {wires} to the first axis of the image, "
+        f"up to {depth:.0%} deep.",
+        "mesh_periods": periods,
+        "mesh_angles": angles,
+        "mesh_depth": depth,
+    }
+
+
+def _estimate(
+    batch: ImageBatch, *, make: Callable[[int], CountsNetwork], gain: float | None
+) -> dict[str, torch.Tensor]:
+    import torch
+
+    from arpes_ml_plugins.denoising.mesh import estimate_mesh
+
+    unit = gain or batch.numbers["gain"]
+    wanted = bool(gain or batch.numbers["served"]) and unit > 0
+    flats, numbers = [], []
+    for picture, mask in zip(batch.images, batch.valid, strict=True):
+        # Complex numbers of double precision, which not all devices have.
+        image, known = picture.cpu().double()[None] / (unit if wanted else 1), mask.cpu()[None]
+        known = known if wanted else torch.zeros_like(known)
+        mesh = estimate_mesh(image, known, _smoother(batch, make))
+        flats.append(mesh.flat)
+        periods = [0.0, 0.0]
+        angles = [0.0, 0.0]
+        for number, frequency in enumerate(mesh.frequencies.tolist()):
+            periods[number] = 1 / math.hypot(*frequency)
+            angles[number] = math.degrees(math.atan2(frequency[1], frequency[0]))
+            angles[number] -= 180 * (angles[number] > 90)  # a wire has no direction
+        numbers.append([mesh.depth, *periods, *angles])
+        if batch.report:
+            batch.report(1, None)
+    table = torch.tensor(numbers, dtype=torch.float64)
+    names = ("depth", *LATTICE)
+    return {"flat": torch.stack(flats)} | {name: table[:, k] for k, name in enumerate(names)}
+
+
+def _smoother(
+    batch: ImageBatch, make: Callable[[int], CountsNetwork]
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The stored network, loaded when it is first needed."""
+    import torch
+
+    from arpes_ml_plugins.denoising.splitting import Counts, predict
+
+    device = batch.images.device
+    ready: list[CountsNetwork] = []
+
+    def smooth(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        if not ready:
+            network = make(0).to(device, torch.float32)
+            network.correlation = (batch.numbers["rows"], batch.numbers["columns"])
+            ready.append(network)
+        seen = Counts(counts.to(device, torch.float32), valid.to(device), False)
+        with torch.no_grad():
+            rate = predict(ready[0], seen, flips=1, pixels=counts.numel())
+        return rate.to(counts)
+
+    return smooth
