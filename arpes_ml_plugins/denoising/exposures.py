@@ -14,7 +14,7 @@ __all__ = ["differences", "drift"]
 SMOOTH = 4.0  # pixels, over which the mean is averaged
 NEAR = 1.0  # pixels; the noise follows the mean at this resolution
 DARKEST = 1e-3  # of the mean
-LARGEST = 10.0  # correction of a variance
+LARGEST = 1000.0  # correction of a variance
 BLOCK = 16  # pixels, whose sums are compared between exposures
 FEWEST = 30.0  # counts of such a block
 
@@ -32,16 +32,20 @@ def differences(exposures: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Ten
     tuple of torch.Tensor
         Shape ``(n * (repeats // 2), height, width)``.
     """
-    pairs = exposures.shape[1] // 2
-    first, second = exposures[:, : 2 * pairs : 2], exposures[:, 1 : 2 * pairs : 2]
-    both = (valid[:, : 2 * pairs : 2] & valid[:, 1 : 2 * pairs : 2]).flatten(0, 1)
-    mean = torch.where(both, ((first + second) / 2).flatten(0, 1), 0)
+    repeats = exposures.shape[1]
+    first, second = (exposures[:, k : repeats - repeats % 2 : 2] for k in (0, 1))
+    both = (valid.all(1, keepdim=True)).expand_as(first).flatten(0, 1)
+    mean = torch.where(valid, exposures, 0).mean(1, keepdim=True).expand_as(first).flatten(0, 1)
     mask = both.to(mean)[:, None]
     smooth, near = (gaussian_mean(mean[:, None], mask, width)[:, 0] for width in (SMOOTH, NEAR))
     noise = torch.where(both, ((first - second) / math.sqrt(2)).flatten(0, 1), 0)
     # On a sharp line there is more noise than the smooth mean says, beside it less.
     share = smooth.clamp(min=0) / near.clamp(min=DARKEST * mean.mean().abs())
-    return smooth + noise * share.clamp(max=LARGEST).sqrt(), both
+    evened = noise * share.clamp(max=LARGEST).sqrt()
+    ratio = (noise.square().sum() / (mean * both).sum()) / (
+        evened.square().sum() / (smooth * both).sum()
+    )  # variance over mean stays what it was
+    return smooth + evened * ratio.clamp(min=0).sqrt().nan_to_num(1.0), both
 
 
 def drift(

@@ -24,8 +24,8 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_of,
     rounded,
 )
-from arpes_ml_plugins.methods.repeats import check_drift, repeated_dim
 from arpes_ml_plugins.methods.mesh_run import MESH, NONE, divided, mesh_of, mesh_words
+from arpes_ml_plugins.methods.repeats import check_drift, repeated_dim
 from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
 from arpes_ml_plugins.parameters import (
     check_choice,

@@ -23,8 +23,8 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_numbers,
     noise_of,
 )
-from arpes_ml_plugins.methods.repeats import repeated_dim, together
 from arpes_ml_plugins.methods.mesh_run import MESH
+from arpes_ml_plugins.methods.repeats import repeated_dim, together
 from arpes_ml_plugins.methods.two_stage_run import fit_each
 from arpes_ml_plugins.parameters import (
     check_choice,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Hashable
 
@@ -37,13 +38,13 @@ def repeated_dim(
 
 def together(array: xr.DataArray, repeats: Hashable) -> xr.DataArray:
     """The mean over the exposures; NaN where one of them is."""
-    return array.mean(repeats, skipna=False, keep_attrs=True)
+    return array.mean([repeats], skipna=False, keep_attrs=True)
 
 
 def check_drift(noise: xr.Dataset, repeats: Hashable, count: int) -> str:
     """What the exposures say of each other; a warning if they are not of one scene."""
     drift, error = float(noise["drift"]), float(noise["drift_error"])
-    if not drift == drift:  # too few counts
+    if math.isnan(drift):  # too few counts
         return f"{count} exposures along {repeats}, with too few counts to compare them."
     if drift > max(1 + SURE * error, MATTERS):
         said = (

@@ -1,12 +1,15 @@
 """Training of the network behind ``denoise_pretrained``, on simulated scenes alone.
 
-The released weights went through three trainings, some three and a half hours on one core:
+The released weights went through five trainings, some six hours on one core:
 
 - 90 minutes on soft scenes and series alone, without the second part of the network;
 - ``FILE --start FIRST --steps 7000 --learning-rate 5e-4 --seed 11 --gaps 0.2``, 69 minutes, with
   sharp scenes and detectors, and a weight of 1 for the amplitudes of weak patterns;
 - ``FILE --start SECOND --steps 5000 --learning-rate 4e-4 --seed 12 --gaps 0.2``, 52 minutes, with a
-  weight of 3.
+  weight of 3;
+- ``FILE --start THIRD --steps 9500 --learning-rate 5e-4 --seed 21 --gaps 0.2``, 84 minutes, from
+  here on with the second part of the network run twice;
+- ``FILE --start FOURTH --steps 5800 --learning-rate 4e-4 --seed 22 --gaps 0.2``, 53 minutes.
 
 Single images and slices of series take turns, so that one network serves both; some images have
 gaps.
