@@ -72,15 +72,16 @@ class CountsRun:
         *,
         dims: Any,
         gain: float | None,
-        series: Hashable | None,
-        precision: str,
         device: str,
         rng: Any,
         progress: ProgressOption,
+        series: Hashable | None = "auto",
+        precision: str = "auto",
         repeats: Hashable | None = None,
-        noise: xr.Dataset | None = None,
         mesh: str | None = None,
+        noise: xr.Dataset | None = None,
     ) -> dict[str, xr.DataArray]:
+        """From the parameters of the method to its results; ``noise`` if it is known already."""
         array, image = check_image(data, dims, SMALLEST_IMAGE)
         check_positive("gain", gain, optional=True)
         check_choice("precision", precision, PRECISIONS)

@@ -13,7 +13,12 @@ import xarray as xr
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
-from arpes_ml_plugins.methods.counts_run import run_pretrained, weights_used, without_mesh
+from arpes_ml_plugins.methods.counts_run import (
+    adapting,
+    run_pretrained,
+    weights_used,
+    without_mesh,
+)
 from arpes_ml_plugins.methods.denoise_counts import denoise_counts, denoise_pretrained
 from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet
 from arpes_ml_plugins.methods.denoising_input import (
@@ -117,7 +122,7 @@ def denoise(
     check_flag("adapt", adapt)
     repeated = repeated_dim(array, image, repeats)
     check_choice("mesh", mesh, MESH)
-    common: dict[str, object] = {"device": device, "rng": rng, "progress": progress, "dims": image}
+    noise = None
     if method != "auto":
         why = "asked for"
     elif gain is not None:
@@ -128,13 +133,23 @@ def denoise(
             return _chosen_later(array, image, repeated, noise, adapt, mesh, device, rng)
         method, why = _choice(str(noise["kind"].values)), str(noise["verdict"].values)
     chosen = METHODS[method]
-    if method != "pcp_unet":
-        common["gain"] = gain
     if method == "pretrained":
-        common |= {"adapt": adapt, "mesh": mesh, "repeats": repeated}
-    elif repeated is not None:
-        array = together(array, repeated)
-    result = chosen(array, **common)  # type: ignore[operator]
+        result = adapting(chosen.__name__, adapt)(
+            array,
+            dims=image,
+            gain=gain,
+            device=device,
+            rng=rng,
+            progress=progress,
+            repeats=repeated,
+            mesh=mesh,
+            noise=noise,
+        )["clean"]
+    else:
+        array = array if repeated is None else together(array, repeated)
+        common = {"device": device, "rng": rng, "progress": progress, "dims": image}
+        own = {"gain": gain} if method == "counts" else {}
+        result = chosen(array, **common, **own)  # type: ignore[operator]
     found = dict(result.attrs.get("found", {}))
     if repeated is not None:
         found["averaged"] = [str(repeated)]
