@@ -217,3 +217,22 @@ class TestPyarpesData:
         noise = thinned.S.estimate_noise()
         assert noise["kind"] == "counts"
         assert float(noise["gain"]) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_structure_of_bright_counts_is_no_gain(seed):
+    """Bands behind a hard edge at 300 counts: in their quietest places the noise is that of counts.
+
+    Electrons that count once or twice at random (gain 5/3) have no such places.
+    """
+    rows, columns = np.indices((160, 160)) - 79.5
+    band = 0.3 + 1 / (1 + ((rows + 10 - 0.006 * columns**2) / 3) ** 2)
+    truth = 600 * band * (np.hypot(rows, 1.1 * columns) < 65) + 0.05
+    rng = np.random.default_rng(seed)
+    electrons = rng.poisson(truth)
+    once = xr.DataArray(electrons * 1.0, dims=("phi", "eV")).S.estimate_noise()
+    assert str(once.kind.values) == "counts"
+    some_twice = electrons + rng.binomial(electrons, 0.5)
+    twice = xr.DataArray(some_twice * 1.0, dims=("phi", "eV")).S.estimate_noise()
+    assert str(twice.kind.values) == "scaled counts"
+    assert float(twice.gain) > 1.4

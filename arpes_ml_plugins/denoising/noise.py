@@ -51,6 +51,7 @@ ROUNDING, LEAST = 1e-6, 1e-300  # relative and absolute; less noise than that is
 REFINEMENTS = 16
 LATTICE = 1e-3  # deviation from multiples of the step, in steps
 QUIETEST = 0.35  # steps: whole electrons have no less, and an estimate is never that far off
+QUIET_PART, AS_QUIET = 0.05, 1.2  # of the blocks have, if values are counts, so many steps
 QUIET = 0.6  # of the Nyquist frequency of one axis: the noise along the other is seen alone
 SAME = 3.0  # standard deviations within which the gain equals the step
 LIKE_COUNTS = 0.3  # relative: whole numbers with nearly the noise of counts are counts
@@ -118,6 +119,7 @@ def estimate(
         gain=gain,
         error=torch.where(gain > quietest, error, torch.inf),
         step=step,
+        quiet_part=torch.quantile(spectrum.ratio, QUIET_PART) * spectrum.gain,
         negative=(negative > NEGATIVE) & (shift <= 0),
         correlated=correlated,
         offset=shift != 0,
@@ -314,6 +316,7 @@ def _kind(
     gain: torch.Tensor,
     error: torch.Tensor,
     step: torch.Tensor,
+    quiet_part: torch.Tensor,
     negative: torch.Tensor,
     correlated: torch.Tensor,
     offset: torch.Tensor,
@@ -322,6 +325,8 @@ def _kind(
     kind = torch.full_like(gain, KINDS.index("scaled counts"), dtype=torch.int64)
     quiet = gain < QUIETEST * step - SURE * error
     near = (gain - step).abs() <= torch.maximum(SAME * error, LIKE_COUNTS * step)
+    # Sharp structure at high counts passes for noise, but hardly everywhere.
+    near = near | ((gain > step) & (quiet_part > QUIETEST * step) & (quiet_part < AS_QUIET * step))
     for name, applies in (
         ("counts", near | ((gain > QUIETEST * step) & (gain < step))),
         ("offset", offset | quiet),
