@@ -236,3 +236,18 @@ def test_structure_of_bright_counts_is_no_gain(seed):
     twice = xr.DataArray(some_twice * 1.0, dims=("phi", "eV")).S.estimate_noise()
     assert str(twice.kind.values) == "scaled counts"
     assert float(twice.gain) > 1.4
+
+
+@pytest.mark.parametrize("gain", [1, 3])
+def test_a_pedestal_outside_the_detector_is_known_exactly(gain):
+    rows, columns = np.indices((128, 128)) - 63.5
+    band = 0.3 + 1 / (1 + ((rows - 0.3 * columns) / 2) ** 2)
+    truth = 30 * band * (np.hypot(rows, columns) < 50)
+    counts = gain * np.random.default_rng(0).poisson(truth)
+    plain = xr.DataArray(counts * 1.0, dims=("phi", "eV"))
+    noise = (plain + 12).S.estimate_noise()
+    assert str(noise.kind.values) == "offset"
+    assert float(noise.gain) == gain
+    assert float(noise["shift"]) == -12
+    clean = (plain + 12).S.denoise(adapt=False, rng=0)
+    np.testing.assert_allclose(clean - 12, plain.S.denoise(adapt=False, rng=0), atol=1e-3 * gain)

@@ -40,6 +40,8 @@ WHITE = 0.08  # correlation of neighbours that the noise of good counts may have
 SURE = 3.0  # standard deviations beyond that
 BEYOND = 1.5  # the same for correlations, whose errors are rather too large
 MEDIAN_OF_SQUARE = 0.455  # of a standard normal variable
+STILL = 7  # pixels, side of a square that has no noise at all
+ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
 ROUNDS = 2  # of finding hot pixels and the gain in turn
 DARKEST_PART = 0.02  # of the pixels
 AGREES = 0.12  # relative difference of two estimates of one gain
@@ -92,12 +94,17 @@ def estimate(
     tell the step and what is negative.
     """
     images = images.double() if images.device.type != "mps" else images
-    good = valid & ~hot_pixels(images, valid, _expanded(_first_gain(images, valid), images))
+    still = valid & _still(images)
+    still &= still.sum() < (1 - ENOUGH_STILL) * valid.sum()  # else there is no noise anywhere
+    pedestal = _level(images, still, valid)
+    images = images - pedestal
+    seen = valid & ~still
+    good = seen & ~hot_pixels(images, valid, _expanded(_first_gain(images, seen), images))
     for _ in range(ROUNDS):  # the gain tells which pixels are hot, and those spoil the gain
         spectrum = noise_spectrum(images, good)
         wide = _expanded(spectrum.gain, images)
         hot = hot_pixels(images, valid, wide)
-        again = valid & ~hot & ~dead_lines(images, valid, wide)
+        again = seen & ~hot & ~dead_lines(images, valid, wide)
         if torch.equal(again, good):
             break
         good = again
@@ -105,7 +112,7 @@ def estimate(
     gain, shift = _dark_enough(images, good, spectrum.gain, gain, shift)
     rows, columns = spectrum.row_correlation, spectrum.column_correlation
     pixels = valid.sum()
-    values = images[valid] if recorded is None else recorded.to(images)
+    values = images[valid] + pedestal if recorded is None else recorded.to(images)
     negative = (values < 0).to(images).mean()
     step = _step(images[good] if recorded is None else values)
     mean = images[good].mean()
@@ -126,13 +133,15 @@ def estimate(
     )
     # Counts are multiples of one electron; where the noise agrees, the step is the better number.
     gain = torch.where(kind == KINDS.index("counts"), step, gain)
+    beside = (pedestal > 0) & (kind <= KINDS.index("scaled counts"))
+    kind = torch.where(beside, KINDS.index("offset"), kind)
     void = kind == KINDS.index("negative")
     gain, error = (x.masked_fill(void, torch.nan) for x in (gain, error))
     return NoiseEstimate(
         gain=gain,
         gain_error=error,
         step=step,
-        shift=shift,
+        shift=shift - pedestal,
         row_correlation=rows,
         column_correlation=columns,
         hot=hot.sum() / pixels,
@@ -141,6 +150,25 @@ def estimate(
         counts=(mean + shift) / gain,
         kind=kind,
     )
+
+
+def _still(images: torch.Tensor) -> torch.Tensor:
+    """Where one value above zero fills whole squares: a pedestal outside the detector."""
+    values = images[:, None]
+    radius = STILL // 2
+    highest, lowest = (
+        sign * F.max_pool2d(sign * values, STILL, stride=1, padding=radius) for sign in (1, -1)
+    )
+    still = ((highest == lowest) & (values > 0)).to(images)
+    return F.max_pool2d(still, STILL, stride=1, padding=radius)[:, 0] > 0
+
+
+def _level(images: torch.Tensor, still: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """The pedestal, if places without noise show one: their value, or 0."""
+    level = images[still].median() if still.any() else images.new_zeros(())
+    same = (still & (images == level)).sum() > ENOUGH_STILL * valid.sum()
+    darkest = (images >= level)[valid].all()
+    return torch.where(same & darkest, level, 0)
 
 
 def _expanded(gain: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
