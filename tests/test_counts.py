@@ -188,12 +188,16 @@ class TestQuality:
 
 
 class TestErrorBars:
-    @pytest.mark.parametrize("seed", range(4))
-    def test_they_hold_the_truth_two_times_in_three(self, seed):
-        scene = simulate_scene((128, 128), counts=[0.5, 3, 15, 80][seed], rng=40 + seed)
-        result = scene.spectrum.S.decompose_pretrained(adapt=False, gain=1, rng=0)
-        inside = (result.lower <= scene.truth) & (scene.truth <= result.upper)
-        assert 0.5 < float(inside.mean()) < 0.88
+    def test_they_hold_the_truth_two_times_in_three(self):
+        """On the mean of scenes; a nearly empty one may do better, none much worse."""
+        fractions = []
+        for seed, counts in enumerate((0.5, 3, 15, 80)):
+            scene = simulate_scene((128, 128), counts=counts, rng=40 + seed)
+            result = scene.spectrum.S.decompose_pretrained(adapt=False, gain=1, rng=0)
+            inside = (result.lower <= scene.truth) & (scene.truth <= result.upper)
+            fractions.append(float(inside.mean()))
+        assert min(fractions) > 0.5
+        assert 0.6 < np.mean(fractions) < 0.78
 
     def test_on_average(self):
         shares = []

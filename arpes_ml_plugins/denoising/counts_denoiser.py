@@ -37,7 +37,7 @@ FILLING = 1.0  # pixels, of the filter that fills in where the data themselves a
 
 DRAWS = 8  # simulated measurements behind an error bar
 BAR_SMOOTH = 3.0  # pixels over which their squared deviations are averaged
-BAR_SCALE = 1.1  # by which such error bars are too small: 68 % of simulated scenes
+BAR_SCALE = 1.02  # by which such error bars are too small: 68 % of simulated scenes
 CERTAIN = 2.0  # standard deviations of a misfit that is no chance
 DARK = 1e-3  # counts a pixel; keeps quotients finite
 FLOOR = 0.1  # of the mean intensity: below it the recovery takes the noise as constant
