@@ -273,7 +273,8 @@ def _run_block(
         run_in_batches(len(seen), run, device=task.device, batch_size=task.batch_size)
     for name, output in task.outputs.items():
         if isinstance(output, Image):
-            filled[name][np.isnan(items)] = np.nan
+            lost = tuple(1 + core.index(dim) for dim in output.averaged)
+            filled[name][np.isnan(items).any(lost)] = np.nan
     results = [array.reshape((*batch, *array.shape[1:])) for array in filled.values()]
     return results[0] if len(results) == 1 else tuple(results)
 

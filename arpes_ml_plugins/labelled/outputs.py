@@ -44,6 +44,8 @@ class Image:
     """An output of the size of the image (or of all data of a mixture)."""
 
     dtype: str | None = None
+    averaged: tuple[Hashable, ...] = ()
+    """Dimensions of a series that the output has lost; a pixel missing once there is missing."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def new_dimension(output: Output) -> Trace | None:
 def axes_of(output: Output, core: Sequence[Hashable]) -> list[Hashable]:
     """Dimensions of the output beyond the batch, if an algorithm is given ``core``."""
     if isinstance(output, Image):
-        return list(core)
+        return [dim for dim in core if dim not in output.averaged]
     new = new_dimension(output)
     return [*([new.dim] if new else []), *(output.dims if isinstance(output, Part) else ())]
 
@@ -121,7 +123,8 @@ def labelled(
     ``names`` are those of the dimensions of ``data`` in ``bare``; an algorithm was given ``core``.
     """
     if isinstance(output, Image):
-        result = data.copy(deep=False, data=bare.transpose(*names.values()).data)
+        data = data.isel(dict.fromkeys(output.averaged, 0), drop=True)
+        result = data.copy(deep=False, data=bare.transpose(*(names[dim] for dim in data.dims)).data)
         if np.dtype(data.encoding.get("dtype", data.dtype)) != result.dtype:
             result.encoding = {k: v for k, v in data.encoding.items() if k not in PACKING}
         result.attrs = {}

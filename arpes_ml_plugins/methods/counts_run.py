@@ -25,7 +25,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     rounded,
 )
 from arpes_ml_plugins.methods.mesh_run import MESH, NONE, divided, mesh_of, mesh_words
-from arpes_ml_plugins.methods.repeats import check_drift, repeated_dim
+from arpes_ml_plugins.methods.repeats_run import check_drift, repeated_dim
 from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -114,7 +114,7 @@ class CountsRun:
             exposures=1 if repeated is None else array.sizes[repeated],
         )
         names = ("clean", "lower", "upper") if errors else ("clean",)
-        outputs: dict[str, Output] = {name: Image() for name in names}
+        outputs: dict[str, Output] = {name: Image(averaged=(*exposures,)) for name in names}
         arrays = map_images(
             array,
             image,
@@ -129,8 +129,6 @@ class CountsRun:
             series=(*together, *exposures),
             numbers=noise_numbers(noise, self.kinds),
         )
-        if repeated is not None:  # one and the same image at each of them
-            arrays = {name: x.isel({repeated: 0}, drop=True) for name, x in arrays.items()}
         if self.make is pretrained:
             found |= weights_used()
         for result in arrays.values():
@@ -270,8 +268,6 @@ def _denoise(
     series: bool,
     exposures: int = 1,
 ) -> dict[str, torch.Tensor]:
-    import torch
-
     from arpes_ml_plugins.denoising.counts_denoiser import denoise_counts_images
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
@@ -282,10 +278,9 @@ def _denoise(
             "not need counts, or override this with gain= (variance over mean)"
         )
     images = batch.images.unflatten(0, (-1, exposures))
-    valid = batch.valid.unflatten(0, (-1, exposures)).all(1)
     result = denoise_counts_images(
         images.sum(1),
-        valid,
+        batch.valid.unflatten(0, (-1, exposures)).all(1),
         NoiseModel(
             gain=gain or numbers["gain"],
             shift=0.0 if gain else numbers["shift"] * exposures,
@@ -301,12 +296,10 @@ def _denoise(
         report=batch.report,
         exposures=images if exposures > 1 else None,
     )
-    # What is missing in one exposure is missing in their sum.
-    clean = result.clean.masked_fill(~valid, torch.nan) / exposures
-    clean = clean.repeat_interleave(exposures, 0)
+    clean = result.clean / exposures
     if result.spread is None:
         return {"clean": clean}
-    spread = (result.spread / exposures).repeat_interleave(exposures, 0)
+    spread = result.spread / exposures
     return {
         "clean": clean,
         "lower": (clean - spread).clamp(min=-max(numbers["shift"], 0.0)),

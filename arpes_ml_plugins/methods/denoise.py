@@ -29,7 +29,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_of,
 )
 from arpes_ml_plugins.methods.mesh_run import MESH
-from arpes_ml_plugins.methods.repeats import repeated_dim, together
+from arpes_ml_plugins.methods.repeats_run import repeated_dim, together
 from arpes_ml_plugins.methods.two_stage_run import fit_each
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -183,7 +183,7 @@ def _chosen_later(
         array,
         image,
         partial(_denoise, adapt=adapt, series=bool(series), exposures=count),
-        {"clean": Image()},
+        {"clean": Image(averaged=(*exposures,))},
         method="denoise",
         device=device,
         seed=int(rng),  # type: ignore[call-overload]
@@ -197,8 +197,7 @@ def _chosen_later(
         dask="parallelized",
         output_dtypes=[np.dtype("<U32")],
     )
-    clean = arrays["clean"] if repeated is None else arrays["clean"].isel({repeated: 0}, drop=True)
-    clean = clean.assign_coords({CHOICE: names, REASON: noise["verdict"]})
+    clean = arrays["clean"].assign_coords({CHOICE: names, REASON: noise["verdict"]})
     clean.attrs["found"] = {
         "method": f"chosen when computed, see the coordinate {CHOICE}",
         "why": f"see the coordinate {REASON}",
@@ -214,15 +213,10 @@ def _denoise(
 ) -> Mapping[str, torch.Tensor]:
     if batch.numbers["served"]:
         return run_pretrained(batch, adapt=adapt, series=series, exposures=exposures)
-    return fit_each(batch) if exposures == 1 else _fitted_mean(batch, exposures)
-
-
-def _fitted_mean(batch: ImageBatch, exposures: int) -> dict[str, torch.Tensor]:
-    """The two-stage method on the mean of the exposures, the same for each of them."""
     mean = replace(
         batch,
         images=batch.images.unflatten(0, (-1, exposures)).mean(1),
         valid=batch.valid.unflatten(0, (-1, exposures)).all(1),
         seeds=batch.seeds[::exposures],
     )
-    return {k: x.repeat_interleave(exposures, 0) for k, x in fit_each(mean).items()}
+    return fit_each(mean)

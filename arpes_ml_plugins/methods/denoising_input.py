@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -173,24 +174,21 @@ def noise_of(
     names = NUMBERS if repeats is None else (*NUMBERS, *DRIFT)
     outputs: dict[str, Output] = {name: Scalar() for name in names}
     outputs["kind"] = Scalar("int64")
-    if repeats is None:
-        some, exposures = sampled(array, image, IMAGES), 0
-    else:
-        exposures = min(array.sizes[repeats], IMAGES // 2)
-        some = array.isel({repeats: slice(exposures)})
-        some = sampled(some, (repeats, *image), max(IMAGES // exposures, 1))  # type: ignore[arg-type]
+    exposures = [] if repeats is None else [repeats]
+    some = array.isel(dict.fromkeys(exposures, slice(IMAGES // 2)))
+    count = math.prod(some.sizes[dim] for dim in exposures)
+    some = sampled(some, (*exposures, *image), max(IMAGES // count, 1))  # type: ignore[arg-type]
     some = some.drop_vars(some.coords)  # no coordinate belongs to a single number
-    batch = [dim for dim in some.dims if dim not in (*image, repeats)]
-    batch += [] if repeats is None else [repeats]
+    batch = [dim for dim in some.dims if dim not in (*exposures, *image)]
     estimates = map_images(
         some,
         image,
-        partial(_estimate, exposures=exposures),
+        partial(_estimate, exposures=count),
         outputs,
         method="estimate_noise",
         device=device,
         progress=progress,
-        series=batch,
+        series=[*batch, *exposures],
     )
     result = xr.Dataset(estimates)
     words = xr.apply_ufunc(
@@ -209,7 +207,7 @@ def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
     from arpes_ml_plugins.denoising.noise import estimate
 
     drifted: dict[str, torch.Tensor] = {}
-    if exposures:
+    if exposures > 1:
         images, valid = (x.unflatten(0, (-1, exposures)) for x in (batch.images, batch.valid))
         noise = estimate(*differences(images, valid), recorded=images[valid])
         drifted = dict(zip(DRIFT, drift(images, valid, noise.gain, noise.shift), strict=True))
