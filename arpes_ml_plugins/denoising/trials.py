@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 
@@ -39,15 +38,11 @@ def trial(counts: Counts, noise: NoiseModel, generator: torch.Generator) -> Tria
         seen, held_out = split(counts, SHOWN, generator)
         ratio = (1 - SHOWN) / SHOWN
         return Trial(seen, lambda a, b: gained(a * ratio, b * ratio, held_out))
-    mask = counts.valid.to(counts.images)[:, None]
-    smooth = gaussian_mean(counts.images[:, None] * mask, mask, SMOOTH)[:, 0].clamp(min=0)
+    smooth = _smooth(counts)
     drawn = noise.drawn(smooth, generator)
     seen = replace(counts, images=counts.images + STRENGTH * drawn)
     other = counts.images - drawn / STRENGTH
-    share = noise.pixel_share((smooth.shape[-2], smooth.shape[-1]))
-    variance = _variance(smooth, share) * (1 + STRENGTH**-2)
-    better = partial(_better, other=other, variance=variance, valid=counts.valid, share=share)
-    return Trial(seen, better)
+    return Trial(seen, _judge(other, smooth * (1 + STRENGTH**-2), counts.valid, noise))
 
 
 def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -> Trial:
@@ -56,39 +51,38 @@ def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -
     ``counts`` are the electrons of all of them together.
     """
     repeats = exposures.shape[1]
-    single = replace(noise, shift=noise.shift / repeats)
     shown, kept = exposures[:, ::2], exposures[:, 1::2]
-    images, other = (x.shape[1] * (x.mean(1) + single.shift) / noise.gain for x in (shown, kept))
-    ratio = kept.shape[1] / shown.shape[1]
+    images, other = (
+        x.shape[1] * (x.mean(1) + noise.shift / repeats) / noise.gain for x in (shown, kept)
+    )
     seen = replace(counts, images=torch.where(counts.valid, images, 0).clamp(min=0).float())
+    ratio = kept.shape[1] / shown.shape[1]
+    judge = _judge(other, _smooth(counts) * (kept.shape[1] / repeats), counts.valid, noise)
+    return Trial(seen, lambda rate, than: judge(rate * ratio, than * ratio))
+
+
+def _smooth(counts: Counts) -> torch.Tensor:
+    """What the noise is as strong as."""
     mask = counts.valid.to(counts.images)[:, None]
-    smooth = gaussian_mean(counts.images[:, None] * mask, mask, SMOOTH)[:, 0].clamp(min=0)
-    share = noise.pixel_share((smooth.shape[-2], smooth.shape[-1]))
-    variance = _variance(smooth * (kept.shape[1] / repeats), share)
-    better = partial(_better, other=other, variance=variance, valid=counts.valid, share=share)
-    return Trial(seen, lambda rate, than: better(rate * ratio, than * ratio))
+    return gaussian_mean(counts.images[:, None] * mask, mask, SMOOTH)[:, 0].clamp(min=0)
 
 
-def _variance(smooth: torch.Tensor, share: float) -> torch.Tensor:
-    """Of a pixel."""
-    return share * (smooth + DARKEST * smooth.mean((-2, -1), keepdim=True))
+def _judge(
+    other: torch.Tensor, power: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
+) -> Callable[[torch.Tensor, torch.Tensor], tuple[float, float]]:
+    """Of two rates for ``other``, whose noise has the power ``power`` at long wavelengths.
 
-
-def _better(
-    rate: torch.Tensor,
-    than: torch.Tensor,
-    *,
-    other: torch.Tensor,
-    variance: torch.Tensor,
-    valid: torch.Tensor,
-    share: float,
-) -> tuple[float, float]:
-    """By how much Gaussian noise makes ``other`` likelier under ``rate``, a pixel; its error.
-
-    The error is what the noise of ``other`` does to the difference, at most: that of long
-    wavelengths, where the noise is ``1 / share`` times that of a pixel.
+    Gives by how much Gaussian noise makes ``other`` likelier under the first, a pixel, and the
+    error of it: what the noise does to the difference at most, as at long wavelengths.
     """
+    share = noise.pixel_share((other.shape[-2], other.shape[-1]))
+    variance = share * (power + DARKEST * power.mean((-2, -1), keepdim=True))
     weight = valid / variance.clamp(min=torch.finfo(variance.dtype).tiny)
-    gain = torch.where(valid, ((other - than).square() - (other - rate).square()) * weight / 2, 0)
-    scatter = torch.where(valid, (rate - than).square() * weight, 0).sum() / share
-    return float(gain.sum() / valid.sum()), float(scatter.sqrt() / valid.sum())
+
+    def better(rate: torch.Tensor, than: torch.Tensor) -> tuple[float, float]:
+        gain = ((other - than).square() - (other - rate).square()) * weight / 2
+        scatter = (rate - than).square() * weight / share
+        total, error = (torch.where(valid, x, 0).sum() for x in (gain, scatter))
+        return float(total / valid.sum()), float(error.sqrt() / valid.sum())
+
+    return better
