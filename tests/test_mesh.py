@@ -125,7 +125,7 @@ def test_one_mesh_for_many_images():
 
 def test_small_images_have_none():
     images = torch.ones(1, 40, 40, dtype=torch.float64)
-    assert not estimate_mesh(images, images > 0).found
+    assert not estimate_mesh(images, images > 0, denoised).found
 
 
 def test_remove_mesh_keeps_labels_and_missing_values():
