@@ -251,3 +251,13 @@ def test_a_pedestal_outside_the_detector_is_known_exactly(gain):
     assert float(noise["shift"]) == -12
     clean = (plain + 12).S.denoise(adapt=False, rng=0)
     np.testing.assert_allclose(clean - 12, plain.S.denoise(adapt=False, rng=0), atol=1e-3 * gain)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_values_below_zero_throughout_are_told(spread):
+    """A difference of two scenes, the brighter one subtracted."""
+    rng = np.random.default_rng(0)
+    difference = spread * rng.standard_normal((64, 64)) - rng.poisson(20.0, (64, 64))
+    noise = xr.DataArray(difference, dims=("phi", "eV")).S.estimate_noise()
+    assert str(noise.kind.values) == "negative"
+    assert bool(np.isnan(noise.gain))

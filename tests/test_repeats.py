@@ -129,6 +129,13 @@ def test_differences_show_the_correlation_behind_a_camera():
     assert abs(float(noise.row_correlation) - expected) < 0.07
 
 
+def test_exposures_with_a_subtracted_background_are_no_counts():
+    images = torch.from_numpy(exposed(sharp()).values - 20)[None]
+    valid = torch.ones_like(images, dtype=torch.bool)
+    noise = estimate(*differences(images, valid), recorded=images[valid])
+    assert KINDS[int(noise.kind)] == "negative"
+
+
 def test_the_other_half_prefers_the_truth():
     truth = torch.from_numpy(sharp())[None]
     exposures = torch.from_numpy(exposed(truth[0].numpy()).values)[None]

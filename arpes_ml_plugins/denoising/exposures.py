@@ -40,12 +40,13 @@ def differences(exposures: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Ten
     smooth, near = (gaussian_mean(mean[:, None], mask, width)[:, 0] for width in (SMOOTH, NEAR))
     noise = torch.where(both, ((first - second) / math.sqrt(2)).flatten(0, 1), 0)
     # On a sharp line there is more noise than the smooth mean says, beside it less.
-    share = smooth.clamp(min=0) / near.clamp(min=DARKEST * mean.mean().abs())
+    share = torch.where(smooth > 0, smooth / near.clamp(min=DARKEST * mean.mean().abs()), 1)
     evened = noise * share.clamp(max=LARGEST).sqrt()
     ratio = (noise.square().sum() / (mean * both).sum()) / (
         evened.square().sum() / (smooth * both).sum()
     )  # variance over mean stays what it was
-    return smooth + evened * ratio.clamp(min=0).sqrt().nan_to_num(1.0), both
+    ratio = torch.where(ratio.isfinite() & (ratio > 0), ratio, 1)
+    return smooth + evened * ratio.sqrt(), both
 
 
 def drift(

@@ -96,8 +96,10 @@ def estimate(
     images = images.double() if images.device.type != "mps" else images
     still = valid & _still(images)
     still &= still.sum() < (1 - ENOUGH_STILL) * valid.sum()  # else there is no noise anywhere
-    pedestal = _level(images, still, valid)
-    images = images - pedestal
+    base = _level(images, still, valid)
+    if images[valid].mean() <= 0:  # no intensity to compare the noise with
+        base = images[valid].min()
+    images = images - base
     seen = valid & ~still
     good = seen & ~hot_pixels(images, valid, _expanded(_first_gain(images, seen), images))
     for _ in range(ROUNDS):  # the gain tells which pixels are hot, and those spoil the gain
@@ -112,7 +114,7 @@ def estimate(
     gain, shift = _dark_enough(images, good, spectrum.gain, gain, shift)
     rows, columns = spectrum.row_correlation, spectrum.column_correlation
     pixels = valid.sum()
-    values = images[valid] + pedestal if recorded is None else recorded.to(images)
+    values = images[valid] + base if recorded is None else recorded.to(images)
     negative = (values < 0).to(images).mean()
     step = _step(images[good] if recorded is None else values)
     mean = images[good].mean()
@@ -127,13 +129,13 @@ def estimate(
         error=torch.where(gain > quietest, error, torch.inf),
         step=step,
         quiet_part=torch.quantile(spectrum.ratio, QUIET_PART) * spectrum.gain,
-        negative=(negative > NEGATIVE) & (shift <= 0),
+        negative=(negative > NEGATIVE) & (shift <= 0) | (base < 0),
         correlated=correlated,
         offset=shift != 0,
     )
     # Counts are multiples of one electron; where the noise agrees, the step is the better number.
     gain = torch.where(kind == KINDS.index("counts"), step, gain)
-    beside = (pedestal > 0) & (kind <= KINDS.index("scaled counts"))
+    beside = (base > 0) & (kind <= KINDS.index("scaled counts"))
     kind = torch.where(beside, KINDS.index("offset"), kind)
     void = kind == KINDS.index("negative")
     gain, error = (x.masked_fill(void, torch.nan) for x in (gain, error))
@@ -141,7 +143,7 @@ def estimate(
         gain=gain,
         gain_error=error,
         step=step,
-        shift=shift - pedestal,
+        shift=shift - base,
         row_correlation=rows,
         column_correlation=columns,
         hot=hot.sum() / pixels,
