@@ -188,8 +188,27 @@ class TestQuality:
 
 
 class TestErrorBars:
-    def test_they_hold_the_truth_two_times_in_three(self):
-        """On the mean of scenes; a nearly empty one may do better, none much worse."""
+    @pytest.mark.parametrize(
+        "seed",
+        [
+            pytest.param(
+                0,
+                marks=pytest.mark.xfail(
+                    strict=True, reason="few counts: what is missing is spread over all bars, 0.89"
+                ),
+            ),
+            1,
+            2,
+            3,
+        ],
+    )
+    def test_they_hold_the_truth_two_times_in_three(self, seed):
+        scene = simulate_scene((128, 128), counts=[0.5, 3, 15, 80][seed], rng=40 + seed)
+        result = scene.spectrum.S.decompose_pretrained(adapt=False, gain=1, rng=0)
+        inside = (result.lower <= scene.truth) & (scene.truth <= result.upper)
+        assert 0.5 < float(inside.mean()) < 0.88
+
+    def test_over_exposures(self):
         fractions = []
         for seed, counts in enumerate((0.5, 3, 15, 80)):
             scene = simulate_scene((128, 128), counts=counts, rng=40 + seed)
