@@ -37,6 +37,7 @@ import torch
 import xarray as xr
 from scenes import SCENES, Scene, make_scene, map_series
 from scipy.ndimage import gaussian_filter
+from stabilised import anscombe, bm3d_binned, inverse_anscombe
 from tables import RESULTS, write
 
 import arpes_ml_plugins  # noqa: F401
@@ -44,16 +45,6 @@ from arpes_ml_plugins.denoising.recipes import FIXED_INPUT, PUBLISHED, ROBUST, R
 from arpes_ml_plugins.labelled.series import choose_series
 
 torch.set_num_threads(1)
-
-
-def anscombe(counts: np.ndarray) -> np.ndarray:
-    return 2 * np.sqrt(counts + 3 / 8)
-
-
-def inverse_anscombe(stable: np.ndarray) -> np.ndarray:
-    """Closed-form approximation of the unbiased inverse (Makitalo and Foi 2011)."""
-    d = np.maximum(stable, 2 * np.sqrt(3 / 8))
-    return d**2 / 4 - 1 / 8 + np.sqrt(1.5) / 4 / d - 11 / 8 / d**2 + 5 / 8 * np.sqrt(1.5) / d**3
 
 
 def oracle(scene: Scene, images: Iterable[np.ndarray]) -> np.ndarray:
@@ -106,15 +97,7 @@ def nlm_oracle(scene: Scene) -> np.ndarray:
 
 def bm3d_oracle(scene: Scene) -> np.ndarray:
     """With the better of no binning and 2 x 2 binning."""
-    import bm3d
-
-    def binned(image: np.ndarray, factor: int) -> np.ndarray:
-        rows, columns = (size // factor for size in image.shape)
-        counts = image.reshape(rows, factor, columns, factor).sum((1, 3))
-        clean = inverse_anscombe(bm3d.bm3d(anscombe(counts), 1.0))
-        return np.kron(clean, np.ones((factor, factor))) / factor**2
-
-    return oracle(scene, (by_image(scene, lambda y, f=f: binned(y, f)) for f in (1, 2)))
+    return oracle(scene, (by_image(scene, lambda y, f=f: bm3d_binned(y, f)) for f in (1, 2)))
 
 
 def bm4d(scene: Scene) -> np.ndarray:

@@ -12,6 +12,7 @@ Mean of three realisations of the noise, one thread. None of the scenes was used
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 import xarray as xr
 from scipy.ndimage import gaussian_filter
+from stabilised import bm3d_binned
 from tables import write
 
 import arpes_ml_plugins  # noqa: F401
@@ -88,18 +90,27 @@ def gaussian_oracle(values: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return max((gaussian_filter(values, s) for s in widths), key=lambda image: psnr(image, truth))
 
 
+def bm3d_oracle(counts: np.ndarray, truth: np.ndarray) -> float:
+    """PSNR of BM3D with the better of no binning and 2 x 2 binning; NaN if it is not installed."""
+    if importlib.util.find_spec("bm3d") is None:
+        return np.nan
+    return max(psnr(bm3d_binned(counts, factor), truth) for factor in (1, 2))
+
+
 def scored(data: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> dict[str, str]:
-    """PSNR of the data, of the best Gaussian and of the network, and its seconds."""
+    """PSNR of the data, of the best Gaussian, of BM3D and of the network, and its seconds."""
     rows = []
     for seed in range(SEEDS):
         values, truth = data(seed)
         row = [psnr(values, truth), psnr(gaussian_oracle(values, truth), truth)]
+        row.append(bm3d_oracle(values, truth))
         for adapt in (False, True):
             started = time.process_time()
             clean = labelled(values).S.denoise(adapt=adapt, rng=0)
             row += [psnr(clean.values, truth), time.process_time() - started]
         rows.append(row)
-    names = ("noisy", "Gaussian, oracle", "adapt=False", "CPU s", "denoise()", "CPU s, adapted")
+    names = ("noisy", "Gaussian, oracle", "BM3D, oracle binning")
+    names += ("adapt=False", "CPU s", "denoise()", "CPU s, adapted")
     return {name: f"{value:.1f}" for name, value in zip(names, np.mean(rows, axis=0), strict=True)}
 
 

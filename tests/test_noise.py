@@ -7,6 +7,9 @@ import pytest
 import xarray as xr
 from scipy.ndimage import gaussian_filter, zoom
 
+from arpes_ml_plugins.simulation.scene import draw_scene
+from arpes_ml_plugins.simulation.sharp import draw_sharp
+
 SIZE = 160
 
 
@@ -261,3 +264,52 @@ def test_values_below_zero_throughout_are_told(spread):
     noise = xr.DataArray(difference, dims=("phi", "eV")).S.estimate_noise()
     assert str(noise.kind.values) == "negative"
     assert bool(np.isnan(noise.gain))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("jitter", [0.1, 0.2])
+def test_a_beam_that_fluctuates_is_told(axis, jitter):
+    """Every energy, or every momentum, has an exposure of its own."""
+    rng = np.random.default_rng(7)
+    exposures = np.expand_dims(rng.normal(1, jitter, SIZE).clip(0.2), 1 - axis)
+    noise = noise_of(rng.poisson(band(20) * exposures).astype(float))
+    along, across = ("energy", "momentum")[axis], ("momentum", "energy")[axis]
+    assert float(noise[f"{along}_jitter"]) == pytest.approx(jitter, rel=0.25)
+    assert float(noise[f"{across}_jitter"]) == 0
+    assert float(noise[f"{along}_alternation"]) == 0
+    assert f"from one {('eV', 'phi')[axis]} to the next" in str(noise["verdict"].values)
+
+
+@pytest.mark.parametrize("share", [1.3, 2.0])
+def test_bins_of_one_and_two_channels_are_told(share):
+    rate = band(10)
+    rate[:, ::2] *= share
+    noise = noise_of(np.random.default_rng(3).poisson(rate).astype(float))
+    assert float(noise["momentum_alternation"]) == pytest.approx(share - 1, rel=0.15)
+    assert "Every second phi" in str(noise["verdict"].values)
+
+
+def test_a_full_detector_is_told():
+    values = np.minimum(counts(20), 60)
+    noise = noise_of(values)
+    assert float(noise["clipped_fraction"]) == pytest.approx((values == 60).mean())
+    assert "the truth is brighter" in str(noise["verdict"].values)
+
+
+def test_counts_of_a_fluctuating_source_are_told():
+    rng = np.random.default_rng(5)
+    noise = noise_of(rng.poisson(rng.gamma(5, band(20) / 5)).astype(float))
+    assert noise["kind"] == "scaled counts"
+    assert "over-dispersed" in str(noise["verdict"].values)
+
+
+def test_nothing_is_told_of_good_counts():
+    """Of the simulator's scenes, sharp ones among them."""
+    rng = np.random.default_rng(11)
+    for _ in range(20):
+        for rate in (draw_sharp((96, 128), rng).rate, draw_scene((96, 128), 1, rng).rate[0]):
+            exposed = rng.poisson(rate * 10 ** rng.uniform(-1, 2.5) / rate.mean())
+            noise = noise_of(exposed.astype(float))
+            for name in ("jitter", "alternation"):
+                assert float(noise[f"energy_{name}"]) == float(noise[f"momentum_{name}"]) == 0
+            assert float(noise["clipped_fraction"]) == 0

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
+from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
 from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum, shifted_gain
 
 __all__ = [
@@ -36,7 +38,8 @@ FLOOR = 0.02  # of the mean: darker pixels get no larger weight
 CORNER = 0.7  # of the Nyquist frequency, in both directions: noise, if anything is
 STEPS = (0.6, 0.5, 0.4, 0.3)  # the corner grows while its power stays the same
 CONSISTENT = 2.5  # standard deviations
-WHITE = 0.08  # correlation of neighbours that the noise of good counts may have
+WHITE = 0.02  # correlation of neighbours that white noise may seem to have
+WHITE_COUNTS = 0.08  # the same of whole numbers with about the noise of counts
 SURE = 3.0  # standard deviations beyond that
 BEYOND = 1.5  # the same for correlations, whose errors are rather too large
 MEDIAN_OF_SQUARE = 0.455  # of a standard normal variable
@@ -51,11 +54,13 @@ VERY_UNSURE = 0.5  # the same of correlated noise, which is modelled with less c
 NEGATIVE = 1e-3  # fraction of negative values that tells of a subtraction
 ROUNDING, LEAST = 1e-6, 1e-300  # relative and absolute; less noise than that is rounding
 REFINEMENTS = 16
+LARGEST_WHOLE = 2.0**53  # beyond, all floating-point numbers are whole
 LATTICE = 1e-3  # deviation from multiples of the step, in steps
 QUIETEST = 0.35  # steps: whole electrons have no less, and an estimate is never that far off
 QUIET_PART, AS_QUIET = 0.05, 1.2  # of the blocks have, if values are counts, so many steps
 QUIET = 0.6  # of the Nyquist frequency of one axis: the noise along the other is seen alone
 SAME = 3.0  # standard deviations within which the gain equals the step
+ABOUT = 0.5  # relative: then whole numbers may be counts, if their noise is white
 LIKE_COUNTS = 0.3  # relative: whole numbers with nearly the noise of counts are counts
 
 
@@ -83,6 +88,10 @@ class NoiseEstimate:
     """Mean counts a pixel: intensity over gain."""
     kind: torch.Tensor
     """Index into :data:`KINDS`."""
+    rows: Lines
+    columns: Lines
+    clipped: torch.Tensor
+    """Fraction of valid pixels at a ceiling."""
 
 
 def estimate(
@@ -118,7 +127,11 @@ def estimate(
     negative = (values < 0).to(images).mean()
     step = _step(images[good] if recorded is None else values)
     mean = images[good].mean()
-    limit = WHITE + BEYOND * spectrum.correlation_error
+    # Sharp structure at high counts passes for noise, but hardly everywhere.
+    quiet_part = torch.quantile(spectrum.ratio, QUIET_PART) * spectrum.gain
+    as_counts = (quiet_part > QUIETEST * step) & (quiet_part < AS_QUIET * step)
+    whole = as_counts | ((gain - step).abs() < ABOUT * step)
+    limit = torch.where(whole, WHITE_COUNTS, WHITE) + BEYOND * spectrum.correlation_error
     correlated = (rows > limit) | (columns > limit)
     error = spectrum.gain_error / spectrum.gain * gain
     if not bool(correlated) and not bool(shift != 0):
@@ -128,7 +141,7 @@ def estimate(
         gain=gain,
         error=torch.where(gain > quietest, error, torch.inf),
         step=step,
-        quiet_part=torch.quantile(spectrum.ratio, QUIET_PART) * spectrum.gain,
+        as_counts=as_counts,
         negative=(negative > NEGATIVE) & (shift <= 0) | (base < 0),
         correlated=correlated,
         offset=shift != 0,
@@ -151,6 +164,9 @@ def estimate(
         negative=negative,
         counts=(mean + shift) / gain,
         kind=kind,
+        rows=uneven_lines(images, good),
+        columns=uneven_lines(images.mT, good.mT),
+        clipped=clipped(values),
     )
 
 
@@ -328,7 +344,11 @@ def _step(values: torch.Tensor) -> torch.Tensor:
     none = values.new_tensor(torch.nan)
     levels = values.abs().unique()
     levels = levels[levels > 0]
-    if len(levels) == 0 or len(levels) > len(values) / 2:
+    if len(levels) == 0:
+        return none
+    if bool((levels == levels.round()).all()) and float(levels[-1]) < LARGEST_WHOLE:
+        return values.new_tensor(float(np.gcd.reduce(levels.cpu().numpy().astype(np.int64))))
+    if len(levels) > len(values) / 2:
         return none
     gaps = levels.diff(prepend=levels.new_zeros(1))
     step = gaps[gaps > LATTICE * levels[0]].min()
@@ -346,7 +366,7 @@ def _kind(
     gain: torch.Tensor,
     error: torch.Tensor,
     step: torch.Tensor,
-    quiet_part: torch.Tensor,
+    as_counts: torch.Tensor,
     negative: torch.Tensor,
     correlated: torch.Tensor,
     offset: torch.Tensor,
@@ -355,8 +375,7 @@ def _kind(
     kind = torch.full_like(gain, KINDS.index("scaled counts"), dtype=torch.int64)
     quiet = gain < QUIETEST * step - SURE * error
     near = (gain - step).abs() <= torch.maximum(SAME * error, LIKE_COUNTS * step)
-    # Sharp structure at high counts passes for noise, but hardly everywhere.
-    near = near | ((gain > step) & (quiet_part > QUIETEST * step) & (quiet_part < AS_QUIET * step))
+    near = near | ((gain > step) & as_counts)
     for name, applies in (
         ("counts", near | ((gain > QUIETEST * step) & (gain < step))),
         ("offset", offset | quiet),

@@ -9,7 +9,7 @@ import torch
 
 __all__ = ["NoiseModel", "mean_power"]
 
-WHITE = 0.1  # correlation of neighbours below which noise is split as that of counts
+WHITE = 0.06  # correlation of neighbours below which noise is split as that of counts
 LARGEST = 0.95  # correlation; beyond, a width of the cloud would mean nothing
 
 

@@ -36,6 +36,7 @@ COUNTED = ("counts", "scaled counts")
 """Kinds of noise whose counts can be split at random."""
 SERVED = (*COUNTED, "correlated", "offset")
 """Kinds of noise that the pre-trained network takes."""
+BUNCHED = 1.3  # gain over step
 FEW_HOT = 5e-5  # of the pixels, which are not worth a sentence
 IMAGES = 32
 """Images that the noise estimate looks at; of a larger data set, evenly spread ones."""
@@ -50,6 +51,11 @@ NUMBERS = (
     "missing_fraction",
     "negative_fraction",
     "mean_counts",
+    "energy_jitter",
+    "momentum_jitter",
+    "energy_alternation",
+    "momentum_alternation",
+    "clipped_fraction",
 )
 DRIFT = ("drift", "drift_error")
 
@@ -196,7 +202,7 @@ def noise_of(
         *(result[name] for name in ("kind", *NUMBERS)),
         dask="parallelized",
         output_core_dims=[[], []],
-        output_dtypes=[np.dtype("<U16"), np.dtype("<U400")],
+        output_dtypes=[np.dtype("<U16"), np.dtype("<U1000")],
     )
     result["kind"], result["verdict"] = words
     return result
@@ -226,51 +232,83 @@ def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
         noise.missing,
         noise.negative,
         noise.counts,
+        noise.rows.jitter,
+        noise.columns.jitter,
+        noise.rows.alternation,
+        noise.columns.alternation,
+        noise.clipped,
     )
     return dict(zip(NUMBERS, numbers, strict=True)) | {"kind": noise.kind} | drifted
 
 
 def _words(
-    kind: int,
-    gain: float,
-    error: float,
-    step: float,
-    shift: float,
-    energy: float,
-    momentum: float,
-    hot: float,
-    missing: float,
-    negative: float,
-    counts: float,
-    *,
-    dims: tuple[Hashable, Hashable],
+    kind: int, *numbers: float, dims: tuple[Hashable, Hashable]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The kind of noise, and the verdict in words."""
     from arpes_ml_plugins.denoising.noise import KINDS
 
+    noise = {name: float(number) for name, number in zip(NUMBERS, numbers, strict=True)}
+    missing = noise["missing_fraction"]
     name = "unknown" if np.isnan(missing) else KINDS[int(kind)]  # NaN if all pixels are
-    along = " and ".join(
-        f"{value:.2f} along {dim}" for value, dim in zip((energy, momentum), dims, strict=True)
-    )
-    sentence = {
-        "counts": f"Counts of {step:.4g} each: {counts:.3g} electrons per pixel.",
+    sentences = [_kind_in_words(name, noise, dims)]
+    if noise["hot_fraction"] > FEW_HOT:
+        sentences.append(f"{noise['hot_fraction']:.2%} of the pixels are hot.")
+    if missing > 0:
+        sentences.append(f"{missing:.1%} are missing.")
+    sentences += _irregular_in_words(noise, dims)
+    return np.array(name), np.array(" ".join(sentences))
+
+
+def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> str:
+    gain, error, counts = noise["gain"], noise["gain_error"], noise["mean_counts"]
+    both = (noise["energy_correlation"], noise["momentum_correlation"])
+    along = " and ".join(f"{value:.2f} along {dim}" for value, dim in zip(both, dims, strict=True))
+    return {
+        "counts": f"Counts of {noise['step']:.4g} each: {counts:.3g} electrons per pixel.",
         "scaled counts": f"White noise of gain {gain:.4g} ± {error:.2g}: {counts:.3g} electrons "
-        f"per pixel.",
+        f"per pixel.{_bunched(gain, noise['step'])}",
         "correlated": f"The noise of neighbouring pixels is correlated ({along}), as behind a "
         f"camera or after interpolation. At long wavelengths it is that of counts of gain "
         f"{gain:.3g} ± {error:.2g}: {counts:.3g} electrons per pixel.",
-        "offset": _offset(gain, shift, counts),
-        "negative": f"{negative:.1%} of the pixels are negative, so something was subtracted "
-        f"(or interpolation overshot): these are not counts. Denoise before such steps where you "
-        f"can.",
+        "offset": _offset(gain, noise["shift"], counts),
+        "negative": f"{noise['negative_fraction']:.1%} of the pixels are negative, so something "
+        f"was subtracted (or interpolation overshot): these are not counts. Denoise before such "
+        f"steps where you can.",
         "unknown": "There are too few pixels or counts to estimate the gain; pass gain= if you "
         "know it.",
     }[name]
-    if hot > FEW_HOT:
-        sentence += f" {hot:.2%} of the pixels are hot."
-    if missing > 0:
-        sentence += f" {missing:.1%} are missing."
-    return np.array(name), np.array(sentence)
+
+
+def _bunched(gain: float, step: float) -> str:
+    if not gain > BUNCHED * step:
+        return ""
+    return (
+        f" The values are multiples of {step:.4g} and yet this noisy: an electron is more than one "
+        f"count, or the source fluctuates (over-dispersed, as at free-electron lasers)."
+    )
+
+
+def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> list[str]:
+    """What is wrong with whole lines of pixels, or with the brightest ones."""
+    found = []
+    for name, dim in zip(("energy", "momentum"), dims, strict=True):
+        jitter, alternation = noise[f"{name}_jitter"], noise[f"{name}_alternation"]
+        if alternation > 0:
+            found.append(
+                f"Every second {dim} is brighter by {alternation:.0%}, as when bins hold one and "
+                f"two channels in turn: sum them in pairs."
+            )
+        elif jitter > 0:
+            found.append(
+                f"Brightness jumps by {jitter:.0%} from one {dim} to the next in the whole image, "
+                f"as when the beam fluctuates: divide by its current, if it was recorded."
+            )
+    if noise["clipped_fraction"] > 0:
+        found.append(
+            f"{noise['clipped_fraction']:.2%} of the pixels have the same highest value: there the "
+            f"detector or the file was full, and the truth is brighter."
+        )
+    return found
 
 
 def _offset(gain: float, shift: float, counts: float) -> str:

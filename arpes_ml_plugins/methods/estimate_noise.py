@@ -62,6 +62,11 @@ def estimate_noise(
           along either axis, 0 for counts;
         - ``hot_fraction``, ``missing_fraction``, ``negative_fraction``: fractions of the pixels;
         - ``mean_counts``: electrons per pixel, intensity over gain;
+        - ``energy_jitter``, ``momentum_jitter``: relative standard deviation by which all pixels
+          of one energy (momentum) are brighter or darker than those beside it, 0 if that is no
+          more than noise; ``energy_alternation``, ``momentum_alternation``: by how much every
+          second one is brighter, 0 if they do not take turns;
+        - ``clipped_fraction``: pixels at a ceiling of the detector;
         - ``kind``: ``"counts"`` (variance = step), ``"scaled counts"`` (white, another gain),
           ``"correlated"``, ``"offset"`` (variance and intensity are not proportional),
           ``"negative"`` (something was subtracted) or ``"unknown"`` (too few pixels or counts);
