@@ -13,6 +13,7 @@ import torch
 from arpes_ml_plugins.denoising.counts_network import CountsNetwork, gaussian_mean
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.posterior import measured_again
 from arpes_ml_plugins.denoising.recovery import conserve, recover_locally, recover_structure
 from arpes_ml_plugins.denoising.splitting import (
     Counts,
@@ -35,11 +36,7 @@ PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Pixels, of Gaussian filters that a network must not lose to; 0 is the data themselves."""
 FILLING = 1.0  # pixels, of the filter that fills in where the data themselves are returned
 
-DRAWS = 8  # simulated measurements behind an error bar
-BAR_SMOOTH = 3.0  # pixels over which their squared deviations are averaged
-BAR_SCALE = 1.02  # by which such error bars are too small: 68 % of simulated scenes
-CERTAIN = 2.0  # standard deviations of a misfit that is no chance
-DARK = 1e-3  # counts a pixel; keeps quotients finite
+CERTAIN = 2.0  # standard deviations by which a filter must be better than the network
 FLOOR = 0.1  # of the mean intensity: below it the recovery takes the noise as constant
 GROUP_PIXELS = 250_000  # worked on at a time
 FLIPS = 2
@@ -53,6 +50,8 @@ class CountsResult:
     clean: torch.Tensor  # (n, height, width)
     spread: torch.Tensor | None
     """Standard deviation of ``clean``, where asked for."""
+    samples: torch.Tensor | None
+    """Images that the truth may be, ``(draws, n, height, width)``, where asked for."""
     improvement: float
     """Held-out log-likelihood a pixel, gained by training; 0 if the first state was kept."""
 
@@ -91,7 +90,7 @@ def denoise_counts_images(
     *,
     series: bool,
     seed: int,
-    errors: bool = False,
+    draws: int = 0,
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
     exposures: torch.Tensor | None = None,
@@ -101,7 +100,8 @@ def denoise_counts_images(
     One network serves all of them. With ``series`` it also sees the images before and after. Hot
     pixels and dead lines are left out and filled in. Correlated noise cannot be split, so the
     network is not trained further on such images. If the images are sums of ``exposures``, ``(n,
-    repeats, height, width)``, one half of them is the held-out data for the other.
+    repeats, height, width)``, one half of them is the held-out data for the other. Error bars and
+    samples come from ``draws`` simulated measurements, if there are any.
     """
     gains = images.new_full((len(images), 1, 1), noise.gain)
     good = _in_groups(_flawless, images + noise.shift, valid, gains)
@@ -146,13 +146,16 @@ def denoise_counts_images(
     clean = denoised(best, counts, FLIPS if training is None else ALL_FLIPS)
     if report:
         report(1, None)
-    spread = None
-    if errors:
-        draws = _spread(lambda data: denoised(best, data, FLIPS), counts, clean, noise, generator)
-        spread = draws.to(images) * noise.gain
+    spread = samples = None
+    if draws:
+        deviations = measured_again(
+            lambda data: denoised(best, data, FLIPS), counts, clean, noise, draws, generator
+        )
+        spread = deviations.spread().to(images) * noise.gain
+        samples = noise.values(deviations.samples(generator).to(images))
         if report:
             report(1, None)
-    return CountsResult(noise.values(clean.to(images)), spread, improvement)
+    return CountsResult(noise.values(clean.to(images)), spread, samples, improvement)
 
 
 def _finished(
@@ -216,50 +219,3 @@ def _neighbours_help(
     held_out = trial(counts, noise, generator)
     alone = denoised(network, replace(held_out.seen, series=False))
     return held_out.gained(denoised(network, held_out.seen), alone)[0] >= 0
-
-
-def _spread(
-    denoised: Callable[[Counts], torch.Tensor],
-    counts: Counts,
-    clean: torch.Tensor,
-    noise: NoiseModel,
-    generator: torch.Generator,
-) -> torch.Tensor:
-    """Standard deviation of ``clean``: that of repeated measurements, plus what does not fit.
-
-    The clean image is measured anew several times and denoised again: its deviations show noise
-    that got through and structure that was smoothed away. Structure that is not in the clean image
-    at all shows in the residual of the data instead, as more variance than the repetitions have.
-    """
-    deviation = torch.zeros_like(clean)
-    misfits = []
-    for _ in range(DRAWS):
-        drawn = _measured(clean, noise, generator)
-        again = denoised(replace(counts, images=drawn))
-        deviation += (again - clean).square() / DRAWS
-        misfits.append(_misfit(drawn, again, counts.valid))
-    repeated = torch.stack(misfits)
-    excess = _misfit(counts.images, clean, counts.valid) - repeated.mean(0)
-    excess = (excess - CERTAIN * repeated.std(0)).clamp(min=0)
-    # In units of the intensity, or a bright band would lend its deviations to the dark around it.
-    intensity = clean + DARK
-    relative = (deviation / intensity)[:, None]
-    smooth = gaussian_mean(relative, torch.ones_like(relative), BAR_SMOOTH)[:, 0] * intensity
-    return BAR_SCALE * (smooth + excess * clean).sqrt()
-
-
-def _measured(clean: torch.Tensor, noise: NoiseModel, generator: torch.Generator) -> torch.Tensor:
-    """A simulated measurement."""
-    if noise.white:
-        return torch.poisson(clean.cpu(), generator=generator).to(clean)
-    return (clean + noise.drawn(clean, generator)).clamp(min=0)
-
-
-def _misfit(images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Squared residual over its expectation, averaged; ``(n, 1, 1)``."""
-
-    def mean(values: torch.Tensor) -> torch.Tensor:
-        return (values * valid).sum((-2, -1), keepdim=True)
-
-    weight = 1 / (clean + FLOOR * clean.mean((-2, -1), keepdim=True)).clamp(min=1e-12)
-    return mean((images - clean).square() * weight) / mean(clean * weight).clamp(min=1e-12)

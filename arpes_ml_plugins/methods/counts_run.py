@@ -1,4 +1,4 @@
-"""What the four methods for counts have in common: from checked parameters to denoised images."""
+"""What the methods for counts have in common: from checked parameters to denoised images."""
 
 from __future__ import annotations
 
@@ -47,17 +47,20 @@ __all__ = [
     "from_scratch",
     "pretrained",
     "run_pretrained",
+    "samples_of",
     "weights_used",
     "without_mesh",
 ]
 
+BAR_DRAWS = 8
+"""Simulated measurements behind an error bar."""
 WEIGHTS = "denoiser"
 """Name of the stored network."""
 
 
 @dataclass(frozen=True)
 class CountsRun:
-    """One of the four methods."""
+    """One of the methods."""
 
     method: str
     make: Callable[[int], CountsNetwork]
@@ -65,6 +68,10 @@ class CountsRun:
     training: Training | None
     kinds: tuple[str, ...]
     """Of noise that it is valid for."""
+    draws: int = 0
+    """Simulated measurements of the clean image."""
+    results: tuple[str, ...] = ("clean",)
+    """Some of ``clean``, ``lower``, ``upper`` and the names of samples, see :func:`samples_of`."""
 
     def __call__(
         self,
@@ -102,19 +109,19 @@ class CountsRun:
             if repeated is not None:
                 found["repeats"] = check_drift(noise, repeated, array.sizes[repeated])
         found |= meshed
-        errors = self.method.startswith("decompose")
         algorithm = partial(
             _denoise,
             make=self.make,
             training=self.training,
             gain=gain,
-            errors=errors,
+            draws=self.draws,
+            results=self.results,
             precision=precision,
             series=bool(together),
             exposures=1 if repeated is None else array.sizes[repeated],
         )
-        names = ("clean", "lower", "upper") if errors else ("clean",)
-        outputs: dict[str, Output] = {name: Image(averaged=(*exposures,)) for name in names}
+        averaged = (*exposures,)
+        outputs: dict[str, Output] = {name: Image(averaged=averaged) for name in self.results}
         arrays = map_images(
             array,
             image,
@@ -123,7 +130,7 @@ class CountsRun:
             method=self.method,
             device=device,
             seed=rng,
-            steps=_steps(self.training, array, (*together, *image), errors),
+            steps=_steps(self.training, array, (*together, *image), self.draws),
             progress=progress,
             batch_size=1,
             series=(*together, *exposures),
@@ -139,6 +146,19 @@ class CountsRun:
         """All results together."""
         arrays = self(data, **parameters)
         return xr.Dataset(arrays, attrs=arrays["clean"].attrs)
+
+    def with_errors(self) -> CountsRun:
+        """The same with error bars."""
+        return replace(self, draws=BAR_DRAWS, results=("clean", "lower", "upper"))
+
+    def sampling(self, draws: int) -> CountsRun:
+        """The same with samples instead of the clean image."""
+        return replace(self, draws=draws, results=samples_of(draws))
+
+
+def samples_of(draws: int) -> tuple[str, ...]:
+    """Names of samples as results."""
+    return tuple(f"sample {number}" for number in range(draws))
 
 
 def from_scratch(method: str, iterations: int | None) -> CountsRun:
@@ -206,11 +226,11 @@ def weights_used() -> dict[str, dict[str, str]]:
 
 
 def _steps(
-    training: Training | None, array: xr.DataArray, dims: tuple[Hashable, ...], errors: bool
+    training: Training | None, array: xr.DataArray, dims: tuple[Hashable, ...], draws: int
 ) -> int:
     from arpes_ml_plugins.denoising.counts_denoiser import steps_of
 
-    return steps_of(training, math.prod(array.sizes[dim] for dim in dims), errors)
+    return steps_of(training, math.prod(array.sizes[dim] for dim in dims), bool(draws))
 
 
 def _check_counts(
@@ -250,7 +270,8 @@ def run_pretrained(
         make=pretrained,
         training=_adapted(adapt),
         gain=batch.numbers["gain"],
-        errors=False,
+        draws=0,
+        results=("clean",),
         precision="auto",
         series=series,
         exposures=exposures,
@@ -263,7 +284,8 @@ def _denoise(
     make: Callable[[int], CountsNetwork],
     training: Training | None,
     gain: float | None,
-    errors: bool,
+    draws: int,
+    results: tuple[str, ...],
     precision: str,
     series: bool,
     exposures: int = 1,
@@ -291,17 +313,19 @@ def _denoise(
         training,
         series=series,
         seed=batch.seeds[0],
-        errors=errors,
+        draws=draws,
         bfloat16=rounded(precision, batch.images.device.type),
         report=batch.report,
         exposures=images if exposures > 1 else None,
     )
     clean = result.clean / exposures
-    if result.spread is None:
+    if result.spread is None or result.samples is None:
         return {"clean": clean}
     spread = result.spread / exposures
-    return {
+    found = {
         "clean": clean,
         "lower": (clean - spread).clamp(min=-max(numbers["shift"], 0.0)),
         "upper": clean + spread,
+        **dict(zip(samples_of(draws), result.samples / exposures, strict=True)),
     }
+    return {name: found[name] for name in results}

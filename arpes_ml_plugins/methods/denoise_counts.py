@@ -153,7 +153,7 @@ def decompose_counts(
     >>> list(result), bool((result.upper > result.lower).all())
     (['clean', 'lower', 'upper'], True)
     """
-    return from_scratch("decompose_counts", iterations).dataset(
+    return from_scratch("decompose_counts", iterations).with_errors().dataset(
         data,
         dims=dims,
         gain=gain,
@@ -295,7 +295,7 @@ def decompose_pretrained(
     >>> bool(inside.mean() > 0.5)
     True
     """
-    return adapting("decompose_pretrained", adapt).dataset(
+    return adapting("decompose_pretrained", adapt).with_errors().dataset(
         data,
         dims=dims,
         gain=gain,
