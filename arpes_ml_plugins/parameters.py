@@ -115,13 +115,13 @@ def check_positive(name: str, value: Any, *, optional: bool = False) -> None:
         raise ParameterError(f"{name} must be a positive number{choice}, got {value!r}")
 
 
-def check_count(name: str, value: Any, *, optional: bool = False) -> None:
-    """``value`` must be a whole number above zero (or None, where that means "choose")."""
+def check_count(name: str, value: Any, *, optional: bool = False, least: int = 1) -> None:
+    """``value`` must be a whole number of at least ``least`` (or None: "choose")."""
     if value is None and optional:
         return
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         choice = " or None" if optional else ""
-        raise ParameterError(f"{name} must be a whole number of at least 1{choice}, got {value!r}")
+        raise ParameterError(f"{name} must be a whole number of at least {least}{choice}, got {value!r}")
 
 
 def check_flag(name: str, value: Any, *, optional: bool = False) -> None:

@@ -86,6 +86,13 @@ class TestDecomposePretrained(ConformanceSuite):
 
 
 @few_counts
+class TestSamplePosterior(ConformanceSuite):
+    method = "sample_posterior"
+    parameters: ClassVar = {"adapt": False, "gain": 1, "draws": 2, "precision": "float32"}
+    added = ("draw",)
+
+
+@few_counts
 class TestDenoise(ConformanceSuite):
     method = "denoise"
     parameters: ClassVar = {"gain": 1, "adapt": False}

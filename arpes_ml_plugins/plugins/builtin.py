@@ -27,6 +27,7 @@ from arpes_ml_plugins.methods.denoise_pcp_unet import (
 )
 from arpes_ml_plugins.methods.estimate_noise import estimate_noise
 from arpes_ml_plugins.methods.remove_mesh import remove_mesh
+from arpes_ml_plugins.methods.sample_posterior import sample_posterior
 from arpes_ml_plugins.methods.separate_blind import separate_gmca, separate_nmf
 from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm
 from arpes_ml_plugins.methods.separate_palm import separate_palm
@@ -54,6 +55,7 @@ def register_methods(registry: MethodRegistry) -> None:
         denoise_pretrained,
         estimate_noise,
         remove_mesh,
+        sample_posterior,
     ):
         registry.add(function, roles=IMAGE)
     for function in (continue_ista, continue_lista, continue_maxent, continue_rlista):

@@ -127,9 +127,10 @@ def _dress(
             f"{type(result).__name__}, expected {expected.__name__}; its author must correct that"
         )
     if isinstance(result, xr.DataArray):
-        averaged = result.attrs.get("found", {}).get("averaged", ())
+        found = result.attrs.get("found", {})
+        averaged, added = found.get("averaged", ()), found.get("added", ())
         wanted = {dim: size for dim, size in array.sizes.items() if dim not in averaged}
-        if dict(result.sizes) != wanted:
+        if {dim: size for dim, size in result.sizes.items() if dim not in added} != wanted:
             raise DataError(
                 f"method {method.name!r} of plugin {method.owner!r} returned the shape "
                 f"{dict(result.sizes)} where {wanted} was expected for data of shape "

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["LibraryRegistry", "Method", "MethodCall", "MethodRegistry"]
 
 COMMON_PARAMETERS = ("device", "rng", "progress", "dims")
-ARRAY_PREFIX = "denoise"
-"""Methods of this family return what they were given; all others return a Dataset."""
+ARRAY_PREFIXES = ("denoise", "sample")
+"""Methods of these families return what they were given; all others return a Dataset."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Method:
 
     @property
     def returns_array(self) -> bool:
-        return self.name.split("_")[0] == ARRAY_PREFIX
+        return self.name.split("_")[0] in ARRAY_PREFIXES
 
     @property
     def summary(self) -> str:

@@ -54,6 +54,9 @@ class ConformanceSuite:
     axes: ClassVar[tuple[str, ...]] = ()
     """Roles of the axes of the test data, where the method needs more than its own roles."""
 
+    added: ClassVar[tuple[str, ...]] = ()
+    """Dimensions of the result that the data have not."""
+
     _baselines: ClassVar[dict[tuple[int, str | None], Any]]
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -84,9 +87,9 @@ class ConformanceSuite:
         return self._baselines[key].copy(deep=True)
 
     def images(self, result: Any) -> dict[str, xr.DataArray]:
-        """Those arrays of a result that have the axes of the input."""
+        """Those arrays of a result that have the axes of the input, where it is new the first."""
         if isinstance(result, xr.DataArray):
-            return {"": result}
+            return {"": result.isel(dict.fromkeys(self.added, 0), drop=True)}
         axes = {ROLE_AXES[role][0] for role in self.axes or self.registered.roles}
         return {str(k): v for k, v in result.data_vars.items() if axes <= set(v.dims)}
 
