@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from arpes_ml_plugins.accessor import attach
+from arpes_ml_plugins.fitting import fit_draws
 from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.progress import Progress
 from arpes_ml_plugins.networks.iae import train_iae
@@ -51,6 +52,7 @@ __all__ = [
     "Progress",
     "SpectrumLibrary",
     "as_measured",
+    "fit_draws",
     "hookimpl",
     "library",
     "load",

@@ -121,7 +121,9 @@ def check_count(name: str, value: Any, *, optional: bool = False, least: int = 1
         return
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         choice = " or None" if optional else ""
-        raise ParameterError(f"{name} must be a whole number of at least {least}{choice}, got {value!r}")
+        raise ParameterError(
+            f"{name} must be a whole number of at least {least}{choice}, got {value!r}"
+        )
 
 
 def check_flag(name: str, value: Any, *, optional: bool = False) -> None:

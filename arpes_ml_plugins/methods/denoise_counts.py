@@ -153,15 +153,19 @@ def decompose_counts(
     >>> list(result), bool((result.upper > result.lower).all())
     (['clean', 'lower', 'upper'], True)
     """
-    return from_scratch("decompose_counts", iterations).with_errors().dataset(
-        data,
-        dims=dims,
-        gain=gain,
-        series=series,
-        precision=precision,
-        device=device,
-        rng=rng,
-        progress=progress,
+    return (
+        from_scratch("decompose_counts", iterations)
+        .with_errors()
+        .dataset(
+            data,
+            dims=dims,
+            gain=gain,
+            series=series,
+            precision=precision,
+            device=device,
+            rng=rng,
+            progress=progress,
+        )
     )
 
 
@@ -295,14 +299,18 @@ def decompose_pretrained(
     >>> bool(inside.mean() > 0.5)
     True
     """
-    return adapting("decompose_pretrained", adapt).with_errors().dataset(
-        data,
-        dims=dims,
-        gain=gain,
-        mesh=mesh,
-        series=series,
-        precision=precision,
-        device=device,
-        rng=rng,
-        progress=progress,
+    return (
+        adapting("decompose_pretrained", adapt)
+        .with_errors()
+        .dataset(
+            data,
+            dims=dims,
+            gain=gain,
+            mesh=mesh,
+            series=series,
+            precision=precision,
+            device=device,
+            rng=rng,
+            progress=progress,
+        )
     )

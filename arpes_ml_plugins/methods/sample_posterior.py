@@ -1,4 +1,4 @@
-"""``sample_posterior``: images that the truth may be, to carry the error of denoising into a fit."""
+"""``sample_posterior``: images that the truth may be, to carry their error into a fit."""
 
 from __future__ import annotations
 
