@@ -1,0 +1,164 @@
+"""Samples of the truth, and fits to them: the stated error is the error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from lmfit import Model
+from lmfit.models import ConstantModel, LorentzianModel
+
+import arpes_ml_plugins
+from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.simulation.detectors import clouds
+
+SIZE = 96
+ENERGY, MOMENTUM = np.linspace(-0.4, 0.05, SIZE), np.linspace(-0.3, 0.3, SIZE)
+PLACE, WIDTH = 0.06, 0.02
+QUICK = {"adapt": False, "mesh": None}
+
+
+def rate(counts: float) -> np.ndarray:
+    """A band that does not move with energy, ``(eV, phi)``, so that all MDCs have one truth."""
+    line = 1 / (1 + ((MOMENTUM - PLACE) / WIDTH) ** 2) + 0.1
+    image = line[None] * (1 + 0.5 * np.sin(8 * ENERGY))[:, None]
+    return image * counts / image.mean()
+
+
+def labelled(values: np.ndarray) -> xr.DataArray:
+    return xr.DataArray(values, dims=("eV", "phi"), coords={"eV": ENERGY, "phi": MOMENTUM})
+
+
+def measured(counts: float, seed: int) -> xr.DataArray:
+    return labelled(np.random.default_rng(seed).poisson(rate(counts)))
+
+
+@pytest.fixture(scope="module")
+def samples() -> xr.DataArray:
+    return measured(4, 0).S.sample_posterior(draws=12, rng=0, **QUICK)
+
+
+class TestSamples:
+    def test_their_mean_is_the_clean_image(self, samples):
+        clean = measured(4, 0).S.denoise_pretrained(rng=0, **QUICK)
+        assert float(abs(samples.mean("draw") - clean).max()) < 0.02 * float(clean.max())
+
+    def test_they_hold_the_truth_two_times_in_three(self):
+        inside = []
+        for seed in range(4):
+            image = measured((0.5, 2, 8, 30)[seed], seed)
+            drawn = image.S.sample_posterior(draws=16, rng=seed, **QUICK)
+            truth = rate((0.5, 2, 8, 30)[seed])
+            off = abs(drawn.mean("draw") - truth) < drawn.std("draw", ddof=1)
+            inside.append(float(off.mean()))
+        assert 0.58 < np.mean(inside) < 0.78
+
+    def test_neighbouring_pixels_err_together(self, samples):
+        """What no error bar of a single pixel can tell."""
+        off = (samples - samples.mean("draw")).values / samples.std("draw").values
+        together = np.mean(off[:, :, 1:] * off[:, :, :-1])
+        assert together > 0.5
+
+    def test_total_intensity_is_as_sure_as_the_counts(self):
+        image = measured(3, 5)
+        total = image.S.sample_posterior(draws=32, rng=0, **QUICK).sum(("eV", "phi"))
+        assert float(total.std()) == pytest.approx(float(image.sum()) ** 0.5, rel=0.5)
+
+    def test_units_do_not_matter(self):
+        image = measured(3, 6)
+        one, other = (x.S.sample_posterior(draws=3, rng=0, **QUICK) for x in (image, 25.0 * image))
+        np.testing.assert_allclose(other, 25 * one, rtol=2e-3, atol=0.05)
+
+    def test_correlated_noise_is_drawn_as_such(self):
+        """Behind clouds of charge the samples scatter as much as behind none, and no less."""
+        plain, cloudy = [], []
+        for seed in range(3):
+            values, truth = clouds(rate(4), (0.8, 0.8), 0.5, np.random.default_rng(seed))
+            drawn = labelled(values).S.sample_posterior(draws=12, rng=0, **QUICK)
+            cloudy.append(float((abs(drawn.mean("draw") - truth) < drawn.std("draw")).mean()))
+            plain.append(float(drawn.std("draw").mean()))
+        assert 0.5 < np.mean(cloudy) < 0.85
+        assert min(plain) > 0
+
+    def test_a_series_and_its_exposures(self):
+        images = xr.concat([measured(3, seed) for seed in range(4)], "sweep")
+        drawn = images.S.sample_posterior(draws=2, rng=0, **QUICK)
+        assert drawn.dims == ("draw", "eV", "phi")
+        series = images.rename(sweep="temperature")
+        drawn = series.S.sample_posterior(draws=2, rng=0, **QUICK)
+        assert drawn.dims == ("draw", "temperature", "eV", "phi")
+
+    def test_a_dimension_of_that_name_is_refused(self):
+        images = xr.concat([measured(3, seed) for seed in range(2)], "draw")
+        with pytest.raises(AxisError, match="rename"):
+            images.S.sample_posterior(rng=0, **QUICK)
+
+    @pytest.mark.parametrize("draws", [1, 0, 2.5, True])
+    def test_wrong_numbers_of_draws(self, draws):
+        with pytest.raises(ParameterError, match="at least 2"):
+            measured(3, 0).S.sample_posterior(draws=draws)
+
+
+class TestFits:
+    model = LorentzianModel() + ConstantModel()
+
+    def params(self):
+        return self.model.make_params(amplitude=0.5, center=0.05, sigma=0.03, c=0.5)
+
+    def test_the_stated_error_is_the_error(self):
+        """Of positions at many energies, which all have one truth."""
+        off, stated = [], []
+        for seed in range(3):
+            drawn = measured(6, 10 + seed).S.sample_posterior(draws=16, rng=0, **QUICK)
+            fit = arpes_ml_plugins.fit_draws(
+                drawn.isel(eV=slice(4, None, 16)), self.model, "phi", params=self.params()
+            )
+            off.append((fit.center - PLACE).values)
+            stated.append(fit.center_error.values)
+        ratio = np.sqrt(np.mean(np.square(off)) / np.mean(np.square(stated)))
+        assert 0.6 < ratio < 1.6
+
+    def test_naive_errors_are_too_small(self, samples):
+        """The reason for all this: lmfit's own error of the denoised curve."""
+        clean = samples.mean("draw").isel(eV=40)
+        naive = self.model.fit(clean.values, self.params(), x=MOMENTUM).params["center"].stderr
+        fit = arpes_ml_plugins.fit_draws(
+            samples.isel(eV=[40]), self.model, "phi", params=self.params()
+        )
+        assert float(fit.center_error[0]) > 1.5 * naive
+
+    def test_shapes_and_names(self, samples):
+        fit = arpes_ml_plugins.fit_draws(
+            samples.isel(eV=[10, 20, 30]), self.model, "phi", params=self.params()
+        )
+        assert fit.center.dims == ("eV",)
+        assert fit.center_draws.dims == ("eV", "draw")
+        np.testing.assert_allclose(fit.eV, ENERGY[[10, 20, 30]])
+        np.testing.assert_allclose(fit.center_error, fit.center_draws.std("draw", ddof=1))
+        assert float(fit.failed.max()) == 0
+
+    def test_missing_points_are_left_out(self, samples):
+        holed = samples.isel(eV=[10]).where(abs(samples.phi - 0.2) > 0.02)
+        fit = arpes_ml_plugins.fit_draws(holed, self.model, "phi", params=self.params())
+        assert float(fit.center[0]) == pytest.approx(PLACE, abs=0.02)
+
+    def test_a_model_without_values_is_an_error(self, samples):
+        def broken(x, a):
+            return np.full_like(x, np.nan) if a > 1.0 else a * x
+
+        with pytest.raises(ValueError, match="NaN"):
+            arpes_ml_plugins.fit_draws(
+                samples.isel(eV=[1]), Model(broken), "phi", params=Model(broken).make_params(a=2)
+            )
+
+    def test_errors_say_what_to_do(self, samples):
+        with pytest.raises(AxisError, match="sample_posterior"):
+            arpes_ml_plugins.fit_draws(measured(1, 0), self.model, "phi")
+        with pytest.raises(AxisError, match="sample_posterior"):
+            arpes_ml_plugins.fit_draws(samples, self.model, "kx")
+        with pytest.raises(ParameterError, match="params="):
+            arpes_ml_plugins.fit_draws(samples, self.model, "phi")
+        with pytest.raises(DataError, match="points"):
+            arpes_ml_plugins.fit_draws(
+                samples.isel(phi=[0, 1]), self.model, "phi", params=self.params()
+            )
