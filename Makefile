@@ -30,6 +30,7 @@ docs: $(DOCS_VENV)/installed-docs
 benchmarks: data-named $(VENV)/installed-bench
 	$(BIN)/python benchmarks/denoising.py
 	$(BIN)/python benchmarks/detectors.py
+	$(BIN)/python benchmarks/posterior.py
 	$(BIN)/python benchmarks/sparse_noise.py
 	$(BIN)/python benchmarks/continuation.py
 	test "$(DATA)" = none || $(BIN)/python benchmarks/separation.py --data "$(DATA)"

@@ -17,6 +17,7 @@ from arpes_ml_plugins.networks.iae import train_iae
 from arpes_ml_plugins.networks.lpalm import train_lpalm
 from arpes_ml_plugins.networks.rlista import train_rlista
 from arpes_ml_plugins.photoemission import as_measured
+from arpes_ml_plugins.planning import counts_needed
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 from arpes_ml_plugins.plugins.manager import plugins
@@ -52,6 +53,7 @@ __all__ = [
     "Progress",
     "SpectrumLibrary",
     "as_measured",
+    "counts_needed",
     "fit_draws",
     "hookimpl",
     "library",

@@ -1,8 +1,9 @@
 """Do stated errors hold the truth? Of pixels, by scene, and of quantities fitted to many pixels.
 
-    python benchmarks/posterior.py            all parts, about half an hour on one core
+    python benchmarks/posterior.py            all parts, about forty minutes on one core
     python benchmarks/posterior.py pixels     68 % bars: all pixels, peaks, edges, weak bands, ...
     python benchmarks/posterior.py fits       68 % errors of fits to samples, and of other ways
+    python benchmarks/posterior.py needed     is the error as wanted, if one measures as long as told?
     python benchmarks/posterior.py speed      CPU seconds and memory of 16 draws, 240 x 240
 
 One thread, the network as it is (adapt=False). None of the scenes was used in training, or to set
@@ -132,7 +133,7 @@ def mdc(image: xr.DataArray) -> dict[str, float]:
     curve = image.sel(eV=-0.1, method="nearest")
     half = curve.sel(kp=slice(0, None)) if curve.attrs.get("half") else curve
     model = LorentzianModel() + ConstantModel()
-    start = float(half.kp[int(half.argmax())])
+    start = float(half.kp[int(half.values.argmax())])
     params = model.make_params(amplitude=float(half.max()) * 0.03, center=start, sigma=0.01, c=0)
     fit = model.fit(half.values, params, x=half.kp.values)
     return {"MDC position": fit.params["center"].value, "MDC width": abs(fit.params["sigma"].value)}
@@ -155,7 +156,7 @@ def velocities(image: xr.DataArray) -> dict[str, float]:
     energies = [e for e in ENERGY if -0.2 < e < -0.005][::2]
     for energy in energies:
         curve = image.sel(eV=energy)
-        start = float(curve.kp[int(curve.argmax())])
+        start = float(curve.kp[int(curve.values.argmax())])
         amplitude = float(curve.max()) * 0.04
         params = model.make_params(amplitude=amplitude, center=start, sigma=0.012, c=0)
         centres.append(model.fit(curve.values, params, x=curve.kp.values).params["center"].value)
@@ -225,6 +226,48 @@ def _halved(image: xr.DataArray) -> xr.DataArray:
     return image.assign_attrs(half=True)
 
 
+def needed() -> None:
+    """Measure as long as counts_needed says: is the error then as wanted?"""
+    rows = []
+    for name, make, function, wanted in (
+        ("MDC position (band)", parabola, mdc, 2e-4),
+        ("leading edge (gap)", gapped, leading_edge, 1.5e-3),
+        ("integrated intensity (band)", parabola, intensity, None),
+    ):
+        truth = finished(make(), 1)
+        key = name.split(" (")[0]
+
+        def quantity(image: xr.DataArray, function: Callable = function, key: str = key) -> float:
+            return function(_halved(image))[key]
+
+        value = quantity(labelled(truth))
+        error = wanted or 0.005 * value
+        answers = [
+            arpes_ml_plugins.counts_needed(
+                labelled(np.random.default_rng(seed).poisson(truth)), quantity, error, rng=seed
+            )
+            for seed in range(5)
+        ]
+        factors = np.array([float(answer.factor) for answer in answers])
+        factor = float(np.median(factors))
+        off = []
+        for seed in range(SEEDS):
+            longer = labelled(np.random.default_rng(100 + seed).poisson(truth * factor) / factor)
+            clean = longer.S.denoise_pretrained(adapt=False, mesh=None, gain=1 / factor, rng=0)
+            off.append(quantity(clean) - value)
+        rows.append(
+            {
+                "quantity": name,
+                "error wanted": f"{error:.2g}",
+                "factor, five times": " ".join(f"{factor:.1f}" for factor in factors),
+                "stated error of it": f"{np.median([a.factor_error for a in answers]):.1f}",
+                "error after so long": f"{np.sqrt(np.mean(np.square(off))):.2g}",
+            }
+        )
+        print(rows[-1], flush=True)
+        write("posterior_needed.csv", rows)
+
+
 def speed() -> None:
     rows = []
     values = np.random.default_rng(0).poisson(np.kron(finished(parabola(), 1), np.ones((2, 2))))
@@ -243,7 +286,7 @@ def speed() -> None:
     write("posterior_speed.csv", rows)
 
 
-PARTS = {function.__name__: function for function in (pixels, fits, speed)}
+PARTS = {function.__name__: function for function in (pixels, fits, needed, speed)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(

@@ -48,8 +48,9 @@ result = noisy.S.decompose_pretrained(rng=0)
 figure = plotting.compare(noisy, result, hidden, energy=-0.2, momentum=0.45, derivative="curvature")
 
 # %%
-# The whole cut, not thinned, is another matter: its noise is correlated between neighbouring
-# channels, so these are not independent counts. ``denoise`` would take the two-stage method.
+# The noise of the whole cut, not thinned, is correlated between neighbouring channels: these are
+# not independent counts. The network knows such noise too; it is only not adapted to the data,
+# because correlated counts cannot be split.
 
 figure = plotting.diagnose(cut)
 

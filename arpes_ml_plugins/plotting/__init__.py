@@ -2,7 +2,15 @@
 
 from arpes_ml_plugins.plotting.components import components
 from arpes_ml_plugins.plotting.counts import component_count
-from arpes_ml_plugins.plotting.images import compare, diagnose, loss_curve
+from arpes_ml_plugins.plotting.images import compare, diagnose, draws, loss_curve
 from arpes_ml_plugins.plotting.spectra import spectrum
 
-__all__ = ["compare", "component_count", "components", "diagnose", "loss_curve", "spectrum"]
+__all__ = [
+    "compare",
+    "component_count",
+    "components",
+    "diagnose",
+    "draws",
+    "loss_curve",
+    "spectrum",
+]

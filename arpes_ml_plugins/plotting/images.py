@@ -15,6 +15,7 @@ from arpes_ml_plugins.labelled.series import sampled
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.methods.denoising_input import IMAGES, noise_of
+from arpes_ml_plugins.methods.sample_posterior import DRAW
 from arpes_ml_plugins.plotting.labels import axis_label
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
-__all__ = ["compare", "diagnose", "loss_curve"]
+__all__ = ["compare", "diagnose", "draws", "loss_curve"]
 
 SMOOTHING = 4  # pixels, of the second derivative; the same for all images
 IMAGE_CMAP = "magma"
@@ -47,7 +48,8 @@ def compare(
     ----------
     raw, clean : xarray.DataArray or xarray.Dataset
         Two-dimensional, with an energy and a momentum (or angle) axis. A ``decompose_*`` result
-        as ``clean`` shows its error bars in the MDC and the EDC.
+        as ``clean`` shows its error bars in the MDC and the EDC, one of ``sample_posterior`` the
+        mean and the standard deviation of its samples.
     reference : xarray.DataArray or xarray.Dataset, optional
         A third image, for example a longer measurement, on the same intensity scale.
     energy, momentum : float, optional
@@ -81,6 +83,7 @@ def compare(
             f"unknown derivative {derivative!r}; expected one of "
             f"{', '.join(map(repr, DERIVATIVES))}"
         )
+    clean = _with_bars(clean)
     named = {"raw": raw, "denoised": clean}
     if reference is not None:
         named["reference"] = reference
@@ -108,6 +111,58 @@ def compare(
     figure.colorbar(shown, ax=figure.axes[0::2], label=_value_label(first), shrink=0.9, pad=0.01)
     for axis, place in ((0, slice(0, 3)), (1, slice(3, 6))):
         _curves(figure.add_subplot(grid[2, place]), images, band, axis, where[axis])
+    return figure
+
+
+def draws(
+    samples: xr.DataArray | xr.Dataset,
+    raw: xr.DataArray | xr.Dataset | None = None,
+    *,
+    energy: float | None = None,
+    momentum: float | None = None,
+    dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
+) -> Figure:
+    """An MDC and an EDC of every sample of ``sample_posterior``: what the truth may be.
+
+    Parameters
+    ----------
+    samples : xarray.DataArray or xarray.Dataset
+        With a dimension ``draw``, an energy and a momentum (or angle) axis.
+    raw : xarray.DataArray or xarray.Dataset, optional
+        The data, drawn as dots.
+    energy, momentum : float, optional
+        Where the MDC and the EDC are taken; default is where the mean is brightest.
+    dims : mapping or sequence, optional
+        The energy and the momentum axis where names do not tell.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Thin lines are samples, the thick one is their mean. Samples that move together, up or down
+        or to one side, show errors that neighbouring pixels share.
+
+    Examples
+    --------
+    >>> import arpes_ml_plugins, arpes_ml_plugins.plotting as plotting
+    >>> cut = arpes_ml_plugins.simulate_scene((48, 48), counts=2, rng=1).spectrum
+    >>> figure = plotting.draws(cut.S.sample_posterior(draws=4, adapt=False, rng=0), cut)
+    """
+    import matplotlib.pyplot as plt
+
+    array, _ = select_spectrum(samples)
+    if DRAW not in array.dims:
+        raise AxisError(f"expected samples with a dimension {DRAW!r}, got {array.dims}")
+    images = {"denoised": _image(array.mean(DRAW), dims)}
+    if raw is not None:
+        images = {"raw": _image(raw, dims)} | images
+    each = [_image(one, dims) for one in array.transpose(DRAW, ...)]
+    where = _point(images["denoised"], energy, momentum)
+    figure, both = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
+    for fixed, axes in enumerate(both):
+        for image in each:
+            curve = _curve(image, fixed, where[fixed])
+            axes.plot(curve.coords[curve.dims[0]], curve, color="C3", alpha=0.5, linewidth=0.7)
+        _curves(axes, images, None, fixed, where[fixed])
     return figure
 
 
@@ -272,6 +327,15 @@ def _image(
     return array.transpose(*axes).astype(float)
 
 
+def _with_bars(clean: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
+    """Of samples their mean, and error bars of a standard deviation."""
+    if DRAW not in clean.dims:
+        return clean
+    array, _ = select_spectrum(clean)
+    mean, spread = array.mean(DRAW, keep_attrs=True), array.std(DRAW, ddof=1)
+    return xr.Dataset({"clean": mean, "lower": mean - spread, "upper": mean + spread})
+
+
 def _error_band(
     clean: xr.DataArray | xr.Dataset, dims: Mapping[str, Hashable] | Sequence[Hashable] | None
 ) -> tuple[xr.DataArray, xr.DataArray] | None:
@@ -338,15 +402,11 @@ def _curves(
         "reference": {"color": "black", "linewidth": 0.8},
     }
 
-    def curve(image: xr.DataArray) -> xr.DataArray:
-        values = image.coords[image.dims[fixed]].values
-        return image.isel({image.dims[fixed]: int(np.abs(values - value).argmin())})
-
     for title, image in images.items():
-        row = curve(image)
+        row = _curve(image, fixed, value)
         axes.plot(row.coords[row.dims[0]], row, label=title, **styles[title])
     if band is not None:
-        lower, upper = (curve(image) for image in band)
+        lower, upper = (_curve(image, fixed, value) for image in band)
         axes.fill_between(
             lower.coords[lower.dims[0]],
             lower,
@@ -360,6 +420,12 @@ def _curves(
     axes.set(xlabel=axis_label(first.coords[first.dims[1 - fixed]]), ylabel=_value_label(first))
     axes.set_title(f"{('MDC', 'EDC')[fixed]} at {first.dims[fixed]} = {value:.3g}")
     axes.legend(frameon=False, fontsize="small")
+
+
+def _curve(image: xr.DataArray, fixed: int, value: float) -> xr.DataArray:
+    """Nearest to ``value`` on the axis ``fixed``."""
+    values = image.coords[image.dims[fixed]].values
+    return image.isel({image.dims[fixed]: int(np.abs(values - value).argmin())})
 
 
 def _value_label(image: xr.DataArray) -> str:
