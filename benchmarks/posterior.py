@@ -3,7 +3,7 @@
     python benchmarks/posterior.py            all parts, about forty minutes on one core
     python benchmarks/posterior.py pixels     68 % bars: all pixels, peaks, edges, weak bands, ...
     python benchmarks/posterior.py fits       68 % errors of fits to samples, and of other ways
-    python benchmarks/posterior.py needed     is the error as wanted, if one measures as long as told?
+    python benchmarks/posterior.py needed     the error reached by measuring as long as told
     python benchmarks/posterior.py speed      CPU seconds and memory of 16 draws, 240 x 240
 
 One thread, the network as it is (adapt=False). None of the scenes was used in training, or to set
@@ -29,6 +29,7 @@ from lmfit.models import ConstantModel, LorentzianModel
 from scipy.ndimage import gaussian_filter
 from tables import write
 
+import arpes_ml_plugins
 from arpes_ml_plugins.simulation.detectors import over_dispersed
 
 torch.set_num_threads(1)
@@ -227,7 +228,7 @@ def _halved(image: xr.DataArray) -> xr.DataArray:
 
 
 def needed() -> None:
-    """Measure as long as counts_needed says: is the error then as wanted?"""
+    """Measure as long as counts_needed says, and see what the error is then."""
     rows = []
     for name, make, function, wanted in (
         ("MDC position (band)", parabola, mdc, 2e-4),

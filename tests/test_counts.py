@@ -216,9 +216,14 @@ class TestErrorBars:
 
     @pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.CountsWarning")
     def test_structure_that_was_missed_widens_them(self, counts, truth):
-        """Texture finer than the network resolves shows as misfit, and in the bars."""
+        """Texture that the network smooths away shows as misfit over a few pixels.
+
+        In single pixels it could not be told from noise that is stronger than that of counts.
+        """
         rng = np.random.default_rng(3)
-        texture = truth * 12 * (1 + 0.25 * rng.choice((-1, 1), truth.shape))
+        signs = rng.choice((-1, 1), [-(-size // 3) for size in truth.shape])
+        blocks = np.kron(signs, np.ones((3, 3)))[: truth.shape[0], : truth.shape[1]]
+        texture = truth * 12 * (1 + 0.25 * blocks)
         options = {"adapt": False, "gain": 1, "rng": 0}
         rough, plain = (
             labelled(rng.poisson(rate)).S.decompose_pretrained(**options)
@@ -226,6 +231,17 @@ class TestErrorBars:
         )
         widths = [float((r.upper - r.clean).mean()) for r in (rough, plain)]
         assert widths[0] > 1.5 * widths[1]
+
+    def test_over_dispersed_counts_have_larger_ones(self, truth):
+        """Variance m + m² / 20: the bars hold the truth, and are not wider than that."""
+        inside = []
+        for seed in range(3):
+            rng = np.random.default_rng(seed)
+            values = rng.poisson(rng.gamma(20, truth * 10 / 20))
+            bars = labelled(values).S.decompose_pretrained(adapt=False, rng=0)
+            held = (bars.lower <= 10 * truth) & (10 * truth <= bars.upper)
+            inside.append(float(held.mean()))
+        assert 0.55 < np.mean(inside) < 0.85
 
 
 class TestDefects:

@@ -3,11 +3,14 @@
 How far the results scatter shows the noise that got through; how far their mean is from the clean
 image shows what the denoiser smooths away: what it does to the clean image it has done to the
 truth. Structure that the clean image lacks altogether shows in neither, but in the residual of the
-data, as more variance than the repetitions have there.
+data, as more variance over a few pixels than the repetitions have there. If single pixels have as
+much more, it is no structure: the noise is stronger than was assumed, as with over-dispersed
+counts, and all deviations are scaled.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -21,9 +24,11 @@ __all__ = ["FEWEST_DRAWS", "Deviations", "measured_again"]
 
 FEWEST_DRAWS = 2
 SCALE = 1.1  # by which deviations are too small: 68 % of simulated scenes
-SMOOTH = 3.0  # pixels over which squared deviations are averaged
+SMOOTH = 1.5  # pixels over which squared deviations are averaged
 REGION = 8.0  # pixels, in which the residual is compared with those of the repetitions
+COARSE = 1.5  # pixels; what the network misses is wider than one
 CERTAIN = 3.0  # standard deviations of a misfit that is no chance
+LEAST = 1e-3  # misfit that says anything
 DARK = 1e-3  # counts a pixel; keeps quotients finite
 FLOOR = 0.1  # of the mean intensity: below it a misfit counts less
 
@@ -73,15 +78,26 @@ def measured_again(
 ) -> Deviations:
     """Simulate ``draws`` measurements of ``clean`` and denoise each as the data were."""
     repeated = clean.new_empty((draws, *clean.shape))
-    misfits = clean.new_empty((draws, *clean.shape))
+    fine, coarse = clean.new_empty((2, draws, *clean.shape))
     for draw in range(draws):
         drawn = _measured(clean, noise, generator)
         again = denoised(replace(counts, images=drawn))
         repeated[draw] = again - clean
-        misfits[draw] = _misfit(drawn, again, counts.valid)
-    chance = misfits.std(0).mean((-2, -1), keepdim=True)
-    excess = _misfit(counts.images, clean, counts.valid) - misfits.mean(0) - CERTAIN * chance
-    return Deviations(clean, repeated, excess.clamp(min=0) * clean)
+        fine[draw], coarse[draw] = _misfits(drawn, again, counts.valid)
+    seen_fine, seen_coarse = _misfits(counts.images, clean, counts.valid)
+    # More noise than was assumed is alike at all wavelengths; missing structure is not.
+    usual = fine.mean(0)
+    usual = torch.where(usual > LEAST, usual, torch.nan)  # where the data themselves are returned
+    louder = 1 + _beyond_chance(seen_fine / usual - 1, fine / usual).nan_to_num()
+    missing = _beyond_chance(seen_coarse - louder * coarse.mean(0), louder * coarse).clamp(min=0)
+    share = 1 / (4 * math.pi * COARSE**2)
+    return Deviations(clean, repeated * louder.sqrt(), missing * clean * share)
+
+
+def _beyond_chance(excess: torch.Tensor, repeated: torch.Tensor) -> torch.Tensor:
+    """What is left of ``excess`` beyond the scatter of what was ``repeated``, of either sign."""
+    chance = CERTAIN * repeated.std(0).nanmean((-2, -1), keepdim=True)
+    return excess.sign() * (excess.abs() - chance).clamp(min=0)
 
 
 def _measured(clean: torch.Tensor, noise: NoiseModel, generator: torch.Generator) -> torch.Tensor:
@@ -90,9 +106,18 @@ def _measured(clean: torch.Tensor, noise: NoiseModel, generator: torch.Generator
     return (clean + noise.drawn(clean, generator)).clamp(min=0)
 
 
-def _misfit(images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Squared residual over its expectation, averaged over a region around each pixel."""
-    weight = valid / (clean + FLOOR * clean.mean((-2, -1), keepdim=True)).clamp(min=1e-12)
-    parts = torch.stack([(images - clean).square() * weight, clean * weight], 1)
-    residual, expected = gaussian_mean(parts, torch.ones_like(parts[:, :1]), REGION).unbind(1)
-    return residual / expected.clamp(min=1e-12)
+def _misfits(
+    images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared residual over its expectation, averaged over a region around each pixel.
+
+    Of single pixels, and of the residual averaged over a few of them.
+    """
+    mask = valid[:, None].to(clean)
+    floor = FLOOR * clean.mean((-2, -1), keepdim=True)
+    standard = ((images - clean) / (clean + floor).clamp(min=1e-12).sqrt())[:, None] * mask
+    smooth = gaussian_mean(standard, mask, COARSE) * mask
+    expected = (clean / (clean + floor).clamp(min=1e-12))[:, None] * mask
+    parts = torch.cat([standard.square(), smooth.square() * 4 * math.pi * COARSE**2, expected], 1)
+    fine, coarse, level = gaussian_mean(parts, torch.ones_like(parts), REGION).unbind(1)
+    return fine / level.clamp(min=1e-12), coarse / level.clamp(min=1e-12)
