@@ -264,3 +264,18 @@ def test_negative_matsubara_frequencies_would_count_twice():
     g = xr.DataArray(1 / (1j * frequencies), coords={"iwn": frequencies}, dims="iwn")
     with pytest.raises(AxisError, match="twice"):
         g.S.continue_maxent(beta=BETA, stderr=1e-4, omega=OMEGA)
+
+
+def test_a_sum_rule_in_the_covariance_is_left_out():
+    """G(0) + G(beta) = 1 in every bin: the matrix is singular, and the data are as good as ever."""
+    beta, tau, omega = 20.0, np.linspace(0, 20, 51), np.linspace(-4, 4, 161)
+    truth = np.exp(-(((omega - 1) / 0.5) ** 2) / 2) + np.exp(-(((omega + 1.5) / 0.6) ** 2) / 2)
+    truth /= truth.sum() * 0.05
+    kernel = np.exp(-tau[:, None] * omega) / (1 + np.exp(-beta * omega)) * 0.05
+    bins = kernel @ truth + 1e-3 * np.random.default_rng(0).standard_normal((400, 51))
+    bins[:, -1] = 1 - bins[:, 0]
+    g = xr.DataArray(bins.mean(0), dims="tau", coords={"tau": tau})
+    result = g.S.continue_maxent(beta=beta, omega=omega, covariance=np.cov(bins.T) / 400)
+    assert result.status.item() == "ok"
+    assert 0.5 < float(result.chi2) < 1.6
+    assert float(abs(result.spectral_function - truth).sum() * 0.05) < 0.3

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from arpes_ml_plugins.continuation.ista import ista
 from arpes_ml_plugins.continuation.kernels import fermion
@@ -144,3 +146,22 @@ def test_basis_pursuit_optimality(accelerated, nonnegative):
     rest = pull[~used] if nonnegative else pull[~used].abs()
     assert (rest <= 5.0 + 1e-5).all()
     assert (found.spectrum >= 0).all() or not nonnegative
+
+
+@pytest.mark.filterwarnings("ignore:continue_maxent")  # that not all of them converge is told
+@pytest.mark.parametrize("seed", [0, 3])
+def test_errors_of_rounding_do_not_break_a_batch(seed):
+    """Sharp peaks at errors of 1e-8: the Hessian's eigenvalues span more decades than doubles."""
+    tau, omega = np.linspace(0, 20, 201), np.linspace(-6, 6, 241)
+    peaks = [(0.7, 4.0, 0.3), (0.3, 2.8, 0.15)]
+    truth = sum(w * np.exp(-(((omega - c) / s) ** 2) / 2) / s for w, c, s in peaks)
+    truth /= truth.sum() * (omega[1] - omega[0])
+    fine = np.linspace(0, 8, 8001)
+    dense = sum(w * np.exp(-(((fine - c) / s) ** 2) / 2) / s for w, c, s in peaks)
+    kernel = np.exp(-tau[:, None] * fine) / (1 + np.exp(-20 * fine))
+    noise = 1e-8 * np.random.default_rng(seed).standard_normal((4, 201))
+    g = xr.DataArray(kernel @ (dense / dense.sum()) + noise, dims=("k", "tau"), coords={"tau": tau})
+    result = g.S.continue_maxent(beta=20, omega=omega, stderr=1e-8)
+    apart = abs(result.spectral_function - truth).sum("omega") * (omega[1] - omega[0])
+    assert float(apart.max()) < 0.3
+    assert np.isfinite(result.upper.values).all()

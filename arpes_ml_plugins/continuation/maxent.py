@@ -31,6 +31,7 @@ LOG_NEGLIGIBLE = -14.0  # logarithm of a weight over the norm
 TOLERANCE = 1e-8  # change of a, summed, over its norm
 SMALLEST_GAP = 1e-10  # nats; rounding can keep some solutions from coming closer
 ITERATIONS = 60
+SHIFTS = (1e-15, 1e-13, 1e-11, 1e-9)  # of a diagonal of 1, that make up for rounding
 SMALLEST_DEFAULT = 1e-7  # of its largest value
 KINK_OFFSET = 2.5
 """How far past the middle of the fall of chi^2, in units of its width, ``chi2kink`` goes."""
@@ -130,7 +131,7 @@ def maxent_path(kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor)
         chi2 = (data - spectrum @ kernel.mT).square().sum(-1)
         logs = y @ space.spread.mT
         entropy = -(spectrum * logs - spectrum + default).sum(-1)
-        factor = torch.linalg.cholesky(space.hessian(spectrum, each))
+        factor = _cholesky(space.hessian(spectrum, each))
         volume = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         evidence = each * entropy - chi2 / 2 + (y.shape[1] * each.log() - volume) / 2
         columns.append((y, spectrum, chi2, entropy, evidence, converged))
@@ -176,7 +177,7 @@ def _solve(
         y, d, a, t = result[left], default[left], alpha[left], target[left]
         spectrum = d * (y @ space.spread.mT).exp()
         gradient = a[:, None] * y + spectrum @ space.spread - t
-        factor = torch.linalg.cholesky(space.hessian(spectrum, a))
+        factor = _cholesky(space.hessian(spectrum, a))
         step = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
         change = step @ space.spread.mT  # of log(spectrum)
         gap = -a * (gradient * step).sum(-1)  # in the cost that is minimised
@@ -192,6 +193,25 @@ def _solve(
         if len(left) == 0:
             break
     return result, converged
+
+
+def _cholesky(matrix: torch.Tensor) -> torch.Tensor:
+    """Lower factors of positive matrices ``(b, r, r)`` that rounding may have made indefinite.
+
+    With errors of 1e-8 their eigenvalues span 16 decades and more. Scaled to a diagonal of 1, most
+    of them can be factorised; to the others just as much is added as it takes. One that holds NaN
+    gives NaN, and leaves the rest of the batch alone.
+    """
+    root = matrix.diagonal(dim1=-2, dim2=-1).clamp(min=torch.finfo(matrix.dtype).tiny).sqrt()
+    scaled = matrix / root[:, :, None] / root[:, None, :]
+    factor, failed = torch.linalg.cholesky_ex(scaled)
+    for shift in SHIFTS:
+        if not failed.any():
+            break
+        added = torch.where(failed > 0, shift, 0.0).to(scaled)[:, None].expand_as(root)
+        again, failed = torch.linalg.cholesky_ex(scaled + torch.diag_embed(added))
+        factor = torch.where(added[..., None] > 0, again, factor)
+    return root[:, :, None] * factor
 
 
 def _descend(
@@ -222,7 +242,7 @@ def _descend(
 
 def _deviation(space: Subspace, spectrum: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     """Standard deviation of every weight under the Gaussian around the maximum."""
-    factor = torch.linalg.cholesky(space.hessian(spectrum, alpha))
+    factor = _cholesky(space.hessian(spectrum, alpha))
     scaled = spectrum[:, :, None] * space.spread  # (b, n, r)
     solved = torch.linalg.solve_triangular(factor, scaled.mT, upper=False)
     variance = (spectrum - solved.square().sum(1)) / alpha[:, None]

@@ -39,6 +39,8 @@ STATISTICS = ("fermion", "boson")
 INVERSE_EV = {"1/eV", "eV^-1", "eV-1", "eV**-1", "eV**(-1)", "eV⁻¹", "1 / eV"}
 EV = {"eV", "electron_volt"}
 FINE_ENOUGH = 1.5  # beta times the widest part of a cell
+EXACT = 1e-12  # of the largest eigenvalue of a covariance: less variance is none
+LEFT_OUT = 1e2  # times the largest eigenvalue: the variance of what is not to count
 POINTS = 101  # frequencies, if users name none
 PRELIMINARY_REACH = 100.0  # beta times the half-width of the grid that finds the window
 
@@ -318,14 +320,18 @@ def _covariance(
     matrix = matrix.astype(np.float64)
     if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-6, atol=0):
         raise ParameterError("covariance must be finite and symmetric")
-    values = np.linalg.eigvalsh(matrix)
-    if values[0] <= 1e-14 * values[-1]:
+    matrix = (matrix + matrix.T) / 2
+    values, vectors = np.linalg.eigh(matrix)
+    exact = values <= EXACT * values[-1]
+    if values[0] < -EXACT * values[-1] or exact.sum() > max(1, rows // 10) or values[-1] <= 0:
         raise ParameterError(
             f"covariance must be positive definite, but its eigenvalues run from {values[0]:.3g} "
-            f"to {values[-1]:.3g}; with fewer samples than points it never is: take more, bin "
-            f"tau, or keep its diagonal as stderr"
+            f"to {values[-1]:.3g}, and {exact.sum()} of {rows} are zero; with fewer samples than "
+            f"points it never is: take more, bin tau, or keep its diagonal as stderr"
         )
-    return (matrix + matrix.T) / 2
+    # A sum rule that holds in every sample (G(0) + G(beta) = 1) tells nothing of the noise.
+    values[exact] = LEFT_OUT * values[-1]
+    return (vectors * values) @ vectors.T if exact.any() else matrix
 
 
 def _omega(

@@ -50,7 +50,9 @@ FAMILY = {
             independent and equal; state it if you know it.""",
     "covariance": """
         covariance : array_like, optional
-            Covariance of the errors, ``(tau, tau)``, instead of ``stderr``.""",
+            Covariance of the errors, ``(tau, tau)``, instead of ``stderr``. Directions in which it
+            has no variance, as where ``G(0) + G(beta) = 1`` holds in every sample, are left out,
+            if they are no more than a tenth.""",
     "statistics": """
         statistics : {"fermion", "boson"}
             Bosons: the result is ``A(w) / w``; frequencies from zero up mean an even one.""",
