@@ -296,3 +296,20 @@ def test_the_band_goes_with_the_answer():
         beta=BETA, stderr=1e-4, omega=np.linspace(-30, 30, 601)
     )
     assert (wide.upper > 0).all()
+
+
+def test_an_even_spectrum_from_zero_is_half_of_the_whole():
+    """The cell at zero is half a cell: A(0) is that of the grid with both signs."""
+    tau, omega = np.linspace(0, 20, 81), np.linspace(-5, 5, 201)
+    truth = np.exp(-((omega / 0.15) ** 2) / 2) * 2 + np.exp(-(((abs(omega) - 2) / 0.4) ** 2) / 2)
+    x = np.where(omega == 0, 1e-9, omega)
+    kernel = x / -np.expm1(-20 * x) * np.exp(-tau[:, None] * x)
+    chi = kernel @ truth * 0.05
+    error = 1e-5 * chi[0]
+    chi = chi + error * np.random.default_rng(0).standard_normal(81)
+    g = xr.DataArray(chi, dims="tau", coords={"tau": tau})
+    options = {"beta": 20, "stderr": error, "statistics": "boson"}
+    whole, half = (g.S.continue_maxent(omega=grid, **options) for grid in (omega, omega[100:]))
+    a, b = whole.spectral_function.values[100:], half.spectral_function.values
+    np.testing.assert_allclose(b, a, atol=0.1 * a.max())
+    assert b[0] == pytest.approx(truth[100], rel=0.15)

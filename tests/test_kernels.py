@@ -126,8 +126,8 @@ def test_sign_convention(axis):
 
 
 def test_cells_of_an_uneven_grid():
-    grid = tensor(0.0, 1.0, 3.0)
-    assert cell_edges(grid).tolist() == [-0.5, 0.5, 2.0, 4.0]
+    grid = tensor(1.0, 2.0, 4.0)
+    assert cell_edges(grid).tolist() == [0.5, 1.5, 3.0, 5.0]
     assert cell_widths(grid).tolist() == [1.0, 1.5, 2.0]
 
 

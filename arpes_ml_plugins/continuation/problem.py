@@ -15,13 +15,19 @@ __all__ = ["Problem", "cell_edges", "cell_widths", "merged", "subdivided"]
 def cell_edges(omega: torch.Tensor) -> torch.Tensor:
     """Borders between the cells of a grid: half way, and as far beyond the ends, ``(n + 1,)``.
 
+    A grid from zero ends there: its first cell is half a cell. Were it a whole one, an even
+    spectrum would have half the entropy at zero that it has elsewhere, and come out too small.
+
     Examples
     --------
+    >>> cell_edges(torch.tensor([1.0, 2.0, 3.0]))
+    tensor([0.5000, 1.5000, 2.5000, 3.5000])
     >>> cell_edges(torch.tensor([0.0, 1.0, 2.0]))
-    tensor([-0.5000,  0.5000,  1.5000,  2.5000])
+    tensor([0.0000, 0.5000, 1.5000, 2.5000])
     """
     middle = (omega[1:] + omega[:-1]) / 2
     first, last = 2 * omega[:1] - middle[:1], 2 * omega[-1:] - middle[-1:]
+    first = torch.where(omega[:1] == 0, omega[:1], first)
     return torch.cat([first, middle, last])
 
 
@@ -35,8 +41,8 @@ def subdivided(omega: torch.Tensor, parts: int) -> torch.Tensor:
 
     Examples
     --------
-    >>> subdivided(torch.tensor([0.0, 3.0]), 3)
-    tensor([-1.,  0.,  1.,  2.,  3.,  4.])
+    >>> subdivided(torch.tensor([3.0, 6.0]), 3)
+    tensor([2., 3., 4., 5., 6., 7.])
     """
     if parts == 1:
         return omega
@@ -77,14 +83,12 @@ class Problem:
     def kernel(self) -> torch.Tensor:
         """Data of unit weight at each frequency, real, ``(rows, n)`` float64."""
         edges = cell_edges(self.omega)
-        # The cell around zero holds its own mirror image.
-        alone = float(edges[1]) if float(self.omega[0]) == 0 else 0.0
 
         def kernel(times: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
             plain = KERNELS[self.statistics, self.axis]
             rows = plain(times, omega, beta)
             if self.even:
-                rows = rows + plain(times, -omega, beta) * (omega > alone)
+                rows = rows + plain(times, -omega, beta)
             return rows
 
         if self.bins:
