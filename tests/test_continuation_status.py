@@ -129,3 +129,22 @@ def test_strange_data_are_flagged():
 def test_large_errors_are_outside_the_training():
     with pytest.warns(DistributionWarning, match="outside"):
         green(SPECTRA["gap"], sigma=0.1).S.continue_rlista(beta=BETA, stderr=0.1, omega=OMEGA)
+
+
+@pytest.mark.filterwarnings("ignore:continue_")
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("continue_rlista", {}),
+        ("continue_rlista", {"refine": False}),
+        ("continue_maxent", {}),
+        ("continue_ista", {"iterations": 200}),
+    ],
+)
+def test_the_spectrum_lies_in_its_own_band(method, options):
+    """One narrow peak: unlike the training, so that network and refinement disagree."""
+    for width in (0.03, 0.3):
+        g = green(lambda w, s=width: gauss(w, 0.4, s), sigma=1e-4)
+        result = getattr(g.S, method)(beta=BETA, omega=OMEGA, stderr=1e-4, **options)
+        assert bool((result.lower <= result.spectral_function).all())
+        assert bool((result.spectral_function <= result.upper).all())

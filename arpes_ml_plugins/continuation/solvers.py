@@ -1,8 +1,8 @@
 """The algorithms as solvers of one group of data sets, see :mod:`~.continuation.answer`.
 
 Each is an immutable description with one method. What the general network makes of the data is
-handed to all of them: :class:`Checked` gives every answer the network's credible interval, and a
-warning where the data are unlike those of its training.
+handed to all of them: :class:`Checked` gives every answer the network's credible interval, wide
+enough to hold the answer itself, and a warning where the data are unlike those of its training.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Checked:
         view = estimate(self.network, seen)
         solution = self.algorithm(seen, view)
         lower, upper = _interval(seen, view, solution)
+        density = solution.weights / cell_widths(seen.problem.omega)
+        lower, upper = torch.minimum(lower, density), torch.maximum(upper, density)
         status = solution.status
         if isinstance(view, Estimate):
             strange = view.unlike & (status & UNLIKE == 0)
