@@ -93,7 +93,8 @@ def counts_needed(
     Between the exposures, and beyond them, the error is taken as a power of the exposure, fitted to
     all of them; that it falls with the root of the exposure, give or take a quarter, is assumed
     beforehand. It falls more slowly where the network knows more than the data, and faster where
-    structure emerges.
+    structure emerges. Where a fit goes astray now and then, as with few counts, the answer scatters
+    by more than ``factor_error``: ask again when half of the time has passed.
 
     Examples
     --------
