@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from lmfit import Model, Parameters
     from numpy.typing import NDArray
 
-__all__ = ["fit_draws"]
+__all__ = ["DRAW", "FEWEST_DRAWS", "fit_draws"]
 
 DRAW = "draw"
-FEWEST = 2  # draws
+"""Dimension of the samples."""
+FEWEST_DRAWS = 2
+"""Below, nothing scatters."""
 DRAWN = "{}_draws"
 ERROR = "{}_error"
 FAILED = "failed"
@@ -98,8 +100,8 @@ def fit_draws(
                 f"samples need the dimensions {DRAW!r} and {dim!r} (samples come from "
                 f"sample_posterior), got {samples.dims}"
             )
-    if samples.sizes[DRAW] < FEWEST:
-        raise AxisError(f"samples need at least {FEWEST} draws, got {samples.sizes[DRAW]}")
+    if samples.sizes[DRAW] < FEWEST_DRAWS:
+        raise AxisError(f"samples need at least {FEWEST_DRAWS} draws, got {samples.sizes[DRAW]}")
     if params is None and not _guesses(model):
         raise ParameterError(
             f"{model.name} cannot guess its parameters; pass params=, for example "

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import CountsWarning, DataError
+from arpes_ml_plugins.fitting import FEWEST_DRAWS
 from arpes_ml_plugins.labelled.axes import IMAGE, resolve_dims
 from arpes_ml_plugins.labelled.seeds import seed_from
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
@@ -107,7 +108,7 @@ def counts_needed(
     True
     """
     check_positive("error", error)
-    check_count("draws", draws, least=2)
+    check_count("draws", draws, least=FEWEST_DRAWS)
     array, _ = select_spectrum(data)
     array, _ = strip_unit(array)
     seed, hook = seed_from(rng), plugins().hook
@@ -171,13 +172,7 @@ def _simulated(
     missing = np.isnan(ordered.values)
     electrons = noise.electrons(torch.from_numpy(np.where(missing, 0, ordered.values)).double())
     generator = torch.Generator().manual_seed(seed)
-    rate = electrons * exposure
-    if noise.white:
-        drawn = torch.poisson(rate, generator=generator)
-    else:
-        drawn = rate + noise.drawn(rate.reshape(-1, *rate.shape[-2:]), generator).reshape(
-            rate.shape
-        )
+    drawn = noise.measured(electrons * exposure, generator)
     values = np.where(missing, np.nan, noise.values(drawn / exposure).numpy())
     return ordered.copy(data=values).transpose(*clean.dims)
 
@@ -189,8 +184,9 @@ def _answer(value: float, errors: np.ndarray, wanted: float, draws: int) -> xr.D
     design = np.array([*((1.0, math.log(factor)) for factor in FACTORS), (0.0, 1.0)])
     weights = np.array([*(1 / each for _ in FACTORS), 1 / USUAL_SPREAD])
     known = np.append(np.log(np.maximum(errors, np.finfo(float).tiny)), USUAL)
-    covariance = np.linalg.inv((design * weights[:, None] ** 2).T @ design)
-    level, slope = covariance @ (design * weights[:, None] ** 2).T @ known
+    weighted = design.T * weights**2
+    covariance = np.linalg.inv(weighted @ design)
+    level, slope = covariance @ weighted @ known
     now = math.exp(level)
     if slope > FLATTEST:
         factor, spread = (1.0 if now <= wanted else math.inf), math.nan

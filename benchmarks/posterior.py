@@ -130,9 +130,8 @@ def pixels() -> None:
 
 
 def mdc(image: xr.DataArray) -> dict[str, float]:
-    """Position and width of a Lorentzian on a constant in the MDC at -100 meV."""
-    curve = image.sel(eV=-0.1, method="nearest")
-    half = curve.sel(kp=slice(0, None)) if curve.attrs.get("half") else curve
+    """Position and width of a Lorentzian on a constant in the right half of the MDC at -100 meV."""
+    half = image.sel(eV=-0.1, method="nearest").sel(kp=slice(0, None))
     model = LorentzianModel() + ConstantModel()
     start = float(half.kp[int(half.values.argmax())])
     params = model.make_params(amplitude=float(half.max()) * 0.03, center=start, sigma=0.01, c=0)
@@ -192,14 +191,14 @@ def fits() -> None:
     for scene, (make, functions) in QUANTITIES.items():
         for counts in (1, 10):
             truth = finished(make(), counts)
-            wanted = measured(_halved(labelled(truth)), functions)
+            wanted = measured(labelled(truth), functions)
             results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in wanted}
             for seed in range(SEEDS):
                 values = np.random.default_rng(seed).poisson(truth)
-                data = _halved(labelled(values))
+                data = labelled(values)
                 samples = data.S.sample_posterior(draws=DRAWS, adapt=False, mesh=None, rng=seed)
-                each = [measured(_halved(image), functions) for image in samples]
-                clean = measured(_halved(samples.mean("draw")), functions)
+                each = [measured(image, functions) for image in samples]
+                clean = measured(samples.mean("draw"), functions)
                 raw = measured(data, functions)
                 for name in wanted:
                     error = float(np.std([one[name] for one in each], ddof=1))
@@ -222,11 +221,6 @@ def fits() -> None:
                 write("posterior_fits.csv", rows)
 
 
-def _halved(image: xr.DataArray) -> xr.DataArray:
-    """Marked as an image whose MDC has one band on either side of zero."""
-    return image.assign_attrs(half=True)
-
-
 def needed() -> None:
     """Measure as long as counts_needed says, and see what the error is then."""
     rows = []
@@ -239,7 +233,7 @@ def needed() -> None:
         key = name.split(" (")[0]
 
         def quantity(image: xr.DataArray, function: Callable = function, key: str = key) -> float:
-            return function(_halved(image))[key]
+            return function(image)[key]
 
         value = quantity(labelled(truth))
         error = wanted or 0.005 * value

@@ -91,6 +91,7 @@ def denoise_counts_images(
     series: bool,
     seed: int,
     draws: int = 0,
+    sampled: bool = False,
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
     exposures: torch.Tensor | None = None,
@@ -100,8 +101,8 @@ def denoise_counts_images(
     One network serves all of them. With ``series`` it also sees the images before and after. Hot
     pixels and dead lines are left out and filled in. Correlated noise cannot be split, so the
     network is not trained further on such images. If the images are sums of ``exposures``, ``(n,
-    repeats, height, width)``, one half of them is the held-out data for the other. Error bars and
-    samples come from ``draws`` simulated measurements, if there are any.
+    repeats, height, width)``, one half of them is the held-out data for the other. Error bars,
+    and samples if ``sampled``, come from ``draws`` simulated measurements, if there are any.
     """
     gains = images.new_full((len(images), 1, 1), noise.gain)
     good = _in_groups(_flawless, images + noise.shift, valid, gains)
@@ -152,7 +153,8 @@ def denoise_counts_images(
             lambda data: denoised(best, data, FLIPS), counts, clean, noise, draws, generator
         )
         spread = deviations.spread().to(images) * noise.gain
-        samples = noise.values(deviations.samples(generator).to(images))
+        if sampled:
+            samples = noise.values(deviations.samples(generator).to(images))
         if report:
             report(1, None)
     return CountsResult(noise.values(clean.to(images)), spread, samples, improvement)

@@ -62,6 +62,12 @@ class NoiseModel:
         spectrum = torch.fft.rfft2(noise) * self.transfer(shape, rate.device).sqrt()
         return torch.fft.irfft2(spectrum, s=shape) * rate.clamp(min=0).sqrt()
 
+    def measured(self, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Electrons of a simulated measurement whose expectation is ``rate``."""
+        if self.white:
+            return torch.poisson(rate.cpu(), generator=generator).to(rate)
+        return (rate + self.drawn(rate, generator)).clamp(min=0)
+
     def pixel_share(self, shape: tuple[int, int]) -> float:
         """Variance of a pixel over that at long wavelengths."""
         return mean_power(self.transfer(shape, torch.device("cpu")), shape)

@@ -20,9 +20,8 @@ from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.splitting import Counts
 
-__all__ = ["FEWEST_DRAWS", "Deviations", "measured_again"]
+__all__ = ["Deviations", "measured_again"]
 
-FEWEST_DRAWS = 2
 SCALE = 1.1  # by which deviations are too small: 68 % of simulated scenes
 SMOOTH = 1.5  # pixels over which squared deviations are averaged
 REGION = 8.0  # pixels, in which the residual is compared with those of the repetitions
@@ -80,7 +79,7 @@ def measured_again(
     repeated = clean.new_empty((draws, *clean.shape))
     fine, coarse = clean.new_empty((2, draws, *clean.shape))
     for draw in range(draws):
-        drawn = _measured(clean, noise, generator)
+        drawn = noise.measured(clean, generator)
         again = denoised(replace(counts, images=drawn))
         repeated[draw] = again - clean
         fine[draw], coarse[draw] = _misfits(drawn, again, counts.valid)
@@ -98,12 +97,6 @@ def _beyond_chance(excess: torch.Tensor, repeated: torch.Tensor) -> torch.Tensor
     """What is left of ``excess`` beyond the scatter of what was ``repeated``, of either sign."""
     chance = CERTAIN * repeated.std(0).nanmean((-2, -1), keepdim=True)
     return excess.sign() * (excess.abs() - chance).clamp(min=0)
-
-
-def _measured(clean: torch.Tensor, noise: NoiseModel, generator: torch.Generator) -> torch.Tensor:
-    if noise.white:
-        return torch.poisson(clean.cpu(), generator=generator).to(clean)
-    return (clean + noise.drawn(clean, generator)).clamp(min=0)
 
 
 def _misfits(

@@ -47,7 +47,6 @@ __all__ = [
     "from_scratch",
     "pretrained",
     "run_pretrained",
-    "samples_of",
     "weights_used",
     "without_mesh",
 ]
@@ -70,8 +69,8 @@ class CountsRun:
     """Of noise that it is valid for."""
     draws: int = 0
     """Simulated measurements of the clean image."""
-    results: tuple[str, ...] = ("clean",)
-    """Some of ``clean``, ``lower``, ``upper`` and the names of samples, see :func:`samples_of`."""
+    sampled: bool = False
+    """Whether the results are samples, instead of the clean image and its error bars."""
 
     def __call__(
         self,
@@ -115,7 +114,7 @@ class CountsRun:
             training=self.training,
             gain=gain,
             draws=self.draws,
-            results=self.results,
+            sampled=self.sampled,
             precision=precision,
             series=bool(together),
             exposures=1 if repeated is None else array.sizes[repeated],
@@ -149,14 +148,21 @@ class CountsRun:
 
     def with_errors(self) -> CountsRun:
         """The same with error bars."""
-        return replace(self, draws=BAR_DRAWS, results=("clean", "lower", "upper"))
+        return replace(self, draws=BAR_DRAWS)
 
     def sampling(self, draws: int) -> CountsRun:
         """The same with samples instead of the clean image."""
-        return replace(self, draws=draws, results=samples_of(draws))
+        return replace(self, draws=draws, sampled=True)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Names of what is returned."""
+        if self.sampled:
+            return _samples_of(self.draws)
+        return ("clean", "lower", "upper") if self.draws else ("clean",)
 
 
-def samples_of(draws: int) -> tuple[str, ...]:
+def _samples_of(draws: int) -> tuple[str, ...]:
     """Names of samples as results."""
     return tuple(f"sample {number}" for number in range(draws))
 
@@ -271,7 +277,7 @@ def run_pretrained(
         training=_adapted(adapt),
         gain=batch.numbers["gain"],
         draws=0,
-        results=("clean",),
+        sampled=False,
         precision="auto",
         series=series,
         exposures=exposures,
@@ -285,7 +291,7 @@ def _denoise(
     training: Training | None,
     gain: float | None,
     draws: int,
-    results: tuple[str, ...],
+    sampled: bool,
     precision: str,
     series: bool,
     exposures: int = 1,
@@ -314,18 +320,19 @@ def _denoise(
         series=series,
         seed=batch.seeds[0],
         draws=draws,
+        sampled=sampled,
         bfloat16=rounded(precision, batch.images.device.type),
         report=batch.report,
         exposures=images if exposures > 1 else None,
     )
+    if result.samples is not None:
+        return dict(zip(_samples_of(draws), result.samples / exposures, strict=True))
     clean = result.clean / exposures
-    if result.spread is None or result.samples is None:
+    if result.spread is None:
         return {"clean": clean}
     spread = result.spread / exposures
-    found = {
+    return {
         "clean": clean,
         "lower": (clean - spread).clamp(min=-max(numbers["shift"], 0.0)),
         "upper": clean + spread,
-        **dict(zip(samples_of(draws), result.samples / exposures, strict=True)),
     }
-    return {name: found[name] for name in results}

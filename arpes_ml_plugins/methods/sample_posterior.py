@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError
+from arpes_ml_plugins.fitting import DRAW, FEWEST_DRAWS
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.counts_run import adapting
 from arpes_ml_plugins.methods.denoising_input import BLOCKS
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["DRAW", "sample_posterior"]
-
-DRAW = "draw"
-"""Dimension of the samples."""
-FEWEST = 2
+__all__ = ["sample_posterior"]
 
 
 @documented(**BLOCKS)
@@ -90,9 +87,10 @@ def sample_posterior(
     gets through; their mean less the clean image is the bias, as the same denoiser has done the
     same to the truth. A sample deviates from the clean image by one such scatter, and by the bias
     with a sign and size drawn for the whole sample. Where the residual of the data is larger than
-    those of the simulated ones, noise of that size is added. What this cannot know is structure
-    that neither the clean image nor the residual shows: the samples of a faint band that was
-    smoothed away do not hold it.
+    those of the simulated ones, noise of that size is added; where that is so in single pixels, the
+    noise is stronger than assumed, and all deviations are scaled. What this cannot know is
+    structure that neither the clean image nor the residual shows: the samples of a faint band that
+    was smoothed away do not hold it.
 
     Examples
     --------
@@ -106,7 +104,7 @@ def sample_posterior(
     >>> bool(abs(total.mean() - scene.truth.sum()) < 4 * total.std())
     True
     """
-    check_count("draws", draws, least=FEWEST)
+    check_count("draws", draws, least=FEWEST_DRAWS)
     if isinstance(data, xr.DataArray) and DRAW in (*data.dims, *data.coords):
         raise AxisError(
             f"the data have a dimension or coordinate named {DRAW!r}, which is that of the "

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.fitting import DRAW
 from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.missing import fill_missing
 from arpes_ml_plugins.labelled.series import sampled
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.methods.denoising_input import IMAGES, noise_of
-from arpes_ml_plugins.methods.sample_posterior import DRAW
 from arpes_ml_plugins.plotting.labels import axis_label
 
 if TYPE_CHECKING:
