@@ -266,6 +266,7 @@ def test_published_form_is_the_algorithm_and_nothing_else(library):
     data = image(spectra, maps)
     result = data.S.separate_sgmca(manifolds=trained, recipe="published", rng=0)
     assert result.library_distance.isnull().all()
+    xr.testing.assert_equal(arpes_ml_plugins.replay(result, data), result)
     network = next(iter(trained.networks.values()))
     rows = torch.from_numpy(library["a"].values)
     manifold = AutoencoderManifold(network, rows)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from arpes_ml_plugins.errors import (
     ParameterError,
 )
 from arpes_ml_plugins.networks.lpalm import SeparationNetwork
+from arpes_ml_plugins.separation.blind_start import factorised
 from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative_sources
 from arpes_ml_plugins.separation.lpalm import UnrolledSeparation
 from arpes_ml_plugins.separation.matching import match_families, signal_space, simplex_weights
@@ -288,6 +291,29 @@ def test_bad_networks(library):
         data.S.separate_lpalm(library=library, recipe="best")
     with pytest.raises(DataError, match="pixels have values in all channels"):
         data.where(data.x == 3 * data.eV.round()).S.separate_palm(library=library)
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were():
+    """Filters belong to the process; scikit-learn warns whenever 3 rounds are too few."""
+    import sklearn.exceptions  # noqa: F401  (its import adds filters)
+
+    pixels = torch.rand((20, 200), generator=torch.Generator().manual_seed(0))
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        runs = [pool.submit(factorised, pixels, 3, seed=seed, rounds=3) for seed in range(60)]
+    assert not any(run.result()[1] for run in runs)
+    assert warnings.filters == before
+
+
+@odd
+def test_results_of_own_networks_are_replayed(tmp_path, library):
+    """From a file alone: the network goes with the result, trained again or not."""
+    data = image(*truth())
+    network = arpes_ml_plugins.train_lpalm(library, steps=7, layers=3)
+    result = data.S.separate_lpalm(network=network, rng=0)
+    arpes_ml_plugins.save(result, tmp_path / "result.nc")
+    again = arpes_ml_plugins.load(tmp_path / "result.nc")
+    xr.testing.assert_equal(arpes_ml_plugins.replay(again, data), result)
 
 
 def test_training_is_cached_and_reproducible(library, own_cache):

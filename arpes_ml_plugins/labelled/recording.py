@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
 
 __all__ = [
     "Arrays",
+    "Recordable",
     "arrays_as_text",
     "arrays_from_text",
     "hashes_in",
@@ -34,6 +35,15 @@ Arrays = dict[str, np.ndarray]
 """Numbers under the hash of their content."""
 
 
+@runtime_checkable
+class Recordable(Protocol):
+    """A parameter made of plain values, which its method takes in its place when replayed."""
+
+    def recorded(self) -> Mapping[str, Any]:
+        """Numbers, text, arrays and mappings from which the same object can be made."""
+        ...
+
+
 def written(value: Any, arrays: Arrays) -> Any:
     """A form of ``value`` for JSON; large arrays go to ``arrays``.
 
@@ -43,6 +53,8 @@ def written(value: Any, arrays: Arrays) -> Any:
         return value
     if isinstance(value, np.generic) and value.dtype.kind in "iufbU":
         return value.item()
+    if isinstance(value, Recordable):
+        return written(value.recorded(), arrays)
     if isinstance(value, Mapping):
         return {str(key): written(item, arrays) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -48,7 +48,7 @@ def separate_lpalm(
     *,
     library: SpectrumLibrary | Mapping[str, xr.DataArray] | None = None,
     n_components: int | None = None,
-    network: SeparationNetwork | None = None,
+    network: SeparationNetwork | Mapping[str, Any] | None = None,
     recipe: str = "robust",
     transform: str = "starlet",
     refine: bool = True,
@@ -153,6 +153,8 @@ def separate_lpalm(
     check_count("training_steps", training_steps, optional=True)
     check_flag("refine", refine)
     check_flag("match", match)
+    if isinstance(network, Mapping):  # in a replay
+        network = SeparationNetwork.from_record(network)
     if network is not None:
         library, recipe = _of_network(network, library), network.recipe
     check_one_of(library, n_components)

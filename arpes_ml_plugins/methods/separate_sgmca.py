@@ -151,6 +151,8 @@ def separate_sgmca(
     check_flag("match", match)
     check_flag("refine", refine)
     published = recipe == "published"
+    if isinstance(manifolds, Mapping) and "networks" in manifolds:
+        manifolds = SpectrumManifolds.from_record(manifolds)  # in a replay
     own = own_manifolds(manifolds)
     trained = manifolds if isinstance(manifolds, SpectrumManifolds) else None
     kind = _kind(manifold, published, trained, own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -14,6 +14,7 @@ from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
 from arpes_ml_plugins.networks import cache
 from arpes_ml_plugins.networks.families import as_library
+from arpes_ml_plugins.networks.numbers import numbers_of, with_numbers
 from arpes_ml_plugins.parameters import check_choice, check_count
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
@@ -37,11 +38,32 @@ class SpectrumManifolds:
     networks: Mapping[str, InterpolatoryAutoencoder]
     library: SpectrumLibrary
 
+    def recorded(self) -> dict[str, Any]:
+        """All that the manifolds are, for the record of what was separated with them."""
+        networks = {name: numbers_of(network) for name, network in self.networks.items()}
+        return {"networks": networks, "library": self.library}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> SpectrumManifolds:
+        """The manifolds that were :meth:`recorded`."""
+        networks = {name: _autoencoder(kept) for name, kept in record["networks"].items()}
+        return cls(networks, as_library(record["library"]))
+
     def __repr__(self) -> str:
         anchors = ", ".join(
             f"{name}: {len(n.anchors)} anchors" for name, n in self.networks.items()
         )
         return f"SpectrumManifolds({anchors}; {self.library!r})"
+
+
+def _autoencoder(kept: Mapping[str, np.ndarray]) -> InterpolatoryAutoencoder:
+    import torch
+
+    from arpes_ml_plugins.separation.iae import InterpolatoryAutoencoder
+
+    layers = sum(key.startswith("encoder.") and key.endswith(".weight") for key in kept)
+    anchors = torch.from_numpy(kept["anchors"])
+    return with_numbers(InterpolatoryAutoencoder(anchors, layers), kept)
 
 
 def train_iae(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -14,6 +14,7 @@ from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
 from arpes_ml_plugins.networks import cache
 from arpes_ml_plugins.networks.families import as_library, families_of
+from arpes_ml_plugins.networks.numbers import numbers_of, with_numbers
 from arpes_ml_plugins.parameters import check_choice, check_count
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
@@ -44,6 +45,20 @@ class SeparationNetwork:
     """``(m,)``: the noise of the channels that spectra were divided by, up to a factor."""
     pixels: int
     recipe: str
+
+    def recorded(self) -> dict[str, Any]:
+        """All that the network is, for the record of what was separated with it."""
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        return content | {"network": numbers_of(self.network)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> SeparationNetwork:
+        """The network that was :meth:`recorded`."""
+        from arpes_ml_plugins.separation.lpalm import UnrolledSeparation
+
+        layers, channels, sources = record["network"]["weight"].shape
+        network = with_numbers(UnrolledSeparation(channels, sources, layers), record["network"])
+        return cls(**{**record, "network": network, "library": as_library(record["library"])})
 
     def __repr__(self) -> str:
         return f"SeparationNetwork({self.recipe}, {self.network.layers} layers, {self.library!r})"

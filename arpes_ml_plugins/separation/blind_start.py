@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -13,6 +16,7 @@ __all__ = ["blind_start", "factorised"]
 MOST_PIXELS = 5000
 ROUNDS = 400
 TOLERANCE = 1e-5  # relative change of scikit-learn's stopping rule
+ONE_AT_A_TIME = threading.Lock()
 
 
 def blind_start(
@@ -32,15 +36,13 @@ def blind_start(
 def _independent(sample: torch.Tensor, count: int, seed: int, rounds: int) -> torch.Tensor:
     """Independent components of the principal ones; the mean is not taken out, as it is signal."""
     from sklearn.decomposition import FastICA
-    from sklearn.exceptions import ConvergenceWarning
 
     left, size, right = torch.linalg.svd(sample.cpu().double(), full_matrices=False)
     if count == 1:
         return unit_columns(left[:, :1].to(sample))
     strong = right[:count] * sample.shape[1] ** 0.5
     model = FastICA(whiten=False, max_iter=rounds, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be converged
+    with _unconverged():  # a start need not be more
         model.fit(strong.mT.numpy())
     mixing = torch.linalg.pinv(torch.from_numpy(model.components_))
     return unit_columns((left[:, :count] * size[:count] @ mixing).to(sample))
@@ -59,7 +61,6 @@ def factorised(
         l1 penalty of maps and spectra, in units of the noise.
     """
     from sklearn.decomposition import NMF
-    from sklearn.exceptions import ConvergenceWarning
 
     sample = pixels.cpu().double().mT.clamp(min=0).numpy()
     start = "nndsvda" if count <= min(sample.shape) else "random"
@@ -76,9 +77,22 @@ def factorised(
         alpha_H=0.0 if sparsity == 0 else "same",
         l1_ratio=1.0,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # told by the result
+    with _unconverged():  # told by the result
         model.fit(sample)
     spectra = torch.from_numpy(model.components_.T.copy()).to(pixels)
     # One component is exact at once, and then nothing falls, by which scikit-learn judges.
     return unit_columns(spectra), count == 1 or model.n_iter_ < rounds
+
+
+@contextmanager
+def _unconverged() -> Iterator[None]:
+    """Without scikit-learn's warning of too few rounds.
+
+    Filters of warnings belong to the process: two threads that set and restore them in turns would
+    leave one behind, so one thread at a time.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+
+    with ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
