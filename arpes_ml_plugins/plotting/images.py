@@ -244,8 +244,10 @@ def diagnose(
     spectra = statistics.noise_spectra(images, mask & ~hot)
     for spectrum, dim, colour in zip(spectra, image_dims, ("C0", "C1"), strict=True):
         _spectrum(panels[2], spectrum.numpy(), str(dim), colour)
+    correlated = noise["kind"].item() == "correlated"
+    wavelengths = "long wavelengths" if correlated else "high frequencies"
     panels[2].axhline(
-        gain, color="black", linewidth=1, linestyle="--", label="gain at high frequencies"
+        gain, color="black", linewidth=1, linestyle="--", label=f"gain at {wavelengths}"
     )
     panels[2].set(
         xlabel="frequency / Nyquist frequency",
@@ -264,7 +266,10 @@ def _photon_transfer(axes: Axes, mean: Any, variance: Any, gain: float, noise: x
     if len(mean):
         ends = np.array([max(float(mean.min()), 1e-3 * float(mean.max())), float(mean.max())])
         named = float(noise["gain"]) if np.isfinite(noise["gain"]) else gain
-        axes.loglog(ends, named * ends, color="C3", label=f"variance = {named:.3g} x mean")
+        told = f"variance = {named:.3g} x mean"
+        if noise["kind"].item() == "correlated":
+            told += ",\nat long wavelengths"
+        axes.loglog(ends, named * ends, color="C3", label=told)
         axes.legend(fontsize="small")
     axes.set(xlabel="mean", ylabel="variance of the noise", title="counts, or not")
 
