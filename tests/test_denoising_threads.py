@@ -23,15 +23,12 @@ def stack():
     return xr.DataArray(counts, dims=("delay", "eV", "phi"))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def threads_of_a_new_thread():
     """OpenMP counts threads for each thread by itself, and numba, which PyARPES runs, changes that
     of its caller: sums in the main thread and in workers would then differ in rounding."""
-    before = torch.get_num_threads()
     with ThreadPoolExecutor(1) as pool:
         torch.set_num_threads(pool.submit(torch.get_num_threads).result())
-    yield
-    torch.set_num_threads(before)
 
 
 def global_state():
