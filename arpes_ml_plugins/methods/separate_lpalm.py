@@ -19,6 +19,7 @@ from arpes_ml_plugins.methods.separation_input import (
     setup_of,
 )
 from arpes_ml_plugins.methods.separation_run import run
+from arpes_ml_plugins.methods.shift_run import SHIFT, check_shift
 from arpes_ml_plugins.networks.lpalm import (
     LPALM_RECIPES,
     PIXELS,
@@ -42,7 +43,7 @@ SNR_LIMITS = (0.0, 60.0)
 PUBLISHED_SNR = (30.0, 30.0)
 
 
-@documented(**SEPARATION)
+@documented(**SEPARATION, shift=SHIFT)
 def separate_lpalm(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -55,6 +56,7 @@ def separate_lpalm(
     match: bool = True,
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
+    shift: str | bool | float = "auto",
     channels: Sequence[str] = (),
     layers: int = 25,
     training_steps: int | None = None,
@@ -99,6 +101,7 @@ def separate_lpalm(
         Take spectra where the library meets the signal space of the data, if they are polished.
     {noise}
     {nonnegative}
+    {shift}
     {channels}
     layers, training_steps, training_seed
         Options of the network that is trained, as in :func:`~arpes_ml_plugins.train_lpalm`.
@@ -162,6 +165,8 @@ def separate_lpalm(
         data, dims, channels, n_components, transform, noise, nonnegative, library=library
     )
     published = recipe == "published"
+    check_shift(shift, setup)
+    setup = replace(setup, shift=False if published and shift == "auto" else shift)
     if published:
         setup = replace(setup, common_noise=True)
     from arpes_ml_plugins.separation.solvers import Lpalm

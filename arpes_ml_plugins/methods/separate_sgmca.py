@@ -19,6 +19,7 @@ from arpes_ml_plugins.methods.separation_input import (
     setup_of,
 )
 from arpes_ml_plugins.methods.separation_run import run
+from arpes_ml_plugins.methods.shift_run import SHIFT, check_shift
 from arpes_ml_plugins.networks.iae import RECIPE_NAMES, SpectrumManifolds, manifolds_of
 from arpes_ml_plugins.parameters import check_choice, check_count, check_flag, documented
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
@@ -35,7 +36,7 @@ __all__ = ["separate_sgmca"]
 PUBLISHED_SCALES = 2  # of the starlet (paper, Section 4)
 
 
-@documented(**SEPARATION)
+@documented(**SEPARATION, shift=SHIFT)
 def separate_sgmca(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -52,6 +53,7 @@ def separate_sgmca(
     refine: bool = True,
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
+    shift: str | bool | float = "auto",
     training_steps: int | None = None,
     training_seed: int = 0,
     device: str = "auto",
@@ -99,6 +101,7 @@ def separate_sgmca(
         Polish free spectra by alternating least squares.
     {noise}
     {nonnegative}
+    {shift}
     training_steps, training_seed
         Options of autoencoders that are trained, as in :func:`~arpes_ml_plugins.train_iae`.
     {device}
@@ -172,6 +175,8 @@ def separate_sgmca(
             f"the manifolds were trained on other energies than those of the data along "
             f"{dims[0]!r}; train them on library.on(data.{dims[0]})"  # type: ignore[index]
         )
+    check_shift(shift, setup)
+    setup = replace(setup, shift=False if published and shift == "auto" else shift)
     if published:
         setup = replace(setup, common_noise=True, scales=PUBLISHED_SCALES)
     training = {"recipe": recipe, "steps": training_steps, "seed": training_seed}

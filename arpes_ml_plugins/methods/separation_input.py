@@ -73,8 +73,9 @@ SEPARATION = {
         and ``residual``, shape of the data; ``residual_chi2`` (space), chi^2 per degree of
         freedom, 1 where the residual is noise; ``library_distance`` (component), the sine of the
         angle between a family and the signal space of the data, well below 0.1 where the library
-        holds, NaN for components that are not matched with a family; ``status``: "ok", or what to
-        mistrust.""",
+        holds, NaN for components that are not matched with a family; with a library ``shift`` and
+        ``shift_stderr`` (space), in the unit of the energy axis, zero where none was found or
+        looked for; ``status``: "ok", or what to mistrust.""",
     "raises": """
         AxisError, DataError, DataTypeError, ParameterError, DeviceError
             Unusable input; the message says what to do.""",
@@ -100,6 +101,8 @@ class Setup:
     nonnegative: bool | None = None
     common_noise: bool = False
     scales: int | None = None
+    shift: str | bool | float = False
+    """Whether the energies of pixels may be shifted."""
 
 
 def setup_of(

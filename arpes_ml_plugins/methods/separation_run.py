@@ -12,6 +12,7 @@ from arpes_ml_plugins.errors import DataError, DistributionWarning
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.separation_input import Setup
+from arpes_ml_plugins.methods.shift_run import Alignment, aligned
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,10 @@ OUTPUTS = {
 }
 
 
+SHIFTS = {"shift": "space", "shift_stderr": "space"}
+"""Of methods that have a library."""
+
+
 def run(
     method: str,
     setup: Setup,
@@ -51,7 +56,7 @@ def run(
         setup.data,
         setup.channels,
         partial(_separate, setup=setup, solver=solver, seed=seed),
-        OUTPUTS,
+        OUTPUTS if setup.library is None else OUTPUTS | SHIFTS,
         components=setup.components,
         method=method,
         device=device,
@@ -67,11 +72,22 @@ def run(
 def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, Any]:
     from arpes_ml_plugins.separation.separated import maps_of, uncertainty
 
-    data, complete = whitened(cube, setup)
+    straight, alignment = aligned(cube, setup)
+    data, complete = whitened(straight, setup)
     found = solver.separate(data, cube.report)
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
     errors = uncertainty(data, found, seed)
-    return _in_units(cube, data, found, sources, errors, complete, setup)
+    result = _in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
+    return result if setup.library is None else result | _shifts(alignment, cube)
+
+
+def _shifts(alignment: Alignment | None, cube: Cube) -> dict[str, torch.Tensor]:
+    space = cube.values.shape[1:]
+    if alignment is None:  # not looked for
+        zero = cube.values.new_zeros(space)
+        return {"shift": zero, "shift_stderr": zero + float("nan")}
+    both = (alignment.shift, alignment.stderr)
+    return dict(zip(SHIFTS, (part.reshape(space) for part in both), strict=True))
 
 
 def whitened(cube: Cube, setup: Setup) -> tuple[Whitened, torch.Tensor]:
@@ -108,7 +124,9 @@ def whitened(cube: Cube, setup: Setup) -> tuple[Whitened, torch.Tensor]:
 
 
 def _in_units(
+    original: Cube,
     cube: Cube,
+    alignment: Alignment | None,
     ready: Whitened,
     found: Separated,
     sources: torch.Tensor,
@@ -142,8 +160,11 @@ def _in_units(
     spectra[~seen] = spectra_error[~seen] = float("nan")
     order = _order(maps, spectra, setup)
     spectra, maps = spectra[:, order], maps[order]
-    model = torch.where(cube.valid.flatten(1), spectra @ maps, float("nan"))
-    residual = flat - model
+    model = spectra @ maps
+    if alignment is not None:
+        model = alignment.back(model)
+    model = torch.where(cube.valid.flatten(1), model, float("nan"))
+    residual = original.values.flatten(1) - model
     scaled = (residual[ready.kept] / noise).square()
     freedom = (scaled.isfinite().sum(0) - n).clamp(min=1)
     chi2 = torch.where(maps[0].isnan(), float("nan"), scaled.nansum(0) / freedom)
@@ -160,7 +181,12 @@ def _in_units(
         "residual_chi2": chi2,
         "library_distance": distance[order],
         "status": _status(
-            found, float(chi2.nanmean()), setup, int(constant.sum()), int((~seen).sum())
+            found,
+            float(chi2.nanmean()),
+            setup,
+            int(constant.sum()),
+            int((~seen).sum()),
+            [alignment.note] if alignment is not None and alignment.found else [],
         ),
     }
 
@@ -197,9 +223,11 @@ def _order(maps: torch.Tensor, spectra: torch.Tensor, setup: Setup) -> list[int]
     return [*range(known), *(int(i) for i in free)]
 
 
-def _status(found: Separated, chi2: float, setup: Setup, constant: int, empty: int) -> str:
+def _status(
+    found: Separated, chi2: float, setup: Setup, constant: int, empty: int, more: list[str]
+) -> str:
     """Say "ok", or all that is wrong or unusual."""
-    notes = [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
+    notes = [*more, *found.notes, *_of_families(found, [str(name) for name in setup.components])]
     if chi2 > TOO_MUCH:
         cause = "more components, other families, or more noise than measured"
         if found.sources is not None:

@@ -1,0 +1,117 @@
+"""Energies that shift from pixel to pixel, found and undone before a separation with a library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arpes_ml_plugins.errors import AxisError, ParameterError
+from arpes_ml_plugins.labelled.border import Cube
+from arpes_ml_plugins.methods.separation_input import Setup
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["SHIFT", "Alignment", "aligned", "check_shift"]
+
+EVEN = 1e-3  # relative deviation of an evenly spaced axis
+
+SHIFT = """
+        shift : {"auto"}, bool or float
+            Whether the energies of a pixel may be shifted, all of its components alike, as by
+            charging, band bending or strain. ``"auto"``: shifts are looked for if all components
+            are in the library and the pixels are complete, and undone if the data have any; True or
+            a number, the largest shift in the unit of the axis: undone in any case. Shifts are
+            relative to their median; components that shift against each other need families that
+            do (``SpectrumLibrary.from_spectra(..., shift=)``)."""
+"""Block of docstrings."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Shifts of all pixels, ``(t,)``, and the energy step."""
+
+    shift: torch.Tensor
+    stderr: torch.Tensor
+    step: float
+    found: bool
+
+    def back(self, model: torch.Tensor) -> torch.Tensor:
+        """A model of aligned data, ``(m, t)``, where the data are."""
+        from arpes_ml_plugins.separation.energy_shift import moved
+
+        return moved(model, self.shift / self.step) if self.found else model
+
+    @property
+    def note(self) -> str:
+        spread = float(self.shift.std())
+        return f"energies shift from pixel to pixel, by {spread:.2g} (standard deviation): undone"
+
+
+def check_shift(shift: Any, setup: Setup) -> None:
+    """Refuse what cannot be asked for."""
+    number = isinstance(shift, (int, float)) and not isinstance(shift, bool)
+    if not (shift == "auto" or isinstance(shift, bool) or (number and shift > 0)):
+        raise ParameterError(
+            f"shift must be 'auto', True, False or a positive number, got {shift!r}"
+        )
+    if shift == "auto" or shift is False:
+        return
+    if setup.library is None or setup.known < len(setup.components):
+        raise ParameterError(
+            "shifts are found by a library of all components; give one, or pass shift=False"
+        )
+    if _step(setup) is None:
+        raise AxisError(
+            f"shifts need an evenly spaced axis {setup.channels[0]!r} without other channels; "
+            f"interpolate the data, or pass shift=False"
+        )
+
+
+def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Alignment | None]:
+    """The data with their shifts undone, if there are any."""
+    import torch
+
+    from arpes_ml_plugins.separation.energy_shift import find_shifts, moved
+    from arpes_ml_plugins.separation.whiten import channel_noise
+
+    step = _step(setup)
+    if setup.shift is False or setup.library is None or step is None:
+        return cube, None
+    if setup.known < len(setup.components) or not bool(cube.valid.all()):
+        return cube, None
+    values = cube.values
+    pixels = values.flatten(1)
+    noise = channel_noise(values, cube.valid[0])
+    noise = noise.clamp(min=0.05 * float(noise.mean()) or 1.0)
+    centres = np.stack([family.values.mean(0) for family in setup.library.values()])
+    largest = float(setup.shift) if type(setup.shift) in (int, float) else None
+    found = find_shifts(
+        pixels,
+        noise,
+        torch.from_numpy(centres).to(values),
+        step,
+        tuple(values.shape[1:]) or (1,),
+        largest,
+        certain=setup.shift != "auto",
+    )
+    alignment = Alignment(found.shift, found.stderr, step, found.found)
+    if not found.found:
+        return cube, alignment
+    flat = moved(pixels, -found.shift / step)
+    return replace(cube, values=flat.reshape(values.shape)), alignment
+
+
+def _step(setup: Setup) -> float | None:
+    """Step of the energy axis, if it is the only one and evenly spaced."""
+    dim = setup.channels[0]
+    if len(setup.channels) > 1 or dim not in setup.data.coords:
+        return None
+    energy = setup.data[dim].values
+    if energy.dtype.kind not in "iuf" or len(energy) < 8:
+        return None
+    steps = np.diff(energy.astype(np.float64))
+    even = np.abs(steps - steps.mean()).max() <= EVEN * abs(steps.mean())
+    return float(steps.mean()) if even and steps.mean() != 0 else None

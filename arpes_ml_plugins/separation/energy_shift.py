@@ -1,0 +1,247 @@
+"""Spectra whose energies shift from pixel to pixel: charging, band bending, strain, work function.
+
+With the spectra of the components known, the shift of a pixel is where their shifted copies explain
+most of it by least squares. It is looked for pixel by pixel, and in a smoothed image; the channels
+of even and of odd number, whose noise is independent, tell which of the two is true, if any.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter, median_filter
+
+from arpes_ml_plugins.constants import MAD_TO_SIGMA
+
+__all__ = ["Shifts", "find_shifts", "moved"]
+
+REACH = 0.12  # of the energy range: the largest shift looked for
+STEPS = 3  # candidates per channel
+SMOOTH = 1.0  # pixels
+UNKNOWN = 0.08  # channels: what the centres of the families differ from the spectra
+SIGNIFICANT = 5.0  # standard deviations of a covariance
+LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
+EVERY = slice(None)
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """Of ``t`` pixels, in units of the energy axis, relative to their median."""
+
+    shift: torch.Tensor
+    stderr: torch.Tensor
+    found: bool
+    """Whether the data shift at all; ``shift`` is zero otherwise."""
+
+
+def find_shifts(
+    pixels: torch.Tensor,
+    noise: torch.Tensor,
+    centres: torch.Tensor,
+    step: float,
+    shape: tuple[int, ...],
+    largest: float | None = None,
+    *,
+    certain: bool = False,
+) -> Shifts:
+    """Shifts that all components of a pixel have in common.
+
+    Parameters
+    ----------
+    pixels
+        ``(m, t)``, all of the image in order.
+    noise
+        Of every channel, ``(m,)``, positive.
+    centres
+        Typical spectra of the components, ``(n, m)``.
+    step
+        Of the energy axis, either sign.
+    shape
+        Of the image.
+    largest
+        Shift to look for. Default: an eighth of the range, and no further than spectra stay more
+        like themselves than like each other.
+    certain
+        Whether there are shifts, however little they explain.
+    """
+    reach = REACH * abs(step) * (len(pixels) - 1) if largest is None else largest
+    count = max(2, math.ceil(STEPS * reach / abs(step)))
+    candidates = torch.linspace(-reach, reach, 2 * count + 1, dtype=pixels.dtype)
+    if largest is None:
+        candidates = _unmistakable(candidates, centres / noise, step)
+    scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape)
+    found = scan.shifts(centres.mT)
+    if found is None and not certain:
+        return Shifts(torch.zeros_like(pixels[0]), scan.stderr(centres.mT, "free"), found=False)
+    kind, shift = found or ("slow", scan.smooth_shift(centres.mT))
+    # Once more with spectra from the data: the centres of families are not quite theirs.
+    spectra = _own_spectra(pixels, noise, centres.mT, shift / step)
+    shift = scan.free_shift(spectra) if kind == "free" else scan.smooth_shift(spectra)
+    return Shifts(shift - shift.median(), scan.stderr(spectra, kind), found=True)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What shifted spectra ``(m, n)`` explain of every pixel, for all candidates."""
+
+    scaled: torch.Tensor  # (m, t), over the noise
+    noise: torch.Tensor
+    candidates: torch.Tensor
+    step: float
+    shape: tuple[int, ...]
+
+    @cached_property
+    def smoothed(self) -> torch.Tensor:
+        images = self.scaled.reshape(len(self.scaled), *self.shape).cpu().numpy()
+        return torch.from_numpy(gaussian_filter(images, self.sigma)).flatten(1).to(self.scaled)
+
+    @property
+    def sigma(self) -> tuple[float, ...]:
+        return (0.0, *(SMOOTH if size > 2 else 0.0 for size in self.shape))
+
+    def free_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
+        """Of every pixel by itself."""
+        return _peak(self._scores(self.scaled, spectra, channels), self.candidates)
+
+    def smooth_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
+        """Of a smoothed image, and smoothed once more."""
+        shift = _peak(self._scores(self.smoothed, spectra, channels), self.candidates)
+        size = [3 if s > 2 else 1 for s in self.shape]
+        image = median_filter(shift.reshape(self.shape).cpu().numpy(), size)
+        return torch.from_numpy(image).flatten().to(shift)
+
+    def shifts(self, spectra: torch.Tensor) -> tuple[str, torch.Tensor] | None:
+        """The kind of shift that the data show, and it; None if there is none.
+
+        Even and odd channels have noise of their own: what their shifts have in common is true,
+        whatever the noise.
+        """
+        halves = slice(0, None, 2), slice(1, None, 2)
+        free = [self.free_shift(spectra, half) for half in halves]
+        slow = [self.smooth_shift(spectra, half) for half in halves]
+        least = (LEAST * self.step) ** 2
+        if _common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
+            return "free", self.free_shift(spectra)
+        if _common(slow[0], slow[1], 1 / self.noise_left) <= least:
+            return None
+        # Where every pixel tells its own shift well enough, nothing is smeared.
+        if float(self.stderr(spectra, "free").median()) < 2 * UNKNOWN * abs(self.step):
+            return "free", self.free_shift(spectra)
+        return "slow", self.smooth_shift(spectra)
+
+    def stderr(self, spectra: torch.Tensor, kind: str) -> torch.Tensor:
+        """Standard errors, from how the scores bend at their top."""
+        data, share = (self.scaled, 1.0) if kind == "free" else (self.smoothed, self.noise_left)
+        scores, step = self._scores(data, spectra, EVERY), float(self.candidates.diff()[0])
+        top = _peak(scores, self.candidates)
+        around = [_at(scores, self.candidates, top + side * 2 * step) for side in (-1, 0, 1)]
+        bend = (2 * around[1] - around[0] - around[2]) / (2 * step) ** 2
+        excess = (data.square().sum(0) - scores.amax(0)) / share / (len(data) - spectra.shape[1])
+        variance = 2 * share * excess.mean().clamp(min=1) / bend.clamp(min=1e-30)
+        largest = float(self.candidates[-1])
+        return (variance + (UNKNOWN * self.step) ** 2).sqrt().clamp(max=largest)
+
+    @property
+    def noise_left(self) -> float:
+        """Variance of white noise of one after the smoothing."""
+        impulse = np.zeros([17 if s else 1 for s in self.sigma])
+        impulse[tuple(size // 2 for size in impulse.shape)] = 1
+        return float((gaussian_filter(impulse, self.sigma) ** 2).sum())
+
+    def _scores(self, data: torch.Tensor, spectra: torch.Tensor, channels: slice) -> torch.Tensor:
+        """``(k, t)``: squared length of the part of each pixel that lies in their span."""
+        rows = []
+        for shift in self.candidates.tolist():
+            number = spectra.new_full((spectra.shape[1],), shift / self.step)
+            basis = torch.linalg.qr((moved(spectra, number) / self.noise[:, None])[channels])[0]
+            rows.append((basis.mT @ data[channels]).square().sum(0))
+        return torch.stack(rows)
+
+
+def _common(one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:
+    """Covariance of two maps of shifts ``(t,)`` if it is significant, else 0.
+
+    ``dependent``: pixels in a row that smoothing makes one.
+    """
+    one, other = one - one.median(), other - other.median()
+    limit = 3 * MAD_TO_SIGMA * torch.stack([one.abs().median(), other.abs().median()])
+    one, other = (part.clamp(-cut, cut) for part, cut in zip((one, other), limit, strict=True))
+    covariance = float((one * other).mean())
+    chance = float(one.std() * other.std()) * math.sqrt(dependent / len(one))
+    return covariance if covariance > SIGNIFICANT * chance else 0.0
+
+
+def _own_spectra(
+    pixels: torch.Tensor, noise: torch.Tensor, centres: torch.Tensor, channels: torch.Tensor
+) -> torch.Tensor:
+    """Spectra ``(m, n)`` of aligned data, by least squares with the maps of the centres."""
+    straight = moved(pixels, -channels) / noise[:, None]
+    maps = torch.linalg.lstsq(centres / noise[:, None], straight).solution
+    return (straight @ torch.linalg.pinv(maps)) * noise[:, None]
+
+
+def _unmistakable(candidates: torch.Tensor, centres: torch.Tensor, step: float) -> torch.Tensor:
+    """The candidates at which every spectrum is still more like itself than like another."""
+    unit = centres / centres.norm(dim=1, keepdim=True)
+    least, fewest = 0.0, 2.5 * float(candidates.diff()[0])
+    for reach in candidates[candidates > 0].tolist():
+        for side in (-1, 1):
+            columns = unit.mT
+            shifted = moved(columns, columns.new_full((len(unit),), side * reach / step))
+            alike = unit @ (shifted / shifted.norm(dim=0))
+            if not bool((alike.diagonal() >= alike.amax(0) - 1e-9).all()):
+                return candidates[candidates.abs() <= max(least, fewest)]
+        least = reach
+    return candidates
+
+
+def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
+    """Spectra ``(m, t)``, each moved up by a number of channels ``(t,)``, by cubic interpolation.
+
+    Beyond the ends the last value stands.
+
+    Examples
+    --------
+    >>> ramp = torch.arange(6.0)[:, None].repeat(1, 2)
+    >>> moved(ramp, torch.tensor([1.0, -0.5]))[2:4]
+    tensor([[1.0000, 2.5000],
+            [2.0000, 3.5000]])
+    """
+    size = len(spectra)
+    place = torch.arange(size).to(spectra)[:, None] - channels
+    below = place.floor()
+    part = place - below
+    weights = (
+        ((-part + 2) * part - 1) * part / 2,
+        ((3 * part - 5) * part * part + 2) / 2,
+        ((-3 * part + 4) * part + 1) * part / 2,
+        (part - 1) * part * part / 2,
+    )
+    index = below.long()
+    total = torch.zeros_like(spectra)
+    for offset, weight in zip((-1, 0, 1, 2), weights, strict=True):
+        total += weight * spectra.gather(0, (index + offset).clamp(0, size - 1))
+    return total
+
+
+def _peak(scores: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+    """Where scores ``(k, t)`` are largest, by a parabola through three candidates."""
+    index = scores.argmax(0).clamp(1, len(candidates) - 2)
+    left, middle, right = (scores.gather(0, (index + o)[None])[0] for o in (-1, 0, 1))
+    bend = left - 2 * middle + right
+    part = torch.where(bend < 0, (left - right) / (2 * bend.clamp(max=-1e-30)), 0).clamp(-1, 1)
+    step = candidates[1] - candidates[0]
+    return candidates.to(scores)[index] + part * step
+
+
+def _at(scores: torch.Tensor, candidates: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Scores at other shifts, by linear interpolation."""
+    step = candidates[1] - candidates[0]
+    place = ((shift - candidates[0]) / step).clamp(0, len(candidates) - 1 - 1e-9)
+    below = place.floor().long()
+    left, right = (scores.gather(0, (below + k)[None])[0] for k in (0, 1))
+    return left + (place - below) * (right - left)
