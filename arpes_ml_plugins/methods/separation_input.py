@@ -51,7 +51,8 @@ SEPARATION = {
         noise : float or xarray.DataArray, optional
             Standard error of the data, one number or one per channel. Default: measured for every
             channel, from differences of neighbouring pixels and from regression on the other
-            channels.""",
+            channels; for ``residual_chi2`` and ``status`` for every value, if its variance is in
+            proportion to the intensity, as that of counts is.""",
     "nonnegative": """
         nonnegative : bool, optional
             Whether spectra and maps are never negative. Default: if the data are not, beyond

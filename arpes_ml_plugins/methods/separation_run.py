@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.separation.separated import Separated
     from arpes_ml_plugins.separation.solvers import Solver
+    from arpes_ml_plugins.separation.value_noise import ValueNoise
     from arpes_ml_plugins.separation.whiten import Whitened
 
 __all__ = ["OUTPUTS", "run", "whitened"]
 
 UNLIKE = 0.1  # sine of the angle between a family and the data
 TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
+TOO_MUCH_OF_VALUES = 1.15  # the same with the noise of each value, which is known better
 OUTPUTS = {
     "spectra": "spectra",
     "spectra_stderr": "spectra",
@@ -165,7 +167,9 @@ def _in_units(
         model = alignment.back(model)
     model = torch.where(cube.valid.flatten(1), model, float("nan"))
     residual = original.values.flatten(1) - model
-    scaled = (residual[ready.kept] / noise).square()
+    by_value = _noise_of_values(original, ready, setup)
+    variance = noise.square() if by_value is None else by_value.variance(model[ready.kept])
+    scaled = residual[ready.kept].square() / variance
     freedom = (scaled.isfinite().sum(0) - n).clamp(min=1)
     chi2 = torch.where(maps[0].isnan(), float("nan"), scaled.nansum(0) / freedom)
     distance = torch.full_like(top, float("nan"))
@@ -187,8 +191,18 @@ def _in_units(
             int(constant.sum()),
             int((~seen).sum()),
             [alignment.note] if alignment is not None and alignment.found else [],
+            TOO_MUCH if by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }
+
+
+def _noise_of_values(cube: Cube, ready: Whitened, setup: Setup) -> ValueNoise | None:
+    """Noise in proportion to intensity, where nobody has stated another and the data have it."""
+    from arpes_ml_plugins.separation.value_noise import value_noise
+
+    if setup.noise is not None or setup.common_noise:
+        return None
+    return value_noise(cube.values, cube.valid, ready.noise)
 
 
 def _solve_incomplete(
@@ -224,11 +238,17 @@ def _order(maps: torch.Tensor, spectra: torch.Tensor, setup: Setup) -> list[int]
 
 
 def _status(
-    found: Separated, chi2: float, setup: Setup, constant: int, empty: int, more: list[str]
+    found: Separated,
+    chi2: float,
+    setup: Setup,
+    constant: int,
+    empty: int,
+    more: list[str],
+    limit: float,
 ) -> str:
     """Say "ok", or all that is wrong or unusual."""
     notes = [*more, *found.notes, *_of_families(found, [str(name) for name in setup.components])]
-    if chi2 > TOO_MUCH:
+    if chi2 > limit:
         cause = "more components, other families, or more noise than measured"
         if found.sources is not None:
             cause = f"the algorithm's thresholds shrink the maps; or {cause}"

@@ -25,6 +25,8 @@ SMOOTH = 1.0  # pixels
 UNKNOWN = 0.08  # channels: what the centres of the families differ from the spectra
 SIGNIFICANT = 5.0  # standard deviations of a covariance
 LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
+WORTH = 0.97  # of chi^2 without shifts: what may be left with them
+FREE_COST = 2.0  # chi^2 that a shift of its own fits in the noise of a pixel
 EVERY = slice(None)
 
 
@@ -81,6 +83,12 @@ def find_shifts(
     # Once more with spectra from the data: the centres of families are not quite theirs.
     spectra = _own_spectra(pixels, noise, centres.mT, shift / step)
     shift = scan.free_shift(spectra) if kind == "free" else scan.smooth_shift(spectra)
+    still = _own_spectra(pixels, noise, centres.mT, torch.zeros_like(shift))
+    without = scan.left(still, torch.zeros_like(shift))
+    fitted = FREE_COST * without / (len(pixels) - len(centres)) if kind == "free" else 0.0
+    if not certain and scan.left(spectra, shift) + fitted > WORTH * without:
+        # As many spectra that do not move explain as much: the library is not quite theirs.
+        return Shifts(torch.zeros_like(shift), scan.stderr(centres.mT, "free"), found=False)
     return Shifts(shift - shift.median(), scan.stderr(spectra, kind), found=True)
 
 
@@ -132,6 +140,12 @@ class _Scan:
         if float(self.stderr(spectra, "free").median()) < 2 * UNKNOWN * abs(self.step):
             return "free", self.free_shift(spectra)
         return "slow", self.smooth_shift(spectra)
+
+    def left(self, spectra: torch.Tensor, shift: torch.Tensor) -> float:
+        """chi^2 per degree of freedom that shifted spectra leave."""
+        scores = self._scores(self.scaled, spectra, EVERY)
+        rest = self.scaled.square().sum(0) - _at(scores, self.candidates, shift)
+        return float(rest.mean()) / (len(self.scaled) - spectra.shape[1])
 
     def stderr(self, spectra: torch.Tensor, kind: str) -> torch.Tensor:
         """Standard errors, from how the scores bend at their top."""

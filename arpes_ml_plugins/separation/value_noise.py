@@ -1,0 +1,120 @@
+"""Noise of each value: counts vary in proportion to the intensity, not by channel.
+
+Second differences of neighbouring pixels know nothing of the components, so that a wrong answer
+cannot hide in the noise that it leaves. They are taken in classes of equal intensity; a line
+through their variances is ``gain * intensity + read noise``. If one number per channel explains
+the differences better, that is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["ValueNoise", "value_noise"]
+
+CLASSES = 24  # of intensity
+FEWEST = 60  # differences in a class
+CLIP = 3.0  # standard deviations, beyond which a difference is an edge
+KEPT = 0.9733  # variance of a normal distribution that is clipped there
+ROUNDS = 8
+BETTER = 0.002  # nats per difference
+LEAST = 0.02  # of the mean intensity: variance is not taken from less
+
+
+@dataclass(frozen=True)
+class ValueNoise:
+    """``variance = gain * intensity + read``."""
+
+    gain: float
+    read: float
+    least: float
+
+    def variance(self, model: torch.Tensor) -> torch.Tensor:
+        return self.gain * model.clamp(min=self.least) + self.read
+
+
+def value_noise(
+    cube: torch.Tensor, valid: torch.Tensor, channel_noise: torch.Tensor
+) -> ValueNoise | None:
+    """The noise of values ``(m, *space)``, or None if ``channel_noise`` ``(m,)`` is as good.
+
+    Also None where neighbours tell nothing: pixels in no order, or too few of them.
+    """
+    steps = [_differences(cube, valid, axis) for axis in range(1, cube.ndim)]
+    steps = [part for part in steps if len(part[0]) >= CLASSES * FEWEST]
+    if not steps:
+        return None
+    # Along an edge or a gradient only one axis is right.
+    fits = [fit for fit in (_line(square, mean) for square, mean, _ in steps) if fit is not None]
+    if not fits:
+        return None
+    scale = float(cube[valid].mean())
+    gain, read = min(fits, key=lambda fit: fit[0] * scale + fit[1])
+    found = ValueNoise(gain, read, LEAST * scale)
+    square, mean, channel = steps[fits.index((gain, read))]
+    by_value = found.variance(mean)
+    by_channel = channel_noise[channel].square().clamp(min=1e-12 * float(by_value.mean()))
+    inside = square <= CLIP**2 * torch.maximum(by_value, by_channel)  # no edges
+    likely = [
+        float((-(variance.log() + square / variance) / 2)[inside].mean())
+        for variance in (by_value, by_channel)
+    ]
+    return found if likely[0] > likely[1] + BETTER and gain > 0 else None
+
+
+def _differences(
+    cube: torch.Tensor, valid: torch.Tensor, axis: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A sixth of the squared second differences along an axis, the mean of each three values, and
+    their channel; first differences would hold gradients.
+    """
+    size = cube.shape[axis] - 2
+    if size < 1:
+        return cube.new_empty(0), cube.new_empty(0), torch.empty(0, dtype=torch.int64)
+    left, middle, right = (cube.narrow(axis, start, size) for start in range(3))
+    whole = [valid.narrow(axis, start, size) for start in range(3)]
+    inside = whole[0] & whole[1] & whole[2]
+    channel = torch.arange(len(cube), device=cube.device)
+    channel = channel.reshape(-1, *[1] * (cube.ndim - 1)).expand_as(left)
+    square, mean = (left - 2 * middle + right).square() / 6, (left + middle + right) / 3
+    return square[inside], mean[inside], channel[inside]
+
+
+def _line(square: torch.Tensor, mean: torch.Tensor) -> tuple[float, float] | None:
+    """Gain and read noise from variances in classes of intensity."""
+    edges = torch.quantile(_some(mean), torch.linspace(0, 1, CLASSES + 1).to(mean))
+    number = torch.bucketize(mean, edges[1:-1])
+    rows = []
+    for k in range(CLASSES):
+        inside = number == k
+        if int(inside.sum()) >= FEWEST:
+            rows.append((float(mean[inside].mean()), _clipped(square[inside])))
+    levels, variances = torch.tensor(rows, dtype=torch.float64).mT if rows else (None, None)
+    if levels is None or variances is None or len(levels) < 3:
+        return None
+    weight = 1 / variances.clamp(min=1e-9 * float(variances.max()))
+    design = torch.stack([levels, torch.ones_like(levels)], 1) * weight[:, None]
+    gain, read = torch.linalg.lstsq(design, (variances * weight)[:, None]).solution[:, 0].tolist()
+    if read < 0:  # then counts alone
+        gain = float((variances * levels * weight**2).sum() / (levels * weight).square().sum())
+        read = 0.0
+    return gain, read
+
+
+def _clipped(square: torch.Tensor) -> float:
+    """Mean of squares without those of edges."""
+    variance = float(square.mean())
+    for _ in range(ROUNDS):
+        kept = square[square <= CLIP**2 * variance]
+        new = float(kept.mean()) / KEPT if len(kept) else variance
+        if abs(new - variance) <= 1e-3 * variance:
+            break
+        variance = new
+    return variance
+
+
+def _some(values: torch.Tensor) -> torch.Tensor:
+    """Evenly spaced ones: quantiles need no more."""
+    return values[:: max(1, len(values) // 100_000)]

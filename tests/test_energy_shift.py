@@ -1,0 +1,152 @@
+"""Energies that shift from pixel to pixel, and the noise of counts, in separations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from arpes_ml_plugins import SpectrumLibrary
+from arpes_ml_plugins.errors import AxisError, DistributionWarning, ParameterError
+from arpes_ml_plugins.separation.energy_shift import moved
+from arpes_ml_plugins.separation.value_noise import value_noise
+from arpes_ml_plugins.separation.whiten import channel_noise
+
+ENERGY = np.linspace(-6, 0, 61)
+LINES = {"metal": -1.8, "oxide": -3.4}
+ROWS, COLUMNS = np.mgrid[:30, :32]
+STILL = np.zeros(ROWS.shape)
+RAMP = 0.25 * (COLUMNS / 15.5 - 1)
+GRAINS = np.where(ROWS < 12, -0.15, 0.1) + np.where(COLUMNS > 20, 0.12, 0.0)
+shifted = pytest.mark.filterwarnings("ignore:separate_")
+
+
+def line(centre, energy=ENERGY):
+    return np.exp(-((energy - centre) ** 2) / (2 * 0.22**2)) + 0.3 * (energy > centre) + 0.1
+
+
+def maps():
+    share = 1 / (1 + np.exp(-(ROWS - 15 + 6 * np.sin(COLUMNS / 5)) / 1.5))
+    return np.stack([share, 1 - share])
+
+
+def mixture(shift, counts, seed=0):
+    moved_lines = [line(centre, ENERGY - shift[..., None]) for centre in LINES.values()]
+    total = sum(m[..., None] * part for m, part in zip(maps(), moved_lines, strict=True))
+    values = np.random.default_rng(seed).poisson(counts * total / total.max())
+    return xr.DataArray(values.astype(float), {"eV": ENERGY}, ("y", "x", "eV"))
+
+
+def library(**options):
+    spectra = {n: xr.DataArray(line(c), {"eV": ENERGY}, "eV") for n, c in LINES.items()}
+    varied = {"shift": 0.2, "broaden": 0.1, "count": 300} | options
+    return SpectrumLibrary.from_spectra(spectra, **varied)
+
+
+def angle(result):
+    truth = np.stack([line(c) for c in LINES.values()])
+    found = result.spectra.values
+    cosine = (found * truth).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(truth, axis=1)
+    return np.degrees(np.arccos(cosine.clip(-1, 1))).max()
+
+
+@shifted
+@pytest.mark.parametrize("method", ["separate_sgmca", "separate_lpalm"])
+def test_a_map_that_charges_up_is_no_chemistry(method):
+    data = mixture(RAMP, 200)
+    options = {"rng": 0}
+    known = {"manifolds": library()} if method == "separate_sgmca" else {"library": library()}
+    if method == "separate_lpalm":
+        options |= {"training_steps": 200, "layers": 10}
+    result = getattr(data.S, method)(**known, **options)
+    assert "energies shift" in result.status.item()
+    assert angle(result) < 4
+    off = result["shift"].values - (RAMP - np.median(RAMP))
+    assert off.std() < 0.02
+    assert (np.abs(off) < 3 * result["shift_stderr"].values).mean() > 0.9
+    assert float(result.residual_chi2.mean()) == pytest.approx(1, abs=0.12)
+    left = getattr(data.S, method)(**known, **options, shift=False)
+    assert "do not explain" in left.status.item()
+    assert (left["shift"] == 0).all()
+    assert left["shift_stderr"].isnull().all()
+
+
+@shifted
+@pytest.mark.parametrize("counts", [10, 1000])
+def test_grains(counts):
+    result = mixture(GRAINS, counts).S.separate_sgmca(manifolds=library(), rng=0)
+    off = result["shift"].values - (GRAINS - np.median(GRAINS))
+    assert off.std() < 0.035
+    assert np.median(np.abs(off)) < 0.02
+
+
+@pytest.mark.parametrize("counts", [3, 10, 100, 1000])
+def test_without_shifts_nothing_changes(counts):
+    data = mixture(STILL, counts)
+    one = data.S.separate_sgmca(manifolds=library(), rng=0)
+    other = data.S.separate_sgmca(manifolds=library(), rng=0, shift=False)
+    assert one.status.item() == "ok"
+    assert (one["shift"] == 0).all()
+    np.testing.assert_array_equal(one.spectra, other.spectra)
+
+
+@shifted
+def test_a_library_of_other_spectra_is_no_shift():
+    wrong = {
+        n: xr.DataArray(line(c), {"eV": ENERGY}, "eV") for n, c in {"a": -1.8, "b": -5}.items()
+    }
+    families = SpectrumLibrary.from_spectra(wrong, shift=0.1, count=100)
+    result = mixture(STILL, 300).S.separate_sgmca(manifolds=families, rng=0)
+    assert "energies shift" not in result.status.item()
+
+
+def test_what_cannot_be_asked_for():
+    data = mixture(STILL, 30)
+    with pytest.raises(ParameterError, match="library of all components"):
+        data.S.separate_sgmca(manifolds=library(), n_components=3, shift=True)
+    with pytest.raises(ParameterError, match="shift must be"):
+        data.S.separate_sgmca(manifolds=library(), shift=-0.1)
+    uneven = data.assign_coords(eV=np.sign(ENERGY) * 6 * np.abs(ENERGY / 6) ** 1.1)
+    with pytest.raises(AxisError, match="evenly spaced"):
+        uneven.S.separate_sgmca(manifolds=library(), shift=True)
+
+
+def test_moved_and_moved_back():
+    energy = torch.linspace(-6, 0, 121, dtype=torch.float64)[:, None]
+    centres = torch.tensor([-3.1, -2.2])
+    lines = torch.exp(-((energy - centres) ** 2) / 0.1)
+    there = moved(lines, torch.tensor([3.3, -1.7]))
+    exact = torch.exp(-((energy - centres - 0.05 * torch.tensor([3.3, -1.7])) ** 2) / 0.1)
+    assert (there - exact).abs().max() < 0.01
+    assert (moved(there, -torch.tensor([3.3, -1.7])) - lines).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("counts", [2, 5, 50, 500])
+@pytest.mark.parametrize("gain", [1.0, 26.0])
+def test_counts_that_the_right_library_explains_are_ok(counts, gain):
+    data = gain * mixture(STILL, counts)
+    result = data.S.separate_sgmca(manifolds=library(), rng=0)
+    assert result.status.item() == "ok"
+    assert float(result.residual_chi2.mean()) == pytest.approx(1, abs=0.1)
+    brightness = data.sum("eV")
+    related = np.corrcoef(result.residual_chi2.values.ravel(), brightness.values.ravel())[0, 1]
+    assert abs(related) < 0.15
+
+
+@shifted
+@pytest.mark.parametrize("counts", [30, 300])
+def test_one_component_too_few_is_told(counts):
+    result = mixture(STILL, counts).S.separate_nmf(n_components=1, rng=0)
+    assert "do not explain" in result.status.item()
+    with pytest.warns(DistributionWarning, match="do not explain"):
+        mixture(STILL, counts).S.separate_gmca(n_components=1, rng=0)
+
+
+def test_noise_that_is_not_of_counts_stays_by_channel():
+    expected = mixture(STILL, 1e7).values / 1e7
+    noise = 0.01 + 0.03 * np.linspace(0, 1, 61) ** 2
+    values = expected + noise * np.random.default_rng(0).standard_normal(expected.shape)
+    cube = torch.from_numpy(np.moveaxis(values, -1, 0).copy())
+    valid = torch.ones_like(cube, dtype=torch.bool)
+    assert value_noise(cube, valid, channel_noise(cube, valid[0])) is None
