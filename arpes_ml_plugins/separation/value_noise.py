@@ -1,9 +1,10 @@
 """Noise of each value: counts vary in proportion to the intensity, not by channel.
 
-Second differences of neighbouring pixels know nothing of the components, so that a wrong answer
-cannot hide in the noise that it leaves. They are taken in classes of equal intensity; a line
-through their variances is ``gain * intensity + read noise``. If one number per channel explains
-the differences better, that is kept.
+Second differences of neighbouring pixels, and what all other channels do not explain of one, know
+nothing of the components, so that a wrong answer cannot hide in the noise that it leaves. They are
+taken in classes of equal intensity; a line through their variances is ``gain * intensity + read
+noise``. The former are better where pixels are in order, the latter where they are not. If one
+number per channel explains them better, that is kept.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ __all__ = ["ValueNoise", "value_noise"]
 
 CLASSES = 24  # of intensity
 FEWEST = 60  # differences in a class
+ENOUGH = 4  # pixels per channel for the regression
+IN_ORDER = 1.4  # times what other channels leave: more in differences is signal
 CLIP = 3.0  # standard deviations, beyond which a difference is an edge
 KEPT = 0.9733  # variance of a normal distribution that is clipped there
 ROUNDS = 8
@@ -40,20 +43,24 @@ def value_noise(
 ) -> ValueNoise | None:
     """The noise of values ``(m, *space)``, or None if ``channel_noise`` ``(m,)`` is as good.
 
-    Also None where neighbours tell nothing: pixels in no order, or too few of them.
+    Also None where there are too few pixels to tell.
     """
-    steps = [_differences(cube, valid, axis) for axis in range(1, cube.ndim)]
-    steps = [part for part in steps if len(part[0]) >= CLASSES * FEWEST]
-    if not steps:
-        return None
-    # Along an edge or a gradient only one axis is right.
-    fits = [fit for fit in (_line(square, mean) for square, mean, _ in steps) if fit is not None]
-    if not fits:
-        return None
     scale = float(cube[valid].mean())
-    gain, read = min(fits, key=lambda fit: fit[0] * scale + fit[1])
+    axes = [_differences(cube, valid, axis) for axis in range(1, cube.ndim)]
+    fitted = [(_line(*part[:2]), part) for part in axes if len(part[0]) >= CLASSES * FEWEST]
+    along = [(line, part) for line, part in fitted if line is not None]
+    rest = _unexplained(cube, valid)
+    # Along edges and gradients only one axis is right; where pixels are in no order, none is.
+    best = min(along, key=lambda found: found[0][0] * scale + found[0][1], default=None)
+    if len(rest[0]) >= CLASSES * FEWEST:
+        most = IN_ORDER * float(rest[0].mean())
+        if best is None or best[0][0] * scale + best[0][1] > most:
+            line = _line(*rest[:2])
+            best = None if line is None else (line, rest)
+    if best is None:
+        return None
+    (gain, read), (square, mean, channel) = best
     found = ValueNoise(gain, read, LEAST * scale)
-    square, mean, channel = steps[fits.index((gain, read))]
     by_value = found.variance(mean)
     by_channel = channel_noise[channel].square().clamp(min=1e-12 * float(by_value.mean()))
     inside = square <= CLIP**2 * torch.maximum(by_value, by_channel)  # no edges
@@ -80,6 +87,28 @@ def _differences(
     channel = channel.reshape(-1, *[1] * (cube.ndim - 1)).expand_as(left)
     square, mean = (left - 2 * middle + right).square() / 6, (left + middle + right) / 3
     return square[inside], mean[inside], channel[inside]
+
+
+def _unexplained(
+    cube: torch.Tensor, valid: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same from what all other channels do not explain of each, for pixels in any order."""
+    flat = cube.flatten(1)[:, valid.all(0).flatten()]
+    alive = (flat.amax(1) > flat.amin(1)) if flat.numel() else valid.flatten(1).any(1)
+    flat, pixels = flat[alive], flat.shape[1]
+    nothing = cube.new_empty(0), cube.new_empty(0), torch.empty(0, dtype=torch.int64)
+    if len(flat) < 2 or pixels < ENOUGH * len(flat):
+        return nothing
+    centred = flat - flat.mean(1, keepdim=True)
+    scale = centred.square().mean(1, keepdim=True).sqrt()
+    covariance = torch.cov(centred / scale)
+    if float(torch.linalg.eigvalsh(covariance)[0]) < 1e-12 * len(flat):  # no noise
+        return nothing
+    precision = torch.linalg.inv(covariance)
+    rest = (precision @ (centred / scale)) / precision.diagonal()[:, None] * scale
+    square = rest.square() * pixels / (pixels - len(flat))
+    channel = alive.nonzero().expand_as(flat)
+    return square.flatten(), (flat - rest).flatten(), channel.flatten()
 
 
 def _line(square: torch.Tensor, mean: torch.Tensor) -> tuple[float, float] | None:
