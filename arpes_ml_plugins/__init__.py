@@ -16,7 +16,7 @@ from arpes_ml_plugins.labelled.progress import Progress
 from arpes_ml_plugins.networks.iae import train_iae
 from arpes_ml_plugins.networks.lpalm import train_lpalm
 from arpes_ml_plugins.networks.rlista import train_rlista
-from arpes_ml_plugins.photoemission import as_measured
+from arpes_ml_plugins.photoemission import as_measured, spectral_function_of
 from arpes_ml_plugins.planning import counts_needed
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.methods.continue_maxent import continue_maxent as continue_maxent
     from arpes_ml_plugins.methods.continue_rlista import continue_lista as continue_lista
     from arpes_ml_plugins.methods.continue_rlista import continue_rlista as continue_rlista
+    from arpes_ml_plugins.methods.continue_self_energy import (
+        continue_self_energy as continue_self_energy,
+    )
     from arpes_ml_plugins.methods.decompose_pcp import decompose_pcp as decompose_pcp
     from arpes_ml_plugins.methods.denoise import denoise as denoise
     from arpes_ml_plugins.methods.denoise_counts import decompose_counts as decompose_counts
@@ -63,6 +66,7 @@ __all__ = [
     "replay",
     "save",
     "simulate_scene",
+    "spectral_function_of",
     "train_iae",
     "train_lpalm",
     "train_rlista",

@@ -11,9 +11,77 @@ from arpes_ml_plugins.constants import BOLTZMANN, FWHM
 from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.labelled.axes import resolve_dims
 
-__all__ = ["as_measured"]
+__all__ = ["as_measured", "spectral_function_of"]
 
 EVEN = 1e-3  # relative deviation of an evenly spaced grid
+
+
+def spectral_function_of(
+    self_energy: xr.DataArray,
+    dispersion: xr.DataArray,
+    *,
+    mu: float = 0.0,
+    broadening: float = 0.0,
+    dims: Hashable | None = None,
+) -> xr.DataArray:
+    """Momentum-resolved spectral function of a band and a self-energy.
+
+    ``A(k, w) = -Im [1 / (w + mu - e(k) - Sigma(k, w))] / pi``.
+
+    Parameters
+    ----------
+    self_energy : xarray.DataArray
+        Complex, along ``eV`` or ``omega`` (zero at the chemical potential) and dimensions of the
+        dispersion, or none of them (a local one), as :func:`continue_self_energy` returns it.
+    dispersion : xarray.DataArray
+        Bare band ``e(k)`` along any dimensions, in the unit of the self-energy.
+    mu : float
+        Chemical potential; a constant part of the self-energy shifts the bands against it.
+    broadening : float
+        Added to ``-Im Sigma``, half width at half maximum: bands of a vanishing self-energy are
+        narrower than any grid.
+    dims : str, optional
+        The energy axis where its name does not tell.
+
+    Returns
+    -------
+    xarray.DataArray
+        Along the dimensions of both, the energy last; per unit of energy. ``as_measured`` makes a
+        measured cut of it.
+
+    Raises
+    ------
+    AxisError, ParameterError
+        No energy axis, a real self-energy, one of a wrong sign, a negative broadening.
+
+    Examples
+    --------
+    >>> energy = xr.DataArray(np.linspace(-2, 2, 401), dims="omega")
+    >>> k = xr.DataArray(np.linspace(-1, 1, 21), dims="k")
+    >>> sigma = (-0.3 * energy - 0.05j).assign_coords(omega=energy)  # mass renormalised by 1.3
+    >>> cut = spectral_function_of(sigma, (1.3 * k).assign_coords(k=k))
+    >>> round(float(cut.sel(k=0.5, method="nearest").idxmax("omega")), 2)
+    0.5
+    """
+    (dim,) = resolve_dims(self_energy, ("energy",), None if dims is None else [dims])
+    if self_energy.dtype.kind != "c":
+        raise ParameterError(
+            f"self_energy must be complex, got dtype {self_energy.dtype}; pass the variable "
+            f"self_energy of the result of continue_self_energy"
+        )
+    if dim in dispersion.dims:
+        raise AxisError(f"dispersion must not depend on the energy {dim!r}; pass e(k)")
+    if not broadening >= 0:
+        raise ParameterError(f"broadening must not be negative, got {broadening!r}")
+    if bool((self_energy.imag > 0).any()):
+        raise ParameterError(
+            "the imaginary part of self_energy must not be positive (a retarded self-energy); for "
+            "the other convention pass its conjugate"
+        )
+    damped = self_energy - 1j * broadening
+    green = 1 / (self_energy[dim] + mu - dispersion - damped)
+    spectral = (-green.imag / np.pi).transpose(..., dim)
+    return spectral.rename("spectral_function")
 
 
 def as_measured(

@@ -34,7 +34,7 @@ from arpes_ml_plugins.continuation.prior import GaussianPrior
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
 from arpes_ml_plugins.networks.rlista import cached_network, continuation_network
 from arpes_ml_plugins.simulation.spectra import published_spectra
-from arpes_ml_plugins.training.general_continuation import draw_data
+from arpes_ml_plugins.training.general_continuation import draw_kind
 from arpes_ml_plugins.training.rlista import RECIPES, Recipe, new_network, train
 
 ARCHITECTURES: dict[str, Callable[[int, torch.Generator], nn.Module]] = {
@@ -325,8 +325,8 @@ def thresholds() -> None:
     generator = torch.Generator().manual_seed(SEED)
     terms = []
     for _ in range(1000):
-        reach, kernel, _, _ = draw_data(generator)
-        terms.append(condition(reach, network.prior.view(kernel)))
+        kind = draw_kind(generator)
+        terms.append(condition(kind.reach, network.prior.view(kind.rough)))
     values = network.fold(torch.stack(terms))[2]  # (kinds, layers)
     rows: list[dict[str, object]] = [
         {

@@ -30,8 +30,9 @@ def spectra():
     return published_spectra(200, generator(7)).double()
 
 
-def kernel(sigma=1.0):
-    return fermion(torch.tensor(TAU, dtype=torch.float64), centres() * 3, 10.0) / sigma
+def kernel(sigma=1.0, grid=None):
+    grid = centres() if grid is None else grid
+    return fermion(torch.tensor(TAU, dtype=torch.float64), grid * 3, 10.0) / sigma
 
 
 def tied(matrix, sparsity, layers):
@@ -64,7 +65,7 @@ def test_folding_changes_nothing():
 
 def test_the_general_network_is_a_plain_one_for_each_kind_of_data(spectra):
     network = continuation_network("cpu")
-    view = network.prior.view(kernel(1e-4))
+    view = network.prior.view(kernel(1e-4, network.grid))
     terms = condition(30.0, view)
     data = (spectra[:9] @ kernel(1e-4).mT) @ view.features.mT
     told = (data / data[:, -1:]).float()
@@ -187,5 +188,6 @@ def test_thresholds_stay_at_zero_or_above(name, spectra):
 
 
 def test_general_network_has_a_prior():
-    network = GeneralNetwork(GaussianPrior.of(published_spectra(500, generator())), layers=2)
+    prior = GaussianPrior.of(published_spectra(500, generator()))
+    network = GeneralNetwork(prior, grid=centres(), layers=2)
     assert torch.allclose(network.prior.mean.sum(), torch.tensor(1.0).double(), atol=1e-5)

@@ -29,12 +29,16 @@ __all__ = ["STATUSES", "Answer", "Solution", "Solver", "answer", "in_words"]
     STRANGE,
     UNEXPLAINED,
     UNCONVERGED,
-) = (1 << bit for bit in range(9))
+    NORMED,
+    BEYOND,
+) = (1 << bit for bit in range(11))
 """Bits of a status. 0: there were no data."""
 
 STATUSES = {
     RAISED: "errors raised: the data scatter more than stated",
     OUTLIERS: "outliers left out",
+    BEYOND: "part of the spectrum lies beyond omega",
+    NORMED: "norm 1 assumed: these data do not determine it",
     UNTRAINED: "fell back to MaxEnt: outside what the network was trained for",
     UNLIKE: "fell back to MaxEnt: unlike the spectra of the training",
     TRAINED: "a network was trained: outside what the stored one was trained for",
@@ -44,9 +48,12 @@ STATUSES = {
 }
 """What each bit says; "ok" where none of them is set."""
 
+MOST_BEYOND = 0.01
+"""Part of the spectrum beyond the frequencies of the result: more is told."""
 MOST_EXCESS = 4.0
 """Measured over stated errors: above this it is not the errors that are wrong."""
 MISFIT = 6.0  # standard deviations of chi^2
+LEAST_MISFIT_OF_ALL = 3.0  # standard deviations of chi^2, where nothing is regularised
 LEAST_MISFIT = 2.0
 """chi^2 per datum that is always accepted: "chi2kink" stays above 1 on purpose."""
 
@@ -77,6 +84,10 @@ class Solution:
     lower: torch.Tensor | None = None
     upper: torch.Tensor | None = None
     """Credible interval, as densities ``(b, n)``."""
+    least: torch.Tensor | None = None
+    """chi^2 of the positive spectrum nearest to the data, ``(b,)``, where it is known."""
+    stretch: torch.Tensor | None = None
+    """Factor on the general network's interval around this solution, ``(b,)``."""
     fitted: bool = True
     """Whether it is meant to agree with the data within their errors; a bare network is not."""
 
@@ -116,7 +127,7 @@ def answer(
     errors
         Standard errors of the real rows, ``(b, rows)``; measured if None.
     covariance
-        Of the errors, ``(rows, rows)``, instead.
+        Of the errors, ``(rows, rows)``, or of each data set, ``(b, rows, rows)``, instead.
     solver
         The algorithm, called once for each group of data sets that share their errors.
     index
@@ -125,8 +136,14 @@ def answer(
     rows = problem.rows(data)
     sign = problem.sign(rows)
     rows = rows * sign[:, None]
-    stated = errors if covariance is None else covariance.diagonal().sqrt().expand_as(rows)
-    errors = estimate_error(problem, rows)[:, None].expand_as(rows) if stated is None else stated
+    stated = (
+        errors
+        if covariance is None
+        else covariance.diagonal(dim1=-2, dim2=-1).sqrt().expand_as(rows)
+    )
+    errors = (
+        estimate_error(problem.kernel, rows)[:, None].expand_as(rows) if stated is None else stated
+    )
     used, excess = torch.ones_like(rows, dtype=torch.bool), rows.new_ones(len(rows))
     if covariance is None:
         used, excess = find_outliers(problem, rows, errors)
@@ -144,6 +161,9 @@ def answer(
         status[seen.which] = solution.status | _flag(_misses(seen, solution), UNEXPLAINED)
     status |= _flag(raised, RAISED) | _flag(~used.all(1), OUTLIERS)
     status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)
+    sizes = weights.abs()
+    outside = (sizes * problem.beyond()).sum(1) / sizes.sum(1)
+    status |= _flag(outside > MOST_BEYOND, BEYOND)
     back = weights @ problem.kernel.mT
     return Answer(
         spectral_function=weights / cell_widths(problem.omega),
@@ -163,11 +183,16 @@ def _flag(where: torch.Tensor, bit: int) -> torch.Tensor:
 
 
 def _misses(seen: Observation, solution: Solution) -> torch.Tensor:
-    """Whether a solution is further from the data used than errors explain, ``(b,)``."""
+    """Whether the data used are further from a solution, or from all, than errors explain."""
     if not solution.fitted:
         return torch.zeros_like(seen.which, dtype=torch.bool)
+    count = seen.data.shape[1]
+    spread = (2 / count) ** 0.5
     misfit = (seen.data - solution.weights @ seen.kernel().mT).square().mean(-1)
-    return misfit > max(1 + MISFIT * (2 / seen.data.shape[1]) ** 0.5, LEAST_MISFIT)
+    misses = misfit > max(1 + MISFIT * spread, LEAST_MISFIT)
+    if solution.least is None:
+        return misses
+    return misses | (solution.least / count > 1 + LEAST_MISFIT_OF_ALL * spread)
 
 
 def _chi2(
@@ -179,7 +204,8 @@ def _chi2(
     """chi^2 per datum, with the errors as stated, of the data that were used, ``(b,)``."""
     if covariance is not None:
         factor = torch.linalg.cholesky(covariance)
-        return torch.linalg.solve_triangular(factor, residual.mT, upper=False).square().mean(0)
+        solved = torch.linalg.solve_triangular(factor, residual[..., None], upper=False)
+        return solved[..., 0].square().mean(-1)
     return ((residual / errors).square() * used).sum(-1) / used.sum(-1)
 
 

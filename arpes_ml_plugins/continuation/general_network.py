@@ -22,39 +22,53 @@ from torch import nn
 from torch.nn.functional import relu, softplus
 
 from arpes_ml_plugins.continuation.prior import GaussianPrior, View
+from arpes_ml_plugins.continuation.referee import Referee, linear
 from arpes_ml_plugins.continuation.rlista import ETA, unroll
 
-__all__ = ["REACH", "GeneralNetwork", "condition"]
+__all__ = ["FURTHEST", "REACH", "GeneralNetwork", "condition"]
 
-REACH = (8.0, 300.0)
+REACH = (2.0, 5000.0)
 """Inverse temperature times half-width of the window, of the data it is trained for."""
+FURTHEST = 8 * REACH[1]
+"""Up to here data are treated as those of the largest reach: what changes are details at zero that
+neither resolve."""
 
-TERMS = 6  # 1, x, y, x^2, x y, y^2
+DEGREE = 3
+TERMS = (DEGREE + 1) * (DEGREE + 2) // 2
+MOST_RESOLVED = 30.0  # components of a spectrum
 
 
 def condition(reach: float, view: View) -> torch.Tensor:
-    """The polynomial terms for ``reach = beta * half-width of the window``, ``(6,)`` float32."""
-    x = (math.log(reach) - 3.8) / 1.0
-    y = (view.resolved - 7.0) / 3.5
-    return torch.tensor([1.0, x, y, x * x, x * y, y * y], dtype=torch.float32)
+    """The polynomial terms for ``reach = beta * half-width of the window``, ``(TERMS,)`` float32:
+    1, x, y, x^2, x y, y^2, ... of two numbers between -1 and 1.
+    """
+    low, high = map(math.log, REACH)
+    x = min(2 * (math.log(reach) - low) / (high - low) - 1, 1.0)
+    y = 2 * view.resolved / MOST_RESOLVED - 1
+    terms = [x ** (order - k) * y**k for order in range(DEGREE + 1) for k in range(order + 1)]
+    return torch.tensor(terms, dtype=torch.float32)
 
 
 class GeneralNetwork(nn.Module):
     """RLISTA layers with weights that depend on the kind of data, and a head for the error band.
 
     Works on the window of the prior, ``n`` points; weights of a spectrum add up to 1. All of it is
-    float32.
+    float32, but for the frequencies.
 
     Parameters
     ----------
     prior
         Of spectra on the window; None leaves it to be filled in.
-    points, layers, width, fine
-        Frequencies, depth, width of the head, and points within a bin.
+    grid
+        Frequencies of the window [-1, 1], ``(n,)``.
+    layers, width, fine
+        Depth, width of the head, and points within a bin.
     generator
         Draws the initial weights of the head; without one they are zero, to be filled in.
     """
 
+    grid: torch.Tensor
+    """Frequencies over the half-width of the window, float64."""
     mean: torch.Tensor
     root: torch.Tensor
     fine_mean: torch.Tensor
@@ -66,16 +80,18 @@ class GeneralNetwork(nn.Module):
         self,
         prior: GaussianPrior | None = None,
         *,
-        points: int = 50,
+        grid: torch.Tensor,
         layers: int = 8,
         width: int = 128,
         fine: int = 5,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        points = len(grid)
         if prior is None:
             prior = GaussianPrior(_filled(1 / points, points), _filled(0, points, points))
         inner = fine * points
+        self.register_buffer("grid", grid.double())
         self.register_buffer("mean", prior.mean.float())
         self.register_buffer("root", prior.root.float())
         self.register_buffer("fine_mean", _filled(1 / inner, inner))
@@ -88,12 +104,13 @@ class GeneralNetwork(nn.Module):
         self.state = nn.Parameter(_filled(0, layers, TERMS, points, points))
         self.threshold = nn.Parameter(_filled(0, layers, TERMS))
         self.band = nn.Sequential(
-            _linear(2 * points + TERMS, width, generator),
+            linear(2 * points + TERMS, width, generator),
             nn.SiLU(),
-            _linear(width, width, generator),
+            linear(width, width, generator),
             nn.SiLU(),
-            _linear(width, 2 * points, generator),
+            linear(width, 2 * points, generator),
         )
+        self.referee = Referee(generator)
         self.layers, self.points = layers, points
 
     @property
@@ -111,7 +128,7 @@ class GeneralNetwork(nn.Module):
         Parameters
         ----------
         terms
-            From :func:`condition`, ``(..., 6)``.
+            From :func:`condition`, ``(..., TERMS)``.
 
         Returns
         -------
@@ -126,7 +143,7 @@ class GeneralNetwork(nn.Module):
         )
 
     def forward(self, features: torch.Tensor, terms: torch.Tensor) -> torch.Tensor:
-        """Weights ``(..., b, n)`` from features ``(..., b, n + 1)`` and terms ``(..., 6)``."""
+        """Weights ``(..., b, n)`` from features ``(..., b, n + 1)`` and terms ``(..., TERMS)``."""
         state, data, threshold = self.fold(terms)
         spectrum = unroll(features, state, data, threshold, eta=ETA, positive=True)
         return spectrum / spectrum.sum(-1, keepdim=True).clamp(min=1e-6)
@@ -134,25 +151,15 @@ class GeneralNetwork(nn.Module):
     def quantiles(
         self, spectrum: torch.Tensor, features: torch.Tensor, terms: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The band that holds the truth at 90 % of the frequencies, ``(..., b, n)`` both."""
+        """The band that holds the truth at 90 % of the frequencies, ``(..., b, n)`` both: the
+        density at the middle of each cell, times its width.
+        """
         known = terms[..., None, :].expand(*features.shape[:-1], TERMS)
         told = torch.cat([spectrum * self.points, features[..., :-1], known], -1)
-        reach = self.stretch / self.points
-        below, above = (reach * softplus(self.band(told) - 3)).chunk(2, -1)
-        return relu(spectrum - below), spectrum + above
+        reach = self.stretch * (1 / self.points + spectrum)
+        below, above = softplus(self.band(told) - 3).chunk(2, -1)
+        return relu(spectrum - reach * below), spectrum + reach * above
 
 
 def _filled(value: float, *shape: int) -> torch.Tensor:
     return torch.full(shape, value, dtype=torch.float32)
-
-
-def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
-    """A layer that draws nothing from torch's global generator."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32)
-    bound = 1 / math.sqrt(inputs)  # as torch initialises layers
-    for parameter in layer.parameters():
-        if generator is None:
-            nn.init.zeros_(parameter)
-        else:
-            nn.init.uniform_(parameter, -bound, bound, generator=generator)
-    return layer

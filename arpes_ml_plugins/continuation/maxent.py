@@ -18,7 +18,15 @@ import torch
 
 from arpes_ml_plugins.errors import ParameterError
 
-__all__ = ["RULES", "MaxEntResult", "Path", "choose_alpha", "maxent", "maxent_path"]
+__all__ = [
+    "RULES",
+    "MaxEntResult",
+    "Path",
+    "choose_alpha",
+    "maxent",
+    "maxent_path",
+    "signed_maxent",
+]
 
 ALPHAS = 20
 SMALLEST_ALPHA = 1.0
@@ -33,6 +41,8 @@ SMALLEST_GAP = 1e-10  # nats; rounding can keep some solutions from coming close
 ITERATIONS = 60
 SHIFTS = (1e-15, 1e-13, 1e-11, 1e-9)  # of a diagonal of 1, that make up for rounding
 SMALLEST_DEFAULT = 1e-7  # of its largest value
+MOST_MISFIT, MISFIT = 1.5, 4.0
+"""Most chi^2 per datum that ``chi2kink`` leaves, and the same in its standard deviations."""
 KINK_OFFSET = 2.5
 """How far past the middle of the fall of chi^2, in units of its width, ``chi2kink`` goes."""
 
@@ -83,6 +93,8 @@ class MaxEntResult:
     spectrum: torch.Tensor  # (b, n)
     alpha: torch.Tensor  # (b,)
     deviation: torch.Tensor  # (b, n): of the Gaussian around the maximum of the posterior
+    least: torch.Tensor
+    """``(b,)``: chi^2 almost without regularisation: what no positive spectrum gets below."""
     converged: torch.Tensor  # (b,)
 
 
@@ -115,7 +127,26 @@ def maxent(
         spectrum = (weight * path.spectra).sum(0)
         between = (weight * (path.spectra - spectrum).square()).sum(0)
         deviation = (deviation.square() + between).sqrt()
-    return MaxEntResult(spectrum, alpha, deviation, converged)
+    return MaxEntResult(spectrum, alpha, deviation, path.chi2[-1], converged)
+
+
+def signed_maxent(
+    kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor, *, rule: str = "chi2kink"
+) -> MaxEntResult:
+    """Spectra of either sign: the difference of two positive ones with one default model.
+
+    Of all pairs with the same difference those of largest entropy are ``a = d exp(x)`` and
+    ``d exp(-x)``: this is the positive-negative entropy of Kraberger et al., Phys. Rev. B 96,
+    155128 (2017). ``default`` is the size that ``|a|`` is expected to have.
+    """
+    both = maxent(
+        torch.cat([kernel, -kernel], 1), data, torch.cat([default, default], -1), rule=rule
+    )
+    plus, minus = both.spectrum.chunk(2, -1)
+    total = plus + minus  # by which the difference answers to its Lagrange parameters
+    space = Subspace.of(kernel, float(default.sum(-1).max()))
+    deviation = _deviation(space, total, both.alpha)
+    return MaxEntResult(plus - minus, both.alpha, deviation, both.least, both.converged)
 
 
 def maxent_path(kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor) -> Path:
@@ -264,7 +295,12 @@ def _as_much_misfit_as_data(path: Path, count: int) -> torch.Tensor:
 
 
 def _end_of_the_fall(path: Path, count: int) -> torch.Tensor:
-    return _kink(path.alphas.log(), path.chi2.clamp(min=1e-12).log()).exp()
+    logs = path.alphas.log()
+    kink = _kink(logs, path.chi2.clamp(min=1e-12).log())
+    # Where the fall is not of the usual form it may end too early: not before the data are met.
+    most = max(MOST_MISFIT, 1 + MISFIT * (2 / count) ** 0.5)
+    met = _crossing(logs, path.chi2, most * path.chi2[-1].clamp(min=count))
+    return torch.minimum(kink, met).exp()
 
 
 RULES: dict[str, Callable[[Path, int], torch.Tensor]] = {
@@ -285,7 +321,7 @@ def _peak(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return logs.gather(0, index[None])[0] + shift * (logs[1] - logs[0])
 
 
-def _crossing(logs: torch.Tensor, chi2: torch.Tensor, target: float) -> torch.Tensor:
+def _crossing(logs: torch.Tensor, chi2: torch.Tensor, target: float | torch.Tensor) -> torch.Tensor:
     """Where chi^2, which falls along the path, reaches ``target``; the end where it never does."""
     index = (chi2 > target).sum(0).clamp(1, len(logs) - 1)
     before, after = chi2.gather(0, index[None] - 1)[0], chi2.gather(0, index[None])[0]
@@ -303,8 +339,8 @@ def _kink(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """
     count = len(logs)
     number = torch.arange(count).to(logs)
-    fine = torch.linspace(0, count - 1, 4 * count).to(logs)
-    widths = torch.logspace(-0.85, 0.85, 18).to(logs)
+    fine = torch.linspace(0, count - 1, 4 * count, dtype=logs.dtype, device=logs.device)
+    widths = torch.logspace(-0.85, 0.85, 18, dtype=logs.dtype, device=logs.device)
     curves = torch.sigmoid((fine[:, None] - number[:, None, None]) / widths).flatten(1)  # (k, cw)
     curves = curves - curves.mean(0)
     curves = curves / curves.norm(dim=0).clamp(min=1e-12)

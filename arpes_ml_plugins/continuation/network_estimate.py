@@ -8,23 +8,39 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from arpes_ml_plugins.continuation.general_network import REACH, GeneralNetwork, condition
+from arpes_ml_plugins.continuation.general_network import (
+    FURTHEST,
+    REACH,
+    GeneralNetwork,
+    condition,
+)
 from arpes_ml_plugins.continuation.observation import Observation, find_outliers, observations
 from arpes_ml_plugins.continuation.prior import View
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
+from arpes_ml_plugins.continuation.referee import Referee
 
-__all__ = ["Estimate", "best_windows", "estimate", "regrid", "suggest_windows"]
+__all__ = [
+    "Estimate",
+    "best_windows",
+    "estimate",
+    "norm_error",
+    "regrid",
+    "suggest_windows",
+]
 
 SURPRISE = 15.0
 """Mean square of the resolved components over that of the prior: 1 in 100 of it is above."""
 FEWEST_TIMES = 20
 LARGEST_ERROR = 0.02  # over the norm
-SMALLEST_ERROR = 1e-6  # over the norm; smaller ones are taken as this large
+SMALLEST_ERROR = 1e-7  # over the norm; smaller ones are taken as this large
+LEAST_NORM = 0.05  # of a rough estimate
 HALVINGS = 4
 """Windows tried: the whole one, half of it, ... The prior holds spectra that fill a quarter of the
 window or more; a smaller window pays for narrower ones only."""
-CONVINCING = 50.0  # nats by which a smaller window must be more likely
-MARGIN = 2**0.5  # of a window that nobody named, over the most likely one
+DOUBLINGS = 2  # further windows, where the spectrum may go on beyond that of the user
+CONVINCING = 50.0  # nats by which another window must be more likely
+HELD, MARGIN = 0.995, 1.5
+"""A window that nobody named is so many times as wide as what holds this part of the spectrum."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,9 @@ class Estimate:
     upper: torch.Tensor
     surprise: torch.Tensor  # (b,): 1 on the average over the prior
     inside: torch.Tensor  # (b, n) bool: frequencies within the network's window
+    kind: torch.Tensor  # (b, 2): the two numbers of the kind of data, as the network knows it
+    referee: Referee
+    """Weighs what comes of it against what comes of a flat default model."""
 
     @property
     def unlike(self) -> torch.Tensor:
@@ -51,31 +70,64 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
     omega = seen.problem.omega
     # A somewhat wider window than asked for does no harm.
     whole = max(seen.problem.half_width, REACH[0] / seen.problem.beta)
-    windows = best_windows(network, seen, [whole / 2**k for k in range(HALVINGS)], CONVINCING)
+    candidates = [whole / 2**k for k in range(HALVINGS)]
+    if seen.problem.named is not None:
+        candidates += [whole * 2**k for k in range(1, DOUBLINGS + 1)]
+    windows = best_windows(network, seen, candidates, CONVINCING)
     parts = [seen.data.new_empty(len(seen.data), len(omega)) for _ in range(3)]
     surprise = seen.data.new_zeros(len(seen.data))
     inside = torch.zeros_like(parts[0], dtype=torch.bool)
+    kind = seen.data.new_zeros(len(seen.data), 2)
     for window in sorted(set(windows.tolist())):
         which = windows == window
-        view, data = _view(network, seen, window, seen.data[which])
-        features = data @ view.features.mT
-        norm = features[:, -1:]
-        terms = condition(seen.problem.beta * window, view).to(norm.device)
-        told = (features / norm).float()
-        with torch.inference_mode():
-            spectrum = network(told, terms)
-            lower, upper = network.quantiles(spectrum, told, terms)
-        grid = _grid(network, window).to(omega)
-        unit = norm * seen.scale / cell_widths(grid)
-        density = regrid(spectrum.to(data) * unit, grid, omega)
+        found = _seen_by(network, seen, window, which)
+        grid = window * network.grid.to(omega)
+        unit = found.norm * seen.scale / cell_widths(grid)
+        density = regrid(found.spectrum * unit, grid, omega)
         # The ends of the band are not smooth: cubic splines would swing, and cross each other.
-        ends = ((end.to(data) * unit) @ linear(grid, omega).mT for end in (lower, upper))
+        ends = ((end * unit) @ linear(grid, omega).mT for end in (found.lower, found.upper))
         for part, value in zip(parts, (density, *ends), strict=True):
             part[which] = value
         view, data = _view(network, seen, window, seen.data[which], fine=True)
         surprise[which] = view.surprise(data)[0]
+        kind[which] = found.kind.to(kind)
         inside[which] = (omega >= grid[0]) & (omega <= grid[-1])
-    return Estimate(parts[0], parts[1], parts[2], surprise, inside)
+    return Estimate(parts[0], parts[1], parts[2], surprise, inside, kind, network.referee)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the network says on its own grid: weights ``(b, n)`` that add up to 1, and the norm."""
+
+    spectrum: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    norm: torch.Tensor  # (b, 1), in units of the scale of the observation
+    kind: torch.Tensor  # (2,)
+
+
+def _seen_by(
+    network: GeneralNetwork, seen: Observation, window: float, which: torch.Tensor
+) -> _Seen:
+    view, data = _view(network, seen, window, seen.data[which])
+    features = data @ view.features.mT
+    rough = seen.norms[which, None] / seen.scale
+    norm = features[:, -1:].maximum(LEAST_NORM * rough)  # it may be far off where data say little
+    terms = condition(seen.problem.beta * window, view).to(norm.device)
+    told = (features / norm).float()
+    with torch.inference_mode():
+        spectrum = network(told, terms)
+        lower, upper = network.quantiles(spectrum, told, terms)
+    if seen.problem.even:
+        spectrum, lower, upper = ((p + p.flip(-1)) / 2 for p in (spectrum, lower, upper))
+    return _Seen(spectrum.to(data), lower.to(data), upper.to(data), norm, terms[1:3])
+
+
+def norm_error(network: GeneralNetwork, seen: Observation) -> float:
+    """Relative standard error of the integral of the spectrum, as the data alone tell it."""
+    problem = seen.problem
+    window = min(max(problem.half_width, REACH[0] / problem.beta), FURTHEST / problem.beta)
+    return _view(network, seen, window, seen.data)[0].norm_error
 
 
 def best_windows(
@@ -87,7 +139,7 @@ def best_windows(
     """
     likely = []
     for window in candidates:
-        if not REACH[0] <= seen.problem.beta * window <= REACH[1]:
+        if not REACH[0] <= seen.problem.beta * window * (1 + 1e-9) <= FURTHEST:
             likely.append(seen.data.new_full((len(seen.data),), -torch.inf))
             continue
         view, data = _view(network, seen, window, seen.data, fine=True)
@@ -107,7 +159,14 @@ def suggest_windows(
     windows = rows.new_zeros(len(rows))
     kept, _ = find_outliers(problem, rows, errors)
     for seen in observations(problem, rows, errors, None, kept):
-        windows[seen.which] = best_windows(network, seen, candidates, 0.0)
+        likely = best_windows(network, seen, candidates, 0.0)
+        for window in sorted(set(likely.tolist())):
+            which = likely == window
+            spectrum = _seen_by(network, seen, window, which).spectrum
+            reached = window * network.grid.abs()
+            order = reached.argsort()
+            held = (spectrum[:, order].cumsum(-1) < HELD).sum(-1).clamp(max=len(order) - 1)
+            windows[seen.which[which]] = reached[order][held]
     return windows * MARGIN
 
 
@@ -134,26 +193,32 @@ def regrid(density: torch.Tensor, grid: torch.Tensor, omega: torch.Tensor) -> to
 
 def linear(grid: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
     """Matrix ``(new, n)`` of linear interpolation, zero beyond the ends of the grid."""
-    step = grid[1] - grid[0]
-    return (1 - (omega[:, None] - grid).abs() / step).clamp(min=0)
+    above = torch.searchsorted(grid, omega).clamp(1, len(grid) - 1)
+    share = (omega - grid[above - 1]) / (grid[above] - grid[above - 1])
+    inside = (share >= 0) & (share <= 1)
+    matrix = torch.zeros(len(omega), len(grid)).to(grid)
+    rows = torch.arange(len(omega), device=grid.device)
+    matrix[rows, above - 1] = torch.where(inside, 1 - share, 0)
+    matrix[rows, above] = torch.where(inside, share, 0)
+    return matrix
 
 
 def _outside(seen: Observation) -> str:
     problem = seen.problem
     reach = problem.beta * problem.half_width
-    if problem.statistics != "fermion":
-        return "the network was trained on fermions"
     if len(problem.times) < FEWEST_TIMES:
         return f"the network was trained on {FEWEST_TIMES} imaginary times or more"
-    if LARGEST_ERROR * float(seen.whitener.norm(dim=1).mean()) * seen.scale < 1:
+    typical = float(seen.whitener.norm(dim=1).mean()) * seen.scale  # one over the relative error
+    if problem.statistics == "boson":
+        typical *= 2 * float(problem.kernel.abs().mean(1).max())
+    if LARGEST_ERROR * typical < 1:
         return f"errors are above {LARGEST_ERROR:g} of the norm"
     if 2 * reach < REACH[0]:
         return (
             f"beta times the largest frequency is {reach:.3g}, below the {REACH[0] / 2:g} allowed"
         )
-    if REACH[1] < reach / 2 ** (HALVINGS - 1):
-        most = REACH[1] * 2 ** (HALVINGS - 1)
-        return f"beta times the largest frequency is {reach:.3g}, above the {most:g} allowed"
+    if reach > FURTHEST:
+        return f"beta times the largest frequency is {reach:.3g}, above the {FURTHEST:g} allowed"
     return ""
 
 
@@ -170,7 +235,7 @@ def _view(
     The network was trained on features of the kernel at the centres of its bins; what is likely is
     judged by the ``fine`` prior, which has several points a bin.
     """
-    grid = _grid(network, window).to(seen.problem.omega)
+    grid = window * network.grid.to(seen.problem.omega)
     prior = network.prior
     if fine:
         prior = network.fine_prior
@@ -180,7 +245,3 @@ def _view(
     # The kernel of a fermion is at most 1: its largest element is one over the smallest error.
     soft = min(1.0, 1 / (SMALLEST_ERROR * float(kernel.abs().amax())))
     return prior.view(kernel * soft), data * soft
-
-
-def _grid(network: GeneralNetwork, window: float) -> torch.Tensor:
-    return torch.linspace(-window, window, network.points, dtype=torch.float64)

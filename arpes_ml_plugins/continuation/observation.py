@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ ERROR_STEP = 2**0.25
 """Measured errors are rounded up to a power of this, so that data sets are solved together; too
 large an error does less harm than too small a one."""
 NORM_STEP = 2**0.25
+NORM_ERROR = 1e-3  # relative, of a norm that is given
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,24 @@ class Observation:
         problem = self.problem if omega is None else self.problem.on(omega)
         return self.whitener @ problem.kernel
 
+    def with_norm(self, norm: float) -> Observation:
+        """The same data, and the integral of the spectrum beside them."""
+        precise = 1 / (NORM_ERROR * norm)
+        count, points = self.whitener.shape
+        whitener = self.whitener.new_zeros(count + 1, points + 1)
+        whitener[:count, :points], whitener[count, points] = self.whitener, precise
+        known = self.rows.new_full((len(self.rows), 1), norm)
+        return replace(
+            self,
+            problem=replace(self.problem, norm=norm),
+            rows=torch.cat([self.rows, known], 1),
+            data=torch.cat([self.data, known * precise], 1),
+            whitener=whitener,
+            scale=norm,
+            norms=known[:, 0],
+            used=torch.cat([self.used, self.used.new_ones(1)]),
+        )
+
 
 def observations(
     problem: Problem,
@@ -62,7 +81,7 @@ def observations(
         Data, standard errors (without meaning if there is a covariance) and which data are used,
         ``(b, rows)`` each.
     covariance
-        Of the errors of all data sets, ``(rows, rows)``, or None.
+        Of the errors of all data sets, ``(rows, rows)``, or of each, ``(b, rows, rows)``; or None.
     index
         Positions of the data sets in the whole array, ``(b,)``.
     """
@@ -70,12 +89,17 @@ def observations(
     norms = _rough_norm(problem, rows, errors)
     steps = (norms.log() / math.log(NORM_STEP)).round()
     labels = torch.cat([errors, kept.to(errors), steps[:, None].to(errors)], 1)
+    if covariance is not None and covariance.ndim == 3:  # to each its own
+        labels = torch.arange(len(rows)).to(errors)[:, None]
     unique, member = torch.unique(labels, dim=0, return_inverse=True)
     for group in range(len(unique)):
         which = torch.nonzero(member == group)[:, 0]
         first = which[0]
         inside = kept[first]
-        within = None if covariance is None else covariance[inside][:, inside]
+        within = None
+        if covariance is not None:
+            own = covariance if covariance.ndim == 2 else covariance[first]
+            within = own[inside][:, inside]
         whitener = _whitener(errors[first][inside], within)
         full = rows.new_zeros(len(whitener), rows.shape[1])
         full[:, inside] = whitener
@@ -113,13 +137,13 @@ def _rough_norm(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> t
     return fit.abs().clamp(min=1e-30)
 
 
-def estimate_error(problem: Problem, rows: torch.Tensor) -> torch.Tensor:
+def estimate_error(kernel: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Standard error of each data set, from the part that no spectrum can make, ``(b,)``.
 
     Uncorrelated errors of one size are assumed. With few data part of a spectrum is counted as
     error: the estimate is then too large, never too small.
     """
-    u, s, _ = torch.linalg.svd(problem.kernel, full_matrices=True)
+    u, s, _ = torch.linalg.svd(kernel, full_matrices=True)
     reached = int((s > BEYOND_REACH * s[0]).sum())
     reached = min(reached, max(len(u) - max(LEAST_FREEDOM, len(u) // 5), 1))
     beyond = rows @ u[:, reached:]
@@ -171,9 +195,7 @@ def _residual(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.Tensor, t
     """What is left of data ``(..., m)`` after all that spectra can make; share left of each."""
     u, s, _ = torch.linalg.svd(kernel, full_matrices=False)
     norm = float(data.abs().amax() / kernel.abs().amax())  # of spectra, roughly
-    reached = int(((s > BEYOND_REACH * s[0]) & (s * norm > UNSEEN)).sum())
-    reached = min(reached, max(len(kernel) - LEAST_FREEDOM, 1))
-    inside = u[:, :reached]
+    inside = u[:, (s > BEYOND_REACH * s[0]) & (s * norm > UNSEEN)]
     return data - (data @ inside) @ inside.mT, 1 - inside.square().sum(1)
 
 
@@ -192,5 +214,7 @@ def _without_outliers(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.T
 
 def _excess(residual: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     freedom = float(share.sum())
+    if freedom < LEAST_FREEDOM:  # spectra can make nearly anything of so few data
+        return residual.new_ones(len(residual)) if residual.ndim > 1 else residual.new_ones(())
     size = (residual.square().sum(-1) / freedom).sqrt()
     return torch.where(size > 1 + SIGNIFICANT / (2 * freedom) ** 0.5, size, 1.0)

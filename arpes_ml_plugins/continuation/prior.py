@@ -27,6 +27,8 @@ class View:
     """``(m,)``: whitened data of the mean spectrum."""
     to_norm: torch.Tensor
     """``(m,)``: whitened data to the best estimate of the norm (generalised least squares)."""
+    norm_error: float
+    """Relative standard error of that estimate, whatever the spectrum."""
     directions: torch.Tensor
     """``(m, r)``: orthonormal directions in which spectra differ."""
     strengths: torch.Tensor
@@ -95,16 +97,19 @@ class GaussianPrior:
 
     def view(self, kernel: torch.Tensor) -> View:
         """The view through a whitened kernel ``(m, n)``."""
-        u, s, vt = torch.linalg.svd(kernel @ self.root, full_matrices=False)
-        kept = s > 1e-6 * s[0]
-        u, s, vt = u[:, kept], s[kept], vt[kept]
+        spread = kernel @ self.root
+        # What is kept of it has squares that rounding spares; this is faster than its SVD.
+        squares, u = torch.linalg.eigh(spread @ spread.mT)
+        kept = squares > 1e-12 * squares[-1]
+        u, s = u[:, kept].flip(1), squares[kept].sqrt().flip(0)
         mean = kernel @ self.mean
         # Covariance of the data: 1 + u s^2 u^T; its inverse times the mean's data:
         solved = mean - u @ ((s.square() / (1 + s.square())) * (u.mT @ mean))
         return View(
-            posterior=(vt.mT * (s / (1 + s.square()))) @ u.mT,
+            posterior=spread.mT @ (u / (1 + s.square())) @ u.mT,
             mean_data=mean,
             to_norm=solved / (mean @ solved),
+            norm_error=float((mean @ solved).rsqrt()),
             directions=u,
             strengths=s,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +11,10 @@ import torch
 from arpes_ml_plugins.continuation.kernels import KERNELS, integrate_bins, real_rows
 
 __all__ = ["Problem", "cell_edges", "cell_widths", "merged", "subdivided"]
+
+WIDER = 4.0
+"""How far the problem goes beyond the largest frequency that the user named, in units of it."""
+GROWTH = 1.25  # from cell to cell out there
 
 
 def cell_edges(omega: torch.Tensor) -> torch.Tensor:
@@ -56,6 +61,13 @@ def merged(density: torch.Tensor, parts: int) -> torch.Tensor:
     return density.unflatten(-1, (-1, parts)).mean(-1)
 
 
+def _onward(ends: torch.Tensor, reach: float) -> torch.Tensor:
+    """Frequencies after the last of ``ends`` in ever wider cells, until they are ``reach`` away."""
+    step = float(ends[-1] - ends[-2])
+    count = math.ceil(math.log1p(reach / abs(step) * (GROWTH - 1)) / math.log(GROWTH))
+    return ends[-1] + step * (GROWTH ** torch.arange(count, dtype=ends.dtype)).cumsum(0)
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is known beside the data. Complex data are handled as real parts, then imaginary parts.
@@ -73,6 +85,12 @@ class Problem:
     """Integrate the kernel over the cells of ``omega`` instead of taking it at their centres."""
     window: float = 0.0
     """Largest frequency that the user named; that of ``omega`` if 0."""
+    named: tuple[int, int] | None = None
+    """Where in ``omega`` the user's frequencies begin and end, if there are others."""
+    signed: bool = False
+    """Spectra of either sign, whose data do not tell their convention."""
+    norm: float | None = None
+    """The integral of the spectrum if it is known: a last row of the kernel, all ones."""
 
     @property
     def half_width(self) -> float:
@@ -82,6 +100,10 @@ class Problem:
     @cached_property
     def kernel(self) -> torch.Tensor:
         """Data of unit weight at each frequency, real, ``(rows, n)`` float64."""
+        rows = self._kernel()
+        return rows if self.norm is None else torch.cat([rows, torch.ones_like(rows[:1])])
+
+    def _kernel(self) -> torch.Tensor:
         edges = cell_edges(self.omega)
 
         def kernel(times: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
@@ -94,6 +116,21 @@ class Problem:
         if self.bins:
             return real_rows(integrate_bins(kernel, self.times, edges, self.beta))
         return real_rows(kernel(self.times, self.omega, self.beta))
+
+    def extended(self) -> Problem:
+        """With frequencies beyond those of the user, where a spectrum may go on."""
+        omega, reach = self.omega, (WIDER - 1) * self.half_width
+        above = _onward(omega, reach)
+        below = omega[:0] if self.even else _onward(omega.flip(0), reach).flip(0)
+        named = (len(below), len(below) + len(omega))
+        return replace(self, omega=torch.cat([below, omega, above]), named=named)
+
+    def beyond(self) -> torch.Tensor:
+        """Which frequencies nobody named, ``(n,)`` bool."""
+        outside = torch.zeros(len(self.omega), dtype=torch.bool, device=self.omega.device)
+        if self.named is not None:
+            outside[: self.named[0]] = outside[self.named[1] :] = True
+        return outside
 
     @property
     def even(self) -> bool:
@@ -116,6 +153,8 @@ class Problem:
         Positive means ``-G(tau) = <c c+> > 0``, ``Im G(i w_n) < 0`` for ``w_n > 0``, and positive
         correlation functions of bosons.
         """
+        if self.signed:
+            return torch.ones_like(rows[..., 0])
         flat = self.kernel.sum(-1)
         return torch.where((rows * flat).sum(-1) < 0, -1.0, 1.0).to(rows.dtype)
 

@@ -15,6 +15,7 @@ import torch
 
 from arpes_ml_plugins.continuation.answer import (
     ANSWERED,
+    NORMED,
     STRANGE,
     TRAINED,
     UNCONVERGED,
@@ -24,14 +25,35 @@ from arpes_ml_plugins.continuation.answer import (
 )
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.ista import ista
-from arpes_ml_plugins.continuation.maxent import maxent
-from arpes_ml_plugins.continuation.network_estimate import Estimate, estimate, regrid
+from arpes_ml_plugins.continuation.maxent import maxent, signed_maxent
+from arpes_ml_plugins.continuation.network_estimate import (
+    Estimate,
+    estimate,
+    norm_error,
+    regrid,
+)
 from arpes_ml_plugins.continuation.observation import Observation
 from arpes_ml_plugins.continuation.problem import cell_widths
+from arpes_ml_plugins.continuation.referee import features_of
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
 
-__all__ = ["BAND", "Algorithm", "Checked", "Ista", "MaxEnt", "Pretrained", "Trained"]
+__all__ = [
+    "BAND",
+    "UNDETERMINED",
+    "Algorithm",
+    "Checked",
+    "Ista",
+    "MaxEnt",
+    "Pretrained",
+    "SignedMaxEnt",
+    "Trained",
+    "referee_features",
+    "stretched",
+]
 
+UNDETERMINED = 0.1  # relative error of the norm: above it 1 is assumed
+ALL_FLAT = 1e-3  # share of the network below which its answer is not told of
+FAINT = 1e-4  # default models beyond the frequencies of the result, over those inside
 NEURAL_SHARE = 0.98  # of the default model; the rest is flat
 BAND = 1.9
 """Half-width of MaxEnt's own 90 % interval in standard deviations of its posterior. A Gaussian
@@ -48,13 +70,34 @@ class Checked:
 
     network: GeneralNetwork
     algorithm: Algorithm
+    norm: float | None = None
+    """Integral of the spectra, if the user knows it."""
 
     def __call__(self, seen: Observation) -> Solution:
+        if seen.problem.signed:
+            return self.algorithm(seen, "the network was trained on positive spectra")
+        norm = self.norm or self._assumed_norm(seen)
+        if norm is None or isinstance(self.algorithm, Trained):
+            return self._solved(seen)
+        solution = self._solved(seen.with_norm(norm))
+        if self.norm is not None:
+            return solution
+        return replace(solution, status=solution.status | NORMED)
+
+    def _assumed_norm(self, seen: Observation) -> float | None:
+        """1 for fermions whose data do not tell the norm."""
+        if seen.problem.statistics != "fermion":
+            return None
+        return 1.0 if norm_error(self.network, seen) > UNDETERMINED else None
+
+    def _solved(self, seen: Observation) -> Solution:
         view = estimate(self.network, seen)
         solution = self.algorithm(seen, view)
         lower, upper = _interval(seen, view, solution)
         density = solution.weights / cell_widths(seen.problem.omega)
         lower, upper = torch.minimum(lower, density), torch.maximum(upper, density)
+        if solution.stretch is not None:
+            lower, upper = stretched(density, lower, upper, solution.stretch)
         status = solution.status
         if isinstance(view, Estimate):
             strange = view.unlike & (status & UNLIKE == 0)
@@ -78,6 +121,27 @@ class MaxEnt:
 
 
 @dataclass(frozen=True)
+class SignedMaxEnt:
+    """Maximum entropy for spectra of either sign, of which the network knows nothing."""
+
+    rule: str
+    model: Any = None
+    """Densities ``(slices, n)`` that the size of the spectrum is expected to have; flat if None."""
+
+    def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
+        widths = cell_widths(seen.problem.omega)
+        model = _flat(seen).expand(len(seen.which), -1)
+        if self.model is not None:
+            given = torch.as_tensor(self.model[seen.slices], dtype=seen.data.dtype)
+            model = given.to(seen.data.device) * widths
+        result = signed_maxent(seen.kernel(), seen.data, model, rule=self.rule)
+        half = BAND * result.deviation
+        lower, upper = (result.spectrum + side * half for side in (-1, 1))
+        status = _status(result.converged)
+        return Solution(result.spectrum, status, lower / widths, upper / widths, result.least)
+
+
+@dataclass(frozen=True)
 class Pretrained:
     """The general network, refined by maximum entropy or not."""
 
@@ -86,7 +150,9 @@ class Pretrained:
     """What solves data outside the network's range; None is maximum entropy."""
     rule: str = "classic"
     flat_rule: str = "chi2kink"
-    """With the flat default model, where the network is of no use."""
+    """With the flat default model, for the share that the network has not."""
+    weighed: bool = False
+    """Whether the answer around the flat default model has a share, as the referee says."""
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if isinstance(view, str):
@@ -97,10 +163,18 @@ class Pretrained:
         if not self.refine:
             return _bare(seen, view.density)
         solution = _refined(seen, view.density, self.rule)
-        if not view.unlike.any():
+        if not (self.weighed or view.unlike.any()):
             return solution
-        flat = _maxent(seen, _flat_model(seen, view), self.flat_rule, note=UNLIKE)
-        return _chosen(view.unlike, flat, solution)
+        flat = _maxent(seen, _flat_model(seen, view), self.flat_rule)
+        share = seen.norms.new_ones(len(seen.which))
+        if self.weighed:
+            with torch.inference_mode():
+                told = referee_features(seen, view, solution, flat)
+                share = view.referee.share(told).to(share)
+                stretch = view.referee.stretch(told).to(share)
+            mixed = _mixed(torch.where(view.unlike, 0, share), solution, flat, view.unlike)
+            return replace(mixed, stretch=stretch)
+        return _mixed(torch.where(view.unlike, 0, share), solution, flat, view.unlike)
 
 
 @dataclass(frozen=True)
@@ -171,23 +245,30 @@ def _maxent(seen: Observation, default: torch.Tensor, rule: str, *, note: int = 
         _status(result.converged, note),
         ((result.spectrum - half) / widths).clamp(min=0),
         (result.spectrum + half) / widths,
+        result.least,
     )
 
 
 def _flat_model(seen: Observation, view: Estimate | str) -> torch.Tensor:
     """Weights of the flat default model, with the norm of the data, ``(b, n)``."""
-    widths = cell_widths(seen.problem.omega)
     norm = seen.norms
     if isinstance(view, Estimate):  # which knows better where tau has no end points
-        norm = (view.density * widths).sum(-1)
-    return norm[:, None] * widths / widths.sum()
+        norm = (view.density * cell_widths(seen.problem.omega)).sum(-1)
+    return norm[:, None] * _flat(seen)
+
+
+def _flat(seen: Observation) -> torch.Tensor:
+    """Weights of a flat spectrum on the frequencies that were named, faint beyond, ``(n,)``."""
+    widths = cell_widths(seen.problem.omega)
+    widths = torch.where(seen.problem.beyond(), FAINT * widths, widths)
+    return widths / widths.sum()
 
 
 def _refined(seen: Observation, density: torch.Tensor, rule: str = "classic") -> Solution:
     """RLISTA+: MaxEnt with the network's spectrum as default model (paper, Section III F)."""
     widths = cell_widths(seen.problem.omega)
     neural = density * widths
-    flat = neural.sum(-1, keepdim=True) * widths / widths.sum()
+    flat = neural.sum(-1, keepdim=True) * _flat(seen)
     return _maxent(seen, NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat, rule)
 
 
@@ -215,11 +296,38 @@ def _interval(
     return torch.where(trusted, view.lower, lower), torch.where(trusted, view.upper, upper)
 
 
-def _chosen(where: torch.Tensor, one: Solution, other: Solution) -> Solution:
-    """``one`` for the data sets in ``where``, ``other`` for the rest; both with their intervals."""
-    pairs = zip((one.weights, *_ends(one)), (other.weights, *_ends(other)), strict=True)
-    weights, lower, upper = (torch.where(where[:, None], a, b) for a, b in pairs)
-    return Solution(weights, torch.where(where, one.status, other.status), lower, upper)
+def stretched(
+    density: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, factor: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A band ``(b, n)`` around an answer, wider by a factor ``(b,)``; never below zero."""
+    wider = (density + factor[:, None] * (end - density) for end in (lower, upper))
+    below, above = wider
+    return below.clamp(min=0), above
+
+
+def referee_features(
+    seen: Observation, view: Estimate, neural: Solution, flat: Solution
+) -> torch.Tensor:
+    """What the referee sees of two answers, ``(b, FEATURES)``."""
+    widths = cell_widths(seen.problem.omega)
+    misfits = [
+        (seen.data - solution.weights @ seen.kernel().mT).square().mean(-1)
+        for solution in (neural, flat)
+    ]
+    bare = view.density * widths
+    told = torch.stack(misfits, -1)
+    return features_of(view.kind, bare, neural.weights, flat.weights, widths, told)
+
+
+def _mixed(share: torch.Tensor, neural: Solution, flat: Solution, unlike: torch.Tensor) -> Solution:
+    """``share`` of one solution and the rest of the other; both agree with the data."""
+    pairs = zip((neural.weights, *_ends(neural)), (flat.weights, *_ends(flat)), strict=True)
+    weights, lower, upper = (torch.lerp(b, a, share[:, None]) for a, b in pairs)
+    status = torch.where(share < ALL_FLAT, flat.status, neural.status | flat.status)
+    least = None
+    if neural.least is not None and flat.least is not None:  # of one and the same data
+        least = torch.minimum(neural.least, flat.least)
+    return Solution(weights, status | unlike * UNLIKE, lower, upper, least)
 
 
 def _ends(solution: Solution) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,12 @@ from arpes_ml_plugins.errors import (
     ParameterError,
 )
 from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.methods.continuation_frequencies import (
+    EV,
+    INVERSE_EV,
+    checked_frequencies,
+    own_frequencies,
+)
 from arpes_ml_plugins.parameters import check_choice, check_flag, check_positive
 
 if TYPE_CHECKING:
@@ -36,13 +42,11 @@ FEWEST_DATA = 6
 SLACK = 1e-6  # of beta: how far tau may reach beyond [0, beta]
 ROUNDED = 5e-3  # relative error of a temperature that was rounded to three digits
 STATISTICS = ("fermion", "boson")
-INVERSE_EV = {"1/eV", "eV^-1", "eV-1", "eV**-1", "eV**(-1)", "eV⁻¹", "1 / eV"}
-EV = {"eV", "electron_volt"}
+BIN = "bin"
+"""Dimension of Monte Carlo bins."""
 FINE_ENOUGH = 1.5  # beta times the widest part of a cell
 EXACT = 1e-12  # of the largest eigenvalue of a covariance: less variance is none
 LEFT_OUT = 1e2  # times the largest eigenvalue: the variance of what is not to count
-POINTS = 101  # frequencies, if users name none
-PRELIMINARY_REACH = 100.0  # beta times the half-width of the grid that finds the window
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,10 @@ class ImaginaryData:
     """Into how many parts the cells of ``omega`` are divided in the problem."""
     omega: xr.Variable
     errors: NDArray[np.floating] | None  # (slices, rows)
-    covariance: NDArray[np.floating] | None  # (rows, rows)
+    covariance: NDArray[np.floating] | None  # (rows, rows), or (slices, rows, rows)
+    norm: float | None
+    merged: int | None
+    """Monte Carlo bins that were merged into one, where there are bins."""
 
 
 def read_imaginary(
@@ -69,14 +76,23 @@ def read_imaginary(
     covariance: Any,
     statistics: str,
     bins: bool | None,
+    norm: float | None,
+    extend: bool = False,
 ) -> ImaginaryData:
-    """Settle everything that a continuation needs to know, or say what is wrong."""
+    """Settle everything that a continuation needs to know, or say what is wrong.
+
+    Parameters
+    ----------
+    extend
+        Whether the spectrum may go on beyond ``omega``.
+    """
     import torch
 
     from arpes_ml_plugins.continuation.problem import Problem, subdivided
 
     check_choice("statistics", statistics, STATISTICS)
     check_flag("bins", bins, optional=True)
+    check_positive("norm", norm, optional=True)
     if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
         raise DataTypeError(
             "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead"
@@ -87,8 +103,11 @@ def read_imaginary(
     unit = _unit(data[dim])
     beta = _beta(data, times, axis, statistics, unit, beta)
     _check_times(times, axis, statistics, beta, dim)
+    merged = None
+    if BIN in data.dims and stderr is None and covariance is None:
+        data, covariance, merged = _averaged(data, dim)
     errors = _errors(data, dim, stderr, axis)
-    matrix = _covariance(covariance, len(times), axis, stderr)
+    matrix = _covariance(covariance, data, dim, axis, stderr)
 
     def problem_on(values: NDArray[np.floating], parts: int = 1) -> Problem:
         return Problem(
@@ -102,19 +121,20 @@ def read_imaginary(
         )
 
     if omega is None:
-        half = PRELIMINARY_REACH / beta
-        rough = problem_on(np.linspace(-half, half, 2 * POINTS - 1))
-        values: Any = _own_frequencies(data, dim, rough, errors, matrix)
+        values: Any = own_frequencies(data, dim, problem_on, errors, matrix)
     else:
         values = omega
-    grid = _omega(values, data, dim, unit, axis, statistics)
+    grid = checked_frequencies(values, data, dim, unit, axis, statistics)
     frequencies = grid.values.astype(np.float64)
     parts = 1
     if bins is None:
         parts = max(1, math.ceil(beta * np.diff(frequencies).max() / FINE_ENOUGH))
     if statistics == "boson" and frequencies[0] >= 0:
         parts = 1  # the half cell below zero belongs to the other half of the axis
-    return ImaginaryData(data, dim, problem_on(frequencies, parts), parts, grid, errors, matrix)
+    problem = problem_on(frequencies, parts)
+    if extend:
+        problem = problem.extended()
+    return ImaginaryData(data, dim, problem, parts, grid, errors, matrix, norm, merged)
 
 
 def _axis(data: xr.DataArray, dim: Hashable) -> str:
@@ -302,21 +322,59 @@ def check_aligned(name: str, array: xr.DataArray, data: xr.DataArray) -> None:
             )
 
 
+def _averaged(data: xr.DataArray, dim: Hashable) -> tuple[xr.DataArray, Any, int]:
+    """The mean over Monte Carlo bins, the covariance of its errors by slice, and bins merged."""
+    from arpes_ml_plugins.continuation.monte_carlo import FEWEST_BINS, mean_and_covariance
+
+    if data.chunks is not None:
+        raise DataError(
+            f"the errors come from the dimension {BIN!r}, but the data are lazy; load them first: "
+            f"data.load()"
+        )
+    if data.sizes[BIN] < FEWEST_BINS:
+        raise DataError(
+            f"the dimension {BIN!r} has {data.sizes[BIN]} bins, too few to measure errors from; "
+            f"expected {FEWEST_BINS} or more, or their mean with stderr="
+        )
+    mean = data.mean(BIN, keep_attrs=True)
+    batch = [name for name in mean.dims if name != dim]
+    values = data.transpose(*batch, BIN, dim).values.reshape(-1, data.sizes[BIN], data.sizes[dim])
+    if values.dtype.kind == "c":
+        values = np.concatenate([values.real, values.imag], -1)
+    if not np.isfinite(values).all():
+        raise DataError(f"the bins along {BIN!r} hold NaN or infinite values; leave those out")
+    found = [mean_and_covariance(bins.astype(np.float64)) for bins in values]
+    matrices = np.stack([covariance for _, covariance, _ in found])
+    shape = (*(mean.sizes[name] for name in batch), *matrices.shape[1:])
+    return mean.transpose(*batch, dim), matrices.reshape(shape), max(m for *_, m in found)
+
+
 def _covariance(
-    covariance: Any, points: int, axis: str, stderr: Any
+    covariance: Any, data: xr.DataArray, dim: Hashable, axis: str, stderr: Any
 ) -> NDArray[np.floating] | None:
+    """Of the errors of all slices, ``(rows, rows)``, or of each, ``(slices, rows, rows)``."""
     if covariance is None:
         return None
+    points = data.sizes[dim]
     if stderr is not None:
         raise ParameterError("pass stderr or covariance, not both; a covariance holds the errors")
     matrix = np.asarray(covariance)
     rows = points if axis == "tau" else 2 * points
     what = "" if axis == "tau" else " (real parts, then imaginary parts)"
-    if matrix.shape != (rows, rows) or matrix.dtype.kind not in "iuf":
+    batch = tuple(size for name, size in data.sizes.items() if name != dim)
+    if matrix.shape not in ((rows, rows), (*batch, rows, rows)) or matrix.dtype.kind not in "iuf":
         raise ParameterError(
-            f"covariance must be a real {rows} x {rows} matrix{what}, got shape {matrix.shape} of "
-            f"dtype {matrix.dtype}"
+            f"covariance must be a real {rows} x {rows} matrix{what}, or one for every slice, "
+            f"{(*batch, rows, rows)}; got shape {matrix.shape} of dtype {matrix.dtype}"
         )
+    if matrix.ndim == 2:
+        return _without_exact(matrix)
+    return np.stack([_without_exact(each) for each in matrix.reshape(-1, rows, rows)])
+
+
+def _without_exact(matrix: NDArray[Any]) -> NDArray[np.floating]:
+    """A covariance in which directions without variance have so much that they do not count."""
+    rows = len(matrix)
     matrix = matrix.astype(np.float64)
     if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-6, atol=0):
         raise ParameterError("covariance must be finite and symmetric")
@@ -332,72 +390,3 @@ def _covariance(
     # A sum rule that holds in every sample (G(0) + G(beta) = 1) tells nothing of the noise.
     values[exact] = LEFT_OUT * values[-1]
     return (vectors * values) @ vectors.T if exact.any() else matrix
-
-
-def _omega(
-    omega: Any, data: xr.DataArray, dim: Hashable, unit: str, axis: str, statistics: str
-) -> xr.Variable:
-    """The frequencies as a coordinate: ``eV`` where the unit of tau says so, else ``omega``."""
-    electron_volts = unit in (INVERSE_EV if axis == "tau" else EV)
-    name: Hashable = "eV" if electron_volts else "omega"
-    attrs: Mapping[Any, Any] = {}
-    if statistics == "fermion":
-        attrs = {"long_name": "energy relative to the chemical potential"}
-    if electron_volts:
-        attrs = {**attrs, "units": "eV"}
-    if isinstance(omega, xr.DataArray):
-        if omega.ndim != 1:
-            raise ParameterError(f"omega must have one dimension, got {dict(omega.sizes)}")
-        name, attrs = omega.dims[0], dict(omega.attrs) or attrs
-        omega = omega.values
-    values = np.asarray(omega)
-    if values.ndim != 1 or len(values) < 3 or values.dtype.kind not in "iuf":
-        raise ParameterError(
-            f"omega must be a row of at least 3 real frequencies, got shape {values.shape} of "
-            f"dtype {values.dtype}; for example numpy.linspace(-3, 3, 101)"
-        )
-    values = values.astype(np.float64)
-    if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
-        raise ParameterError("omega must be finite and rise from point to point")
-    if name in data.dims:
-        raise AxisError(
-            f"the result has the dimension {name!r}, but so have the data; rename theirs, or pass "
-            f"omega as a DataArray with a dimension of another name"
-        )
-    return xr.Variable((name,), values, attrs)
-
-
-def _own_frequencies(
-    data: xr.DataArray,
-    dim: Hashable,
-    problem: Problem,
-    errors: NDArray[np.floating] | None,
-    covariance: NDArray[np.floating] | None,
-) -> NDArray[np.floating]:
-    """A grid as wide as the data say the widest spectrum is."""
-    import torch
-
-    from arpes_ml_plugins.continuation.network_estimate import suggest_windows
-    from arpes_ml_plugins.continuation.observation import estimate_error
-    from arpes_ml_plugins.networks.rlista import continuation_network
-
-    if data.chunks is not None or problem.statistics != "fermion":
-        why = "lazy data are not looked at" if data.chunks is not None else "bosons need it"
-        raise ParameterError(
-            f"omega, the real frequencies of the result, is needed here ({why}): pass for example "
-            f"omega=numpy.linspace(-3, 3, 101), in the inverse unit of {dim!r}"
-        )
-    wide = np.result_type(data.dtype, np.float64)
-    values = data.transpose(..., dim).values.reshape(-1, data.sizes[dim]).astype(wide)
-    rows = problem.rows(torch.from_numpy(np.ascontiguousarray(values)))
-    rows = rows * problem.sign(rows)[:, None]
-    if errors is not None:
-        used = torch.from_numpy(errors)
-    elif covariance is not None:
-        used = torch.from_numpy(np.sqrt(np.diag(covariance))).expand_as(rows)
-    else:
-        used = estimate_error(problem, rows)[:, None].expand_as(rows)
-    half = float(suggest_windows(continuation_network("cpu"), problem, rows, used).max())
-    # Two digits: the same grid for data that differ by their noise.
-    half = float(f"{half:.1e}")
-    return np.linspace(-half, half, POINTS)

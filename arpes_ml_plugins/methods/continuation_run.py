@@ -32,7 +32,10 @@ FAMILY = {
         data : xarray.DataArray or xarray.Dataset
             ``G(tau)`` of fermions (or a correlation function of bosons) along an axis ``tau``,
             with values of either sign convention, or complex ``G(i w_n)`` along an axis ``iwn``.
-            All other dimensions are a batch. NaN is refused.""",
+            All other dimensions are a batch, but for ``bin``: Monte Carlo bins in the order of the
+            simulation. They are averaged, merged until they are independent, and give the
+            covariance of the errors, if neither ``stderr`` nor ``covariance`` is given. NaN is
+            refused.""",
     "beta": """
         beta : float, optional
             Inverse temperature in the unit of ``tau``. Default: a coordinate or attribute
@@ -50,7 +53,8 @@ FAMILY = {
             independent and equal; state it if you know it.""",
     "covariance": """
         covariance : array_like, optional
-            Covariance of the errors, ``(tau, tau)``, instead of ``stderr``. Directions in which it
+            Covariance of the errors, ``(tau, tau)``, instead of ``stderr``, or one for every
+            slice, ``(..., tau, tau)``. Directions in which it
             has no variance, as where ``G(0) + G(beta) = 1`` holds in every sample, are left out,
             if they are no more than a tenth.""",
     "statistics": """
@@ -62,6 +66,11 @@ FAMILY = {
             constant, or (False) take it at their centres, as the paper does. Default: if ``beta``
             times the widest cell is above 1.5, so that ``exp(-tau w)`` bends within a cell, the
             problem is solved on parts of the cells, and the result is their mean.""",
+    "norm": """
+        norm : float, optional
+            Integral of the spectrum, if it is known (1 for fermions). Default: it follows from the
+            data; where those do not determine it (no imaginary times near 0 or ``beta``), 1 is
+            assumed for fermions, and ``status`` says so.""",
     "training_steps": """
         training_steps : int, optional
             Steps of the training of a network; default 4000 (published: 58 650).""",
@@ -146,6 +155,8 @@ def continued(
         "frequencies": [float(source.omega.values[0]), float(source.omega.values[-1])],
         "weights": {"continuation": stored_hash("continuation")},
     }
+    if source.merged is not None:
+        result.attrs["found"]["bins_merged"] = source.merged
     _describe(result, source)
     if codes.chunks is None:  # lazy results are silent: their status says it
         _warn(codes.values, result["chi2"].values, method)
@@ -168,18 +179,21 @@ def _run(batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm) -> d
         errors = torch.from_numpy(source.errors[batch.index]).to(device)
     if source.covariance is not None:
         covariance = torch.from_numpy(source.covariance).to(device)
+        if covariance.ndim == 3:
+            covariance = covariance[torch.from_numpy(batch.index).to(device)]
     problem = replace(
         source.problem,
         times=source.problem.times.to(device),
         omega=source.problem.omega.to(device),
     )
-    solver = Checked(continuation_network(str(device)), algorithm)
+    solver = Checked(continuation_network(str(device)), algorithm, source.norm)
     answers = answer(problem, batch.images, errors, covariance, solver, batch.index)
     if batch.report:
         batch.report(len(batch.images), None)
     results = {name: getattr(answers, name) for name in answers.__dataclass_fields__}
     for name in ("spectral_function", "lower", "upper"):
-        results[name] = merged(results[name], source.parts)
+        named = results[name][..., slice(*(source.problem.named or (None,)))]
+        results[name] = merged(named, source.parts)
     return results
 
 

@@ -29,6 +29,7 @@ def continue_ista(
     covariance: Any = None,
     statistics: str = "fermion",
     bins: bool | None = None,
+    norm: float | None = None,
     sparsity: float = 1e-4,
     recipe: str = "robust",
     iterations: int = 5000,
@@ -51,6 +52,7 @@ def continue_ista(
     {covariance}
     {statistics}
     {bins}
+    {norm}
     sparsity : float
         Weight of the l1 norm, for data normalised to a norm of 1 and with errors of equal size: a
         larger one gives fewer peaks and a worse fit.
@@ -106,6 +108,7 @@ def continue_ista(
         covariance=covariance,
         statistics=statistics,
         bins=bins,
+        norm=norm,
     )
     from arpes_ml_plugins.continuation.solvers import Ista
 

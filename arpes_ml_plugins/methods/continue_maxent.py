@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from arpes_ml_plugins.methods.continuation_input import (
     read_imaginary,
 )
 from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
-from arpes_ml_plugins.parameters import check_choice, documented
+from arpes_ml_plugins.parameters import check_choice, check_flag, documented
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +39,10 @@ def continue_maxent(
     covariance: Any = None,
     statistics: str = "fermion",
     bins: bool | None = None,
+    norm: float | None = None,
     default_model: str | xr.DataArray = "flat",
     rule: str = "auto",
+    signed: bool = False,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -59,6 +62,7 @@ def continue_maxent(
     {covariance}
     {statistics}
     {bins}
+    {norm}
     default_model : {"flat", "rlista"} or xarray.DataArray
         What the spectrum is where the data show nothing. ``"rlista"``: the answer of the general
         network (fermions), which makes this the refinement of :func:`continue_rlista`. An array
@@ -69,6 +73,12 @@ def continue_maxent(
         wrong errors; ``"classic"``: most probable strength; ``"bryan"``: average over its
         probability; ``"historic"``: chi^2 equal to the number of data. ``"auto"``: ``"chi2kink"``
         for the flat default model, ``"classic"`` otherwise, which measure best.
+    signed : bool
+        Spectra of either sign, as off-diagonal and anomalous Green's functions have: by
+        positive-negative entropy, where the default model is the size that the spectrum is expected
+        to have; ``sqrt(A_ii A_jj)`` is a good one, as no off-diagonal element is larger. The data
+        must have the sign of positive diagonal elements, ``-G(tau)`` or ``G(i w_n)``. No norm is
+        assumed, and the band is that of maximum entropy.
     {device}
     {rng}
     {progress}
@@ -90,7 +100,8 @@ def continue_maxent(
     ----------
     Jarrell and Gubernatis, Phys. Rep. 269, 133 (1996); Bryan, Eur. Biophys. J. 18, 165 (1990);
     Bergeron and Tremblay, Phys. Rev. E 94, 023303 (2016) for ``"chi2kink"``; Huang and Yang,
-    Phys. Rev. B 105, 075112 (2022), eq. 6 and Section III F.
+    Phys. Rev. B 105, 075112 (2022), eq. 6 and Section III F; Kraberger et al., Phys. Rev. B 96,
+    155128 (2017) for ``signed``.
 
     Examples
     --------
@@ -113,6 +124,14 @@ def continue_maxent(
         )
     if isinstance(default_model, str):
         check_choice("default_model", default_model, DEFAULT_MODELS)
+    check_flag("signed", signed)
+    if signed and isinstance(default_model, str) and default_model == "rlista":
+        raise ParameterError(
+            "the network knows positive spectra only: with signed=True default_model must be "
+            "'flat' or a DataArray of the size that the spectrum is expected to have"
+        )
+    if signed and norm is not None:
+        raise ParameterError("spectra of either sign have no norm; pass norm=None")
     source = read_imaginary(
         data,
         dims,
@@ -122,14 +141,23 @@ def continue_maxent(
         covariance=covariance,
         statistics=statistics,
         bins=bins,
+        norm=norm,
+        extend=True,
     )
-    algorithm = _algorithm(default_model, rule, source)
+    if signed:
+        source = replace(source, problem=replace(source.problem, signed=True))
+    algorithm = _algorithm(default_model, rule, source, signed=signed)
     return continued(source, algorithm, "continue_maxent", device, progress)
 
 
-def _algorithm(default_model: str | xr.DataArray, rule: str, source: ImaginaryData) -> Algorithm:
-    from arpes_ml_plugins.continuation.solvers import MaxEnt, Pretrained
+def _algorithm(
+    default_model: str | xr.DataArray, rule: str, source: ImaginaryData, *, signed: bool
+) -> Algorithm:
+    from arpes_ml_plugins.continuation.solvers import MaxEnt, Pretrained, SignedMaxEnt
 
+    if signed:
+        model = None if isinstance(default_model, str) else _default_model(default_model, source)
+        return SignedMaxEnt("chi2kink" if rule == "auto" else rule, model)
     if isinstance(default_model, xr.DataArray):
         model = _default_model(default_model, source)
         return MaxEnt("classic" if rule == "auto" else rule, model)
@@ -166,6 +194,9 @@ def _default_model(model: xr.DataArray, source: ImaginaryData) -> np.ndarray:
         )
     else:
         model = model.isel({name: np.arange(len(source.omega)).repeat(source.parts)})
+        below, end = source.problem.named or (0, len(source.problem.omega))
+        above = len(source.problem.omega) - end
+        model = model.pad({name: (below, above)}, constant_values=0.0)
     values = np.asarray(model.values, dtype=np.float64)
     if not np.isfinite(values).all() or (values < 0).any() or not (values > 0).any():
         raise ParameterError("default_model must be finite, nowhere negative and not zero")

@@ -38,6 +38,7 @@ def continue_rlista(
     covariance: Any = None,
     statistics: str = "fermion",
     bins: bool | None = None,
+    norm: float | None = None,
     recipe: str = "general",
     refine: bool | None = None,
     outside: str = "maxent",
@@ -64,6 +65,7 @@ def continue_rlista(
     {covariance}
     {statistics}
     {bins}
+    {norm}
     recipe : {"general", "trained", "published"}
         ``"general"``: the network that comes with the package. ``"trained"``: one trained for just
         these times, ``beta``, ``stderr`` and frequencies, a minute on one core, kept in the user's
@@ -132,6 +134,8 @@ def continue_rlista(
         covariance=covariance,
         statistics=statistics,
         bins=bins,
+        norm=norm,
+        extend=recipe == "general",
     )
     refine = recipe != "published" if refine is None else refine
     training = {"layers": layers or 10, "steps": training_steps, "seed": training_seed}
@@ -142,7 +146,7 @@ def continue_rlista(
         fallback = None
         if outside == "train" and statistics == "fermion":
             fallback = partial(_trained, source, "trained", 0.5, training, progress, refine)
-        algorithm = Pretrained(refine, fallback)
+        algorithm = Pretrained(refine, fallback, weighed=True)
     else:
         _check_trainable(statistics)
         algorithm = _trained(source, recipe, 0.5, training, progress, refine)
@@ -159,6 +163,7 @@ def continue_lista(
     covariance: Any = None,
     statistics: str = "fermion",
     bins: bool | None = None,
+    norm: float | None = None,
     recipe: str = "trained",
     refine: bool | None = None,
     layers: int = 6,
@@ -183,6 +188,7 @@ def continue_lista(
     {covariance}
     {statistics}
     {bins}
+    {norm}
     recipe : {"trained", "published"}
         As in :func:`continue_rlista`.
     refine : bool, optional
@@ -238,6 +244,7 @@ def continue_lista(
         covariance=covariance,
         statistics=statistics,
         bins=bins,
+        norm=norm,
     )
     _check_trainable(statistics)
     refine = recipe != "published" if refine is None else refine
@@ -260,7 +267,7 @@ def _trained(
     if source.errors is not None:
         stderr = float(np.median(source.errors))
     elif source.covariance is not None:
-        stderr = float(np.median(np.sqrt(np.diag(source.covariance))))
+        stderr = float(np.median(np.sqrt(np.diagonal(source.covariance, 0, -2, -1))))
     return Trained(
         partial(
             trained_network,

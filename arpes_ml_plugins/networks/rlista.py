@@ -33,8 +33,7 @@ def continuation_network(device: str) -> GeneralNetwork:
     from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 
     weights = stored_weights("continuation")
-    layers, points = weights["threshold"].shape[0], weights["mean"].shape[0]
-    network = GeneralNetwork(points=points, layers=layers)
+    network = GeneralNetwork(grid=weights["grid"], layers=len(weights["threshold"]))
     network.load_state_dict(weights)
     return network.to(device).eval().requires_grad_(False)
 

@@ -12,6 +12,7 @@ from arpes_ml_plugins.methods.choose_components import choose_components
 from arpes_ml_plugins.methods.continue_ista import continue_ista
 from arpes_ml_plugins.methods.continue_maxent import continue_maxent
 from arpes_ml_plugins.methods.continue_rlista import continue_lista, continue_rlista
+from arpes_ml_plugins.methods.continue_self_energy import continue_self_energy
 from arpes_ml_plugins.methods.decompose_pcp import decompose_pcp
 from arpes_ml_plugins.methods.denoise import denoise
 from arpes_ml_plugins.methods.denoise_counts import (
@@ -58,7 +59,14 @@ def register_methods(registry: MethodRegistry) -> None:
         sample_posterior,
     ):
         registry.add(function, roles=IMAGE)
-    for function in (continue_ista, continue_lista, continue_maxent, continue_rlista):
+    continuations: tuple[Callable[..., Any], ...] = (
+        continue_ista,
+        continue_lista,
+        continue_maxent,
+        continue_rlista,
+        continue_self_energy,
+    )
+    for function in continuations:
         registry.add(
             function, roles=("tau",), accepts_nan=False, accepts_complex=True, beside=("k",)
         )

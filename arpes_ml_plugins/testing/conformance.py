@@ -105,10 +105,11 @@ class ConformanceSuite:
         )
         assert set(left.data_vars) == set(right.data_vars)
         for name in left.data_vars:
-            if right[name].dtype.kind not in "iufb":
+            if right[name].dtype.kind not in "iufbc":
                 assert left[name].equals(right[name]), name
                 continue
-            a, b = (np.asarray(side[name].values, dtype=float) for side in (left, right))
+            kind = complex if right[name].dtype.kind == "c" else float
+            a, b = (np.asarray(side[name].values, dtype=kind) for side in (left, right))
             assert a.shape == b.shape
             scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0)) or 1.0
             np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE * scale, err_msg=str(name))

@@ -1,0 +1,50 @@
+"""Monte Carlo bins: their mean, and the covariance of its errors."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FEWEST_BINS", "mean_and_covariance", "merged_until_independent"]
+
+FEWEST_BINS = 20
+GROWTH = 2.0  # standard errors by which merging must raise the variance to be needed
+
+
+def mean_and_covariance(
+    bins: NDArray[np.floating],
+) -> tuple[NDArray[np.floating], NDArray[np.floating], int]:
+    """Mean of bins ``(b, m)``, the covariance ``(m, m)`` of its errors, and how many were merged.
+
+    Consecutive bins are merged until they are independent. With few of them many directions of a
+    covariance come out too small; it is therefore drawn towards its diagonal, as far as its own
+    scatter says (Ledoit and Wolf, J. Multivariate Anal. 88, 365 (2004)).
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    merged = merged_until_independent(bins)
+    spread = merged.std(0, ddof=1)
+    spread[spread == 0] = np.finfo(float).tiny
+    unit = (merged - merged.mean(0)) / spread
+    correlation, _ = ledoit_wolf(unit, assume_centered=True)
+    covariance = correlation * spread * spread[:, None] / len(merged)
+    return bins.mean(0), covariance, len(bins) // len(merged)
+
+
+def merged_until_independent(bins: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Means of 1, 2, 4, ... consecutive bins ``(b, m)``, until the error of the mean stops growing.
+
+    Examples
+    --------
+    >>> draw = np.random.default_rng(0)
+    >>> white = draw.normal(size=(2048, 3))
+    >>> len(merged_until_independent(white)), len(merged_until_independent(white.repeat(4, 0)))
+    (2048, 2048)
+    """
+    while len(bins) // 2 >= FEWEST_BINS:
+        pairs = bins[len(bins) % 2 :].reshape(-1, 2, bins.shape[1]).mean(1)
+        ratio = 2 * np.median(pairs.var(0, ddof=1) / bins.var(0, ddof=1).clip(1e-300))
+        if ratio < 1 + GROWTH * (2 / len(pairs)) ** 0.5:
+            break
+        bins = pairs
+    return bins

@@ -1,0 +1,109 @@
+"""How much of the answer is the network's, and how wide its band: a small network that sees two
+answers to the same data.
+
+Maximum entropy around the general network's spectrum is best for most data. Where these determine
+much, and the spectrum is smooth, that around a flat default model is better by far, and neither the
+evidence nor times that are left out tell so. What tells are the two answers themselves. Both fit
+the data, and so does any mixture of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import nn
+
+__all__ = ["FEATURES", "Referee", "features_of", "linear"]
+
+FEATURES = 11
+WIDTH = 32
+STRETCHES = (-3.0, 1.5)  # least and largest logarithm
+
+
+class Referee(nn.Module):
+    """From :func:`features_of` to the share of the network's answer and the stretch of its band.
+
+    Parameters
+    ----------
+    generator
+        Draws the initial weights; without one they are zero, to be filled in.
+    """
+
+    centre: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(FEATURES, dtype=torch.float32))
+        self.register_buffer("scale", torch.ones(FEATURES, dtype=torch.float32))
+        self.weighing, self.stretching = (_small(generator) for _ in range(2))
+
+    def share(self, features: torch.Tensor) -> torch.Tensor:
+        """Of the network's answer, between 0 and 1, ``(b,)``."""
+        return torch.sigmoid(self.weighing(self._told(features)))[..., 0]
+
+    def stretch(self, features: torch.Tensor) -> torch.Tensor:
+        """Factor on the band around the mixed answer, ``(b,)``."""
+        return self.stretching(self._told(features))[..., 0].clamp(*STRETCHES).exp()
+
+    def _told(self, features: torch.Tensor) -> torch.Tensor:
+        return ((features.float() - self.centre) / self.scale).clamp(-4, 4)
+
+
+def features_of(
+    terms: torch.Tensor,
+    bare: torch.Tensor,
+    refined: torch.Tensor,
+    flat: torch.Tensor,
+    widths: torch.Tensor,
+    misfits: torch.Tensor,
+) -> torch.Tensor:
+    """What the referee sees, ``(b, FEATURES)``; none of it depends on the grid or on units.
+
+    Parameters
+    ----------
+    terms
+        The two numbers of the kind of data, ``(b, 2)``.
+    bare, refined, flat
+        Weights ``(b, n)`` of the network, of the answer around them, and around a flat model.
+    widths
+        Of the cells, ``(n,)``.
+    misfits
+        chi^2 per datum of the latter two, ``(b, 2)``.
+    """
+    norm = flat.sum(-1, keepdim=True).clamp(min=1e-30)
+    bare, refined, flat = (part / norm for part in (bare, refined, flat))
+    apart = [(one - other).abs().sum(-1) for one, other in ((refined, flat), (bare, refined))]
+    ups = [_variation(part / widths) for part in (bare, refined, flat)]
+    higher = ((refined / widths).amax(-1) / (flat / widths).amax(-1).clamp(min=1e-30)).log()
+    gain = (refined * ((refined + 1e-9) / (flat + 1e-9)).log()).sum(-1)
+    rows = [*apart, *ups, higher, gain.clamp(min=1e-6).log()]
+    told = torch.stack([*(row.clamp(min=1e-6).log() for row in rows[:5]), *rows[5:]], -1)
+    told = torch.cat([terms, told, misfits.clamp(1e-3, 1e3).log()], -1)
+    return told.nan_to_num(0.0, 10.0, -10.0)
+
+
+def _variation(density: torch.Tensor) -> torch.Tensor:
+    """Ups and downs over the largest value: twice the number of equal peaks."""
+    return density.diff(dim=-1).abs().sum(-1) / density.amax(-1).clamp(min=1e-30)
+
+
+def _small(generator: torch.Generator | None) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise((FEATURES, WIDTH, WIDTH, 1)):
+        layers += [linear(inputs, outputs, generator), nn.SiLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
+    """A layer that draws nothing from torch's global generator."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32)
+    bound = 1 / math.sqrt(inputs)  # as torch initialises layers
+    for parameter in layer.parameters():
+        if generator is None:
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+    return layer

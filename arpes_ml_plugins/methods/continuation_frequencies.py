@@ -1,0 +1,94 @@
+"""The real frequencies of a continuation: the user's, or as wide as the data say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from arpes_ml_plugins.errors import AxisError, ParameterError
+
+if TYPE_CHECKING:
+    from arpes_ml_plugins.continuation.problem import Problem
+
+__all__ = ["EV", "INVERSE_EV", "POINTS", "checked_frequencies", "own_frequencies"]
+
+INVERSE_EV = {"1/eV", "eV^-1", "eV-1", "eV**-1", "eV**(-1)", "eV⁻¹", "1 / eV"}
+EV = {"eV", "electron_volt"}
+POINTS = 101  # frequencies, if users name none
+
+
+def checked_frequencies(
+    omega: Any, data: xr.DataArray, dim: Hashable, unit: str, axis: str, statistics: str
+) -> xr.Variable:
+    """The frequencies as a coordinate: ``eV`` where the unit of tau says so, else ``omega``."""
+    electron_volts = unit in (INVERSE_EV if axis == "tau" else EV)
+    name: Hashable = "eV" if electron_volts else "omega"
+    attrs: Mapping[Any, Any] = {}
+    if statistics == "fermion":
+        attrs = {"long_name": "energy relative to the chemical potential"}
+    if electron_volts:
+        attrs = {**attrs, "units": "eV"}
+    if isinstance(omega, xr.DataArray):
+        if omega.ndim != 1:
+            raise ParameterError(f"omega must have one dimension, got {dict(omega.sizes)}")
+        name, attrs = omega.dims[0], dict(omega.attrs) or attrs
+        omega = omega.values
+    values = np.asarray(omega)
+    if values.ndim != 1 or len(values) < 3 or values.dtype.kind not in "iuf":
+        raise ParameterError(
+            f"omega must be a row of at least 3 real frequencies, got shape {values.shape} of "
+            f"dtype {values.dtype}; for example numpy.linspace(-3, 3, 101)"
+        )
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
+        raise ParameterError("omega must be finite and rise from point to point")
+    if name in data.dims:
+        raise AxisError(
+            f"the result has the dimension {name!r}, but so have the data; rename theirs, or pass "
+            f"omega as a DataArray with a dimension of another name"
+        )
+    return xr.Variable((name,), values, attrs)
+
+
+def own_frequencies(
+    data: xr.DataArray,
+    dim: Hashable,
+    problem_on: Callable[[NDArray[np.floating]], Problem],
+    errors: NDArray[np.floating] | None,
+    covariance: NDArray[np.floating] | None,
+) -> NDArray[np.floating]:
+    """A grid as wide as the data say the widest spectrum is."""
+    import torch
+
+    from arpes_ml_plugins.continuation.general_network import REACH
+    from arpes_ml_plugins.continuation.network_estimate import suggest_windows
+    from arpes_ml_plugins.continuation.observation import estimate_error
+    from arpes_ml_plugins.networks.rlista import continuation_network
+
+    network = continuation_network("cpu")
+    problem = problem_on(network.grid.numpy())
+    problem = problem.on(problem.omega * (REACH[1] / problem.beta))
+    if data.chunks is not None or problem.statistics != "fermion":
+        why = "lazy data are not looked at" if data.chunks is not None else "bosons need it"
+        raise ParameterError(
+            f"omega, the real frequencies of the result, is needed here ({why}): pass for example "
+            f"omega=numpy.linspace(-3, 3, 101), in the inverse unit of {dim!r}"
+        )
+    wide = np.result_type(data.dtype, np.float64)
+    values = data.transpose(..., dim).values.reshape(-1, data.sizes[dim]).astype(wide)
+    rows = problem.rows(torch.from_numpy(np.ascontiguousarray(values)))
+    rows = rows * problem.sign(rows)[:, None]
+    if errors is not None:
+        used = torch.from_numpy(errors)
+    elif covariance is not None:
+        used = torch.from_numpy(np.sqrt(np.diagonal(covariance, 0, -2, -1))).expand_as(rows)
+    else:
+        used = estimate_error(problem.kernel, rows)[:, None].expand_as(rows)
+    half = float(suggest_windows(network, problem, rows, used).max())
+    # Two digits: the same grid for data that differ by their noise.
+    half = float(f"{half:.1e}")
+    return np.linspace(-half, half, POINTS)

@@ -1,0 +1,236 @@
+"""``continue_self_energy``: from Sigma(i w_n) to the complex self-energy at real frequencies."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import DataError, ParameterError
+from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.continuation_input import ImaginaryData, read_imaginary
+from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
+from arpes_ml_plugins.networks.rlista import continuation_network
+from arpes_ml_plugins.parameters import check_choice, check_positive, documented
+
+if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.continuation.solvers import Algorithm
+
+__all__ = ["continue_self_energy"]
+
+SOLVERS = ("rlista", "maxent")
+UNKNOWN = 1.0
+"""Standard deviation of what is left of the constant, in units of the data's largest value."""
+
+
+@documented(**FAMILY)
+def continue_self_energy(
+    data: xr.DataArray | xr.Dataset,
+    *,
+    beta: float | None = None,
+    omega: Any = None,
+    stderr: Any = None,
+    constant: float | None = None,
+    moment: float | None = None,
+    solver: str = "rlista",
+    device: str = "auto",
+    rng: int | np.random.Generator | torch.Generator | None = None,
+    progress: ProgressOption = False,
+    dims: Mapping[str, str] | Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Analytic continuation of a self-energy, with its real part by Kramers-Kronig.
+
+    ``Sigma(z) = constant + int A(w) / (z - w) dw``: the constant (Hartree-Fock) is taken as
+    unknown while ``A = -Im Sigma / pi`` is found as a spectral function is, its integral (the
+    first moment, the coefficient of ``1 / (i w_n)``) as well.
+
+    Parameters
+    ----------
+    data : xarray.DataArray or xarray.Dataset
+        Complex ``Sigma(i w_n)`` of fermions along an axis ``iwn``, in the unit of ``omega``, or
+        real ``Sigma(tau)``, which has no constant. All other dimensions are a batch.
+    {beta}
+    {omega}
+    stderr : float, optional
+        Standard error of real and imaginary part. Default: measured from what no spectrum can give.
+    constant, moment : float, optional
+        Limit at high frequencies and coefficient of ``1 / (i w_n)``, where they are known (for a
+        Hubbard model ``U <n>`` and ``U^2 <n> (1 - <n>)``). Default: found, with errors.
+    solver : {"rlista", "maxent"}
+        What finds ``A``: as :func:`continue_rlista` or as :func:`continue_maxent`.
+    {device}
+    {rng}
+    {progress}
+    {dims}
+
+    Returns
+    -------
+    xarray.Dataset
+        That of :func:`continue_rlista`, with ``spectral_function`` for ``-Im Sigma / pi``, and
+
+        - ``self_energy`` (..., omega): complex, in the unit of the data;
+        - ``constant``, ``moment`` and ``constant_stderr``, ``moment_stderr``: not for
+          ``Sigma(tau)``, whose constant is what was given, or zero.
+
+    Raises
+    ------
+    {raises}
+
+    Warns
+    -----
+    {warns}
+
+    Examples
+    --------
+    A semicircle of half width 1 above a constant of 1; its real part is ``1 + 2 w`` inside:
+
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins
+    >>> w_n = (2 * np.arange(60) + 1) * np.pi / 20
+    >>> values = 1 + 2 * (1j * w_n - np.sqrt((1j * w_n) ** 2 - 1))
+    >>> sigma = xr.DataArray(values, coords={"iwn": w_n}, dims="iwn")
+    >>> found = sigma.S.continue_self_energy(beta=20, stderr=1e-4, omega=np.linspace(-2, 2, 161))
+    >>> bool(abs(found.constant - 1) < 0.001), bool(abs(found.moment - 1) < 0.01)
+    (True, True)
+    >>> bool(abs(found.self_energy.sel(omega=0.5, method="nearest").real - 2) < 0.1)
+    True
+    """
+    check_choice("solver", solver, SOLVERS)
+    check_positive("moment", moment, optional=True)
+    if constant is not None and not np.isfinite(constant):
+        raise ParameterError(f"constant must be a finite number, got {constant!r}")
+    if stderr is not None and np.ndim(stderr) != 0:
+        raise ParameterError(
+            f"stderr must be one number, the error of real and imaginary parts; got shape "
+            f"{np.shape(stderr)}"
+        )
+    shifted, guess = _without_constant(data, dims, constant)
+    source = read_imaginary(
+        shifted,
+        dims,
+        beta=beta,
+        omega=omega,
+        stderr=stderr,
+        covariance=None,
+        statistics="fermion",
+        bins=None,
+        norm=moment,
+        extend=True,
+    )
+    matsubara = source.problem.axis == "matsubara"
+    free = matsubara and constant is None
+    if free:
+        source = _with_unknown_constant(source)
+    result = continued(source, _algorithm(solver), "continue_self_energy", device, progress)
+    return _completed(result, source, guess, free=free)
+
+
+def _algorithm(solver: str) -> Algorithm:
+    from arpes_ml_plugins.continuation.solvers import MaxEnt, Pretrained
+
+    return Pretrained(True, None, weighed=True) if solver == "rlista" else MaxEnt("chi2kink")
+
+
+def _without_constant(
+    data: Any, dims: Any, constant: float | None
+) -> tuple[Any, xr.DataArray | float]:
+    """Data less the given constant, or that of their tail."""
+    import torch
+
+    from arpes_ml_plugins.continuation.self_energy import constant_at_high_frequency
+
+    if not isinstance(data, xr.DataArray) or data.dtype.kind != "c" or constant is not None:
+        given = constant or 0.0
+        complex_data = isinstance(data, xr.DataArray) and data.dtype.kind == "c"
+        return (data - given if complex_data and given else data), given
+    dim: Hashable = dims[0]
+    frequencies = torch.from_numpy(np.array(data[dim].values, dtype=np.float64))
+    weights = xr.DataArray(constant_at_high_frequency(frequencies).numpy(), dims=[dim])
+    guess = xr.dot(weights, data.real, dim=[dim])
+    return (data - guess).transpose(*data.dims).assign_attrs(data.attrs), guess
+
+
+def _with_unknown_constant(source: ImaginaryData) -> ImaginaryData:
+    """The errors with a common one of all real parts that is larger than any constant left."""
+    import torch
+
+    from arpes_ml_plugins.continuation.observation import estimate_error
+
+    array = source.array
+    if source.errors is not None:
+        error = float(np.median(source.errors))
+    elif array.chunks is not None:
+        raise DataError("the errors of lazy data are not measured; pass stderr=...")
+    else:
+        rows = source.problem.rows(
+            torch.from_numpy(array.transpose(..., source.dim).values.reshape(-1, array.shape[-1]))
+        )
+        constant = torch.zeros(rows.shape[1], 1, dtype=torch.float64)
+        constant[: len(constant) // 2] = float(source.problem.kernel.abs().max())
+        known = torch.cat([source.problem.kernel, constant], 1)
+        error = float(estimate_error(known, rows.double()).median())
+    count = 2 * array.sizes[source.dim]
+    largest = 1.0 if array.chunks is not None else float(abs(array).max())
+    covariance = error**2 * np.eye(count)
+    covariance[: count // 2, : count // 2] += (UNKNOWN * largest) ** 2
+    return replace(source, errors=None, covariance=covariance)
+
+
+def _completed(
+    result: xr.Dataset, source: ImaginaryData, guess: xr.DataArray | float, *, free: bool
+) -> xr.Dataset:
+    """With the constant, the moment and the complex self-energy."""
+    import torch
+
+    from arpes_ml_plugins.continuation.self_energy import kramers_kronig, moment_errors
+
+    axis, dim = source.omega.dims[0], source.dim
+    constant = guess
+    if free:
+        constant = guess + (source.array - result["back_transform"]).real.mean([dim])
+    omega = torch.from_numpy(source.omega.values.astype(np.float64))
+    real = xr.apply_ufunc(
+        lambda density: kramers_kronig(torch.from_numpy(density.copy()), omega).numpy(),
+        result["spectral_function"],
+        input_core_dims=[[axis]],
+        output_core_dims=[[axis]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+    )
+    found = result["sign"] * (real - 1j * np.pi * result["spectral_function"]) + constant
+    result["self_energy"] = found.transpose(*result["spectral_function"].dims)
+    result["self_energy"].attrs["long_name"] = "self-energy"
+    if source.problem.axis != "matsubara":
+        return result
+    norms = result["spectral_function"].integrate(axis)
+    result["constant"] = xr.zeros_like(norms) + constant
+    result["moment"] = norms
+    if source.covariance is not None:
+        error = float(np.sqrt(source.covariance[-1, -1]))
+        result["stderr"] = xr.full_like(result["stderr"], error * (1 + 1j))
+    else:
+        error = float(np.median(np.abs(result["stderr"].values.real)))
+    problem = source.problem
+    errors = torch.full((len(problem.kernel),), error, dtype=torch.float64)
+    network = continuation_network("cpu")
+
+    def stated(norm: np.ndarray) -> np.ndarray:
+        each = [moment_errors(network, problem, errors, float(n)) for n in np.ravel(norm)]
+        return np.array(each).reshape(*np.shape(norm), 2)
+
+    both = xr.apply_ufunc(
+        stated,
+        norms,
+        output_core_dims=[["of"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        dask_gufunc_kwargs={"output_sizes": {"of": 2}},
+    )
+    result["moment_stderr"], result["constant_stderr"] = both.isel(of=0), both.isel(of=1)
+    if not free:
+        result["constant_stderr"] = xr.zeros_like(result["constant_stderr"])
+    return result
