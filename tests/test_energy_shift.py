@@ -72,6 +72,14 @@ def test_a_map_that_charges_up_is_no_chemistry(method):
     assert left["shift_stderr"].isnull().all()
 
 
+@pytest.mark.parametrize("method", ["separate_gmca", "separate_nmf"])
+def test_blind_methods_point_it_out(method):
+    with pytest.warns(DistributionWarning, match="shift from pixel to pixel"):
+        getattr(mixture(RAMP, 100).S, method)(n_components=2, rng=0)
+    still = getattr(mixture(STILL, 100).S, method)(n_components=2, rng=0)
+    assert "shift" not in still.status.item()
+
+
 @shifted
 @pytest.mark.parametrize("counts", [10, 1000])
 def test_grains(counts):

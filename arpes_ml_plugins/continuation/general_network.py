@@ -1,13 +1,12 @@
 """One RLISTA network for every inverse temperature, noise and time grid.
 
 Only the product of inverse temperature and window and what the data resolve matter. Every weight
-matrix is a quadratic polynomial in these two numbers; with both fixed, the network is a plain
+matrix is a cubic polynomial in these two numbers; with both fixed, the network is a plain
 RLISTA (paper, eq. 15) on the features of :mod:`arpes_ml_plugins.continuation.prior`, which are
 linear in the data.
 
 The thresholds were not constrained when the network that comes with the package was trained, and
-some are negative: for all kinds of data of the training in the last two of its eight layers, for
-two thirds of them in the third layer and for one in seven in the sixth
+some are negative: in four of its eight layers for most kinds of data of the training
 (``docs/measured/continuation_thresholds.csv``). As negative values are cut off rather than shrunk,
 ``max(z - t, 0)``, a negative ``t`` is a rectifier with a positive offset: not a threshold, but not
 linear either.

@@ -12,7 +12,7 @@ from arpes_ml_plugins.errors import DataError, DistributionWarning
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.shift_run import Alignment, aligned
+from arpes_ml_plugins.methods.shift_run import Alignment, aligned, hint
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,12 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
     errors = uncertainty(data, found, seed)
     result = _in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
-    return result if setup.library is None else result | _shifts(alignment, cube)
+    if setup.library is not None:
+        return result | _shifts(alignment, cube)
+    told = None if setup.common_noise or setup.known else hint(cube, result["spectra"], setup)
+    if told is not None:
+        result["status"] = told if result["status"] == "ok" else f"{result['status']}; {told}"
+    return result
 
 
 def _shifts(alignment: Alignment | None, cube: Cube) -> dict[str, torch.Tensor]:

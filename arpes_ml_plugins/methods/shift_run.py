@@ -14,9 +14,10 @@ from arpes_ml_plugins.methods.separation_input import Setup
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SHIFT", "Alignment", "aligned", "check_shift"]
+__all__ = ["SHIFT", "Alignment", "aligned", "check_shift", "hint"]
 
 EVEN = 1e-3  # relative deviation of an evenly spaced axis
+LEAST_NOISE = 0.05  # of the mean of all channels
 
 SHIFT = """
         shift : {"auto"}, bool or float
@@ -74,34 +75,54 @@ def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Alignment | None]:
     """The data with their shifts undone, if there are any."""
     import torch
 
-    from arpes_ml_plugins.separation.energy_shift import find_shifts, moved
-    from arpes_ml_plugins.separation.whiten import channel_noise
+    from arpes_ml_plugins.separation.energy_shift import moved
 
-    step = _step(setup)
-    if setup.shift is False or setup.library is None or step is None:
+    if setup.shift is False or setup.library is None or setup.known < len(setup.components):
         return cube, None
-    if setup.known < len(setup.components) or not bool(cube.valid.all()):
-        return cube, None
-    values = cube.values
-    pixels = values.flatten(1)
-    noise = channel_noise(values, cube.valid[0])
-    noise = noise.clamp(min=0.05 * float(noise.mean()) or 1.0)
     centres = np.stack([family.values.mean(0) for family in setup.library.values()])
     largest = float(setup.shift) if type(setup.shift) in (int, float) else None
-    found = find_shifts(
-        pixels,
-        noise,
-        torch.from_numpy(centres).to(values),
-        step,
-        tuple(values.shape[1:]) or (1,),
-        largest,
-        certain=setup.shift != "auto",
+    found = _found(cube, torch.from_numpy(centres), setup, largest, certain=setup.shift != "auto")
+    if found is None or not found.found:
+        return cube, found
+    flat = moved(cube.values.flatten(1), -found.shift / found.step)
+    return replace(cube, values=flat.reshape(cube.values.shape)), found
+
+
+def hint(cube: Cube, spectra: torch.Tensor, setup: Setup) -> str | None:
+    """What to say of a blind result whose spectra ``(n, m)`` explain more when they may move."""
+    found = _found(cube, spectra, setup) if bool(spectra.isfinite().all()) else None
+    if found is None or not found.found:
+        return None
+    spread = float(found.shift.std())
+    return (
+        f"the spectra explain more if they shift from pixel to pixel, by {spread:.2g} (standard "
+        f"deviation): components may be missing, or what looks like chemistry is charging, which a "
+        f"library of the components undoes: separate_sgmca(manifolds=library)"
     )
-    alignment = Alignment(found.shift, found.stderr, step, found.found)
-    if not found.found:
-        return cube, alignment
-    flat = moved(pixels, -found.shift / step)
-    return replace(cube, values=flat.reshape(values.shape)), alignment
+
+
+def _found(
+    cube: Cube,
+    centres: torch.Tensor,
+    setup: Setup,
+    largest: float | None = None,
+    *,
+    certain: bool = False,
+) -> Alignment | None:
+    """Shifts of data that can have them: complete, on an evenly spaced axis."""
+    from arpes_ml_plugins.separation.energy_shift import find_shifts
+    from arpes_ml_plugins.separation.whiten import channel_noise
+
+    step, values = _step(setup), cube.values
+    if step is None or not bool(cube.valid.all()):
+        return None
+    noise = channel_noise(values, cube.valid[0])
+    noise = noise.clamp(min=LEAST_NOISE * float(noise.mean()) or 1.0)
+    shape = tuple(values.shape[1:]) or (1,)
+    found = find_shifts(
+        values.flatten(1), noise, centres.to(values), step, shape, largest, certain=certain
+    )
+    return Alignment(found.shift, found.stderr, step, found.found)
 
 
 def _step(setup: Setup) -> float | None:
