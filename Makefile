@@ -33,6 +33,7 @@ benchmarks: data-named $(VENV)/installed-bench
 	$(BIN)/python benchmarks/posterior.py
 	$(BIN)/python benchmarks/sparse_noise.py
 	$(BIN)/python benchmarks/continuation.py
+	$(BIN)/python benchmarks/energy_shifts.py
 	test "$(DATA)" = none || $(BIN)/python benchmarks/separation.py --data "$(DATA)"
 
 data-named:
