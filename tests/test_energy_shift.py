@@ -158,3 +158,37 @@ def test_noise_that_is_not_of_counts_stays_by_channel():
     cube = torch.from_numpy(np.moveaxis(values, -1, 0).copy())
     valid = torch.ones_like(cube, dtype=torch.bool)
     assert value_noise(cube, valid, channel_noise(cube, valid[0])) is None
+
+
+@pytest.mark.parametrize("method", ["separate_gmca", "separate_nmf"])
+def test_scattered_gaps_cost_little(method):
+    """At 8 % of the values one pixel in 160 is complete."""
+    data = mixture(STILL, 100)
+    gaps = data.where(np.random.default_rng(0).random(data.shape) > 0.08)
+    assert int(gaps.notnull().all("eV").sum()) < 20
+    whole, result = (getattr(d.S, method)(n_components=2, rng=0) for d in (data, gaps))
+    assert angle(result) < angle(whole) + 1
+    assert result.status.item() == "ok"
+    assert result.maps.notnull().all()
+    assert (result.residual.isnull() == gaps.isnull()).all()
+
+
+def test_one_hot_value_is_left_out():
+    data = mixture(STILL, 100)
+    hot = data.copy(deep=True)
+    hot[11, 7, 30] = 1e6
+    whole = data.S.separate_gmca(n_components=2, rng=0)
+    with pytest.warns(DistributionWarning, match="1 hot values were left out"):
+        result = hot.S.separate_gmca(n_components=2, rng=0)
+    assert angle(result) < angle(whole) + 0.3
+    assert hot[11, 7, 30] == 1e6
+    assert int(hot.S.choose_components(rng=0).recommended) == 2
+
+
+@pytest.mark.parametrize("counts", [1, 3, 30])
+def test_counts_are_not_hot_nor_is_a_bright_grain(counts):
+    expected = mixture(STILL, 1e7) / 1e7 * counts
+    expected[5, 5] *= 40
+    grain = expected.copy(data=np.random.default_rng(1).poisson(expected).astype(float))
+    result = grain.S.separate_nmf(n_components=2, rng=0)
+    assert "hot" not in result.status.item()

@@ -11,6 +11,7 @@ import xarray as xr
 
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.gaps_run import mended
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, seed_of, setup_of
 from arpes_ml_plugins.methods.separation_run import whitened
 from arpes_ml_plugins.parameters import check_count, documented
@@ -114,7 +115,7 @@ def choose_components(
 def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
     from arpes_ml_plugins.separation.component_count import count_components
 
-    data, _ = whitened(cube, setup)
+    data, _ = whitened(mended(cube, setup)[0], setup)
     channels, pixels = data.pixels.shape
     limit = max(1, min(most, channels // 2, pixels // 4))
     found = count_components(

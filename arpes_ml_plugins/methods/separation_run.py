@@ -11,6 +11,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import DataError, DistributionWarning
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.shift_run import Alignment, aligned, hint
 
@@ -74,18 +75,25 @@ def run(
 def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, Any]:
     from arpes_ml_plugins.separation.separated import maps_of, uncertainty
 
+    cube, hot = mended(cube, setup)
     straight, alignment = aligned(cube, setup)
     data, complete = whitened(straight, setup)
     found = solver.separate(data, cube.report)
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
     errors = uncertainty(data, found, seed)
     result = _in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
+    if hot:
+        result["status"] = _also(result["status"], f"{hot} hot values were left out")
     if setup.library is not None:
         return result | _shifts(alignment, cube)
     told = None if setup.common_noise or setup.known else hint(cube, result["spectra"], setup)
     if told is not None:
-        result["status"] = told if result["status"] == "ok" else f"{result['status']}; {told}"
+        result["status"] = _also(result["status"], told)
     return result
+
+
+def _also(status: str, more: str) -> str:
+    return more if status == "ok" else f"{status}; {more}"
 
 
 def _shifts(alignment: Alignment | None, cube: Cube) -> dict[str, torch.Tensor]:
@@ -98,18 +106,17 @@ def _shifts(alignment: Alignment | None, cube: Cube) -> dict[str, torch.Tensor]:
 
 
 def whitened(cube: Cube, setup: Setup) -> tuple[Whitened, torch.Tensor]:
-    """The data over their noise, and which pixels are complete ``(*space)``."""
+    """The data over their noise, and the pixels ``(*space)`` that were used, complete or filled."""
     import torch
 
     from arpes_ml_plugins.separation.whiten import whiten
 
-    values, valid = cube.values, cube.valid
-    seen = valid.flatten(1).any(1)  # channels with any value at all
-    complete = valid[seen].all(0)
+    values = cube.values
+    complete = usable_pixels(cube)
     n = len(setup.components)
     if int(complete.sum()) < max(n, 2):
         raise DataError(
-            f"only {int(complete.sum())} pixels have values in all channels, too few for {n} "
+            f"only {int(complete.sum())} pixels have values in most channels, too few for {n} "
             f"components; fill the missing values, or select channels without them"
         )
     given = None if setup.noise is None else torch.from_numpy(setup.noise).to(values)
@@ -157,6 +164,7 @@ def _in_units(
         spectra[constant] = flat[constant][:, whole] @ torch.linalg.pinv(sources)
     maps = values.new_full((n, whole.numel()), float("nan"))
     maps[:, whole] = sources * top[:, None]
+    maps[:, ~cube.valid[seen].all(0).flatten()] = float("nan")  # solved for from what is there
     spectra = spectra / top
     _solve_incomplete(maps, cube, spectra, ready)
     spectra_error = torch.zeros_like(spectra)

@@ -9,6 +9,7 @@ import numpy as np
 
 from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.labelled.border import Cube
+from arpes_ml_plugins.methods.gaps_run import usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Alignment | None]:
     if found is None or not found.found:
         return cube, found
     flat = moved(cube.values.flatten(1), -found.shift / found.step)
-    return replace(cube, values=flat.reshape(cube.values.shape)), found
+    whole = torch.ones_like(cube.valid)  # the gaps were filled, and now have moved
+    return replace(cube, values=flat.reshape(cube.values.shape), valid=whole), found
 
 
 def hint(cube: Cube, spectra: torch.Tensor, setup: Setup) -> str | None:
@@ -114,9 +116,9 @@ def _found(
     from arpes_ml_plugins.separation.whiten import channel_noise
 
     step, values = _step(setup), cube.values
-    if step is None or not bool(cube.valid.all()):
+    if step is None or not bool(usable_pixels(cube).all()):
         return None
-    noise = channel_noise(values, cube.valid[0])
+    noise = channel_noise(values, usable_pixels(cube))
     noise = noise.clamp(min=LEAST_NOISE * float(noise.mean()) or 1.0)
     shape = tuple(values.shape[1:]) or (1,)
     found = find_shifts(

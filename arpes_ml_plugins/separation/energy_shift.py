@@ -22,6 +22,8 @@ __all__ = ["Shifts", "find_shifts", "moved"]
 REACH = 0.12  # of the energy range: the largest shift looked for
 STEPS = 3  # candidates per channel
 SMOOTH = 1.0  # pixels
+ROUNDS = 30
+SETTLED = 0.003  # channels
 UNKNOWN = 0.08  # channels: what the centres of the families differ from the spectra
 SIGNIFICANT = 5.0  # standard deviations of a covariance
 LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
@@ -80,9 +82,13 @@ def find_shifts(
     if found is None and not certain:
         return Shifts(torch.zeros_like(pixels[0]), scan.stderr(centres.mT, "free"), found=False)
     kind, shift = found or ("slow", scan.smooth_shift(centres.mT))
-    # Once more with spectra from the data: the centres of families are not quite theirs.
-    spectra = _own_spectra(pixels, noise, centres.mT, shift / step)
-    shift = scan.free_shift(spectra) if kind == "free" else scan.smooth_shift(spectra)
+    # Again with spectra from the data: the centres of families are not quite theirs.
+    spectra = centres.mT
+    for _ in range(ROUNDS):
+        before, spectra = shift, _own_spectra(pixels, noise, spectra, shift / step)
+        shift = scan.free_shift(spectra) if kind == "free" else scan.smooth_shift(spectra)
+        if float((shift - before).std()) < SETTLED * abs(step):
+            break
     still = _own_spectra(pixels, noise, centres.mT, torch.zeros_like(shift))
     without = scan.left(still, torch.zeros_like(shift))
     fitted = FREE_COST * without / (len(pixels) - len(centres)) if kind == "free" else 0.0

@@ -1,0 +1,65 @@
+"""Before a separation: hot values go, and scattered gaps are filled, so that pixels are not lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from arpes_ml_plugins.labelled.border import Cube
+from arpes_ml_plugins.methods.separation_input import Setup
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["mended", "usable_pixels"]
+
+COMPLETE = (
+    0.9  # of the pixels that are at least half there: with fewer complete ones gaps are filled
+)
+HALF = 0.5  # of the channels of a pixel, without which it is not filled in
+
+
+def usable_pixels(cube: Cube) -> torch.Tensor:
+    """Pixels ``(*space)`` to find spectra from: complete ones, where these are most; else those
+    that are at least half there.
+    """
+    seen = cube.valid.flatten(1).any(1)  # channels with any value at all
+    valid = cube.valid[seen]
+    complete, half = valid.all(0), valid.float().mean(0) >= HALF
+    return complete if int(complete.sum()) >= COMPLETE * int(half.sum()) else half
+
+
+def mended(cube: Cube, setup: Setup) -> tuple[Cube, int]:
+    """The data without hot values and with their gaps filled; how many values were hot.
+
+    What was hot or missing stays marked as not valid.
+    """
+    import torch
+
+    from arpes_ml_plugins.separation.gaps import filled, hot_values
+    from arpes_ml_plugins.separation.whiten import channel_noise
+
+    if setup.common_noise:  # as published
+        return cube, 0
+    pixels = usable_pixels(cube)
+    if int(pixels.sum()) < 2:
+        return cube, 0
+    hot = hot_values(cube.values, cube.valid, channel_noise(cube.values, pixels))
+    valid = cube.valid & ~hot
+    values = cube.values
+    if bool(hot.any()):
+        typical = torch.where(valid, values, 0).sum(tuple(range(1, values.ndim)), keepdim=True)
+        typical = typical / valid.sum(tuple(range(1, values.ndim)), keepdim=True).clamp(min=1)
+        values = torch.where(hot, typical, values)
+    cube = replace(cube, values=values, valid=valid)
+    pixels = usable_pixels(cube).flatten()
+    seen = valid.flatten(1).any(1)
+    gaps = ~valid.flatten(1)[seen][:, pixels]
+    if bool(gaps.any()):
+        flat, number = values.flatten(1).clone(), seen.nonzero()  # (k, 1)
+        noise = channel_noise(values, usable_pixels(cube))
+        flat[number, pixels.nonzero()[:, 0]] = filled(
+            flat[seen][:, pixels], ~gaps, noise[seen], len(setup.components)
+        )
+        cube = replace(cube, values=flat.reshape(values.shape))
+    return cube, int(hot.sum())

@@ -1,0 +1,60 @@
+"""Values that are missing, or that a single hot voxel made, filled in from all the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.ndimage import median_filter
+
+__all__ = ["filled", "hot_values"]
+
+HOT = 40.0  # standard deviations of the channel above all around it; counts scatter by ten
+TIMES = 3.0  # as large as all around it
+MOST_HOT = 1e-3  # of the values; more are signal
+ROUNDS = 40
+SETTLED = 1e-4  # relative change of what is filled in
+SPARE = 2  # directions beside those of the components
+
+
+def hot_values(cube: torch.Tensor, valid: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """Which values ``(m, *space)`` stick out of their image and of their spectrum, bool.
+
+    A bright grain sticks out of the image alone, a line out of the spectrum alone.
+    """
+    values = torch.where(valid, cube, 0).cpu().numpy()
+    spatial = tuple(3 if size > 2 else 1 for size in cube.shape[1:])
+    # Of five and nine values the median; where neither axis has as many, nothing can stick out.
+    if all(size == 1 for size in spatial) or len(cube) < 5:
+        return torch.zeros_like(valid)
+    around = np.maximum(
+        median_filter(values, (1, *spatial)), median_filter(values, (5, *[1] * len(spatial)))
+    )
+    limit = torch.from_numpy(around).to(cube)
+    above = HOT * noise.reshape(-1, *[1] * len(spatial))
+    hot = valid & (cube > limit + above) & (cube > TIMES * limit.clamp(min=0))
+    return hot if float(hot.float().mean()) <= MOST_HOT else torch.zeros_like(valid)
+
+
+def filled(
+    flat: torch.Tensor, valid: torch.Tensor, noise: torch.Tensor, components: int
+) -> torch.Tensor:
+    """Values ``(m, t)`` with those that are not ``valid`` from the strongest directions.
+
+    Expectation and maximisation for principal components: what is missing is what the directions
+    say of it, and the directions are those of the filled data.
+    """
+    scale = noise.clamp(min=1e-3 * float(noise.mean()) or 1.0)[:, None]
+    scaled = flat / scale
+    known = valid.to(scaled)
+    brightness = (scaled * known).sum(0) / known.sum(0).clamp(min=1)
+    typical = (scaled * known).sum(1) / (brightness * known).sum(1).clamp(min=1e-30)
+    current = torch.where(valid, scaled, typical[:, None] * brightness)
+    rank = min(components + SPARE, len(flat) - 1)
+    for _ in range(ROUNDS):
+        directions = torch.linalg.eigh(current @ current.mT)[1][:, -rank:]
+        again = torch.where(valid, scaled, directions @ (directions.mT @ current))
+        change, size = (again - current).norm(), again[~valid].norm()
+        current = again
+        if change <= SETTLED * size:
+            break
+    return current * scale
