@@ -185,6 +185,7 @@ def test_one_hot_value_is_left_out():
     assert int(hot.S.choose_components(rng=0).recommended) == 2
 
 
+@shifted
 @pytest.mark.parametrize("counts", [1, 3, 30])
 def test_counts_are_not_hot_nor_is_a_bright_grain(counts):
     expected = mixture(STILL, 1e7) / 1e7 * counts

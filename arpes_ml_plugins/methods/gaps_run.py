@@ -1,4 +1,4 @@
-"""Before a separation: hot values go, and scattered gaps are filled, so that pixels are not lost."""
+"""Before a separation: hot values go, and scattered gaps are filled, so that no pixel is lost."""
 
 from __future__ import annotations
 
