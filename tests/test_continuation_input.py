@@ -259,13 +259,6 @@ def test_datasets():
         assert result.status.item() == "ok"
 
 
-def test_negative_matsubara_frequencies_would_count_twice():
-    frequencies = (2 * np.arange(-5, 5) + 1) * np.pi / BETA
-    g = xr.DataArray(1 / (1j * frequencies), coords={"iwn": frequencies}, dims="iwn")
-    with pytest.raises(AxisError, match="twice"):
-        g.S.continue_maxent(beta=BETA, stderr=1e-4, omega=OMEGA)
-
-
 def test_a_sum_rule_in_the_covariance_is_left_out():
     """G(0) + G(beta) = 1 in every bin: the matrix is singular, and the data are as good as ever."""
     beta, tau, omega = 20.0, np.linspace(0, 20, 51), np.linspace(-4, 4, 161)

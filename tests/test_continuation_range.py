@@ -319,3 +319,25 @@ class TestEitherSign:
             data["12"].S.continue_maxent(default_model="rlista", **options)
         with pytest.raises(ParameterError, match="no norm"):
             data["12"].S.continue_maxent(norm=1.0, **options)
+
+
+def test_negative_matsubara_frequencies_are_folded():
+    """They hold the complex conjugates: half the noise, the same answer, in any order."""
+    w_n = (2 * np.arange(-60, 60) + 1) * np.pi / 15
+    values = (TRIO(WIDE) / (1j * w_n[:, None] - WIDE)).sum(1) * (WIDE[1] - WIDE[0])
+    g = xr.DataArray(values, dims="iwn", coords={"iwn": w_n})
+    options = {"stderr": 1e-4, "omega": np.linspace(-5, 5, 121)}
+    both = g.S.continue_maxent(beta=15, **options)
+    half = g.sel(iwn=slice(0, None)).S.continue_maxent(beta=15, **options)
+    np.testing.assert_allclose(both.spectral_function, half.spectral_function, atol=1e-6)
+    assert both.back_transform.sizes["iwn"] == 60
+    only = g.sel(iwn=slice(None, 0)).S.continue_maxent(beta=15, **options)
+    np.testing.assert_allclose(only.spectral_function, half.spectral_function, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:continue_maxent")
+def test_times_over_beta_are_pointed_out():
+    g = wide_green(TRIO, 20, 1e-4)
+    scaled = g.assign_coords(tau=g.tau / 20)
+    with pytest.warns(DistributionWarning, match="looks like tau / beta"):
+        scaled.S.continue_maxent(beta=20, stderr=1e-4, omega=np.linspace(-5, 5, 81))

@@ -32,6 +32,7 @@ FAMILY = {
         data : xarray.DataArray or xarray.Dataset
             ``G(tau)`` of fermions (or a correlation function of bosons) along an axis ``tau``,
             with values of either sign convention, or complex ``G(i w_n)`` along an axis ``iwn``.
+            Negative frequencies are folded onto positive ones.
             All other dimensions are a batch, but for ``bin``: Monte Carlo bins in the order of the
             simulation. They are averaged, merged until they are independent, and give the
             covariance of the errors, if neither ``stderr`` nor ``covariance`` is given. NaN is
