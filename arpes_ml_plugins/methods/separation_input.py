@@ -37,8 +37,9 @@ SEPARATION = {
     "data": """
         data : xarray.DataArray or xarray.Dataset
             Intensities with an energy axis; all other dimensions are pixels, at least as many as
-            components. Pixels with missing values are left out, and their maps are solved for at
-            the end from the values that they have.""",
+            components. Pixels with missing values are left out, or, where more than a tenth of the
+            pixels have some, filled in to find the spectra; their maps are solved for at the end
+            from the values that they have. Single hot values are left out.""",
     "n_components": """
         n_components : int
             Number of components: see :func:`choose_components`.""",
