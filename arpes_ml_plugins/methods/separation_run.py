@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ __all__ = ["OUTPUTS", "run", "whitened"]
 
 UNLIKE = 0.1  # sine of the angle between a family and the data
 TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
+WORTH = 0.98  # of chi^2 without shifts: what may be left after they are undone
 TOO_MUCH_OF_VALUES = 1.15  # the same with the noise of each value, which is known better
 OUTPUTS = {
     "spectra": "spectra",
@@ -73,15 +75,14 @@ def run(
 
 
 def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, Any]:
-    from arpes_ml_plugins.separation.separated import maps_of, uncertainty
-
     cube, hot = mended(cube, setup)
     straight, alignment = aligned(cube, setup)
-    data, complete = whitened(straight, setup)
-    found = solver.separate(data, cube.report)
-    sources = maps_of(data, found.spectra) if found.sources is None else found.sources
-    errors = uncertainty(data, found, seed)
-    result = _in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
+    result = _solved(cube, straight, alignment, setup, solver, seed)
+    if alignment is not None and alignment.found and setup.shift == "auto":
+        still = replace(alignment, shift=alignment.shift * 0, found=False)
+        other = _solved(cube, cube, still, setup, solver, seed)
+        if _misfit(result) > WORTH * _misfit(other):
+            result, alignment = other, still
     if hot:
         result["status"] = _also(result["status"], f"{hot} hot values were left out")
     if setup.library is not None:
@@ -90,6 +91,28 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     if told is not None:
         result["status"] = _also(result["status"], told)
     return result
+
+
+def _solved(
+    cube: Cube,
+    straight: Cube,
+    alignment: Alignment | None,
+    setup: Setup,
+    solver: Solver,
+    seed: int,
+) -> dict[str, Any]:
+    """The result of a solver for aligned data, where the data are."""
+    from arpes_ml_plugins.separation.separated import maps_of, uncertainty
+
+    data, complete = whitened(straight, setup)
+    found = solver.separate(data, straight.report)
+    sources = maps_of(data, found.spectra) if found.sources is None else found.sources
+    errors = uncertainty(data, found, seed)
+    return _in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
+
+
+def _misfit(result: dict[str, Any]) -> float:
+    return float(result["residual_chi2"].nanmean())
 
 
 def _also(status: str, more: str) -> str:
