@@ -60,7 +60,8 @@ def value_noise(
     if best is None:
         return None
     (gain, read), (square, mean, channel) = best
-    found = ValueNoise(gain, read, LEAST * scale)
+    # To fewer digits than rounding in sums reaches, so that a replay is the same to the last bit.
+    found = ValueNoise(*(float(f"{number:.5g}") for number in (gain, read, LEAST * scale)))
     by_value = found.variance(mean)
     by_channel = channel_noise[channel].square().clamp(min=1e-12 * float(by_value.mean()))
     inside = square <= CLIP**2 * torch.maximum(by_value, by_channel)  # no edges
