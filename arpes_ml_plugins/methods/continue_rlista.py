@@ -54,7 +54,9 @@ def continue_rlista(
 
     A network that was trained on many kinds of spectra, inverse temperatures, time grids and
     errors answers at once. Maximum entropy with this answer as default model then makes it agree
-    with the data (RLISTA+), within their errors and no closer.
+    with the data (RLISTA+), within their errors and no closer. The result is a mixture of that and
+    of maximum entropy with a flat default model: for smooth spectra and small errors the latter is
+    better, and a small network that sees both tells their shares.
 
     Parameters
     ----------
@@ -74,12 +76,11 @@ def continue_rlista(
         thresholds are kept at zero or above.
     refine : bool, optional
         Refine by maximum entropy. Default: yes, but for ``"published"``. Without it the
-        answer may miss the data by many standard errors, which ``status`` does not count as a
+        network's answer stands alone, and may miss the data by many standard errors, which ``status`` does not count as a
         fault: see ``chi2``.
     outside : {"maxent", "train"}
-        What to do with data outside the range of the general network (bosons, fewer than 20
-        times, errors above 2 % of the norm, ``beta`` times the largest frequency outside 4 to
-        2400): maximum entropy with a flat default model, or train (fermions). Data unlike all
+        What to do with data outside the range of the general network (fewer than 20 times, errors
+        above 2 % of the norm, ``beta`` times the largest frequency outside 1 to 40 000): maximum entropy with a flat default model, or train (fermions). Data unlike all
         spectra of the training go to maximum entropy too; ``status`` says so.
     layers : int, optional
         Depth of a network that is trained; default 10.
