@@ -75,13 +75,14 @@ def continue_rlista(
         minutes, kept too. Different from the paper: frequencies are scaled to the window, and
         thresholds are kept at zero or above.
     refine : bool, optional
-        Refine by maximum entropy. Default: yes, but for ``"published"``. Without it the
-        network's answer stands alone, and may miss the data by many standard errors, which ``status`` does not count as a
-        fault: see ``chi2``.
+        Refine by maximum entropy. Default: yes, but for ``"published"``. Without it the network's
+        answer stands alone, and may miss the data by many standard errors, which ``status`` does
+        not count as a fault: see ``chi2``.
     outside : {"maxent", "train"}
         What to do with data outside the range of the general network (fewer than 20 times, errors
-        above 2 % of the norm, ``beta`` times the largest frequency outside 1 to 40 000): maximum entropy with a flat default model, or train (fermions). Data unlike all
-        spectra of the training go to maximum entropy too; ``status`` says so.
+        above 2 % of the norm, ``beta`` times the largest frequency outside 1 to 40 000): maximum
+        entropy with a flat default model, or train (fermions). Data unlike all spectra of the
+        training go to maximum entropy too; ``status`` says so.
     layers : int, optional
         Depth of a network that is trained; default 10.
     {training_steps}
