@@ -58,7 +58,7 @@ def test_a_map_that_charges_up_is_no_chemistry(method):
     options = {"rng": 0}
     known = {"manifolds": library()} if method == "separate_sgmca" else {"library": library()}
     if method == "separate_lpalm":
-        options |= {"training_steps": 200, "layers": 10}
+        options |= {"training_steps": 120, "layers": 8}
     result = getattr(data.S, method)(**known, **options)
     assert "energies shift" in result.status.item()
     assert angle(result) < 4

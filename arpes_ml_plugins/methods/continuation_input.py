@@ -49,6 +49,7 @@ FEWEST_DATA = 6
 SLACK = 1e-6  # of beta: how far tau may reach beyond [0, beta]
 ROUNDED = 5e-3  # relative error of a temperature that was rounded to three digits
 STATISTICS = ("fermion", "boson")
+MOST_PARTS = 12  # of a cell
 FINE_ENOUGH = 1.5  # beta times the widest part of a cell
 
 
@@ -121,7 +122,7 @@ def read_imaginary(
             beta,
             statistics,
             axis,
-            bool(bins),
+            bool(bins) or (bins is None and parts == MOST_PARTS),
             float(np.abs(values).max()),
         )
 
@@ -134,6 +135,7 @@ def read_imaginary(
     parts = 1
     if bins is None:
         parts = max(1, math.ceil(beta * np.diff(frequencies).max() / FINE_ENOUGH))
+        parts = min(parts, MOST_PARTS)  # wider ones are integrated over
     if statistics == "boson" and frequencies[0] >= 0:
         parts = 1  # the half cell below zero belongs to the other half of the axis
     problem = problem_on(frequencies, parts)

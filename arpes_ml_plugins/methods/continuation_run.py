@@ -66,7 +66,8 @@ FAMILY = {
             Integrate the kernel over the cells of ``omega``, in which the spectrum is taken as
             constant, or (False) take it at their centres, as the paper does. Default: if ``beta``
             times the widest cell is above 1.5, so that ``exp(-tau w)`` bends within a cell, the
-            problem is solved on parts of the cells, and the result is their mean.""",
+            problem is solved on up to twelve parts of the cells (integrated over, if there would be
+            more), and the result is their mean.""",
     "norm": """
         norm : float, optional
             Integral of the spectrum, if it is known (1 for fermions). Default: it follows from the
