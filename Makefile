@@ -8,13 +8,17 @@ BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check
 PYARPES := arpes==3.0.1
 
-.PHONY: demo test lint docs benchmarks data-named clean
+.PHONY: demo test test-slow lint docs benchmarks data-named clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/arpes-ml demo
 
+# Without those that take more than a few seconds each: make test-slow.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-slow: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m slow --numprocesses auto --maxprocesses 4
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .
