@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 # Before torch is loaded: its threads, dask's included, then all have the same number, and sums the
 # same order. One each where tests run side by side.
@@ -79,3 +80,13 @@ def quick_training(monkeypatch):
     for name, recipe in rlista.RECIPES.items():
         short = replace(recipe, steps=100, batch=128, pool=5000)
         monkeypatch.setitem(rlista.RECIPES, name, short)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def threads_of_a_new_thread():
+    """OpenMP counts threads for each thread by itself, and numba, which PyARPES runs, changes that
+    of its caller: sums in the main thread and in workers would then differ in rounding."""
+    import torch
+
+    with ThreadPoolExecutor(1) as pool:
+        torch.set_num_threads(pool.submit(torch.get_num_threads).result())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import dask
 import numpy as np
 import pytest
@@ -21,14 +19,6 @@ def stack():
     rate = 3 + 30 * np.exp(-(((rows - 0.4 * columns**2) / 0.2) ** 2))
     counts = np.random.default_rng(0).poisson(np.broadcast_to(rate, (16, 32, 32)))
     return xr.DataArray(counts, dims=("delay", "eV", "phi"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def threads_of_a_new_thread():
-    """OpenMP counts threads for each thread by itself, and numba, which PyARPES runs, changes that
-    of its caller: sums in the main thread and in workers would then differ in rounding."""
-    with ThreadPoolExecutor(1) as pool:
-        torch.set_num_threads(pool.submit(torch.get_num_threads).result())
 
 
 def global_state():
