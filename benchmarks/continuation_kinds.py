@@ -7,12 +7,14 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
 from continuation_cases import quiet
 from numpy.typing import NDArray
 from tables import write
 
 import arpes_ml_plugins
+from arpes_ml_plugins.continuation.kernels import fermion
 
 WINDOW = 4.0
 FINE = np.linspace(-WINDOW, WINDOW, 8001)
@@ -85,11 +87,6 @@ def _semicircle(centre: float, radius: float) -> Values:
     return np.sqrt(np.clip(1 - ((FINE - centre) / radius) ** 2, 0, None)) / radius
 
 
-def kernel(tau: Values, beta: float) -> Values:
-    below = np.where(FINE < 0, beta - tau[:, None], -tau[:, None])
-    return np.exp(below * FINE - np.log1p(np.exp(-beta * np.abs(FINE))))
-
-
 def kinds() -> None:
     """Errors and coverage by kind, by inverse temperature and by error of the data."""
     frame = pd.concat(
@@ -111,7 +108,8 @@ def measured(beta: float, sigma: float) -> pd.DataFrame:
     tau = np.linspace(0, beta, 201 if beta < 100 else 401)
     drawn = [item for _ in range(TRUTHS) for item in draw_kinds(rng).items()]
     truth = np.array([values for _, values in drawn])
-    g = truth @ kernel(tau, beta).T * STEP
+    kernel = fermion(torch.from_numpy(tau), torch.from_numpy(FINE), beta).numpy()
+    g = truth @ kernel.T * STEP
     data = xr.DataArray(
         g + sigma * rng.standard_normal(g.shape), dims=("n", "tau"), coords={"tau": tau}
     )

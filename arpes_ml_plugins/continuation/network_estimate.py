@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 SURPRISE = 15.0
-"""Mean square of the resolved components over that of the prior: 1 in 100 of it is above."""
+"""Mean square of the resolved components over that of the prior: fewer than 1 in 100 are above."""
 FEWEST_TIMES = 20
 LARGEST_ERROR = 0.02  # over the norm
 SMALLEST_ERROR = 1e-7  # over the norm; smaller ones are taken as this large
 LEAST_NORM = 0.05  # of a rough estimate
 HALVINGS = 4
-"""Windows tried: the whole one, half of it, ... The prior holds spectra that fill a quarter of the
+"""Windows tried: the whole one, half of it, ... The prior holds spectra that fill a fifth of the
 window or more; a smaller window pays for narrower ones only."""
 DOUBLINGS = 2  # further windows, where the spectrum may go on beyond that of the user
 CONVINCING = 50.0  # nats by which another window must be more likely

@@ -25,7 +25,7 @@ from arpes_ml_plugins.continuation.answer import (
 )
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.ista import ista
-from arpes_ml_plugins.continuation.maxent import maxent, signed_maxent
+from arpes_ml_plugins.continuation.maxent import MaxEntResult, maxent, signed_maxent
 from arpes_ml_plugins.continuation.network_estimate import (
     Estimate,
     estimate,
@@ -115,9 +115,7 @@ class MaxEnt:
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if self.model is None:
             return _maxent(seen, _flat_model(seen, view), self.rule)
-        model = torch.as_tensor(self.model[seen.slices], dtype=seen.data.dtype)
-        widths = cell_widths(seen.problem.omega)
-        return _maxent(seen, model.to(seen.data.device) * widths, self.rule)
+        return _maxent(seen, _given_model(seen, self.model), self.rule)
 
 
 @dataclass(frozen=True)
@@ -129,16 +127,11 @@ class SignedMaxEnt:
     """Densities ``(slices, n)`` that the size of the spectrum is expected to have; flat if None."""
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
-        widths = cell_widths(seen.problem.omega)
-        model = _flat(seen).expand(len(seen.which), -1)
-        if self.model is not None:
-            given = torch.as_tensor(self.model[seen.slices], dtype=seen.data.dtype)
-            model = given.to(seen.data.device) * widths
-        result = signed_maxent(seen.kernel(), seen.data, model, rule=self.rule)
-        half = BAND * result.deviation
-        lower, upper = (result.spectrum + side * half for side in (-1, 1))
-        status = _status(result.converged)
-        return Solution(result.spectrum, status, lower / widths, upper / widths, result.least)
+        if self.model is None:
+            model = _flat(seen).expand(len(seen.which), -1)
+        else:
+            model = _given_model(seen, self.model)
+        return _solution(seen, signed_maxent(seen.kernel(), seen.data, model, rule=self.rule))
 
 
 @dataclass(frozen=True)
@@ -237,16 +230,23 @@ def _bare(seen: Observation, density: torch.Tensor) -> Solution:
 
 def _maxent(seen: Observation, default: torch.Tensor, rule: str, *, note: int = 0) -> Solution:
     """MaxEnt with its own credible interval, which is used where the network has none."""
-    result = maxent(seen.kernel(), seen.data, default, rule=rule)
+    solution = _solution(seen, maxent(seen.kernel(), seen.data, default, rule=rule), note)
+    return replace(solution, lower=_ends(solution)[0].clamp(min=0))
+
+
+def _solution(seen: Observation, result: MaxEntResult, note: int = 0) -> Solution:
+    """With the interval of the posterior, which knows no sign."""
     widths = cell_widths(seen.problem.omega)
     half = BAND * result.deviation
-    return Solution(
-        result.spectrum,
-        _status(result.converged, note),
-        ((result.spectrum - half) / widths).clamp(min=0),
-        (result.spectrum + half) / widths,
-        result.least,
-    )
+    lower, upper = ((result.spectrum + side * half) / widths for side in (-1, 1))
+    status = _status(result.converged, note)
+    return Solution(result.spectrum, status, lower, upper, result.least)
+
+
+def _given_model(seen: Observation, model: Any) -> torch.Tensor:
+    """Weights ``(b, n)`` of a default model that was given as densities ``(slices, n)``."""
+    own = torch.as_tensor(model[seen.slices], dtype=seen.data.dtype)
+    return own.to(seen.data.device) * cell_widths(seen.problem.omega)
 
 
 def _flat_model(seen: Observation, view: Estimate | str) -> torch.Tensor:

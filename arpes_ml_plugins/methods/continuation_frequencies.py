@@ -57,6 +57,7 @@ def checked_frequencies(
 def own_frequencies(
     data: xr.DataArray,
     dim: Hashable,
+    statistics: str,
     problem_on: Callable[[NDArray[np.floating]], Problem],
     errors: NDArray[np.floating] | None,
     covariance: NDArray[np.floating] | None,
@@ -69,15 +70,15 @@ def own_frequencies(
     from arpes_ml_plugins.continuation.observation import estimate_error
     from arpes_ml_plugins.networks.rlista import continuation_network
 
-    network = continuation_network("cpu")
-    problem = problem_on(network.grid.numpy())
-    problem = problem.on(problem.omega * (REACH[1] / problem.beta))
-    if data.chunks is not None or problem.statistics != "fermion":
+    if data.chunks is not None or statistics != "fermion":
         why = "lazy data are not looked at" if data.chunks is not None else "bosons need it"
         raise ParameterError(
             f"omega, the real frequencies of the result, is needed here ({why}): pass for example "
             f"omega=numpy.linspace(-3, 3, 101), in the inverse unit of {dim!r}"
         )
+    network = continuation_network("cpu")
+    problem = problem_on(network.grid.numpy())
+    problem = problem.on(problem.omega * (REACH[1] / problem.beta))
     wide = np.result_type(data.dtype, np.float64)
     values = data.transpose(..., dim).values.reshape(-1, data.sizes[dim]).astype(wide)
     rows = problem.rows(torch.from_numpy(np.ascontiguousarray(values)))

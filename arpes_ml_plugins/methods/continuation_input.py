@@ -127,7 +127,7 @@ def read_imaginary(
         )
 
     if omega is None:
-        values: Any = own_frequencies(data, dim, problem_on, errors, matrix)
+        values: Any = own_frequencies(data, dim, statistics, problem_on, errors, matrix)
     else:
         values = omega
     grid = checked_frequencies(values, data, dim, unit, axis, statistics)

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["mended", "usable_pixels"]
 
-COMPLETE = (
-    0.9  # of the pixels that are at least half there: with fewer complete ones gaps are filled
-)
+COMPLETE = 0.9
+"""Of the pixels that are at least half there: with fewer complete ones gaps are filled."""
 HALF = 0.5  # of the channels of a pixel, without which it is not filled in
 
 
@@ -48,16 +47,18 @@ def mended(cube: Cube, setup: Setup) -> tuple[Cube, int]:
     valid = cube.valid & ~hot
     values = cube.values
     if bool(hot.any()):
-        typical = torch.where(valid, values, 0).sum(tuple(range(1, values.ndim)), keepdim=True)
-        typical = typical / valid.sum(tuple(range(1, values.ndim)), keepdim=True).clamp(min=1)
+        space = tuple(range(1, values.ndim))
+        known = valid.sum(space, keepdim=True).clamp(min=1)
+        typical = torch.where(valid, values, 0).sum(space, keepdim=True) / known
         values = torch.where(hot, typical, values)
     cube = replace(cube, values=values, valid=valid)
-    pixels = usable_pixels(cube).flatten()
+    usable = usable_pixels(cube)
+    pixels = usable.flatten()
     seen = valid.flatten(1).any(1)
     gaps = ~valid.flatten(1)[seen][:, pixels]
     if bool(gaps.any()):
         flat, number = values.flatten(1).clone(), seen.nonzero()  # (k, 1)
-        noise = channel_noise(values, usable_pixels(cube))
+        noise = channel_noise(values, usable)
         flat[number, pixels.nonzero()[:, 0]] = filled(
             flat[seen][:, pixels], ~gaps, noise[seen], len(setup.components)
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,12 @@ from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.shift_run import Alignment, aligned, hint
+from arpes_ml_plugins.methods.shift_run import aligned, hint, undone_note
 
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.separation.energy_shift import Shifts
     from arpes_ml_plugins.separation.separated import Separated
     from arpes_ml_plugins.separation.solvers import Solver
     from arpes_ml_plugins.separation.value_noise import ValueNoise
@@ -79,7 +79,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     straight, alignment = aligned(cube, setup)
     result = _solved(cube, straight, alignment, setup, solver, seed)
     if alignment is not None and alignment.found and setup.shift == "auto":
-        still = replace(alignment, shift=alignment.shift * 0, found=False)
+        still = alignment.none(alignment.stderr, alignment.step)
         other = _solved(cube, cube, still, setup, solver, seed)
         if _misfit(result) > WORTH * _misfit(other):
             result, alignment = other, still
@@ -96,7 +96,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
 def _solved(
     cube: Cube,
     straight: Cube,
-    alignment: Alignment | None,
+    alignment: Shifts | None,
     setup: Setup,
     solver: Solver,
     seed: int,
@@ -119,7 +119,7 @@ def _also(status: str, more: str) -> str:
     return more if status == "ok" else f"{status}; {more}"
 
 
-def _shifts(alignment: Alignment | None, cube: Cube) -> dict[str, torch.Tensor]:
+def _shifts(alignment: Shifts | None, cube: Cube) -> dict[str, torch.Tensor]:
     space = cube.values.shape[1:]
     if alignment is None:  # not looked for
         zero = cube.values.new_zeros(space)
@@ -163,7 +163,7 @@ def whitened(cube: Cube, setup: Setup) -> tuple[Whitened, torch.Tensor]:
 def _in_units(
     original: Cube,
     cube: Cube,
-    alignment: Alignment | None,
+    alignment: Shifts | None,
     ready: Whitened,
     found: Separated,
     sources: torch.Tensor,
@@ -226,7 +226,7 @@ def _in_units(
             setup,
             int(constant.sum()),
             int((~seen).sum()),
-            [alignment.note] if alignment is not None and alignment.found else [],
+            [undone_note(alignment)] if alignment is not None and alignment.found else [],
             TOO_MUCH if by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from arpes_ml_plugins.methods.separation_input import Setup
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SHIFT", "Alignment", "aligned", "check_shift", "hint"]
+    from arpes_ml_plugins.separation.energy_shift import Shifts
+
+__all__ = ["SHIFT", "aligned", "check_shift", "hint", "undone_note"]
 
 EVEN = 1e-3  # relative deviation of an evenly spaced axis
 LEAST_NOISE = 0.05  # of the mean of all channels
@@ -29,27 +31,6 @@ SHIFT = """
             relative to their median; components that shift against each other need families that
             do (``SpectrumLibrary.from_spectra(..., shift=)``)."""
 """Block of docstrings."""
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """Shifts of all pixels, ``(t,)``, and the energy step."""
-
-    shift: torch.Tensor
-    stderr: torch.Tensor
-    step: float
-    found: bool
-
-    def back(self, model: torch.Tensor) -> torch.Tensor:
-        """A model of aligned data, ``(m, t)``, where the data are."""
-        from arpes_ml_plugins.separation.energy_shift import moved
-
-        return moved(model, self.shift / self.step) if self.found else model
-
-    @property
-    def note(self) -> str:
-        spread = float(self.shift.std())
-        return f"energies shift from pixel to pixel, by {spread:.2g} (standard deviation): undone"
 
 
 def check_shift(shift: Any, setup: Setup) -> None:
@@ -72,11 +53,9 @@ def check_shift(shift: Any, setup: Setup) -> None:
         )
 
 
-def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Alignment | None]:
+def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Shifts | None]:
     """The data with their shifts undone, if there are any."""
     import torch
-
-    from arpes_ml_plugins.separation.energy_shift import moved
 
     if setup.shift is False or setup.library is None or setup.known < len(setup.components):
         return cube, None
@@ -85,9 +64,15 @@ def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Alignment | None]:
     found = _found(cube, torch.from_numpy(centres), setup, largest, certain=setup.shift != "auto")
     if found is None or not found.found:
         return cube, found
-    flat = moved(cube.values.flatten(1), -found.shift / found.step)
+    flat = found.undone(cube.values.flatten(1))
     whole = torch.ones_like(cube.valid)  # the gaps were filled, and now have moved
     return replace(cube, values=flat.reshape(cube.values.shape), valid=whole), found
+
+
+def undone_note(shifts: Shifts) -> str:
+    """What to say of data whose shifts were undone."""
+    spread = float(shifts.shift.std())
+    return f"energies shift from pixel to pixel, by {spread:.2g} (standard deviation): undone"
 
 
 def hint(cube: Cube, spectra: torch.Tensor, setup: Setup) -> str | None:
@@ -110,21 +95,20 @@ def _found(
     largest: float | None = None,
     *,
     certain: bool = False,
-) -> Alignment | None:
+) -> Shifts | None:
     """Shifts of data that can have them: complete, on an evenly spaced axis."""
     from arpes_ml_plugins.separation.energy_shift import find_shifts
     from arpes_ml_plugins.separation.whiten import channel_noise
 
-    step, values = _step(setup), cube.values
-    if step is None or not bool(usable_pixels(cube).all()):
+    step, values, usable = _step(setup), cube.values, usable_pixels(cube)
+    if step is None or not bool(usable.all()):
         return None
-    noise = channel_noise(values, usable_pixels(cube))
+    noise = channel_noise(values, usable)
     noise = noise.clamp(min=LEAST_NOISE * float(noise.mean()) or 1.0)
     shape = tuple(values.shape[1:]) or (1,)
-    found = find_shifts(
+    return find_shifts(
         values.flatten(1), noise, centres.to(values), step, shape, largest, certain=certain
     )
-    return Alignment(found.shift, found.stderr, step, found.found)
 
 
 def _step(setup: Setup) -> float | None:

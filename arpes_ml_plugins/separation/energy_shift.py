@@ -38,8 +38,23 @@ class Shifts:
 
     shift: torch.Tensor
     stderr: torch.Tensor
+    step: float
+    """Of the energy axis."""
     found: bool
     """Whether the data shift at all; ``shift`` is zero otherwise."""
+
+    def undone(self, data: torch.Tensor) -> torch.Tensor:
+        """Data ``(m, t)`` as they would be without shifts."""
+        return moved(data, -self.shift / self.step)
+
+    def back(self, model: torch.Tensor) -> torch.Tensor:
+        """A model of data without shifts, ``(m, t)``, where the data are."""
+        return moved(model, self.shift / self.step) if self.found else model
+
+    @classmethod
+    def none(cls, stderr: torch.Tensor, step: float) -> Shifts:
+        """No shifts, and how well that is known."""
+        return cls(torch.zeros_like(stderr), stderr, step, found=False)
 
 
 def find_shifts(
@@ -80,7 +95,7 @@ def find_shifts(
     scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape)
     found = scan.shifts(centres.mT)
     if found is None and not certain:
-        return Shifts(torch.zeros_like(pixels[0]), scan.stderr(centres.mT, "free"), found=False)
+        return Shifts.none(scan.stderr(centres.mT, "free"), step)
     kind, shift = found or ("slow", scan.smooth_shift(centres.mT))
     # Again with spectra from the data: the centres of families are not quite theirs.
     spectra = centres.mT
@@ -94,8 +109,8 @@ def find_shifts(
     fitted = FREE_COST * without / (len(pixels) - len(centres)) if kind == "free" else 0.0
     if not certain and scan.left(spectra, shift) + fitted > WORTH * without:
         # As many spectra that do not move explain as much: the library is not quite theirs.
-        return Shifts(torch.zeros_like(shift), scan.stderr(centres.mT, "free"), found=False)
-    return Shifts(shift - shift.median(), scan.stderr(spectra, kind), found=True)
+        return Shifts.none(scan.stderr(centres.mT, "free"), step)
+    return Shifts(shift - shift.median(), scan.stderr(spectra, kind), step, found=True)
 
 
 @dataclass(frozen=True)
