@@ -15,6 +15,7 @@ from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.posterior import measured_again
 from arpes_ml_plugins.denoising.recovery import conserve, recover_locally, recover_structure
+from arpes_ml_plugins.denoising.residual import Residual, residual_of
 from arpes_ml_plugins.denoising.splitting import (
     Counts,
     Training,
@@ -54,6 +55,10 @@ class CountsResult:
     """Images that the truth may be, ``(draws, n, height, width)``, where asked for."""
     improvement: float
     """Held-out log-likelihood a pixel, gained by training; 0 if the first state was kept."""
+    filtered: float | None
+    """Width in pixels of the Gaussian filter that took the network's place, if one did."""
+    residual: Callable[[], Residual]
+    """What ``clean`` leaves of the images."""
 
 
 def _in_groups(
@@ -157,7 +162,8 @@ def denoise_counts_images(
             samples = noise.values(deviations.samples(generator).to(images))
         if report:
             report(1, None)
-    return CountsResult(noise.values(clean.to(images)), spread, samples, improvement)
+    left = partial(residual_of, counts.images, clean, good, noise)
+    return CountsResult(noise.values(clean.to(images)), spread, samples, improvement, width, left)
 
 
 def _finished(

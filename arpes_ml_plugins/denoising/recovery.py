@@ -21,7 +21,13 @@ from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import mean_power
 from arpes_ml_plugins.denoising.robust import median_spread
 
-__all__ = ["conserve", "recover_locally", "recover_structure"]
+__all__ = [
+    "conserve",
+    "detail_power",
+    "recover_locally",
+    "recover_structure",
+    "windowed_mean",
+]
 
 CORRELATION_LENGTH = 6.0  # pixels; structure of shorter range is found, and averaged over
 SIGNIFICANCE = 3.0  # standard deviations of the estimated power above which it is structure
@@ -95,10 +101,10 @@ def recover_locally(
     residual = torch.where(valid, counts.to(clean) - clean, 0)[:, None]
     returned = torch.zeros_like(residual)
     windows = WINDOWS if transfer is None else WINDOWS[1:]  # neighbours agree by correlation
-    means = [_mean(residual, mask, width) for width in windows]
+    means = [windowed_mean(residual, mask, width) for width in windows]
     for (width, wide), fine, coarse in zip(pairwise(windows), means, means[1:], strict=False):
-        power, area = _difference_power(width, wide, transfer, clean)
-        expected = _mean(clean[:, None], mask, max(width, WINDOWS[1])) + 1 / area
+        power, area = detail_power(width, wide, transfer, clean)
+        expected = windowed_mean(clean[:, None], mask, max(width, WINDOWS[1])) + 1 / area
         detail = fine - coarse
         standard = (expected.clamp(min=0) * power).sqrt()
         measured = median_spread((detail / standard)[:, 0], mask[:, 0])[:, None]
@@ -115,11 +121,12 @@ def _agreed(detail: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
     return torch.where(detail > 0, above, below) * 9 > AGREEING - 0.5
 
 
-def _mean(values: torch.Tensor, mask: torch.Tensor, width: float) -> torch.Tensor:
+def windowed_mean(values: torch.Tensor, mask: torch.Tensor, width: float) -> torch.Tensor:
+    """Gaussian mean of ``width`` pixels; the values themselves for 0."""
     return values * mask if width == 0 else gaussian_mean(values, mask, width)
 
 
-def _difference_power(
+def detail_power(
     narrow: float, wide: float, transfer: torch.Tensor | None, like: torch.Tensor
 ) -> tuple[float, float]:
     """Variance of the difference of two Gaussian means of unit noise; area of the narrow one."""

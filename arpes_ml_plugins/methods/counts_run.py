@@ -26,6 +26,7 @@ from arpes_ml_plugins.methods.denoising_input import (
 )
 from arpes_ml_plugins.methods.mesh_run import MESH, NONE, divided, mesh_of, mesh_words
 from arpes_ml_plugins.methods.repeats_run import check_drift, repeated_dim
+from arpes_ml_plugins.methods.residual_run import OUTPUTS, residual_numbers, say_what_is_left
 from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -108,6 +109,7 @@ class CountsRun:
             if repeated is not None:
                 found["repeats"] = check_drift(noise, repeated, array.sizes[repeated])
         found |= meshed
+        judged = array.chunks is None and not self.sampled
         algorithm = partial(
             _denoise,
             make=self.make,
@@ -118,9 +120,11 @@ class CountsRun:
             precision=precision,
             series=bool(together),
             exposures=1 if repeated is None else array.sizes[repeated],
+            judged=judged,
         )
         averaged = (*exposures,)
         outputs: dict[str, Output] = {name: Image(averaged=averaged) for name in self.results}
+        outputs |= OUTPUTS if judged else {}
         arrays = map_images(
             array,
             image,
@@ -137,6 +141,8 @@ class CountsRun:
         )
         if self.make is pretrained:
             found |= weights_used()
+        if judged:
+            found |= say_what_is_left(arrays)
         for result in arrays.values():
             result.attrs["found"] = found
         return arrays
@@ -295,6 +301,7 @@ def _denoise(
     precision: str,
     series: bool,
     exposures: int = 1,
+    judged: bool = False,
 ) -> dict[str, torch.Tensor]:
     from arpes_ml_plugins.denoising.counts_denoiser import denoise_counts_images
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -328,11 +335,11 @@ def _denoise(
     if result.samples is not None:
         return dict(zip(_samples_of(draws), result.samples / exposures, strict=True))
     clean = result.clean / exposures
+    found = {"clean": clean} | (residual_numbers(result) if judged else {})
     if result.spread is None:
-        return {"clean": clean}
+        return found
     spread = result.spread / exposures
-    return {
-        "clean": clean,
+    return found | {
         "lower": (clean - spread).clamp(min=-max(numbers["shift"], 0.0)),
         "upper": clean + spread,
     }

@@ -136,8 +136,9 @@ BLOCKS = {
             Unusable input.""",
     "contradicted": """
         CountsWarning
-            ``gain`` was given for data whose noise contradicts it, or held-out counts prefer a
-            Gaussian filter to the network's image, and the filtered image is returned.""",
+            ``gain`` was given for data whose noise contradicts it; held-out counts prefer a
+            Gaussian filter to the network's image, and the filtered image is returned; or what the
+            clean image leaves of the data is not the noise that was assumed.""",
 }
 """Blocks of docstrings of the denoising methods, for ``parameters.documented``."""
 
@@ -270,7 +271,7 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
         "correlated": f"The noise of neighbouring pixels is correlated ({along}), as behind a "
         f"camera or after interpolation. At long wavelengths it is that of counts of gain "
         f"{gain:.3g} ± {error:.2g}: {counts:.3g} electrons per pixel.",
-        "offset": _offset(gain, noise["shift"], counts),
+        "offset": _offset(gain, noise["shift"], counts, noise["negative_fraction"]),
         "negative": f"{noise['negative_fraction']:.1%} of the pixels are negative, so something "
         f"was subtracted (or interpolation overshot): these are not counts. Denoise before such "
         f"steps where you can.",
@@ -311,13 +312,15 @@ def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]
     return found
 
 
-def _offset(gain: float, shift: float, counts: float) -> str:
+def _offset(gain: float, shift: float, counts: float, negative: float) -> str:
     if shift == 0:
         return (
             f"The variance is {gain:.3g} times the intensity, less than that of whole electrons, "
             f"as with a pedestal or after smoothing: {counts:.3g} electrons per pixel if it is not."
         )
     cause = "read-out noise or a subtracted constant" if shift > 0 else "a pedestal"
+    if shift > 0 and negative == 0:
+        cause += ", or where a detector saturates and bright bands look flatter than they are"
     return (
         f"The variance is {gain:.3g} times the intensity {shift:+.3g}, as with {cause}: "
         f"{counts:.3g} electrons per pixel."

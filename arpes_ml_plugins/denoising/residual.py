@@ -1,0 +1,89 @@
+"""Whether what the clean image leaves of the data is noise, and the noise that was assumed.
+
+The residual is split into differences of Gaussian means, as for its recovery, and the power of each
+is compared with that of the noise, region by region. Structure that was left stands out in places;
+noise of another strength, or one that is not proportional to the intensity, shows everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+
+from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.recovery import detail_power, windowed_mean
+
+__all__ = ["Residual", "residual_of"]
+
+WINDOWS = (0.0, 0.7, 1.4, 2.8)  # pixels, widths of the Gaussians whose differences are looked at
+REGION = 6.0  # pixels, over which power is averaged
+ENOUGH = 1.0  # electrons under a window, below which power is not comparable
+KNOWN = 0.2  # of a region
+STANDS_OUT = 5.0  # standard deviations above the median
+STRONGER = 1.5  # and this much above it
+BRIGHT, DIM = 0.7, 0.35  # of the intensity of a typical electron
+FEWEST = 50  # pixels
+USUAL = (0.93, 1.06, 0.94)  # of the noise's power, left by images that are right
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Of ``n`` images; NaN where there are too few electrons to tell."""
+
+    structure: torch.Tensor
+    """Fraction of the pixels around which more than noise is left."""
+    power: torch.Tensor
+    """Of the residual at one pixel, over that of the noise assumed."""
+    bright: torch.Tensor
+    """The same where it is bright, over where it is dim: 1 if variance follows intensity."""
+
+
+def residual_of(
+    counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
+) -> Residual:
+    """Compare ``counts - clean`` with ``noise``, in electrons, each ``(n, height, width)``."""
+    shape = (clean.shape[-2], clean.shape[-1])
+    transfer = None if noise.white else noise.transfer(shape, clean.device)
+    mask = valid.to(clean)[:, None]
+    residual = torch.where(valid, counts.to(clean) - clean, 0)[:, None]
+    means = [windowed_mean(residual, mask, width) for width in WINDOWS]
+    numbers = []
+    for (width, wide), fine, coarse, usual in zip(
+        pairwise(WINDOWS), means, means[1:], USUAL, strict=False
+    ):
+        power, area = detail_power(width, wide, transfer, clean)
+        expected = windowed_mean(clean[:, None], mask, width)
+        weight = mask * (expected * area > ENOUGH)
+        region = REGION + 2 * width
+        relative = (fine - coarse).square() / (expected.clamp(min=1e-9) * power * usual)
+        local = gaussian_mean(relative, weight, region)
+        seen = gaussian_mean(weight, torch.ones_like(weight), region)
+        independent = seen * 4 * math.pi * region**2 / (1 + 2 * math.pi * max(wide, 0.5) ** 2)
+        error = ((2 + 1 / (expected * area).clamp(min=1)) / independent).sqrt()
+        use = (weight > 0) & (seen > KNOWN)
+        numbers.append(
+            [_numbers(*image) for image in zip(local, error, expected, use, strict=True)]
+        )
+    table = torch.tensor(numbers, dtype=torch.float64)  # (scales, n, 3)
+    structure = table[..., 0].nan_to_num().amax(0) / valid.double().mean((-2, -1)).cpu()
+    return Residual(structure, table[1, :, 1], table[0, :, 2])
+
+
+def _numbers(
+    local: torch.Tensor, error: torch.Tensor, expected: torch.Tensor, use: torch.Tensor
+) -> tuple[float, float, float]:
+    """Fraction of the image that stands out, median power, that of bright pixels over dim ones."""
+    if int(use.sum()) < FEWEST:
+        return math.nan, math.nan, math.nan
+    median = float(local[use].median())
+    above = local > median * (1 + STANDS_OUT * error).clamp(min=STRONGER)
+    typical = float(expected[use].square().sum() / expected[use].sum())
+    bright, dim = use & (expected > BRIGHT * typical), use & (expected < DIM * typical)
+    ratio = math.nan
+    if min(int(bright.sum()), int(dim.sum())) >= FEWEST:
+        ratio = float(local[bright].median() / local[dim].median())
+    return float((above & use).double().mean()), median, ratio

@@ -1,0 +1,92 @@
+"""What the denoised image leaves of the data is told where it is not the noise that was assumed."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.residual import residual_of
+from arpes_ml_plugins.errors import CountsWarning
+
+
+def smooth_rate(rng, counts, shape=(96, 128)):
+    """Two bands over a background, of random place, slope and width."""
+    row, column = np.indices(shape)
+    image = np.full(shape, 0.05)
+    for _ in range(2):
+        centre = rng.uniform(30, 90) + rng.uniform(-0.4, 0.4) * row
+        image += np.exp(-(((column - centre) / rng.uniform(4, 9)) ** 2) / 2)
+    return image * counts / image.mean()
+
+
+def found(values, **options):
+    data = xr.DataArray(values.astype(float), dims=("phi", "eV"))
+    clean = data.S.denoise_pretrained(adapt=False, rng=0, **options)
+    return clean.attrs["provenance"]["record"]["found"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("counts", [0.5, 5, 50])
+def test_counts_leave_noise(seed, counts):
+    rng = np.random.default_rng(seed)
+    told = found(rng.poisson(smooth_rate(rng, counts)))
+    assert told["residual"] == "The residual is noise as it was assumed."
+    assert told["residual_power"] == pytest.approx(1, abs=0.12)
+
+
+@pytest.mark.parametrize("strength", [0.3, 1.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_saturation_is_told(seed, strength):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(smooth_rate(rng, 60))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CountsWarning)
+        told = found(counts / (1 + strength * counts / counts.max()))
+    assert "saturates" in told["noise"] + told["residual"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pixels_of_different_sensitivity_are_told(seed):
+    rng = np.random.default_rng(seed)
+    flat = 1 + 0.2 * rng.standard_normal((96, 128))
+    with pytest.warns(CountsWarning):
+        told = found(rng.poisson(smooth_rate(rng, 40) * flat.clip(0)))
+    assert "sensitivity" in told["residual"] or "held-out data prefer" in told["residual"]
+
+
+@pytest.mark.parametrize("modes", [2, 5])
+def test_a_fluctuating_source_is_told(modes):
+    rng = np.random.default_rng(modes)
+    mean = smooth_rate(rng, 10)
+    with pytest.warns(CountsWarning):
+        told = found(rng.negative_binomial(modes, modes / (modes + mean)))
+    assert "fluctuates" in told["residual"] or "held-out data prefer" in told["residual"]
+
+
+def test_structure_that_is_left_is_found_where_it_is():
+    import torch
+
+    rng = np.random.default_rng(0)
+    truth = torch.from_numpy(smooth_rate(rng, 20))[None]
+    counts = torch.from_numpy(rng.poisson(truth.numpy()).astype(float))
+    valid, white = torch.ones_like(truth, dtype=torch.bool), NoiseModel(1.0)
+    right = residual_of(counts, truth, valid, white)
+    assert float(right.structure) == 0
+    assert float(right.power) == pytest.approx(1, abs=0.12)
+    wrong = truth.clone()
+    wrong[:, 20:50, 40:90] *= 1 + 0.7 * torch.sin(torch.arange(50.0))
+    left = float(residual_of(counts, wrong, valid, white).structure)
+    assert 0.8 < left * truth.numel() / (30 * 50) < 3  # power is averaged over regions
+
+
+def test_lazy_data_say_nothing_beforehand():
+    rng = np.random.default_rng(0)
+    data = xr.DataArray(rng.poisson(smooth_rate(rng, 5)) * 1.0, dims=("phi", "eV")).chunk()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clean = data.S.denoise_pretrained(adapt=False, rng=0)
+    assert "residual" not in clean.attrs["provenance"]["record"]["found"]
