@@ -184,3 +184,18 @@ def test_lazy_and_eager_agree():
     eager, lazy = (x.S.remove_mesh() for x in (cut, cut.chunk({"eV": 50})))
     assert lazy.flat.chunks is not None
     np.testing.assert_allclose(lazy.flat.compute(), eager.flat)
+
+
+def test_a_pattern_that_may_be_a_mesh_is_told():
+    """Narrow places are bright: no mesh, but periodic everywhere."""
+    rows, columns = np.indices((128, 128))
+    lines = 1 + 0.5 * (rows % 11 < 3)
+    counts = np.random.default_rng(0).poisson(30 * (0.3 + columns / 128) * lines)
+    data = xr.DataArray(counts, dims=("phi", "eV"))
+    result = data.S.remove_mesh()
+    words = result.attrs["provenance"]["record"]["found"]["mesh"]
+    assert float(result["depth"]) == 0
+    assert float(result["period_1"]) == pytest.approx(11, abs=0.2)
+    assert "may be one" in words
+    clean = data.S.denoise_pretrained(adapt=False, mesh="auto", rng=0)
+    assert clean.attrs["provenance"]["record"]["found"]["mesh"] == words

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -51,18 +51,19 @@ SURE = 8.0  # standard deviations of the depth
 
 @dataclass(frozen=True)
 class Mesh:
-    """Transmission of a mesh; ones, and no lattice, if there is none."""
+    """Transmission of a mesh; ones, and a depth of 0, if there is none for certain."""
 
     flat: torch.Tensor
     """``(height, width)``, of mean 1."""
     frequencies: torch.Tensor
-    """``(0, 1 or 2, 2)`` in cycles per pixel, along rows and columns."""
+    """``(0, 1 or 2, 2)`` in cycles per pixel, along rows and columns. Without a mesh: of a
+    periodic pattern that may be one, if there is any."""
     depth: float = 0.0
     """Largest less smallest transmission, over the largest."""
 
     @property
     def found(self) -> bool:
-        return len(self.frequencies) > 0
+        return self.depth > 0
 
 
 Smoother = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -85,14 +86,20 @@ def estimate_mesh(images: torch.Tensor, valid: torch.Tensor, smoother: Smoother)
     none = Mesh(torch.ones_like(total), total.new_zeros(0, 2))
     if min(total.shape) < SMALLEST or not bool(mask.any()):
         return none
-    fit = _fit(total, mask, *_residual(total, mask), None)
+    residual, weight = _residual(total, mask)
+    frequencies = lattice(residual, weight)
+    if not frequencies:
+        return none
+    none = replace(none, frequencies=torch.stack(frequencies[:1]))
+    fit = _fit(total, mask, residual, weight, None, frequencies)
     if fit is None:
         return none
     for step in range(ROUNDS):
         few = FEW if step < ROUNDS - 1 else math.inf
         counts, share = _thinned(torch.where(mask, total / fit.flat, 0), few)
         clean = smoother(counts[None], mask[None])[0] / share
-        again = _fit(total, mask, *_residual(total, mask, clean), clean)
+        residual, weight = _residual(total, mask, clean)
+        again = _fit(total, mask, residual, weight, clean, lattice(residual, weight))
         if again is None:
             break
         fit = again
@@ -107,9 +114,9 @@ def _fit(
     residual: torch.Tensor,
     weight: torch.Tensor,
     clean: torch.Tensor | None,
+    frequencies: list[torch.Tensor],
 ) -> Mesh | None:
-    """The lattice that ``residual`` shows, and the transmission, if it is a mesh's."""
-    frequencies = lattice(residual, weight)
+    """The transmission that a lattice in ``residual`` has, if it is a mesh's."""
     if not frequencies:
         return None
     phases = torch.stack([phase_of(residual, weight, frequency) for frequency in frequencies])

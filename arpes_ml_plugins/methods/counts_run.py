@@ -24,7 +24,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_of,
     rounded,
 )
-from arpes_ml_plugins.methods.mesh_run import MESH, NONE, divided, mesh_of, mesh_words
+from arpes_ml_plugins.methods.mesh_run import MESH, divided, mesh_of, mesh_words
 from arpes_ml_plugins.methods.repeats_run import check_drift, repeated_dim
 from arpes_ml_plugins.methods.residual_run import OUTPUTS, residual_numbers, say_what_is_left
 from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
@@ -226,7 +226,7 @@ def without_mesh(
         array, found = divided(array, result["flat"]), {"mesh": "looked for when computed"}
     else:
         found = mesh_words(result)
-        if found["mesh"] == NONE:
+        if "mesh_depth" not in found:
             return array, noise, found
         array = divided(array, result["flat"])
     return array, noise_of(array, image, device, repeats=repeats), found

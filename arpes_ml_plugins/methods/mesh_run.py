@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, map_images
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.denoising.counts_network import CountsNetwork
 
-__all__ = ["MESH", "NONE", "divided", "mesh_of", "mesh_words"]
+__all__ = ["MESH", "divided", "mesh_of", "mesh_words"]
 
 MESH = ("auto", None)
 """What the parameter ``mesh`` of the denoising methods may be."""
@@ -76,7 +77,7 @@ def mesh_words(mesh: xr.Dataset) -> dict[str, Any]:
     depths = mesh["depth"].values.ravel()
     there = depths > 0
     if not there.any():
-        return {"mesh": NONE}
+        return {"mesh": _suspected(mesh["period_1"].values, mesh["angle_1"].values)}
     first = {name: mesh[name].values.ravel()[there][0] for name in LATTICE}
     periods = [float(first[f"period_{n}"]) for n in (1, 2) if first[f"period_{n}"] > 0]
     angles = [float(first[f"angle_{n}"]) for n in (1, 2) if first[f"period_{n}"] > 0]
@@ -92,6 +93,19 @@ def mesh_words(mesh: xr.Dataset) -> dict[str, Any]:
         "mesh_angles": angles,
         "mesh_depth": depth,
     }
+
+
+def _suspected(periods: np.ndarray, angles: np.ndarray) -> str:
+    """What to say where no mesh was divided out."""
+    seen = periods.ravel() > 0
+    if not seen.any():
+        return NONE
+    period, angle = periods.ravel()[seen][0], angles.ravel()[seen][0]
+    return (
+        f"{NONE[:-1]} for certain. A periodic pattern of {period:.1f} px at {angle:.0f}° to the "
+        f"first axis of the image was left in, and may be one: look whether it goes on in dark "
+        f"parts of the image, and measure the flat field if it does."
+    )
 
 
 def _estimate(

@@ -63,7 +63,9 @@ def remove_mesh(
         - ``depth``: largest less smallest transmission over the largest, 0 if there is no mesh;
         - ``period_1``, ``period_2``: distances of the wires in pixels; the second is 0 for a grid
           in one direction; ``angle_1``, ``angle_2``: directions across the wires, in degrees from
-          the first axis of the image (the energy).
+          the first axis of the image (the energy). With a depth of 0, ``period_1`` and
+          ``angle_1`` are those of a periodic pattern that may be a mesh and was left in, 0 if
+          there is none.
 
         ``attrs["provenance"]["record"]["found"]["mesh"]`` says it in words.
 
