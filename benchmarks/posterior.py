@@ -3,6 +3,7 @@
     python benchmarks/posterior.py            all parts, about forty minutes on one core
     python benchmarks/posterior.py pixels     68 % bars: all pixels, peaks, edges, weak bands, ...
     python benchmarks/posterior.py fits       68 % errors of fits to samples, and of other ways
+    python benchmarks/posterior.py calibrated how far calibrate=True finds errors from those stated
     python benchmarks/posterior.py needed     the error reached by measuring as long as told
     python benchmarks/posterior.py speed      CPU seconds and memory of 16 draws, 240 x 240
 
@@ -17,6 +18,7 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from itertools import product
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
@@ -149,6 +151,22 @@ def leading_edge(image: xr.DataArray) -> dict[str, float]:
     return {"leading edge": model.fit(edc.values, params, x=edc.eV.values).params["place"].value}
 
 
+def dynes(image: xr.DataArray) -> dict[str, float]:
+    """Gap of a Dynes density of states, fitted to the symmetrised EDC of the middle."""
+    edc = image.sel(kp=slice(-0.02, 0.02)).sum("kp")
+    x = np.linspace(-0.05, 0.05, 101)
+    y = sum(np.interp(side * x, ENERGY, edc.values) for side in (-1, 1))
+
+    def density(x, height, gap, broad, c):
+        energy = x - 1j * abs(broad)
+        return height * np.abs(np.real(energy / np.sqrt(energy**2 - gap**2))) + c
+
+    model = Model(density)
+    params = model.make_params(height=float(y.max()) / 2, gap=0.015, broad=0.004, c=0)
+    params["gap"].set(min=0.002, max=0.04)
+    return {"gap (Dynes)": model.fit(y, params, x=x).params["gap"].value}
+
+
 def velocities(image: xr.DataArray) -> dict[str, float]:
     """Ratio of the slopes below and above the kink, from MDC positions."""
     model = LorentzianModel() + ConstantModel()
@@ -176,7 +194,7 @@ def intensity(image: xr.DataArray) -> dict[str, float]:
 
 QUANTITIES: dict[str, tuple[Callable[[], np.ndarray], tuple[Callable, ...]]] = {
     "band": (parabola, (mdc, intensity)),
-    "gap": (gapped, (leading_edge,)),
+    "gap": (gapped, (leading_edge, dynes)),
     "kink": (kink, (velocities,)),
 }
 
@@ -219,6 +237,55 @@ def fits() -> None:
                 )
                 print(rows[-1], flush=True)
                 write("posterior_fits.csv", rows)
+
+
+def spots() -> np.ndarray:
+    """No bands: squares of 5 x 5 pixels."""
+    rng, image = np.random.default_rng(0), np.full((SIZE, SIZE), 0.1)
+    for row, column in rng.integers(4, SIZE - 4, (200, 2)):
+        image[row - 2 : row + 3, column - 2 : column + 3] += rng.uniform(0.2, 2)
+    return image
+
+
+def texture() -> np.ndarray:
+    """No bands: two levels, in a labyrinth of 8 pixels."""
+    rng = np.random.default_rng(1)
+    return 0.2 + (gaussian_filter(rng.standard_normal((SIZE, SIZE)), 4.0) > 0)
+
+
+def calibrated() -> None:
+    """Errors over those stated: as held-out data say, and as they are; bars before and after."""
+    rows = []
+    scenes = {"band": parabola, "gap": gapped, "spots": spots, "texture": texture}
+    for (scene, make), counts in product(scenes.items(), (1, 10)):
+        truth, told, held = finished(make(), counts), [], []
+        for seed in range(SEEDS // 2):
+            data = labelled(np.random.default_rng(seed).poisson(truth))
+            options = {"adapt": False, "mesh": None, "rng": seed}
+            both = [
+                data.S.decompose_pretrained(calibrate=calibrate, **options)
+                for calibrate in (False, True)
+            ]
+            inside = [((b.lower <= truth) & (truth <= b.upper)).values.mean() for b in both]
+            plain, found = both[0], both[1].attrs["provenance"]["record"]["found"]
+            error, stated = plain.clean.values - truth, (plain.upper - plain.lower).values / 2
+            weight = 1 / (truth + 0.1 * truth.mean())
+            actual = np.sqrt((error**2 * weight).mean() / (stated**2 * weight).mean())
+            told.append((float(found["calibration"].split()[4]), actual, found["stretched"]))
+            held.append(inside)
+        said, actual, stretched = np.array(told).T
+        row = {
+            "scene": scene,
+            "counts per pixel": counts,
+            "errors over stated, held-out": f"{said.mean():.2f} ± {said.std():.2f}",
+            "errors over stated, true": f"{actual.mean():.2f}",
+            "stretched": f"{(stretched > 1).mean():.0%}, by {stretched.max():.2f} at most",
+            "68 % hold": f"{np.mean(held, 0)[0]:.2f}",
+            "68 % hold, calibrated": f"{np.mean(held, 0)[1]:.2f}",
+        }
+        rows.append(row)
+        print(row, flush=True)
+        write("posterior_calibrated.csv", rows)
 
 
 def needed() -> None:
@@ -281,7 +348,7 @@ def speed() -> None:
     write("posterior_speed.csv", rows)
 
 
-PARTS = {function.__name__: function for function in (pixels, fits, needed, speed)}
+PARTS = {function.__name__: function for function in (pixels, fits, calibrated, needed, speed)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(

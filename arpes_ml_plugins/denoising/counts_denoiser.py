@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from functools import partial
 
 import torch
 
+from arpes_ml_plugins.denoising.calibration import Calibration, Half, halves, judged
 from arpes_ml_plugins.denoising.counts_network import CountsNetwork, gaussian_mean
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -57,6 +59,8 @@ class CountsResult:
     """Held-out log-likelihood a pixel, gained by training; 0 if the first state was kept."""
     filtered: float | None
     """Width in pixels of the Gaussian filter that took the network's place, if one did."""
+    calibration: Calibration | None
+    """Of the errors, where asked for."""
     residual: Callable[[], Residual]
     """What ``clean`` leaves of the images."""
 
@@ -100,6 +104,7 @@ def denoise_counts_images(
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
     exposures: torch.Tensor | None = None,
+    calibrate: bool = False,
 ) -> CountsResult:
     """Denoise images ``(n, height, width)`` whose noise is that of ``noise``.
 
@@ -107,7 +112,8 @@ def denoise_counts_images(
     pixels and dead lines are left out and filled in. Correlated noise cannot be split, so the
     network is not trained further on such images. If the images are sums of ``exposures``, ``(n,
     repeats, height, width)``, one half of them is the held-out data for the other. Error bars,
-    and samples if ``sampled``, come from ``draws`` simulated measurements, if there are any.
+    and samples if ``sampled``, come from ``draws`` simulated measurements, if there are any; with
+    ``calibrate`` they are stretched if one half of the data says so of the other.
     """
     gains = images.new_full((len(images), 1, 1), noise.gain)
     good = _in_groups(_flawless, images + noise.shift, valid, gains)
@@ -128,6 +134,7 @@ def denoise_counts_images(
 
     if series and not _neighbours_help(network, parts, noise, denoised, generator):
         counts, parts = replace(counts, series=False), replace(parts, series=False)
+    untouched = copy.deepcopy(network) if calibrate else network
     improvement = 0.0
     if training is not None and noise.white:
         training = _lengthened(training, counts.images.numel())
@@ -152,18 +159,29 @@ def denoise_counts_images(
     clean = denoised(best, counts, FLIPS if training is None else ALL_FLIPS)
     if report:
         report(1, None)
-    spread = samples = None
+    spread = samples = calibration = None
     if draws:
         deviations = measured_again(
             lambda data: denoised(best, data, FLIPS), counts, clean, noise, draws, generator
         )
+        if calibrate:
+            half = halves(parts, noise, generator, exposures)
+            if training is not None and noise.white and width is None:
+                adapt(untouched, half.seen, training, denoised, seed=seed)
+            state = untouched if width is None else best
+            calibration = _calibration(
+                half, lambda data: denoised(state, data, FLIPS), noise, draws, generator
+            )
+            deviations = replace(deviations, scale=deviations.scale * calibration.stretch)
         spread = deviations.spread().to(images) * noise.gain
         if sampled:
             samples = noise.values(deviations.samples(generator).to(images))
         if report:
             report(1, None)
     left = partial(residual_of, counts.images, clean, good, noise)
-    return CountsResult(noise.values(clean.to(images)), spread, samples, improvement, width, left)
+    return CountsResult(
+        noise.values(clean.to(images)), spread, samples, improvement, width, calibration, left
+    )
 
 
 def _finished(
@@ -175,6 +193,18 @@ def _finished(
     transfer = None if noise.white else noise.transfer(shape, rate.device)
     recovered = recover_locally(counts, recovered, valid, transfer).clamp(min=0)
     return conserve(counts, recovered, valid)
+
+
+def _calibration(
+    half: Half,
+    denoised: Callable[[Counts], torch.Tensor],
+    noise: NoiseModel,
+    draws: int,
+    generator: torch.Generator,
+) -> Calibration:
+    """Of errors that are stated for one half of the data as they are for all."""
+    clean = denoised(half.seen)
+    return judged(half, measured_again(denoised, half.seen, clean, noise, draws, generator), noise)
 
 
 class _Gaussian(torch.nn.Module):

@@ -41,6 +41,8 @@ class Deviations:
     """Repetitions less the clean image, ``(draws, n, height, width)``."""
     missing: torch.Tensor
     """Variance of what the clean image lacks, ``(n, height, width)``."""
+    scale: float = SCALE
+    """By which errors are larger than these deviations."""
 
     def spread(self) -> torch.Tensor:
         """Standard deviation of the clean image, ``(n, height, width)``."""
@@ -48,7 +50,7 @@ class Deviations:
         intensity = self.clean + DARK
         relative = (self.repeated.square().mean(0) / intensity)[:, None]
         smooth = gaussian_mean(relative, torch.ones_like(relative), SMOOTH)[:, 0] * intensity
-        return SCALE * (smooth + self.missing).sqrt()
+        return self.scale * (smooth + self.missing).sqrt()
 
     def samples(self, generator: torch.Generator) -> torch.Tensor:
         """Images that the truth may be, ``(draws, n, height, width)``; their mean is the clean one.
@@ -64,7 +66,7 @@ class Deviations:
         unseen = torch.randn(scatter.shape, generator=generator, dtype=bias.dtype).to(scatter)
         deviation = scatter + signs.to(scatter)[:, None, None, None] * bias
         deviation += (unseen - unseen.mean(0)) * self.missing.sqrt()
-        return (self.clean + SCALE * deviation).clamp(min=0)
+        return (self.clean + self.scale * deviation).clamp(min=0)
 
 
 def measured_again(

@@ -15,7 +15,7 @@ from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.splitting import Counts, gained, split
 
-__all__ = ["Trial", "repeated_trial", "trial"]
+__all__ = ["Trial", "repeated_trial", "smooth_power", "trial"]
 
 SHOWN = 0.9  # of the counts
 STRENGTH = 0.5  # of the noise that is added, over that of the data
@@ -38,7 +38,7 @@ def trial(counts: Counts, noise: NoiseModel, generator: torch.Generator) -> Tria
         seen, held_out = split(counts, SHOWN, generator)
         ratio = (1 - SHOWN) / SHOWN
         return Trial(seen, lambda a, b: gained(a * ratio, b * ratio, held_out))
-    smooth = _smooth(counts)
+    smooth = smooth_power(counts)
     drawn = noise.drawn(smooth, generator)
     seen = replace(counts, images=counts.images + STRENGTH * drawn)
     other = counts.images - drawn / STRENGTH
@@ -57,11 +57,11 @@ def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -
     )
     seen = replace(counts, images=torch.where(counts.valid, images, 0).clamp(min=0).float())
     ratio = kept.shape[1] / shown.shape[1]
-    judge = _judge(other, _smooth(counts) * (kept.shape[1] / repeats), counts.valid, noise)
+    judge = _judge(other, smooth_power(counts) * (kept.shape[1] / repeats), counts.valid, noise)
     return Trial(seen, lambda rate, than: judge(rate * ratio, than * ratio))
 
 
-def _smooth(counts: Counts) -> torch.Tensor:
+def smooth_power(counts: Counts) -> torch.Tensor:
     """What the noise is as strong as."""
     mask = counts.valid.to(counts.images)[:, None]
     return gaussian_mean(counts.images[:, None] * mask, mask, SMOOTH)[:, 0].clamp(min=0)

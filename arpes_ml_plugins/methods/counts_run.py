@@ -15,6 +15,11 @@ from arpes_ml_plugins.errors import CountsWarning, DataError
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
+from arpes_ml_plugins.methods.calibration_run import (
+    CALIBRATION,
+    calibration_numbers,
+    say_how_calibrated,
+)
 from arpes_ml_plugins.methods.denoising_input import (
     COUNTED,
     PRECISIONS,
@@ -72,6 +77,8 @@ class CountsRun:
     """Simulated measurements of the clean image."""
     sampled: bool = False
     """Whether the results are samples, instead of the clean image and its error bars."""
+    calibrated: bool = False
+    """Whether the errors are compared with held-out data."""
 
     def __call__(
         self,
@@ -121,10 +128,12 @@ class CountsRun:
             series=bool(together),
             exposures=1 if repeated is None else array.sizes[repeated],
             judged=judged,
+            calibrate=self.calibrated,
         )
         averaged = (*exposures,)
         outputs: dict[str, Output] = {name: Image(averaged=averaged) for name in self.results}
         outputs |= OUTPUTS if judged else {}
+        outputs |= CALIBRATION if self.calibrated else {}
         arrays = map_images(
             array,
             image,
@@ -143,6 +152,9 @@ class CountsRun:
             found |= weights_used()
         if judged:
             found |= say_what_is_left(arrays)
+        if self.calibrated:
+            said = {name: arrays.pop(name) for name in CALIBRATION}
+            found |= say_how_calibrated(said) if array.chunks is None else {}
         for result in arrays.values():
             result.attrs["found"] = found
         return arrays
@@ -152,13 +164,15 @@ class CountsRun:
         arrays = self(data, **parameters)
         return xr.Dataset(arrays, attrs=arrays["clean"].attrs)
 
-    def with_errors(self) -> CountsRun:
+    def with_errors(self, calibrate: bool) -> CountsRun:
         """The same with error bars."""
-        return replace(self, draws=BAR_DRAWS)
+        check_flag("calibrate", calibrate)
+        return replace(self, draws=BAR_DRAWS, calibrated=calibrate)
 
-    def sampling(self, draws: int) -> CountsRun:
+    def sampling(self, draws: int, calibrate: bool) -> CountsRun:
         """The same with samples instead of the clean image."""
-        return replace(self, draws=draws, sampled=True)
+        check_flag("calibrate", calibrate)
+        return replace(self, draws=draws, sampled=True, calibrated=calibrate)
 
     @property
     def results(self) -> tuple[str, ...]:
@@ -302,6 +316,7 @@ def _denoise(
     series: bool,
     exposures: int = 1,
     judged: bool = False,
+    calibrate: bool = False,
 ) -> dict[str, torch.Tensor]:
     from arpes_ml_plugins.denoising.counts_denoiser import denoise_counts_images
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -331,11 +346,14 @@ def _denoise(
         bfloat16=rounded(precision, batch.images.device.type),
         report=batch.report,
         exposures=images if exposures > 1 else None,
+        calibrate=calibrate,
     )
+    found = calibration_numbers(result) if calibrate else {}
     if result.samples is not None:
-        return dict(zip(_samples_of(draws), result.samples / exposures, strict=True))
+        samples = result.samples / exposures
+        return found | dict(zip(_samples_of(draws), samples, strict=True))
     clean = result.clean / exposures
-    found = {"clean": clean} | (residual_numbers(result) if judged else {})
+    found |= {"clean": clean} | (residual_numbers(result) if judged else {})
     if result.spread is None:
         return found
     spread = result.spread / exposures

@@ -112,6 +112,7 @@ def decompose_counts(
     gain: float | None = None,
     iterations: int | None = None,
     series: str | None = "auto",
+    calibrate: bool = False,
     precision: str = "auto",
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
@@ -126,6 +127,7 @@ def decompose_counts(
     {gain}
     {iterations}
     {series}
+    {calibrate}
     {precision}
     {device}
     {rng}
@@ -155,7 +157,7 @@ def decompose_counts(
     """
     return (
         from_scratch("decompose_counts", iterations)
-        .with_errors()
+        .with_errors(calibrate)
         .dataset(
             data,
             dims=dims,
@@ -256,6 +258,7 @@ def decompose_pretrained(
     gain: float | None = None,
     mesh: str | None = "auto",
     series: str | None = "auto",
+    calibrate: bool = False,
     precision: str = "auto",
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
@@ -271,6 +274,7 @@ def decompose_pretrained(
     {gain}
     {mesh}
     {series}
+    {calibrate}
     {precision}
     {device}
     {rng}
@@ -301,7 +305,7 @@ def decompose_pretrained(
     """
     return (
         adapting("decompose_pretrained", adapt)
-        .with_errors()
+        .with_errors(calibrate)
         .dataset(
             data,
             dims=dims,

@@ -97,6 +97,11 @@ BLOCKS = {
             of one length, time or temperature rather than an angle); name another one if
             neighbours along it are more alike. ``None``: a network of its own for every
             image.""",
+    "calibrate": """
+        calibrate : bool
+            Compare the errors that one half of the data states with how far it is from the other
+            half, and stretch them if they are too small. Provenance says by how much. About twice
+            as slow.""",
     "precision": """
         precision : {"auto", "float32", "bfloat16"}
             Precision of the convolutions. ``"auto"`` takes bfloat16 if the hardware multiplies

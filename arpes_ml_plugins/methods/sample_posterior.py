@@ -31,6 +31,7 @@ def sample_posterior(
     mesh: str | None = "auto",
     series: str | None = "auto",
     repeats: str | None = "auto",
+    calibrate: bool = False,
     precision: str = "auto",
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
@@ -55,6 +56,7 @@ def sample_posterior(
     {mesh}
     {series}
     {repeats}
+    {calibrate}
     {precision}
     {device}
     {rng}
@@ -110,7 +112,7 @@ def sample_posterior(
             f"the data have a dimension or coordinate named {DRAW!r}, which is that of the "
             f"samples; rename it, for example data.rename({DRAW}='own_{DRAW}')"
         )
-    arrays = adapting("sample_posterior", adapt).sampling(draws)(
+    arrays = adapting("sample_posterior", adapt).sampling(draws, calibrate)(
         data,
         dims=dims,
         gain=gain,

@@ -1,0 +1,109 @@
+"""Whether stated errors hold on the data themselves: one half of them judges the other.
+
+The noise of two halves is independent. How far the image of one is from the other half, less the
+noise of that, is the error of the image, without any truth; averaged over the whole image it is
+known well enough to compare with the error that was stated. Errors of neighbouring pixels are
+alike and noise is not, so both are averaged over a few pixels first.
+
+Close to self-supervised conformal prediction for Poisson noise (arXiv 2502.19194), of one number
+for the image in the place of a quantile.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.noise_model import NoiseModel, mean_power
+from arpes_ml_plugins.denoising.posterior import Deviations
+from arpes_ml_plugins.denoising.splitting import Counts, split
+from arpes_ml_plugins.denoising.trials import smooth_power
+
+__all__ = ["Calibration", "Half", "halves", "judged"]
+
+WINDOW = 1.5  # pixels, over which errors and noise are averaged
+FLOOR = 0.1  # of the mean intensity: darker pixels count less
+CERTAIN = 2.0  # standard deviations by which errors must exceed those stated
+
+
+@dataclass(frozen=True)
+class Half:
+    """One half of the data, to denoise, and the other, to compare with."""
+
+    seen: Counts
+    other: torch.Tensor
+    """``(n, height, width)``, of the same expectation; may be negative."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Mean squared error over that stated, and the standard error of this ratio."""
+
+    ratio: float
+    error: float
+
+    @property
+    def stretch(self) -> float:
+        """By which bars must be longer: 1 if nothing speaks against them."""
+        return math.sqrt(self.ratio) if self.ratio > 1 + CERTAIN * self.error else 1.0
+
+
+def halves(
+    counts: Counts,
+    noise: NoiseModel,
+    generator: torch.Generator,
+    exposures: torch.Tensor | None = None,
+) -> Half:
+    """Two halves of ``counts``, in electrons; of the ``exposures``, if these are their sum."""
+    if exposures is not None:
+        repeats = exposures.shape[1]
+        electrons = (exposures + noise.shift / repeats) / noise.gain
+        images, other = (
+            part.mean(1) * repeats / 2 for part in (electrons[:, ::2], electrons[:, 1::2])
+        )
+    elif noise.white:
+        seen, rest = split(counts, 0.5, generator)
+        return Half(seen, rest.images)
+    else:
+        drawn = noise.drawn(smooth_power(counts), generator)
+        images, other = (counts.images + drawn) / 2, (counts.images - drawn) / 2
+    shown = torch.where(counts.valid, images, 0).clamp(min=0).float()
+    return Half(replace(counts, images=shown), torch.where(counts.valid, other, 0).float())
+
+
+def judged(half: Half, deviations: Deviations, noise: NoiseModel) -> Calibration:
+    """Compare the errors of ``half``'s clean image with ``deviations``, which state them."""
+    clean, valid = deviations.clean, half.seen.valid
+    mask = valid[:, None].to(clean)
+
+    def mean(images: torch.Tensor) -> torch.Tensor:
+        return gaussian_mean(images[:, None], mask, WINDOW)[:, 0]
+
+    share = _share(noise, clean)
+    floor = FLOOR * clean.mean((-2, -1), keepdim=True)
+    weight = valid / (clean + floor).clamp(min=torch.finfo(clean.dtype).tiny)
+    expected = share * mean(clean)
+    excess = (mean(half.other - clean).square() - expected) * weight
+    scattered = torch.stack([mean(one).square() for one in deviations.repeated]).mean(0)
+    stated = deviations.scale**2 * (scattered + share * mean(deviations.missing)) * weight
+    total = float(stated.sum())
+    independent = max(float(valid.sum()) * share, 1.0)
+    error = math.sqrt(2 / independent) * float((expected * weight).sum())
+    return (
+        Calibration(float(excess.sum()) / total, error / total) if total > 0 else Calibration(1, 0)
+    )
+
+
+def _share(noise: NoiseModel, like: torch.Tensor) -> float:
+    """Variance of a mean over the window, of noise of unit power at long wavelengths."""
+    height, width = like.shape[-2:]
+    rows = torch.fft.fftfreq(height)[:, None]
+    columns = torch.fft.rfftfreq(width)[None]
+    square = (2 * math.pi) ** 2 * (rows**2 + columns**2)
+    power = torch.exp(-square * WINDOW**2)
+    if not noise.white:
+        power = power * noise.transfer((height, width), torch.device("cpu"))
+    return mean_power(power, (height, width))

@@ -1,0 +1,64 @@
+"""Whether held-out data confirm the errors that are stated, in words."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import CountsWarning
+from arpes_ml_plugins.labelled.outputs import Output, Scalar
+
+if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.denoising.counts_denoiser import CountsResult
+
+__all__ = ["CALIBRATION", "calibration_numbers", "say_how_calibrated"]
+
+CALIBRATION: dict[str, Output] = {
+    name: Scalar() for name in ("error_ratio", "error_ratio_error", "stretched")
+}
+FAR = 1.5  # by which errors exceed those stated: the network's prior does not hold
+
+
+def calibration_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
+    """For images that are denoised together."""
+    import torch
+
+    found = result.calibration
+    numbers = (math.nan,) * 3 if found is None else (found.ratio, found.error, found.stretch)
+    return {
+        name: torch.tensor([number], dtype=torch.float64)
+        for name, number in zip(CALIBRATION, numbers, strict=True)
+    }
+
+
+def say_how_calibrated(numbers: Mapping[str, xr.DataArray]) -> dict[str, Any]:
+    """What provenance holds of it; a warning where errors had to be stretched by a lot."""
+    ratio, error, stretched = (numbers[name].values.ravel() for name in CALIBRATION)
+    known = np.isfinite(ratio)
+    if not known.any():
+        return {}
+    worst = int(np.nanargmax(stretched))
+    factor = float(stretched[worst])
+    root = float(np.sqrt(max(np.mean(ratio[known]), 0)))
+    scatter = float(np.sqrt(np.mean(error[known] ** 2) / known.sum()) / (2 * max(root, 0.5)))
+    words = (
+        f"Held-out data: errors are {root:.2f} ± {scatter:.2f} times those stated (in all of the "
+        f"image together); "
+    )
+    words += f"stretched by {factor:.2f} at most." if factor > 1 else "left as they are."
+    if factor > FAR:
+        warnings.warn(
+            f"the clean image is further from held-out data than its error bars say: they were "
+            f"stretched by {factor:.2g}. The data are unlike those that the network has learned "
+            f"from, so compare the image with the data",
+            CountsWarning,
+            stacklevel=2,
+        )
+    return {"calibration": words, "stretched": factor}
