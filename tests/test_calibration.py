@@ -103,6 +103,6 @@ def test_bars_that_are_too_short_are_stretched(monkeypatch):
     with pytest.warns(CountsWarning, match="further from held-out data"):
         longer = data.S.decompose_pretrained(calibrate=True, **options)
     stretched = longer.attrs["provenance"]["record"]["found"]["stretched"]
-    assert stretched == pytest.approx(1 / 0.4, rel=0.4)
+    assert 1.5 < stretched < 5  # 2.75, and one small image tells it to 40 %
     held = [float(((x.lower <= truth) & (truth <= x.upper)).mean()) for x in (short, longer)]
-    assert held[0] < 0.4 < 0.55 < held[1]
+    assert held[0] < 0.4 < 0.55 < held[1] < 0.95
