@@ -6,7 +6,7 @@ On the other side nobody knows of names, NaN, units, chunks or dtypes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,10 @@ def plain_torch() -> Iterator[None]:
     """Gradients and plain tensors, whatever mode the caller has set; for this thread only."""
     import torch
 
-    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
+    # A device as a context costs every call of torch time: as much again for small tensors.
+    plain = torch.get_default_device() == torch.device("cpu")
+    device = nullcontext() if plain else torch.device("cpu")
+    with torch.inference_mode(False), torch.enable_grad(), device:
         yield
 
 
