@@ -165,3 +165,23 @@ def test_errors_of_rounding_do_not_break_a_batch(seed):
     apart = abs(result.spectral_function - truth).sum("omega") * (omega[1] - omega[0])
     assert float(apart.max()) < 0.3
     assert np.isfinite(result.upper.values).all()
+
+
+@pytest.mark.parametrize("error", [1e-2, 1e-4])
+@pytest.mark.parametrize("place", [0.0, 1.0, 3.0])
+def test_resolution_is_the_width_of_a_delta_function(error, place):
+    """On a flat background; the area of what comes back over its height."""
+    beta, rng = 20.0, np.random.default_rng(0)
+    tau, omega = np.linspace(0, beta, 201), np.linspace(-6, 6, 121)
+    fine = np.linspace(-6, 6, 2401)
+    decay = np.where(fine > 0, -tau[:, None] * fine, (beta - tau[:, None]) * fine)
+    kernel = np.exp(decay) / (1 + np.exp(-beta * np.abs(fine)))
+    truth = 0.95 / len(fine) + 0.05 * (np.abs(fine - place) < 0.001)
+    data = kernel @ (truth / truth.sum()) + error * rng.standard_normal(len(tau))
+    green = xr.DataArray(data, dims="tau", coords={"tau": tau})
+    result = green.S.continue_maxent(beta=beta, omega=omega, stderr=error)
+    found = result.spectral_function - 0.95 / 12
+    near = found.sel(omega=slice(place - 2.5, place + 2.5)).clip(0)
+    width = float(near.sum()) * 0.1 / float(near.max())
+    stated = float(result.resolution.sel(omega=place, method="nearest"))
+    assert 0.65 * width < stated < 1.6 * width

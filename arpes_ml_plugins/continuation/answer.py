@@ -88,6 +88,8 @@ class Solution:
     """chi^2 of the positive spectrum nearest to the data, ``(b,)``, where it is known."""
     stretch: torch.Tensor | None = None
     """Factor on the general network's interval around this solution, ``(b,)``."""
+    resolution: torch.Tensor | None = None
+    """``(b, n)``: width that a delta function would get at each frequency."""
     fitted: bool = True
     """Whether it is meant to agree with the data within their errors; a bare network is not."""
 
@@ -102,6 +104,7 @@ class Answer:
     spectral_function: torch.Tensor
     lower: torch.Tensor
     upper: torch.Tensor
+    resolution: torch.Tensor
     back_transform: torch.Tensor
     chi2: torch.Tensor
     out_of_distribution: torch.Tensor
@@ -151,13 +154,15 @@ def answer(
     final = torch.where(raised[:, None], errors * _rounded_up(excess)[:, None], errors)
 
     n = len(problem.omega)
-    weights, lower, upper = (rows.new_full((len(rows), n), torch.nan) for _ in range(3))
+    weights, lower, upper, resolution = (rows.new_full((len(rows), n), torch.nan) for _ in range(4))
     status = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
     for seen in observations(problem, rows, final, covariance, used, index):
         solution = solver(seen)
         weights[seen.which] = solution.weights
         if solution.lower is not None and solution.upper is not None:
             lower[seen.which], upper[seen.which] = solution.lower, solution.upper
+        if solution.resolution is not None:
+            resolution[seen.which] = solution.resolution
         status[seen.which] = solution.status | _flag(_misses(seen, solution), UNEXPLAINED)
     status |= _flag(raised, RAISED) | _flag(~used.all(1), OUTLIERS)
     status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)
@@ -169,6 +174,7 @@ def answer(
         spectral_function=weights / cell_widths(problem.omega),
         lower=lower,
         upper=upper,
+        resolution=resolution,
         back_transform=problem.unrows(back * sign[:, None]),
         chi2=_chi2(rows - back, errors, covariance, used),
         out_of_distribution=(status & (UNEXPLAINED | UNLIKE | STRANGE)) > 0,

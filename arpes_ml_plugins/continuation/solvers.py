@@ -102,7 +102,10 @@ class Checked:
         if isinstance(view, Estimate):
             strange = view.unlike & (status & UNLIKE == 0)
             status = torch.where(strange, status | STRANGE, status)
-        return replace(solution, status=status, lower=lower, upper=upper)
+        resolution = solution.resolution
+        if resolution is None:
+            resolution = _maxent(seen, _flat_model(seen, view), "chi2kink").resolution
+        return replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
 
 
 @dataclass(frozen=True)
@@ -240,7 +243,9 @@ def _solution(seen: Observation, result: MaxEntResult, note: int = 0) -> Solutio
     half = BAND * result.deviation
     lower, upper = ((result.spectrum + side * half) / widths for side in (-1, 1))
     status = _status(result.converged, note)
-    return Solution(result.spectrum, status, lower, upper, result.least)
+    total = (seen.problem.omega[-1] - seen.problem.omega[0]).abs()
+    resolution = torch.minimum(result.blur * widths, total)
+    return Solution(result.spectrum, status, lower, upper, result.least, resolution=resolution)
 
 
 def _given_model(seen: Observation, model: Any) -> torch.Tensor:
@@ -269,7 +274,8 @@ def _refined(seen: Observation, density: torch.Tensor, rule: str = "classic") ->
     widths = cell_widths(seen.problem.omega)
     neural = density * widths
     flat = neural.sum(-1, keepdim=True) * _flat(seen)
-    return _maxent(seen, NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat, rule)
+    solution = _maxent(seen, NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat, rule)
+    return replace(solution, resolution=None)  # that of a flat default model is asked for
 
 
 def _without_outliers(seen: Observation, view: Estimate | str) -> torch.Tensor:
@@ -327,7 +333,9 @@ def _mixed(share: torch.Tensor, neural: Solution, flat: Solution, unlike: torch.
     least = None
     if neural.least is not None and flat.least is not None:  # of one and the same data
         least = torch.minimum(neural.least, flat.least)
-    return Solution(weights, status | unlike * UNLIKE, lower, upper, least)
+    return Solution(
+        weights, status | unlike * UNLIKE, lower, upper, least, resolution=flat.resolution
+    )
 
 
 def _ends(solution: Solution) -> tuple[torch.Tensor, torch.Tensor]:

@@ -97,6 +97,9 @@ FAMILY = {
             - ``lower``, ``upper`` (..., omega): 90 % credible interval for the truth at each
               frequency, from the general network's posterior; from that of maximum entropy if the
               network was not trained for such data.
+            - ``resolution`` (..., omega): the width that a delta function of little weight would
+              get at each frequency, on a flat default model: its area over its height. Narrower
+              structure is blurred; where it lies and its area are known better than its width.
             - ``back_transform`` (..., tau): the data of the result, in the sign of the data.
             - ``chi2``: chi^2 per datum, with the stated errors, of the data that were used.
             - ``out_of_distribution``: the result does not explain the data, or the data are unlike
@@ -130,6 +133,7 @@ def continued(
         "spectral_function": along,
         "lower": along,
         "upper": along,
+        "resolution": along,
         "back_transform": Image(),
         "chi2": Scalar(),
         "out_of_distribution": Scalar("bool"),
@@ -193,7 +197,7 @@ def _run(batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm) -> d
     if batch.report:
         batch.report(len(batch.images), None)
     results = {name: getattr(answers, name) for name in answers.__dataclass_fields__}
-    for name in ("spectral_function", "lower", "upper"):
+    for name in ("spectral_function", "lower", "upper", "resolution"):
         named = results[name][..., slice(*(source.problem.named or (None,)))]
         results[name] = merged(named, source.parts)
     return results
@@ -220,6 +224,9 @@ def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
     result["spectral_function"].attrs["long_name"] = "spectral function"
     result["lower"].attrs["long_name"] = "lower end of the 90 % credible interval"
     result["upper"].attrs["long_name"] = "upper end of the 90 % credible interval"
+    result["resolution"].attrs["long_name"] = "width of a delta function"
+    if unit:
+        result["resolution"].attrs["units"] = unit
     result["chi2"].attrs["long_name"] = "chi^2 per datum"
 
 
