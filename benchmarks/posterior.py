@@ -261,7 +261,7 @@ def calibrated() -> None:
         truth, told, held = finished(make(), counts), [], []
         for seed in range(SEEDS // 2):
             data = labelled(np.random.default_rng(seed).poisson(truth))
-            options = {"adapt": False, "mesh": None, "rng": seed}
+            options = {"adapt": False, "mesh": None, "gain": 1, "rng": seed}
             both = [
                 data.S.decompose_pretrained(calibrate=calibrate, **options)
                 for calibrate in (False, True)

@@ -10,6 +10,7 @@ import torch
 
 from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.separation.blind_start import factorised
+from arpes_ml_plugins.separation.few_counts import few_counts_notes, seen_coarsely
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.least_squares import least_squares, unit_columns
 from arpes_ml_plugins.separation.lpalm import UnrolledSeparation, project_columns
@@ -69,10 +70,10 @@ class Gmca:
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         spectra = upright(data, _blind(data, thinned(data), self.count))
         if self.refine:
-            spectra = polish(data, spectra, MANY_SWEEPS)
+            spectra = seen_coarsely(data, polish(data, spectra, MANY_SWEEPS))
         if report:
             report(1, None)
-        return Separated(spectra)
+        return Separated(spectra, notes=few_counts_notes(data, spectra))
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Palm:
         spectra = unit_columns(steps[-1].mixing[0])
         empty = int((steps[-1].sources[0] == 0).all(1).sum())
         if self.refine:
-            spectra = polish(data, spectra)
+            spectra = seen_coarsely(data, polish(data, spectra))
         if report:
             report(self.iterations, None)
         polished = ", polished by alternating least squares" if self.refine else ""
@@ -130,7 +131,8 @@ class Palm:
             f"the penalty erased {empty} of {spectra.shape[1]} maps; the spectra before stand in"
             f"{polished}"
         )
-        return Separated(spectra, notes=(note,) if empty else ())
+        notes = (note,) if empty else ()
+        return Separated(spectra, notes=notes + few_counts_notes(data, spectra))
 
 
 @dataclass(frozen=True)

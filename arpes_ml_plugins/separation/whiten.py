@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.starlet import largest_scales, starlet
@@ -17,6 +18,8 @@ NEGATIVE_SHARE = 1e-3
 MOST_PIXELS = 20_000  # that GMCA looks at
 MOST_COLUMNS = 50_000  # that alternating least squares is given
 FEWEST_DIFFERENCES = 8
+FEW = 2.0  # mean of the data over their noise, below which single pixels show little
+SQUARE = 4  # pixels along either side that are then summed
 ENOUGH = 4  # pixels per channel for the regression
 
 
@@ -37,6 +40,8 @@ class Whitened:
     nonnegative: bool
     scales: int = 1
     """Of the transform: the coefficients of one scale follow those of the scale before."""
+    coarse: torch.Tensor | None = None
+    """``(k, T)``: pixels summed in squares, over their noise, where single ones show little."""
 
     @property
     def weights(self) -> torch.Tensor:
@@ -101,7 +106,26 @@ def whiten(
         details, spread = _details(scaled, scales)
         sparse = details[..., complete.flatten()].permute(1, 0, 2).flatten(1)
         sparse_noise, used = spread.repeat_interleave(pixels.shape[1]), len(spread)
-    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, used)
+    coarse = _coarse(scaled, complete) if nonnegative and float(pixels.mean()) < FEW else None
+    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, used, coarse)
+
+
+def _coarse(scaled: torch.Tensor, complete: torch.Tensor) -> torch.Tensor | None:
+    """Sums over squares of neighbouring pixels, of unit noise; None where there are few pixels."""
+    if complete.ndim == 0 or int(complete.sum()) < len(scaled) * SQUARE**2 / 2:
+        return None
+    images = scaled * complete
+    images, mask = (x if complete.ndim > 1 else x[..., None, :] for x in (images, complete))
+    sides = (SQUARE, SQUARE) if complete.ndim > 1 else (1, SQUARE**2)
+
+    def summed(values: torch.Tensor) -> torch.Tensor:
+        flat = values.reshape(-1, 1, *values.shape[-2:])
+        means = F.avg_pool2d(flat, sides, ceil_mode=True, divisor_override=1)
+        return means.reshape(*values.shape[:-2], *means.shape[-2:])
+
+    number = summed(mask.to(scaled)).flatten()
+    used = number > 0
+    return summed(images).flatten(1)[:, used] / number[used].sqrt()
 
 
 def _details(scaled: torch.Tensor, scales: int | None) -> tuple[torch.Tensor, torch.Tensor]:
