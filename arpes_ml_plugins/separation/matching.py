@@ -11,12 +11,21 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Match", "SignalSpace", "match_families", "signal_space", "simplex_weights"]
+__all__ = [
+    "Match",
+    "SignalSpace",
+    "match_families",
+    "plausible",
+    "signal_space",
+    "simplex_weights",
+]
 
 MARGIN = 1.3  # over the largest eigenvalue of white noise: real noise is not quite white
 NEIGHBOURS, AROUND = 12, 40
 PULL = 0.05  # of the estimate at hand, against the distance from the signal space
 TOLERATED = 3.0  # times the distance that noise explains
+FEWEST = 4.0  # effective number of spectra of a family that are never told apart
+WARMINGS = 60
 PRESENT = 0.5  # a spectrum is in the data if the signal space is that much closer than the others
 
 
@@ -104,6 +113,25 @@ def match_families(
     spectra = torch.where(inexact[:, None], known - outside, known)
     spectra = spectra / spectra.norm(dim=1, keepdim=True).clamp(min=1e-12)
     return Match(spectra.mT, distance, expected, present)
+
+
+def plausible(space: SignalSpace, family: torch.Tensor) -> torch.Tensor:
+    """Probability of each spectrum of a family ``(samples, m)`` to be that of the data.
+
+    By its distance from the signal space and the noise of this, but with a few of them at least:
+    what lies between the samples of a family is not known better than they are apart.
+    """
+    distance = space.outside(family).square().sum(1)
+    free = max(family.shape[1] - len(space.reliability), 1)
+    variance = space.uncertainty(family).square()[distance.argmin()] / free
+    excess = (distance - distance.min()) / 2
+    colder = excess / variance.clamp(min=1e-30)
+    for _ in range(WARMINGS):
+        weights = torch.softmax(-colder, 0)
+        if float(weights.square().sum()) < 1 / FEWEST:
+            break
+        colder = colder / 1.5
+    return weights
 
 
 def _closest(

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative_sources
-from arpes_ml_plugins.separation.matching import NEIGHBOURS, Match, match_families, signal_space
+from arpes_ml_plugins.separation.matching import (
+    NEIGHBOURS,
+    Match,
+    match_families,
+    plausible,
+    signal_space,
+)
 from arpes_ml_plugins.separation.polish import polish_on_pixels
 from arpes_ml_plugins.separation.whiten import Whitened
 
@@ -15,6 +21,8 @@ __all__ = ["Separated", "maps_of", "uncertainty"]
 
 SPLITS = 4
 SPLIT_SWEEPS = 10
+TURNED = 1.5  # angle between spectra and truth, over the distance of data and library
+FLOOR = 1e-2  # of the mean squared error of a spectrum: no value is exact
 
 
 @dataclass(frozen=True)
@@ -56,11 +64,52 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
         return torch.full_like(spectra, float("nan")), of_maps.sqrt()
     for _ in range(SPLITS):
         order = torch.randperm(total, generator=generator).to(data.pixels.device)
-        halves = [_of_half(data, half, found) for half in order.chunk(2)]
+        halves = [_as_high(_of_half(data, half, found), spectra, data) for half in order.chunk(2)]
         of_spectra += ((halves[0] - halves[1]) / 2).square() / SPLITS
+        of_spectra += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
         maps = [least_squares(data.pixels, half)[0] for half in halves]
         of_maps += ((maps[0] - maps[1]) / 2).square() / SPLITS
-    return of_spectra.sqrt(), of_maps.sqrt()
+    if found.families:
+        known = slice(len(found.families))
+        of_spectra[:, known] = torch.maximum(of_spectra[:, known], _of_library(data, found))
+    if found.match is not None:
+        known = slice(len(found.match.distance))
+        of_spectra[:, known] += _of_mismatch(spectra, found.match)
+    least = FLOOR * of_spectra.mean(0, keepdim=True)
+    return torch.maximum(of_spectra, least).sqrt(), of_maps.sqrt()
+
+
+def _as_high(half: torch.Tensor, spectra: torch.Tensor, data: Whitened) -> torch.Tensor:
+    """Spectra of a half, as high as ``spectra`` where these are highest in the unit of the data:
+    results are shown with a largest value of 1.
+    """
+    top = (spectra.abs() * data.noise[data.kept][:, None]).argmax(0, keepdim=True)
+    ratio = spectra.gather(0, top) / half.gather(0, top)
+    return half * torch.where(ratio.isfinite() & (ratio > 0), ratio, 1.0)
+
+
+def _of_library(data: Whitened, found: Separated) -> torch.Tensor:
+    """Variance of the first spectra ``(k, families)`` among those of their families that agree
+    with the data.
+    """
+    space, columns = signal_space(data.pixels), []
+    for number, family in enumerate(found.families):
+        shown = found.spectra[:, [number]]
+        weights = plausible(space, family)
+        alike = _as_high(family.mT, shown.expand(-1, len(family)), data)
+        columns.append((alike - shown).square() @ weights)
+    return torch.stack(columns, 1)
+
+
+def _of_mismatch(spectra: torch.Tensor, match: Match) -> torch.Tensor:
+    """Variance of spectra whose families do not quite meet the data.
+
+    As far as they are apart, beyond noise, the spectra may be turned towards each other.
+    """
+    excess = (match.distance.square() - match.expected.square()).clamp(min=0)
+    power = spectra.square()
+    others = (power.sum(1, keepdim=True) - power) / max(spectra.shape[1] - 1, 1)
+    return others[:, : len(excess)] * excess * TURNED**2
 
 
 def _of_half(data: Whitened, chosen: torch.Tensor, found: Separated) -> torch.Tensor:
