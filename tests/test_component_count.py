@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from planted import image, odd, peak, truth
 
 from arpes_ml_plugins.separation.component_count import recommended_count
@@ -77,3 +78,27 @@ def test_components_are_added_as_long_as_each_gains(changed, wanted, words):
     assert found == wanted
     assert reason.startswith(f"{wanted}: ")
     assert re.search(words, reason)
+
+
+@pytest.mark.parametrize("kind", ["ramp", "wave", "random", "none"])
+def test_shifts_are_no_components(kind):
+    """Three lines whose energies shift alike in every pixel, or do not."""
+    energy = np.linspace(-4, 4, 60)
+    row, column = np.mgrid[:36, :36]
+    rng = np.random.default_rng(1)
+    shift = {
+        "ramp": 0.3 * (column / 17.5 - 1),
+        "wave": 0.15 * np.sin(row / 5) * np.cos(column / 9),
+        "random": 0.1 * rng.standard_normal((36, 36)),
+        "none": np.zeros((36, 36)),
+    }[kind]
+    maps = (column < 12, (column >= 12) & (row < 18), (column >= 12) & (row >= 18))
+    lines = (
+        np.exp(-(((energy - centre - shift[..., None]) / width) ** 2)) + 0.1
+        for centre, width in ((-1.5, 0.3), (0.2, 0.4), (1.6, 0.35))
+    )
+    rate = sum(m[..., None] * line for m, line in zip(maps, lines, strict=True))
+    data = xr.DataArray(rng.poisson(50 * rate) * 1.0, {"eV": energy}, ("y", "x", "eV"))
+    result = data.S.choose_components(rng=0)
+    assert int(result.recommended) == 3
+    assert ("shift" in result.reason.item()) == (kind != "none")

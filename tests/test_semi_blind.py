@@ -533,3 +533,32 @@ def test_bad_data(library):
     moved = xr.DataArray(np.ones(20), {"eV": ENERGY[:20] + 1}, "eV")
     with pytest.raises(AxisError, match="other coordinates"):
         data.S.separate_gmca(n_components=2, noise=moved)
+
+
+@pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.DistributionWarning")
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+def test_one_wrong_family_leaves_the_others(wrong):
+    """A line too broad: its spectrum follows from the data, the others stay."""
+    energy, centres = np.linspace(-3, 3, 60), (-1.0, 0.0, 0.8)
+
+    def line(centre, width):
+        return np.exp(-(((energy - centre) / width) ** 2)) + 0.1
+
+    truth = np.stack([line(c, 0.3) for c in centres])
+    row, column = np.mgrid[:36, :36]
+    maps = np.stack([column < 12, (column >= 12) & (row < 18), (column >= 12) & (row >= 18)])
+    data = np.einsum("kyx,ke->yxe", maps * 1.0, truth)
+    data += 2e-3 * np.random.default_rng(0).standard_normal(data.shape)
+    known = {
+        name: xr.DataArray(line(c, 0.38 if k == wrong else 0.3), {"eV": energy}, "eV")
+        for k, (name, c) in enumerate(zip("abc", centres, strict=True))
+    }
+    library = SpectrumLibrary.from_spectra(known, shift=0.02, broaden=0.02, count=200, rng=0)
+    image = xr.DataArray(data, {"eV": energy}, ("y", "x", "eV"))
+    result = image.S.separate_sgmca(manifolds=library, rng=0)
+    found = result.spectra.values / np.linalg.norm(result.spectra, axis=1, keepdims=True)
+    cosines = (found * truth).sum(1) / np.linalg.norm(truth, axis=1)
+    angles = np.degrees(np.arccos(cosines.clip(-1, 1)))
+    assert np.delete(angles, wrong).max() < 0.2
+    assert angles[wrong] < 6
+    assert f"'{'abc'[wrong]}'" in result.status.item()

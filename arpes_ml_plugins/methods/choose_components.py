@@ -14,6 +14,7 @@ from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, seed_of, setup_of
 from arpes_ml_plugins.methods.separation_run import whitened
+from arpes_ml_plugins.methods.shift_run import fewer
 from arpes_ml_plugins.parameters import check_count, documented
 
 if TYPE_CHECKING:
@@ -115,10 +116,14 @@ def choose_components(
 def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
     from arpes_ml_plugins.separation.component_count import count_components
 
-    data, _ = whitened(mended(cube, setup)[0], setup)
+    cube, _ = mended(cube, setup)
+    data, _ = whitened(cube, setup)
     channels, pixels = data.pixels.shape
     limit = max(1, min(most, channels // 2, pixels // 4))
     found = count_components(
         data.pixels, limit, nonnegative=data.nonnegative, seed=seed, report=cube.report
-    ).padded(most)
+    )
+    shifted = fewer(cube, setup, found.recommended, nonnegative=data.nonnegative, seed=seed)
+    found = found.with_shifts(*shifted) if shifted else found
+    found = found.padded(most)
     return {name: getattr(found, name) for name in OUTPUTS}

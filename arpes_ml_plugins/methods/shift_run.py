@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.separation.energy_shift import Shifts
 
-__all__ = ["SHIFT", "aligned", "check_shift", "hint", "undone_note"]
+__all__ = ["SHIFT", "aligned", "check_shift", "fewer", "hint", "undone_note"]
 
 EVEN = 1e-3  # relative deviation of an evenly spaced axis
 LEAST_NOISE = 0.05  # of the mean of all channels
@@ -88,6 +88,24 @@ def hint(cube: Cube, spectra: torch.Tensor, setup: Setup) -> str | None:
     )
 
 
+def fewer(
+    cube: Cube, setup: Setup, most: int, *, nonnegative: bool, seed: int
+) -> tuple[int, float] | None:
+    """Fewer components than ``most``, and the spread of their shifts, if these explain more."""
+    from functools import partial
+
+    from arpes_ml_plugins.separation.blind_start import blind_start
+    from arpes_ml_plugins.separation.component_count import ROUNDS
+    from arpes_ml_plugins.separation.shifted_count import fewer_with_shifts
+
+    known = _step_and_noise(cube, setup)
+    if known is None or most < 2:
+        return None
+    step, noise = known
+    blind = partial(blind_start, nonnegative=nonnegative, seed=seed, rounds=ROUNDS)
+    return fewer_with_shifts(cube.values, noise, step, most, blind)
+
+
 def _found(
     cube: Cube,
     centres: torch.Tensor,
@@ -98,17 +116,26 @@ def _found(
 ) -> Shifts | None:
     """Shifts of data that can have them: complete, on an evenly spaced axis."""
     from arpes_ml_plugins.separation.energy_shift import find_shifts
-    from arpes_ml_plugins.separation.whiten import channel_noise
 
-    step, values, usable = _step(setup), cube.values, usable_pixels(cube)
-    if step is None or not bool(usable.all()):
+    known, values = _step_and_noise(cube, setup), cube.values
+    if known is None:
         return None
-    noise = channel_noise(values, usable)
-    noise = noise.clamp(min=LEAST_NOISE * float(noise.mean()) or 1.0)
+    step, noise = known
     shape = tuple(values.shape[1:]) or (1,)
     return find_shifts(
         values.flatten(1), noise, centres.to(values), step, shape, largest, certain=certain
     )
+
+
+def _step_and_noise(cube: Cube, setup: Setup) -> tuple[float, torch.Tensor] | None:
+    """Step of the energy axis and noise of the channels, of data that can have shifts."""
+    from arpes_ml_plugins.separation.whiten import channel_noise
+
+    step, usable = _step(setup), usable_pixels(cube)
+    if step is None or not bool(usable.all()):
+        return None
+    noise = channel_noise(cube.values, usable)
+    return step, noise.clamp(min=LEAST_NOISE * float(noise.mean()) or 1.0)
 
 
 def _step(setup: Setup) -> float | None:

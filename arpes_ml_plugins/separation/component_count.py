@@ -10,7 +10,7 @@ import torch
 from arpes_ml_plugins.separation.blind_start import blind_start
 from arpes_ml_plugins.separation.metrics import match
 
-__all__ = ["ComponentCount", "count_components", "recommended_count"]
+__all__ = ["ROUNDS", "ComponentCount", "count_components", "misfit", "recommended_count"]
 
 MOST_PIXELS = 4000
 SPLITS = 2
@@ -31,6 +31,14 @@ class ComponentCount:
     collinearity: torch.Tensor  # (n,)
     recommended: int
     reason: str
+
+    def with_shifts(self, count: int, spread: float) -> ComponentCount:
+        """Fewer components, if their energies shift by ``spread`` (standard deviation)."""
+        reason = (
+            f"{count}: if energies shift from pixel to pixel, by {spread:.2g} (standard "
+            f"deviation), which explains more than another component. Without shifts, {self.reason}"
+        )
+        return replace(self, recommended=count, reason=reason)
 
     def padded(self, length: int) -> ComponentCount:
         """The same with NaN for numbers that the data are too small for."""
@@ -69,7 +77,7 @@ def count_components(
 
     for i in range(most):
         spectra = blind(data, i + 1)
-        chi2[i] = _misfit(data, spectra)
+        chi2[i] = misfit(data, spectra)
         alike = (spectra.mT @ spectra).abs() - torch.eye(i + 1).to(spectra)
         collinearity[i] = alike.max()
         stability[i] = min(_agreement(data, i + 1, blind, draw) for _ in range(SPLITS))
@@ -91,7 +99,8 @@ def _noise_gain(channels: int, pixels: int) -> float:
     return ((1 + (channels / pixels) ** 0.5) ** 2 - 1) / channels
 
 
-def _misfit(data: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+def misfit(data: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+    """chi^2 per degree of freedom of whitened data ``(m, t)`` in the span of spectra ``(m, n)``."""
     basis, _ = torch.linalg.qr(spectra)
     left = data.square().sum() - (basis.mT @ data).square().sum()
     count = spectra.shape[1]

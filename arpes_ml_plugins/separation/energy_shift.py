@@ -42,6 +42,8 @@ class Shifts:
     """Of the energy axis."""
     found: bool
     """Whether the data shift at all; ``shift`` is zero otherwise."""
+    left: float = math.nan
+    """chi^2 per degree of freedom that is left with these shifts, if there are any."""
 
     def undone(self, data: torch.Tensor) -> torch.Tensor:
         """Data ``(m, t)`` as they would be without shifts."""
@@ -107,10 +109,12 @@ def find_shifts(
     still = _own_spectra(pixels, noise, centres.mT, torch.zeros_like(shift))
     without = scan.left(still, torch.zeros_like(shift))
     fitted = FREE_COST * without / (len(pixels) - len(centres)) if kind == "free" else 0.0
-    if not certain and scan.left(spectra, shift) + fitted > WORTH * without:
+    left = scan.left(spectra, shift) + fitted
+    if not certain and left > WORTH * without:
         # As many spectra that do not move explain as much: the library is not quite theirs.
         return Shifts.none(scan.stderr(centres.mT, "free"), step)
-    return Shifts(shift - shift.median(), scan.stderr(spectra, kind), step, found=True)
+    stderr = scan.stderr(spectra, kind)
+    return Shifts(shift - shift.median(), stderr, step, found=True, left=left)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,14 @@ import torch
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.least_squares import least_squares
 from arpes_ml_plugins.separation.manifolds import LocalSimplex
-from arpes_ml_plugins.separation.matching import NEIGHBOURS, match_families, signal_space
+from arpes_ml_plugins.separation.matching import (
+    NEIGHBOURS,
+    TOLERATED,
+    Match,
+    match_families,
+    signal_space,
+)
+from arpes_ml_plugins.separation.metrics import match
 from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
 from arpes_ml_plugins.separation.separated import Separated, maps_of
 from arpes_ml_plugins.separation.whiten import Whitened, thinned
@@ -20,6 +27,7 @@ __all__ = ["matched"]
 WORSE = 1.2  # misfit with the spectra of a library, over noise and over that of least squares
 MOST_CHOICES = 100  # of free components among blind ones
 ENOUGH_PIXELS = 20_000  # to choose by
+CLEARLY = 10.0  # times further from the data: a wrong family beside a right one
 SINGULAR = -60.0  # logarithm of a determinant: the same spectrum twice
 
 
@@ -51,17 +59,37 @@ def matched(
     """
     space = signal_space(data.pixels)
     near = spectra[:, : len(families)] if trusted else None
-    match = match_families(space, list(families), near, neighbours)
-    joined = _with_free(data, match.spectra, spectra, blind, refined)
+    found = match_families(space, list(families), near, neighbours)
+    joined = _with_free(data, found.spectra, spectra, blind, refined)
     more = space.directions.shape[1] > spectra.shape[1]
     misfit = _misfit(data, joined)
     if not more and misfit > WORSE:
         alone = polish(data, joined if misfit < _misfit(data, spectra) else spectra)
-        if misfit > WORSE * _misfit(data, alone):
-            return Separated(alone, match=match, off=_off(alone, families), notes=notes)
+        least = _misfit(data, alone)
+        if misfit > WORSE * least:
+            partly = _without_the_wrong(data, joined, alone, found)
+            if partly is not None and _misfit(data, partly) <= WORSE * least:
+                alone = partly
+            return Separated(alone, match=found, off=_off(alone, families), notes=notes)
     return Separated(
-        joined, match=match, families=tuple(families), neighbours=neighbours, notes=notes
+        joined, match=found, families=tuple(families), neighbours=neighbours, notes=notes
     )
+
+
+def _without_the_wrong(
+    data: Whitened, joined: torch.Tensor, alone: torch.Tensor, found: Match
+) -> torch.Tensor | None:
+    """Spectra of the families that meet the data, and for the others those of the data beside
+    them; None if there is no such difference between the families.
+    """
+    limit = torch.maximum(TOLERATED * found.expected, found.distance.max() / CLEARLY)
+    right = torch.zeros(joined.shape[1], dtype=torch.bool, device=joined.device)
+    right[: len(limit)] = found.present & (found.distance <= limit)
+    if not bool(right.any()) or bool(right.all()):
+        return None
+    order, signs = match(alone, joined)
+    start = torch.where(right, joined, alone[:, order] * signs)
+    return polish(data, start, MANY_SWEEPS, right)
 
 
 def _with_free(
