@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SHIFT", "aligned", "check_shift", "fewer", "hint", "undone_note"]
 
 EVEN = 1e-3  # relative deviation of an evenly spaced axis
+ENOUGH = 10_000  # pixels that tell whether there are shifts
 LEAST_NOISE = 0.05  # of the mean of all channels
 
 SHIFT = """
@@ -77,7 +78,8 @@ def undone_note(shifts: Shifts) -> str:
 
 def hint(cube: Cube, spectra: torch.Tensor, setup: Setup) -> str | None:
     """What to say of a blind result whose spectra ``(n, m)`` explain more when they may move."""
-    found = _found(cube, spectra, setup) if bool(spectra.isfinite().all()) else None
+    some = _spaced(cube)
+    found = _found(some, spectra, setup) if bool(spectra.isfinite().all()) else None
     if found is None or not found.found:
         return None
     spread = float(found.shift.std())
@@ -86,6 +88,14 @@ def hint(cube: Cube, spectra: torch.Tensor, setup: Setup) -> str | None:
         f"deviation): components may be missing, or what looks like chemistry is charging, which a "
         f"library of the components undoes: separate_sgmca(manifolds=library)"
     )
+
+
+def _spaced(cube: Cube) -> Cube:
+    """Evenly spaced pixels of a large image: whether there are shifts needs no more."""
+    axes = cube.values.ndim - 1
+    every = max(1, round((cube.values[0].numel() / ENOUGH) ** (1 / max(axes, 1))))
+    some = (slice(None), *[slice(None, None, every)] * axes)
+    return replace(cube, values=cube.values[some], valid=cube.valid[some])
 
 
 def fewer(
@@ -98,6 +108,7 @@ def fewer(
     from arpes_ml_plugins.separation.component_count import ROUNDS
     from arpes_ml_plugins.separation.shifted_count import fewer_with_shifts
 
+    cube = _spaced(cube)
     known = _step_and_noise(cube, setup)
     if known is None or most < 2:
         return None

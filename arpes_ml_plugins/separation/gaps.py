@@ -26,11 +26,14 @@ def hot_values(cube: torch.Tensor, valid: torch.Tensor, noise: torch.Tensor) -> 
     # Of five and nine values the median; where neither axis has as many, nothing can stick out.
     if all(size == 1 for size in spatial) or len(cube) < 5:
         return torch.zeros_like(valid)
+    above = HOT * noise.reshape(-1, *[1] * len(spatial))
+    lowest = torch.where(valid, cube, torch.inf).amin(tuple(range(1, cube.ndim)), keepdim=True)
+    if not bool((valid & (cube > lowest + above) & (cube > TIMES * lowest.clamp(min=0))).any()):
+        return torch.zeros_like(valid)  # as nearly always, and medians take long
     around = np.maximum(
         median_filter(values, (1, *spatial)), median_filter(values, (5, *[1] * len(spatial)))
     )
     limit = torch.from_numpy(around).to(cube)
-    above = HOT * noise.reshape(-1, *[1] * len(spatial))
     hot = valid & (cube > limit + above) & (cube > TIMES * limit.clamp(min=0))
     return hot if float(hot.float().mean()) <= MOST_HOT else torch.zeros_like(valid)
 

@@ -18,7 +18,6 @@ __all__ = ["fewer_with_shifts"]
 
 WORTH = 0.95  # chi^2 with shifts, over that with another component in their place
 LARGE = 2.0  # times the shifts that more components leave: these are components
-MOST_PIXELS = 10_000
 
 
 def fewer_with_shifts(
@@ -41,8 +40,6 @@ def fewer_with_shifts(
     blind
         From whitened pixels and a number to spectra ``(m, n)``.
     """
-    every = max(1, round((cube[0].numel() / MOST_PIXELS) ** (1 / max(cube.ndim - 1, 1))))
-    cube = cube[(slice(None), *[slice(None, None, every)] * (cube.ndim - 1))]
     shape, pixels = tuple(cube.shape[1:]), cube.flatten(1)
     white = pixels / noise[:, None]
     spectra = [blind(white, count) for count in range(1, most + 2)]

@@ -55,22 +55,22 @@ def largest_scales(shape: tuple[int, int]) -> int:
 
 
 def _smooth(images: torch.Tensor, scale: int) -> torch.Tensor:
-    height, width = images.shape[-2:]
-    rows = _matrix(height, scale).to(images)
-    columns = _matrix(width, scale).to(images)
-    return rows @ images @ columns.mT
+    for axis in (-2, -1):
+        size = images.shape[axis]
+        if size == 1:
+            continue
+        sources = _sources(size, scale).to(images.device)
+        images = sum(  # type: ignore[assignment]
+            weight * images.index_select(axis, source)
+            for weight, source in zip(SPLINE, sources, strict=True)
+        )
+    return images
 
 
 @lru_cache(maxsize=64)
-def _matrix(size: int, scale: int) -> torch.Tensor:
-    """Smoothing along one axis, mirrored at the ends, ``(size, size)`` float64."""
-    matrix = torch.zeros(size, size, dtype=torch.float64)
-    if size == 1:
-        return torch.ones(1, 1, dtype=torch.float64)
+def _sources(size: int, scale: int) -> torch.Tensor:
+    """Which pixels the five taps see from each, mirrored at the ends, ``(5, size)``."""
     period = 2 * (size - 1)
-    at = torch.arange(size)
-    for tap, weight in enumerate(SPLINE):
-        source = (at + (tap - 2) * 2**scale) % period
-        source = torch.where(source >= size, period - source, source)
-        matrix.index_put_((at, source), torch.tensor(weight, dtype=torch.float64), accumulate=True)
-    return matrix
+    taps = (torch.arange(len(SPLINE)) - 2) * 2**scale
+    source = (torch.arange(size) + taps[:, None]) % period
+    return torch.where(source >= size, period - source, source)

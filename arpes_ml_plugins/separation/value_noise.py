@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.separation.whiten import strips
+
 __all__ = ["ValueNoise", "value_noise"]
 
 CLASSES = 24  # of intensity
@@ -45,6 +47,7 @@ def value_noise(
 
     Also None where there are too few pixels to tell.
     """
+    cube, valid = strips(cube, valid)
     scale = float(cube[valid].mean())
     axes = [_differences(cube, valid, axis) for axis in range(1, cube.ndim)]
     fitted = [(_line(*part[:2]), part) for part in axes if len(part[0]) >= CLASSES * FEWEST]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.starlet import largest_scales, starlet
 
-__all__ = ["Whitened", "channel_noise", "strongest_columns", "thinned", "whiten"]
+__all__ = ["Whitened", "channel_noise", "strips", "strongest_columns", "thinned", "whiten"]
 
 NEGATIVE = 4.0  # standard deviations below zero that noise does not reach
 NEGATIVE_SHARE = 1e-3
@@ -20,6 +20,8 @@ MOST_COLUMNS = 50_000  # that alternating least squares is given
 FEWEST_DIFFERENCES = 8
 FEW = 2.0  # mean of the data over their noise, below which single pixels show little
 SQUARE = 4  # pixels along either side that are then summed
+NOISE_PIXELS = 40_000  # that the noise is measured from
+STRIP = 8  # rows
 ENOUGH = 4  # pixels per channel for the regression
 
 
@@ -103,8 +105,7 @@ def whiten(
         nonnegative = bool((pixels < -NEGATIVE).float().mean() < NEGATIVE_SHARE)
     sparse, sparse_noise, used = pixels, pixels.new_ones(pixels.shape[1]), 1
     if transform == "starlet" and complete.ndim:
-        details, spread = _details(scaled, scales)
-        sparse = details[..., complete.flatten()].permute(1, 0, 2).flatten(1)
+        sparse, spread = _details(scaled, complete, scales)
         sparse_noise, used = spread.repeat_interleave(pixels.shape[1]), len(spread)
     coarse = _coarse(scaled, complete) if nonnegative and float(pixels.mean()) < FEW else None
     return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, used, coarse)
@@ -128,8 +129,12 @@ def _coarse(scaled: torch.Tensor, complete: torch.Tensor) -> torch.Tensor | None
     return summed(images).flatten(1)[:, used] / number[used].sqrt()
 
 
-def _details(scaled: torch.Tensor, scales: int | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Details ``(scales, k, t)`` and the noise of each scale, from white noise of 1."""
+def _details(
+    scaled: torch.Tensor, complete: torch.Tensor, scales: int | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Details ``(k, scales * t)`` of complete pixels, and the noise of each scale, from white
+    noise of 1.
+    """
     images = scaled if scaled.ndim > 2 else scaled[:, None]
     height, width = images.shape[-2:]
     largest = largest_scales((height, width))
@@ -137,7 +142,11 @@ def _details(scaled: torch.Tensor, scales: int | None) -> tuple[torch.Tensor, to
     impulse = images.new_zeros(min(height, 65), min(width, 65))
     impulse[impulse.shape[0] // 2, impulse.shape[1] // 2] = 1
     spread = starlet(impulse, scales)[:-1].square().sum((-2, -1)).sqrt()
-    return starlet(images, scales)[:-1].flatten(2), spread
+    pixels = complete.flatten()
+    sparse = images.new_empty(len(images), scales, int(pixels.sum()))
+    for image, row in zip(images, sparse, strict=True):  # one at a time: less memory
+        row[:] = starlet(image, scales)[:-1].flatten(1)[:, pixels]
+    return sparse.flatten(1), spread
 
 
 def thinned(data: Whitened) -> torch.Tensor:
@@ -172,6 +181,7 @@ def channel_noise(cube: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     valid
         Pixels to use, ``(*space)``.
     """
+    cube, valid = strips(cube, valid)
     flat = cube.flatten(1)[:, valid.flatten()]
     noise = flat.std(1, unbiased=False)
     alive = noise > 1e-12 * flat.abs().amax(1).clamp(min=1e-300)
@@ -180,6 +190,19 @@ def channel_noise(cube: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         usable = alive & (estimate > 1e-6 * noise)
         noise = torch.where(usable, torch.minimum(noise, estimate), noise)
     return noise
+
+
+def strips(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of a large image ``(m, height, width)`` strips of neighbouring rows, evenly spaced:
+    ``(m, number, STRIP, width)``; noise needs no more. ``valid`` has no channels, or as many.
+    """
+    height, width = cube.shape[-2:]
+    number = max(1, NOISE_PIXELS // (STRIP * width))
+    if cube.ndim != 3 or height // STRIP <= number:
+        return cube, valid
+    first = (torch.arange(number) * (height - STRIP)) // max(number - 1, 1)
+    rows = (first[:, None] + torch.arange(STRIP)).to(cube.device)
+    return cube[:, rows], valid[..., rows, :]
 
 
 def _differences(cube: torch.Tensor, valid: torch.Tensor) -> Iterator[torch.Tensor]:
