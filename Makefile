@@ -38,6 +38,7 @@ benchmarks: data-named $(VENV)/installed-bench
 	$(BIN)/python benchmarks/sparse_noise.py
 	$(BIN)/python benchmarks/continuation.py
 	$(BIN)/python benchmarks/energy_shifts.py
+	$(BIN)/python benchmarks/few_counts.py
 	test "$(DATA)" = none || $(BIN)/python benchmarks/separation.py --data "$(DATA)"
 
 data-named:
