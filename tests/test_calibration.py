@@ -32,7 +32,7 @@ def rate(counts):
     return torch.from_numpy(band * counts / band.mean())[None]
 
 
-@pytest.mark.parametrize("exposed", ["counts", "clouds", "repeats"])
+@pytest.mark.parametrize("exposed", ["counts", "clouds", "repeats", "odd repeats"])
 @pytest.mark.parametrize("wrong", [0.5, 1.0, 2.0])
 def test_the_ratio_of_errors_is_found(exposed, wrong):
     """Errors of known size, stated ``wrong`` times too small."""
@@ -46,16 +46,19 @@ def test_the_ratio_of_errors_is_found(exposed, wrong):
             values, blurred = clouds(truth[0].numpy(), (1.0, 1.0), 0.0, rng)
             images, expected = torch.from_numpy(values)[None], torch.from_numpy(blurred)[None]
             noise = NoiseModel(1.0, 0.0, 0.78, 0.78)
-        elif exposed == "repeats":
-            exposures = torch.from_numpy(rng.poisson(truth.numpy() / 4, (4, *SHAPE)) * 1.0)[None]
+        elif "repeats" in exposed:
+            number = 5 if exposed == "odd repeats" else 4
+            each = rng.poisson(truth.numpy() / number, (number, *SHAPE)) * 1.0
+            exposures = torch.from_numpy(each)[None]
             images = exposures.sum(1)
         else:
             images = torch.from_numpy(rng.poisson(truth.numpy()) * 1.0)
         counts = Counts(images, torch.ones_like(images, dtype=torch.bool), False)
         half = halves(counts, noise, generator, exposures)
-        size = 0.3 * (expected / 2).sqrt()
+        part = expected * (0.6 if exposed == "odd repeats" else 0.5)
+        size = 0.3 * part.sqrt()
         errors = smooth_noise(generator, 9)
-        clean = expected / 2 + size * errors[0]
+        clean = part + size * errors[0]
         stated = Deviations(clean, size / wrong * errors[1:], torch.zeros_like(clean), scale=1.0)
         found.append(judged(half, stated, noise))
     assert np.mean([one.ratio for one in found]) == pytest.approx(wrong**2, rel=0.25)

@@ -36,6 +36,8 @@ class Half:
     seen: Counts
     other: torch.Tensor
     """``(n, height, width)``, of the same expectation; may be negative."""
+    louder: float = 1.0
+    """Variance of the other's noise over its expectation."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +60,21 @@ def halves(
     exposures: torch.Tensor | None = None,
 ) -> Half:
     """Two halves of ``counts``, in electrons; of the ``exposures``, if these are their sum."""
+    louder = 1.0
     if exposures is not None:
         repeats = exposures.shape[1]
         electrons = (exposures + noise.shift / repeats) / noise.gain
-        images, other = (
-            part.mean(1) * repeats / 2 for part in (electrons[:, ::2], electrons[:, 1::2])
-        )
+        shown, kept = electrons[:, ::2], electrons[:, 1::2]
+        louder = shown.shape[1] / kept.shape[1]  # of an odd number of exposures
+        images, other = shown.sum(1), kept.sum(1) * louder
     elif noise.white:
         seen, rest = split(counts, 0.5, generator)
         return Half(seen, rest.images)
     else:
         drawn = noise.drawn(smooth_power(counts), generator)
         images, other = (counts.images + drawn) / 2, (counts.images - drawn) / 2
-    shown = torch.where(counts.valid, images, 0).clamp(min=0).float()
-    return Half(replace(counts, images=shown), torch.where(counts.valid, other, 0).float())
+    seen = replace(counts, images=torch.where(counts.valid, images, 0).clamp(min=0).float())
+    return Half(seen, torch.where(counts.valid, other, 0).float(), louder)
 
 
 def judged(half: Half, deviations: Deviations, noise: NoiseModel) -> Calibration:
@@ -85,7 +88,7 @@ def judged(half: Half, deviations: Deviations, noise: NoiseModel) -> Calibration
     share = _share(noise, clean)
     floor = FLOOR * clean.mean((-2, -1), keepdim=True)
     weight = valid / (clean + floor).clamp(min=torch.finfo(clean.dtype).tiny)
-    expected = share * mean(clean)
+    expected = half.louder * share * mean(clean)
     excess = (mean(half.other - clean).square() - expected) * weight
     scattered = torch.stack([mean(one).square() for one in deviations.repeated]).mean(0)
     stated = deviations.scale**2 * (scattered + share * mean(deviations.missing)) * weight
