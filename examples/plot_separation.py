@@ -121,8 +121,8 @@ for name, one in {"sGMCA": result, "LPALM": learned}.items():
 # - Binding energies and maps of the two doublets: all methods agree, so do the halves.
 # - The background under a doublet, and with it the substrate's intensity on the flake: not to be
 #   had from these data. Any share of a smooth spectrum can be moved from one component to another.
-#   The methods differ in it. With a library the error bars show it: they hold all spectra of a family
-#   that agree with the data. Those of GMCA are of the noise alone, and do not.
+#   The methods differ in it. With a library the error bars show it: they hold all spectra of a
+#   family that agree with the data. Those of GMCA are of the noise alone, and do not.
 # - Residual above 1 on the flake: line shapes change there a little from point to point, which no
 #   sum of three spectra describes.
 position = result.spectra.sel(component=list(states)).idxmax("eV")
