@@ -185,3 +185,17 @@ def test_resolution_is_the_width_of_a_delta_function(error, place):
     width = float(near.sum()) * 0.1 / float(near.max())
     stated = float(result.resolution.sel(omega=place, method="nearest"))
     assert 0.65 * width < stated < 1.6 * width
+
+
+def test_resolution_of_signed_spectra_is_that_of_positive_ones():
+    """The same kernel and errors: about as much can be told of a difference."""
+    beta, tau, omega = 10.0, np.linspace(0, 10, 101), np.linspace(-4, 4, 81)
+    kernel = np.exp(-tau[:, None] * omega) / (1 + np.exp(-beta * omega))
+    bump = np.exp(-(omega**2) / 2)
+    data = kernel @ (bump / bump.sum()) + 1e-3 * np.random.default_rng(0).standard_normal(101)
+    green = xr.DataArray(data, dims="tau", coords={"tau": tau})
+    options = {"beta": beta, "omega": omega, "stderr": 1e-3}
+    plain = green.S.continue_maxent(**options).resolution
+    signed = green.S.continue_maxent(signed=True, **options).resolution
+    assert float(signed.min()) > 1.5 * 0.1  # wider than a cell everywhere
+    assert 0.3 < float((signed / plain).median()) < 3

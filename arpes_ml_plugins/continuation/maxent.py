@@ -96,9 +96,22 @@ class MaxEntResult:
     least: torch.Tensor
     """``(b,)``: chi^2 almost without regularisation: what no positive spectrum gets below."""
     converged: torch.Tensor  # (b,)
-    blur: torch.Tensor
-    """``(b, n)``: over how many of its own cells the weight of one frequency is spread, if the
-    spectrum is the default model and a little at that frequency."""
+    space: Subspace
+    default: torch.Tensor  # (b, n): by which a spectrum of default answers to the data
+
+    def blur(self) -> torch.Tensor:
+        """``(b, n)``: over how many of its own cells the weight of one frequency is spread, if the
+        spectrum is the default model and a little at that frequency.
+
+        The sum of the linear response to this weight, over the response at its place.
+        """
+        factor = _cholesky(self.space.hessian(self.default, self.alpha))
+        unit = torch.eye(factor.shape[-1]).to(factor)
+        inverse = torch.linalg.solve_triangular(factor, unit, upper=False)
+        root = inverse @ self.space.spread.mT  # (b, r, n)
+        everywhere = (root * (root @ self.default[..., None])).sum(1)
+        own = self.default * root.square().sum(1)
+        return (everywhere / own.clamp(min=1e-30)).clamp(min=1)
 
 
 def maxent(
@@ -130,8 +143,7 @@ def maxent(
         spectrum = (weight * path.spectra).sum(0)
         between = (weight * (path.spectra - spectrum).square()).sum(0)
         deviation = (deviation.square() + between).sqrt()
-    blur = _blur(space, default, alpha)
-    return MaxEntResult(spectrum, alpha, deviation, path.chi2[-1], converged, blur)
+    return MaxEntResult(spectrum, alpha, deviation, path.chi2[-1], converged, space, default)
 
 
 def signed_maxent(
@@ -150,8 +162,10 @@ def signed_maxent(
     total = plus + minus  # by which the difference answers to its Lagrange parameters
     space = Subspace.of(kernel, float(default.sum(-1).max()))
     deviation = _deviation(space, total, both.alpha)
-    blur = both.blur.chunk(2, -1)[0]
-    return MaxEntResult(plus - minus, both.alpha, deviation, both.least, both.converged, blur)
+    answering = torch.stack(both.default.chunk(2, -1)).sum(0)
+    return MaxEntResult(
+        plus - minus, both.alpha, deviation, both.least, both.converged, space, answering
+    )
 
 
 def maxent_path(kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor) -> Path:
@@ -283,15 +297,6 @@ def _deviation(space: Subspace, spectrum: torch.Tensor, alpha: torch.Tensor) -> 
     solved = torch.linalg.solve_triangular(factor, scaled.mT, upper=False)
     variance = (spectrum - solved.square().sum(1)) / alpha[:, None]
     return variance.clamp(min=0).sqrt()
-
-
-def _blur(space: Subspace, default: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """Sum of the linear response to a weight at one frequency, over the response there."""
-    factor = _cholesky(space.hessian(default, alpha))
-    unit = torch.eye(factor.shape[-1]).to(factor)
-    root = torch.linalg.solve_triangular(factor, unit, upper=False) @ space.spread.mT  # (b, r, n)
-    everywhere = (root * (root @ default[..., None])).sum(1)
-    return (everywhere / (default * root.square().sum(1)).clamp(min=1e-30)).clamp(min=1)
 
 
 def _nearest(path: Path, alpha: torch.Tensor) -> torch.Tensor:

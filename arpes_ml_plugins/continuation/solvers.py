@@ -231,20 +231,29 @@ def _bare(seen: Observation, density: torch.Tensor) -> Solution:
     return Solution(density * cell_widths(seen.problem.omega), status, fitted=False)
 
 
-def _maxent(seen: Observation, default: torch.Tensor, rule: str, *, note: int = 0) -> Solution:
+def _maxent(
+    seen: Observation, default: torch.Tensor, rule: str, *, note: int = 0, resolved: bool = True
+) -> Solution:
     """MaxEnt with its own credible interval, which is used where the network has none."""
-    solution = _solution(seen, maxent(seen.kernel(), seen.data, default, rule=rule), note)
+    result = maxent(seen.kernel(), seen.data, default, rule=rule)
+    solution = _solution(seen, result, note, resolved)
     return replace(solution, lower=_ends(solution)[0].clamp(min=0))
 
 
-def _solution(seen: Observation, result: MaxEntResult, note: int = 0) -> Solution:
-    """With the interval of the posterior, which knows no sign."""
+def _solution(
+    seen: Observation, result: MaxEntResult, note: int = 0, resolved: bool = True
+) -> Solution:
+    """With the interval of the posterior, which knows no sign; ``resolved``: with the resolution
+    around its default model.
+    """
     widths = cell_widths(seen.problem.omega)
     half = BAND * result.deviation
     lower, upper = ((result.spectrum + side * half) / widths for side in (-1, 1))
     status = _status(result.converged, note)
-    total = (seen.problem.omega[-1] - seen.problem.omega[0]).abs()
-    resolution = torch.minimum(result.blur * widths, total)
+    resolution = None
+    if resolved:
+        total = (seen.problem.omega[-1] - seen.problem.omega[0]).abs()
+        resolution = torch.minimum(result.blur() * widths, total)
     return Solution(result.spectrum, status, lower, upper, result.least, resolution=resolution)
 
 
@@ -274,8 +283,8 @@ def _refined(seen: Observation, density: torch.Tensor, rule: str = "classic") ->
     widths = cell_widths(seen.problem.omega)
     neural = density * widths
     flat = neural.sum(-1, keepdim=True) * _flat(seen)
-    solution = _maxent(seen, NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat, rule)
-    return replace(solution, resolution=None)  # that of a flat default model is asked for
+    default = NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat
+    return _maxent(seen, default, rule, resolved=False)  # that of a flat default model is asked for
 
 
 def _without_outliers(seen: Observation, view: Estimate | str) -> torch.Tensor:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
-from arpes_ml_plugins.denoising.noise_model import NoiseModel, mean_power
+from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.posterior import Deviations
 from arpes_ml_plugins.denoising.splitting import Counts, split
 from arpes_ml_plugins.denoising.trials import smooth_power
@@ -85,7 +85,8 @@ def judged(half: Half, deviations: Deviations, noise: NoiseModel) -> Calibration
     def mean(images: torch.Tensor) -> torch.Tensor:
         return gaussian_mean(images[:, None], mask, WINDOW)[:, 0]
 
-    share = _share(noise, clean)
+    assumed = NoiseModel(noise.gain) if noise.white else noise
+    share = assumed.pixel_share((clean.shape[-2], clean.shape[-1]), WINDOW)
     floor = FLOOR * clean.mean((-2, -1), keepdim=True)
     weight = valid / (clean + floor).clamp(min=torch.finfo(clean.dtype).tiny)
     expected = half.louder * share * mean(clean)
@@ -98,15 +99,3 @@ def judged(half: Half, deviations: Deviations, noise: NoiseModel) -> Calibration
     return (
         Calibration(float(excess.sum()) / total, error / total) if total > 0 else Calibration(1, 0)
     )
-
-
-def _share(noise: NoiseModel, like: torch.Tensor) -> float:
-    """Variance of a mean over the window, of noise of unit power at long wavelengths."""
-    height, width = like.shape[-2:]
-    rows = torch.fft.fftfreq(height)[:, None]
-    columns = torch.fft.rfftfreq(width)[None]
-    square = (2 * math.pi) ** 2 * (rows**2 + columns**2)
-    power = torch.exp(-square * WINDOW**2)
-    if not noise.white:
-        power = power * noise.transfer((height, width), torch.device("cpu"))
-    return mean_power(power, (height, width))

@@ -44,13 +44,17 @@ class NoiseModel:
         """The inverse of :meth:`electrons`."""
         return electrons * self.gain - self.shift
 
-    def transfer(self, shape: tuple[int, int], device: torch.device) -> torch.Tensor:
-        """Squared transfer function ``(height, width // 2 + 1)``: that of a Gaussian cloud."""
+    def transfer(
+        self, shape: tuple[int, int], device: torch.device, window: float = 0.0
+    ) -> torch.Tensor:
+        """Squared transfer function ``(height, width // 2 + 1)``: that of a Gaussian cloud, seen
+        through a Gaussian mean of so many pixels.
+        """
         height, width = shape
         rows = torch.fft.fftfreq(height, device=device)[:, None]
         columns = torch.fft.rfftfreq(width, device=device)[None]
         exponent = sum(
-            (2 * math.pi * axis) ** 2 * _cloud(correlation)
+            (2 * math.pi * axis) ** 2 * (_cloud(correlation) + window**2)
             for axis, correlation in zip((rows, columns), self.correlation, strict=True)
         )
         return torch.exp(-exponent)
@@ -68,9 +72,9 @@ class NoiseModel:
             return torch.poisson(rate.cpu(), generator=generator).to(rate)
         return (rate + self.drawn(rate, generator)).clamp(min=0)
 
-    def pixel_share(self, shape: tuple[int, int]) -> float:
-        """Variance of a pixel over that at long wavelengths."""
-        return mean_power(self.transfer(shape, torch.device("cpu")), shape)
+    def pixel_share(self, shape: tuple[int, int], window: float = 0.0) -> float:
+        """Variance of a pixel, or of a Gaussian mean, over that at long wavelengths."""
+        return mean_power(self.transfer(shape, torch.device("cpu"), window), shape)
 
 
 def mean_power(power: torch.Tensor, shape: tuple[int, int]) -> float:
