@@ -101,7 +101,7 @@ def counts_needed(
     --------
     >>> import numpy as np, arpes_ml_plugins
     >>> from arpes_ml_plugins import simulate_scene
-    >>> cut = simulate_scene((48, 48), counts=2, rng=1).spectrum
+    >>> cut = simulate_scene((32, 32), counts=2, rng=1).spectrum
     >>> total = lambda image: float(image.isel(eV=slice(10, 30)).sum())
     >>> needed = arpes_ml_plugins.counts_needed(cut, total, error=20.0, draws=4, rng=0)
     >>> bool(1 < needed.factor < 20)

@@ -22,16 +22,20 @@ extensions = [
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "example_plugin", "auto_examples/*.py.md5"]
+exclude_patterns = ["_build", "example_plugin", "_templates", "auto_examples/*.py.md5"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"arpes_ml_plugins {release}"
 html_static_path: list[str] = []
-templates_path: list[str] = []
+templates_path = ["_templates"]
 
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
@@ -44,6 +48,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "abort_on_example_error": True,
     "show_memory": False,
+    "parallel": 2,
     "capture_repr": ("_repr_html_",),
     "remove_config_comments": True,
 }

@@ -55,10 +55,15 @@ def run(code: str) -> str:
     "order",
     [
         pytest.param("import arpes.xarray_extensions, arpes_ml_plugins", id="after PyARPES"),
-        pytest.param("import arpes_ml_plugins, arpes.xarray_extensions", id="before PyARPES"),
+        pytest.param(
+            "import arpes_ml_plugins, arpes.xarray_extensions",
+            id="before PyARPES",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "import arpes.xarray_extensions; cut.S, cut.to_dataset().S; import arpes_ml_plugins",
             id="accessor of PyARPES already used",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             "import arpes_ml_plugins; cut.S.decompose_pcp(); import arpes.xarray_extensions",

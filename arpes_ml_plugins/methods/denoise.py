@@ -111,7 +111,7 @@ def denoise(
     --------
     >>> import arpes_ml_plugins
     >>> from arpes_ml_plugins import simulate_scene
-    >>> scene = simulate_scene((64, 64), counts=5, rng=1)
+    >>> scene = simulate_scene((32, 32), counts=5, rng=1)
     >>> clean = scene.S.denoise(rng=0)
     >>> clean.attrs["provenance"]["record"]["found"]["method"]
     'denoise_pretrained'

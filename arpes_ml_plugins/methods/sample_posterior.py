@@ -98,7 +98,7 @@ def sample_posterior(
     --------
     >>> import arpes_ml_plugins
     >>> from arpes_ml_plugins import simulate_scene
-    >>> scene = simulate_scene((64, 64), counts=5, rng=1)
+    >>> scene = simulate_scene((32, 32), counts=5, rng=1)
     >>> samples = scene.spectrum.S.sample_posterior(draws=8, adapt=False, rng=0)
     >>> samples.dims, samples.sizes["draw"]
     (('draw', 'eV', 'phi'), 8)
