@@ -22,6 +22,7 @@ from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.replay import replay
+from arpes_ml_plugins.simulation.greens_function import simulate_greens_function
 from arpes_ml_plugins.simulation.scene import simulate_scene
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
@@ -65,6 +66,7 @@ __all__ = [
     "register",
     "replay",
     "save",
+    "simulate_greens_function",
     "simulate_scene",
     "spectral_function_of",
     "train_iae",
