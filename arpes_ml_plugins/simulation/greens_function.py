@@ -29,8 +29,8 @@ def simulate_greens_function(
 ) -> xr.DataArray:
     """Simulate the fermionic Green's function in imaginary time of a known spectrum.
 
-    ``G(tau) = int A(w) exp(-tau w) / (1 + exp(-beta w)) dw`` ([1]_, eqs. 1 and 2), integrated by the
-    trapezoidal rule on the grid of the spectrum, with independent Gaussian errors added.
+    ``G(tau) = int A(w) exp(-tau w) / (1 + exp(-beta w)) dw`` ([1]_, eqs. 1 and 2), integrated
+    by the trapezoidal rule on the grid of the spectrum, with independent Gaussian errors added.
 
     Parameters
     ----------
@@ -52,13 +52,14 @@ def simulate_greens_function(
     Returns
     -------
     xarray.DataArray
-        Along the other dimensions and ``tau`` (in 1/eV if the energy axis is ``eV``), positive, with
-        a scalar coordinate ``beta`` that the ``continue_*`` methods read.
+        Positive, along the other dimensions and ``tau`` (in 1/eV if the energy axis is ``eV``),
+        with a scalar coordinate ``beta`` that the ``continue_*`` methods read.
 
     Raises
     ------
     AxisError, DataError, ParameterError
-        No energy axis, values that are not finite, ``beta`` or ``times`` too small, a negative error.
+        No energy axis, values that are not finite, ``beta`` or ``times`` too small, a negative
+        ``stderr``.
 
     References
     ----------
