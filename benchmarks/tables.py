@@ -12,6 +12,7 @@ RESULTS = Path(__file__).parent.parent / "docs" / "measured"
 
 def write(name: str, rows: list[dict[str, object]]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
+    rows = [{key: _short(value) for key, value in row.items()} for row in rows]
     names = list(dict.fromkeys(key for row in rows for key in row))
     with (RESULTS / name).open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=names)
@@ -19,5 +20,9 @@ def write(name: str, rows: list[dict[str, object]]) -> None:
         writer.writerows(rows)
     print(f"\n{name}", flush=True)
     for row in rows:
-        shown = {k: (f"{v:.4g}" if isinstance(v, float) else v) for k, v in row.items()}
-        print("  ", shown, flush=True)
+        print("  ", row, flush=True)
+
+
+def _short(value: object) -> object:
+    """Four digits: more would not be reproduced."""
+    return f"{value:.4g}" if isinstance(value, float) else value

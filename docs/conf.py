@@ -6,12 +6,14 @@ import os
 import sys
 import warnings
 from importlib import metadata
+from typing import Any
 
 import matplotlib as mpl
 
 mpl.use("Agg")
 warnings.filterwarnings("ignore", message="Could not find local configuration file")
 sys.path.insert(0, os.path.abspath("."))
+import figures
 
 project = "arpes_ml_plugins"
 author = "The arpes_ml_plugins developers"
@@ -53,3 +55,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
 }
 suppress_warnings = ["config.cache"]
+
+
+def setup(app: Any) -> None:
+    """Figures of the measured tables are drawn before the pages are read."""
+    app.connect("builder-inited", figures.draw_all)
