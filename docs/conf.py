@@ -51,6 +51,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "show_memory": False,
     "parallel": 2,
+    "within_subsection_order": "gallery_order.EasyFirst",
     "capture_repr": ("_repr_html_",),
     "remove_config_comments": True,
 }

@@ -83,3 +83,12 @@ for momentum in (0.0, 0.5, 0.7):
 axes.set(title="EDCs as measured; thin: exact", xlim=(-2, 0.3))
 axes.legend(frameon=False)
 plt.show()
+
+# %%
+# What to believe
+# ---------------
+# - Positions and weights of peaks, and the credible interval, if ``status`` is "ok".
+# - Not widths below ``result.resolution``: imaginary time cannot resolve them, the less the farther
+#   a peak is from zero. Such a peak has the right place and weight, and the wrong width.
+# - Not a result without errors of the data. Errors that are too small make noise into peaks; chi^2
+#   far from 1 says so.

@@ -86,3 +86,11 @@ print(
     f"now ± {1e3 * needed.error_now.item():.2f}, wanted ± 0.3 (10⁻³ 1/Å): {needed.status.item()},"
 )
 print(f"{needed.factor.item():.1f} ± {needed.factor_error.item():.1f} times as long")
+
+# %%
+# What to believe
+# ---------------
+# - The errors that samples give: they hold noise and denoising. Errors that a fit to a denoised
+#   image quotes are several times too small.
+# - Not the factor of ``counts_needed`` to ten per cent: it states its own error. Ask again when
+#   half of the time has passed.

@@ -41,3 +41,11 @@ for axes, (title, image) in zip(panels, images.items(), strict=True):
 
 # %%
 # The mesh is still there in the second picture, cleaner than before; in the third it is gone.
+#
+# What to believe
+# ---------------
+# - That a mesh is there, if one is divided out: it must be significant and the same everywhere.
+# - Not that there is none if none is reported: a shallow mesh in few counts hides in the noise, and
+#   then appears in the denoised image. Look at the second derivative for a regular pattern.
+# - A pattern of the sample that repeats, as a superlattice in momentum, is left alone only if it
+#   changes with energy. Check ``result.flat``.

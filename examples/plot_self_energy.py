@@ -72,3 +72,10 @@ axes.plot(k, bare, "w:", linewidth=1, label="bare band")
 axes.set(title="as measured", ylabel="energy (eV)")
 axes.legend(frameon=False, labelcolor="white")
 plt.show()
+
+# %%
+# What to believe
+# ---------------
+# - The constant part, the first moment, and the width near the Fermi level, with the errors that
+#   the result states.
+# - Not a sharp structure of the self-energy at high energy: the data hardly depend on it.

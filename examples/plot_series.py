@@ -45,3 +45,9 @@ plotting.components(parts)
 # which bands, but the images are no bands of their own.
 print(parts.status.item())
 print(energies.S.choose_components(dims=("hv",), rng=0).reason.item())
+
+# %%
+# What to believe
+# ---------------
+# - How the strength of a feature changes along the series, if the status is "ok".
+# - Not that components are phases, or bands: whatever moves is split over several of them.

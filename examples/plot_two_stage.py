@@ -44,3 +44,10 @@ figure = plotting.loss_curve(parts)
 
 published = noisy.S.denoise_pcp_unet(recipe="published", iterations=150, rng=0)
 figure = plotting.compare(noisy, published, parts)
+
+# %%
+# What to believe
+# ---------------
+# - The robust form, where the noise is not that of counts. For counts, ``denoise`` is better and
+#   faster.
+# - Nothing that only the sparse part shows: outliers go there, and sharp structure with them.
