@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,10 +96,12 @@ def read_value(text: str, kinds: Kinds) -> Any:
 
 def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd backslashes in quoted text
+            return ast.literal_eval(text)
     except (RecursionError, MemoryError):
         raise ValueError(f"{_short(text)} is nested too deeply") from None
-    except (ValueError, SyntaxError) as error:
+    except (ValueError, SyntaxError, TypeError, ArithmeticError) as error:
         if "integer string conversion" in str(error):
             raise ValueError(f"the number {_short(text)} has too many digits") from None
         return NOTHING
