@@ -212,7 +212,7 @@ def test_a_fault_is_named_once_and_stays_with_its_plugin(fault):
     assert "gold" not in system.libraries
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.lists(st.sampled_from(sorted(FAULTS)), max_size=6))
 def test_any_number_of_faults(faults):
     entries = [Entry(f"faulty{i}", FAULTS[fault]) for i, fault in enumerate(faults)]
@@ -426,7 +426,7 @@ pipe = os.pipe()
 in_a_fork(measure)
 lines = int(os.read(pipe[0], 100))
 assert lines > 1000
-for part in (0.0, 0.05, 0.4, 0.7, 0.95, 0.999):
+for part in (0.0, 0.05, 0.6, 0.95):
     def work():
         assert interrupted_at(1 + int(part * (lines - 2))) is True
         check()

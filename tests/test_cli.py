@@ -143,7 +143,7 @@ class TestRun:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            (["--iteration", "2"], "'--iterations'"),
+            (["--iteration", "2"], "--iterations"),
             (["--iterations"], "requires an argument"),
             (["--iterations", "many"], "expected a whole number or none, got 'many'"),
             (["--iterations", "2.5"], "whole number"),
@@ -243,6 +243,7 @@ class TestRun:
             (["in.nc", "in.nc", "out.nc"], "--out FOLDER"),
             (["in.nc", "--out", "in.nc"], "must be a folder"),
             (["-", "--out", "clean"], "stdin"),
+            (["in.nc", os.devnull], "device or pipe"),
         ],
     )
     def test_outputs_are_checked_first(self, run, saved, words, words_of_error):
@@ -386,8 +387,10 @@ class TestFolders:
     def test_given_seed_and_axes_count(self, run, saved):
         words = ["run", METHOD, "in.nc", "--out", "clean", "--dims", "eV,phi", "--rng", "1"]
         assert run(*words)[0] == 0
-        assert "finished before" in run(*words)[1]
-        assert run(*words[:-1], "2")[0] == 1
+        for same in ([], ["--device", "cpu"], ["--dims", "{'momentum': 'phi'}"], ["--progress"]):
+            assert "finished before" in run(*words, *same)[1]
+        for other in (["--rng", "2"], ["--dims", "phi,eV"], ["--dims", "{'momentum': 'eV'}"]):
+            assert run(*words, *other)[0] == 1
 
     def test_outputs_that_collide_are_refused(self, run, files):
         Path("data/deep/a.nc").write_bytes(Path("data/a.nc").read_bytes())
@@ -451,6 +454,15 @@ def test_streams(saved, cut, monkeypatch, request):
     loaded = arpes_ml_plugins.load(result)
     assert isinstance(loaded, xr.DataArray)
     assert (loaded == cut).all()
+
+
+def test_a_reader_of_results_that_goes_away(run, files, monkeypatch):
+    """What was written so far stays; it is no failure of a file."""
+    monkeypatch.setattr(cli.work, "say", lambda text: (_ for _ in ()).throw(BrokenPipeError))
+    status, _, err = run("run", METHOD, "data", "--out", "clean")
+    assert status == 141
+    assert "failed" not in err
+    assert [path.name for path in Path("clean").iterdir()] == ["a.nc"]
 
 
 @pytest.mark.parametrize("content", [b"", b"junk"])

@@ -74,6 +74,8 @@ def _single(sources: Sequence[Path], target: Path) -> Job:
         )
     if target != STREAM and not target.resolve().parent.is_dir():
         raise FileNotFoundError(f"cannot write {target}: not a file in an existing folder")
+    if target != STREAM and target.exists() and not target.is_file():
+        raise click.UsageError(f"{target} is a device or pipe; write - for stdout")
     return Job(sources[0], target)
 
 

@@ -25,8 +25,8 @@ __all__ = ["Task", "run_all"]
 
 EXPECTED = (ArpesMLError, OSError, TypeError, ValueError)
 """Errors whose message is enough; any other comes with its traceback."""
-SETTLED = ("rng", "device", "dims")
-"""Parameters that a call settles itself unless they are given."""
+NOT_COMPARED = ("data", "progress", "device", "dims")
+"""Parameters that do not tell two results apart, or are compared by the axes they mean."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ def run_all(task: Task, jobs: Sequence[Job]) -> int:
         for number, job in enumerate(jobs, 1):
             if len(jobs) > 1:
                 tell(f"[{number}/{len(jobs)}] {job.source}")
-            counts[_told(task, job)] += 1
+            status, output = _told(task, job)
+            _deliver(output)
+            counts[status] += 1
     except KeyboardInterrupt:
         begun = f"; {counts['written']} of {len(jobs)} files were" if len(jobs) > 1 else ""
         tell(f"interrupted{begun or '; no file was'} written")
@@ -57,8 +59,11 @@ def run_all(task: Task, jobs: Sequence[Job]) -> int:
     return 1 if counts["failed"] else 0
 
 
-def _told(task: Task, job: Job) -> str:
-    """What became of the job; errors and warnings go to stderr, with the name of the file."""
+def _told(task: Task, job: Job) -> tuple[str, str | bytes]:
+    """What became of the job, and what to write to stdout about it.
+
+    Errors and warnings go to stderr, with the name of the file.
+    """
     try:
         with _warnings_about(job.source):
             return _run(task, job)
@@ -68,7 +73,16 @@ def _told(task: Task, job: Job) -> str:
     except (Exception, SystemExit) as error:  # a plugin's code: anything may happen
         traceback.print_exception(error)
         tell(f"{job.source}: {type(error).__name__}")
-    return "failed"
+    return "failed", ""
+
+
+def _deliver(output: str | bytes) -> None:
+    """Here and not where errors of a file are caught: a reader that went away ends the program."""
+    if isinstance(output, bytes):
+        sys.stdout.buffer.write(output)
+        sys.stdout.buffer.flush()
+    elif output:
+        say(output)
 
 
 @contextlib.contextmanager
@@ -83,23 +97,21 @@ def _warnings_about(source: Path) -> Iterator[None]:
         yield
 
 
-def _run(task: Task, job: Job) -> str:
+def _run(task: Task, job: Job) -> tuple[str, str | bytes]:
     from arpes_ml_plugins.plugins.call import public_function
 
     _check_target(task, job)
     data = _chosen(_read(job.source), task.variable, job.source)
     if task.into_folder and job.target.exists() and not task.overwrite:
         if _is_finished(task, data, job.target):
-            say(f"finished before: {job.target}")
-            return "skipped"
+            return "skipped", f"finished before: {job.target}"
         raise FileExistsError(
             f"{job.target} exists and is not the result of this method with these parameters on "
             f"this file; --overwrite replaces it"
         )
     with _stdout_kept(job.target == STREAM):
         result = public_function(task.method)(data, **task.parameters)
-    _write(result, job.target)
-    return "written"
+    return "written", _write(result, job.target)
 
 
 def _check_target(task: Task, job: Job) -> None:
@@ -166,16 +178,23 @@ def _is_finished(task: Task, data: xr.DataArray | xr.Dataset, target: Path) -> b
     expected = {
         name: task.parameters.get(name, parameter.default)
         for name, parameter in task.method.signature.parameters.items()
-        if name not in ("data", "progress")
-        and (name in task.parameters or name not in SETTLED)
-        and not (name == "device" and task.parameters.get(name) == "auto")
+        if name not in NOT_COMPARED and (name in task.parameters or name != "rng")
     }
     recorded = record.get("parameters", {})
     array, _ = strip_unit(select_spectrum(data, task.method.example_dims)[0])
-    return record.get("parent_hash") == fingerprint(array) and all(
-        name in recorded and recorded[name] == value
-        for name, value in written(expected, {}).items()
+    return (
+        record.get("parent_hash") == fingerprint(array)
+        and all(name in recorded for name in expected)
+        and all(recorded[name] == value for name, value in written(expected, {}).items())
+        and _same_axes(task.parameters.get("dims"), record.get("axes", {}))
     )
+
+
+def _same_axes(given: object, recorded: Mapping[str, str]) -> bool:
+    """Whether axes that are given, by role or in the order of the roles, are those recorded."""
+    if isinstance(given, Mapping):
+        return all(recorded.get(role) == dim for role, dim in given.items())
+    return not isinstance(given, (list, tuple)) or list(given) == list(recorded.values())
 
 
 def _record_in(file: Path) -> Mapping[str, Any] | None:
@@ -195,17 +214,15 @@ def _stdout_kept(needed: bool) -> contextlib.AbstractContextManager[Any]:
     return contextlib.redirect_stdout(sys.stderr) if needed else contextlib.nullcontext()
 
 
-def _write(result: xr.DataArray | xr.Dataset, target: Path) -> None:
+def _write(result: xr.DataArray | xr.Dataset, target: Path) -> str | bytes:
+    """Write the file, or return its bytes if they are for stdout."""
     from arpes_ml_plugins.labelled.files import save
 
     if target != STREAM:
         target.parent.mkdir(parents=True, exist_ok=True)
         save(result, target)
-        say(f"written: {target}")
-        return
+        return f"written: {target}"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "stdout.nc"
         save(result, file)
-        content = file.read_bytes()
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+        return file.read_bytes()

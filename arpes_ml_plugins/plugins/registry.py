@@ -234,7 +234,7 @@ class MethodRegistry(_Owned):
             ) from None
 
     def __contains__(self, name: object) -> bool:
-        return name in self._methods
+        return isinstance(name, str) and name in self._methods
 
     def __iter__(self) -> Iterator[Method]:
         return iter(sorted(self._methods.values(), key=lambda method: method.name))
@@ -281,6 +281,9 @@ class LibraryRegistry(_Owned):
         if name not in self._loaded:
             self._loaded[name] = self._loaders[name][1]()
         return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._loaders
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._loaders))
