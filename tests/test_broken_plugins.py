@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import arpes_ml_plugins
 from arpes_ml_plugins import hookimpl
 from arpes_ml_plugins.errors import PluginWarning, RegistrationError
-from arpes_ml_plugins.plugins import builtin
+from arpes_ml_plugins.plugins import builtin, manager
 from arpes_ml_plugins.plugins.hookspecs import PROJECT
 from arpes_ml_plugins.plugins.manager import Plugins
 
@@ -62,7 +62,7 @@ class MuteError(Exception):
     """An exception whose message cannot be shown."""
 
     def __str__(self):
-        raise RuntimeError("no words")
+        raise (self.args or (RuntimeError,))[0]("no words")
 
     __repr__ = __str__
 
@@ -132,6 +132,7 @@ PLUGIN_ERRORS = (
     SystemExit("licence expired"),
     GeneratorExit(),
     BaseException("anything"),
+    MuteError(SystemExit),
     MemoryError(),
     RecursionError(),
     StopIteration(),
@@ -227,6 +228,37 @@ def test_ctrl_c_passes_and_says_where_it_was():
     assert "'slow'" in caught.value.__notes__[0]
 
 
+@pytest.fixture
+def first_use(monkeypatch):
+    """The plugin system of the process as at the first import, with these entry points."""
+
+    def use(*entries):
+        monkeypatch.setattr(metadata, "entry_points", lambda group: list(entries))
+        return manager.plugins()
+
+    monkeypatch.setattr(manager, "_system", None)
+    return use
+
+
+def test_after_ctrl_c_all_is_loaded_anew(first_use):
+    with pytest.raises(KeyboardInterrupt):
+        first_use(Entry("good", Good), Entry("slow", raising(KeyboardInterrupt())))
+    assert first_use(Entry("good", Good)).names() == ["arpes_ml_plugins", "good"]
+
+
+def test_a_plugin_may_use_the_package_while_it_is_imported(first_use):
+    seen = []
+
+    def load():
+        seen.append(arpes_ml_plugins.methods_available())
+        arpes_ml_plugins.register(hooks(resolve_axis=lambda self, data, role: None), "more")
+        return Good()
+
+    system = first_use(Entry("curious", load))
+    assert sorted(seen[0]) == BUILT_IN
+    assert sorted(system.names()) == ["arpes_ml_plugins", "curious", "more"]
+
+
 MEDDLING = {
     "clear": lambda registry: registry.clear(),
     "discard": lambda registry: registry.discard("arpes_ml_plugins"),
@@ -319,10 +351,8 @@ def test_names_of_plugins_are_text(name):
 
 
 def test_the_subpackage_is_reached_by_its_name():
-    import arpes_ml_plugins.plugins.manager as manager
-
     assert inspect.ismodule(arpes_ml_plugins.plugins)
-    assert manager.Plugins is Plugins
+    assert arpes_ml_plugins.plugins.manager.Plugins is Plugins
 
 
 def installed(folder, name, *, entry_points=b"", meta=None):

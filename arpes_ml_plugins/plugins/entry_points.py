@@ -55,7 +55,9 @@ def message_of(error: BaseException) -> str:
     """
     try:
         return str(error)
-    except Exception as second:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as second:
         return f"(a message that cannot be shown: {type(second).__name__})"
 
 
