@@ -277,7 +277,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     st.one_of(st.text(max_size=30), st.lists(PIECES, max_size=300).map("".join)),
     st.frozensets(st.sampled_from(KINDS), min_size=1),
