@@ -7,6 +7,7 @@ imported before it is needed.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from arpes_ml_plugins.accessor import attach
@@ -20,7 +21,7 @@ from arpes_ml_plugins.photoemission import as_measured, spectral_function_of
 from arpes_ml_plugins.planning import counts_needed
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
-from arpes_ml_plugins.plugins.manager import plugins
+from arpes_ml_plugins.plugins.manager import plugins as _plugins
 from arpes_ml_plugins.plugins.replay import replay
 from arpes_ml_plugins.simulation.greens_function import simulate_greens_function
 from arpes_ml_plugins.simulation.scene import simulate_scene
@@ -96,12 +97,12 @@ def register(plugin: object, name: str | None = None) -> str:
     RegistrationError
         The plugin offers something unusable; the message says what.
     """
-    return plugins().register(plugin, name)
+    return _plugins().register(plugin, name)
 
 
 def unregister(name: str) -> None:
     """Take the plugin ``name`` out again; its methods disappear from ``.S``."""
-    plugins().unregister(name)
+    _plugins().unregister(name)
 
 
 def library(name: str) -> Any:
@@ -122,17 +123,20 @@ def library(name: str) -> Any:
     ParameterError
         There is none of this name; the message lists those there are.
     """
-    return plugins().libraries[name]
+    return _plugins().libraries[name]
 
 
 def methods_available() -> dict[str, str]:
     """Names of all registered methods with the first line of their documentation."""
-    return {method.name: method.summary for method in plugins().methods}
+    return {method.name: method.summary for method in _plugins().methods}
 
 
 def __getattr__(name: str) -> Any:
-    if not name.startswith("_") and name in plugins().methods:
-        return public_function(plugins().methods[name])
+    submodule = sys.modules.get(f"{__name__}.{name}")
+    if submodule is not None:  # loaded by an import of this package that Ctrl-C ended
+        return submodule
+    if not name.startswith("_") and name in _plugins().methods:
+        return public_function(_plugins().methods[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

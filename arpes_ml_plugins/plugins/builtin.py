@@ -39,11 +39,12 @@ from arpes_ml_plugins.plugins.hookspecs import hookimpl
 if TYPE_CHECKING:
     import xarray as xr
 
-    from arpes_ml_plugins.plugins.registry import LibraryRegistry, MethodCall, MethodRegistry
+    from arpes_ml_plugins.plugins.offers import LibraryOffers, MethodOffers
+    from arpes_ml_plugins.plugins.registry import MethodCall
 
 
 @hookimpl
-def register_methods(registry: MethodRegistry) -> None:
+def register_methods(registry: MethodOffers) -> None:
     for function in (
         decompose_counts,
         decompose_pcp,
@@ -83,7 +84,7 @@ def register_methods(registry: MethodRegistry) -> None:
 
 
 @hookimpl
-def register_libraries(registry: LibraryRegistry) -> None:
+def register_libraries(registry: LibraryOffers) -> None:
     for name in STORED:
         registry.add(name, partial(stored_weights, name))
 

@@ -10,7 +10,8 @@ import pluggy
 if TYPE_CHECKING:
     import xarray as xr
 
-    from arpes_ml_plugins.plugins.registry import LibraryRegistry, MethodCall, MethodRegistry
+    from arpes_ml_plugins.plugins.offers import LibraryOffers, MethodOffers
+    from arpes_ml_plugins.plugins.registry import MethodCall
 
 __all__ = ["PROJECT", "HookSpecs", "hookimpl"]
 
@@ -25,7 +26,7 @@ class HookSpecs:
     """What a plugin may implement."""
 
     @hookspec(historic=True)
-    def register_methods(self, registry: MethodRegistry) -> None:
+    def register_methods(self, registry: MethodOffers) -> None:
         """Offer methods: call ``registry.add(function, roles=...)`` for each.
 
         Historic: a plugin registered late, even in a notebook, is heard at once, and its methods
@@ -33,7 +34,7 @@ class HookSpecs:
         """
 
     @hookspec(historic=True)
-    def register_libraries(self, registry: LibraryRegistry) -> None:
+    def register_libraries(self, registry: LibraryOffers) -> None:
         """Offer spectrum libraries, manifolds or weights: ``registry.add(name, loader)``.
 
         Historic, as ``register_methods``. The loader runs when the library is first asked for.

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import os
-import warnings
-from functools import cache
-from importlib import metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import pluggy
 
-from arpes_ml_plugins.errors import PluginWarning, RegistrationError
+from arpes_ml_plugins.errors import RegistrationError
+from arpes_ml_plugins.plugins.entry_points import DISABLE_VARIABLE, load_all, message_of
 from arpes_ml_plugins.plugins.hookspecs import PROJECT, HookSpecs
+from arpes_ml_plugins.plugins.offers import LibraryOffers, MethodOffers
 from arpes_ml_plugins.plugins.registry import LibraryRegistry, MethodRegistry
 
 __all__ = ["DISABLE_VARIABLE", "Plugins", "plugins"]
-
-DISABLE_VARIABLE = "ARPES_ML_PLUGINS_DISABLE"
-"""Environment variable: entry points to leave out, separated by commas, or ``all``."""
 
 
 class Plugins:
@@ -32,8 +29,9 @@ class Plugins:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(HookSpecs)
         self.hook = self._manager.hook
-        self.hook.register_methods.call_historic(kwargs={"registry": self.methods})
-        self.hook.register_libraries.call_historic(kwargs={"registry": self.libraries})
+        methods, libraries = MethodOffers(self.methods), LibraryOffers(self.libraries)
+        self.hook.register_methods.call_historic(kwargs={"registry": methods})
+        self.hook.register_libraries.call_historic(kwargs={"registry": libraries})
 
     def register(self, plugin: object, name: str | None = None) -> str:
         """Register a plugin (a module or any object with hook implementations).
@@ -49,54 +47,57 @@ class Plugins:
             It implements a hook that does not exist, or offers what the registry refuses. Nothing
             of it is kept then.
         """
-        if inspect.isclass(plugin):
-            raise RegistrationError(
-                f"expected a module or an object, got the class {plugin.__name__}; register an "
-                f"instance of it, {plugin.__name__}()"
-            )
-        owner = name or getattr(plugin, "__name__", None) or type(plugin).__name__
+        owner = _checked_name(plugin, name)
         if self._manager.has_plugin(owner):
             raise RegistrationError(
                 f"a plugin named {owner!r} is already registered; unregister it first"
             )
-        self.methods.owned_by(owner)
-        self.libraries.owned_by(owner)
         try:
-            self._manager.register(plugin, owner)
+            with self._adding(owner):
+                self._manager.register(plugin, owner)
             self._check_hooks(plugin, owner)
         except (pluggy.PluginValidationError, ValueError) as error:
-            self.unregister(owner)
+            self._discard(owner)
             if isinstance(error, RegistrationError):
                 raise
-            raise RegistrationError(f"plugin {owner!r}: {error}") from error
+            raise RegistrationError(f"plugin {owner!r}: {message_of(error)}") from error
         except BaseException:
-            self.unregister(owner)
+            self._discard(owner)
             raise
         return owner
 
     def unregister(self, name: str) -> None:
-        """Take a plugin out, with its methods and libraries."""
-        if self._manager.has_plugin(name):
-            self._manager.unregister(name=name)
+        """Take a plugin out, with its methods and libraries.
+
+        Raises
+        ------
+        RegistrationError
+            It is what this package registers itself.
+        """
+        if name == PROJECT:
+            raise RegistrationError("the methods of arpes_ml_plugins itself cannot be unregistered")
+        self._discard(name)
+
+    @contextmanager
+    def _adding(self, owner: str) -> Iterator[None]:
+        """What hooks add in the block belongs to ``owner``; one may register another plugin."""
+        registries = (self.methods, self.libraries)
+        before = [registry.owned_by(owner) for registry in registries]
+        try:
+            yield
+        finally:
+            for registry, previous in zip(registries, before, strict=True):
+                registry.owned_by(previous)
+
+    def _discard(self, name: str) -> None:
         self.methods.discard(name)
         self.libraries.discard(name)
+        if self._manager.has_plugin(name):
+            self._manager.unregister(name=name)
 
     def load_entry_points(self) -> None:
         """Register every installed plugin; a broken one warns with its name and is left out."""
-        disabled = {part.strip() for part in os.environ.get(DISABLE_VARIABLE, "").split(",")}
-        for entry in metadata.entry_points(group=PROJECT):
-            if entry.name in disabled or "all" in disabled:
-                continue
-            try:
-                self.register(entry.load(), entry.name)
-            except (Exception, SystemExit) as error:  # a stranger's code: anything may happen
-                warnings.warn(
-                    f"plugin {entry.name!r} ({entry.value}) is left out: "
-                    f"{type(error).__name__}: {error}. Repair it, or silence this with "
-                    f"{DISABLE_VARIABLE}={entry.name}",
-                    PluginWarning,
-                    stacklevel=2,
-                )
+        load_all(self.register)
 
     def names(self) -> list[str]:
         """Names of all registered plugins."""
@@ -119,13 +120,44 @@ class Plugins:
                 )
 
 
-@cache
+def _checked_name(plugin: object, name: object) -> str:
+    """The name to register ``plugin`` under; what can be no plugin is refused."""
+    if inspect.isclass(plugin):
+        raise RegistrationError(
+            f"expected a module or an object, got the class {plugin.__name__}; register an "
+            f"instance of it, {plugin.__name__}()"
+        )
+    own = getattr(plugin, "__name__", None)
+    owner = name or (own if isinstance(own, str) and own else type(plugin).__name__)
+    if not isinstance(owner, str):
+        raise RegistrationError(f"the name of a plugin must be a str, got {owner!r}")
+    if plugin is None or (plugin == object()) is not False:
+        raise RegistrationError(
+            f"plugin {owner!r}: expected a module or an object with hooks, got "
+            f"{type(plugin).__name__}"
+        )
+    return owner
+
+
+_system: Plugins | None = None
+
+
 def plugins() -> Plugins:
-    """The one plugin system of this process, with built-ins and entry points loaded."""
-    system = Plugins()
-    system.register(_builtin(), "arpes_ml_plugins")
-    system.load_entry_points()
-    return system
+    """The one plugin system of this process, with built-ins and entry points loaded.
+
+    It is there before the entry points are loaded: a plugin may use it while it is imported. After
+    Ctrl-C in the middle of that, the next call begins anew.
+    """
+    global _system
+    if _system is None:
+        _system = Plugins()
+        try:
+            _system.register(_builtin(), PROJECT)
+            _system.load_entry_points()
+        except BaseException:
+            _system = None
+            raise
+    return _system
 
 
 def _builtin() -> ModuleType | Any:

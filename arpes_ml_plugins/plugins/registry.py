@@ -1,4 +1,7 @@
-"""What plugins have registered: methods and libraries, checked on the way in; and a call of one."""
+"""What plugins have registered: methods and libraries, checked on the way in; and a call of one.
+
+Plugins get them as :mod:`arpes_ml_plugins.plugins.offers`, which can add and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["LibraryRegistry", "Method", "MethodCall", "MethodRegistry"]
 
 COMMON_PARAMETERS = ("device", "rng", "progress", "dims")
+UNKNOWN = "unknown"
 ARRAY_PREFIXES = ("denoise", "sample")
 """Methods of these families return what they were given; all others return a Dataset."""
 
@@ -75,13 +79,33 @@ class MethodCall:
         return self.method.function(self.data, **self.parameters)
 
 
-class MethodRegistry:
-    """All methods by name. Plugins get it in ``register_methods`` and call :meth:`add`."""
+class _Owned:
+    """Entries belong to the plugin whose hook is running."""
 
     def __init__(self) -> None:
+        self._owner: str | None = None
+
+    def owned_by(self, owner: str | None) -> str | None:
+        """Entries added from now on belong to the plugin ``owner``; returns whose they were."""
+        before, self._owner = self._owner, owner
+        return before
+
+    def check_open(self) -> None:
+        """Refuse what is added while no hook runs: nobody would know whose it is."""
+        if self._owner is None:
+            raise RegistrationError(
+                "the registry takes entries while the hook runs that it was passed to, and none "
+                "later; to add some in a session, use arpes_ml_plugins.register(plugin)"
+            )
+
+
+class MethodRegistry(_Owned):
+    """All methods by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._methods: dict[str, Method] = {}
         self._listeners: list[tuple[Callable[[Method], None], Callable[[Method], None]]] = []
-        self._owner = "unknown"
 
     def add(
         self,
@@ -116,26 +140,61 @@ class MethodRegistry:
         RegistrationError
             The function is not of this form, or the name is taken.
         """
-        name = getattr(function, "__name__", repr(function))
-        self._check(function, name, roles)
+        name = self._name_of(function)
+        self._check(function, name)
+        roles, beside = self._names(name, "roles", roles), self._names(name, "beside", beside)
+        for role in roles:
+            if role not in ROLES:
+                raise RegistrationError(
+                    f"{self._where(name)}: unknown role {role!r}; known: {', '.join(ROLES)}"
+                )
+        owner = self._owner or UNKNOWN
         method = Method(
-            name, function, tuple(roles), self._owner, accepts_nan, accepts_complex, tuple(beside)
+            name, function, roles, owner, bool(accepts_nan), bool(accepts_complex), beside
         )
         self._methods[name] = method
         for added, _ in self._listeners:
             added(method)
 
-    def _check(self, function: Callable[..., Any], name: str, roles: Sequence[str]) -> None:
-        where = f"method {name!r} of plugin {self._owner!r}"
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-            raise RegistrationError(f"{where}: expected a named function in lower_case letters")
+    def _where(self, name: object) -> str:
+        return f"method {name!r} of plugin {self._owner or UNKNOWN!r}"
+
+    def _name_of(self, function: object) -> str:
+        if not callable(function) or inspect.isclass(function):
+            raise RegistrationError(
+                f"plugin {self._owner or UNKNOWN!r}: expected a function, got {function!r}"
+            )
+        name = getattr(function, "__name__", repr(function))
+        if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise RegistrationError(
+                f"{self._where(name)}: expected a named function in lower_case letters"
+            )
+        return name
+
+    def _names(self, method: str, what: str, given: Any) -> tuple[str, ...]:
+        """The sequence of str that was expected, as a tuple."""
+        names = tuple(given) if isinstance(given, (list, tuple)) else None
+        if names is None or not all(isinstance(name, str) for name in names):
+            raise RegistrationError(
+                f"{self._where(method)}: {what} must be a tuple of str, got {given!r}"
+            )
+        return names
+
+    def _check(self, function: Callable[..., Any], name: str) -> None:
+        where = self._where(name)
         if name in self._methods:
             raise RegistrationError(
                 f"{where} is already registered by plugin {self._methods[name].owner!r}; rename it"
             )
-        if not inspect.getdoc(function):
+        if not (inspect.getdoc(function) or "").strip():
             raise RegistrationError(f"{where} has no docstring; users will ask help() for it")
-        parameters = [*inspect.signature(function).parameters.values()]
+        try:
+            parameters = [*inspect.signature(function).parameters.values()]
+        except Exception as error:  # __signature__ may be a stranger's code
+            raise RegistrationError(
+                f"{where}: its signature cannot be read ({type(error).__name__}); wrap it in a "
+                f"function written in Python"
+            ) from error
         if not parameters or parameters[0].name != "data":
             got = parameters[0] if parameters else "none"
             raise RegistrationError(f"{where}: the first parameter must be 'data', not {got}")
@@ -152,15 +211,6 @@ class MethodRegistry:
                 f"{where}: every method takes {', '.join(COMMON_PARAMETERS)}; this one lacks "
                 f"{', '.join(missing)}"
             )
-        for role in roles:
-            if role not in ROLES:
-                raise RegistrationError(
-                    f"{where}: unknown role {role!r}; known: {', '.join(ROLES)}"
-                )
-
-    def owned_by(self, owner: str) -> None:
-        """Methods added from now on belong to the plugin ``owner``."""
-        self._owner = owner
 
     def discard(self, owner: str) -> None:
         """Forget all methods of a plugin."""
@@ -184,7 +234,7 @@ class MethodRegistry:
             ) from None
 
     def __contains__(self, name: object) -> bool:
-        return name in self._methods
+        return isinstance(name, str) and name in self._methods
 
     def __iter__(self) -> Iterator[Method]:
         return iter(sorted(self._methods.values(), key=lambda method: method.name))
@@ -193,31 +243,30 @@ class MethodRegistry:
         return len(self._methods)
 
 
-class LibraryRegistry:
+class LibraryRegistry(_Owned):
     """Spectrum libraries, manifolds and weights by name, loaded when first asked for."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._loaders: dict[str, tuple[str, Callable[[], Any]]] = {}
         self._loaded: dict[str, Any] = {}
-        self._owner = "unknown"
 
     def add(self, name: str, loader: Callable[[], Any]) -> None:
         """Register ``loader()`` under ``name``; it runs once, at the first use."""
+        owner = self._owner or UNKNOWN
+        if not isinstance(name, str) or not name:
+            raise RegistrationError(f"a library of plugin {owner!r}: expected a name, got {name!r}")
         if name in self._loaders:
             raise RegistrationError(
-                f"library {name!r} of plugin {self._owner!r} is already registered by plugin "
+                f"library {name!r} of plugin {owner!r} is already registered by plugin "
                 f"{self._loaders[name][0]!r}; rename it"
             )
         if not callable(loader):
             raise RegistrationError(
-                f"library {name!r} of plugin {self._owner!r}: expected a function without "
+                f"library {name!r} of plugin {owner!r}: expected a function without "
                 f"arguments, got {type(loader).__name__}"
             )
-        self._loaders[name] = (self._owner, loader)
-
-    def owned_by(self, owner: str) -> None:
-        """Libraries added from now on belong to the plugin ``owner``."""
-        self._owner = owner
+        self._loaders[name] = (owner, loader)
 
     def discard(self, owner: str) -> None:
         """Forget all libraries of a plugin."""
@@ -232,6 +281,9 @@ class LibraryRegistry:
         if name not in self._loaded:
             self._loaded[name] = self._loaders[name][1]()
         return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._loaders
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._loaders))

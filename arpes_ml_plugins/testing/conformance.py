@@ -27,10 +27,10 @@ from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.provenance import read_provenance
 from arpes_ml_plugins.labelled.seeds import seed_from
 from arpes_ml_plugins.plugins.call import public_function
+from arpes_ml_plugins.plugins.docstrings import documented_parameters, section_of
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import COMMON_PARAMETERS, Method
 from arpes_ml_plugins.plugins.replay import replay
-from arpes_ml_plugins.testing.docstrings import documented_parameters, section_of
 from arpes_ml_plugins.testing.process_state import default_dtype, left_alone, many_switches
 from arpes_ml_plugins.testing.samples import ROLE_AXES, sample_cut
 
