@@ -17,6 +17,7 @@ from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.posterior import measured_again
 from arpes_ml_plugins.denoising.recovery import conserve, recover_locally, recover_structure
+from arpes_ml_plugins.denoising.replicas import recover_replicas, replica_strengths
 from arpes_ml_plugins.denoising.residual import Residual, residual_of
 from arpes_ml_plugins.denoising.splitting import (
     Counts,
@@ -63,6 +64,8 @@ class CountsResult:
     """Of the errors, where asked for."""
     residual: Callable[[], Residual]
     """What ``clean`` leaves of the images."""
+    replicas: Callable[[], torch.Tensor]
+    """Strengths of the replicas that were added, ``(n,)``; NaN without."""
 
 
 def _in_groups(
@@ -128,9 +131,13 @@ def denoise_counts_images(
     network.rounded = bfloat16
     network.correlation = (0.0, 0.0) if noise.white else noise.correlation
 
-    def denoised(state: torch.nn.Module, data: Counts, flips: int = 1) -> torch.Tensor:
+    def recovered(state: torch.nn.Module, data: Counts, flips: int = 1) -> torch.Tensor:
         rate = predict(state, data, flips=flips, pixels=GROUP_PIXELS)
-        return _in_groups(partial(_finished, noise=noise), data.images, rate, data.valid)
+        return _in_groups(partial(_recovered, noise=noise), data.images, rate, data.valid)
+
+    def denoised(state: torch.nn.Module, data: Counts, flips: int = 1) -> torch.Tensor:
+        image = recovered(state, data, flips)
+        return _in_groups(recover_replicas, data.images, image, data.valid)
 
     if series and not _neighbours_help(network, parts, noise, denoised, generator):
         counts, parts = replace(counts, series=False), replace(parts, series=False)
@@ -156,7 +163,8 @@ def denoise_counts_images(
             stacklevel=2,
         )
         best = _Gaussian(width)
-    clean = denoised(best, counts, FLIPS if training is None else ALL_FLIPS)
+    without = recovered(best, counts, FLIPS if training is None else ALL_FLIPS)
+    clean = _in_groups(recover_replicas, counts.images, without, good)
     if report:
         report(1, None)
     spread = samples = calibration = None
@@ -178,13 +186,19 @@ def denoise_counts_images(
             samples = noise.values(deviations.samples(generator).to(images))
         if report:
             report(1, None)
-    left = partial(residual_of, counts.images, clean, good, noise)
     return CountsResult(
-        noise.values(clean.to(images)), spread, samples, improvement, width, calibration, left
+        noise.values(clean.to(images)),
+        spread,
+        samples,
+        improvement,
+        width,
+        calibration,
+        partial(residual_of, counts.images, clean, good, noise),
+        partial(_in_groups, replica_strengths, counts.images, without, good),
     )
 
 
-def _finished(
+def _recovered(
     counts: torch.Tensor, rate: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
 ) -> torch.Tensor:
     """The network's image with what it has missed."""

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["OUTPUTS", "residual_numbers", "say_what_is_left"]
 
 
-OUTPUTS: dict[str, Output] = {name: Scalar() for name in ("structure", "power", "bright", "filter")}
+OUTPUTS: dict[str, Output] = {
+    name: Scalar() for name in ("structure", "power", "bright", "filter", "replica")
+}
 LEFT = 0.03  # of the image
 WEAK, STRONG = 0.8, 1.3  # power of the residual over that of the noise
 SATURATED, BUNCHED = 0.8, 1.5  # power where it is bright over that where it is dim
@@ -43,13 +45,14 @@ def residual_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
         "power": residual.power.nanmedian()[None],
         "bright": residual.bright.nanmedian()[None],
         "filter": torch.full((1,), math.nan),
+        "replica": result.replicas().nan_to_num(0.0).amax()[None],
     }
 
 
 def say_what_is_left(arrays: dict[str, xr.DataArray]) -> dict[str, Any]:
     """Take the numbers out of ``arrays`` and put them into words; warn if they are serious."""
     values = {name: arrays.pop(name).values.ravel() for name in OUTPUTS}
-    filters = values.pop("filter")
+    filters, replicas = values.pop("filter"), values.pop("replica")
     numbers = {name: _typical(name, known[np.isfinite(known)]) for name, known in values.items()}
     sentences = _filtered(filters) + _sentences(**numbers)
     if any(
@@ -63,7 +66,7 @@ def say_what_is_left(arrays: dict[str, xr.DataArray]) -> dict[str, Any]:
             CountsWarning,
             stacklevel=2,
         )
-    words = " ".join(sentences) or NOISE
+    words = " ".join([*(sentences or [NOISE]), *_replicas(replicas)])
     return {"residual": words} | {f"residual_{name}": number for name, number in numbers.items()}
 
 
@@ -83,6 +86,17 @@ def _filtered(widths: np.ndarray) -> list[str]:
     return [
         f"In the place {which} that the network made is one that held-out data prefer: a Gaussian "
         f"filter of {widths[used].max():g} pixels, or the data themselves for 0."
+    ]
+
+
+def _replicas(strengths: np.ndarray) -> list[str]:
+    """Weak copies of bands that were added to what the network found."""
+    highest = float(np.nanmax(strengths, initial=0.0))
+    if highest == 0:
+        return []
+    return [
+        f"A copy of the bands at another place, of {highest:.2g} times their intensity, was too "
+        f"weak for the network and has been added back from the data."
     ]
 
 

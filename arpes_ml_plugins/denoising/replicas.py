@@ -1,0 +1,172 @@
+"""Give back weak replicas of bands: copies of the image's own structure, shifted or mirrored.
+
+Shadow bands, umklapp and final-state replicas, and folded bands are copies of a strong band at
+another place along one axis. A network takes such a copy for noise if it is weak everywhere. All
+its pixels together may be far from noise: the structure of the clean image is the template of a
+matched filter on what that image leaves of the data.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+
+__all__ = ["recover_replicas", "replica_strengths"]
+
+WIDEST = 25  # pixels; what is wider is background, and no part of the template
+SMOOTH = 8.0  # pixels, of the Gaussian mean that is taken off, so that a slope is no replica
+DARK = 1e-3  # of the mean intensity, added to the variance
+SIGNIFICANCE = 4.2  # standard deviations; hundreds of shifts are tried
+CALM = 0.75  # least standard deviation: a network that follows the noise leaves less than noise
+ALIKE = 0.3  # correlation of a copy with the structure itself, above which it is no copy
+INSIDE = 0.3  # of the template's information that must lie in the image
+ROUNDS = 3  # replicas of an image
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A copy of an image's structure at another place, and how certain it is."""
+
+    significance: float  # standard deviations
+    strength: float  # intensity relative to the structure that is copied
+    axis: int  # -2: rows shift, -1: columns
+    shift: int  # pixels, of the mirrored image if mirrored
+    mirrored: bool
+
+    @property
+    def certain(self) -> bool:
+        """Whether chance is no explanation."""
+        return self.significance > SIGNIFICANCE
+
+    def copied(self, structure: torch.Tensor) -> torch.Tensor:
+        """The copy of ``structure``, ``(height, width)``, with zeros where nothing is copied."""
+        source = structure.flip(self.axis) if self.mirrored else structure
+        size = source.shape[self.axis]
+        moved = torch.zeros_like(source)
+        to, of = max(self.shift, 0), max(-self.shift, 0)
+        length = size - abs(self.shift)
+        moved.narrow(self.axis, to, length).copy_(source.narrow(self.axis, of, length))
+        return self.strength * moved
+
+
+def recover_replicas(
+    counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor
+) -> torch.Tensor:
+    """``clean`` plus the replicas of its structure that are significant in ``counts - clean``.
+
+    Only what the clean image lacks is added. A replica must stand out by 4.2 standard deviations,
+    measured where the same filter finds less than nothing.
+
+    Parameters
+    ----------
+    counts, clean, valid
+        Shape ``(n, height, width)``, in electrons: the variance is the mean.
+
+    Examples
+    --------
+    >>> rows, columns = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    >>> main, copy = (1 / (1 + ((columns - at - rows / 4) / 2) ** 2) for at in (15, 60))
+    >>> clean = (60 * main + 3)[None]
+    >>> counts = torch.poisson(clean + 2 * copy, generator=torch.Generator().manual_seed(0))
+    >>> added = recover_replicas(counts, clean, torch.ones_like(clean, dtype=torch.bool)) - clean
+    >>> 1.5 < float((added * copy).sum() / copy.square().sum()) < 2.5
+    True
+    """
+    for _ in range(ROUNDS):
+        structure = _structure(clean, valid)
+        added = [
+            replica.copied(one) if replica.certain else torch.zeros_like(one)
+            for replica, one in zip(_strongest(counts, clean, valid), structure, strict=True)
+        ]
+        if not any(bool(one.any()) for one in added):
+            break
+        clean = torch.where(valid, clean + torch.stack(added), clean)
+    return clean
+
+
+def replica_strengths(
+    counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor
+) -> torch.Tensor:
+    """What :func:`recover_replicas` adds first: intensity relative to the structure, ``(n,)``.
+
+    NaN for images that lack no replica.
+    """
+    strongest = _strongest(counts, clean, valid)
+    strengths = [one.strength if one.certain else math.nan for one in strongest]
+    return torch.tensor(strengths, dtype=torch.float64)
+
+
+def _structure(clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """What rises above a background that is smooth over the widest structure."""
+    half = WIDEST // 2
+    low = -F.max_pool2d(-clean[:, None], (WIDEST, 1), 1, (half, 0))
+    low = -F.max_pool2d(-low, (1, WIDEST), 1, (0, half))
+    everywhere = torch.ones_like(low)
+    background = torch.minimum(gaussian_mean(low, everywhere, SMOOTH)[:, 0], clean)
+    return torch.where(valid, clean - background, 0)
+
+
+def _strongest(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> list[Replica]:
+    """The most significant copy that each image lacks."""
+    structure = _structure(clean, valid)
+    mask = valid.to(clean)
+    smooth = gaussian_mean(structure[:, None], mask[:, None], SMOOTH)[:, 0]
+    template = torch.where(valid, structure - smooth, 0)
+    mean = torch.where(valid, clean, 0).mean((-2, -1), keepdim=True)
+    variance = clean.clamp(min=0) + DARK * mean.clamp(min=torch.finfo(clean.dtype).tiny)
+    weight = mask / variance
+    best: list[Replica] = []
+    for axis in (-2, -1):
+        for mirrored in (False, True):
+            parts = (counts - clean) * weight, weight, template
+            strength, significance = _filtered(*parts, axis, mirrored)
+            highest, place = significance.max(-1)
+            best_here = [
+                Replica(z, float(strength[i, at]), axis, at - clean.shape[axis] + 1, mirrored)
+                for i, (z, at) in enumerate(zip(highest.tolist(), place.tolist(), strict=True))
+            ]
+            best = [
+                max(pair, key=lambda one: one.significance)
+                for pair in zip(best or best_here, best_here, strict=True)
+            ]
+    return best
+
+
+def _filtered(
+    residual: torch.Tensor,
+    weight: torch.Tensor,
+    template: torch.Tensor,
+    axis: int,
+    mirrored: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Strength of the copy at each shift, and its significance; ``(n, 2 size - 1)``.
+
+    Weighted least squares: the copy's overlap with the residual over that with itself.
+    """
+    copy = template.flip(axis) if mirrored else template
+    found = _overlaps(residual, copy, axis)
+    information = _overlaps(weight, copy.square(), axis).clamp(min=0)
+    same = _overlaps(weight * template, copy, axis)
+    most = information.amax(-1, keepdim=True)
+    whole = (weight * template.square()).sum((-2, -1))[:, None]
+    tiny = torch.finfo(found.dtype).tiny
+    tried = (information > INSIDE * most) & (most > 0)
+    tried &= same.abs() < ALIKE * (information * whole).sqrt()
+    score = torch.where(tried, found / information.clamp(min=tiny).sqrt(), 0)
+    below = score < 0
+    spread = (score.square() * below).sum(-1, keepdim=True) / below.sum(-1, keepdim=True).clamp(1)
+    return found / information.clamp(min=tiny), score / spread.sqrt().clamp(min=CALM)
+
+
+def _overlaps(images: torch.Tensor, copies: torch.Tensor, axis: int) -> torch.Tensor:
+    """Sum of the images times the copies, these shifted along ``axis`` by 1 - size ... size - 1."""
+    size = images.shape[axis]
+    spectra = (torch.fft.rfft(each.movedim(axis, -1), 2 * size) for each in (images, copies))
+    image, copy = spectra
+    sums = torch.fft.irfft((image * copy.conj()).sum(-2), 2 * size)
+    return torch.cat([sums[..., size + 1 :], sums[..., :size]], -1)
