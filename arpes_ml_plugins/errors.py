@@ -12,6 +12,7 @@ __all__ = [
     "DeviceError",
     "DeviceWarning",
     "DistributionWarning",
+    "OutOfMemoryError",
     "ParameterError",
     "PluginWarning",
     "RegistrationError",
@@ -41,6 +42,10 @@ class ParameterError(ArpesMLError, ValueError):
 
 class DeviceError(ArpesMLError, RuntimeError):
     """The device asked for does not exist on this machine."""
+
+
+class OutOfMemoryError(ArpesMLError, MemoryError):
+    """Not even one image (or series, or mixture) at a time fits into memory."""
 
 
 class RegistrationError(ArpesMLError, ValueError):

@@ -159,7 +159,7 @@ def estimate(
         shift=shift - base,
         row_correlation=rows,
         column_correlation=columns,
-        hot=hot.sum() / pixels,
+        hot=hot.sum().to(images) / pixels,
         missing=1 - valid.to(images).mean(),
         negative=negative,
         counts=(mean + shift) / gain,
@@ -310,8 +310,8 @@ def _whitened_power(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Te
 
 def _frequencies(power: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     height, width = power.shape[-2:]
-    rows = torch.arange(height, device=power.device)[:, None] / height
-    columns = torch.arange(width, device=power.device)[None, :] / width
+    rows = torch.arange(height).to(power)[:, None] / height
+    columns = torch.arange(width).to(power)[None, :] / width
     return rows, columns
 
 
@@ -326,17 +326,21 @@ def _floor(
     rows, columns = _frequencies(power)
     lower = torch.minimum(rows, columns)
     inside = lower >= CORNER
+
+    def count(modes: torch.Tensor) -> torch.Tensor:
+        return modes.sum().to(power)  # a quotient of integers has torch's default precision
+
     mean = power[inside].mean()
     for edge in STEPS:
         shell = (lower >= edge) & ~inside
         # The power of a mode is chi-square with one degree of freedom.
-        spread = (2 / images * (1 / shell.sum() + 1 / inside.sum())).sqrt()
+        spread = (2 / images * (1 / count(shell) + 1 / count(inside))).sqrt()
         if (power[shell].mean() - mean).abs() > CONSISTENT * spread * mean:
             break
         inside = inside | shell
         mean = power[inside].mean()
     gain = mean / norm
-    return gain, gain.abs() * (2 / images / inside.sum()).sqrt()
+    return gain, gain.abs() * (2 / images / count(inside)).sqrt()
 
 
 def _step(values: torch.Tensor) -> torch.Tensor:

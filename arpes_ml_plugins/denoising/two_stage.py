@@ -153,7 +153,7 @@ def fit(
     measure = LOSSES[recipe.loss](target, mask, (scaling.low / scaling.span).to(target))
     jitter = _Jitter(source, _streams(seeds, member, "jitter"))
     # Allocated at once: thousands of small tensors kept between large ones fragment the memory.
-    losses = target.new_empty(len(images), recipe.iterations)
+    losses = images.new_empty(len(images), recipe.iterations)
     for iteration in range(recipe.iterations):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
             output = network(jitter(recipe.jitter * measure.noise))
@@ -168,7 +168,7 @@ def fit(
                 schedule.step()
         if observe:
             observe(iteration, scaling.up(output.detach()))
-        losses[:, iteration] = measure.in_units(loss.detach(), scaling.span.float())
+        losses[:, iteration] = measure.in_units(loss.detach().to(images), scaling.span)
         if report:
             told = float(losses[:, iteration].mean()) if iteration % 10 == 0 else None
             report(len(images), told)
