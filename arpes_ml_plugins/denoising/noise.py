@@ -43,6 +43,7 @@ WHITE_COUNTS = 0.08  # the same of whole numbers with about the noise of counts
 SURE = 3.0  # standard deviations beyond that
 BEYOND = 1.5  # the same for correlations, whose errors are rather too large
 MEDIAN_OF_SQUARE = 0.455  # of a standard normal variable
+FEWEST = 64  # pixels that tell anything
 STILL = 7  # pixels, side of a square that has no noise at all
 ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
 ROUNDS = 2  # of finding hot pixels and the gain in turn
@@ -139,7 +140,7 @@ def estimate(
     quietest = (ROUNDING**2 * mean.abs()).clamp(min=LEAST)
     kind = _kind(
         gain=gain,
-        error=torch.where(gain > quietest, error, torch.inf),
+        error=torch.where((gain > quietest) & (good.sum() >= FEWEST), error, torch.inf),
         step=step,
         as_counts=as_counts,
         negative=(negative > NEGATIVE) & (shift <= 0) | (base < 0),
@@ -150,7 +151,7 @@ def estimate(
     gain = torch.where(kind == KINDS.index("counts"), step, gain)
     beside = (base > 0) & (kind <= KINDS.index("scaled counts"))
     kind = torch.where(beside, KINDS.index("offset"), kind)
-    void = kind == KINDS.index("negative")
+    void = (kind == KINDS.index("negative")) | (gain <= quietest)
     gain, error = (x.masked_fill(void, torch.nan) for x in (gain, error))
     return NoiseEstimate(
         gain=gain,
