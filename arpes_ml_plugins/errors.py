@@ -12,6 +12,7 @@ __all__ = [
     "DeviceError",
     "DeviceWarning",
     "DistributionWarning",
+    "ForkError",
     "OutOfMemoryError",
     "ParameterError",
     "PluginWarning",
@@ -42,6 +43,10 @@ class ParameterError(ArpesMLError, ValueError):
 
 class DeviceError(ArpesMLError, RuntimeError):
     """The device asked for does not exist on this machine."""
+
+
+class ForkError(ArpesMLError, RuntimeError):
+    """The process is a fork of one that has used torch's threads; torch would hang."""
 
 
 class OutOfMemoryError(ArpesMLError, MemoryError):

@@ -100,9 +100,8 @@ def test_modes_of_the_caller_change_nothing(expected, name, mode):
     xr.testing.assert_equal(result, expected[name])
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
-@pytest.mark.parametrize("name", ["decompose_pcp", "denoise_pretrained", "continue_maxent"])
-def test_a_fork_of_a_process_that_has_used_a_method(expected, name):
+def in_a_fork(work):
+    """What ``work`` gives in a copy of this process: True, False, or the name of its error."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
@@ -110,13 +109,43 @@ def test_a_fork_of_a_process_that_has_used_a_method(expected, name):
     if child == 0:  # no pytest from here on
         signal.alarm(60)  # ends the child if it hangs
         try:
-            os.write(writer, b"same" if CALLS[name]().equals(expected[name]) else b"other")
+            os.write(writer, repr(work()).encode())
+        except BaseException as error:
+            os.write(writer, type(error).__name__.encode())
         finally:
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as answer:
-        assert answer.read() == b"same"
-    assert os.waitpid(child, 0)[1] == 0
+        text = answer.read().decode()
+    os.waitpid(child, 0)
+    return text
+
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+
+
+@forks
+@pytest.mark.parametrize("name", ["decompose_pcp", "denoise_pretrained", "continue_maxent"])
+def test_a_fork_with_one_thread(expected, name):
+    def work():
+        torch.set_num_threads(1)
+        xr.testing.assert_allclose(CALLS[name](), expected[name])
+        return True
+
+    assert in_a_fork(work) == "True"
+
+
+@forks
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_fork_that_would_hang_says_so(expected, lazy):
+    data = sample_cut(batch=2).chunk(temperature=1)
+    unfinished = arpes_ml_plugins.decompose_pcp(data, device="cpu")
+
+    def work():
+        torch.set_num_threads(2)
+        unfinished.compute(scheduler="synchronous") if lazy else CALLS["decompose_pcp"]()
+
+    assert in_a_fork(work) == "ForkError"
 
 
 def test_memory_that_runs_out_is_told_with_advice(monkeypatch):

@@ -27,6 +27,7 @@ from arpes_ml_plugins.labelled.border import (
     plain_torch,
 )
 from arpes_ml_plugins.labelled.devices import default_batch_size, run_in_batches
+from arpes_ml_plugins.labelled.forks import check_fork
 from arpes_ml_plugins.labelled.magnitudes import check_magnitudes, narrowed
 from arpes_ml_plugins.labelled.outputs import (
     Image,
@@ -269,6 +270,7 @@ def _run_block(
         name: room(output, len(items), dict(zip(core, shape, strict=True)), values.dtype)
         for name, output in task.outputs.items()
     }
+    check_fork()  # lazy data may be computed in a fork
     with reporter(task.progress, task.method, task.steps * len(seen)) as report:
 
         def run(part: slice, device: str) -> None:

@@ -14,7 +14,8 @@ from arpes_ml_plugins.labelled.axes import numbers_along
 
 __all__ = ["check_drawable", "closed_on_error"]
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def closed_on_error(function: Callable[P, R]) -> Callable[P, R]:

@@ -18,6 +18,7 @@ from arpes_ml_plugins.errors import DataError, DataTypeError
 from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.border import plain_torch
 from arpes_ml_plugins.labelled.devices import resolve_device
+from arpes_ml_plugins.labelled.forks import check_fork
 from arpes_ml_plugins.labelled.progress import check_progress
 from arpes_ml_plugins.labelled.provenance import fingerprint, make_record, stamp
 from arpes_ml_plugins.labelled.recording import Arrays
@@ -68,6 +69,7 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     parameters["rng"] = seed_from(parameters["rng"])
     parameters["device"] = _device(method, bare, parameters)
     call = MethodCall(method, bare, MappingProxyType(parameters))
+    check_fork()
     with plain_torch():
         result = hook.run_method(call=call)
     record, arrays = make_record(
