@@ -152,7 +152,7 @@ def images(draw):
 @pytest.mark.fuzz
 @pytest.mark.filterwarnings("ignore:.*:arpes_ml_plugins.errors.ConvergenceWarning")
 @given(data=images(), lazy=st.booleans())
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=30, derandomize=True, deadline=None)
 def test_any_image_gives_parts_that_add_up_or_an_error(data, lazy):
     before = data.copy(deep=True)
     try:
