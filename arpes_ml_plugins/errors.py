@@ -12,6 +12,8 @@ __all__ = [
     "DeviceError",
     "DeviceWarning",
     "DistributionWarning",
+    "ForkError",
+    "OutOfMemoryError",
     "ParameterError",
     "PluginWarning",
     "RegistrationError",
@@ -41,6 +43,14 @@ class ParameterError(ArpesMLError, ValueError):
 
 class DeviceError(ArpesMLError, RuntimeError):
     """The device asked for does not exist on this machine."""
+
+
+class ForkError(ArpesMLError, RuntimeError):
+    """The process is a fork of one that has used torch's threads; torch would hang."""
+
+
+class OutOfMemoryError(ArpesMLError, MemoryError):
+    """Not even one image (or series, or mixture) at a time fits into memory."""
 
 
 class RegistrationError(ArpesMLError, ValueError):

@@ -6,10 +6,13 @@ from collections.abc import Hashable
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from arpes_ml_plugins.constants import BOLTZMANN, FWHM
-from arpes_ml_plugins.errors import AxisError, ParameterError
-from arpes_ml_plugins.labelled.axes import resolve_dims
+from arpes_ml_plugins.errors import AxisError, DataTypeError, ParameterError
+from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
+from arpes_ml_plugins.labelled.spectrum import check_array
+from arpes_ml_plugins.labelled.units import strip_unit
 
 __all__ = ["as_measured", "spectral_function_of"]
 
@@ -52,7 +55,8 @@ def spectral_function_of(
     Raises
     ------
     AxisError, ParameterError
-        No energy axis, a real self-energy, one of a wrong sign, a negative broadening.
+        No energy axis, or one without finite numbers; a real self-energy, one of a wrong sign, a
+        negative broadening.
 
     Examples
     --------
@@ -78,6 +82,7 @@ def spectral_function_of(
             "the imaginary part of self_energy must not be positive (a retarded self-energy); for "
             "the other convention pass its conjugate"
         )
+    _energies(self_energy, dim)
     damped = self_energy - 1j * broadening
     green = 1 / (self_energy[dim] + mu - dispersion - damped)
     spectral = (-green.imag / np.pi).transpose(..., dim)
@@ -94,7 +99,8 @@ def as_measured(
 ) -> xr.DataArray:
     """An EDC as measured: the spectral function times the Fermi function, then broadened.
 
-    Matrix elements and background are left to the user.
+    Matrix elements and background are left to the user. NaN stay where they are, and what is beside
+    them is the mean of the values that there are.
 
     Parameters
     ----------
@@ -117,8 +123,9 @@ def as_measured(
 
     Raises
     ------
-    AxisError, ParameterError
-        No energy axis, an uneven one; both or none of ``beta`` and ``temperature``.
+    AxisError, DataTypeError, ParameterError
+        No energy axis, an uneven one, or one without finite numbers; values that are no real
+        numbers; both or none of ``beta`` and ``temperature``.
 
     Examples
     --------
@@ -128,7 +135,6 @@ def as_measured(
     >>> round(float(edge.sel(eV=0.0, method="nearest")), 3)
     0.5
     """
-    from scipy.ndimage import gaussian_filter1d
     from scipy.special import expit
 
     if (beta is None) == (temperature is None):
@@ -137,14 +143,49 @@ def as_measured(
     if not given > 0 or not resolution >= 0:
         raise ParameterError("beta or temperature must be positive, resolution not negative")
     inverse = given if beta is not None else 1 / (BOLTZMANN * given)
-    (dim,) = resolve_dims(spectral_function, ("energy",), None if dims is None else [dims])
-    energy = spectral_function[dim].astype(float)
-    seen = spectral_function * expit(-inverse * energy)
+    if not isinstance(spectral_function, xr.DataArray):
+        raise DataTypeError(
+            f"expected a DataArray, got {type(spectral_function).__name__}; of a Dataset pass the "
+            f"variable, for example result.spectral_function"
+        )
+    bare, restore_unit = strip_unit(spectral_function)
+    check_array(bare)
+    (dim,) = resolve_dims(bare, ("energy",), None if dims is None else [dims])
+    energy = _energies(bare, dim)
+    occupied = xr.DataArray(expit(-inverse * energy), dims=[dim])
+    seen = (bare * occupied).transpose(*bare.dims)
     if resolution > 0:
-        steps = np.diff(energy.values)
-        if np.abs(steps - steps.mean()).max() > EVEN * abs(steps.mean()):
-            raise AxisError(f"broadening needs an evenly spaced axis, {dim!r} is not; interpolate")
-        sigma = resolution / FWHM / abs(steps.mean())
-        axis = seen.get_axis_num(dim)
-        seen = seen.copy(data=gaussian_filter1d(seen.values, sigma, axis=axis, mode="nearest"))
-    return seen.transpose(*spectral_function.dims).assign_attrs(spectral_function.attrs)
+        sigma = resolution / FWHM / _even_step(energy, dim)
+        seen = seen.copy(data=_broadened(seen.values, sigma, seen.get_axis_num(dim)))
+    return restore_unit(seen).assign_attrs(spectral_function.attrs)
+
+
+def _energies(array: xr.DataArray, dim: Hashable) -> NDArray[np.float64]:
+    if dim not in array.coords:
+        raise AxisError(
+            f"the axis {dim!r} has no coordinate, so its energies are unknown; assign them: "
+            f"data.assign_coords({{{dim!r}: energies}})"
+        )
+    return numbers_along(array[dim])
+
+
+def _even_step(energy: NDArray[np.float64], dim: Hashable) -> float:
+    steps = np.diff(energy)
+    mean = abs(steps.mean()) if len(steps) else 0.0
+    if mean == 0 or np.abs(steps - steps.mean()).max() > EVEN * mean:
+        raise AxisError(
+            f"broadening needs an evenly spaced axis of several points, {dim!r} is not; interpolate"
+        )
+    return float(mean)
+
+
+def _broadened(values: NDArray[np.floating], sigma: float, axis: int) -> NDArray[np.floating]:
+    """Broadened along ``axis`` by a Gaussian of ``sigma`` points, the ends repeated."""
+    from scipy.ndimage import gaussian_filter1d
+
+    missing = np.isnan(values)
+    if not missing.any():
+        return gaussian_filter1d(values, sigma, axis=axis, mode="nearest")
+    weight = gaussian_filter1d((~missing).astype(values.dtype), sigma, axis=axis, mode="nearest")
+    total = gaussian_filter1d(np.where(missing, 0, values), sigma, axis=axis, mode="nearest")
+    return np.where(missing, np.nan, total / np.where(missing, 1, weight))

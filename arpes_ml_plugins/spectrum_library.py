@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.constants import FWHM
 from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError, ParameterError
-from arpes_ml_plugins.labelled.axes import resolve_dims
+from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
 
 __all__ = ["SpectrumLibrary", "leaky"]
 
@@ -93,9 +93,10 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
         Raises
         ------
         AxisError
-            The axis reaches beyond that of the library.
+            The axis reaches beyond that of the library, or does not hold numbers.
         """
         own = self.energy
+        numbers_along(energy)
         low, high = float(own.min()), float(own.max())
         step = float(np.abs(np.diff(own.values)).max())
         if float(energy.min()) < low - step or float(energy.max()) > high + step:

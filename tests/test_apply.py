@@ -9,12 +9,26 @@ import pytest
 import torch
 import xarray as xr
 
-from arpes_ml_plugins.errors import AxisError, DeviceWarning
+import arpes_ml_plugins
+from arpes_ml_plugins.denoising import pcp
+from arpes_ml_plugins.errors import AxisError, DeviceWarning, OutOfMemoryError
 from arpes_ml_plugins.labelled.apply import Image, Trace, map_images, map_mixture
 from arpes_ml_plugins.labelled.devices import run_in_batches
 from arpes_ml_plugins.testing.samples import sample_cut
 
 ACCELERATOR = "cpu:0"  # a name under which the CPU passes for an accelerator
+CPU_ERRORS = [
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 8000000000 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you "
+        "tried to allocate 8000000000 bytes."
+    ),
+    MemoryError(),
+    torch.OutOfMemoryError("too much"),
+]
 
 
 class TestMemory:
@@ -40,12 +54,50 @@ class TestMemory:
         with pytest.warns(DeviceWarning, match="done on the CPU"):
             assert run_in_batches(3, run, device="cuda", batch_size=4) == ["cpu"] * 3
 
-    def test_no_way_out_on_the_cpu(self):
-        def run(items, device):
-            raise torch.OutOfMemoryError("too much")
+    @pytest.mark.parametrize("error", CPU_ERRORS, ids=lambda error: type(error).__name__)
+    def test_the_cpu_halves_its_batches_too(self, error):
+        sizes = []
 
-        with pytest.raises(torch.OutOfMemoryError):
-            run_in_batches(3, run, device="cpu", batch_size=1)
+        def run(items, device):
+            size = items.stop - items.start
+            sizes.append(size)
+            if size > 3:
+                raise error
+            return size
+
+        assert sum(run_in_batches(9, run, device="cpu", batch_size=9)) == 9
+        assert sizes == [9, 5, 3, 3, 3]
+
+    @pytest.mark.parametrize("error", CPU_ERRORS, ids=lambda error: type(error).__name__)
+    def test_no_way_out_on_the_cpu(self, error):
+        def run(items, device):
+            raise error
+
+        with pytest.raises(OutOfMemoryError, match=r"one image.*coarsen") as caught:
+            run_in_batches(3, run, device="cpu", batch_size=2)
+        assert isinstance(caught.value, MemoryError)
+
+    def test_other_errors_are_not_taken_for_a_lack_of_memory(self):
+        def run(items, device):
+            raise RuntimeError("shapes differ")
+
+        with pytest.raises(RuntimeError, match="shapes differ"):
+            run_in_batches(3, run, device="cpu", batch_size=2)
+
+    def test_a_method_with_smaller_batches_gives_the_same(self, monkeypatch):
+        data = sample_cut(batch=5)
+        expected = arpes_ml_plugins.decompose_pcp(data, device="cpu")
+        solve, sizes = pcp.principal_component_pursuit, []
+
+        def short_of_memory(images, **options):
+            sizes.append(len(images))
+            if len(images) > 2:
+                raise CPU_ERRORS[0]
+            return solve(images, **options)
+
+        monkeypatch.setattr(pcp, "principal_component_pursuit", short_of_memory)
+        xr.testing.assert_equal(arpes_ml_plugins.decompose_pcp(data, device="cpu"), expected)
+        assert sizes == [5, 3, 2, 2, 1]
 
     def test_steps_of_a_failed_batch_are_taken_back(self):
         data, told = sample_cut(batch=3), []

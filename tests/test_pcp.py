@@ -140,9 +140,19 @@ def test_dimensions_of_any_name(rng):
 
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 def test_extreme_units(cut, scale):
-    parts = (cut * scale).S.decompose_pcp()
-    expected = cut.astype(float).S.decompose_pcp()
-    np.testing.assert_allclose(parts.low_rank / scale, expected.low_rank, atol=1e-6)
+    images = torch.from_numpy(cut.values[None].astype(float))
+    found = principal_component_pursuit(images * scale).low_rank / scale
+    expected = principal_component_pursuit(images).low_rank
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_batch_is_as_good_as_one_by_one():
+    data = sample_cut(batch=7)
+    together = data.S.decompose_pcp(device="cpu")
+    for index in range(7):
+        alone = data.isel(temperature=[index]).S.decompose_pcp(device="cpu")
+        for name in ("low_rank", "sparse", "residual"):
+            np.testing.assert_allclose(alone[name][0], together[name][index], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,14 @@ def ista(
         Stop where a step, over the length of a step, is smaller than this times the data's pull
         ``K^T g``: a test on the optimality condition, eq. 9, that slow steps cannot fool.
     """
-    gram, pull = kernel.mT @ kernel, data @ kernel
-    step = 1 / torch.linalg.matrix_norm(gram, 2)
+    pull = data @ kernel
+    step = 1 / torch.linalg.matrix_norm(kernel, 2).square()
+    m, n = kernel.shape
+    # The square of the kernel is worked out where that is less work than the kernel twice.
+    gram = kernel.mT @ kernel if n <= 2 * m else None
+
+    def slope(x: torch.Tensor) -> torch.Tensor:
+        return (x @ gram if gram is not None else x @ kernel.mT @ kernel) - pull
 
     def prox(x: torch.Tensor) -> torch.Tensor:
         return relu(x - step * sparsity) if nonnegative else soft_threshold(x, step * sparsity)
@@ -61,12 +67,12 @@ def ista(
     inertia = 1.0
     limit = tolerance * pull.norm(dim=-1)
     for iteration in range(1, iterations + 1):
-        following = prox(ahead - step * (ahead @ gram - pull))
+        following = prox(ahead - step * slope(ahead))
         after = (1 + (1 + 4 * inertia**2) ** 0.5) / 2 if accelerated else 1.0
         ahead = following + (inertia - 1) / after * (following - spectrum)
         inertia, spectrum = after, following
         if iteration % CHECK_EVERY == 0:
-            at_rest = prox(spectrum - step * (spectrum @ gram - pull))
+            at_rest = prox(spectrum - step * slope(spectrum))
             done = (at_rest - spectrum).norm(dim=-1) / step < limit
             result[left[done]], converged[left[done]] = spectrum[done], True
             left, spectrum, ahead, pull, limit = (

@@ -43,6 +43,7 @@ WHITE_COUNTS = 0.08  # the same of whole numbers with about the noise of counts
 SURE = 3.0  # standard deviations beyond that
 BEYOND = 1.5  # the same for correlations, whose errors are rather too large
 MEDIAN_OF_SQUARE = 0.455  # of a standard normal variable
+FEWEST = 64  # pixels that tell anything
 STILL = 7  # pixels, side of a square that has no noise at all
 ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
 ROUNDS = 2  # of finding hot pixels and the gain in turn
@@ -139,7 +140,7 @@ def estimate(
     quietest = (ROUNDING**2 * mean.abs()).clamp(min=LEAST)
     kind = _kind(
         gain=gain,
-        error=torch.where(gain > quietest, error, torch.inf),
+        error=torch.where((gain > quietest) & (good.sum() >= FEWEST), error, torch.inf),
         step=step,
         as_counts=as_counts,
         negative=(negative > NEGATIVE) & (shift <= 0) | (base < 0),
@@ -150,7 +151,7 @@ def estimate(
     gain = torch.where(kind == KINDS.index("counts"), step, gain)
     beside = (base > 0) & (kind <= KINDS.index("scaled counts"))
     kind = torch.where(beside, KINDS.index("offset"), kind)
-    void = kind == KINDS.index("negative")
+    void = (kind == KINDS.index("negative")) | (gain <= quietest)
     gain, error = (x.masked_fill(void, torch.nan) for x in (gain, error))
     return NoiseEstimate(
         gain=gain,
@@ -159,7 +160,7 @@ def estimate(
         shift=shift - base,
         row_correlation=rows,
         column_correlation=columns,
-        hot=hot.sum() / pixels,
+        hot=hot.sum().to(images) / pixels,
         missing=1 - valid.to(images).mean(),
         negative=negative,
         counts=(mean + shift) / gain,
@@ -310,8 +311,8 @@ def _whitened_power(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Te
 
 def _frequencies(power: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     height, width = power.shape[-2:]
-    rows = torch.arange(height, device=power.device)[:, None] / height
-    columns = torch.arange(width, device=power.device)[None, :] / width
+    rows = torch.arange(height).to(power)[:, None] / height
+    columns = torch.arange(width).to(power)[None, :] / width
     return rows, columns
 
 
@@ -326,17 +327,21 @@ def _floor(
     rows, columns = _frequencies(power)
     lower = torch.minimum(rows, columns)
     inside = lower >= CORNER
+
+    def count(modes: torch.Tensor) -> torch.Tensor:
+        return modes.sum().to(power)  # a quotient of integers has torch's default precision
+
     mean = power[inside].mean()
     for edge in STEPS:
         shell = (lower >= edge) & ~inside
         # The power of a mode is chi-square with one degree of freedom.
-        spread = (2 / images * (1 / shell.sum() + 1 / inside.sum())).sqrt()
+        spread = (2 / images * (1 / count(shell) + 1 / count(inside))).sqrt()
         if (power[shell].mean() - mean).abs() > CONSISTENT * spread * mean:
             break
         inside = inside | shell
         mean = power[inside].mean()
     gain = mean / norm
-    return gain, gain.abs() * (2 / images / inside.sum()).sqrt()
+    return gain, gain.abs() * (2 / images / count(inside)).sqrt()
 
 
 def _step(values: torch.Tensor) -> torch.Tensor:

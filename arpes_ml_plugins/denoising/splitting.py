@@ -186,8 +186,9 @@ def gained(rate: torch.Tensor, other: torch.Tensor, counts: Counts) -> tuple[flo
     """By how much ``counts`` are likelier under ``rate`` than ``other``, a pixel; its error."""
     difference = _log_likelihood(rate, counts.images) - _log_likelihood(other, counts.images)
     difference = difference[counts.valid].cpu().double()  # MPS has no float64
-    error = difference.std() / math.sqrt(max(len(difference), 1))
-    return float(difference.mean()), float(error)
+    if len(difference) < 2:
+        return 0.0, math.inf
+    return float(difference.mean()), float(difference.std()) / math.sqrt(len(difference))
 
 
 @torch.no_grad()

@@ -54,8 +54,15 @@ def denoise_images(
 ) -> TwoStageResult:
     """The mean of ``recipe.networks`` fits, with what they missed given back.
 
-    Parameters as for :func:`fit`.
+    Parameters as for :func:`fit`. An image of one value is returned as it is: a network has nothing
+    to tell there, and no range to work in.
     """
+    flat = _flat(images, valid)
+    if bool(flat.all()):
+        loss = images.new_zeros(len(images), recipe.iterations)
+        if report:
+            report(len(images) * recipe.iterations * recipe.networks, 0.0)
+        return TwoStageResult(images.clone(), torch.zeros_like(images), loss)
     fits = [
         fit(
             images,
@@ -75,11 +82,19 @@ def denoise_images(
     clean = torch.stack([member.clean for member in fits]).mean(0)
     if recipe.recover:
         clean = recover_structure(images, clean, valid, floor=DARK_FLOOR)
+    sparse = torch.stack([member.sparse for member in fits]).mean(0)
     return TwoStageResult(
-        clean=clean,
-        sparse=torch.stack([member.sparse for member in fits]).mean(0),
+        clean=torch.where(flat[:, None, None], images, clean),
+        sparse=sparse.masked_fill(flat[:, None, None], 0.0),
         loss=torch.stack([member.loss for member in fits]).mean(0),
     )
+
+
+def _flat(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Which images have one value in all valid pixels, ``(n,)``."""
+    high = images.masked_fill(~valid, -torch.inf).amax((-2, -1))
+    low = images.masked_fill(~valid, torch.inf).amin((-2, -1))
+    return high <= low
 
 
 def _warn_unsettled(losses: torch.Tensor) -> None:
@@ -153,7 +168,7 @@ def fit(
     measure = LOSSES[recipe.loss](target, mask, (scaling.low / scaling.span).to(target))
     jitter = _Jitter(source, _streams(seeds, member, "jitter"))
     # Allocated at once: thousands of small tensors kept between large ones fragment the memory.
-    losses = target.new_empty(len(images), recipe.iterations)
+    losses = images.new_empty(len(images), recipe.iterations)
     for iteration in range(recipe.iterations):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
             output = network(jitter(recipe.jitter * measure.noise))
@@ -168,7 +183,7 @@ def fit(
                 schedule.step()
         if observe:
             observe(iteration, scaling.up(output.detach()))
-        losses[:, iteration] = measure.in_units(loss.detach(), scaling.span.float())
+        losses[:, iteration] = measure.in_units(loss.detach().to(images), scaling.span)
         if report:
             told = float(losses[:, iteration].mean()) if iteration % 10 == 0 else None
             report(len(images), told)

@@ -27,6 +27,8 @@ from arpes_ml_plugins.labelled.border import (
     plain_torch,
 )
 from arpes_ml_plugins.labelled.devices import default_batch_size, run_in_batches
+from arpes_ml_plugins.labelled.forks import check_fork
+from arpes_ml_plugins.labelled.magnitudes import check_magnitudes, narrowed
 from arpes_ml_plugins.labelled.outputs import (
     Image,
     Output,
@@ -229,8 +231,13 @@ def _apply(
             for output in task.outputs.values()
         ],
         dask="parallelized",
-        output_dtypes=[dtype_of(output, data.dtype) for output in task.outputs.values()],
-        dask_gufunc_kwargs={"output_sizes": {output.dim: output.size for output in new}},
+        # Not output_dtypes, for which dask casts the input, with a warning if it is complex.
+        dask_gufunc_kwargs={
+            "output_sizes": {output.dim: output.size for output in new},
+            "meta": tuple(
+                np.empty(0, dtype_of(output, data.dtype)) for output in task.outputs.values()
+            ),
+        },
     )
     arrays = raw if isinstance(raw, tuple) else (raw,)
     return {
@@ -255,12 +262,15 @@ def _run_block(
     known = {name: float(number) for name, number in zip(names, numbers, strict=True)}
     if np.isinf(items).any():  # lazy data are only seen here
         raise DataError("the data hold infinite values; replace them by NaN before computing")
+    for item in items:  # one by one: an image of nothing but rounding may lie among others
+        check_magnitudes(item)
     empty = np.isnan(items).reshape(len(items), -1).all(-1)
     seen = np.flatnonzero(~empty if task.skips_empty else np.ones_like(empty))
     filled = {
         name: room(output, len(items), dict(zip(core, shape, strict=True)), values.dtype)
         for name, output in task.outputs.items()
     }
+    check_fork()  # lazy data may be computed in a fork
     with reporter(task.progress, task.method, task.steps * len(seen)) as report:
 
         def run(part: slice, device: str) -> None:
@@ -268,7 +278,9 @@ def _run_block(
             with plain_torch(), _counted(report) as count:
                 found = task.step(items[chosen], slices[chosen], device, count, known)
                 for name, value in found.items():
-                    filled[name][chosen] = as_numpy(value).reshape(filled[name][chosen].shape)
+                    room_there = filled[name]
+                    found_there = narrowed(as_numpy(value), room_there.dtype)
+                    room_there[chosen] = found_there.reshape(room_there[chosen].shape)
 
         run_in_batches(len(seen), run, device=task.device, batch_size=task.batch_size)
     for name, output in task.outputs.items():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError
 
-__all__ = ["IMAGE", "ROLES", "find_axis", "resolve_dims"]
+__all__ = ["IMAGE", "ROLES", "SIZES", "find_axis", "numbers_along", "resolve_dims"]
 
 ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "energy": (
@@ -33,6 +35,9 @@ ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
 
 IMAGE = ("energy", "momentum")
 """Roles of the axes of an image."""
+
+SIZES = 1e-100, 1e100
+"""Of the largest number along an axis: those between have squares and quotients."""
 
 Resolver = Callable[[xr.DataArray, str], "Hashable | None"]
 
@@ -82,6 +87,40 @@ def find_axis(data: xr.DataArray, role: str) -> Hashable:
         f"Name yours with dims={{'{role}': ...}}, rename it, or teach the name to a plugin's "
         f"resolve_axis hook"
     )
+
+
+def numbers_along(axis: xr.DataArray) -> NDArray[np.float64]:
+    """The values of a coordinate, if they are finite real numbers that can be reckoned with.
+
+    Raises
+    ------
+    AxisError
+        Dates, words, complex numbers, NaN, infinities, or numbers with no squares.
+
+    Examples
+    --------
+    >>> numbers_along(xr.DataArray([0, 1], dims="eV", name="eV"))
+    array([0., 1.])
+    """
+    if axis.dtype.kind not in "iuf":
+        raise AxisError(
+            f"the coordinate {axis.name!r} must hold real numbers, got dtype {axis.dtype}; assign "
+            f"numbers, for example data.assign_coords({{{axis.name!r}: range({axis.size})}})"
+        )
+    values = axis.values.astype(np.float64)
+    lost = int((~np.isfinite(values)).sum())
+    if lost:
+        raise AxisError(
+            f"the coordinate {axis.name!r} must hold finite numbers, but {lost} of {values.size} "
+            f"are NaN or infinite; leave these points out or assign the coordinate again"
+        )
+    top = float(np.abs(values).max(initial=0.0))
+    if top and not SIZES[0] < top < SIZES[1]:
+        raise AxisError(
+            f"the coordinate {axis.name!r} reaches {top:.3g}, whose square is beyond the range of "
+            f"numbers; choose another unit"
+        )
+    return values
 
 
 def resolve_dims(

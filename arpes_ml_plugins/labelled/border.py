@@ -6,7 +6,7 @@ On the other side nobody knows of names, NaN, units, chunks or dtypes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from arpes_ml_plugins.labelled.progress import Report
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Cube", "ImageBatch", "as_cube", "as_images", "as_numpy", "plain_torch"]
+__all__ = ["Cube", "ImageBatch", "as_cube", "as_images", "as_numpy", "plain_numpy", "plain_torch"]
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,28 @@ class Cube:
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Gradients and plain tensors, whatever mode the caller has set; for this thread only."""
+    """Gradients, plain tensors and full precision, whatever mode the caller has set; numpy silent
+    where it is by default. For this thread only.
+    """
     import torch
 
     # A device as a context costs every call of torch time: as much again for small tensors.
     plain = torch.get_default_device() == torch.device("cpu")
     device = nullcontext() if plain else torch.device("cpu")
-    with torch.inference_mode(False), torch.enable_grad(), device:
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        modes.enter_context(device)
+        modes.enter_context(plain_numpy())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
         yield
+
+
+def plain_numpy() -> np.errstate:
+    """Numpy's own reaction to overflow, division by zero and the like, for this thread only."""
+    return np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
 
 
 def as_images(

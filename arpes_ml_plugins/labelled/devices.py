@@ -5,22 +5,23 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from arpes_ml_plugins.errors import DeviceError, DeviceWarning
+from arpes_ml_plugins.errors import DeviceError, DeviceWarning, OutOfMemoryError
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["default_batch_size", "resolve_device", "run_in_batches"]
+__all__ = ["default_batch_size", "resolve_device", "run_in_batches", "small_batch_size"]
 
 logger = logging.getLogger(__name__)
 
 GPU_BATCH = 16
 """Images per call on a GPU, halved if memory runs out. On a CPU more than one at a time gains
 nothing and costs memory."""
+SMALL_BATCH = 2**16
+"""Pixels per call of algorithms whose time goes into calls of torch if images are small."""
 
 KINDS = ("cpu", "cuda", "mps")
+NOT_ENOUGH = ("not enough memory", "MPS backend out of memory", "can't allocate memory")
+"""What torch's errors say where memory of the CPU or of MPS runs out."""
 
 T = TypeVar("T")
 
@@ -64,13 +65,30 @@ def default_batch_size(device: str) -> int:
     return 1 if device == "cpu" else GPU_BATCH
 
 
+def small_batch_size(device: str, pixels: int) -> int:
+    """The same for images of so many ``pixels`` that one alone does not keep the device busy.
+
+    Examples
+    --------
+    >>> small_batch_size("cpu", 16 * 16), small_batch_size("cpu", 512 * 512)
+    (256, 1)
+    """
+    return max(default_batch_size(device), SMALL_BATCH // pixels)
+
+
 def run_in_batches(
     n_items: int, run: Callable[[slice, str], T], *, device: str, batch_size: int
 ) -> list[T]:
     """Call ``run(items, device)`` over consecutive slices of items, in order.
 
     Out of memory halves the batch; if a single item (an image, a series or a whole mixture) does
-    not fit, the rest runs on the CPU with a :class:`~arpes_ml_plugins.errors.DeviceWarning`.
+    not fit on another device, the rest runs on the CPU with a
+    :class:`~arpes_ml_plugins.errors.DeviceWarning`.
+
+    Raises
+    ------
+    OutOfMemoryError
+        A single item does not fit into the memory of the CPU either.
     """
     results: list[T] = []
     start = 0
@@ -78,30 +96,43 @@ def run_in_batches(
         stop = min(start + batch_size, n_items)
         try:
             results.append(run(slice(start, stop), device))
-        except _out_of_memory() as error:
-            if device == "cpu":
+            start = stop
+            continue
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
                 raise
-            _free(device)
-            if batch_size > 1:
-                batch_size = (stop - start + 1) // 2 if stop - start > 1 else 1
-                logger.info("out of memory on %s: batch reduced to %d", device, batch_size)
-                continue
+            # Only the text is kept: the error holds on to the tensors of the failed batch.
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+        _free(device)
+        if stop - start > 1:
+            batch_size = (stop - start + 1) // 2
+            logger.info("out of memory on %s: batch reduced to %d", device, batch_size)
+        elif device == "cpu":
+            raise OutOfMemoryError(
+                f"the memory of this machine is not enough for one image, series or mixture at a "
+                f"time ({reason}); select a part of the data or bin them (data.coarsen), close "
+                f"other programs, and, if the data have a batch axis, load it in pieces "
+                f"(data.chunk) with fewer workers"
+            )
+        else:
             warnings.warn(
                 f"the data do not fit into the memory of {device}, not even one image or series "
-                f"at a time ({error}); the rest is done on the CPU",
+                f"at a time ({reason}); the rest is done on the CPU",
                 DeviceWarning,
                 stacklevel=2,
             )
             device, batch_size = "cpu", default_batch_size("cpu")
-            continue
-        start = stop
     return results
 
 
-def _out_of_memory() -> type[torch.OutOfMemoryError]:
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory has run out: torch has an error of its own for that on GPUs only."""
     import torch
 
-    return torch.OutOfMemoryError
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(words in text for words in NOT_ENOUGH)
 
 
 def _free(device: str) -> None:

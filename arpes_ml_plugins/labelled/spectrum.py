@@ -10,6 +10,7 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError
 from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.labelled.magnitudes import check_magnitudes
 
 __all__ = ["check_array", "check_values", "replace_spectrum", "select_spectrum"]
 
@@ -114,3 +115,4 @@ def check_values(
             f"{int(np.isnan(values).sum())} of {values.size} values are NaN, which this method "
             f"does not handle; select a region without them, or fill them first"
         )
+    check_magnitudes(values)

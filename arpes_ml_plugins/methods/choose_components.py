@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended
@@ -30,6 +31,7 @@ OUTPUTS = {
     "reason": "text",
 }
 DIMENSION = "n_components"
+FEWEST_CHANNELS = 2
 
 
 @documented(**SEPARATION)
@@ -119,6 +121,11 @@ def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
     cube, _ = mended(cube, setup)
     data, _ = whitened(cube, setup)
     channels, pixels = data.pixels.shape
+    if channels < FEWEST_CHANNELS:
+        raise DataError(
+            f"only {channels} channels change from pixel to pixel, too few to count components in; "
+            f"check the selection"
+        )
     limit = max(1, min(most, channels // 2, pixels // 4))
     found = count_components(
         data.pixels, limit, nonnegative=data.nonnegative, seed=seed, report=cube.report

@@ -15,6 +15,7 @@ __all__ = ["BIN", "averaged", "check_aligned", "stated_covariance", "stated_erro
 
 EXACT = 1e-12  # of the largest eigenvalue of a covariance: less variance is none
 LEFT_OUT = 1e2  # times the largest eigenvalue: the variance of what is not to count
+SIZES = 1e-75, 1e75  # of errors: data over errors are squared
 BIN = "bin"
 """Dimension of Monte Carlo bins."""
 
@@ -57,9 +58,18 @@ def stated_errors(
             "stderr must be positive and finite everywhere (its smallest value is "
             f"{np.nanmin(values):.3g}); for an exact point give a small error, not zero"
         )
+    _check_sizes("stderr", values)
     full = plain.astype(np.float64).broadcast_like(shell).transpose(..., dim)
     rows = full.values.reshape(-1, data.sizes[dim]).copy()  # broadcast views are read-only
     return rows if axis == "tau" else np.concatenate([rows, rows], -1)
+
+
+def _check_sizes(name: str, errors: NDArray[np.floating]) -> None:
+    if errors.min() < SIZES[0] or errors.max() > SIZES[1]:
+        raise ParameterError(
+            f"{name} holds standard errors from {errors.min():.3g} to {errors.max():.3g}; expected "
+            f"{SIZES[0]:g} to {SIZES[1]:g}, because data over errors are squared"
+        )
 
 
 def check_aligned(name: str, array: xr.DataArray, data: xr.DataArray) -> None:
@@ -138,6 +148,7 @@ def _without_exact(matrix: NDArray[Any]) -> NDArray[np.floating]:
             f"to {values[-1]:.3g}, and {exact.sum()} of {rows} are zero; with fewer samples than "
             f"points it never is: take more, bin tau, or keep its diagonal as stderr"
         )
+    _check_sizes("covariance", np.sqrt(values[~exact]))
     # A sum rule that holds in every sample (G(0) + G(beta) = 1) tells nothing of the noise.
     values[exact] = LEFT_OUT * values[-1]
     return (vectors * values) @ vectors.T if exact.any() else matrix

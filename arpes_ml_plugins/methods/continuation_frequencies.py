@@ -14,11 +14,15 @@ from arpes_ml_plugins.errors import AxisError, ParameterError
 if TYPE_CHECKING:
     from arpes_ml_plugins.continuation.problem import Problem
 
-__all__ = ["EV", "INVERSE_EV", "POINTS", "checked_frequencies", "own_frequencies"]
+__all__ = ["EV", "INVERSE_EV", "POINTS", "check_reach", "checked_frequencies", "own_frequencies"]
 
 INVERSE_EV = {"1/eV", "eV^-1", "eV-1", "eV**-1", "eV**(-1)", "eV⁻¹", "1 / eV"}
 EV = {"eV", "electron_volt"}
 POINTS = 101  # frequencies, if users name none
+MOST_POINTS = 5000
+MOST_UNEVEN = 1e12  # widest over narrowest step
+REACH = 1e-9, 1e9
+"""Of ``beta`` times the largest frequency: beyond, exponentials are 0 or 1 on all of the grid."""
 
 
 def checked_frequencies(
@@ -46,12 +50,40 @@ def checked_frequencies(
     values = values.astype(np.float64)
     if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
         raise ParameterError("omega must be finite and rise from point to point")
+    _check_grid(values)
     if name in data.dims:
         raise AxisError(
             f"the result has the dimension {name!r}, but so have the data; rename theirs, or pass "
             f"omega as a DataArray with a dimension of another name"
         )
     return xr.Variable((name,), values, attrs)
+
+
+def _check_grid(values: NDArray[np.float64]) -> None:
+    """Refuse more points, or more uneven ones, than arithmetic and patience allow."""
+    if len(values) > MOST_POINTS:
+        raise ParameterError(
+            f"omega has {len(values)} points, expected at most {MOST_POINTS}: the data determine "
+            f"a few dozen numbers, and many more points only take time; pass fewer"
+        )
+    steps = np.diff(values / np.abs(values).max())  # so that no difference overflows
+    if steps.max() > MOST_UNEVEN * steps.min():
+        ratio = steps.max() / max(steps.min(), 1e-300)
+        raise ParameterError(
+            f"the steps of omega differ by a factor of {ratio:.2g}, expected at most "
+            f"{MOST_UNEVEN:g}; pass a more even grid"
+        )
+
+
+def check_reach(values: NDArray[np.float64], beta: float, dim: Hashable) -> None:
+    """Refuse frequencies that have nothing to do with the temperature."""
+    reach = beta * float(np.abs(values).max())
+    if not REACH[0] <= reach <= REACH[1]:
+        raise ParameterError(
+            f"beta times the largest frequency of omega is {reach:.3g}, expected {REACH[0]:g} to "
+            f"{REACH[1]:g}; beta = {beta:.6g} has to be in the unit of {dim!r} and omega in its "
+            f"inverse"
+        )
 
 
 def own_frequencies(

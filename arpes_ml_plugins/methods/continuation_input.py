@@ -23,7 +23,7 @@ from arpes_ml_plugins.errors import (
     DistributionWarning,
     ParameterError,
 )
-from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.labelled.axes import ROLES, SIZES
 from arpes_ml_plugins.methods.continuation_errors import (
     BIN,
     averaged,
@@ -34,6 +34,7 @@ from arpes_ml_plugins.methods.continuation_errors import (
 from arpes_ml_plugins.methods.continuation_frequencies import (
     EV,
     INVERSE_EV,
+    check_reach,
     checked_frequencies,
     own_frequencies,
 )
@@ -97,6 +98,8 @@ def read_imaginary(
     check_choice("statistics", statistics, STATISTICS)
     check_flag("bins", bins, optional=True)
     check_positive("norm", norm, optional=True)
+    if norm is not None:
+        _check_size("norm", norm)
     if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
         raise DataTypeError(
             "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead"
@@ -108,6 +111,7 @@ def read_imaginary(
     times = _times(data, dim)
     unit = _unit(data[dim])
     beta = _beta(data, times, axis, statistics, unit, beta)
+    _check_size("beta", beta)
     _check_times(times, axis, statistics, beta, dim)
     merged = None
     if BIN in data.dims and stderr is None and covariance is None:
@@ -132,6 +136,7 @@ def read_imaginary(
         values = omega
     grid = checked_frequencies(values, data, dim, unit, axis, statistics)
     frequencies = grid.values.astype(np.float64)
+    check_reach(frequencies, beta, dim)
     parts = 1
     if bins is None:
         parts = max(1, math.ceil(beta * np.diff(frequencies).max() / FINE_ENOUGH))
@@ -239,6 +244,14 @@ def _beta(
         "data a coordinate or attribute 'beta' (or 'temperature' in K, with tau in 1/eV); it "
         "cannot be told from tau, whose last point need not be beta"
     )
+
+
+def _check_size(name: str, value: float) -> None:
+    if not SIZES[0] <= value <= SIZES[1]:
+        raise ParameterError(
+            f"{name} is {value:.3g}, beyond what can be squared; expected {SIZES[0]:g} to "
+            f"{SIZES[1]:g}; choose another unit"
+        )
 
 
 def _settled(rough: float, times: NDArray[np.floating], axis: str, statistics: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, map_images
+from arpes_ml_plugins.labelled.devices import small_batch_size
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.denoising_input import BLOCKS
 from arpes_ml_plugins.parameters import (
@@ -121,7 +123,14 @@ def decompose_pcp(
         "converged": Scalar("bool"),
     }
     arrays = map_images(
-        array, image, algorithm, outputs, method="decompose_pcp", device=device, progress=progress
+        array,
+        image,
+        algorithm,
+        outputs,
+        method="decompose_pcp",
+        device=device,
+        progress=progress,
+        batch_size=small_batch_size(device, math.prod(array.sizes[dim] for dim in image)),
     )
     result = xr.Dataset(arrays)
     warn_unconverged(result, "decompose_pcp", "raise iterations or tolerance")

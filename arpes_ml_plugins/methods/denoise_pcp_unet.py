@@ -200,7 +200,7 @@ def decompose_pcp_unet(
         "sparse": Image(),
         "residual": Image(),
         "prior": Image(),
-        "loss": Trace("iteration", settings.iterations),
+        "loss": Trace("iteration", settings.iterations, "float64"),
     }
     arrays = fit_images(
         "decompose_pcp_unet",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arpes_ml_plugins.errors import AxisError, ParameterError
+from arpes_ml_plugins.labelled.axes import numbers_along
 from arpes_ml_plugins.labelled.border import Cube
 from arpes_ml_plugins.methods.gaps_run import usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
@@ -154,9 +155,12 @@ def _step(setup: Setup) -> float | None:
     dim = setup.channels[0]
     if len(setup.channels) > 1 or dim not in setup.data.coords:
         return None
-    energy = setup.data[dim].values
-    if energy.dtype.kind not in "iuf" or len(energy) < 8:
+    if setup.data.sizes[dim] < 8:
         return None
-    steps = np.diff(energy.astype(np.float64))
+    try:
+        energy = numbers_along(setup.data[dim])
+    except AxisError:  # such an axis is as good as none
+        return None
+    steps = np.diff(energy)
     even = np.abs(steps - steps.mean()).max() <= EVEN * abs(steps.mean())
     return float(steps.mean()) if even and steps.mean() != 0 else None

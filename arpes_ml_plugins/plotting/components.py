@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import AxisError
+from arpes_ml_plugins.errors import AxisError, DataError
+from arpes_ml_plugins.plotting.figures import check_drawable, closed_on_error
 from arpes_ml_plugins.plotting.labels import axis_label
 from arpes_ml_plugins.plotting.results import check_result
 
@@ -23,6 +24,7 @@ MAP_CMAP, CHI2_CMAP = "magma", "viridis"
 TOP = 99.5  # percentile of a map that is its brightest colour
 
 
+@closed_on_error
 def components(result: xr.Dataset) -> Figure:
     """Each component's spectrum above its map, and where the residual is more than noise.
 
@@ -62,6 +64,11 @@ def components(result: xr.Dataset) -> Figure:
             f"example with .isel"
         )
     result = result.compute()
+    for dim in (*along, *space):
+        if dim in result.coords:
+            check_drawable(result[dim])
+    if result["maps"].isnull().all():
+        raise DataError("all values of the maps are NaN: there is nothing to draw")
     count = result.sizes["component"]
     figure, axes = plt.subplots(
         2, count + 1, figsize=(3.3 * (count + 1), 6.2), layout="constrained", squeeze=False
@@ -133,6 +140,8 @@ def _map(
 
 def _aspect(image: xr.DataArray, space: tuple[Hashable, ...]) -> Literal["equal", "auto"]:
     """Equal where both axes are lengths of like size."""
+    if any(image[dim].dtype.kind == "M" for dim in space):
+        return "auto"
     spans = [float(np.ptp(image[dim].values)) for dim in space]
     like = min(spans) > 0 and max(spans) / min(spans) < 5
     return "equal" if like and {str(d) for d in space} <= set("xyz") else "auto"

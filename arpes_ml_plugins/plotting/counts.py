@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from arpes_ml_plugins.plotting.figures import closed_on_error
 from arpes_ml_plugins.plotting.results import check_result
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ __all__ = ["component_count"]
 NEEDED = ("chi2", "stability", "collinearity", "recommended", "reason")
 
 
+@closed_on_error
 def component_count(result: xr.Dataset) -> Figure:
     """What speaks for and against each number of components.
 

@@ -10,12 +10,15 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.fitting import DRAW
-from arpes_ml_plugins.labelled.axes import resolve_dims
+from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
 from arpes_ml_plugins.labelled.missing import fill_missing
 from arpes_ml_plugins.labelled.series import sampled
-from arpes_ml_plugins.labelled.spectrum import select_spectrum
+from arpes_ml_plugins.labelled.spectrum import check_array, check_values, select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.methods.denoising_input import IMAGES, noise_of
+from arpes_ml_plugins.methods.estimate_noise import SMALLEST_IMAGE
+from arpes_ml_plugins.parameters import check_image
+from arpes_ml_plugins.plotting.figures import check_drawable, closed_on_error
 from arpes_ml_plugins.plotting.labels import axis_label
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ DERIVATIVES = {"second": "−d²I/dE²", "curvature": "curvature"}
 CURVATURE_FLOOR = 0.05  # of the squared largest slope: less shows weaker bands, and more noise
 
 
+@closed_on_error
 def compare(
     raw: xr.DataArray | xr.Dataset,
     clean: xr.DataArray | xr.Dataset,
@@ -114,6 +118,7 @@ def compare(
     return figure
 
 
+@closed_on_error
 def draws(
     samples: xr.DataArray | xr.Dataset,
     raw: xr.DataArray | xr.Dataset | None = None,
@@ -166,6 +171,7 @@ def draws(
     return figure
 
 
+@closed_on_error
 def diagnose(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -205,7 +211,9 @@ def diagnose(
     array, _ = select_spectrum(data)
     array, _ = strip_unit(array)
     image_dims = resolve_dims(array, ("energy", "momentum"), dims)
-    axes_pair = (image_dims[0], image_dims[1])
+    check_array(array)
+    check_values(array, image_dims)
+    array, axes_pair = check_image(array, image_dims, SMALLEST_IMAGE)
     noise = noise_of(array, axes_pair, "cpu").compute()
     some = sampled(array, axes_pair, IMAGES).transpose(..., *image_dims)
     values = some.values.astype(np.float64).reshape(-1, *some.shape[-2:])
@@ -246,14 +254,13 @@ def diagnose(
         _spectrum(panels[2], spectrum.numpy(), str(dim), colour)
     correlated = noise["kind"].item() == "correlated"
     wavelengths = "long wavelengths" if correlated else "high frequencies"
-    panels[2].axhline(
-        gain, color="black", linewidth=1, linestyle="--", label=f"gain at {wavelengths}"
-    )
+    if np.isfinite(gain):  # values below zero have none
+        panels[2].axhline(
+            gain, color="black", linewidth=1, linestyle="--", label=f"gain at {wavelengths}"
+        )
+        panels[2].set_ylim(0, 3 * gain)
     panels[2].set(
-        xlabel="frequency / Nyquist frequency",
-        ylabel="noise power",
-        ylim=(0, 3 * gain),
-        title="white, or not",
+        xlabel="frequency / Nyquist frequency", ylabel="noise power", title="white, or not"
     )
     panels[2].legend(fontsize="small")
     figure.suptitle(textwrap.fill(f"{noise['kind'].item()}: {noise['verdict'].item()}", 130))
@@ -284,6 +291,7 @@ def _spectrum(axes: Axes, power: np.ndarray, dim: str, colour: str) -> None:
     )
 
 
+@closed_on_error
 def loss_curve(result: xr.Dataset) -> Figure:
     """Loss against iteration of a ``decompose_*`` result: a fit that ended well ends flat.
 
@@ -325,11 +333,16 @@ def _image(
             f"expected a two-dimensional image, got the dimensions "
             f"{', '.join(map(str, array.dims))}; select one first, for example with .isel"
         )
+    check_array(array)
     axes = resolve_dims(array, ("energy", "momentum"), dims)
+    array = array.transpose(*axes).compute().astype(float)
+    check_values(array, axes)
     for dim in axes:
         if dim not in array.coords:
             array = array.assign_coords({dim: np.arange(array.sizes[dim])})
-    return array.transpose(*axes).astype(float)
+        numbers_along(array[dim])
+        check_drawable(array[dim])
+    return array
 
 
 def _with_bars(clean: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import AxisError
+from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.plotting.figures import check_drawable, closed_on_error
 from arpes_ml_plugins.plotting.labels import axis_label
 from arpes_ml_plugins.plotting.results import check_result
 
@@ -21,12 +22,13 @@ __all__ = ["spectrum"]
 NEEDED = ("spectral_function", "lower", "upper", "back_transform", "stderr")
 
 
+@closed_on_error
 def spectrum(
     result: xr.Dataset,
     data: xr.DataArray | None = None,
     reference: xr.DataArray | None = None,
     *,
-    at: float | None = None,
+    at: Any = None,
 ) -> Figure:
     """The spectral function with its error band, and how its back-transform fits the data.
 
@@ -38,7 +40,7 @@ def spectrum(
         What it was made from; shown with its residuals, in standard errors.
     reference : xarray.DataArray, optional
         A spectral function to compare with, along the same axes.
-    at : float, optional
+    at : float or numpy.datetime64, optional
         Where along the other dimension the curves are taken; default its middle.
 
     Returns
@@ -66,7 +68,13 @@ def spectrum(
             f"expected one dimension beside {frequency!r}, got {', '.join(map(str, others))}; "
             f"select one, for example with .isel"
         )
+    result = result.compute()
+    density = result["spectral_function"]
     tau = next(dim for dim in imaginary if dim not in density.dims)
+    for dim in (frequency, tau, *(other for other in others if other in density.coords)):
+        check_drawable(result[dim])
+    if density.isnull().all():
+        raise DataError("all values of the spectral function are NaN: there is nothing to draw")
     panels = 3 if others else 2
     figure = plt.figure(figsize=(4.6 * panels, 4), layout="constrained")
     grid = figure.add_gridspec(2, panels, height_ratios=(3, 1))
@@ -79,17 +87,27 @@ def spectrum(
     _curve(figure.add_subplot(grid[:, panels - 2]), one, truth, frequency)
     if data is not None:
         data = data.isel({k: v for k, v in where.items() if k in data.dims}).squeeze(drop=True)
+        if data.shape != one["back_transform"].shape:
+            raise AxisError(
+                f"expected data with {one['back_transform'].size} points along {tau!r}, as the "
+                f"result was made from, got {dict(data.sizes)}"
+            )
     upper = figure.add_subplot(grid[0, panels - 1])
     _fit(upper, figure.add_subplot(grid[1, panels - 1], sharex=upper), one, data, tau)
     return figure
 
 
-def _chosen(density: xr.DataArray, dim: Hashable, at: float | None) -> dict[Hashable, Any]:
+def _chosen(density: xr.DataArray, dim: Hashable, at: Any) -> dict[Hashable, Any]:
     if at is None:
         return {dim: density.sizes[dim] // 2}
     if dim not in density.coords:
         return {dim: int(at)}
-    return {dim: int(np.abs(density[dim].values - at).argmin())}
+    values = density[dim].values
+    try:
+        at = np.datetime64(at) if values.dtype.kind == "M" else float(at)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"at must lie along {dim!r}, got {at!r}") from error
+    return {dim: int(np.abs(values - at).argmin())}
 
 
 def _nearest(
@@ -119,7 +137,7 @@ def _image(
     shown = axes.pcolormesh(
         image[dim], image[frequency], image, cmap="magma", vmin=0, rasterized=True
     )
-    axes.axvline(float(image[dim][where[dim]]), color="white", linewidth=0.6, linestyle=":")
+    axes.axvline(image[dim].values[where[dim]], color="white", linewidth=0.6, linestyle=":")
     axes.set(xlabel=axis_label(image[dim]), ylabel=axis_label(image[frequency]))
     axes.figure.colorbar(shown, ax=axes, label=_density_label(density))
 

@@ -16,7 +16,9 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import DataError, DataTypeError
 from arpes_ml_plugins.labelled.axes import resolve_dims
+from arpes_ml_plugins.labelled.border import plain_torch
 from arpes_ml_plugins.labelled.devices import resolve_device
+from arpes_ml_plugins.labelled.forks import check_fork
 from arpes_ml_plugins.labelled.progress import check_progress
 from arpes_ml_plugins.labelled.provenance import fingerprint, make_record, stamp
 from arpes_ml_plugins.labelled.recording import Arrays
@@ -27,7 +29,7 @@ from arpes_ml_plugins.labelled.spectrum import (
     replace_spectrum,
     select_spectrum,
 )
-from arpes_ml_plugins.labelled.units import strip_unit
+from arpes_ml_plugins.labelled.units import as_attribute, strip_unit
 from arpes_ml_plugins.parameters import check_flag
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method, MethodCall
@@ -67,7 +69,9 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     parameters["rng"] = seed_from(parameters["rng"])
     parameters["device"] = _device(method, bare, parameters)
     call = MethodCall(method, bare, MappingProxyType(parameters))
-    result = hook.run_method(call=call)
+    check_fork()
+    with plain_torch():
+        result = hook.run_method(call=call)
     record, arrays = make_record(
         method.name,
         {k: v for k, v in parameters.items() if k != "progress"},
@@ -137,6 +141,8 @@ def _dress(
                 f"{dict(array.sizes)}; its author must correct that"
             )
         dressed = restore_unit(_without_found(result))
+        if any(coordinate.chunks is not None for coordinate in dressed.coords.values()):
+            dressed = as_attribute(dressed)
         stamp(dressed, array, record, arrays)
         if isinstance(data, xr.DataArray) or name is None:
             return dressed
@@ -144,12 +150,14 @@ def _dress(
         stamp(replaced, data, record, arrays)
         return replaced
     result = _without_found(result)
-    for variable in list(result.data_vars):
-        result[variable] = _without_found(result[variable])
-        if set(array.dims) <= set(result[variable].dims):
-            image = restore_unit(result[variable])
-            stamp(image, array, record, arrays)
-            result[variable] = image
+    for name in list(result.data_vars):
+        variable = _without_found(result[name])
+        if set(array.dims) <= set(variable.dims):
+            variable = as_attribute(restore_unit(variable))
+            stamp(variable, array, record, arrays)
+        # As a Variable: a DataArray would bring its coordinates again, levels of an index among
+        # them, which xarray does not like to see replaced.
+        result[name] = variable.variable
     stamp(result, data, record, arrays)
     return result
 
