@@ -12,6 +12,9 @@ __all__ = [
     "DeviceError",
     "DeviceWarning",
     "DistributionWarning",
+    "FileError",
+    "FileWarning",
+    "MissingFileError",
     "ParameterError",
     "PluginWarning",
     "RegistrationError",
@@ -43,6 +46,14 @@ class DeviceError(ArpesMLError, RuntimeError):
     """The device asked for does not exist on this machine."""
 
 
+class FileError(ArpesMLError, OSError):
+    """A file cannot be read or written; the message names it and says what is wrong."""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file or the folder for it does not exist."""
+
+
 class RegistrationError(ArpesMLError, ValueError):
     """A plugin offers something that the registry cannot take."""
 
@@ -61,6 +72,10 @@ class DeviceWarning(UserWarning):
 
 class DistributionWarning(UserWarning):
     """Data are outside what a network was trained for, or do not fit the result."""
+
+
+class FileWarning(UserWarning):
+    """A file was read, but not all of it means what it was meant to."""
 
 
 class PluginWarning(UserWarning):
