@@ -165,9 +165,8 @@ def _holders(data: xr.DataArray | xr.Dataset) -> list[dict[Any, Any]]:
 
 def _give_arrays(data: xr.DataArray | xr.Dataset, arrays: dict[str, np.ndarray]) -> None:
     """Put the large parameters back beside the records that refer to them, in place."""
-    records = [attrs.get("provenance") for attrs in _holders(data)]
-    records = [record for record in records if isinstance(record, Provenance)]
-    for record in records:
+    found = (attrs.get("provenance") for attrs in _holders(data))
+    for record in (record for record in found if isinstance(record, Provenance)):
         needed = set(hashes_in(record.get("record")))
         if needed - set(record.arrays):  # what is not there, replay names
             record.arrays = {key: values for key, values in arrays.items() if key in needed}
@@ -274,7 +273,7 @@ def _opened(place: Path, kind: str) -> Iterator[tuple[xr.Dataset, xr.Dataset]]:
         yield opened[0], opened[1] if len(opened) > 1 else xr.Dataset()
 
 
-AS_STORED = {
+AS_STORED: dict[str, dict[str, Any]] = {
     "times": {"decode_times": False},
     "units of time, scale factors or fill values": {
         "decode_times": False,

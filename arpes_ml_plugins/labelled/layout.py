@@ -98,7 +98,8 @@ def dataset_from(raw: xr.Dataset) -> xr.Dataset | xr.DataArray:
         attrs = {k: v for k, v in raw.attrs.items() if k != LAYOUT and k not in RESERVED}
         result.attrs = unpack(attrs)
     for dim, each in levels.items():
-        result = result.set_index({dim: each})
+        indexes: Any = {dim: each}
+        result = result.set_index(indexes)
     return result
 
 
