@@ -20,7 +20,7 @@ from hypothesis import given, settings
 import arpes_ml_plugins
 from arpes_ml_plugins.errors import FileError, FileWarning
 from arpes_ml_plugins.labelled import file_check
-from arpes_ml_plugins.labelled.whole import PREFIX, whole_file
+from arpes_ml_plugins.labelled.whole import PREFIX, whole_file, whole_folder
 from arpes_ml_plugins.testing.samples import sample_cut
 
 
@@ -274,6 +274,27 @@ class TestSave:
             arpes_ml_plugins.save(cut, tmp_path / name)
             assert arpes_ml_plugins.load(tmp_path / name).identical(cut)
 
+    @pytest.mark.parametrize("name", ["a\0b.nc", "x" * 300 + ".nc", "x" * 300 + "/cut.nc"])
+    def test_names_that_no_file_can_have(self, tmp_path, cut, name):
+        with pytest.raises(FileError, match="cannot (write|be written)"):
+            arpes_ml_plugins.save(cut, tmp_path / name)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_run_that_is_killed(self, tmp_path, cut):
+        run = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path / "cut.nc")], stdout=subprocess.PIPE
+        )
+        assert run.stdout is not None
+        with run.stdout as told:
+            told.readline()
+            run.kill()
+        run.wait()
+        (left,) = tmp_path.iterdir()
+        old = time.time() - 1000
+        os.utime(left, (old, old))
+        arpes_ml_plugins.save(cut, tmp_path / "cut.nc")
+        assert [path.name for path in tmp_path.iterdir()] == ["cut.nc"]
+
     def test_permissions_are_kept(self, tmp_path, cut):
         arpes_ml_plugins.save(cut, tmp_path / "cut.nc")
         usual = stat.S_IMODE((tmp_path / "cut.nc").stat().st_mode)
@@ -323,6 +344,32 @@ for size in (3000, 100_000, 1_000_000):
     except OSError as error:
         print(error)
 """
+
+
+KILLED = """
+import sys, time
+from arpes_ml_plugins.labelled.whole import whole_file
+with whole_file(sys.argv[1]) as temporary:
+    temporary.write_bytes(bytes(10))
+    print("now", flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "folder"
+    with whole_folder(target) as temporary:
+        (temporary / "a").write_text("old")
+    with pytest.raises(KeyboardInterrupt), whole_folder(target) as temporary:  # noqa: PT012
+        (temporary / "a").write_text("half")
+        raise KeyboardInterrupt
+    assert (target / "a").read_text() == "old"
+    with whole_folder(target) as temporary:
+        (temporary / "b").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "b"]
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="no folder"), whole_folder(tmp_path / "file"):
+        pass
 
 
 class TestZarr:

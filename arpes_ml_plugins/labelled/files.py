@@ -147,7 +147,7 @@ def _named_errors(done: str, path: Path) -> Iterator[None]:
     except OSError as error:
         raise FileError(f"{path} cannot be {done}: {error.strerror or error}") from None
     except Exception as error:
-        raise FileError(f"{path} cannot be {done}: {type(error).__name__}: {error}") from None
+        raise FileError(f"{path} cannot be {done}: {type(error).__name__}: {error}") from error
 
 
 def _arrays_of(data: xr.DataArray | xr.Dataset) -> xr.Dataset:

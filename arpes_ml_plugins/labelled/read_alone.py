@@ -21,6 +21,7 @@ SLAB = 2**26
 DEEPEST = 20  # groups in groups
 LENGTH_ONLY = b"This is a netCDF dimension but not a netCDF variable"
 """Arrays without values, which nobody reads, stand for dimensions without coordinates."""
+ELSEWHERE = "load it with trusted=True if it may read other files"
 REFERENCES = {"DIMENSION_LIST", "REFERENCE_LIST"}
 
 
@@ -53,7 +54,7 @@ def _walk(group: Any, datasets: list[Any], end: int, depth: int) -> str | None:
     problem = _check_attributes(group, end)
     for name in group if problem is None else ():
         if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
-            return f"{name!r} lies in another file"
+            return f"{name!r} lies in another file; {ELSEWHERE}"
         item = group[name]
         if isinstance(item, h5py.Group):
             problem = _walk(item, datasets, end, depth + 1)
@@ -90,7 +91,7 @@ def _title(dataset: Any) -> bytes:
 
 def _read(dataset: Any, limit: int, end: int) -> str | None:
     if dataset.is_virtual or dataset.external:
-        return "its values lie in another file"
+        return f"its values lie in another file; {ELSEWHERE}"
     if not dataset.shape or not dataset.size:
         dataset[()]
         return None

@@ -28,15 +28,17 @@ def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> Path:
 
     A pipe or a device is never replaced by a file.
     """
-    target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():
-        raise MissingFileError(f"cannot write {target}: there is no folder {target.parent}")
     try:
+        target = Path(os.path.realpath(path))
+        if not target.parent.is_dir():
+            raise MissingFileError(f"cannot write {target}: there is no folder {target.parent}")
         mode = target.lstat().st_mode
+    except MissingFileError:
+        raise
     except FileNotFoundError:
         return target
-    except OSError as error:
-        raise FileError(f"cannot write {target}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot write {os.fspath(path)!r}: {error}") from None
     if not (stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode)):
         wanted = "folder" if folder else "regular file"
         raise FileError(f"cannot write {target}: it exists and is no {wanted}; choose another name")
@@ -53,9 +55,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = check_target(path)
     _remove_left_overs(target.parent)
     temporary = _beside(target)
-    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    lock = _Lock(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
     try:
-        _lock(handle)
         yield temporary
         if target.exists():
             shutil.copymode(target, temporary)
@@ -63,7 +64,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(target)
     finally:
-        os.close(handle)
+        lock.close()
         temporary.unlink(missing_ok=True)
 
 
@@ -72,27 +73,25 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """The same for a folder; the old one is set aside before the new one takes its name."""
     target = check_target(path, folder=True)
     _remove_left_overs(target.parent)
-    temporary, old = _beside(target), _beside(target)
+    temporary = _beside(target)
+    old = temporary.with_name(temporary.name.replace(".part", ".old"))  # never removed as left over
     temporary.mkdir(FOLDER_MODE)
-    handle = os.open(temporary, os.O_RDONLY) if os.name == "posix" else None
+    lock = _Lock(os.open(temporary, os.O_RDONLY)) if os.name == "posix" else None
     try:
-        if handle is not None:
-            _lock(handle)
         yield temporary
-        if target.exists():
-            target.rename(old)
         try:
+            if target.exists():
+                target.rename(old)
             temporary.rename(target)
         except BaseException:
-            if old.exists():
+            if old.exists() and not target.exists():
                 old.rename(target)
             raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
-        if handle is not None:
-            os.close(handle)
-        for rest in (temporary, old):
-            if target.exists() or rest is temporary:
-                shutil.rmtree(rest, ignore_errors=True)
+        if lock:
+            lock.close()
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _beside(target: Path) -> Path:
@@ -100,17 +99,27 @@ def _beside(target: Path) -> Path:
     return target.parent / f"{PREFIX}{secrets.token_hex(8)}.part{suffix}"
 
 
-def _lock(handle: int) -> bool:
-    """Hold a lock as long as the handle is open; the system lets go of it when a process dies."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+class _Lock:
+    """A lock as long as a handle is open; the system lets go of it when the process dies.
+
+    Without locks, as on Windows, the handle is closed at once.
+    """
+
+    def __init__(self, handle: int) -> None:
+        self._handle: int | None = handle
+        self.held = False
+        try:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.held = True
+        except (ImportError, OSError):
+            self.close()
+
+    def close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+        self._handle = None
 
 
 def _remove_left_overs(folder: Path) -> None:
@@ -125,13 +134,13 @@ def _remove_left_overs(folder: Path) -> None:
 def _remove_if_left(path: Path) -> None:
     if time.time() - path.lstat().st_mtime < FRESH or path.is_symlink():
         return
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    lock = _Lock(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
     try:
-        if not _lock(handle):
+        if not lock.held:
             return
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
     finally:
-        os.close(handle)
+        lock.close()

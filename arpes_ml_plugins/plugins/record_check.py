@@ -118,7 +118,7 @@ def _limit_for(name: str) -> float:
     return WORK_LIMITS.get(name.rsplit("_", 1)[-1], WHOLE_LIMIT)
 
 
-def _numbers_in(form: Any) -> Iterator[int | float]:
+def _numbers_in(form: Any) -> Iterator[Any]:
     """Numbers outside of arrays, which are data and not settings."""
     if isinstance(form, (int, float, np.integer, np.floating)) and not isinstance(form, bool):
         yield form
