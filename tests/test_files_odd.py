@@ -105,6 +105,58 @@ def test_times_mean_the_same_to_other_programs(tmp_path):
         assert (opened.x.values == data.x.values).all()
 
 
+class TestRewritten:
+    """Files of ours that other programs have read and written again."""
+
+    @pytest.fixture
+    def data(self):
+        return array(
+            x=pd.date_range("2020", periods=6), attrs={"none": None}, flag=("x", NUMBERS > 2)
+        )
+
+    def rewrite(self, data, path, change, encoding=None):
+        arpes_ml_plugins.save(data, path)
+        with xr.open_dataset(path) as opened:
+            changed = change(opened.load())
+        changed.to_netcdf(path, engine="h5netcdf", encoding=encoding)
+        return arpes_ml_plugins.load(path)
+
+    def test_nothing_changed(self, tmp_path, data):
+        again = self.rewrite(data, tmp_path / "a.nc", lambda opened: opened)
+        assert again.identical(data)
+
+    def test_other_values_and_attributes(self, tmp_path, data):
+        def change(opened):
+            opened["values"].attrs["new"] = 5
+            return opened.isel(x=slice(2)) + 1
+
+        with xr.set_options(keep_attrs=True):
+            again = self.rewrite(data, tmp_path / "a.nc", change)
+            expected = data.isel(x=slice(2)) + 1
+        assert again.identical(expected.assign_attrs(none=None, new=5))
+
+    def test_other_units_of_time(self, tmp_path, data):
+        units = {"x": {"units": "hours since 1999-01-01", "dtype": "float64"}}
+        again = self.rewrite(data, tmp_path / "a.nc", lambda opened: opened, units)
+        xr.testing.assert_equal(again, data)
+        assert again.name == "v"
+
+    def test_other_variables(self, tmp_path, data):
+        again = self.rewrite(data, tmp_path / "a.nc", lambda opened: opened.assign(new=1))
+        assert again.new == 1
+        assert (again["values"].values == NUMBERS).all()
+        assert (again.x.values == data.x.values).all()
+
+    def test_renamed(self, tmp_path, data):
+        again = self.rewrite(data, tmp_path / "a.nc", lambda opened: opened.rename(x="when"))
+        xr.testing.assert_equal(again, data.rename(x="when"))
+
+    def test_text_of_a_layout_as_an_attribute(self, tmp_path, data):
+        arpes_ml_plugins.save(data.to_dataset(), tmp_path / "a.nc")
+        with xr.open_dataset(tmp_path / "a.nc") as opened:
+            check_round_trip(opened.load(), tmp_path / "a.nc")
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

@@ -56,7 +56,7 @@ def unpack(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
         rest = {decode(key): decode(value) for key, value in packed["attributes"]}
         order = [decode(key) for key in packed["order"]]
         found |= rest
-        found = {key: found[key] for key in order if key in found}
+        found = {key: found[key] for key in order if key in found} | found  # and new ones
     except Exception:  # the text is from somebody else, or damaged, in whatever way
         return dict(attrs)
     if isinstance(found.get("provenance"), dict):

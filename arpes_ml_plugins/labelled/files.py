@@ -23,7 +23,14 @@ from arpes_ml_plugins.labelled.file_check import (
     limit_for,
     signature,
 )
-from arpes_ml_plugins.labelled.layout import ARRAYS_GROUP, LAYOUT, array_from, dataset_from, flat
+from arpes_ml_plugins.labelled.layout import (
+    ARRAYS_GROUP,
+    LAYOUT,
+    dataset_from,
+    dataset_rewritten,
+    flat,
+    layout_of,
+)
 from arpes_ml_plugins.labelled.provenance import Provenance
 from arpes_ml_plugins.labelled.recording import hashes_in
 from arpes_ml_plugins.labelled.whole import check_target, whole_file, whole_folder
@@ -286,15 +293,16 @@ AS_STORED: dict[str, dict[str, Any]] = {
 
 
 def _decoded(raw: xr.Dataset, place: Path) -> xr.DataArray | xr.Dataset:
-    if LAYOUT in raw.attrs:
-        return dataset_from(raw.load())
+    layout = layout_of(raw)
+    if layout is not None:
+        return dataset_from(raw.load(), layout)
     data = _decoded_of_others(raw, place)
     for name in data.variables:
         data[name].attrs = unpack(data[name].attrs)
     data.attrs = unpack(data.attrs)
-    if KIND in data.attrs:
-        return array_from(data, data.attrs[KIND])
-    return data
+    if LAYOUT in data.attrs:
+        return dataset_rewritten(data)
+    return data["values"].rename(data.attrs[KIND]) if KIND in data.attrs else data
 
 
 def _decoded_of_others(raw: xr.Dataset, place: Path) -> xr.Dataset:

@@ -22,10 +22,10 @@ from arpes_ml_plugins.labelled.attributes import (
     pack,
     unpack,
 )
-from arpes_ml_plugins.labelled.stored_values import restored, stored
+from arpes_ml_plugins.labelled.stored_values import is_as_stored, restored, stored
 from arpes_ml_plugins.labelled.units import strip_unit
 
-__all__ = ["ARRAYS_GROUP", "LAYOUT", "array_from", "dataset_from", "flat"]
+__all__ = ["ARRAYS_GROUP", "LAYOUT", "dataset_from", "dataset_rewritten", "flat", "layout_of"]
 
 LAYOUT = "arpes_ml_layout"
 """Attribute of the file that says what netCDF could not hold."""
@@ -69,13 +69,27 @@ def flat(data: xr.DataArray | xr.Dataset) -> xr.Dataset:
     layout["kinds"] = kinds
     in_file = xr.Dataset({k: v for k, v in written.items() if k not in layout["coords"]})
     in_file = in_file.assign_coords({k: written[k] for k in layout["coords"]})
-    in_file.attrs = pack(attrs) | {LAYOUT: json.dumps(layout)}
+    in_file.attrs = pack(attrs, never_plain=(LAYOUT,)) | {LAYOUT: json.dumps(layout)}
     return in_file
 
 
-def dataset_from(raw: xr.Dataset) -> xr.Dataset | xr.DataArray:
-    """What :func:`flat` was given, of a file that was read without decoding."""
+def layout_of(raw: xr.Dataset) -> dict[str, Any] | None:
+    """The layout of a file that was read without decoding, if it still describes the file.
+
+    A program that reads the file and writes another one takes the text along as an attribute.
+    """
+    if LAYOUT not in raw.attrs:
+        return None
     layout = json.loads(raw.attrs[LAYOUT])
+    kinds = layout["kinds"]
+    same = kinds.keys() == set(raw.variables) and all(
+        is_as_stored(raw.variables[name], kind) for name, kind in kinds.items()
+    )
+    return layout if same else None
+
+
+def dataset_from(raw: xr.Dataset, layout: Mapping[str, Any]) -> xr.Dataset | xr.DataArray:
+    """What :func:`flat` was given, of a file that was read without decoding."""
     old_names = {new: decode(old) for new, old in layout["names"]}
     variables = {}
     for name, kind in layout["kinds"].items():
@@ -103,9 +117,15 @@ def dataset_from(raw: xr.Dataset) -> xr.Dataset | xr.DataArray:
     return result
 
 
-def array_from(data: xr.Dataset, name: Any) -> xr.DataArray:
-    """The array of a file written before there were layouts."""
-    return data[VALUES].rename(name)
+def dataset_rewritten(data: xr.Dataset) -> xr.Dataset | xr.DataArray:
+    """What another program wrote from a file of ours, decoded: an array if it is one still."""
+    text = data.attrs[LAYOUT]
+    data = data.assign_attrs()
+    del data.attrs[LAYOUT]
+    layout = json.loads(text)
+    if "array" in layout and list(data.data_vars) == [VALUES]:
+        return data[VALUES].rename(decode(layout["array"]))
+    return data
 
 
 def _levels(coords: xr.Dataset) -> dict[Hashable, list[Hashable]]:

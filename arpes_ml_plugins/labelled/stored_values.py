@@ -20,7 +20,7 @@ from arpes_ml_plugins.labelled.attributes import (
     unpack,
 )
 
-__all__ = ["restored", "stored"]
+__all__ = ["is_as_stored", "restored", "stored"]
 
 TIME_UNITS = {
     "W": "weeks",
@@ -33,6 +33,18 @@ TIME_UNITS = {
     "ns": "nanoseconds",
 }
 """Words that other programs know; other units of numpy are only known to us."""
+STORED_AS = {
+    "plain": "iufb",
+    "complex": "f",
+    "datetime": "i",
+    "timedelta": "i",
+    "time steps": "i",
+    "bytes": "u",
+    "text": "OUT",
+    "json": "OUT",
+    "categories": "i",
+}
+"""Kinds of dtype in the file."""
 PLAIN, TIMES = "plain", ("datetime", "timedelta")
 
 
@@ -50,12 +62,24 @@ def stored(
         values, kind = _of_numpy(np.asarray(variable.values), shown)
     extra = [f"size of {name}"] if values.ndim > len(dims) else []
     attrs = pack(variable.attrs, never_plain=("units",) if kind["kind"] in TIMES else ())
+    attrs |= _time_attributes(kind)
+    kind["dims"] = [*dims, *extra]
+    return xr.Variable(kind["dims"], values, attrs, _encoding(variable, values)), kind
+
+
+def _time_attributes(kind: Mapping[str, Any]) -> dict[str, str]:
+    """By which other programs know what the numbers mean."""
     word = TIME_UNITS.get(kind.get("unit", ""))
     if word and kind["kind"] == "datetime":
-        attrs |= {"units": f"{word} since 1970-01-01", "calendar": "proleptic_gregorian"}
-    elif word:
-        attrs["units"] = word
-    return xr.Variable([*dims, *extra], values, attrs, _encoding(variable, values)), kind
+        return {"units": f"{word} since 1970-01-01", "calendar": "proleptic_gregorian"}
+    return {"units": word} if word else {}
+
+
+def is_as_stored(variable: xr.Variable, kind: Mapping[str, Any]) -> bool:
+    """Whether the variable of a file can be what :func:`stored` returned with ``kind``."""
+    if list(variable.dims) != kind["dims"] or variable.dtype.kind not in STORED_AS[kind["kind"]]:
+        return False
+    return all(variable.attrs.get(k) == v for k, v in _time_attributes(kind).items())
 
 
 def _encoding(variable: xr.Variable, values: np.ndarray) -> dict[str, Any]:
