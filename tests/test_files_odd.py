@@ -226,6 +226,17 @@ def datasets(draw):
                 data = data.set_coords(name) if draw(st.booleans()) else data
         except (ValueError, TypeError, OverflowError):  # xarray has no such object
             continue
+    for dim in dims:
+        if draw(st.booleans()) and f"kind of {dim}" not in data:
+            kinds = draw(st.lists(st.sampled_from("abc"), min_size=1, unique=True))
+            drawn = hnp.arrays(int, sizes[dim], elements=st.integers(-1, len(kinds) - 1))
+            codes = pd.Categorical.from_codes(draw(drawn), kinds, ordered=draw(st.booleans()))
+            data = data.assign_coords({f"kind of {dim}": ([dim], codes)})
+    if len(dims) > 1 and draw(st.booleans()):
+        try:
+            return data.stack(both=dims[:2])
+        except (ValueError, TypeError, KeyError, NotImplementedError):  # as above
+            return data
     return data
 
 

@@ -77,8 +77,10 @@ def _time_attributes(kind: Mapping[str, Any]) -> dict[str, str]:
 
 def is_as_stored(variable: xr.Variable, kind: Mapping[str, Any]) -> bool:
     """Whether the variable of a file can be what :func:`stored` returned with ``kind``."""
-    if list(variable.dims) != kind["dims"] or variable.dtype.kind not in STORED_AS[kind["kind"]]:
+    if list(variable.dims) != kind["dims"]:
         return False
+    if variable.size and variable.dtype.kind not in STORED_AS[kind["kind"]]:
+        return False  # arrays without values are of any type
     return all(variable.attrs.get(k) == v for k, v in _time_attributes(kind).items())
 
 
@@ -132,7 +134,8 @@ def _of_pandas(variable: xr.Variable, name: Hashable) -> tuple[np.ndarray, dict[
     import pandas as pd
 
     if isinstance(variable.dtype, pd.CategoricalDtype):
-        index = pd.CategoricalIndex(variable.to_index() if variable.ndim == 1 else variable.data)
+        # pandas takes a dimension that is called by a tuple for several names.
+        index = pd.CategoricalIndex(xr.Variable(["along"], variable._data).to_index())
         categories = list(index.categories)
         if all(map(has_form, categories)):
             form = [encode(item) for item in categories]
