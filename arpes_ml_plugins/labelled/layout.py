@@ -67,8 +67,10 @@ def flat(data: xr.DataArray | xr.Dataset) -> xr.Dataset:
         dims = [names[dim] for dim in variable.dims]
         written[new], kinds[new] = stored(_without_unit(variable), dims, new, old)
     layout["kinds"] = kinds
-    in_file = xr.Dataset({k: v for k, v in written.items() if k not in layout["coords"]})
-    in_file = in_file.assign_coords({k: written[k] for k in layout["coords"]})
+    # netCDF lists the names of coordinates with spaces between them.
+    marked = {name for name in layout["coords"] if " " not in name}
+    in_file = xr.Dataset({k: v for k, v in written.items() if k not in marked})
+    in_file = in_file.assign_coords({k: written[k] for k in marked})
     in_file.attrs = pack(attrs, never_plain=(LAYOUT,)) | {LAYOUT: json.dumps(layout)}
     return in_file
 
