@@ -8,7 +8,10 @@ BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check
 PYARPES := arpes==3.0.1
 
-.PHONY: demo test test-slow lint docs benchmarks data-named clean
+SEED ?= $(shell date +%s)
+EXAMPLES ?= 1000
+
+.PHONY: demo test test-slow fuzz lint docs benchmarks data-named clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/arpes-ml demo
@@ -19,6 +22,13 @@ test: $(VENV)/installed-test
 
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow --numprocesses auto --maxprocesses 4
+
+# Tests marked fuzz, each with EXAMPLES inputs of its own making (make test has 25): about ten
+# minutes. A run is repeated with make fuzz SEED=..., the number that it prints first.
+fuzz: seed := $(SEED)
+fuzz: $(VENV)/installed-test
+	@echo "make fuzz SEED=$(seed) EXAMPLES=$(EXAMPLES)"
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz --hypothesis-seed=$(seed) --numprocesses auto --maxprocesses 4
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .

@@ -12,7 +12,10 @@ __all__ = [
     "DeviceError",
     "DeviceWarning",
     "DistributionWarning",
+    "FileError",
+    "FileWarning",
     "ForkError",
+    "MissingFileError",
     "OutOfMemoryError",
     "ParameterError",
     "PluginWarning",
@@ -51,6 +54,13 @@ class ForkError(ArpesMLError, RuntimeError):
 
 class OutOfMemoryError(ArpesMLError, MemoryError):
     """Not even one image (or series, or mixture) at a time fits into memory."""
+=======
+class FileError(ArpesMLError, OSError):
+    """A file cannot be read or written; the message names it and says what is wrong."""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file or the folder for it does not exist."""
 
 
 class RegistrationError(ArpesMLError, ValueError):
@@ -71,6 +81,10 @@ class DeviceWarning(UserWarning):
 
 class DistributionWarning(UserWarning):
     """Data are outside what a network was trained for, or do not fit the result."""
+
+
+class FileWarning(UserWarning):
+    """A file was read, but not all of it means what it was meant to."""
 
 
 class PluginWarning(UserWarning):

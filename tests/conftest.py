@@ -14,11 +14,25 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import HealthCheck, settings
 
 from arpes_ml_plugins import SpectrumLibrary  # this import adds the methods to .S
 from arpes_ml_plugins.testing.samples import sample_cut
 
 mpl.use("Agg")
+
+# Tests that generate their inputs: the same few at every run, or with
+# --hypothesis-profile=fuzz many, which differ from seed to seed (make fuzz).
+COMMON = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}
+settings.register_profile("few", max_examples=25, derandomize=True, database=None, **COMMON)
+settings.register_profile(
+    "fuzz", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "1000")), **COMMON
+)
+settings.load_profile("few")
 
 
 @pytest.fixture

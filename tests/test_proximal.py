@@ -6,14 +6,14 @@ import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from arpes_ml_plugins.optim.proximal import singular_value_threshold, soft_threshold
 
 vectors = hnp.arrays("float64", 12, elements=st.floats(-10, 10))
 
 
-@settings(max_examples=30, deadline=None)
+@pytest.mark.fuzz
 @given(vectors, st.floats(0, 5))
 def test_soft_threshold_is_the_minimiser(x, threshold):
     x = torch.from_numpy(x)

@@ -1,9 +1,10 @@
-"""Results on disk: netCDF files that hold every attribute, and appear whole or not at all."""
+"""Results on disk: files that hold every attribute, appear whole or not at all, and are checked."""
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,63 +13,73 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import DataTypeError
-from arpes_ml_plugins.labelled.attributes import pack, unpack
+from arpes_ml_plugins.errors import ArpesMLError, DataTypeError, FileError, FileWarning
+from arpes_ml_plugins.labelled.attributes import unpack
+from arpes_ml_plugins.labelled.file_check import (
+    check_alone,
+    check_zarr,
+    format_of,
+    is_signed,
+    limit_for,
+    signature,
+)
+from arpes_ml_plugins.labelled.layout import (
+    ARRAYS_GROUP,
+    LAYOUT,
+    dataset_from,
+    dataset_rewritten,
+    flat,
+    layout_of,
+)
 from arpes_ml_plugins.labelled.provenance import Provenance
 from arpes_ml_plugins.labelled.recording import hashes_in
-from arpes_ml_plugins.labelled.units import strip_unit
+from arpes_ml_plugins.labelled.whole import check_target, whole_file, whole_folder
+from arpes_ml_plugins.parameters import check_count, check_flag
 
 __all__ = ["load", "save", "whole_file"]
 
 KIND = "arpes_ml_array"
-"""Attribute that marks a file that holds a single DataArray."""
-ARRAYS_GROUP = "arpes_ml_parameters"
-"""Group of a file that holds the large arrays among the parameters of records, under hashes."""
-
-
-@contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside ``path`` that replaces it when the block ends without error.
-
-    Whatever interrupts the block, ``path`` is either as it was or complete. Links are followed.
-    """
-    target = Path(os.path.realpath(path))
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
-    )
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+"""Attribute that marked a file that holds a single DataArray, before there were layouts."""
+ZARR = ".zarr"
+OTHERS = {
+    *(".csv", ".txt", ".dat", ".json", ".npy", ".npz", ".mat", ".pkl", ".pickle", ".parquet"),
+    *(".png", ".jpg", ".tif", ".tiff", ".pdf", ".svg", ".xlsx", ".zip", ".gz", ".bz2", ".xz"),
+    *(".ibw", ".pxt", ".pxp", ".itx", ".fits", ".sp2", ".krx", ".py", ".ipynb", ".md"),
+}
+"""Suffixes that promise another format."""
 
 
 def save(data: xr.DataArray | xr.Dataset, path: str | os.PathLike[str]) -> None:
-    """Write ``data`` as netCDF with every attribute, also those that netCDF cannot hold.
+    """Write ``data`` to a file that :func:`load` reads back as the same object.
 
-    PyARPES's data carry ``None``, dicts and booleans in ``attrs``, on which ``to_netcdf`` fails.
-    They are stored as JSON text, and :func:`load` gives them back, types included. Objects without
-    such a form (open files, functions) are stored as their ``repr``. The file appears whole or not
-    at all.
+    The suffix chooses the format: ``.zarr`` a folder of zarr, any other netCDF-4 (HDF5), which
+    every netCDF reader opens. PyARPES's data carry ``None``, dicts and booleans in ``attrs``, on
+    which ``to_netcdf`` fails; here they are stored as JSON text. Objects without such a form in
+    attributes (open files, functions) are stored as their ``repr``. Names, types and indexes that
+    netCDF lacks are stored in the nearest form, and come back as they were: names that are no
+    text, a MultiIndex, categories, complex numbers, times in any unit, booleans, float16.
+
+    The file appears whole or not at all, also if the disk is full or the run is killed, and a
+    netCDF-4 file ends with a checksum, by which :func:`load` notices any damage.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        Not changed. Units of pint are stored as the attribute ``units``, where there is none.
+        Not changed. Lazy data are computed. Units of pint are stored as the attribute ``units``,
+        where there is none.
     path : path-like
-        Replaced if it exists.
+        A regular file is replaced if it exists, and keeps its permissions; pipes and devices are
+        refused, and so are suffixes of other formats, such as ``.csv``. The file is made in
+        memory, which takes as much memory again as the data.
 
     Raises
     ------
     DataTypeError
-        ``data`` is no labelled data.
-    OSError
-        The folder does not exist or cannot be written to.
+        ``data`` is no labelled data, or it holds what no file can hold: the message says what,
+        and how to convert it.
+    FileError
+        The folder does not exist or cannot be written to, the disk is full, or the path is not
+        that of a regular file. It is an OSError.
 
     Examples
     --------
@@ -79,85 +90,235 @@ def save(data: xr.DataArray | xr.Dataset, path: str | os.PathLike[str]) -> None:
     >>> load(file).identical(cut)
     True
     """
-    if isinstance(data, xr.DataArray):
-        values = xr.DataArray(data.variable, coords=data.coords)
-        plain = values.to_dataset(name="values")
-        plain.attrs = {KIND: data.name}
-    elif isinstance(data, xr.Dataset):
-        plain = data.copy(deep=False)
-    else:
+    if not isinstance(data, (xr.DataArray, xr.Dataset)):
         raise DataTypeError(f"expected a DataArray or Dataset to save, got {type(data).__name__}")
-    arrays = _arrays_of(plain)
-    plain = plain.assign({name: _without_unit(v) for name, v in plain.data_vars.items()})
-    plain.attrs = pack(plain.attrs)
-    for name in plain.variables:
-        plain[name].attrs = pack(plain[name].attrs)
-    with whole_file(path) as temporary:
-        plain.to_netcdf(temporary, engine="h5netcdf")
+    suffix = Path(path).suffix.lower()
+    if suffix in OTHERS:
+        raise FileError(
+            f"cannot write {os.fspath(path)}: {suffix} is the suffix of another format; expected "
+            f".nc (netCDF-4) or .zarr"
+        )
+    target = check_target(path, folder=suffix == ZARR)
+    if suffix == ZARR:
+        _need_zarr(target)
+    arrays = _arrays_of(data)
+    with _named_errors("written", target):
+        plain = flat(data)
+        if suffix == ZARR:
+            _write_zarr(plain, arrays, target)
+        else:
+            _write_netcdf(plain, arrays, target)
+
+
+def _write_netcdf(plain: xr.Dataset, arrays: xr.Dataset, target: Path) -> None:
+    """In memory first: HDF5 does not survive an error of writing, such as a full disk."""
+    import h5netcdf
+
+    np.empty(plain.nbytes + arrays.nbytes, np.uint8)  # refused now rather than inside HDF5
+    memory = io.BytesIO()
+    with h5netcdf.File(memory, "w") as file:
+        plain.dump_to_store(xr.backends.H5NetCDFStore(file))
         if arrays:
-            arrays.to_netcdf(temporary, mode="a", group=ARRAYS_GROUP, engine="h5netcdf")
+            group = file.create_group(ARRAYS_GROUP)
+            arrays.dump_to_store(xr.backends.H5NetCDFStore(group))
+    content = memory.getbuffer()
+    with whole_file(target) as temporary, temporary.open("wb") as out:
+        out.write(content)
+        out.write(signature(content))
 
 
-def _arrays_of(data: xr.Dataset) -> xr.Dataset:
+def _write_zarr(plain: xr.Dataset, arrays: xr.Dataset, target: Path) -> None:
+    with whole_folder(target) as temporary:
+        plain.to_zarr(temporary, mode="w", consolidated=False)
+        if arrays:
+            arrays.to_zarr(temporary, mode="a", group=ARRAYS_GROUP, consolidated=False)
+
+
+def _need_zarr(path: Path) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("zarr") is None:
+        raise FileError(
+            f"{path} is a folder of zarr, and the package zarr is not installed; install it, or "
+            f"use netCDF: a name that ends with .nc"
+        )
+
+
+@contextmanager
+def _named_errors(done: str, path: Path) -> Iterator[None]:
+    """Errors of other libraries become one of ours that names the file."""
+    try:
+        yield
+    except (ArpesMLError, Warning):
+        raise
+    except OSError as error:
+        raise FileError(f"{path} cannot be {done}: {error.strerror or error}") from None
+    except Exception as error:
+        raise FileError(f"{path} cannot be {done}: {type(error).__name__}: {error}") from error
+
+
+def _arrays_of(data: xr.DataArray | xr.Dataset) -> xr.Dataset:
     """The large parameters of all records, each once, under their hashes."""
     found: dict[str, np.ndarray] = {}
-    for attrs in (data.attrs, *(variable.attrs for variable in data.variables.values())):
+    for attrs in _holders(data):
         found |= getattr(attrs.get("provenance"), "arrays", {})
     return xr.Dataset({key: (f"size of {key}", values) for key, values in found.items()})
 
 
-def _give_arrays(data: xr.Dataset, path: str | os.PathLike[str]) -> None:
+def _holders(data: xr.DataArray | xr.Dataset) -> list[dict[Any, Any]]:
+    variables = data.coords if isinstance(data, xr.DataArray) else data.variables
+    return [data.attrs, *(variable.attrs for variable in variables.values())]
+
+
+def _give_arrays(data: xr.DataArray | xr.Dataset, arrays: dict[str, np.ndarray]) -> None:
     """Put the large parameters back beside the records that refer to them, in place."""
-    holders = (data.attrs, *(variable.attrs for variable in data.variables.values()))
-    records = [a["provenance"] for a in holders if isinstance(a.get("provenance"), Provenance)]
-    needed = {id(record): set(hashes_in(record.get("record"))) for record in records}
-    if not any(needed[id(record)] - set(record.arrays) for record in records):
-        return
-    try:
-        with xr.open_dataset(path, group=ARRAYS_GROUP, engine="h5netcdf") as group:
-            arrays = {str(name): values.values for name, values in group.data_vars.items()}
-    except (OSError, KeyError, ValueError):  # no such group: replay says what is missing
-        return
-    for record in records:
-        record.arrays = {k: v for k, v in arrays.items() if k in needed[id(record)]}
+    found = (attrs.get("provenance") for attrs in _holders(data))
+    for record in (record for record in found if isinstance(record, Provenance)):
+        needed = set(hashes_in(record.get("record")))
+        if needed - set(record.arrays):  # what is not there, replay names
+            record.arrays = {key: values for key, values in arrays.items() if key in needed}
 
 
-def _without_unit(array: xr.DataArray) -> xr.DataArray:
-    bare, _ = strip_unit(array)
-    if bare is array or "units" in array.attrs:
-        return bare
-    quantity: Any = array.variable._data
-    return bare.assign_attrs(units=str(quantity.units))
-
-
-def load(path: str | os.PathLike[str]) -> xr.DataArray | xr.Dataset:
+def load(
+    path: str | os.PathLike[str], *, max_bytes: int | None = None, trusted: bool = False
+) -> xr.DataArray | xr.Dataset:
     """Read what :func:`save` wrote: the same object, its attributes as they were.
+
+    Any other file of netCDF or zarr is read as xarray reads it. A file is never believed: a
+    damaged one is refused, whatever in it is damaged. One without the checksum of :func:`save` is
+    read in a process of its own first, because damaged files can crash the HDF5 library or keep it
+    busy for ever.
 
     Parameters
     ----------
     path : path-like
-        A netCDF file; one not written by :func:`save` loads as a Dataset.
+        A file of netCDF-4 (HDF5) or netCDF-3, or a folder of zarr. The content decides, not the
+        suffix. A file not written by :func:`save` loads as a Dataset.
+    max_bytes : int, optional
+        Upper limit on the memory that the arrays of the file take, in bytes. Default: 256 MiB, or
+        100 times the size of the file if that is more. Raise it for data that compress better.
+    trusted : bool
+        True does without the other process, which takes about half a second, and the time
+        to read once what is compressed. For files whose origin you know.
+
+    Returns
+    -------
+    xarray.DataArray or xarray.Dataset
+        In memory; the file is closed.
 
     Raises
     ------
-    OSError
-        There is no such file, or it is no netCDF file.
+    FileError
+        There is no such file, it is damaged or of another format, or it asks for more memory than
+        ``max_bytes``. It is an OSError.
+
+    Warns
+    -----
+    FileWarning
+        Units of time or scale factors in the file make no sense, and its values are returned as
+        they are stored.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"there is no file {os.fspath(path)}")
-    try:
-        opened = xr.open_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError):
-        try:
-            opened = xr.open_dataset(path)  # netCDF-3, or what else xarray may know
-        except (OSError, ValueError) as error:
-            raise OSError(f"{os.fspath(path)} is no netCDF file ({error})") from None
-    with opened:
-        data = opened.load()
+    check_count("max_bytes", max_bytes, optional=True)
+    check_flag("trusted", trusted)
+    place = Path(path)
+    kind = format_of(place)
+    with _named_errors("read", place):
+        limit = limit_for(place, max_bytes)
+        _check(place, kind, limit, trusted)
+        with _opened(place, kind) as (raw, arrays):
+            size = raw.nbytes + arrays.nbytes
+            if size > limit:
+                raise FileError(
+                    f"{place} cannot be read: it asks for {size:,} bytes, expected at most "
+                    f"{limit:,}; pass max_bytes= if that is right"
+                )
+            data = _decoded(raw, place)
+            _give_arrays(data, {str(k): values.values for k, values in arrays.data_vars.items()})
+    return data
+
+
+def _check(place: Path, kind: str, limit: int, trusted: bool) -> None:
+    if kind == "zarr":
+        _need_zarr(place)
+        check_zarr(place)
+    elif kind == "hdf5" and not trusted:
+        if not is_signed(place):
+            check_alone(place, limit)
+            return
+        # The checksum tells of damage, not of intent.
+        from arpes_ml_plugins.labelled.read_alone import problem_of
+
+        problem = problem_of(str(place), limit)
+        if problem:
+            raise FileError(f"{place} cannot be read: {problem}")
+
+
+@contextmanager
+def _opened(place: Path, kind: str) -> Iterator[tuple[xr.Dataset, xr.Dataset]]:
+    """The file as it is stored, and the large parameters of its records."""
+    if kind == "netcdf3":
+        memory = io.BytesIO(place.read_bytes())
+        with xr.open_dataset(memory, engine="scipy", decode_cf=False) as raw:
+            yield raw, xr.Dataset()
+        return
+    if kind == "zarr":
+        options: dict[str, Any] = {"consolidated": False, "decode_cf": False, "chunks": None}
+        with xr.open_zarr(place, **options) as raw:
+            inside = (place / ARRAYS_GROUP).is_dir()
+            yield (
+                raw,
+                xr.open_zarr(place, group=ARRAYS_GROUP, **options) if inside else xr.Dataset(),
+            )
+        return
+    import h5netcdf
+
+    with h5netcdf.File(place, "r", decode_vlen_strings=True, phony_dims="access") as file:
+        stores = [file, *([file[ARRAYS_GROUP]] if ARRAYS_GROUP in file.groups else [])]
+        opened = [
+            xr.open_dataset(xr.backends.H5NetCDFStore(store), decode_cf=False) for store in stores
+        ]
+        yield opened[0], opened[1] if len(opened) > 1 else xr.Dataset()
+
+
+AS_STORED: dict[str, dict[str, Any]] = {
+    "times": {"decode_times": False},
+    "units of time, scale factors or fill values": {
+        "decode_times": False,
+        "mask_and_scale": False,
+        "concat_characters": False,
+        "decode_coords": False,
+    },
+}
+"""What is given up if a file of others cannot be decoded, step by step."""
+
+
+def _decoded(raw: xr.Dataset, place: Path) -> xr.DataArray | xr.Dataset:
+    layout = layout_of(raw)
+    if layout is not None:
+        return dataset_from(raw.load(), layout)
+    data = _decoded_of_others(raw, place)
     for name in data.variables:
         data[name].attrs = unpack(data[name].attrs)
     data.attrs = unpack(data.attrs)
-    _give_arrays(data, path)
-    if KIND not in data.attrs:
+    if LAYOUT in data.attrs:
+        return dataset_rewritten(data)
+    return data["values"].rename(data.attrs[KIND]) if KIND in data.attrs else data
+
+
+def _decoded_of_others(raw: xr.Dataset, place: Path) -> xr.Dataset:
+    try:
+        return xr.decode_cf(raw).load()
+    except (ValueError, TypeError, OverflowError, KeyError, AttributeError) as error:
+        problem = error
+    for what, options in AS_STORED.items():
+        try:
+            data = xr.decode_cf(raw, **options).load()
+        except (ValueError, TypeError, OverflowError, KeyError, AttributeError):
+            continue
+        warnings.warn(
+            f"{place}: {what} cannot be decoded ({problem}); the values are as they are stored",
+            FileWarning,
+            stacklevel=4,
+        )
         return data
-    return data["values"].rename(data.attrs[KIND])
+    raise problem

@@ -175,11 +175,11 @@ def provenance_of(text: str) -> Provenance | None:
     """The provenance that a netCDF writer stored as text; None for any other text."""
     try:
         content = json.loads(text)
-    except json.JSONDecodeError:
+        if not isinstance(content, dict):
+            return None
+        arrays = arrays_from_text(content.pop(ARRAYS, {}))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    if not isinstance(content, dict):
-        return None
-    arrays = arrays_from_text(content.pop(ARRAYS, {}))
     provenance = Provenance(content)
     provenance.arrays = arrays
     return provenance

@@ -29,6 +29,7 @@ ARRAY = "__array__"
 KEPT = "__kept__"
 NOT_RECORDED = "not_recorded"
 INLINE = 200  # numbers
+LARGEST_NUMBER = 32  # bytes
 NUMBERS, LABELS = "iufcb", "U"  # kinds of dtype
 
 Arrays = dict[str, np.ndarray]
@@ -116,7 +117,9 @@ def read_back(form: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
 
 def _values(form: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    content, dtype = form[ARRAY], np.dtype(form["dtype"])
+    content, dtype = form[ARRAY], np.dtype(str(form["dtype"]))
+    if dtype.kind not in NUMBERS + LABELS or dtype.itemsize > LARGEST_NUMBER:
+        raise ValueError(f"arrays of type {dtype} are not recorded")
     if isinstance(content, Mapping):
         content = arrays[content[KEPT]]
     if dtype.kind == LABELS:

@@ -9,14 +9,19 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from arpes_ml_plugins.labelled.progress import Report
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["cache_folder", "cached_tensors", "content_key"]
+__all__ = ["cache_folder", "content_key", "kept_network"]
 
 Tensors = dict[str, "torch.Tensor"]
+Network = TypeVar("Network", bound="torch.nn.Module")
+CHECKSUM = "sha256"
+"""Entry of the metadata of a file, with the checksum of its tensors."""
 
 
 def cache_folder() -> Path:
@@ -47,19 +52,30 @@ def _described(value: object) -> str:
     return str(value)
 
 
-def cached_tensors(
-    folder: Path | None, name: str, make: Callable[[], Tensors]
-) -> tuple[Tensors, bool]:
-    """The tensors kept as ``name``, or those of ``make()``, which are kept; and if they were there.
+def kept_network(
+    folder: Path | None,
+    name: str,
+    empty: Callable[[], Network],
+    train: Callable[[], Network],
+    report: Report | None,
+    steps: int,
+) -> Network:
+    """The network kept in ``folder`` as ``name``, or that of ``train()``, which is then kept.
 
-    A damaged file is written again; a folder that cannot be written to is warned of.
+    A file that is damaged, by as little as one bit, or that holds tensors of other names, shapes or
+    types than the network ``empty()``, is written again. A folder that cannot be read counts as
+    empty, and one that cannot be written to is warned of. ``report`` is told of all ``steps`` at
+    once if there was nothing to train.
     """
+    network = empty()
     path = None if folder is None else folder / f"{name}.safetensors"
-    if path is not None and path.exists():
-        stored = _load(path)
-        if stored is not None:
-            return stored, True
-    made = {key: tensor.detach().contiguous() for key, tensor in make().items()}
+    stored = None if path is None else _load(path)
+    if stored is not None and _described_all(stored) == _described_all(network.state_dict()):
+        if report:
+            report(steps, None)
+        network.load_state_dict(stored)
+        return network.requires_grad_(False)
+    made = {key: value.detach().contiguous() for key, value in train().state_dict().items()}
     if path is not None:
         try:
             _store(path, made)
@@ -70,17 +86,32 @@ def cached_tensors(
                 UserWarning,
                 stacklevel=2,
             )
-    return made, False
+    network.load_state_dict(made)
+    return network.requires_grad_(False)
+
+
+def _described_all(tensors: Tensors) -> dict[str, tuple[tuple[int, ...], str]]:
+    return {key: (tuple(value.shape), str(value.dtype)) for key, value in tensors.items()}
+
+
+def _checksum(tensors: Tensors) -> str:
+    """SHA-256 of names, types, shapes and values."""
+    text = "\n".join(f"{key} {_described(tensors[key])}" for key in sorted(tensors))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _load(path: Path) -> Tensors | None:
-    """The stored tensors; None for a file that is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    """The stored tensors; None if there are none, or not those that were stored."""
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path)
-    except (SafetensorError, OSError):
+        if not path.is_file():
+            return None
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            told = (file.metadata() or {}).get(CHECKSUM)
+        return tensors if told == _checksum(tensors) else None
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError):
         return None
 
 
@@ -92,7 +123,7 @@ def _store(path: Path, tensors: Tensors) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(save(tensors))
+            file.write(save(tensors, {CHECKSUM: _checksum(tensors)}))
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

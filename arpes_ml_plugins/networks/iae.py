@@ -246,15 +246,12 @@ def cached_autoencoder(
         version=VERSION, samples=samples, recipe=asdict(chosen), layers=layers, seed=seed, n=count
     )
 
-    def train_it() -> dict[str, torch.Tensor]:
-        network = InterpolatoryAutoencoder(corners, layers, seed)
-        draw = torch.Generator().manual_seed(seed)
-        train_autoencoder(network, samples, chosen, draw, report)
-        return network.state_dict()
+    def empty() -> InterpolatoryAutoencoder:
+        return InterpolatoryAutoencoder(corners, layers, seed)
 
-    stored, found = cache.cached_tensors(folder, f"iae-{key}", train_it)
-    if found and report:
-        report(chosen.steps, None)
-    network = InterpolatoryAutoencoder(corners, layers, seed)
-    network.load_state_dict(stored)
-    return network.requires_grad_(False)
+    def train() -> InterpolatoryAutoencoder:
+        network, draw = empty(), torch.Generator().manual_seed(seed)
+        train_autoencoder(network, samples, chosen, draw, report)
+        return network
+
+    return cache.kept_network(folder, f"iae-{key}", empty, train, report, chosen.steps)

@@ -240,16 +240,14 @@ def cached_lpalm(
         seed=seed,
     )
 
-    def train_it() -> dict[str, torch.Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        train, test = mixtures_like(families, recipe, snr=snr, pixels=pixels)
-        network = UnrolledSeparation(channels, n, layers)
-        train_network(network, train, chosen, generator, report, test)
-        return network.state_dict()
+    def empty() -> UnrolledSeparation:
+        return UnrolledSeparation(channels, n, layers)
 
-    stored, found = cache.cached_tensors(folder, f"lpalm-{key}", train_it)
-    if found and report:
-        report(chosen.steps, None)
-    network = UnrolledSeparation(channels, n, layers)
-    network.load_state_dict(stored)
-    return network.requires_grad_(False)
+    def train() -> UnrolledSeparation:
+        generator = torch.Generator().manual_seed(seed)
+        training, test = mixtures_like(families, recipe, snr=snr, pixels=pixels)
+        network = empty()
+        train_network(network, training, chosen, generator, report, test)
+        return network
+
+    return cache.kept_network(folder, f"lpalm-{key}", empty, train, report, chosen.steps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -204,6 +203,8 @@ def cached_network(
         Where networks are kept, named by a hash of everything that they depend on; None keeps
         nothing.
     """
+    from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
+    from arpes_ml_plugins.simulation.spectra import POINTS
     from arpes_ml_plugins.training.rlista import VERSION, trained
 
     key = cache.content_key(
@@ -215,19 +216,12 @@ def cached_network(
         seed=seed,
     )
 
-    def train_it() -> dict[str, torch.Tensor]:
-        return trained(samples, recipe, layers, eta, seed, report).state_dict()
+    def empty() -> UnrolledNetwork:
+        inputs = len(samples.kernel())
+        network = UnrolledNetwork(inputs, POINTS, layers, eta=eta, positive=recipe.whitened)
+        return network.double()
 
-    stored, found = cache.cached_tensors(folder, f"rlista-{key}", train_it)
-    if found and report:
-        report(recipe.steps, None)
-    return _as_network(stored, eta, recipe.whitened)
+    def train() -> UnrolledNetwork:
+        return trained(samples, recipe, layers, eta, seed, report)
 
-
-def _as_network(stored: Mapping[str, torch.Tensor], eta: float, positive: bool) -> UnrolledNetwork:
-    from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
-
-    layers, points, inputs = stored["entry"].shape
-    network = UnrolledNetwork(inputs, points, layers, eta=eta, positive=positive).double()
-    network.load_state_dict(dict(stored))
-    return network
+    return cache.kept_network(folder, f"rlista-{key}", empty, train, report, recipe.steps)

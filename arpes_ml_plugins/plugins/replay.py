@@ -9,27 +9,37 @@ from typing import Any
 
 import xarray as xr
 
-from arpes_ml_plugins.errors import DataTypeError, ParameterError, ReplayWarning
+from arpes_ml_plugins.errors import (
+    ArpesMLError,
+    DataTypeError,
+    ParameterError,
+    ReplayWarning,
+)
 from arpes_ml_plugins.labelled.provenance import (
     current_versions,
     fingerprint,
     read_provenance,
 )
-from arpes_ml_plugins.labelled.recording import read_back, unrecorded
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
+from arpes_ml_plugins.parameters import check_flag
 from arpes_ml_plugins.plugins.call import call_method
-from arpes_ml_plugins.plugins.manager import plugins
+from arpes_ml_plugins.plugins.record_check import Step, check_step, most_threads
 
 __all__ = ["replay"]
 
 
 def replay(
-    result: xr.DataArray | xr.Dataset, parent: xr.DataArray | xr.Dataset
+    result: xr.DataArray | xr.Dataset,
+    parent: xr.DataArray | xr.Dataset,
+    *,
+    trusted: bool = False,
 ) -> xr.DataArray | xr.Dataset:
     """Run the last step of ``result`` again on ``parent``, as its provenance records it.
 
-    On the same machine's CPU the values are the same, bit for bit.
+    On the same machine's CPU the values are the same, bit for bit. The record may come from a file
+    of somebody else, so all of it is checked before anything runs: only registered methods are
+    called, with parameters that they have. Nothing in a record is ever executed.
 
     Parameters
     ----------
@@ -37,6 +47,10 @@ def replay(
         What a method of this package returned, also after saving and loading.
     parent : xarray.DataArray or xarray.Dataset
         What the method was applied to.
+    trusted : bool
+        Unless True, a record may not ask for endless work: at most 100 000 iterations or training
+        steps, 200 layers, 50 networks, 1000 draws, 100 components, 1 000 000 for any other whole
+        number, 10 million numbers in arrays, and no more threads than this machine has.
 
     Returns
     -------
@@ -46,70 +60,83 @@ def replay(
     Raises
     ------
     ParameterError
-        ``result`` has no provenance of a registered method, or one that cannot be repeated.
+        ``result`` has no provenance of a registered method, or one that is malformed, cannot be
+        repeated, or asks for more work than is allowed without ``trusted``; the message says which
+        field it is.
 
     Warns
     -----
     ReplayWarning
-        ``parent`` is not the recorded one, or versions of the software differ.
+        ``parent`` is not the recorded one, versions of the software differ, or more threads were
+        recorded than this machine has.
     """
     for name, data in (("result", result), ("parent", parent)):
         if not isinstance(data, (xr.DataArray, xr.Dataset)):
             raise DataTypeError(
                 f"expected a DataArray or Dataset as {name}, got {type(data).__name__}"
             )
-    provenance = read_provenance(result) or {}
-    record = provenance.get("record")
-    if not isinstance(record, Mapping) or "parameters" not in record:
+    check_flag("trusted", trusted)
+    step = check_step(read_provenance(result) or {}, trusted=trusted)
+    given = step.read_parameters()
+    _compare_parents(step, parent)
+    _compare_versions(step.versions)
+    with _recorded_threads(_threads_for(step, trusted)):
+        return _called(step, parent, given)
+
+
+def _called(
+    step: Step, parent: xr.DataArray | xr.Dataset, given: Mapping[str, Any]
+) -> xr.DataArray | xr.Dataset:
+    """The method's own checks refuse most values; a record can hold what no caller would pass."""
+    try:
+        return call_method(step.method, parent, given)
+    except (ArpesMLError, Warning, OSError, MemoryError):
+        raise
+    except Exception as error:
         raise ParameterError(
-            "result carries no provenance of a method of this package; expected what one of its "
-            "methods returned, with attrs['provenance'] intact"
-        )
-    parameters = dict(record["parameters"])
-    arrays = getattr(provenance, "arrays", {})
-    for key, value in parameters.items():
-        lost = unrecorded(value, arrays)
-        if lost is not None:
-            raise ParameterError(
-                f"parameter {key!r} was or held {lost}, which provenance cannot hold; call "
-                f"{record['by']} again yourself"
-            )
-    _compare_parents(record, provenance.get("parent_id"), parent)
-    environment = record.get("environment", {})
-    _compare_versions(environment.get("versions", {}))
-    with _recorded_threads(environment):
-        given = read_back(parameters, arrays)
-        return call_method(plugins().methods[record["by"]], parent, given)
+            f"{step.method.name} failed with the recorded parameters ({type(error).__name__}: "
+            f"{error}); the provenance of result may be damaged: call the method yourself"
+        ) from error
+
+
+def _threads_for(step: Step, trusted: bool) -> int | None:
+    most = most_threads()
+    if step.threads is None or step.threads <= most or trusted:
+        return step.threads
+    _warn(
+        f"the result was made with {step.threads} threads, this machine has {most}; the values "
+        f"may differ in the last bits. trusted=True takes as many threads as then"
+    )
+    return most
 
 
 @contextmanager
-def _recorded_threads(environment: Mapping[str, Any]) -> Iterator[None]:
+def _recorded_threads(threads: int | None) -> Iterator[None]:
     """Torch with as many threads as then; sums in another order differ in the last bits."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(environment.get("threads") or before)
+    torch.set_num_threads(threads or before)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-def _compare_parents(
-    record: Mapping[str, Any], recorded_id: object, parent: xr.DataArray | xr.Dataset
-) -> None:
-    if recorded_id is not None and recorded_id != parent.attrs.get("id"):
+def _compare_parents(step: Step, parent: xr.DataArray | xr.Dataset) -> None:
+    given_id = parent.attrs.get("id")
+    if step.parent_id is not None and step.parent_id != str(given_id):
         _warn(
-            f"the result was made from data with id {recorded_id}, the parent given has id "
-            f"{parent.attrs.get('id')}"
+            f"the result was made from data with id {step.parent_id}, the parent given has id "
+            f"{given_id}"
         )
-    elif record.get("parent_hash"):
+    elif step.parent_hash:
         array, _ = strip_unit(select_spectrum(parent)[0])
-        if fingerprint(array) not in (None, record["parent_hash"]):
+        if fingerprint(array) not in (None, step.parent_hash):
             _warn("the values of the parent given are not those that the result was made from")
 
 
-def _compare_versions(recorded: Mapping[str, Any]) -> None:
+def _compare_versions(recorded: Mapping[str, str | None]) -> None:
     changed = [
         f"{name} {recorded[name]} -> {version}"
         for name, version in current_versions().items()
