@@ -53,9 +53,7 @@ class ForkError(ArpesMLError, RuntimeError):
 
 
 class OutOfMemoryError(ArpesMLError, MemoryError):
-    """Not even one image (or series, or mixture) at a time fits into memory."""
-=======
-class FileError(ArpesMLError, OSError):
+    """Not even one image (or series, or mixture) xError(ArpesMLError, OSError):
     """A file cannot be read or written; the message names it and says what is wrong."""
 
 
