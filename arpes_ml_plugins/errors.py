@@ -48,17 +48,20 @@ class DeviceError(ArpesMLError, RuntimeError):
     """The device asked for does not exist on this machine."""
 
 
-class ForkError(ArpesMLError, RuntimeError):
-    """The process is a fork of one that has used torch's threads; torch would hang."""
-
-
-class OutOfMemoryError(ArpesMLError, MemoryError):
-    """Not even one image (or series, or mixture) xError(ArpesMLError, OSError):
+class FileError(ArpesMLError, OSError):
     """A file cannot be read or written; the message names it and says what is wrong."""
 
 
 class MissingFileError(FileError, FileNotFoundError):
     """A file or the folder for it does not exist."""
+
+
+class ForkError(ArpesMLError, RuntimeError):
+    """The process is a fork of one that has used torch's threads; torch would hang."""
+
+
+class OutOfMemoryError(ArpesMLError, MemoryError):
+    """Not even one image (or series, or mixture) at a time fits into memory."""
 
 
 class RegistrationError(ArpesMLError, ValueError):
