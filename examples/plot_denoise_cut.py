@@ -42,8 +42,8 @@ print(clean["spectrum"].attrs["location"], float(clean["hv"]))
 # ---------------
 #
 # ``decompose_pretrained`` returns ``lower`` and ``upper`` as well. The truth lies between them in
-# 68 % of the pixels; ``compare`` shows the interval in the curves. Here the network is not adapted to
-# the data, which is quicker.
+# 68 % of the pixels; ``compare`` shows the interval in the curves. Here the network is not
+# adapted to the data, which is quicker.
 
 result = noisy.S.decompose_pretrained(adapt=False, rng=0)
 figure = plotting.compare(noisy, result, hidden, energy=-0.2, momentum=0.45, derivative="curvature")
