@@ -54,6 +54,7 @@ def separate_sgmca(
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
     shift: str | bool | float = "auto",
+    mask: xr.DataArray | None = None,
     training_steps: int | None = None,
     training_seed: int = 0,
     device: str = "auto",
@@ -102,6 +103,7 @@ def separate_sgmca(
     {noise}
     {nonnegative}
     {shift}
+    {mask}
     training_steps, training_seed
         Options of autoencoders that are trained, as in :func:`~arpes_ml_plugins.train_iae`.
     {device}
@@ -169,6 +171,7 @@ def separate_sgmca(
         nonnegative,
         library=None if own else _library(manifolds),
         manifolds=own,
+        mask=mask,
     )
     if trained is not None and setup.library is not trained.library:
         raise AxisError(

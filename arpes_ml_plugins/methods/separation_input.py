@@ -62,6 +62,12 @@ SEPARATION = {
         channels : sequence of str
             More dimensions that belong to the spectrum, not to space: ``("phi",)`` separates
             images of energy and angle. No library can be used with them.""",
+    "mask": """
+        mask : xarray.DataArray of bool, optional
+            Pixels to use, along all or some of the spatial dimensions: False for the beam dump, a
+            hole, vacuum beside a flake. All others are as if they were missing: they take no part,
+            and are NaN in every map. Default: all. For maps of pixels that the spectra were not
+            found from, see :func:`unmix`.""",
     "rng": """
         rng : int, numpy.random.Generator or torch.Generator, optional
             Seed of the start without a library and of the half-splits.""",
@@ -105,6 +111,8 @@ class Setup:
     scales: int | None = None
     shift: str | bool | float = False
     """Whether the energies of pixels may be shifted."""
+    used: NDArray[np.bool_] | None = None
+    """Pixels to use, ``(*space)``; None for all."""
 
 
 def setup_of(
@@ -118,6 +126,7 @@ def setup_of(
     *,
     library: Any = None,
     manifolds: Mapping[str, Manifold] | None = None,
+    mask: xr.DataArray | None = None,
 ) -> Setup:
     """Check everything that can be checked before the values are looked at."""
     check_choice("transform", transform, TRANSFORMS)
@@ -133,14 +142,60 @@ def setup_of(
         _check_sizes(manifolds, size, dims[0])
     known = [*(library or ()), *(manifolds or ())]
     components = _names(known, n_components)
-    for name, have in (("channels", size), ("pixels", data.size // size)):
+    used = _used_pixels(mask, data, spectrum)
+    pixels = data.size // size if used is None else int(used.sum())
+    for name, have in (("channels", size), ("pixels", pixels)):
         if have < len(components):
             raise DataError(
                 f"the data are too small for {len(components)} components: they have {have} "
-                f"{name}; expected at least as many"
+                f"{name}{' that mask= selects' if used is not None and name == 'pixels' else ''}; "
+                f"expected at least as many"
             )
     values = _noise_values(noise, data, spectrum, size)
-    return Setup(data, spectrum, library, components, len(known), transform, values, nonnegative)
+    return Setup(
+        data,
+        spectrum,
+        library,
+        components,
+        len(known),
+        transform,
+        values,
+        nonnegative,
+        used=used,
+    )
+
+
+def _used_pixels(
+    mask: xr.DataArray | None, data: xr.DataArray, spectrum: tuple[Hashable, ...]
+) -> NDArray[np.bool_] | None:
+    """``(*space)``, in the order of the data."""
+    if mask is None:
+        return None
+    if not isinstance(mask, xr.DataArray) or mask.dtype != bool:
+        got = f"numbers of type {mask.dtype}" if hasattr(mask, "dtype") else type(mask).__name__
+        raise ParameterError(
+            f"mask must be a DataArray of True (use the pixel) and False, got {got}; make one by a "
+            f"comparison, for example data.sum({str(spectrum[0])!r}) > threshold"
+        )
+    space = {dim: data.sizes[dim] for dim in data.dims if dim not in spectrum}
+    for dim in mask.dims:
+        if dim not in space:
+            raise AxisError(
+                f"mask has the dimension {dim!r}; expected pixels, along "
+                f"{', '.join(map(repr, space))}. Set single values that are wrong to NaN instead"
+            )
+        same = mask.sizes[dim] == space[dim]
+        if same and dim in mask.coords and dim in data.coords:
+            same = np.array_equal(mask[dim].values, data[dim].values)
+        if not same:
+            raise AxisError(
+                f"mask has other coordinates along {dim!r} than the data; select the same part of "
+                f"both"
+            )
+    if mask.chunks is not None:
+        raise ParameterError("mask is lazy; compute it first: mask=mask.compute()")
+    whole = mask.variable.set_dims(space)
+    return np.ascontiguousarray(whole.transpose(*space).values)
 
 
 def _size(data: xr.DataArray, dims: Any, spectrum: tuple[Hashable, ...]) -> int:

@@ -67,6 +67,7 @@ def run(
         device=device,
         steps=steps,
         progress=progress,
+        used=setup.used,
     )
     status = result["status"]
     if status.chunks is None and status.item() != "ok":
@@ -104,7 +105,7 @@ def _solved(
     """The result of a solver for aligned data, where the data are."""
     from arpes_ml_plugins.separation.separated import maps_of, uncertainty
 
-    data, complete = whitened(straight, setup)
+    data, complete = whitened(straight, setup, summed=solver.summed)
     found = solver.separate(data, straight.report)
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
     errors = uncertainty(data, found, seed)
@@ -120,16 +121,22 @@ def _also(status: str, more: str) -> str:
 
 
 def _shifts(alignment: Shifts | None, cube: Cube) -> dict[str, torch.Tensor]:
+    import torch
+
     space = cube.values.shape[1:]
-    if alignment is None:  # not looked for
-        zero = cube.values.new_zeros(space)
-        return {"shift": zero, "shift_stderr": zero + float("nan")}
-    both = (alignment.shift, alignment.stderr)
-    return dict(zip(SHIFTS, (part.reshape(space) for part in both), strict=True))
+    zero = cube.values.new_zeros(space)
+    both = (zero, zero + float("nan"))  # not looked for
+    if alignment is not None:
+        both = (alignment.shift.reshape(space), alignment.stderr.reshape(space))
+    seen = cube.valid.any(0)
+    return {n: torch.where(seen, p, float("nan")) for n, p in zip(SHIFTS, both, strict=True)}
 
 
-def whitened(cube: Cube, setup: Setup) -> tuple[Whitened, torch.Tensor]:
-    """The data over their noise, and the pixels ``(*space)`` that were used, complete or filled."""
+def whitened(cube: Cube, setup: Setup, *, summed: bool = False) -> tuple[Whitened, torch.Tensor]:
+    """The data over their noise, and the pixels ``(*space)`` that were used, complete or filled.
+
+    ``summed``: also sums of pixels, where single ones show little.
+    """
     import torch
 
     from arpes_ml_plugins.separation.whiten import whiten
@@ -151,6 +158,7 @@ def whitened(cube: Cube, setup: Setup) -> tuple[Whitened, torch.Tensor]:
         scales=setup.scales,
         common=setup.common_noise,
         nonnegative=False if setup.common_noise else setup.nonnegative,
+        summed=summed,
     )
     if int(ready.kept.sum()) < n:
         raise DataError(
@@ -189,11 +197,11 @@ def _in_units(
     maps[:, whole] = sources * top[:, None]
     maps[:, ~cube.valid[seen].all(0).flatten()] = float("nan")  # solved for from what is there
     spectra = spectra / top
-    _solve_incomplete(maps, cube, spectra, ready)
     spectra_error = torch.zeros_like(spectra)
     spectra_error[ready.kept] = errors[0] * noise / top.abs()
     maps_error = torch.full_like(maps, float("nan"))
     maps_error[:, whole] = errors[1] * top.abs()[:, None]
+    _solve_incomplete(maps, maps_error, cube, spectra, ready)
 
     spectra[~seen] = spectra_error[~seen] = float("nan")
     order = _order(maps, spectra, setup)
@@ -242,27 +250,28 @@ def _noise_of_values(cube: Cube, ready: Whitened, setup: Setup) -> ValueNoise | 
 
 
 def _solve_incomplete(
-    maps: torch.Tensor, cube: Cube, spectra: torch.Tensor, ready: Whitened
+    maps: torch.Tensor,
+    errors: torch.Tensor,
+    cube: Cube,
+    spectra: torch.Tensor,
+    ready: Whitened,
 ) -> None:
     """Solve for maps of pixels with missing values, if they have as many others as there are
-    components; in place.
+    components; in place, with the errors of the noise.
     """
     import torch
 
-    from arpes_ml_plugins.separation.least_squares import nonnegative_sources
+    from arpes_ml_plugins.separation.least_squares import weighted_sources
 
-    values, valid = cube.values.flatten(1), cube.valid.flatten(1)
-    noise = ready.noise
-    for pixel in maps[0].isnan().nonzero()[:, 0].tolist():
-        usable = valid[:, pixel] & ready.kept
-        if int(usable.sum()) < spectra.shape[1]:
-            continue  # too few values for a fit
-        weight = 1 / noise[usable, None]
-        left, right = spectra[usable] * weight, values[usable, pixel, None] * weight
-        if ready.nonnegative:
-            maps[:, pixel] = nonnegative_sources(right, left)[:, 0]
-        else:
-            maps[:, pixel] = (torch.linalg.pinv(left) @ right)[:, 0]
+    usable = cube.valid.flatten(1) & ready.kept[:, None]
+    enough = usable.sum(0) >= spectra.shape[1]
+    chosen = (maps[0].isnan() & enough).nonzero()[:, 0]
+    if len(chosen) == 0:
+        return
+    weights = torch.where(usable[:, chosen], 1 / ready.noise.square()[:, None], 0.0)
+    maps[:, chosen], errors[:, chosen] = weighted_sources(
+        cube.values.flatten(1)[:, chosen], weights, spectra, nonnegative=ready.nonnegative
+    )
 
 
 def _order(maps: torch.Tensor, spectra: torch.Tensor, setup: Setup) -> list[int]:

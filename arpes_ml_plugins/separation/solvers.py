@@ -39,6 +39,10 @@ Report = Callable[[int, "float | None"], None]
 class Solver(Protocol):
     """A description of an algorithm, with one method."""
 
+    @property
+    def summed(self) -> bool:
+        """Whether it looks at sums of pixels where there are few counts."""
+
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         """Spectra of the whitened data."""
 
@@ -66,6 +70,7 @@ class Gmca:
 
     count: int
     refine: bool = True
+    summed = True
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         spectra = upright(data, _blind(data, thinned(data), self.count))
@@ -83,6 +88,7 @@ class Nmf:
     count: int
     sparsity: float
     seed: int
+    summed = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         if not data.nonnegative:
@@ -112,6 +118,7 @@ class Palm:
     sparsity: float
     iterations: int
     refine: bool = True
+    summed = True
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         prior = self.prior(data)
@@ -167,6 +174,7 @@ class Lpalm:
     match: bool = True
     refine: bool = True
     published: bool = False
+    summed = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         prior = self.prior(data)
@@ -218,6 +226,7 @@ class Sgmca:
     match: bool = True
     refine: bool = True
     published: bool = False
+    summed = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         manifolds = self.manifolds(data, report)

@@ -76,6 +76,7 @@ def whiten(
     scales: int | None = None,
     common: bool = False,
     nonnegative: bool | None = None,
+    summed: bool = False,
 ) -> Whitened:
     """Divide channels by their noise, and transform the maps.
 
@@ -93,6 +94,8 @@ def whiten(
         One noise for all channels, their root mean square: no whitening, but the right unit.
     nonnegative
         Whether spectra and maps are; by default what the data allow.
+    summed
+        Also sum pixels in squares, where single ones show little.
     """
     measured = channel_noise(cube, complete)
     noise = measured if noise is None else torch.where(measured > 0, noise, 0.0)
@@ -107,7 +110,8 @@ def whiten(
     if transform == "starlet" and complete.ndim:
         sparse, spread = _details(scaled, complete, scales)
         sparse_noise, used = spread.repeat_interleave(pixels.shape[1]), len(spread)
-    coarse = _coarse(scaled, complete) if nonnegative and float(pixels.mean()) < FEW else None
+    few = summed and nonnegative and float(pixels.mean()) < FEW
+    coarse = _coarse(scaled, complete) if few else None
     return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, used, coarse)
 
 
