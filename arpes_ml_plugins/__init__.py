@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm as separate_lpalm
     from arpes_ml_plugins.methods.separate_palm import separate_palm as separate_palm
     from arpes_ml_plugins.methods.separate_sgmca import separate_sgmca as separate_sgmca
+    from arpes_ml_plugins.methods.unmix import unmix as unmix
 
 __all__ = [
     "Progress",

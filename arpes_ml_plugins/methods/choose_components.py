@@ -41,7 +41,7 @@ def choose_components(
     max_components: int = 10,
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
-    channels: Sequence[str] = (),
+    channels: Sequence[str] | None = None,
     mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
@@ -98,11 +98,9 @@ def choose_components(
     2
     """
     check_count("max_components", max_components)
-    spectrum = (*dims, *channels) if isinstance(dims, tuple) else tuple(channels)
-    size = int(np.prod([data.sizes[dim] for dim in spectrum if dim in data.dims]))
-    pixels = int(np.prod(list(data.sizes.values()))) // max(size, 1)
     setup = setup_of(data, dims, channels, 1, "none", noise, nonnegative, mask=mask)
-    pixels = pixels if setup.used is None else int(setup.used.sum())
+    size = int(np.prod([data.sizes[dim] for dim in setup.channels]))
+    pixels = data.size // size if setup.used is None else int(setup.used.sum())
     most = int(max(1, min(max_components, size // 2, pixels // 4)))
     return map_mixture(
         setup.data,

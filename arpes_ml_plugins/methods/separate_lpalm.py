@@ -57,7 +57,7 @@ def separate_lpalm(
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
     shift: str | bool | float = "auto",
-    channels: Sequence[str] = (),
+    channels: Sequence[str] | None = None,
     mask: xr.DataArray | None = None,
     layers: int = 25,
     training_steps: int | None = None,

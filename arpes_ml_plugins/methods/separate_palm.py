@@ -39,7 +39,7 @@ def separate_palm(
     refine: bool = True,
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
-    channels: Sequence[str] = (),
+    channels: Sequence[str] | None = None,
     mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,

@@ -54,6 +54,7 @@ def separate_sgmca(
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
     shift: str | bool | float = "auto",
+    channels: Sequence[str] | None = None,
     mask: xr.DataArray | None = None,
     training_steps: int | None = None,
     training_seed: int = 0,
@@ -103,6 +104,7 @@ def separate_sgmca(
     {noise}
     {nonnegative}
     {shift}
+    {channels}
     {mask}
     training_steps, training_seed
         Options of autoencoders that are trained, as in :func:`~arpes_ml_plugins.train_iae`.
@@ -164,7 +166,7 @@ def separate_sgmca(
     setup = setup_of(
         data,
         dims,
-        (),
+        channels,
         n_components,
         transform,
         noise,

@@ -12,6 +12,7 @@ from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.labelled.border import Cube
 from arpes_ml_plugins.methods.gaps_run import usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
+from arpes_ml_plugins.networks.families import rows_of
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,7 @@ def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Shifts | None]:
 
     if setup.shift is False or setup.library is None or setup.known < len(setup.components):
         return cube, None
-    centres = np.stack([family.values.mean(0) for family in setup.library.values()])
+    centres = np.stack([rows_of(family).mean(0) for family in setup.library.values()])
     largest = float(setup.shift) if type(setup.shift) in (int, float) else None
     found = _found(cube, torch.from_numpy(centres), setup, largest, certain=setup.shift != "auto")
     if found is None or not found.found:

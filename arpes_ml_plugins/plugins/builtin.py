@@ -33,6 +33,7 @@ from arpes_ml_plugins.methods.separate_blind import separate_gmca, separate_nmf
 from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm
 from arpes_ml_plugins.methods.separate_palm import separate_palm
 from arpes_ml_plugins.methods.separate_sgmca import separate_sgmca
+from arpes_ml_plugins.methods.unmix import unmix
 from arpes_ml_plugins.networks.stored import STORED, stored_weights
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 
@@ -77,6 +78,7 @@ def register_methods(registry: MethodRegistry) -> None:
         separate_nmf,
         separate_palm,
         separate_sgmca,
+        unmix,
     )
     for one in separations:
         registry.add(one, roles=("energy",), beside=("y", "x"))

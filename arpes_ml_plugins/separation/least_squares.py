@@ -84,6 +84,8 @@ def _free_columns(
     if fixed is None or not bool(fixed.any()):
         return solve_gram(cross, pull).mT
     free = ~fixed
+    if not bool(free.any()):
+        return mixing
     pull = pull[..., free, :] - cross[..., free, :][..., fixed] @ mixing[..., fixed].mT
     found = mixing.clone()
     found[..., free] = solve_gram(cross[..., free, :][..., free], pull).mT
@@ -135,8 +137,9 @@ def weighted_sources(
     Examples
     --------
     >>> data, weights = torch.tensor([[1.0], [9.0]]), torch.tensor([[1.0], [0.0]])
-    >>> weighted_sources(data, weights, torch.ones(2, 1))
-    (tensor([[1.]]), tensor([[1.]]))
+    >>> source, error = weighted_sources(data, weights, torch.ones(2, 1))
+    >>> round(float(source), 3), round(float(error), 3)
+    (1.0, 1.0)
     """
     n, total = mixing.shape[1], data.shape[1]
     products = (mixing[:, :, None] * mixing[:, None]).flatten(1)  # (m, n n)

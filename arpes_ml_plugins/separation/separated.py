@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from arpes_ml_plugins.separation.matching import (
 from arpes_ml_plugins.separation.polish import polish_on_pixels
 from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["Separated", "maps_of", "uncertainty"]
+__all__ = ["Separated", "held", "known_exactly", "maps_of", "uncertainty"]
 
 SPLITS = 4
 SPLIT_SWEEPS = 10
@@ -39,8 +40,26 @@ class Separated:
     off: torch.Tensor | None = None
     """How far each spectrum is from its family, as a sine; only if the data alone decided."""
     neighbours: int = NEIGHBOURS
+    fixed: torch.Tensor | None = None
+    """``(n,)`` bool: spectra that were known exactly."""
     notes: tuple[str, ...] = ()
     """What the user should know."""
+
+
+def known_exactly(families: Sequence[torch.Tensor], spectra: torch.Tensor) -> torch.Tensor:
+    """Which of ``spectra (k, n)`` are fixed: those of the first families of one spectrum."""
+    fixed = torch.zeros(spectra.shape[1], dtype=torch.bool, device=spectra.device)
+    fixed[: len(families)] = torch.tensor([len(family) == 1 for family in families])
+    return fixed
+
+
+def held(spectra: torch.Tensor, families: Sequence[torch.Tensor]) -> torch.Tensor:
+    """``spectra`` with those that are known exactly in their place."""
+    result = spectra.clone()
+    for i, family in enumerate(families):
+        if len(family) == 1:
+            result[:, i] = family[0]
+    return result
 
 
 def maps_of(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
@@ -75,6 +94,8 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
     if found.match is not None:
         known = slice(len(found.match.distance))
         of_spectra[:, known] += _of_mismatch(spectra, found.match)
+    if found.fixed is not None:
+        of_spectra[:, found.fixed] = 0
     least = FLOOR * of_spectra.mean(0, keepdim=True)
     return torch.maximum(of_spectra, least).sqrt(), of_maps.sqrt()
 
@@ -114,7 +135,7 @@ def _of_mismatch(spectra: torch.Tensor, match: Match) -> torch.Tensor:
 
 def _of_half(data: Whitened, chosen: torch.Tensor, found: Separated) -> torch.Tensor:
     """The spectra of some of the pixels, from those of all."""
-    pixels, spectra, fixed = data.pixels[:, chosen], found.spectra, None
+    pixels, spectra, fixed = data.pixels[:, chosen], found.spectra, found.fixed
     if found.families:
         count = len(found.families)
         families, near = list(found.families), spectra[:, :count]

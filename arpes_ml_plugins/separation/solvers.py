@@ -18,7 +18,7 @@ from arpes_ml_plugins.separation.matched import matched
 from arpes_ml_plugins.separation.palm import palm_path
 from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
 from arpes_ml_plugins.separation.projection import Manifold
-from arpes_ml_plugins.separation.separated import Separated
+from arpes_ml_plugins.separation.separated import Separated, held, known_exactly
 from arpes_ml_plugins.separation.sgmca import SemiBlind, sgmca
 from arpes_ml_plugins.separation.whiten import Whitened, strongest_columns, thinned
 
@@ -54,6 +54,10 @@ class Prior:
     start: torch.Tensor  # (k, n)
     families: list[torch.Tensor]
     blind: bool
+
+    def held(self, spectra: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``spectra`` with those that are known exactly in their place, and which these are."""
+        return held(spectra, self.families), known_exactly(self.families, spectra)
 
     @property
     def origin(self) -> str:
@@ -129,8 +133,10 @@ class Palm:
         steps = palm_path(data.sparse[None][..., chosen], begin, path, iterations=self.iterations)
         spectra = unit_columns(steps[-1].mixing[0])
         empty = int((steps[-1].sources[0] == 0).all(1).sum())
+        spectra, fixed = prior.held(spectra)
         if self.refine:
-            spectra = seen_coarsely(data, polish(data, spectra))
+            spectra = polish(data, spectra, fixed=fixed)
+            spectra = spectra if bool(fixed.any()) else seen_coarsely(data, spectra)
         if report:
             report(self.iterations, None)
         polished = ", polished by alternating least squares" if self.refine else ""
@@ -139,7 +145,7 @@ class Palm:
             f"{polished}"
         )
         notes = (note,) if empty else ()
-        return Separated(spectra, notes=notes + few_counts_notes(data, spectra))
+        return Separated(spectra, fixed=fixed, notes=notes + few_counts_notes(data, spectra))
 
 
 @dataclass(frozen=True)
@@ -194,11 +200,13 @@ class Lpalm:
         if self.published and not diverged:
             own = _completed(data, mixing[0], sources[0], weights) * plain.norm(dim=0)[:, None]
             return Separated(spectra, own)
-        if not refine:
+        if self.published:
             return Separated(spectra, notes=notes)
-        spectra = polish(data, spectra)
-        if prior.blind or not self.match:
-            return Separated(spectra, notes=notes)
+        spectra, fixed = prior.held(spectra)
+        if refine:
+            spectra = polish(data, spectra, fixed=fixed)
+        if prior.blind or not self.match or not refine:
+            return Separated(spectra, fixed=fixed, notes=notes)
         return matched(data, spectra, prior.families, notes, trusted=not diverged)
 
 
@@ -251,7 +259,8 @@ class Sgmca:
         if self.refine and self.count > known:
             fixed = torch.arange(self.count, device=spectra.device) < known
             spectra = polish(data, spectra, MANY_SWEEPS, fixed)
-        return Separated(spectra, notes=notes)
+        exact = known_exactly([manifold.samples for manifold in manifolds], spectra)
+        return Separated(spectra, fixed=exact, notes=notes)
 
     def _matched(
         self, data: Whitened, manifolds: list[Manifold], start: torch.Tensor, found: SemiBlind
@@ -262,7 +271,7 @@ class Sgmca:
             data,
             spectra,
             [manifold.family() for manifold in manifolds],
-            neighbours=manifolds[0].neighbours,
+            neighbours=max((m.neighbours for m in manifolds if len(m.samples) > 1), default=1),
             blind=upright(data, start),
             refined=self.refine,
         )
