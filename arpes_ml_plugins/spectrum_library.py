@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.family_mapping import FamilyMapping
+from arpes_ml_plugins.parameters import check_choice, check_count
+from arpes_ml_plugins.photoelectron_background import BACKGROUNDS, LOSSES, lost, polynomials
 from arpes_ml_plugins.spectrum_families import (
     SAMPLE,
     Range,
@@ -16,7 +20,6 @@ from arpes_ml_plugins.spectrum_families import (
     drawn_spectrum,
     family_of,
     leaky,
-    same_axes,
     varied,
 )
 
@@ -25,7 +28,7 @@ __all__ = ["SpectrumLibrary"]
 COUNT = 300  # spectra of a family that is drawn
 
 
-class SpectrumLibrary(Mapping[str, xr.DataArray]):
+class SpectrumLibrary(FamilyMapping):
     """One family of spectra per component: name to DataArray ``(sample, eV)``.
 
     A component may look like any spectrum of its family, and a little like its neighbours. Only
@@ -56,93 +59,6 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
     >>> SpectrumLibrary({"4f": family}) | SpectrumLibrary({"gold": family[1]})
     SpectrumLibrary(4f: 3 spectra, gold: fixed; eV: 50 points, -1 to 1)
     """
-
-    def __init__(
-        self, families: Mapping[str, xr.DataArray], *, channels: Sequence[str] | None = None
-    ) -> None:
-        if not families:
-            raise DataError("a library needs at least one component, got none")
-        self._families: dict[str, xr.DataArray] = {}
-        for name, family in families.items():
-            checked = checked_family(str(name), family, channels)
-            if self._families and not same_axes(checked, self._first):
-                raise AxisError(
-                    f"all components of a library need the same axes, but {name!r} differs from "
-                    f"{next(iter(self._families))!r}; interpolate one: .interp(...)"
-                )
-            self._families[str(name)] = checked
-
-    @property
-    def _first(self) -> xr.DataArray:
-        return next(iter(self._families.values()))
-
-    @property
-    def energy(self) -> xr.DataArray:
-        """The common energy axis."""
-        return self._first[self._first.dims[1]]
-
-    @property
-    def channels(self) -> tuple[Hashable, ...]:
-        """Dimensions beside energy that belong to the spectra."""
-        return self._first.dims[2:]
-
-    @property
-    def fixed(self) -> tuple[str, ...]:
-        """Components whose spectrum is known exactly: those of one spectrum."""
-        return tuple(name for name, family in self.items() if family.sizes[SAMPLE] == 1)
-
-    def __getitem__(self, name: str) -> xr.DataArray:
-        return self._families[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._families)
-
-    def __len__(self) -> int:
-        return len(self._families)
-
-    def __or__(self, other: Mapping[str, xr.DataArray]) -> SpectrumLibrary:
-        """The components of both; those of ``other`` where a name is in both."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return SpectrumLibrary({**self, **other})
-
-    def __repr__(self) -> str:
-        families = ", ".join(
-            f"{n}: fixed" if n in self.fixed else f"{n}: {f.sizes[SAMPLE]} spectra"
-            for n, f in self.items()
-        )
-        axes = ", ".join(
-            f"{axis.name}: {axis.size} points, {float(axis.min()):g} to {float(axis.max()):g}"
-            for axis in (self._first[dim] for dim in self._first.dims[1:])
-        )
-        return f"SpectrumLibrary({families}; {axes})"
-
-    def on(self, energy: xr.DataArray, *channels: xr.DataArray) -> SpectrumLibrary:
-        """The same library on other axes, by linear interpolation.
-
-        Parameters
-        ----------
-        energy : xarray.DataArray
-            Coordinate of the data: ``data.eV``.
-        *channels : xarray.DataArray
-            Coordinates of the other dimensions of the spectra, if they have any: ``data.kx``.
-
-        Raises
-        ------
-        AxisError
-            An axis reaches beyond that of the library, or the library has others.
-        """
-        if {axis.name for axis in channels} != set(self.channels):
-            raise AxisError(
-                f"the spectra of the library have the dimensions {_listed(self._first.dims[1:])}, "
-                f"those of the data {_listed([axis.name for axis in (energy, *channels)])}: they "
-                f"must be the same; channels= names those beside energy"
-            )
-        moved = {name: _interpolated(family, self.energy, energy) for name, family in self.items()}
-        for axis in channels:
-            moved = {name: _interpolated(one, one[axis.name], axis) for name, one in moved.items()}
-        order = (SAMPLE, energy.name, *(axis.name for axis in channels))
-        return SpectrumLibrary({name: one.transpose(*order) for name, one in moved.items()})
 
     @classmethod
     def from_lmfit(
@@ -333,23 +249,135 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
             )
         return cls(families)
 
+    @classmethod
+    def background(
+        cls,
+        kind: str,
+        of: xr.DataArray | Mapping[str, xr.DataArray],
+        *,
+        degree: int = 1,
+        binding: bool | None = None,
+        name: str = "background",
+        count: int = COUNT,
+        rng: int | np.random.Generator | None = 0,
+    ) -> SpectrumLibrary:
+        """A background as a component of its own: join it with ``library | background``.
 
-def _interpolated(family: xr.DataArray, own: xr.DataArray, axis: xr.DataArray) -> xr.DataArray:
-    """``family`` on another axis in the place of ``own``."""
-    if own.name == axis.name and np.array_equal(own.values, axis.values):
-        return family
-    low, high = float(own.min()), float(own.max())
-    step = float(np.abs(np.diff(own.values)).max(initial=0.0))
-    if float(axis.min()) < low - step or float(axis.max()) > high + step:
-        raise AxisError(
-            f"the data reach from {float(axis.min()):g} to {float(axis.max()):g} along "
-            f"{axis.name!r}, the library only from {low:g} to {high:g}; make the library on the "
-            f"axis of the data, or select the part it covers"
+        Parameters
+        ----------
+        kind : {"constant", "polynomial", "shirley", "tougaard"}
+            Fixed and flat; not negative and of a degree; or what electrons of the library's
+            spectra leave at lower kinetic energy, as steps below each line (Shirley) or by single
+            losses with the universal cross section (Tougaard).
+        of : xarray.DataArray or SpectrumLibrary
+            Energies of the data, ``data.eV``, for the first two; for the others a library of lines
+            without background. Their shares are free: where each line has a step of its own
+            height, see :meth:`with_background`.
+        degree : int
+            Of polynomials. A larger one follows more, lines too.
+        binding : bool, optional
+            Whether kinetic energy falls along the axis, as along positive binding energies.
+            Default: by its name.
+        name : str
+            Of the component.
+        count, rng
+            As for :meth:`from_lmfit`.
+
+        Raises
+        ------
+        ParameterError
+            Another kind, or ``of`` is not what it needs.
+
+        References
+        ----------
+        Shirley, Phys. Rev. B 5, 4709 (1972); Proctor and Sherwood, Anal. Chem. 54, 13 (1982);
+        Tougaard, Surf. Interface Anal. 11, 453 (1988).
+
+        Examples
+        --------
+        >>> energy = np.linspace(-1, 1, 50)
+        >>> peak = xr.DataArray(np.exp(-(energy**2) / 0.02), coords={"eV": energy}, dims="eV")
+        >>> lines = SpectrumLibrary.from_spectra({"4f": peak}, shift=0.1, count=10)
+        >>> lines | SpectrumLibrary.background("constant", peak.eV)
+        SpectrumLibrary(4f: 10 spectra, background: fixed; eV: 50 points, -1 to 1)
+        >>> step = SpectrumLibrary.background("shirley", lines, count=20)
+        >>> bool((step["background"].diff("eV") <= 1e-12).all())
+        True
+        """
+        check_choice("kind", kind, BACKGROUNDS)
+        check_count("degree", degree, least=0)
+        check_count("count", count)
+        draw = np.random.default_rng(rng)
+        if (kind in LOSSES) != isinstance(of, Mapping):
+            needed = "a SpectrumLibrary of lines" if kind in LOSSES else "energies, data.eV"
+            raise ParameterError(f"of must be {needed}, for {kind!r}; got {type(of).__name__}")
+        if not isinstance(of, Mapping):
+            flat = kind == "constant" or degree == 0
+            rows = np.ones((1, of.size)) if flat else polynomials(degree, of.values, count, draw)
+            return cls({name: family_of(rows, of)})
+        lines = cls(of)
+        shares = draw.dirichlet(np.ones(len(lines)), count)
+        shares[: len(lines)] = np.eye(len(lines))[:count]
+        rows = sum(
+            share.reshape(-1, *[1] * (family.ndim - 1))
+            * lost(kind, _drawn(family, count, draw), lines.energy, binding)
+            for share, family in zip(shares.T, lines.values(), strict=True)
         )
-    inside = axis.clip(low, high)
-    moved = family.interp({own.name: inside.values}).rename({own.name: axis.name})
-    return moved.assign_coords({axis.name: axis.values})
+        return cls({name: family_of(rows, *_axes(lines))})
+
+    def with_background(
+        self,
+        kind: str,
+        share: tuple[float, float] = (0.0, 0.3),
+        *,
+        binding: bool | None = None,
+        count: int = COUNT,
+        rng: int | np.random.Generator | None = 0,
+    ) -> SpectrumLibrary:
+        """The same lines, each on the background that its own electrons leave.
+
+        Where a line is strong its background is, so that both are one component with one map.
+
+        Parameters
+        ----------
+        kind : {"shirley", "tougaard"}
+            As for :meth:`background`.
+        share : (float, float)
+            Lowest and highest background, over the height of the line.
+        binding, count, rng
+            As for :meth:`background`.
+
+        Examples
+        --------
+        >>> energy = np.linspace(-1, 1, 50)
+        >>> peak = xr.DataArray(np.exp(-(energy**2) / 0.02), coords={"eV": energy}, dims="eV")
+        >>> library = SpectrumLibrary.from_spectra({"4f": peak})
+        >>> one = library.with_background("shirley", (0.1, 0.1), count=1)["4f"][0]
+        >>> round(float(one[0] / one.max()), 2)
+        0.1
+        """
+        check_choice("kind", kind, LOSSES)
+        check_count("count", count)
+        low, high = map(float, share)
+        if not (np.isfinite([low, high]).all() and 0 <= low <= high):
+            raise ParameterError(f"share must be (lowest, highest), at least 0, got {share!r}")
+        draw, families = np.random.default_rng(rng), {}
+        for name, family in self.items():
+            rows = _drawn(family, count, draw)
+            inner = tuple(range(1, rows.ndim))
+            size = draw.uniform(low, high, count).reshape(-1, *[1] * len(inner))
+            size = size * np.abs(rows).max(inner, keepdims=True)
+            both = rows + size * lost(kind, rows, self.energy, binding)
+            families[name] = family_of(both, *_axes(self))
+        return SpectrumLibrary(families)
 
 
-def _listed(names: Sequence[Hashable]) -> str:
-    return ", ".join(map(repr, names))
+def _drawn(family: xr.DataArray, count: int, draw: np.random.Generator) -> NDArray[np.floating]:
+    """Spectra ``(count, ...)`` of a family: each of them first, if there is room, then again."""
+    size = family.sizes[SAMPLE]
+    return family.values[np.resize(draw.permutation(size), count)]
+
+
+def _axes(library: SpectrumLibrary) -> list[xr.DataArray]:
+    one = next(iter(library.values()))
+    return [one[dim] for dim in one.dims[1:]]
