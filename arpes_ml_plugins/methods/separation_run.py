@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.separation.value_noise import ValueNoise
     from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["OUTPUTS", "run", "whitened"]
+__all__ = ["LABELS", "OUTPUTS", "run", "whitened"]
 
 UNLIKE = 0.1  # sine of the angle between a family and the data
 TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
@@ -45,6 +47,8 @@ OUTPUTS = {
 
 SHIFTS = {"shift": "space", "shift_stderr": "space"}
 """Of methods that have a library."""
+LABELS = {"label": "space"}
+"""Of methods that group pixels."""
 
 
 def run(
@@ -55,13 +59,18 @@ def run(
     device: str,
     seed: int,
     progress: ProgressOption,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> xr.Dataset:
-    """Separate with ``solver``, put the result on its axes, and warn of what its status says."""
+    """Separate with ``solver``, put the result on its axes, and warn of what its status says.
+
+    ``more``: outputs beyond those of all methods.
+    """
+    outputs = OUTPUTS | (SHIFTS if setup.library is not None else {}) | dict(more)
     result = map_mixture(
         setup.data,
         setup.channels,
         partial(_separate, setup=setup, solver=solver, seed=seed),
-        OUTPUTS if setup.library is None else OUTPUTS | SHIFTS,
+        outputs,
         components=setup.components,
         method=method,
         device=device,
@@ -219,7 +228,8 @@ def _in_units(
     distance = torch.full_like(top, float("nan"))
     if found.match is not None:
         distance[: len(found.match.distance)] = found.match.distance
-    return {
+    labels = {} if found.labels is None else {"label": _labels(found.labels, whole, order)}
+    return labels | {
         "spectra": spectra.mT,
         "spectra_stderr": spectra_error[:, order].mT,
         "maps": maps.reshape(n, *space),
@@ -238,6 +248,16 @@ def _in_units(
             TOO_MUCH if by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }
+
+
+def _labels(labels: torch.Tensor, whole: torch.Tensor, order: list[int]) -> torch.Tensor:
+    """Number of the component of each pixel, counted from 1 in the order shown; NaN beyond."""
+    import torch
+
+    place = torch.tensor(order, device=labels.device).argsort() + 1
+    result = torch.full(whole.shape, float("nan"), dtype=torch.float64, device=labels.device)
+    result[whole] = place[labels].to(result)
+    return result
 
 
 def _noise_of_values(cube: Cube, ready: Whitened, setup: Setup) -> ValueNoise | None:

@@ -30,6 +30,7 @@ from arpes_ml_plugins.methods.estimate_noise import estimate_noise
 from arpes_ml_plugins.methods.remove_mesh import remove_mesh
 from arpes_ml_plugins.methods.sample_posterior import sample_posterior
 from arpes_ml_plugins.methods.separate_blind import separate_gmca, separate_nmf
+from arpes_ml_plugins.methods.separate_clusters import separate_clusters
 from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm
 from arpes_ml_plugins.methods.separate_palm import separate_palm
 from arpes_ml_plugins.methods.separate_sgmca import separate_sgmca
@@ -73,6 +74,7 @@ def register_methods(registry: MethodRegistry) -> None:
         )
     separations: tuple[Callable[..., Any], ...] = (
         choose_components,
+        separate_clusters,
         separate_gmca,
         separate_lpalm,
         separate_nmf,

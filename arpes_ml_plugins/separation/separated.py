@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.separation.clusters import cluster_means
 from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative_sources
 from arpes_ml_plugins.separation.matching import (
     NEIGHBOURS,
@@ -42,6 +43,8 @@ class Separated:
     neighbours: int = NEIGHBOURS
     fixed: torch.Tensor | None = None
     """``(n,)`` bool: spectra that were known exactly."""
+    labels: torch.Tensor | None = None
+    """``(t,)``: the component that each pixel is grouped with, of clusters."""
     notes: tuple[str, ...] = ()
     """What the user should know."""
 
@@ -136,6 +139,8 @@ def _of_mismatch(spectra: torch.Tensor, match: Match) -> torch.Tensor:
 def _of_half(data: Whitened, chosen: torch.Tensor, found: Separated) -> torch.Tensor:
     """The spectra of some of the pixels, from those of all."""
     pixels, spectra, fixed = data.pixels[:, chosen], found.spectra, found.fixed
+    if found.labels is not None:
+        return cluster_means(pixels, found.labels[chosen], spectra)
     if found.families:
         count = len(found.families)
         families, near = list(found.families), spectra[:, :count]

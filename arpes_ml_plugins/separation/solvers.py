@@ -10,6 +10,7 @@ import torch
 
 from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.separation.blind_start import factorised
+from arpes_ml_plugins.separation.clusters import cluster_means, clustered
 from arpes_ml_plugins.separation.few_counts import few_counts_notes, seen_coarsely
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.least_squares import least_squares, unit_columns
@@ -22,7 +23,7 @@ from arpes_ml_plugins.separation.separated import Separated, held, known_exactly
 from arpes_ml_plugins.separation.sgmca import SemiBlind, sgmca
 from arpes_ml_plugins.separation.whiten import Whitened, strongest_columns, thinned
 
-__all__ = ["Gmca", "Lpalm", "Nmf", "Palm", "Prior", "Sgmca", "Solver", "Trained"]
+__all__ = ["Clusters", "Gmca", "Lpalm", "Nmf", "Palm", "Prior", "Sgmca", "Solver", "Trained"]
 
 PATH = 8  # values of the penalty
 STEEPEST = 30.0  # of the path's first penalty, over its last
@@ -112,6 +113,30 @@ class Nmf:
             report(1, None)
         note = f"the factorisation was still moving after {ROUNDS} rounds"
         return Separated(spectra, notes=() if done else (note,))
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Groups of pixels and their mean spectra."""
+
+    count: int
+    kind: str
+    by_shape: bool
+    seed: int
+    summed = False
+
+    def separate(self, data: Whitened, report: Report | None = None) -> Separated:
+        labels = clustered(
+            data.pixels, self.count, kind=self.kind, by_shape=self.by_shape, seed=self.seed
+        )
+        if report:
+            report(1, None)
+        number = torch.bincount(labels, minlength=self.count)
+        mean = unit_columns(data.pixels.mean(1, keepdim=True)).expand(-1, self.count)
+        empty = int((number == 0).sum())
+        note = f"{empty} of {self.count} clusters are empty: the mean of all pixels stands in"
+        spectra = upright(data, cluster_means(data.pixels, labels, mean))
+        return Separated(spectra, labels=labels, notes=(note,) if empty else ())
 
 
 @dataclass(frozen=True)
