@@ -45,10 +45,10 @@ def checked_family(
         )
     if family.dtype.kind not in "iuf":
         raise DataTypeError(f"component {name!r}: expected real numbers, got {family.dtype}")
-    for dim in channels or ():
-        if dim not in family.dims:
+    for needed in channels or ():
+        if needed not in family.dims:
             raise AxisError(
-                f"component {name!r} has no dimension {dim!r}, which channels= names; it has "
+                f"component {name!r} has no dimension {needed!r}, which channels= names; it has "
                 f"{', '.join(map(str, family.dims))}"
             )
     beside = [d for d in family.dims if d != SAMPLE and d not in (channels or ())]
