@@ -102,9 +102,11 @@ def as_cube(
     if used is not None:
         cube[:, ~used] = np.nan
     missing = np.isnan(cube)
-    height, width = (1, 1, *cube.shape[1:])[-2:]
-    images = cube.reshape(-1, height, width)
-    filled = np.nan_to_num(fill_missing(images)).reshape(cube.shape)
+    filled = cube
+    if missing.any():
+        height, width = (1, 1, *cube.shape[1:])[-2:]
+        images = cube.reshape(-1, height, width)
+        filled = np.nan_to_num(fill_missing(images)).reshape(cube.shape)
     if device.startswith("mps"):  # which has neither float64 nor the eigenvalues needed here
         device = "cpu"
     return Cube(

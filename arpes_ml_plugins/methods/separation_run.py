@@ -30,6 +30,7 @@ __all__ = ["LABELS", "OUTPUTS", "run", "whitened"]
 
 UNLIKE = 0.1  # sine of the angle between a family and the data
 TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
+PIECE = 50_000  # pixels at a time
 WORTH = 0.98  # of chi^2 without shifts: what may be left after they are undone
 TOO_MUCH_OF_VALUES = 1.15  # the same with the noise of each value, which is known better
 OUTPUTS = {
@@ -116,6 +117,7 @@ def _solved(
 
     data, complete = whitened(straight, setup, summed=solver.summed)
     found = solver.separate(data, straight.report)
+    data = data.without_details()
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
     errors = uncertainty(data, found, seed)
     return _in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
@@ -218,13 +220,11 @@ def _in_units(
     model = spectra @ maps
     if alignment is not None:
         model = alignment.back(model)
-    model = torch.where(cube.valid.flatten(1), model, float("nan"))
+    model.masked_fill_(~cube.valid.flatten(1), float("nan"))
     residual = original.values.flatten(1) - model
     by_value = _noise_of_values(original, ready, setup)
-    variance = noise.square() if by_value is None else by_value.variance(model[ready.kept])
-    scaled = residual[ready.kept].square() / variance
-    freedom = (scaled.isfinite().sum(0) - n).clamp(min=1)
-    chi2 = torch.where(maps[0].isnan(), float("nan"), scaled.nansum(0) / freedom)
+    chi2 = _chi2(residual, model, noise, by_value, ready.kept, n)
+    chi2 = torch.where(maps[0].isnan(), float("nan"), chi2)
     distance = torch.full_like(top, float("nan"))
     if found.match is not None:
         distance[: len(found.match.distance)] = found.match.distance
@@ -248,6 +248,26 @@ def _in_units(
             TOO_MUCH if by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }
+
+
+def _chi2(
+    residual: torch.Tensor,
+    model: torch.Tensor,
+    noise: torch.Tensor,
+    by_value: ValueNoise | None,
+    kept: torch.Tensor,
+    components: int,
+) -> torch.Tensor:
+    """Per degree of freedom of each pixel ``(t,)``, in pieces: less memory."""
+    import torch
+
+    pieces = []
+    for left, fitted in zip(residual.split(PIECE, 1), model.split(PIECE, 1), strict=True):
+        variance = noise.square() if by_value is None else by_value.variance(fitted[kept])
+        scaled = left[kept].square() / variance
+        freedom = (scaled.isfinite().sum(0) - components).clamp(min=1)
+        pieces.append(scaled.nansum(0) / freedom)
+    return torch.cat(pieces)
 
 
 def _labels(labels: torch.Tensor, whole: torch.Tensor, order: list[int]) -> torch.Tensor:

@@ -17,7 +17,7 @@ from arpes_ml_plugins.separation.matching import (
     signal_space,
 )
 from arpes_ml_plugins.separation.polish import polish_on_pixels
-from arpes_ml_plugins.separation.whiten import Whitened
+from arpes_ml_plugins.separation.whiten import MOST_COLUMNS, Whitened, strongest_columns
 
 __all__ = ["Separated", "held", "known_exactly", "maps_of", "uncertainty"]
 
@@ -84,8 +84,9 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
     of_spectra, of_maps = torch.zeros_like(spectra), noise.square().expand(-1, total).clone()
     if total < 4 * spectra.shape[1]:
         return torch.full_like(spectra, float("nan")), of_maps.sqrt()
+    pool = _telling(data, found)
     for _ in range(SPLITS):
-        order = torch.randperm(total, generator=generator).to(data.pixels.device)
+        order = pool[torch.randperm(len(pool), generator=generator).to(pool.device)]
         halves = [_as_high(_of_half(data, half, found), spectra, data) for half in order.chunk(2)]
         of_spectra += ((halves[0] - halves[1]) / 2).square() / SPLITS
         of_spectra += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
@@ -101,6 +102,14 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
         of_spectra[:, found.fixed] = 0
     least = FLOOR * of_spectra.mean(0, keepdim=True)
     return torch.maximum(of_spectra, least).sqrt(), of_maps.sqrt()
+
+
+def _telling(data: Whitened, found: Separated) -> torch.Tensor:
+    """Pixels that halves are drawn from: those that alternating least squares looks at."""
+    pixels = data.pixels
+    if found.families or found.labels is not None:  # these look at all
+        return torch.arange(pixels.shape[1], device=pixels.device)
+    return strongest_columns(pixels, pixels.new_ones(pixels.shape[1]), 2 * MOST_COLUMNS)
 
 
 def _as_high(half: torch.Tensor, spectra: torch.Tensor, data: Whitened) -> torch.Tensor:

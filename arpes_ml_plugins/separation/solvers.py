@@ -155,7 +155,9 @@ class Palm:
         level = self.sparsity * float(data.sparse_noise[chosen].median())
         path = level * STEEPEST ** torch.linspace(1, 0, PATH, dtype=prior.start.dtype)
         begin = project_columns(unit_columns(prior.start))[None]
-        steps = palm_path(data.sparse[None][..., chosen], begin, path, iterations=self.iterations)
+        steps = palm_path(
+            data.sparse[:, chosen].to(begin)[None], begin, path, iterations=self.iterations
+        )
         spectra = unit_columns(steps[-1].mixing[0])
         empty = int((steps[-1].sources[0] == 0).all(1).sum())
         spectra, fixed = prior.held(spectra)
@@ -211,8 +213,8 @@ class Lpalm:
         prior = self.prior(data)
         trained = self.network(data, prior, report)
         weights = trained.weights[:, None]
-        mixing, sources = trained.network.separate((data.sparse * weights)[None], trained.pixels)
-        diverged = _diverged(data.sparse * weights, mixing[0], sources[0])
+        mixing, sources = trained.network.separate((data.double * weights)[None], trained.pixels)
+        diverged = _diverged(data.double * weights, mixing[0], sources[0])
         refine = self.refine and not self.published
         notes: tuple[str, ...] = ()
         if diverged:
@@ -263,7 +265,7 @@ class Sgmca:
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         manifolds = self.manifolds(data, report)
-        sparse = data.sparse if self.published else thinned(data)
+        sparse = data.double if self.published else thinned(data)
         start = _blind(data, sparse, self.count)
         noise = None if self.published else data.scale_noise
         found = sgmca(
@@ -321,7 +323,7 @@ def _completed(
     """
     if data.sparse is data.pixels:
         return sources
-    change = sources - least_squares(data.sparse * weights, mixing)[0]
+    change = sources - least_squares(data.double * weights, mixing)[0]
     maps = least_squares(data.pixels * weights, mixing)[0]
     return maps + change.unflatten(1, (data.scales, -1)).sum(1)
 
