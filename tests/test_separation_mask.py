@@ -37,7 +37,7 @@ def library():
     return SpectrumLibrary(known)
 
 
-@pytest.mark.parametrize("name", ["separate_gmca", "separate_nmf", "separate_palm"])
+@pytest.mark.parametrize("name", ["separate_gmca", "separate_nmf"])
 def test_what_is_masked_takes_no_part(name, data, mask):
     mixed, spectra = data
     result = getattr(mixed.S, name)(n_components=3, mask=mask, rng=0)

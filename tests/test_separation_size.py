@@ -13,12 +13,11 @@ from arpes_ml_plugins.separation.whiten import Whitened
 
 @pytest.fixture
 def data():
-    return image(*truth(shape=(32, 32)))
+    return image(*truth(shape=(24, 24)))
 
 
-@pytest.mark.parametrize("name", ["separate_gmca", "separate_palm"])
-def test_details_in_single_precision(name, data, monkeypatch):
-    wide = getattr(data.S, name)(n_components=3, rng=0)
+def test_details_in_single_precision(data, monkeypatch):
+    wide = data.S.separate_gmca(n_components=3, rng=0)
     kinds = []
     plain = Whitened.without_details
 
@@ -28,7 +27,7 @@ def test_details_in_single_precision(name, data, monkeypatch):
 
     monkeypatch.setattr(Whitened, "without_details", seen)
     monkeypatch.setattr(whiten, "MANY", 100)
-    narrow = getattr(data.S, name)(n_components=3, rng=0)
+    narrow = data.S.separate_gmca(n_components=3, rng=0)
     assert kinds == [torch.float32]
     assert narrow.maps.dtype == np.float64
     np.testing.assert_allclose(narrow.spectra, wide.spectra, atol=1e-4)
