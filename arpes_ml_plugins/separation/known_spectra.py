@@ -53,39 +53,46 @@ def unmixed(
         Maps are; by default if data and spectra allow.
     """
     flat, known = cube.flatten(1), valid.flatten(1)
-    complete = valid.all(0)
     values: ValueNoise | None = None
     from_rest = False
-    if noise is None and int(complete.sum()) >= FEWEST:
-        noise = channel_noise(cube, complete)
+    if noise is None and int(valid.all(0).sum()) >= FEWEST:
+        noise = channel_noise(cube, valid.all(0))
         values = value_noise(cube, valid, noise)
     elif noise is None:
         noise, from_rest = _from_rest(flat, known, spectra), True
-    weights = torch.where(noise > 0, 1 / noise.square().clamp(min=1e-300), 0.0)
     if nonnegative is None:
         below = (flat < -NEGATIVE * noise[:, None]) & known
         nonnegative = bool((spectra >= 0).all()) and float(below.float().mean()) < NEGATIVE_SHARE
-    n, total = spectra.shape[1], flat.shape[1]
-    maps, errors = (flat.new_full((n, total), float("nan")) for _ in range(2))
-    model, chi2 = torch.empty_like(flat), flat.new_full((total,), float("nan"))
-    for start in range(0, total, AT_A_TIME):
-        some = slice(start, start + AT_A_TIME)
-        data, seen = flat[:, some], known[:, some] & (noise > 0)[:, None]
-        each = weights[:, None].expand_as(data)
-        for left in range(ROUNDS if values is not None else 0, -1, -1):
-            weight = torch.where(seen, each, 0.0)
-            found, error = weighted_sources(data, weight, spectra, nonnegative=nonnegative)
-            fitted = spectra @ found
-            if left and values is not None:
-                each = 1 / values.variance(fitted)
-        number = seen.sum(0)
-        enough = number >= n
-        maps[:, some] = torch.where(enough, found, float("nan"))
-        errors[:, some] = torch.where(enough, error, float("nan"))
-        model[:, some] = torch.where(enough, fitted, float("nan"))
-        rest = (weight * (data - fitted).square()).sum(0) / (number - n).clamp(min=1)
-        chi2[some] = torch.where(enough, rest, float("nan"))
+    usable = noise > 0
+    weights = torch.where(usable, 1 / noise.square().clamp(min=1e-300), 0.0)[:, None]
+    pieces = [
+        _fitted(data, seen & usable[:, None], weights, spectra, values, nonnegative)
+        for data, seen in zip(flat.split(AT_A_TIME, 1), known.split(AT_A_TIME, 1), strict=True)
+    ]
+    maps, errors, model, chi2 = (torch.cat(parts, -1) for parts in zip(*pieces, strict=True))
     return Unmixed(maps, errors, model, chi2, values is not None, from_rest)
+
+
+def _fitted(
+    data: torch.Tensor,
+    seen: torch.Tensor,
+    weights: torch.Tensor,
+    spectra: torch.Tensor,
+    values: ValueNoise | None,
+    nonnegative: bool,
+) -> tuple[torch.Tensor, ...]:
+    """Maps, errors, model and chi^2 of pixels ``(m, t)``; NaN where too few values are ``seen``."""
+    n = spectra.shape[1]
+    weight = torch.where(seen, weights, 0.0)
+    maps, errors = weighted_sources(data, weight, spectra, nonnegative=nonnegative)
+    if values is not None:
+        for _ in range(ROUNDS):
+            weight = torch.where(seen, 1 / values.variance(spectra @ maps), 0.0)
+            maps, errors = weighted_sources(data, weight, spectra, nonnegative=nonnegative)
+    model, number = spectra @ maps, seen.sum(0)
+    chi2 = (weight * (data - model).square()).sum(0) / (number - n).clamp(min=1)
+    few = number < n
+    return tuple(part.masked_fill(few, float("nan")) for part in (maps, errors, model, chi2))
 
 
 def _from_rest(flat: torch.Tensor, known: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
