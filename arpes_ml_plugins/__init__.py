@@ -50,9 +50,11 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.methods.sample_posterior import sample_posterior as sample_posterior
     from arpes_ml_plugins.methods.separate_blind import separate_gmca as separate_gmca
     from arpes_ml_plugins.methods.separate_blind import separate_nmf as separate_nmf
+    from arpes_ml_plugins.methods.separate_clusters import separate_clusters as separate_clusters
     from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm as separate_lpalm
     from arpes_ml_plugins.methods.separate_palm import separate_palm as separate_palm
     from arpes_ml_plugins.methods.separate_sgmca import separate_sgmca as separate_sgmca
+    from arpes_ml_plugins.methods.unmix import unmix as unmix
 
 __all__ = [
     "Progress",

@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.constants import FWHM
-from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError, ParameterError
-from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
+from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.family_mapping import FamilyMapping
+from arpes_ml_plugins.parameters import check_choice, check_count
+from arpes_ml_plugins.photoelectron_background import BACKGROUNDS, LOSSES, lost, polynomials
+from arpes_ml_plugins.spectrum_families import (
+    SAMPLE,
+    Range,
+    checked_family,
+    drawn_spectrum,
+    family_of,
+    leaky,
+    varied,
+)
 
-__all__ = ["SpectrumLibrary", "leaky"]
+__all__ = ["SpectrumLibrary"]
 
-SAMPLE = "sample"
-ROUNDING = 1e-14  # of the length of a spectrum of length 1
 COUNT = 300  # spectra of a family that is drawn
-TRIES = 50  # draws of a model before its parameter ranges are given up
-
-Range = tuple[float, float]
 
 
-class SpectrumLibrary(Mapping[str, xr.DataArray]):
+class SpectrumLibrary(FamilyMapping):
     """One family of spectra per component: name to DataArray ``(sample, eV)``.
 
     A component may look like any spectrum of its family, and a little like its neighbours. Only
-    shapes matter: spectra are scaled to length 1.
+    shapes matter: spectra are scaled to length 1. A family of one spectrum is fixed: it is known
+    exactly, and only its map is looked for. Libraries are joined by ``one | other``.
 
     Parameters
     ----------
     families : mapping of str to xarray.DataArray
-        Two-dimensional, ``sample`` and an energy axis with coordinates; all on the same axis.
+        Along ``sample`` and an energy axis with coordinates; all on the same axis. Further
+        dimensions, such as momentum, belong to the spectra.
+    channels : sequence of str, optional
+        The dimensions beside energy that belong to the spectra; all others are samples. Default:
+        all, if there is a dimension ``sample``; otherwise none.
 
     Raises
     ------
     AxisError, DataError, DataTypeError
-        No energy axis, different axes, spectra that are empty, constant or not finite.
+        No energy axis, different axes, spectra that are empty, zero or not finite.
 
     Examples
     --------
@@ -46,74 +56,9 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
     >>> family = xr.DataArray(peaks, coords={"eV": energy}, dims=("sample", "eV"))
     >>> SpectrumLibrary({"4f": family})
     SpectrumLibrary(4f: 3 spectra; eV: 50 points, -1 to 1)
+    >>> SpectrumLibrary({"4f": family}) | SpectrumLibrary({"gold": family[1]})
+    SpectrumLibrary(4f: 3 spectra, gold: fixed; eV: 50 points, -1 to 1)
     """
-
-    def __init__(self, families: Mapping[str, xr.DataArray]) -> None:
-        if not families:
-            raise DataError("a library needs at least one component, got none")
-        self._families: dict[str, xr.DataArray] = {}
-        for name, family in families.items():
-            checked = _checked(str(name), family)
-            if self._families and not _same_axis(checked, self._first):
-                raise AxisError(
-                    f"all components of a library need the same energy axis, but {name!r} differs "
-                    f"from {next(iter(self._families))!r}; interpolate one: .interp(...)"
-                )
-            self._families[str(name)] = checked
-
-    @property
-    def _first(self) -> xr.DataArray:
-        return next(iter(self._families.values()))
-
-    @property
-    def energy(self) -> xr.DataArray:
-        """The common energy axis."""
-        return self._first[self._first.dims[1]]
-
-    def __getitem__(self, name: str) -> xr.DataArray:
-        return self._families[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._families)
-
-    def __len__(self) -> int:
-        return len(self._families)
-
-    def __repr__(self) -> str:
-        families = ", ".join(f"{n}: {f.sizes[SAMPLE]} spectra" for n, f in self.items())
-        axis = self.energy
-        return (
-            f"SpectrumLibrary({families}; {axis.name}: {axis.size} points, "
-            f"{float(axis.min()):g} to {float(axis.max()):g})"
-        )
-
-    def on(self, energy: xr.DataArray) -> SpectrumLibrary:
-        """The same library on another energy axis, by linear interpolation.
-
-        Raises
-        ------
-        AxisError
-            The axis reaches beyond that of the library, or does not hold numbers.
-        """
-        own = self.energy
-        numbers_along(energy)
-        low, high = float(own.min()), float(own.max())
-        step = float(np.abs(np.diff(own.values)).max())
-        if float(energy.min()) < low - step or float(energy.max()) > high + step:
-            raise AxisError(
-                f"the data reach from {float(energy.min()):g} to {float(energy.max()):g} along "
-                f"{energy.name!r}, the library only from {low:g} to {high:g}; make the library on "
-                f"the axis of the data, or select the energies it covers"
-            )
-        inside = energy.clip(low, high)
-        return SpectrumLibrary(
-            {
-                name: family.interp({own.name: inside.values})
-                .rename({own.name: energy.name})
-                .assign_coords({energy.name: energy.values})
-                for name, family in self.items()
-            }
-        )
 
     @classmethod
     def from_lmfit(
@@ -165,10 +110,10 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
                         f"{', '.join(known)}"
                     )
             spectra = [
-                _drawn_spectrum(name, model, ranges, {variables[0]: energy.values}, draw)
+                drawn_spectrum(name, model, ranges, {variables[0]: energy.values}, draw)
                 for _ in range(count)
             ]
-            families[name] = _family(np.stack(spectra), energy)
+            families[name] = family_of(np.stack(spectra), energy)
         return cls(families)
 
     @classmethod
@@ -180,9 +125,13 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
         broaden: float = 0.0,
         strength: float = 0.0,
         count: int = COUNT,
+        channels: Sequence[str] = (),
         rng: int | np.random.Generator | None = 0,
     ) -> SpectrumLibrary:
         """Families from measured references, or from simulated families as they are.
+
+        Without variation a single reference is fixed: known exactly, and only its map is looked
+        for. If it is not quite what the data hold, ``status`` says so, and the reference stays.
 
         Parameters
         ----------
@@ -195,6 +144,9 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
         strength : float
             Largest relative change of a linear background under the spectrum: 0.1 tilts and lifts
             by up to 10 % of the maximum.
+        channels : sequence of str
+            Dimensions beside energy that belong to the spectra: ``("kx",)`` for cuts. Variations
+            are along energy.
         count, rng
             As for :meth:`from_lmfit`; families stay as they are if nothing is varied.
 
@@ -204,6 +156,8 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
         >>> peak = xr.DataArray(np.exp(-(energy**2) / 0.02), coords={"eV": energy}, dims="eV")
         >>> SpectrumLibrary.from_spectra({"4f": peak}, shift=0.1, broaden=0.05, count=10)
         SpectrumLibrary(4f: 10 spectra; eV: 50 points, -1 to 1)
+        >>> SpectrumLibrary.from_spectra({"gold": peak})
+        SpectrumLibrary(gold: fixed; eV: 50 points, -1 to 1)
         """
         if not isinstance(spectra, Mapping):
             spectra = {f"component {i + 1}": one for i, one in enumerate(spectra)}
@@ -211,21 +165,20 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
             if not np.isfinite(value) or value < 0:
                 raise ParameterError(f"{label} must be a number of at least 0, got {value!r}")
         draw = np.random.default_rng(rng)
-        varied = shift > 0 or broaden > 0 or strength > 0
+        changes = shift > 0 or broaden > 0 or strength > 0
         families = {}
         for name, given in spectra.items():
-            family = _checked(str(name), given)
-            if varied:
+            family = checked_family(str(name), given, channels)
+            if changes:
                 energy = family[family.dims[1]]
                 steps = np.diff(energy.values)
                 if (shift or broaden) and np.ptp(steps) > 1e-3 * abs(steps.mean()):
                     raise AxisError(f"component {name!r}: shifts need an evenly spaced axis")
                 source = family.values[draw.integers(family.sizes[SAMPLE], size=count)]
                 changed = [
-                    _varied(one, abs(steps.mean()), shift, broaden, strength, draw)
-                    for one in source
+                    varied(one, abs(steps.mean()), shift, broaden, strength, draw) for one in source
                 ]
-                family = _family(np.stack(changed), energy)
+                family = family_of(np.stack(changed), *(family[d] for d in family.dims[1:]))
             families[str(name)] = family
         return cls(families)
 
@@ -249,7 +202,7 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
         Parameters
         ----------
         result : xarray.Dataset
-            Of a ``separate_*`` method, with spectra along energy.
+            Of a ``separate_*`` method; spectra along energy and other channels, if they have any.
         leak : float
             Largest share of each other component, either way, by length.
         shift, broaden, count, rng
@@ -273,133 +226,158 @@ class SpectrumLibrary(Mapping[str, xr.DataArray]):
         """
         have = getattr(result, "data_vars", {})
         missing = [name for name in ("spectra", "spectra_stderr") if name not in have]
-        if missing or result["spectra"].ndim != 2:
+        if missing:
             raise DataError(
-                "expected the Dataset of a separate_* method with spectra along energy"
-                + (f"; it lacks {', '.join(missing)}" if missing else "")
+                f"expected the Dataset of a separate_* method; it lacks {', '.join(missing)}"
             )
         draw = np.random.default_rng(rng)
         spectra = result["spectra"].transpose("component", ...).astype(np.float64)
         error = result["spectra_stderr"].transpose(*spectra.dims).fillna(0).values
-        length = np.linalg.norm(spectra.values, axis=1, keepdims=True)
-        unit, error = spectra.values / length, error / length
+        shape = spectra.shape[1:]
+        rows, error = (part.reshape(len(spectra), -1) for part in (spectra.values, error))
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        unit, error = rows / length, error / length
+        axes = [spectra[dim] for dim in spectra.dims[1:]]
         families = {}
         names = spectra["component"].values
         for name, family in zip(names, leaky(unit, error, leak, count, draw), strict=True):
-            families[str(name)] = _family(family, spectra[spectra.dims[1]])
+            families[str(name)] = family_of(family.reshape(count, *shape), *axes)
         if shift or broaden:
-            return cls.from_spectra(families, shift=shift, broaden=broaden, count=count, rng=draw)
+            inner = tuple(map(str, spectra.dims[2:]))
+            return cls.from_spectra(
+                families, shift=shift, broaden=broaden, count=count, channels=inner, rng=draw
+            )
         return cls(families)
 
+    @classmethod
+    def background(
+        cls,
+        kind: str,
+        of: xr.DataArray | Mapping[str, xr.DataArray],
+        *,
+        degree: int = 1,
+        binding: bool | None = None,
+        name: str = "background",
+        count: int = COUNT,
+        rng: int | np.random.Generator | None = 0,
+    ) -> SpectrumLibrary:
+        """A background as a component of its own: join it with ``library | background``.
 
-def leaky(
-    spectra: NDArray[np.floating],
-    error: NDArray[np.floating] | float,
-    leak: float,
-    count: int,
-    draw: np.random.Generator,
-) -> NDArray[np.floating]:
-    """Families ``(n, count, m)`` around spectra ``(n, m)`` of length 1, with shares of the others.
+        Parameters
+        ----------
+        kind : {"constant", "polynomial", "shirley", "tougaard"}
+            Fixed and flat; not negative and of a degree; or what electrons of the library's
+            spectra leave at lower kinetic energy, as steps below each line (Shirley) or by single
+            losses with the universal cross section (Tougaard).
+        of : xarray.DataArray or SpectrumLibrary
+            Energies of the data, ``data.eV``, for the first two; for the others a library of lines
+            without background. Their shares are free: where each line has a step of its own
+            height, see :meth:`with_background`.
+        degree : int
+            Of polynomials. A larger one follows more, lines too.
+        binding : bool, optional
+            Whether kinetic energy falls along the axis, as along positive binding energies.
+            Default: by its name.
+        name : str
+            Of the component.
+        count, rng
+            As for :meth:`from_lmfit`.
 
-    Spectra without negative values stay so.
-    """
-    n, m = spectra.shape
-    shares = draw.uniform(-leak, leak, (n, count, n))
-    shares[np.arange(n), :, np.arange(n)] = 1
-    spread = np.broadcast_to(error, spectra.shape)[:, None]
-    varied = shares @ spectra + spread * draw.normal(size=(n, count, m))
-    return varied.clip(min=0) if (spectra >= 0).all() else varied
+        Raises
+        ------
+        ParameterError
+            Another kind, or ``of`` is not what it needs.
 
+        References
+        ----------
+        Shirley, Phys. Rev. B 5, 4709 (1972); Proctor and Sherwood, Anal. Chem. 54, 13 (1982);
+        Tougaard, Surf. Interface Anal. 11, 453 (1988).
 
-def _checked(name: str, family: xr.DataArray) -> xr.DataArray:
-    """Two-dimensional ``(sample, energy)``, finite, each spectrum of length 1."""
-    if not isinstance(family, xr.DataArray):
-        raise DataTypeError(
-            f"component {name!r}: expected an xarray.DataArray, got {type(family).__name__}"
+        Examples
+        --------
+        >>> energy = np.linspace(-1, 1, 50)
+        >>> peak = xr.DataArray(np.exp(-(energy**2) / 0.02), coords={"eV": energy}, dims="eV")
+        >>> lines = SpectrumLibrary.from_spectra({"4f": peak}, shift=0.1, count=10)
+        >>> lines | SpectrumLibrary.background("constant", peak.eV)
+        SpectrumLibrary(4f: 10 spectra, background: fixed; eV: 50 points, -1 to 1)
+        >>> step = SpectrumLibrary.background("shirley", lines, count=20)
+        >>> bool((step["background"].diff("eV") <= 1e-12).all())
+        True
+        """
+        check_choice("kind", kind, BACKGROUNDS)
+        check_count("degree", degree, least=0)
+        check_count("count", count)
+        draw = np.random.default_rng(rng)
+        if (kind in LOSSES) != isinstance(of, Mapping):
+            needed = "a SpectrumLibrary of lines" if kind in LOSSES else "energies, data.eV"
+            raise ParameterError(f"of must be {needed}, for {kind!r}; got {type(of).__name__}")
+        if not isinstance(of, Mapping):
+            flat = kind == "constant" or degree == 0
+            rows = np.ones((1, of.size)) if flat else polynomials(degree, of.values, count, draw)
+            return cls({name: family_of(rows, of)})
+        lines = cls(of)
+        shares = draw.dirichlet(np.ones(len(lines)), count)
+        shares[: len(lines)] = np.eye(len(lines))[:count]
+        rows = sum(
+            share.reshape(-1, *[1] * (family.ndim - 1))
+            * lost(kind, _drawn(family, count, draw), lines.energy, binding)
+            for share, family in zip(shares.T, lines.values(), strict=True)
         )
-    if family.dtype.kind not in "iuf":
-        raise DataTypeError(f"component {name!r}: expected real numbers, got {family.dtype}")
-    beside = [d for d in family.dims if d != SAMPLE]
-    if family.ndim == 2 and len(beside) == 1:
-        (dim,) = beside  # a family, whatever its axis is called
-    else:
-        (dim,) = resolve_dims(family, ("energy",))
-    if dim not in family.coords:
-        raise AxisError(f"component {name!r}: the axis {dim!r} has no coordinate")
-    others = [d for d in family.dims if d != dim]
-    if not others:
-        family = family.expand_dims(SAMPLE)
-    elif others != [SAMPLE]:
-        family = family.stack({SAMPLE: others}, create_index=False)
-    plain = family.transpose(SAMPLE, dim).astype(np.float64)
-    values = plain.values
-    if values.size == 0 or not np.isfinite(values).all():
-        raise DataError(f"component {name!r}: spectra must be finite and not empty")
-    if (np.ptp(values, axis=1) == 0).any():
-        raise DataError(f"component {name!r}: a spectrum is constant; leave it out")
-    return _family(values, plain[dim])
+        return cls({name: family_of(rows, *_axes(lines))})
+
+    def with_background(
+        self,
+        kind: str,
+        share: tuple[float, float] = (0.0, 0.3),
+        *,
+        binding: bool | None = None,
+        count: int = COUNT,
+        rng: int | np.random.Generator | None = 0,
+    ) -> SpectrumLibrary:
+        """The same lines, each on the background that its own electrons leave.
+
+        Where a line is strong its background is, so that both are one component with one map.
+
+        Parameters
+        ----------
+        kind : {"shirley", "tougaard"}
+            As for :meth:`background`.
+        share : (float, float)
+            Lowest and highest background, over the height of the line.
+        binding, count, rng
+            As for :meth:`background`.
+
+        Examples
+        --------
+        >>> energy = np.linspace(-1, 1, 50)
+        >>> peak = xr.DataArray(np.exp(-(energy**2) / 0.02), coords={"eV": energy}, dims="eV")
+        >>> library = SpectrumLibrary.from_spectra({"4f": peak})
+        >>> one = library.with_background("shirley", (0.1, 0.1), count=1)["4f"][0]
+        >>> round(float(one[0] / one.max()), 1)
+        0.1
+        """
+        check_choice("kind", kind, LOSSES)
+        check_count("count", count)
+        low, high = map(float, share)
+        if not (np.isfinite([low, high]).all() and 0 <= low <= high):
+            raise ParameterError(f"share must be (lowest, highest), at least 0, got {share!r}")
+        draw, families = np.random.default_rng(rng), {}
+        for name, family in self.items():
+            rows = _drawn(family, count, draw)
+            inner = tuple(range(1, rows.ndim))
+            size = draw.uniform(low, high, count).reshape(-1, *[1] * len(inner))
+            size = size * np.abs(rows).max(inner, keepdims=True)
+            both = rows + size * lost(kind, rows, self.energy, binding)
+            families[name] = family_of(both, *_axes(self))
+        return SpectrumLibrary(families)
 
 
-def _family(values: NDArray[np.floating], energy: xr.DataArray) -> xr.DataArray:
-    length = np.linalg.norm(values, axis=1, keepdims=True)
-    # A family that is a family already stays as it is, to the last bit.
-    unit = values / np.where(np.abs(length - 1) < ROUNDING, 1.0, length)
-    return xr.DataArray(
-        unit, dims=(SAMPLE, energy.name), coords={energy.name: (energy.name, energy.values)}
-    )
+def _drawn(family: xr.DataArray, count: int, draw: np.random.Generator) -> NDArray[np.floating]:
+    """Spectra ``(count, ...)`` of a family: each of them first, if there is room, then again."""
+    size = family.sizes[SAMPLE]
+    return family.values[np.resize(draw.permutation(size), count)]
 
 
-def _same_axis(one: xr.DataArray, other: xr.DataArray) -> bool:
-    left, right = one[one.dims[1]], other[other.dims[1]]
-    return left.name == right.name and np.array_equal(left.values, right.values)
-
-
-def _drawn_spectrum(
-    name: str,
-    model: Any,
-    ranges: Mapping[str, float | Range],
-    variable: Mapping[str, NDArray[np.floating]],
-    draw: np.random.Generator,
-) -> NDArray[np.floating]:
-    for _ in range(TRIES):
-        parameters = model.make_params()
-        for key, parameter in parameters.items():
-            if key in ranges:
-                given = ranges[key]
-                value = float(draw.uniform(*given)) if np.ndim(given) else float(given)  # type: ignore[misc, arg-type]
-                parameter.set(value=value)
-            elif parameter.expr is None and np.isfinite([parameter.min, parameter.max]).all():
-                parameter.set(value=float(draw.uniform(parameter.min, parameter.max)))
-            elif parameter.expr is None and not np.isfinite(parameter.value):
-                raise ParameterError(
-                    f"component {name!r}: parameter {key!r} needs a number or a range "
-                    f"(lowest, highest); the model has no default for it"
-                )
-        spectrum = np.asarray(model.eval(parameters, **variable), dtype=np.float64)
-        if np.isfinite(spectrum).all() and np.ptp(spectrum) > 0:
-            return spectrum
-    raise ParameterError(
-        f"component {name!r}: the model gives no finite, changing spectrum on this energy axis "
-        f"with these ranges; check that peaks lie within it"
-    )
-
-
-def _varied(
-    spectrum: NDArray[np.floating],
-    step: float,
-    shift: float,
-    broaden: float,
-    strength: float,
-    draw: np.random.Generator,
-) -> NDArray[np.floating]:
-    """Shifted, broadened and tilted at random; the ends are repeated beyond the axis."""
-    from scipy.ndimage import gaussian_filter1d
-    from scipy.ndimage import shift as shifted
-
-    moved = shifted(spectrum, draw.uniform(-shift, shift) / step, order=1, mode="nearest")
-    width = draw.uniform(0, broaden) / FWHM / step
-    smooth = gaussian_filter1d(moved, width, mode="nearest") if width > 0 else moved
-    ramp = np.linspace(-1, 1, len(spectrum))
-    lift, tilt = draw.uniform(-strength, strength, 2)
-    result: NDArray[np.floating] = smooth + np.ptp(smooth) * (max(lift, 0) + tilt * ramp / 2)
-    return result
+def _axes(library: SpectrumLibrary) -> list[xr.DataArray]:
+    one = next(iter(library.values()))
+    return [one[dim] for dim in one.dims[1:]]

@@ -143,7 +143,7 @@ class TestContinueLista(ConformanceSuite):
 
 # Smoothly changing humps are no mixture of two spectra.
 no_mixture = pytest.mark.filterwarnings(
-    "ignore:separate_:arpes_ml_plugins.errors.DistributionWarning"
+    "ignore:(separate_|unmix):arpes_ml_plugins.errors.DistributionWarning"
 )
 
 
@@ -191,6 +191,22 @@ def humps():
 class TestSeparateSgmca(ConformanceSuite):
     method = "separate_sgmca"
     parameters: ClassVar = {"manifolds": humps(), "n_components": 2}
+    axes = ("energy", "space")
+    one_answer = True
+
+
+@no_mixture
+class TestSeparateClusters(ConformanceSuite):
+    method = "separate_clusters"
+    parameters: ClassVar = {"n_components": 2}
+    axes = ("energy", "space")
+    one_answer = True
+
+
+@no_mixture
+class TestUnmix(ConformanceSuite):
+    method = "unmix"
+    parameters: ClassVar = {"spectra": {"one": humps()["hump"][0], "other": humps()["hump"][9]}}
     axes = ("energy", "space")
     one_answer = True
 

@@ -88,10 +88,10 @@ def test_on_another_axis():
         ({}, DataError, "at least one"),
         ({"a": np.ones(5)}, DataTypeError, "DataArray"),
         ({"a": peak() * np.nan}, DataError, "finite"),
-        ({"a": peak() * 0}, DataError, "constant"),
+        ({"a": peak() * 0}, DataError, "zero"),
         ({"a": peak().rename(eV="other").expand_dims(q=2)}, AxisError, "energy"),
         ({"a": peak().drop_vars("eV")}, AxisError, "no coordinate"),
-        ({"a": peak(), "b": peak(energy=ENERGY + 0.01)}, AxisError, "same energy axis"),
+        ({"a": peak(), "b": peak(energy=ENERGY + 0.01)}, AxisError, "same axes"),
         ({"a": peak() + 1j}, DataTypeError, "real"),
     ],
 )

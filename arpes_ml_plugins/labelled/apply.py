@@ -148,6 +148,7 @@ def map_mixture(
     steps: int,
     progress: ProgressOption = False,
     dimension: str = COMPONENT,
+    used: NDArray[np.bool_] | None = None,
 ) -> xr.Dataset:
     """Give all of ``data`` to ``algorithm`` at once; lazily if ``data`` is backed by dask.
 
@@ -168,6 +169,9 @@ def map_mixture(
         For the progress bar.
     dimension
         Name of the new dimension.
+    used
+        Pixels that the algorithm may see, along the dimensions of space in their order; all
+        others are missing to it. Default: all.
     """
     space = [dim for dim in data.dims if dim not in channels]
     new = Trace(dimension, len(components), None, xr.Variable(dimension, np.asarray(components)))
@@ -181,7 +185,7 @@ def map_mixture(
         "text": Scalar(f"<U{LONGEST_TEXT}"),
     }
     task = Task(
-        partial(_on_mixture, algorithm, len(channels)),
+        partial(_on_mixture, algorithm, len(channels), used),
         {name: kinds[kind] for name, kind in outputs.items()},
         method,
         device,
@@ -311,6 +315,7 @@ def _on_images(
 def _on_mixture(
     algorithm: MixtureAlgorithm,
     channels: int,
+    used: NDArray[np.bool_] | None,
     items: np.ndarray,
     slices: np.ndarray,
     device: str,
@@ -318,7 +323,7 @@ def _on_mixture(
     numbers: Numbers,
 ) -> Mapping[str, Any]:
     """The only item is all data."""
-    return algorithm(as_cube(items[0], channels, device, report))
+    return algorithm(as_cube(items[0], channels, device, report, used))
 
 
 @contextmanager

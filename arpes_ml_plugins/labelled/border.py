@@ -99,15 +99,28 @@ def as_images(
     )
 
 
-def as_cube(values: np.ndarray, channels: int, device: str, report: Report | None) -> Cube:
-    """``(*channels, *space)``: the first ``channels`` axes are a spectrum, the last two images."""
+def as_cube(
+    values: np.ndarray,
+    channels: int,
+    device: str,
+    report: Report | None,
+    used: NDArray[np.bool_] | None = None,
+) -> Cube:
+    """``(*channels, *space)``: the first ``channels`` axes are a spectrum, the last two images.
+
+    Pixels that are not ``used`` ``(*space)`` are missing.
+    """
     import torch
 
     cube = values.reshape(-1, *values.shape[channels:]).astype(np.float64)
+    if used is not None:
+        cube[:, ~used] = np.nan
     missing = np.isnan(cube)
-    height, width = (1, 1, *cube.shape[1:])[-2:]
-    images = cube.reshape(-1, height, width)
-    filled = np.nan_to_num(fill_missing(images)).reshape(cube.shape)
+    filled = cube
+    if missing.any():
+        height, width = (1, 1, *cube.shape[1:])[-2:]
+        images = cube.reshape(-1, height, width)
+        filled = np.nan_to_num(fill_missing(images)).reshape(cube.shape)
     if device.startswith("mps"):  # which has neither float64 nor the eigenvalues needed here
         device = "cpu"
     return Cube(

@@ -21,6 +21,8 @@ from arpes_ml_plugins.parameters import check_count, documented
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.separation.whiten import Whitened
+
 __all__ = ["choose_components"]
 
 OUTPUTS = {
@@ -41,7 +43,8 @@ def choose_components(
     max_components: int = 10,
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
-    channels: Sequence[str] = (),
+    channels: Sequence[str] | None = None,
+    mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -65,6 +68,7 @@ def choose_components(
     {noise}
     {nonnegative}
     {channels}
+    {mask}
     {device}
     rng : int, numpy.random.Generator or torch.Generator, optional
         Seed of the blind starts and of the halves.
@@ -96,11 +100,10 @@ def choose_components(
     2
     """
     check_count("max_components", max_components)
-    spectrum = (*dims, *channels) if isinstance(dims, tuple) else tuple(channels)
-    size = int(np.prod([data.sizes[dim] for dim in spectrum if dim in data.dims]))
-    pixels = int(np.prod(list(data.sizes.values()))) // max(size, 1)
+    setup = setup_of(data, dims, channels, 1, "none", noise, nonnegative, mask=mask)
+    size = int(np.prod([data.sizes[dim] for dim in setup.channels]))
+    pixels = data.size // size if setup.used is None else int(setup.used.sum())
     most = int(max(1, min(max_components, size // 2, pixels // 4)))
-    setup = setup_of(data, dims, channels, 1, "none", noise, nonnegative)
     return map_mixture(
         setup.data,
         setup.channels,
@@ -112,6 +115,7 @@ def choose_components(
         steps=most,
         progress=progress,
         dimension=DIMENSION,
+        used=setup.used,
     )
 
 
@@ -130,7 +134,14 @@ def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
     found = count_components(
         data.pixels, limit, nonnegative=data.nonnegative, seed=seed, report=cube.report
     )
-    shifted = fewer(cube, setup, found.recommended, nonnegative=data.nonnegative, seed=seed)
+    shifted = fewer(cube, setup, found.recommended, [_whole(s, data) for s in found.spectra])
     found = found.with_shifts(*shifted) if shifted else found
     found = found.padded(most)
     return {name: getattr(found, name) for name in OUTPUTS}
+
+
+def _whole(spectra: torch.Tensor, data: Whitened) -> torch.Tensor:
+    """Whitened spectra ``(k, n)`` in the unit of the data, zero in channels that do not change."""
+    whole = spectra.new_zeros(len(data.noise), spectra.shape[1])
+    whole[data.kept] = spectra * data.noise[data.kept][:, None]
+    return whole

@@ -29,7 +29,8 @@ def separate_gmca(
     refine: bool = True,
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
-    channels: Sequence[str] = (),
+    channels: Sequence[str] | None = None,
+    mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -51,6 +52,7 @@ def separate_gmca(
     {noise}
     {nonnegative}
     {channels}
+    {mask}
     {device}
     {rng}
     {progress}
@@ -90,7 +92,7 @@ def separate_gmca(
     """
     check_count("n_components", n_components)
     check_flag("refine", refine)
-    setup = setup_of(data, dims, channels, n_components, transform, noise, nonnegative)
+    setup = setup_of(data, dims, channels, n_components, transform, noise, nonnegative, mask=mask)
     from arpes_ml_plugins.separation.solvers import Gmca
 
     solver = Gmca(n_components, refine)
@@ -104,7 +106,8 @@ def separate_nmf(
     n_components: int,
     sparsity: float = 0.0,
     noise: float | xr.DataArray | None = None,
-    channels: Sequence[str] = (),
+    channels: Sequence[str] | None = None,
+    mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -124,6 +127,7 @@ def separate_nmf(
         l1 penalty of maps and spectra, in units of the noise. Larger values give emptier maps.
     {noise}
     {channels}
+    {mask}
     {device}
     {rng}
     {progress}
@@ -164,7 +168,7 @@ def separate_nmf(
     number = isinstance(sparsity, (int, float, np.number)) and not isinstance(sparsity, bool)
     if not number or not np.isfinite(sparsity) or sparsity < 0:
         raise ParameterError(f"sparsity must be a number of at least 0, got {sparsity!r}")
-    setup = setup_of(data, dims, channels, n_components, "none", noise)
+    setup = setup_of(data, dims, channels, n_components, "none", noise, mask=mask)
     from arpes_ml_plugins.separation.solvers import Nmf
 
     seed = seed_of(rng)

@@ -57,7 +57,8 @@ def separate_lpalm(
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
     shift: str | bool | float = "auto",
-    channels: Sequence[str] = (),
+    channels: Sequence[str] | None = None,
+    mask: xr.DataArray | None = None,
     layers: int = 25,
     training_steps: int | None = None,
     training_seed: int = 0,
@@ -103,6 +104,7 @@ def separate_lpalm(
     {nonnegative}
     {shift}
     {channels}
+    {mask}
     layers, training_steps, training_seed
         Options of the network that is trained, as in :func:`~arpes_ml_plugins.train_lpalm`.
     {device}
@@ -162,7 +164,15 @@ def separate_lpalm(
         library, recipe = _of_network(network, library), network.recipe
     check_one_of(library, n_components)
     setup = setup_of(
-        data, dims, channels, n_components, transform, noise, nonnegative, library=library
+        data,
+        dims,
+        channels,
+        n_components,
+        transform,
+        noise,
+        nonnegative,
+        library=library,
+        mask=mask,
     )
     published = recipe == "published"
     check_shift(shift, setup)

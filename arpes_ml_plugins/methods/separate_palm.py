@@ -39,7 +39,8 @@ def separate_palm(
     refine: bool = True,
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
-    channels: Sequence[str] = (),
+    channels: Sequence[str] | None = None,
+    mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -70,6 +71,7 @@ def separate_palm(
     {noise}
     {nonnegative}
     {channels}
+    {mask}
     {device}
     {rng}
     {progress}
@@ -111,7 +113,15 @@ def separate_palm(
     check_flag("refine", refine)
     check_one_of(library, n_components)
     setup = setup_of(
-        data, dims, channels, n_components, transform, noise, nonnegative, library=library
+        data,
+        dims,
+        channels,
+        n_components,
+        transform,
+        noise,
+        nonnegative,
+        library=library,
+        mask=mask,
     )
     from arpes_ml_plugins.separation.solvers import Palm
 

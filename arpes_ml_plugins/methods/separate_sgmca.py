@@ -54,6 +54,8 @@ def separate_sgmca(
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
     shift: str | bool | float = "auto",
+    channels: Sequence[str] | None = None,
+    mask: xr.DataArray | None = None,
     training_steps: int | None = None,
     training_seed: int = 0,
     device: str = "auto",
@@ -102,6 +104,8 @@ def separate_sgmca(
     {noise}
     {nonnegative}
     {shift}
+    {channels}
+    {mask}
     training_steps, training_seed
         Options of autoencoders that are trained, as in :func:`~arpes_ml_plugins.train_iae`.
     {device}
@@ -162,13 +166,14 @@ def separate_sgmca(
     setup = setup_of(
         data,
         dims,
-        (),
+        channels,
         n_components,
         transform,
         noise,
         nonnegative,
         library=None if own else _library(manifolds),
         manifolds=own,
+        mask=mask,
     )
     if trained is not None and setup.library is not trained.library:
         raise AxisError(

@@ -11,9 +11,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.labelled.axes import ROLES
 from arpes_ml_plugins.networks.families import as_library, families_of
 from arpes_ml_plugins.parameters import check_choice, check_count, check_flag, check_positive
-from arpes_ml_plugins.spectrum_library import SpectrumLibrary, leaky
+from arpes_ml_plugins.spectrum_families import leaky
+from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.separation.projection import Manifold
@@ -59,9 +61,17 @@ SEPARATION = {
             Whether spectra and maps are never negative. Default: if the data are not, beyond
             noise.""",
     "channels": """
-        channels : sequence of str
-            More dimensions that belong to the spectrum, not to space: ``("phi",)`` separates
-            images of energy and angle. No library can be used with them.""",
+        channels : sequence of str, optional
+            More dimensions that belong to the spectrum, not to space: ``("kx",)`` separates a map
+            of cuts into images of energy and momentum. Default: those of the library, otherwise
+            none. Data with a momentum or angle beside ``x``, ``y`` or ``z`` can be read both ways
+            and need it: ``()`` if each momentum is a pixel of its own.""",
+    "mask": """
+        mask : xarray.DataArray of bool, optional
+            Pixels to use, along all or some of the spatial dimensions: False for the beam dump, a
+            hole, vacuum beside a flake. All others are as if they were missing: they take no part,
+            and are NaN in every map. Default: all. For maps of pixels that the spectra were not
+            found from, see :func:`unmix`.""",
     "rng": """
         rng : int, numpy.random.Generator or torch.Generator, optional
             Seed of the start without a library and of the half-splits.""",
@@ -105,12 +115,14 @@ class Setup:
     scales: int | None = None
     shift: str | bool | float = False
     """Whether the energies of pixels may be shifted."""
+    used: NDArray[np.bool_] | None = None
+    """Pixels to use, ``(*space)``; None for all."""
 
 
 def setup_of(
     data: Any,
     dims: Any,
-    channels: Sequence[str],
+    channels: Sequence[str] | None,
     n_components: int | None,
     transform: str,
     noise: float | xr.DataArray | None,
@@ -118,29 +130,80 @@ def setup_of(
     *,
     library: Any = None,
     manifolds: Mapping[str, Manifold] | None = None,
+    mask: xr.DataArray | None = None,
+    least_pixels: int | None = None,
 ) -> Setup:
-    """Check everything that can be checked before the values are looked at."""
+    """Check everything that can be checked before the values are looked at.
+
+    There must be ``least_pixels``, by default as many as components.
+    """
     check_choice("transform", transform, TRANSFORMS)
     check_flag("nonnegative", nonnegative, optional=True)
     check_count("n_components", n_components, optional=True)
-    spectrum = (*dims, *channels)
+    library = None if library is None else as_library(library)
+    spectrum = (*dims, *_channels(channels, library, data, dims))
     size = _size(data, dims, spectrum)
     if library is not None:
-        if channels:
-            raise ParameterError("a library has spectra along energy only; use n_components=")
-        library = _on_axis(as_library(library), data, dims[0])
+        library = _on_axes(library, data, spectrum)
     if manifolds is not None:
         _check_sizes(manifolds, size, dims[0])
     known = [*(library or ()), *(manifolds or ())]
     components = _names(known, n_components)
-    for name, have in (("channels", size), ("pixels", data.size // size)):
-        if have < len(components):
+    used = _used_pixels(mask, data, spectrum)
+    pixels = data.size // size if used is None else int(used.sum())
+    least = len(components) if least_pixels is None else least_pixels
+    for name, have, needed in (("channels", size, len(components)), ("pixels", pixels, least)):
+        if have < needed:
             raise DataError(
                 f"the data are too small for {len(components)} components: they have {have} "
-                f"{name}; expected at least as many"
+                f"{name}{' that mask= selects' if used is not None and name == 'pixels' else ''}; "
+                f"expected at least {needed}"
             )
     values = _noise_values(noise, data, spectrum, size)
-    return Setup(data, spectrum, library, components, len(known), transform, values, nonnegative)
+    return Setup(
+        data,
+        spectrum,
+        library,
+        components,
+        len(known),
+        transform,
+        values,
+        nonnegative,
+        used=used,
+    )
+
+
+def _used_pixels(
+    mask: xr.DataArray | None, data: xr.DataArray, spectrum: tuple[Hashable, ...]
+) -> NDArray[np.bool_] | None:
+    """``(*space)``, in the order of the data."""
+    if mask is None:
+        return None
+    if not isinstance(mask, xr.DataArray) or mask.dtype != bool:
+        got = f"numbers of type {mask.dtype}" if hasattr(mask, "dtype") else type(mask).__name__
+        raise ParameterError(
+            f"mask must be a DataArray of True (use the pixel) and False, got {got}; make one by a "
+            f"comparison, for example data.sum({str(spectrum[0])!r}) > threshold"
+        )
+    space = {dim: data.sizes[dim] for dim in data.dims if dim not in spectrum}
+    for dim in mask.dims:
+        if dim not in space:
+            raise AxisError(
+                f"mask has the dimension {dim!r}; expected pixels, along "
+                f"{', '.join(map(repr, space))}. Set single values that are wrong to NaN instead"
+            )
+        same = mask.sizes[dim] == space[dim]
+        if same and dim in mask.coords and dim in data.coords:
+            same = np.array_equal(mask[dim].values, data[dim].values)
+        if not same:
+            raise AxisError(
+                f"mask has other coordinates along {dim!r} than the data; select the same part of "
+                f"both"
+            )
+    if mask.chunks is not None:
+        raise ParameterError("mask is lazy; compute it first: mask=mask.compute()")
+    whole = mask.variable.set_dims(space)
+    return np.ascontiguousarray(whole.transpose(*space).values)
 
 
 def _size(data: xr.DataArray, dims: Any, spectrum: tuple[Hashable, ...]) -> int:
@@ -171,16 +234,54 @@ def _names(known: list[str], n_components: int | None) -> list[str] | NDArray[np
     return [*known, *(f"free {i + 1}" for i in range(total - len(known)))]
 
 
-def _on_axis(library: SpectrumLibrary, data: xr.DataArray, dim: Hashable) -> SpectrumLibrary:
-    if dim not in data.coords:
-        raise AxisError(
-            f"the axis {dim!r} of the data has no coordinate, so the library cannot be put on it; "
-            f"assign one, for example data.assign_coords({{{dim!r}: energies}})"
+def _channels(
+    channels: Sequence[str] | None,
+    library: SpectrumLibrary | None,
+    data: xr.DataArray,
+    dims: tuple[Hashable, ...],
+) -> tuple[Hashable, ...]:
+    """Dimensions beside energy that belong to the spectra; refused where nobody says which."""
+    if isinstance(channels, str):
+        raise ParameterError(
+            f"channels must be a sequence of names, got {channels!r}; give a tuple"
         )
-    axis = data[dim]
-    if np.array_equal(axis.values, library.energy.values) and axis.name == library.energy.name:
+    if channels is not None:
+        return tuple(channels)
+    if library is not None:
+        return library.channels
+    beside = [dim for dim in data.dims if dim not in dims and data.sizes[dim] > 1]
+    momenta, space = ([d for d in beside if d in _names_of(role)] for role in ("momentum", "space"))
+    if momenta and space:
+        raise AxisError(
+            f"the data have {_listed(momenta)} beside the space {_listed(space)}, which can be "
+            f"read in two ways: pass channels={tuple(momenta)!r} if the components are images of "
+            f"energy and momentum, or channels=() if each momentum is a pixel of its own"
+        )
+    return ()
+
+
+def _names_of(role: str) -> set[str]:
+    return {name for tier in ROLES[role] for name in tier}
+
+
+def _listed(names: Sequence[Hashable]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _on_axes(
+    library: SpectrumLibrary, data: xr.DataArray, spectrum: tuple[Hashable, ...]
+) -> SpectrumLibrary:
+    if spectrum[0] not in data.coords:
+        raise AxisError(
+            f"the axis {spectrum[0]!r} of the data has no coordinate, so the library cannot be put "
+            f"on it; assign one, for example data.assign_coords({{{spectrum[0]!r}: energies}})"
+        )
+    axes = [data[dim] for dim in spectrum]
+    own = next(iter(library.values()))
+    names = tuple(axis.name for axis in axes)
+    if own.dims[1:] == names and all(np.array_equal(a.values, own[a.name].values) for a in axes):
         return library
-    return library.on(axis)
+    return library.on(*axes)
 
 
 def own_manifolds(manifolds: Any) -> dict[str, Manifold] | None:

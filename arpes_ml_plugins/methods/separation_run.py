@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.separation.value_noise import ValueNoise
     from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["OUTPUTS", "run", "whitened"]
+__all__ = ["LABELS", "OUTPUTS", "run", "whitened"]
 
 UNLIKE = 0.1  # sine of the angle between a family and the data
 TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
+PIECE = 50_000  # pixels at a time
 WORTH = 0.98  # of chi^2 without shifts: what may be left after they are undone
 TOO_MUCH_OF_VALUES = 1.15  # the same with the noise of each value, which is known better
 OUTPUTS = {
@@ -45,6 +48,8 @@ OUTPUTS = {
 
 SHIFTS = {"shift": "space", "shift_stderr": "space"}
 """Of methods that have a library."""
+LABELS = {"label": "space"}
+"""Of methods that group pixels."""
 
 
 def run(
@@ -55,18 +60,24 @@ def run(
     device: str,
     seed: int,
     progress: ProgressOption,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> xr.Dataset:
-    """Separate with ``solver``, put the result on its axes, and warn of what its status says."""
+    """Separate with ``solver``, put the result on its axes, and warn of what its status says.
+
+    ``more``: outputs beyond those of all methods.
+    """
+    outputs = OUTPUTS | (SHIFTS if setup.library is not None else {}) | dict(more)
     result = map_mixture(
         setup.data,
         setup.channels,
         partial(_separate, setup=setup, solver=solver, seed=seed),
-        OUTPUTS if setup.library is None else OUTPUTS | SHIFTS,
+        outputs,
         components=setup.components,
         method=method,
         device=device,
         steps=steps,
         progress=progress,
+        used=setup.used,
     )
     status = result["status"]
     if status.chunks is None and status.item() != "ok":
@@ -104,8 +115,9 @@ def _solved(
     """The result of a solver for aligned data, where the data are."""
     from arpes_ml_plugins.separation.separated import maps_of, uncertainty
 
-    data, complete = whitened(straight, setup)
+    data, complete = whitened(straight, setup, summed=solver.summed)
     found = solver.separate(data, straight.report)
+    data = data.without_details()
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
     errors = uncertainty(data, found, seed)
     return _in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
@@ -120,16 +132,22 @@ def _also(status: str, more: str) -> str:
 
 
 def _shifts(alignment: Shifts | None, cube: Cube) -> dict[str, torch.Tensor]:
+    import torch
+
     space = cube.values.shape[1:]
-    if alignment is None:  # not looked for
-        zero = cube.values.new_zeros(space)
-        return {"shift": zero, "shift_stderr": zero + float("nan")}
-    both = (alignment.shift, alignment.stderr)
-    return dict(zip(SHIFTS, (part.reshape(space) for part in both), strict=True))
+    zero = cube.values.new_zeros(space)
+    both = (zero, zero + float("nan"))  # not looked for
+    if alignment is not None:
+        both = (alignment.shift.reshape(space), alignment.stderr.reshape(space))
+    seen = cube.valid.any(0)
+    return {n: torch.where(seen, p, float("nan")) for n, p in zip(SHIFTS, both, strict=True)}
 
 
-def whitened(cube: Cube, setup: Setup) -> tuple[Whitened, torch.Tensor]:
-    """The data over their noise, and the pixels ``(*space)`` that were used, complete or filled."""
+def whitened(cube: Cube, setup: Setup, *, summed: bool = False) -> tuple[Whitened, torch.Tensor]:
+    """The data over their noise, and the pixels ``(*space)`` that were used, complete or filled.
+
+    ``summed``: also sums of pixels, where single ones show little.
+    """
     import torch
 
     from arpes_ml_plugins.separation.whiten import whiten
@@ -151,6 +169,7 @@ def whitened(cube: Cube, setup: Setup) -> tuple[Whitened, torch.Tensor]:
         scales=setup.scales,
         common=setup.common_noise,
         nonnegative=False if setup.common_noise else setup.nonnegative,
+        summed=summed,
     )
     if int(ready.kept.sum()) < n:
         raise DataError(
@@ -189,11 +208,11 @@ def _in_units(
     maps[:, whole] = sources * top[:, None]
     maps[:, ~cube.valid[seen].all(0).flatten()] = float("nan")  # solved for from what is there
     spectra = spectra / top
-    _solve_incomplete(maps, cube, spectra, ready)
     spectra_error = torch.zeros_like(spectra)
     spectra_error[ready.kept] = errors[0] * noise / top.abs()
     maps_error = torch.full_like(maps, float("nan"))
     maps_error[:, whole] = errors[1] * top.abs()[:, None]
+    _solve_incomplete(maps, maps_error, cube, spectra, ready)
 
     spectra[~seen] = spectra_error[~seen] = float("nan")
     order = _order(maps, spectra, setup)
@@ -201,17 +220,16 @@ def _in_units(
     model = spectra @ maps
     if alignment is not None:
         model = alignment.back(model)
-    model = torch.where(cube.valid.flatten(1), model, float("nan"))
+    model.masked_fill_(~cube.valid.flatten(1), float("nan"))
     residual = original.values.flatten(1) - model
     by_value = _noise_of_values(original, ready, setup)
-    variance = noise.square() if by_value is None else by_value.variance(model[ready.kept])
-    scaled = residual[ready.kept].square() / variance
-    freedom = (scaled.isfinite().sum(0) - n).clamp(min=1)
-    chi2 = torch.where(maps[0].isnan(), float("nan"), scaled.nansum(0) / freedom)
+    chi2 = _chi2(residual, model, noise, by_value, ready.kept, n)
+    chi2 = torch.where(maps[0].isnan(), float("nan"), chi2)
     distance = torch.full_like(top, float("nan"))
     if found.match is not None:
         distance[: len(found.match.distance)] = found.match.distance
-    return {
+    labels = {} if found.labels is None else {"label": _labels(found.labels, whole, order)}
+    return labels | {
         "spectra": spectra.mT,
         "spectra_stderr": spectra_error[:, order].mT,
         "maps": maps.reshape(n, *space),
@@ -232,6 +250,36 @@ def _in_units(
     }
 
 
+def _chi2(
+    residual: torch.Tensor,
+    model: torch.Tensor,
+    noise: torch.Tensor,
+    by_value: ValueNoise | None,
+    kept: torch.Tensor,
+    components: int,
+) -> torch.Tensor:
+    """Per degree of freedom of each pixel ``(t,)``, in pieces: less memory."""
+    import torch
+
+    pieces = []
+    for left, fitted in zip(residual.split(PIECE, 1), model.split(PIECE, 1), strict=True):
+        variance = noise.square() if by_value is None else by_value.variance(fitted[kept])
+        scaled = left[kept].square() / variance
+        freedom = (scaled.isfinite().sum(0) - components).clamp(min=1)
+        pieces.append(scaled.nansum(0) / freedom)
+    return torch.cat(pieces)
+
+
+def _labels(labels: torch.Tensor, whole: torch.Tensor, order: list[int]) -> torch.Tensor:
+    """Number of the component of each pixel, counted from 1 in the order shown; NaN beyond."""
+    import torch
+
+    place = torch.tensor(order, device=labels.device).argsort() + 1
+    result = torch.full(whole.shape, float("nan"), dtype=torch.float64, device=labels.device)
+    result[whole] = place[labels].to(result)
+    return result
+
+
 def _noise_of_values(cube: Cube, ready: Whitened, setup: Setup) -> ValueNoise | None:
     """Noise in proportion to intensity, where nobody has stated another and the data have it."""
     from arpes_ml_plugins.separation.value_noise import value_noise
@@ -242,27 +290,28 @@ def _noise_of_values(cube: Cube, ready: Whitened, setup: Setup) -> ValueNoise | 
 
 
 def _solve_incomplete(
-    maps: torch.Tensor, cube: Cube, spectra: torch.Tensor, ready: Whitened
+    maps: torch.Tensor,
+    errors: torch.Tensor,
+    cube: Cube,
+    spectra: torch.Tensor,
+    ready: Whitened,
 ) -> None:
     """Solve for maps of pixels with missing values, if they have as many others as there are
-    components; in place.
+    components; in place, with the errors of the noise.
     """
     import torch
 
-    from arpes_ml_plugins.separation.least_squares import nonnegative_sources
+    from arpes_ml_plugins.separation.least_squares import weighted_sources
 
-    values, valid = cube.values.flatten(1), cube.valid.flatten(1)
-    noise = ready.noise
-    for pixel in maps[0].isnan().nonzero()[:, 0].tolist():
-        usable = valid[:, pixel] & ready.kept
-        if int(usable.sum()) < spectra.shape[1]:
-            continue  # too few values for a fit
-        weight = 1 / noise[usable, None]
-        left, right = spectra[usable] * weight, values[usable, pixel, None] * weight
-        if ready.nonnegative:
-            maps[:, pixel] = nonnegative_sources(right, left)[:, 0]
-        else:
-            maps[:, pixel] = (torch.linalg.pinv(left) @ right)[:, 0]
+    usable = cube.valid.flatten(1) & ready.kept[:, None]
+    enough = usable.sum(0) >= spectra.shape[1]
+    chosen = (maps[0].isnan() & enough).nonzero()[:, 0]
+    if len(chosen) == 0:
+        return
+    weights = torch.where(usable[:, chosen], 1 / ready.noise.square()[:, None], 0.0)
+    maps[:, chosen], errors[:, chosen] = weighted_sources(
+        cube.values.flatten(1)[:, chosen], weights, spectra, nonnegative=ready.nonnegative
+    )
 
 
 def _order(maps: torch.Tensor, spectra: torch.Tensor, setup: Setup) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from arpes_ml_plugins.labelled.axes import numbers_along
 from arpes_ml_plugins.labelled.border import Cube
 from arpes_ml_plugins.methods.gaps_run import usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
+from arpes_ml_plugins.networks.families import rows_of
 
 if TYPE_CHECKING:
     import torch
@@ -61,13 +63,14 @@ def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Shifts | None]:
 
     if setup.shift is False or setup.library is None or setup.known < len(setup.components):
         return cube, None
-    centres = np.stack([family.values.mean(0) for family in setup.library.values()])
+    centres = np.stack([rows_of(family).mean(0) for family in setup.library.values()])
     largest = float(setup.shift) if type(setup.shift) in (int, float) else None
     found = _found(cube, torch.from_numpy(centres), setup, largest, certain=setup.shift != "auto")
     if found is None or not found.found:
         return cube, found
     flat = found.undone(cube.values.flatten(1))
-    whole = torch.ones_like(cube.valid)  # the gaps were filled, and now have moved
+    # The gaps were filled, and now have moved.
+    whole = usable_pixels(cube).expand_as(cube.valid)
     return replace(cube, values=flat.reshape(cube.values.shape), valid=whole), found
 
 
@@ -100,13 +103,12 @@ def _spaced(cube: Cube) -> Cube:
 
 
 def fewer(
-    cube: Cube, setup: Setup, most: int, *, nonnegative: bool, seed: int
+    cube: Cube, setup: Setup, most: int, spectra: Sequence[torch.Tensor]
 ) -> tuple[int, float] | None:
-    """Fewer components than ``most``, and the spread of their shifts, if these explain more."""
-    from functools import partial
+    """Fewer components than ``most``, and the spread of their shifts, if these explain more.
 
-    from arpes_ml_plugins.separation.blind_start import blind_start
-    from arpes_ml_plugins.separation.component_count import ROUNDS
+    ``spectra`` are those of a separation into 1, 2, ... components, ``(m, n)``.
+    """
     from arpes_ml_plugins.separation.shifted_count import fewer_with_shifts
 
     cube = _spaced(cube)
@@ -114,8 +116,8 @@ def fewer(
     if known is None or most < 2:
         return None
     step, noise = known
-    blind = partial(blind_start, nonnegative=nonnegative, seed=seed, rounds=ROUNDS)
-    return fewer_with_shifts(cube.values, noise, step, most, blind)
+    usable = usable_pixels(cube).flatten()
+    return fewer_with_shifts(cube.values, noise, step, spectra[: most + 1], usable)
 
 
 def _found(
@@ -126,7 +128,7 @@ def _found(
     *,
     certain: bool = False,
 ) -> Shifts | None:
-    """Shifts of data that can have them: complete, on an evenly spaced axis."""
+    """Shifts of data that can have them: on an evenly spaced axis."""
     from arpes_ml_plugins.separation.energy_shift import find_shifts
 
     known, values = _step_and_noise(cube, setup), cube.values
@@ -134,8 +136,9 @@ def _found(
         return None
     step, noise = known
     shape = tuple(values.shape[1:]) or (1,)
+    usable = usable_pixels(cube).flatten()
     return find_shifts(
-        values.flatten(1), noise, centres.to(values), step, shape, largest, certain=certain
+        values.flatten(1), noise, centres.to(values), step, shape, largest, usable, certain=certain
     )
 
 
@@ -144,7 +147,8 @@ def _step_and_noise(cube: Cube, setup: Setup) -> tuple[float, torch.Tensor] | No
     from arpes_ml_plugins.separation.whiten import channel_noise
 
     step, usable = _step(setup), usable_pixels(cube)
-    if step is None or not bool(usable.all()):
+    empty = ~cube.valid.any(0)
+    if step is None or not bool((usable | empty).all()) or int(usable.sum()) < 2:
         return None
     noise = channel_noise(cube.values, usable)
     return step, noise.clamp(min=LEAST_NOISE * float(noise.mean()) or 1.0)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
@@ -13,7 +15,7 @@ from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["as_library", "families_of"]
+__all__ = ["as_library", "families_of", "rows_of"]
 
 
 def as_library(library: Any) -> SpectrumLibrary:
@@ -28,6 +30,11 @@ def as_library(library: Any) -> SpectrumLibrary:
     )
 
 
+def rows_of(family: xr.DataArray) -> NDArray[np.floating]:
+    """Spectra ``(samples, m)``, all their channels in a row."""
+    return family.values.reshape(len(family), -1)
+
+
 def families_of(
     library: SpectrumLibrary, noise: np.ndarray, kept: np.ndarray | None = None
 ) -> list[torch.Tensor]:
@@ -37,6 +44,6 @@ def families_of(
     chosen = np.ones(len(noise), dtype=bool) if kept is None else kept
     found = []
     for family in library.values():
-        rows = torch.from_numpy(family.values[:, chosen] / noise[chosen])
+        rows = torch.from_numpy(rows_of(family)[:, chosen] / noise[chosen])
         found.append(rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12))
     return found

@@ -13,7 +13,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
 from arpes_ml_plugins.networks import cache
-from arpes_ml_plugins.networks.families import as_library
+from arpes_ml_plugins.networks.families import as_library, rows_of
 from arpes_ml_plugins.networks.numbers import numbers_of, with_numbers
 from arpes_ml_plugins.parameters import check_choice, check_count
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
@@ -149,9 +149,13 @@ def manifolds_of(
     """The manifold ``kind`` of each component, in the order of the library."""
     import torch
 
-    from arpes_ml_plugins.separation.manifolds import MANIFOLDS, AutoencoderManifold
+    from arpes_ml_plugins.separation.manifolds import (
+        MANIFOLDS,
+        AutoencoderManifold,
+        NearestSpectrum,
+    )
 
-    families = {name: torch.from_numpy(family.values) for name, family in library.items()}
+    families = {name: torch.from_numpy(rows_of(family)) for name, family in library.items()}
     if kind != "iae":
         return [MANIFOLDS[kind](family) for family in families.values()]
     if trained is None:
@@ -159,7 +163,10 @@ def manifolds_of(
         networks = _trained(library, counts, LAYERS, recipe, steps, seed, report)
     else:
         networks = dict(trained.networks)
-    return [AutoencoderManifold(networks[name], family) for name, family in families.items()]
+    return [
+        AutoencoderManifold(networks[name], family) if name in networks else NearestSpectrum(family)
+        for name, family in families.items()
+    ]
 
 
 def _trained(
@@ -173,8 +180,14 @@ def _trained(
 ) -> dict[str, InterpolatoryAutoencoder]:
     import torch
 
-    for name, family in library.items():
-        different = len(np.unique(family.values.round(12), axis=0))
+    from arpes_ml_plugins.training.autoencoder import AUTOENCODERS
+
+    varied = {n: rows_of(family) for n, family in library.items() if n not in library.fixed}
+    if report:  # what is fixed is not trained
+        each = AUTOENCODERS[recipe].steps if steps is None else steps
+        report(each * len(library.fixed), None)
+    for name, rows in varied.items():
+        different = len(np.unique(rows.round(12), axis=0))
         if different < FEWEST_SPECTRA:
             raise ParameterError(
                 f"component {name!r} has {different} different spectra, too few to train on: "
@@ -183,7 +196,7 @@ def _trained(
             )
     return {
         name: cached_autoencoder(
-            torch.from_numpy(family.values),
+            torch.from_numpy(rows),
             recipe,
             anchors=anchors[name],
             layers=layers,
@@ -192,7 +205,7 @@ def _trained(
             folder=cache.cache_folder(),
             report=report,
         )
-        for name, family in library.items()
+        for name, rows in varied.items()
     }
 
 
@@ -208,7 +221,7 @@ def _anchor_counts(
     counts = {name: given.get(name) for name in library}
     for name, count in counts.items():
         check_count("anchors", count, optional=True)
-        most = len(np.unique(library[name].values, axis=0))
+        most = len(np.unique(rows_of(library[name]), axis=0))
         if count is not None and not 2 <= count <= most:
             raise ParameterError(
                 f"anchors must be from 2 to the number of spectra, {most} for {name!r}, got {count}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,17 +192,16 @@ def train_on(
 
 
 def _noise_along(noise: float | xr.DataArray, library: SpectrumLibrary) -> np.ndarray:
-    axis = library.energy
+    one = next(iter(library.values()))[0]
     if isinstance(noise, xr.DataArray):
-        dim: Hashable = axis.name
-        if noise.dims != (dim,) or noise.sizes[dim] != axis.size:
+        if noise.sizes != one.sizes:
             raise AxisError(
-                f"noise must be a number or a curve along {dim!r} with {axis.size} points, got "
-                f"{dict(noise.sizes)}"
+                f"noise must be a number or have the channels of the library, {dict(one.sizes)}, "
+                f"got {dict(noise.sizes)}"
             )
-        values = noise.values.astype(np.float64)
+        values = noise.transpose(*one.dims).values.astype(np.float64).reshape(-1)
     else:
-        values = np.full(axis.size, float(noise))
+        values = np.full(one.size, float(noise))
     if not (np.isfinite(values).all() and (values > 0).all()):
         raise ParameterError("noise must be positive in every channel")
     return values

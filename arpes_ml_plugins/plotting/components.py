@@ -31,13 +31,15 @@ def components(result: xr.Dataset) -> Figure:
     Parameters
     ----------
     result : xarray.Dataset
-        What a ``separate_*`` method returned: spectra along one axis, maps along one or two.
+        What a ``separate_*`` method returned: spectra along one axis or two, maps along one or
+        two.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Spectra with three standard errors either way, maps, and in the last column all spectra
-        together over the map of chi^2 a value (1 is noise). What ``status`` warns of is the title.
+        Spectra with three standard errors either way (images, if they have two axes), maps, and in
+        the last column all spectra together, along energy, over the map of chi^2 per degree of
+        freedom (1 is noise). What ``status`` warns of is the title.
 
     Raises
     ------
@@ -57,9 +59,9 @@ def components(result: xr.Dataset) -> Figure:
 
     check_result(result, NEEDED, "a separate_* method")
     along, space = result["spectra"].dims[1:], result["residual_chi2"].dims
-    if len(along) != 1 or len(space) not in (1, 2):
+    if len(along) not in (1, 2) or len(space) not in (1, 2):
         raise AxisError(
-            f"expected spectra along one axis and maps along one or two, got "
+            f"expected spectra along one axis or two, and maps along one or two, got "
             f"{', '.join(map(str, along))} and {', '.join(map(str, space))}; select some, for "
             f"example with .isel"
         )
@@ -77,9 +79,12 @@ def components(result: xr.Dataset) -> Figure:
     for i in range(count):
         one = result.isel(component=i)
         name, colour = _title(one), f"C{i}"
-        _curve(axes[0, i], one, along[0], colour)
+        if len(along) == 1:
+            _curve(axes[0, i], one, along[0], colour)
+        else:
+            _map(axes[0, i], one["spectra"], along, MAP_CMAP, "spectrum (largest value 1)")
         axes[0, i].set_title(name, color=colour)
-        together.plot(one["spectra"][along[0]], one["spectra"], color=colour)
+        together.plot(one["spectra"][along[0]], one["spectra"].mean(along[1:]), color=colour)
         _map(axes[1, i], one["maps"], space, MAP_CMAP, "intensity")
     together.set(xlabel=axis_label(result["spectra"][along[0]]), title="all")
     _map(axes[1, count], result["residual_chi2"], space, CHI2_CMAP, "χ² a value")

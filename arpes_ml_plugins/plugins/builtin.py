@@ -30,9 +30,11 @@ from arpes_ml_plugins.methods.estimate_noise import estimate_noise
 from arpes_ml_plugins.methods.remove_mesh import remove_mesh
 from arpes_ml_plugins.methods.sample_posterior import sample_posterior
 from arpes_ml_plugins.methods.separate_blind import separate_gmca, separate_nmf
+from arpes_ml_plugins.methods.separate_clusters import separate_clusters
 from arpes_ml_plugins.methods.separate_lpalm import separate_lpalm
 from arpes_ml_plugins.methods.separate_palm import separate_palm
 from arpes_ml_plugins.methods.separate_sgmca import separate_sgmca
+from arpes_ml_plugins.methods.unmix import unmix
 from arpes_ml_plugins.networks.stored import STORED, stored_weights
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 
@@ -73,11 +75,13 @@ def register_methods(registry: MethodOffers) -> None:
         )
     separations: tuple[Callable[..., Any], ...] = (
         choose_components,
+        separate_clusters,
         separate_gmca,
         separate_lpalm,
         separate_nmf,
         separate_palm,
         separate_sgmca,
+        unmix,
     )
     for one in separations:
         registry.add(one, roles=("energy",), beside=("y", "x"))

@@ -11,7 +11,7 @@ import torch
 
 from arpes_ml_plugins.separation.least_squares import unit_columns
 
-__all__ = ["blind_start", "factorised"]
+__all__ = ["blind_start", "factorised", "unconverged"]
 
 MOST_PIXELS = 5000
 ROUNDS = 400
@@ -42,7 +42,7 @@ def _independent(sample: torch.Tensor, count: int, seed: int, rounds: int) -> to
         return unit_columns(left[:, :1].to(sample))
     strong = right[:count] * sample.shape[1] ** 0.5
     model = FastICA(whiten=False, max_iter=rounds, random_state=seed)
-    with _unconverged():  # a start need not be more
+    with unconverged():  # a start need not be more
         model.fit(strong.mT.numpy())
     mixing = torch.linalg.pinv(torch.from_numpy(model.components_))
     return unit_columns((left[:, :count] * size[:count] @ mixing).to(sample))
@@ -77,7 +77,7 @@ def factorised(
         alpha_H=0.0 if sparsity == 0 else "same",
         l1_ratio=1.0,
     )
-    with _unconverged():  # told by the result
+    with unconverged():  # told by the result
         model.fit(sample)
     spectra = torch.from_numpy(model.components_.T.copy()).to(pixels)
     # One component is exact at once, and then nothing falls, by which scikit-learn judges.
@@ -85,7 +85,7 @@ def factorised(
 
 
 @contextmanager
-def _unconverged() -> Iterator[None]:
+def unconverged() -> Iterator[None]:
     """Without scikit-learn's warning of too few rounds.
 
     Filters of warnings belong to the process: two threads that set and restore them in turns would

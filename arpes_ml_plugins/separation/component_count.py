@@ -31,6 +31,8 @@ class ComponentCount:
     collinearity: torch.Tensor  # (n,)
     recommended: int
     reason: str
+    spectra: tuple[torch.Tensor, ...] = ()
+    """Those of one component, of two, ... ``(m, n)``, of the whitened data."""
 
     def with_shifts(self, count: int, spread: float) -> ComponentCount:
         """Fewer components, if their energies shift by ``spread`` (standard deviation)."""
@@ -75,10 +77,12 @@ def count_components(
     def blind(part: torch.Tensor, count: int) -> torch.Tensor:
         return blind_start(part, count, nonnegative=nonnegative, seed=seed, rounds=ROUNDS)
 
+    spectra = []
     for i in range(most):
-        spectra = blind(data, i + 1)
-        chi2[i] = misfit(data, spectra)
-        alike = (spectra.mT @ spectra).abs() - torch.eye(i + 1).to(spectra)
+        found = blind(data, i + 1)
+        spectra.append(found)
+        chi2[i] = misfit(data, found)
+        alike = (found.mT @ found).abs() - torch.eye(i + 1).to(found)
         collinearity[i] = alike.max()
         stability[i] = min(_agreement(data, i + 1, blind, draw) for _ in range(SPLITS))
         if report:
@@ -89,7 +93,7 @@ def count_components(
     if most > SEVERAL:  # noise that is not white gains more: the last of many components tell
         idle = max(idle, float(possible[-(most // 3) :].median()))
     recommended, reason = recommended_count(chi2, gains, stability, collinearity, idle)
-    return ComponentCount(chi2, stability, collinearity, recommended, reason)
+    return ComponentCount(chi2, stability, collinearity, recommended, reason, tuple(spectra))
 
 
 def _noise_gain(channels: int, pixels: int) -> float:

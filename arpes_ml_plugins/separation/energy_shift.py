@@ -66,6 +66,7 @@ def find_shifts(
     step: float,
     shape: tuple[int, ...],
     largest: float | None = None,
+    used: torch.Tensor | None = None,
     *,
     certain: bool = False,
 ) -> Shifts:
@@ -86,6 +87,8 @@ def find_shifts(
     largest
         Shift to look for. Default: an eighth of the range, and no further than spectra stay more
         like themselves than like each other.
+    used
+        Pixels ``(t,)`` that tell of shifts; the others were filled in from around them.
     certain
         Whether there are shifts, however little they explain.
     """
@@ -94,7 +97,9 @@ def find_shifts(
     candidates = torch.linspace(-reach, reach, 2 * count + 1, dtype=pixels.dtype)
     if largest is None:
         candidates = _unmistakable(candidates, centres / noise, step)
-    scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape)
+    used = torch.ones(pixels.shape[1], dtype=torch.bool) if used is None else used.cpu()
+    used = used.to(pixels.device)
+    scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape, used)
     found = scan.shifts(centres.mT)
     if found is None and not certain:
         return Shifts.none(scan.stderr(centres.mT, "free"), step)
@@ -102,11 +107,11 @@ def find_shifts(
     # Again with spectra from the data: the centres of families are not quite theirs.
     spectra = centres.mT
     for _ in range(ROUNDS):
-        before, spectra = shift, _own_spectra(pixels, noise, spectra, shift / step)
+        before, spectra = shift, scan.own_spectra(spectra, shift)
         shift = scan.free_shift(spectra) if kind == "free" else scan.smooth_shift(spectra)
-        if float((shift - before).std()) < SETTLED * abs(step):
+        if float((shift - before)[used].std()) < SETTLED * abs(step):
             break
-    still = _own_spectra(pixels, noise, centres.mT, torch.zeros_like(shift))
+    still = scan.own_spectra(centres.mT, torch.zeros_like(shift))
     without = scan.left(still, torch.zeros_like(shift))
     fitted = FREE_COST * without / (len(pixels) - len(centres)) if kind == "free" else 0.0
     left = scan.left(spectra, shift) + fitted
@@ -114,7 +119,7 @@ def find_shifts(
         # As many spectra that do not move explain as much: the library is not quite theirs.
         return Shifts.none(scan.stderr(centres.mT, "free"), step)
     stderr = scan.stderr(spectra, kind)
-    return Shifts(shift - shift.median(), stderr, step, found=True, left=left)
+    return Shifts(shift - shift[used].median(), stderr, step, found=True, left=left)
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,7 @@ class _Scan:
     candidates: torch.Tensor
     step: float
     shape: tuple[int, ...]
+    used: torch.Tensor  # (t,) bool: pixels that count
 
     @cached_property
     def smoothed(self) -> torch.Tensor:
@@ -157,12 +163,12 @@ class _Scan:
         free = [self.free_shift(spectra, half) for half in halves]
         slow = [self.smooth_shift(spectra, half) for half in halves]
         least = (LEAST * self.step) ** 2
-        if _common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
+        if self._common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
             return "free", self.free_shift(spectra)
-        if _common(slow[0], slow[1], 1 / self.noise_left) <= least:
+        if self._common(slow[0], slow[1], 1 / self.noise_left) <= least:
             return None
         # Where every pixel tells its own shift well enough, nothing is smeared.
-        if float(self.stderr(spectra, "free").median()) < 2 * UNKNOWN * abs(self.step):
+        if float(self.stderr(spectra, "free")[self.used].median()) < 2 * UNKNOWN * abs(self.step):
             return "free", self.free_shift(spectra)
         return "slow", self.smooth_shift(spectra)
 
@@ -170,7 +176,7 @@ class _Scan:
         """chi^2 per degree of freedom that shifted spectra leave."""
         scores = self._scores(self.scaled, spectra, EVERY)
         rest = self.scaled.square().sum(0) - _at(scores, self.candidates, shift)
-        return float(rest.mean()) / (len(self.scaled) - spectra.shape[1])
+        return float(rest[self.used].mean()) / (len(self.scaled) - spectra.shape[1])
 
     def stderr(self, spectra: torch.Tensor, kind: str) -> torch.Tensor:
         """Standard errors, from how the scores bend at their top."""
@@ -180,9 +186,19 @@ class _Scan:
         around = [_at(scores, self.candidates, top + side * 2 * step) for side in (-1, 0, 1)]
         bend = (2 * around[1] - around[0] - around[2]) / (2 * step) ** 2
         excess = (data.square().sum(0) - scores.amax(0)) / share / (len(data) - spectra.shape[1])
-        variance = 2 * share * excess.mean().clamp(min=1) / bend.clamp(min=1e-30)
+        variance = 2 * share * excess[self.used].mean().clamp(min=1) / bend.clamp(min=1e-30)
         largest = float(self.candidates[-1])
         return (variance + (UNKNOWN * self.step) ** 2).sqrt().clamp(max=largest)
+
+    def own_spectra(self, centres: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+        """Spectra ``(m, n)`` of aligned data, by least squares with the maps of the centres."""
+        noise = self.noise[:, None]
+        straight = moved(self.scaled[:, self.used] * noise, -shift[self.used] / self.step) / noise
+        maps = torch.linalg.lstsq(centres / noise, straight).solution
+        return (straight @ torch.linalg.pinv(maps)) * noise
+
+    def _common(self, one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:
+        return _common(one[self.used], other[self.used], dependent)
 
     @property
     def noise_left(self) -> float:
@@ -212,15 +228,6 @@ def _common(one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:
     covariance = float((one * other).mean())
     chance = float(one.std() * other.std()) * math.sqrt(dependent / len(one))
     return covariance if covariance > SIGNIFICANT * chance else 0.0
-
-
-def _own_spectra(
-    pixels: torch.Tensor, noise: torch.Tensor, centres: torch.Tensor, channels: torch.Tensor
-) -> torch.Tensor:
-    """Spectra ``(m, n)`` of aligned data, by least squares with the maps of the centres."""
-    straight = moved(pixels, -channels) / noise[:, None]
-    maps = torch.linalg.lstsq(centres / noise[:, None], straight).solution
-    return (straight @ torch.linalg.pinv(maps)) * noise[:, None]
 
 
 def _unmistakable(candidates: torch.Tensor, centres: torch.Tensor, step: float) -> torch.Tensor:

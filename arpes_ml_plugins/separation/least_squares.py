@@ -6,13 +6,21 @@ import torch
 
 from arpes_ml_plugins.optim.proximal import soft_threshold
 
-__all__ = ["least_squares", "nonnegative_sources", "refine", "solve_gram", "unit_columns"]
+__all__ = [
+    "least_squares",
+    "nonnegative_sources",
+    "refine",
+    "solve_gram",
+    "unit_columns",
+    "weighted_sources",
+]
 
 SWEEPS = 30
 SIGMAS = 3.0  # threshold, in standard deviations of the noise of a source
 RIDGE = 1e-10
 SETTLED = 1e-7  # change of spectra of length 1
 MOST_ROUNDS = 500  # of coordinate descent
+PIXELS = 20_000  # solved for at a time
 
 
 def refine(
@@ -76,6 +84,8 @@ def _free_columns(
     if fixed is None or not bool(fixed.any()):
         return solve_gram(cross, pull).mT
     free = ~fixed
+    if not bool(free.any()):
+        return mixing
     pull = pull[..., free, :] - cross[..., free, :][..., fixed] @ mixing[..., fixed].mT
     found = mixing.clone()
     found[..., free] = solve_gram(cross[..., free, :][..., free], pull).mT
@@ -93,12 +103,16 @@ def nonnegative_sources(data: torch.Tensor, mixing: torch.Tensor) -> torch.Tenso
     tensor([[1.],
             [0.]])
     """
-    gram, pull = mixing.mT @ mixing, mixing.mT @ data
+    start = least_squares(data, mixing)[0].clamp(min=0)
+    return _descent(mixing.mT @ mixing, mixing.mT @ data, start)
+
+
+def _descent(gram: torch.Tensor, pull: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
+    """Coordinate descent for non-negative ``sources (..., n, t)``, in place."""
     size = gram.diagonal(dim1=-2, dim2=-1).clamp(min=1e-30)
-    sources = least_squares(data, mixing)[0].clamp(min=0)
     for _ in range(MOST_ROUNDS):
         moved = sources.new_zeros(())
-        for i in range(mixing.shape[-1]):
+        for i in range(gram.shape[-1]):
             left = pull[..., i, :] - (gram[..., i : i + 1, :] @ sources)[..., 0, :]
             new = (sources[..., i, :] + left / size[..., i : i + 1]).clamp(min=0)
             moved = torch.maximum(moved, (new - sources[..., i, :]).abs().max())
@@ -106,6 +120,42 @@ def nonnegative_sources(data: torch.Tensor, mixing: torch.Tensor) -> torch.Tenso
         if moved <= 1e-7 * sources.abs().max():
             break
     return sources
+
+
+def weighted_sources(
+    data: torch.Tensor, weights: torch.Tensor, mixing: torch.Tensor, *, nonnegative: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sources ``(n, t)`` of least weighted squares, every value with its own weight; their errors.
+
+    Parameters
+    ----------
+    data, weights
+        ``(m, t)``; weights are one over the variance, 0 for values that are missing.
+    mixing
+        ``(m, n)``.
+
+    Examples
+    --------
+    >>> data, weights = torch.tensor([[1.0], [9.0]]), torch.tensor([[1.0], [0.0]])
+    >>> source, error = weighted_sources(data, weights, torch.ones(2, 1))
+    >>> round(float(source), 3), round(float(error), 3)
+    (1.0, 1.0)
+    """
+    n, total = mixing.shape[1], data.shape[1]
+    products = (mixing[:, :, None] * mixing[:, None]).flatten(1)  # (m, n n)
+    sources, errors = data.new_empty(n, total), data.new_empty(n, total)
+    unit = torch.eye(n, dtype=data.dtype, device=data.device)
+    for start in range(0, total, PIXELS):
+        some = slice(start, start + PIXELS)
+        gram = (weights[:, some].mT @ products).unflatten(1, (n, n))
+        pull = (weights[:, some] * data[:, some]).mT @ mixing
+        inverse = solve_gram(gram, unit.expand_as(gram))
+        found = (inverse @ pull[..., None])[..., 0]
+        if nonnegative:
+            found = _descent(gram, pull[..., None], found[..., None].clamp(min=0))[..., 0]
+        sources[:, some] = found.mT
+        errors[:, some] = inverse.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt().mT
+    return sources, errors
 
 
 def least_squares(data: torch.Tensor, mixing: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

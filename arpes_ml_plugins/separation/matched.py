@@ -19,7 +19,7 @@ from arpes_ml_plugins.separation.matching import (
 )
 from arpes_ml_plugins.separation.metrics import match
 from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
-from arpes_ml_plugins.separation.separated import Separated, maps_of
+from arpes_ml_plugins.separation.separated import Separated, held, known_exactly, maps_of
 from arpes_ml_plugins.separation.whiten import Whitened, thinned
 
 __all__ = ["matched"]
@@ -61,23 +61,34 @@ def matched(
     near = spectra[:, : len(families)] if trusted else None
     found = match_families(space, list(families), near, neighbours)
     joined = _with_free(data, found.spectra, spectra, blind, refined)
+    fixed, spectra = known_exactly(families, spectra), held(spectra, families)
     more = space.directions.shape[1] > spectra.shape[1]
     misfit = _misfit(data, joined)
     if not more and misfit > WORSE:
-        alone = polish(data, joined if misfit < _misfit(data, spectra) else spectra)
+        alone = polish(data, joined if misfit < _misfit(data, spectra) else spectra, fixed=fixed)
         least = _misfit(data, alone)
         if misfit > WORSE * least:
-            partly = _without_the_wrong(data, joined, alone, found)
+            partly = _without_the_wrong(data, joined, alone, found, fixed)
             if partly is not None and _misfit(data, partly) <= WORSE * least:
                 alone = partly
-            return Separated(alone, match=found, off=_off(alone, families), notes=notes)
+            off = _off(alone, families)
+            return Separated(alone, match=found, off=off, fixed=fixed, notes=notes)
     return Separated(
-        joined, match=found, families=tuple(families), neighbours=neighbours, notes=notes
+        joined,
+        match=found,
+        families=tuple(families),
+        neighbours=neighbours,
+        fixed=fixed,
+        notes=notes,
     )
 
 
 def _without_the_wrong(
-    data: Whitened, joined: torch.Tensor, alone: torch.Tensor, found: Match
+    data: Whitened,
+    joined: torch.Tensor,
+    alone: torch.Tensor,
+    found: Match,
+    fixed: torch.Tensor,
 ) -> torch.Tensor | None:
     """Spectra of the families that meet the data, and for the others those of the data beside
     them; None if there is no such difference between the families.
@@ -87,6 +98,7 @@ def _without_the_wrong(
     right[: len(limit)] = found.present & (found.distance <= limit)
     if not bool(right.any()) or bool(right.all()):
         return None
+    right |= fixed
     order, signs = match(alone, joined)
     start = torch.where(right, joined, alone[:, order] * signs)
     return polish(data, start, MANY_SWEEPS, right)

@@ -93,7 +93,8 @@ def match_families(
     Parameters
     ----------
     families
-        Of each component ``(samples, m)``, rows of length 1, whitened like the data.
+        Of each component ``(samples, m)``, rows of length 1, whitened like the data. A single
+        spectrum is fixed, and stays whatever the data show.
     near
         Estimates ``(m, n)``; of spectra that lie about equally close to the signal space those
         near the estimate are taken.
@@ -110,6 +111,7 @@ def match_families(
     present = distance < PRESENT * _apart(known)
     # Where noise does not explain the distance the family is not exact: the data decide.
     inexact = present & (distance > TOLERATED * expected)
+    inexact &= torch.tensor([len(family) > 1 for family in families], device=known.device)
     spectra = torch.where(inexact[:, None], known - outside, known)
     spectra = spectra / spectra.norm(dim=1, keepdim=True).clamp(min=1e-12)
     return Match(spectra.mT, distance, expected, present)

@@ -23,7 +23,11 @@ def polish(
         chosen = strongest_columns(data.sparse, data.sparse_noise)
         spread = data.sparse_noise[chosen][None, None]
         found, _ = refine(
-            data.sparse[None][..., chosen], spectra[None], spread, sweeps=sweeps, fixed=fixed
+            data.sparse[:, chosen].to(spectra)[None],
+            spectra[None],
+            spread,
+            sweeps=sweeps,
+            fixed=fixed,
         )
         spectra = _kept(found[0], spectra)
     return polish_on_pixels(data.pixels, spectra, data.nonnegative, sweeps, fixed)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.separation.clusters import cluster_means
 from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative_sources
 from arpes_ml_plugins.separation.matching import (
     NEIGHBOURS,
@@ -15,9 +17,9 @@ from arpes_ml_plugins.separation.matching import (
     signal_space,
 )
 from arpes_ml_plugins.separation.polish import polish_on_pixels
-from arpes_ml_plugins.separation.whiten import Whitened
+from arpes_ml_plugins.separation.whiten import MOST_COLUMNS, Whitened, strongest_columns
 
-__all__ = ["Separated", "maps_of", "uncertainty"]
+__all__ = ["Separated", "held", "known_exactly", "maps_of", "uncertainty"]
 
 SPLITS = 4
 SPLIT_SWEEPS = 10
@@ -39,8 +41,28 @@ class Separated:
     off: torch.Tensor | None = None
     """How far each spectrum is from its family, as a sine; only if the data alone decided."""
     neighbours: int = NEIGHBOURS
+    fixed: torch.Tensor | None = None
+    """``(n,)`` bool: spectra that were known exactly."""
+    labels: torch.Tensor | None = None
+    """``(t,)``: the component that each pixel is grouped with, of clusters."""
     notes: tuple[str, ...] = ()
     """What the user should know."""
+
+
+def known_exactly(families: Sequence[torch.Tensor], spectra: torch.Tensor) -> torch.Tensor:
+    """Which of ``spectra (k, n)`` are fixed: those of the first families of one spectrum."""
+    fixed = torch.zeros(spectra.shape[1], dtype=torch.bool, device=spectra.device)
+    fixed[: len(families)] = torch.tensor([len(family) == 1 for family in families])
+    return fixed
+
+
+def held(spectra: torch.Tensor, families: Sequence[torch.Tensor]) -> torch.Tensor:
+    """``spectra`` with those that are known exactly in their place."""
+    result = spectra.clone()
+    for i, family in enumerate(families):
+        if len(family) == 1:
+            result[:, i] = family[0]
+    return result
 
 
 def maps_of(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
@@ -62,8 +84,9 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
     of_spectra, of_maps = torch.zeros_like(spectra), noise.square().expand(-1, total).clone()
     if total < 4 * spectra.shape[1]:
         return torch.full_like(spectra, float("nan")), of_maps.sqrt()
+    pool = _telling(data, found)
     for _ in range(SPLITS):
-        order = torch.randperm(total, generator=generator).to(data.pixels.device)
+        order = pool[torch.randperm(len(pool), generator=generator).to(pool.device)]
         halves = [_as_high(_of_half(data, half, found), spectra, data) for half in order.chunk(2)]
         of_spectra += ((halves[0] - halves[1]) / 2).square() / SPLITS
         of_spectra += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
@@ -75,8 +98,18 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
     if found.match is not None:
         known = slice(len(found.match.distance))
         of_spectra[:, known] += _of_mismatch(spectra, found.match)
+    if found.fixed is not None:
+        of_spectra[:, found.fixed] = 0
     least = FLOOR * of_spectra.mean(0, keepdim=True)
     return torch.maximum(of_spectra, least).sqrt(), of_maps.sqrt()
+
+
+def _telling(data: Whitened, found: Separated) -> torch.Tensor:
+    """Pixels that halves are drawn from: those that alternating least squares looks at."""
+    pixels = data.pixels
+    if found.families or found.labels is not None:  # these look at all
+        return torch.arange(pixels.shape[1], device=pixels.device)
+    return strongest_columns(pixels, pixels.new_ones(pixels.shape[1]), 2 * MOST_COLUMNS)
 
 
 def _as_high(half: torch.Tensor, spectra: torch.Tensor, data: Whitened) -> torch.Tensor:
@@ -114,7 +147,9 @@ def _of_mismatch(spectra: torch.Tensor, match: Match) -> torch.Tensor:
 
 def _of_half(data: Whitened, chosen: torch.Tensor, found: Separated) -> torch.Tensor:
     """The spectra of some of the pixels, from those of all."""
-    pixels, spectra, fixed = data.pixels[:, chosen], found.spectra, None
+    pixels, spectra, fixed = data.pixels[:, chosen], found.spectra, found.fixed
+    if found.labels is not None:
+        return cluster_means(pixels, found.labels[chosen], spectra)
     if found.families:
         count = len(found.families)
         families, near = list(found.families), spectra[:, :count]

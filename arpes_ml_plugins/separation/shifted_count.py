@@ -7,7 +7,7 @@ maps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 
@@ -24,30 +24,32 @@ def fewer_with_shifts(
     cube: torch.Tensor,
     noise: torch.Tensor,
     step: float,
-    most: int,
-    blind: Callable[[torch.Tensor, int], torch.Tensor],
+    spectra: Sequence[torch.Tensor],
+    used: torch.Tensor,
 ) -> tuple[int, float] | None:
-    """Number of components, ``most`` at most, and the standard deviation of their shifts, if any.
+    """Number of components, and the standard deviation of their shifts, if any.
 
     Parameters
     ----------
     cube
-        ``(m, *space)``, complete.
+        ``(m, *space)``, with gaps filled.
     noise
         Of every channel, ``(m,)``, positive.
     step
         Of the energy axis.
-    blind
-        From whitened pixels and a number to spectra ``(m, n)``.
+    spectra
+        Of one component, of two, ... ``(m, n)``, in the unit of the data; numbers below the last
+        are compared with one component more.
+    used
+        Pixels ``(t,)`` that are not filled in.
     """
     shape, pixels = tuple(cube.shape[1:]), cube.flatten(1)
-    white = pixels / noise[:, None]
-    spectra = [blind(white, count) for count in range(1, most + 2)]
+    white = pixels[:, used] / noise[:, None]
     spread: dict[int, float] = {}
-    for count in range(1, most + 1):
-        centres = (spectra[count - 1] * noise[:, None]).mT
-        shifts = find_shifts(pixels, noise, centres, step, shape)
-        if shifts.found and shifts.left < WORTH * float(misfit(white, spectra[count])):
+    for count in range(1, len(spectra)):
+        shifts = find_shifts(pixels, noise, spectra[count - 1].mT, step, shape, used=used)
+        more = misfit(white, spectra[count] / noise[:, None])
+        if shifts.found and shifts.left < WORTH * float(more):
             spread[count] = float(shifts.shift.std())
     found = list(spread.items())
     for number, (count, size) in enumerate(found):

@@ -10,6 +10,7 @@ import torch
 
 from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.separation.blind_start import factorised
+from arpes_ml_plugins.separation.clusters import cluster_means, clustered
 from arpes_ml_plugins.separation.few_counts import few_counts_notes, seen_coarsely
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.least_squares import least_squares, unit_columns
@@ -18,11 +19,11 @@ from arpes_ml_plugins.separation.matched import matched
 from arpes_ml_plugins.separation.palm import palm_path
 from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
 from arpes_ml_plugins.separation.projection import Manifold
-from arpes_ml_plugins.separation.separated import Separated
+from arpes_ml_plugins.separation.separated import Separated, held, known_exactly
 from arpes_ml_plugins.separation.sgmca import SemiBlind, sgmca
 from arpes_ml_plugins.separation.whiten import Whitened, strongest_columns, thinned
 
-__all__ = ["Gmca", "Lpalm", "Nmf", "Palm", "Prior", "Sgmca", "Solver", "Trained"]
+__all__ = ["Clusters", "Gmca", "Lpalm", "Nmf", "Palm", "Prior", "Sgmca", "Solver", "Trained"]
 
 PATH = 8  # values of the penalty
 STEEPEST = 30.0  # of the path's first penalty, over its last
@@ -39,6 +40,10 @@ Report = Callable[[int, "float | None"], None]
 class Solver(Protocol):
     """A description of an algorithm, with one method."""
 
+    @property
+    def summed(self) -> bool:
+        """Whether it looks at sums of pixels where there are few counts."""
+
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         """Spectra of the whitened data."""
 
@@ -50,6 +55,10 @@ class Prior:
     start: torch.Tensor  # (k, n)
     families: list[torch.Tensor]
     blind: bool
+
+    def held(self, spectra: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``spectra`` with those that are known exactly in their place, and which these are."""
+        return held(spectra, self.families), known_exactly(self.families, spectra)
 
     @property
     def origin(self) -> str:
@@ -66,6 +75,7 @@ class Gmca:
 
     count: int
     refine: bool = True
+    summed = True
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         spectra = upright(data, _blind(data, thinned(data), self.count))
@@ -83,6 +93,7 @@ class Nmf:
     count: int
     sparsity: float
     seed: int
+    summed = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         if not data.nonnegative:
@@ -105,6 +116,30 @@ class Nmf:
 
 
 @dataclass(frozen=True)
+class Clusters:
+    """Groups of pixels and their mean spectra."""
+
+    count: int
+    kind: str
+    by_shape: bool
+    seed: int
+    summed = False
+
+    def separate(self, data: Whitened, report: Report | None = None) -> Separated:
+        labels = clustered(
+            data.pixels, self.count, kind=self.kind, by_shape=self.by_shape, seed=self.seed
+        )
+        if report:
+            report(1, None)
+        number = torch.bincount(labels, minlength=self.count)
+        mean = unit_columns(data.pixels.mean(1, keepdim=True)).expand(-1, self.count)
+        empty = int((number == 0).sum())
+        note = f"{empty} of {self.count} clusters are empty: the mean of all pixels stands in"
+        spectra = upright(data, cluster_means(data.pixels, labels, mean))
+        return Separated(spectra, labels=labels, notes=(note,) if empty else ())
+
+
+@dataclass(frozen=True)
 class Palm:
     """PALM on a path of falling penalties, the last ``sparsity`` standard deviations of noise."""
 
@@ -112,6 +147,7 @@ class Palm:
     sparsity: float
     iterations: int
     refine: bool = True
+    summed = True
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         prior = self.prior(data)
@@ -119,11 +155,15 @@ class Palm:
         level = self.sparsity * float(data.sparse_noise[chosen].median())
         path = level * STEEPEST ** torch.linspace(1, 0, PATH, dtype=prior.start.dtype)
         begin = project_columns(unit_columns(prior.start))[None]
-        steps = palm_path(data.sparse[None][..., chosen], begin, path, iterations=self.iterations)
+        steps = palm_path(
+            data.sparse[:, chosen].to(begin)[None], begin, path, iterations=self.iterations
+        )
         spectra = unit_columns(steps[-1].mixing[0])
         empty = int((steps[-1].sources[0] == 0).all(1).sum())
+        spectra, fixed = prior.held(spectra)
         if self.refine:
-            spectra = seen_coarsely(data, polish(data, spectra))
+            spectra = polish(data, spectra, fixed=fixed)
+            spectra = spectra if bool(fixed.any()) else seen_coarsely(data, spectra)
         if report:
             report(self.iterations, None)
         polished = ", polished by alternating least squares" if self.refine else ""
@@ -132,7 +172,7 @@ class Palm:
             f"{polished}"
         )
         notes = (note,) if empty else ()
-        return Separated(spectra, notes=notes + few_counts_notes(data, spectra))
+        return Separated(spectra, fixed=fixed, notes=notes + few_counts_notes(data, spectra))
 
 
 @dataclass(frozen=True)
@@ -167,13 +207,14 @@ class Lpalm:
     match: bool = True
     refine: bool = True
     published: bool = False
+    summed = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         prior = self.prior(data)
         trained = self.network(data, prior, report)
         weights = trained.weights[:, None]
-        mixing, sources = trained.network.separate((data.sparse * weights)[None], trained.pixels)
-        diverged = _diverged(data.sparse * weights, mixing[0], sources[0])
+        mixing, sources = trained.network.separate((data.double * weights)[None], trained.pixels)
+        diverged = _diverged(data.double * weights, mixing[0], sources[0])
         refine = self.refine and not self.published
         notes: tuple[str, ...] = ()
         if diverged:
@@ -186,11 +227,13 @@ class Lpalm:
         if self.published and not diverged:
             own = _completed(data, mixing[0], sources[0], weights) * plain.norm(dim=0)[:, None]
             return Separated(spectra, own)
-        if not refine:
+        if self.published:
             return Separated(spectra, notes=notes)
-        spectra = polish(data, spectra)
-        if prior.blind or not self.match:
-            return Separated(spectra, notes=notes)
+        spectra, fixed = prior.held(spectra)
+        if refine:
+            spectra = polish(data, spectra, fixed=fixed)
+        if prior.blind or not self.match or not refine:
+            return Separated(spectra, fixed=fixed, notes=notes)
         return matched(data, spectra, prior.families, notes, trusted=not diverged)
 
 
@@ -218,10 +261,11 @@ class Sgmca:
     match: bool = True
     refine: bool = True
     published: bool = False
+    summed = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         manifolds = self.manifolds(data, report)
-        sparse = data.sparse if self.published else thinned(data)
+        sparse = data.double if self.published else thinned(data)
         start = _blind(data, sparse, self.count)
         noise = None if self.published else data.scale_noise
         found = sgmca(
@@ -242,7 +286,8 @@ class Sgmca:
         if self.refine and self.count > known:
             fixed = torch.arange(self.count, device=spectra.device) < known
             spectra = polish(data, spectra, MANY_SWEEPS, fixed)
-        return Separated(spectra, notes=notes)
+        exact = known_exactly([manifold.samples for manifold in manifolds], spectra)
+        return Separated(spectra, fixed=exact, notes=notes)
 
     def _matched(
         self, data: Whitened, manifolds: list[Manifold], start: torch.Tensor, found: SemiBlind
@@ -253,7 +298,7 @@ class Sgmca:
             data,
             spectra,
             [manifold.family() for manifold in manifolds],
-            neighbours=manifolds[0].neighbours,
+            neighbours=max((m.neighbours for m in manifolds if len(m.samples) > 1), default=1),
             blind=upright(data, start),
             refined=self.refine,
         )
@@ -278,7 +323,7 @@ def _completed(
     """
     if data.sparse is data.pixels:
         return sources
-    change = sources - least_squares(data.sparse * weights, mixing)[0]
+    change = sources - least_squares(data.double * weights, mixing)[0]
     maps = least_squares(data.pixels * weights, mixing)[0]
     return maps + change.unflatten(1, (data.scales, -1)).sum(1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ FEW = 2.0  # mean of the data over their noise, below which single pixels show l
 SQUARE = 4  # pixels along either side that are then summed
 NOISE_PIXELS = 40_000  # that the noise is measured from
 STRIP = 8  # rows
+MANY = 1_000_000  # coefficients per channel, from which single precision is enough
 ENOUGH = 4  # pixels per channel for the regression
 
 
@@ -32,7 +33,9 @@ class Whitened:
     pixels: torch.Tensor
     """``(k, t)``: usable channels over their noise, complete pixels."""
     sparse: torch.Tensor
-    """``(k, T)``: coefficients in which maps are sparse; the pixels again without a transform."""
+    """``(k, T)``: coefficients in which maps are sparse; the pixels again without a transform.
+
+    In single precision where they are many."""
     sparse_noise: torch.Tensor
     """``(T,)``: standard deviation of the noise of each coefficient."""
     noise: torch.Tensor
@@ -44,6 +47,15 @@ class Whitened:
     """Of the transform: the coefficients of one scale follow those of the scale before."""
     coarse: torch.Tensor | None = None
     """``(k, T)``: pixels summed in squares, over their noise, where single ones show little."""
+
+    @property
+    def double(self) -> torch.Tensor:
+        """``sparse`` in the precision of the pixels."""
+        return self.sparse.to(self.pixels)
+
+    def without_details(self) -> Whitened:
+        """The same without sparse coefficients, which only the solvers need."""
+        return replace(self, sparse=self.pixels, coarse=None)
 
     @property
     def weights(self) -> torch.Tensor:
@@ -76,6 +88,7 @@ def whiten(
     scales: int | None = None,
     common: bool = False,
     nonnegative: bool | None = None,
+    summed: bool = False,
 ) -> Whitened:
     """Divide channels by their noise, and transform the maps.
 
@@ -93,21 +106,27 @@ def whiten(
         One noise for all channels, their root mean square: no whitening, but the right unit.
     nonnegative
         Whether spectra and maps are; by default what the data allow.
+    summed
+        Also sum pixels in squares, where single ones show little.
     """
     measured = channel_noise(cube, complete)
     noise = measured if noise is None else torch.where(measured > 0, noise, 0.0)
     kept = noise > 0
     if common:
         noise = torch.where(kept, noise[kept].square().mean().sqrt(), 0.0)
-    scaled = cube[kept] / noise[kept].reshape(-1, *[1] * complete.ndim)
-    pixels = scaled.flatten(1)[:, complete.flatten()]
+    # Whole data are not copied where all of them are used.
+    chosen = cube if bool(kept.all()) else cube[kept]
+    scaled = chosen / noise[kept].reshape(-1, *[1] * complete.ndim)
+    flat = scaled.flatten(1)
+    pixels = flat if bool(complete.all()) else flat[:, complete.flatten()]
     if nonnegative is None:
         nonnegative = bool((pixels < -NEGATIVE).float().mean() < NEGATIVE_SHARE)
     sparse, sparse_noise, used = pixels, pixels.new_ones(pixels.shape[1]), 1
     if transform == "starlet" and complete.ndim:
         sparse, spread = _details(scaled, complete, scales)
         sparse_noise, used = spread.repeat_interleave(pixels.shape[1]), len(spread)
-    coarse = _coarse(scaled, complete) if nonnegative and float(pixels.mean()) < FEW else None
+    few = summed and nonnegative and float(pixels.mean()) < FEW
+    coarse = _coarse(scaled, complete) if few else None
     return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, used, coarse)
 
 
@@ -143,9 +162,12 @@ def _details(
     impulse[impulse.shape[0] // 2, impulse.shape[1] // 2] = 1
     spread = starlet(impulse, scales)[:-1].square().sum((-2, -1)).sqrt()
     pixels = complete.flatten()
-    sparse = images.new_empty(len(images), scales, int(pixels.sum()))
+    count = int(pixels.sum())
+    precision = torch.float32 if scales * count > MANY else images.dtype
+    sparse = images.new_empty(len(images), scales, count, dtype=precision)
     for image, row in zip(images, sparse, strict=True):  # one at a time: less memory
-        row[:] = starlet(image, scales)[:-1].flatten(1)[:, pixels]
+        details = starlet(image.to(precision), scales)[:-1].flatten(1)
+        row[:] = details if count == len(pixels) else details[:, pixels]
     return sparse.flatten(1), spread
 
 
@@ -156,14 +178,17 @@ def thinned(data: Whitened) -> torch.Tensor:
     coefficients to noise, which the strongest alone would not.
     """
     by_scale = data.sparse.unflatten(1, (data.scales, -1))
-    return by_scale[..., :: max(1, by_scale.shape[-1] // MOST_PIXELS)].flatten(1)
+    some = by_scale[..., :: max(1, by_scale.shape[-1] // MOST_PIXELS)].flatten(1)
+    return some.to(data.pixels)
 
 
-def strongest_columns(data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+def strongest_columns(
+    data: torch.Tensor, noise: torch.Tensor, count: int = MOST_COLUMNS
+) -> torch.Tensor:
     """Which columns of ``(k, T)`` to use where there are too many: those with most signal."""
-    if data.shape[1] <= MOST_COLUMNS:
+    if data.shape[1] <= count:
         return torch.arange(data.shape[1], device=data.device)
-    return (data.square().sum(0) / noise.square()).topk(MOST_COLUMNS).indices
+    return (data.norm(dim=0) / noise).topk(count).indices
 
 
 def channel_noise(cube: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

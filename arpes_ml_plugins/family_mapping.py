@@ -1,0 +1,129 @@
+"""A family of spectra per component, all on the same axes: a mapping that checks them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Self
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import AxisError, DataError
+from arpes_ml_plugins.labelled.axes import numbers_along
+from arpes_ml_plugins.spectrum_families import SAMPLE, checked_family, same_axes
+
+__all__ = ["FamilyMapping"]
+
+
+class FamilyMapping(Mapping[str, xr.DataArray]):
+    """Name to DataArray ``(sample, energy, ...)``; spectra have length 1."""
+
+    def __init__(
+        self, families: Mapping[str, xr.DataArray], *, channels: Sequence[str] | None = None
+    ) -> None:
+        if not families:
+            raise DataError("a library needs at least one component, got none")
+        self._families: dict[str, xr.DataArray] = {}
+        for name, family in families.items():
+            checked = checked_family(str(name), family, channels)
+            if self._families and not same_axes(checked, self._first):
+                raise AxisError(
+                    f"all components of a library need the same axes, but {name!r} differs from "
+                    f"{next(iter(self._families))!r}; interpolate one: .interp(...)"
+                )
+            self._families[str(name)] = checked
+
+    @property
+    def _first(self) -> xr.DataArray:
+        return next(iter(self._families.values()))
+
+    @property
+    def energy(self) -> xr.DataArray:
+        """The common energy axis."""
+        return self._first[self._first.dims[1]]
+
+    @property
+    def channels(self) -> tuple[Hashable, ...]:
+        """Dimensions beside energy that belong to the spectra."""
+        return self._first.dims[2:]
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Components whose spectrum is known exactly: those of one spectrum."""
+        return tuple(name for name, family in self.items() if family.sizes[SAMPLE] == 1)
+
+    def __getitem__(self, name: str) -> xr.DataArray:
+        return self._families[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._families)
+
+    def __len__(self) -> int:
+        return len(self._families)
+
+    def __or__(self, other: Mapping[str, xr.DataArray]) -> Self:
+        """The components of both; those of ``other`` where a name is in both."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return type(self)({**self, **other})
+
+    def __repr__(self) -> str:
+        families = ", ".join(
+            f"{n}: fixed" if n in self.fixed else f"{n}: {f.sizes[SAMPLE]} spectra"
+            for n, f in self.items()
+        )
+        axes = ", ".join(
+            f"{axis.name}: {axis.size} points, {float(axis.min()):g} to {float(axis.max()):g}"
+            for axis in (self._first[dim] for dim in self._first.dims[1:])
+        )
+        return f"{type(self).__name__}({families}; {axes})"
+
+    def on(self, energy: xr.DataArray, *channels: xr.DataArray) -> Self:
+        """The same library on other axes, by linear interpolation.
+
+        Parameters
+        ----------
+        energy : xarray.DataArray
+            Coordinate of the data: ``data.eV``.
+        *channels : xarray.DataArray
+            Coordinates of the other dimensions of the spectra, if they have any: ``data.kx``.
+
+        Raises
+        ------
+        AxisError
+            An axis reaches beyond that of the library or holds no numbers, or the library has
+            others.
+        """
+        if {axis.name for axis in channels} != set(self.channels):
+            raise AxisError(
+                f"the spectra of the library have the dimensions {_listed(self._first.dims[1:])}, "
+                f"those of the data {_listed([axis.name for axis in (energy, *channels)])}: they "
+                f"must be the same; channels= names those beside energy"
+            )
+        moved = {name: _interpolated(family, self.energy, energy) for name, family in self.items()}
+        for axis in channels:
+            moved = {name: _interpolated(one, one[axis.name], axis) for name, one in moved.items()}
+        order = (SAMPLE, energy.name, *(axis.name for axis in channels))
+        return type(self)({name: one.transpose(*order) for name, one in moved.items()})
+
+
+def _interpolated(family: xr.DataArray, own: xr.DataArray, axis: xr.DataArray) -> xr.DataArray:
+    """``family`` on another axis in the place of ``own``."""
+    if own.name == axis.name and np.array_equal(own.values, axis.values):
+        return family
+    numbers_along(axis)
+    low, high = float(own.min()), float(own.max())
+    step = float(np.abs(np.diff(own.values)).max(initial=0.0))
+    if float(axis.min()) < low - step or float(axis.max()) > high + step:
+        raise AxisError(
+            f"the data reach from {float(axis.min()):g} to {float(axis.max()):g} along "
+            f"{axis.name!r}, the library only from {low:g} to {high:g}; make the library on the "
+            f"axis of the data, or select the part it covers"
+        )
+    inside = axis.clip(low, high)
+    moved = family.interp({own.name: inside.values}).rename({own.name: axis.name})
+    return moved.assign_coords({axis.name: axis.values})
+
+
+def _listed(names: Sequence[Hashable]) -> str:
+    return ", ".join(map(repr, names))

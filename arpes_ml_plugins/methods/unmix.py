@@ -1,0 +1,218 @@
+"""``unmix``: maps of components whose spectra are known."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.errors import DataError, DistributionWarning, ParameterError
+from arpes_ml_plugins.labelled.apply import Cube, map_mixture
+from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, setup_of
+from arpes_ml_plugins.networks.families import rows_of
+from arpes_ml_plugins.parameters import documented
+from arpes_ml_plugins.spectrum_library import SpectrumLibrary
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from arpes_ml_plugins.separation.known_spectra import Unmixed
+
+__all__ = ["unmix"]
+
+COMPONENT = "component"
+TOO_MUCH, TOO_MUCH_OF_VALUES = 1.3, 1.15  # chi^2 per degree of freedom, as after a separation
+ALIKE = 0.995  # cosine between spectra whose maps are not told apart
+OUTPUTS = {
+    "spectra": "spectra",
+    "spectra_stderr": "spectra",
+    "maps": "maps",
+    "maps_stderr": "maps",
+    "reconstruction": "data",
+    "residual": "data",
+    "residual_chi2": "space",
+    "status": "text",
+}
+
+
+@documented(**SEPARATION)
+def unmix(
+    data: xr.DataArray | xr.Dataset,
+    *,
+    spectra: xr.DataArray | Mapping[str, xr.DataArray],
+    noise: float | xr.DataArray | None = None,
+    nonnegative: bool | None = None,
+    channels: Sequence[str] | None = None,
+    mask: xr.DataArray | None = None,
+    device: str = "auto",
+    rng: int | np.random.Generator | torch.Generator | None = None,
+    progress: ProgressOption = False,
+    dims: Mapping[str, str] | Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Map components whose spectra are all known: weighted least squares, pixel by pixel.
+
+    Spectra that were separated in one map are so found in another one, in the pixels that a
+    ``mask=`` had left out, or in a single line of pixels. Nothing is looked for but the maps.
+
+    Parameters
+    ----------
+    data : xarray.DataArray or xarray.Dataset
+        Intensities with an energy axis; all other dimensions are pixels, one or more. Missing
+        values have no weight.
+    spectra : xarray.DataArray or mapping of str to xarray.DataArray
+        ``result.spectra`` of a separation, along ``component`` and energy; or one spectrum per
+        name. They are interpolated to the energies of the data.
+    {noise}
+    nonnegative : bool, optional
+        Whether maps are never negative. Default: if neither the data, beyond noise, nor the spectra
+        are.
+    channels : sequence of str, optional
+        More dimensions that belong to the spectrum. Default: all that ``spectra`` have.
+    {mask}
+    {device}
+    rng : int, numpy.random.Generator or torch.Generator, optional
+        Without effect: nothing is random.
+    {progress}
+    {dims}
+
+    Returns
+    -------
+    xarray.Dataset
+        ``spectra`` (component, energy) as given, but with a largest value of 1, and
+        ``spectra_stderr``, zero; ``maps`` (component, space), in the unit of the data, and
+        ``maps_stderr`` by the noise; ``reconstruction`` and ``residual``, shape of the data;
+        ``residual_chi2`` (space), chi^2 per degree of freedom, 1 where the residual is noise;
+        ``status``: "ok", or what to mistrust. Errors are those of the measurement; a spectrum
+        that is wrong or missing shows in ``residual_chi2``.
+
+    Raises
+    ------
+    {raises}
+
+    Warns
+    -----
+    {warns}
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins
+    >>> rng, energy = np.random.default_rng(0), np.linspace(-1, 1, 40)
+    >>> peaks = np.stack([np.exp(-((energy - p) ** 2) / 0.02) for p in (-0.3, 0.2)])
+    >>> maps = 100 * (rng.random((24, 24, 2)) < 0.3)
+    >>> image = xr.DataArray(
+    ...     maps @ peaks + rng.normal(size=(24, 24, 40)), {"eV": energy}, ("y", "x", "eV")
+    ... )
+    >>> parts = image[:12].S.separate_gmca(n_components=2)
+    >>> others = image[12:].S.unmix(spectra=parts.spectra)
+    >>> dict(others.maps.sizes), others.status.item()
+    ({'component': 2, 'y': 12, 'x': 24}, 'ok')
+    """
+    library, names = _known(spectra, channels)
+    setup = setup_of(
+        data, dims, channels, None, "none", noise, nonnegative, library=library, mask=mask,
+        least_pixels=1,
+    )  # fmt: skip
+    assert setup.library is not None
+    rows = np.concatenate([rows_of(family) for family in setup.library.values()])
+    result = map_mixture(
+        setup.data,
+        setup.channels,
+        partial(_unmixed, setup=setup, spectra=rows / np.abs(rows).max(1, keepdims=True)),
+        OUTPUTS,
+        components=names,
+        method="unmix",
+        device=device,
+        steps=1,
+        progress=progress,
+        used=setup.used,
+    )
+    status = result["status"]
+    if status.chunks is None and status.item() != "ok":
+        warnings.warn(f"unmix: {status.item()}", DistributionWarning, stacklevel=2)
+    return result
+
+
+def _known(
+    spectra: Any, channels: Sequence[str] | None
+) -> tuple[SpectrumLibrary, NDArray[Any] | list[str]]:
+    """A library of fixed spectra, and the names of the components as they were given."""
+    if isinstance(spectra, Mapping):
+        found = SpectrumLibrary.from_spectra(spectra, channels=tuple(channels or ()))
+        loose = [name for name in found if name not in found.fixed]
+        if loose:
+            raise ParameterError(
+                f"spectra must hold one spectrum per component, but {loose[0]!r} has "
+                f"{found[loose[0]].sizes['sample']}; where they vary, use separate_sgmca(manifolds="
+                f"library)"
+            )
+        return found, list(found)
+    if not isinstance(spectra, xr.DataArray) or COMPONENT not in spectra.dims:
+        got = f"dimensions {spectra.dims}" if isinstance(spectra, xr.DataArray) else type(spectra)
+        raise ParameterError(
+            f"spectra must be result.spectra of a separation, with a dimension {COMPONENT!r}, or "
+            f"map names to spectra, got {got}"
+        )
+    if bool(spectra.isnull().any()):
+        raise DataError(
+            "spectra hold NaN: their channels had no values; drop these channels from both, for "
+            "example data.sel(eV=spectra.dropna('eV').eV)"
+        )
+    names = spectra[COMPONENT].values
+    each = {str(name): one.drop_vars(COMPONENT, errors="ignore") for name, one in
+            zip(names, spectra.transpose(COMPONENT, ...), strict=True)}  # fmt: skip
+    beside: list[Hashable] = [dim for dim in spectra.dims if dim != COMPONENT]
+    inner = beside[1:] if channels is None else channels
+    return SpectrumLibrary.from_spectra(each, channels=tuple(map(str, inner))), names
+
+
+def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[str, Any]:
+    import torch
+
+    from arpes_ml_plugins.separation.known_spectra import unmixed
+
+    known = torch.from_numpy(spectra.T.copy()).to(cube.values)
+    noise = None if setup.noise is None else torch.from_numpy(setup.noise).to(cube.values)
+    found = unmixed(cube.values, cube.valid, known, noise=noise, nonnegative=setup.nonnegative)
+    if cube.report:
+        cube.report(1, None)
+    n, space = len(spectra), cube.values.shape[1:]
+    model = torch.where(cube.valid.flatten(1), found.model, float("nan"))
+    return {
+        "spectra": spectra,
+        "spectra_stderr": np.zeros_like(spectra),
+        "maps": found.maps.reshape(n, *space),
+        "maps_stderr": found.errors.reshape(n, *space),
+        "reconstruction": model,
+        "residual": cube.values.flatten(1) - model,
+        "residual_chi2": found.chi2.reshape(space),
+        "status": _status(found, known, [str(name) for name in setup.components]),
+    }
+
+
+def _status(found: Unmixed, spectra: torch.Tensor, names: list[str]) -> str:
+    notes = []
+    chi2 = float(found.chi2.nanmean())
+    if chi2 > (TOO_MUCH_OF_VALUES if found.by_value else TOO_MUCH):
+        notes.append(
+            f"chi^2 per degree of freedom is {chi2:.2g}: these spectra do not explain the data "
+            f"within their noise (more components, other spectra, energies that shift, or more "
+            f"noise than measured)"
+        )
+    unit = spectra / spectra.norm(dim=0)
+    cosine = (unit.mT @ unit).abs().triu(1)
+    for i, j in (cosine > ALIKE).nonzero().tolist():
+        notes.append(
+            f"the spectra of {names[i]!r} and {names[j]!r} are nearly the same: their maps are not "
+            f"told apart"
+        )
+    if found.from_rest:
+        notes.append(
+            "the noise was taken from what is left, as there are few pixels, so chi^2 tells nothing"
+        )
+    return "; ".join(notes) or "ok"

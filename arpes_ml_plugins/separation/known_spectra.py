@@ -1,0 +1,105 @@
+"""Maps of spectra that are known: weighted least squares, pixel by pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from arpes_ml_plugins.separation.least_squares import weighted_sources
+from arpes_ml_plugins.separation.value_noise import ValueNoise, value_noise
+from arpes_ml_plugins.separation.whiten import NEGATIVE, NEGATIVE_SHARE, channel_noise
+
+__all__ = ["Unmixed", "unmixed"]
+
+FEWEST = 30  # pixels that the noise of every channel is measured from
+ROUNDS = 2  # with variances from the model
+AT_A_TIME = 20_000  # pixels
+
+
+@dataclass(frozen=True)
+class Unmixed:
+    """Maps ``(n, t)`` and what they leave."""
+
+    maps: torch.Tensor
+    errors: torch.Tensor
+    model: torch.Tensor  # (m, t)
+    chi2: torch.Tensor  # (t,), per degree of freedom
+    by_value: bool
+    """Whether the noise is that of each value."""
+    from_rest: bool
+    """Whether the noise was taken from what is left, so that chi^2 is 1 on average."""
+
+
+def unmixed(
+    cube: torch.Tensor,
+    valid: torch.Tensor,
+    spectra: torch.Tensor,
+    *,
+    noise: torch.Tensor | None = None,
+    nonnegative: bool | None = None,
+) -> Unmixed:
+    """Fit every pixel by known spectra.
+
+    Parameters
+    ----------
+    cube, valid
+        ``(m, *space)``; what is not valid has no weight.
+    spectra
+        ``(m, n)``.
+    noise
+        ``(m,)``; default measured, for every value if variances are in proportion to intensity.
+    nonnegative
+        Maps are; by default if data and spectra allow.
+    """
+    flat, known = cube.flatten(1), valid.flatten(1)
+    values: ValueNoise | None = None
+    from_rest = False
+    if noise is None and int(valid.all(0).sum()) >= FEWEST:
+        noise = channel_noise(cube, valid.all(0))
+        values = value_noise(cube, valid, noise)
+    elif noise is None:
+        noise, from_rest = _from_rest(flat, known, spectra), True
+    if nonnegative is None:
+        below = (flat < -NEGATIVE * noise[:, None]) & known
+        nonnegative = bool((spectra >= 0).all()) and float(below.float().mean()) < NEGATIVE_SHARE
+    usable = noise > 0
+    weights = torch.where(usable, 1 / noise.square().clamp(min=1e-300), 0.0)[:, None]
+    pieces = [
+        _fitted(data, seen & usable[:, None], weights, spectra, values, nonnegative)
+        for data, seen in zip(flat.split(AT_A_TIME, 1), known.split(AT_A_TIME, 1), strict=True)
+    ]
+    maps, errors, model, chi2 = (torch.cat(parts, -1) for parts in zip(*pieces, strict=True))
+    return Unmixed(maps, errors, model, chi2, values is not None, from_rest)
+
+
+def _fitted(
+    data: torch.Tensor,
+    seen: torch.Tensor,
+    weights: torch.Tensor,
+    spectra: torch.Tensor,
+    values: ValueNoise | None,
+    nonnegative: bool,
+) -> tuple[torch.Tensor, ...]:
+    """Maps, errors, model and chi^2 of pixels ``(m, t)``; NaN where too few values are ``seen``."""
+    n = spectra.shape[1]
+    weight = torch.where(seen, weights, 0.0)
+    maps, errors = weighted_sources(data, weight, spectra, nonnegative=nonnegative)
+    if values is not None:
+        for _ in range(ROUNDS):
+            weight = torch.where(seen, 1 / values.variance(spectra @ maps), 0.0)
+            maps, errors = weighted_sources(data, weight, spectra, nonnegative=nonnegative)
+    model, number = spectra @ maps, seen.sum(0)
+    chi2 = (weight * (data - model).square()).sum(0) / (number - n).clamp(min=1)
+    few = number < n
+    return tuple(part.masked_fill(few, float("nan")) for part in (maps, errors, model, chi2))
+
+
+def _from_rest(flat: torch.Tensor, known: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+    """One noise for all channels ``(m,)``, from what plain least squares leaves."""
+    weight = known.to(flat)
+    maps, _ = weighted_sources(flat, weight, spectra)
+    freedom = (known.sum(0) - spectra.shape[1]).clamp(min=0).sum().clamp(min=1)
+    left = (weight * (flat - spectra @ maps).square()).sum() / freedom
+    scale = float(flat.abs().max()) or 1.0
+    return left.sqrt().clamp(min=1e-12 * scale).expand(len(flat))
