@@ -9,7 +9,6 @@ without a warning, and caches nothing on the objects, so that PyARPES's takes ov
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ import wrapt
 import xarray as xr
 
 from arpes_ml_plugins.errors import PluginWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.provenance import history
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.manager import plugins
@@ -100,11 +100,10 @@ def _take_away(method: Method) -> None:
 def _put(owner: type, method: Method) -> None:
     existing = getattr(owner, method.name, None)
     if existing is not None and not hasattr(existing, MARK):
-        warnings.warn(
+        warn(
             f"{owner.__name__} has a method {method.name!r} of its own, which is left in place; "
             f"plugin {method.owner!r}'s is reached as .arpes_ml.{method.name}",
             PluginWarning,
-            stacklevel=2,
         )
         return
     setattr(owner, method.name, _bound(method))

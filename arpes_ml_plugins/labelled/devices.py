@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from arpes_ml_plugins.errors import DeviceError, DeviceWarning
+from arpes_ml_plugins.frames import warn
 
 if TYPE_CHECKING:
     import torch
@@ -86,11 +86,10 @@ def run_in_batches(
                 batch_size = (stop - start + 1) // 2 if stop - start > 1 else 1
                 logger.info("out of memory on %s: batch reduced to %d", device, batch_size)
                 continue
-            warnings.warn(
+            warn(
                 f"the data do not fit into the memory of {device}, not even one image or series "
                 f"at a time ({error}); the rest is done on the CPU",
                 DeviceWarning,
-                stacklevel=2,
             )
             device, batch_size = "cpu", default_batch_size("cpu")
             continue

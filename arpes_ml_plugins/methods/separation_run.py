@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from arpes_ml_plugins.errors import DataError, DistributionWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
@@ -70,7 +70,7 @@ def run(
     )
     status = result["status"]
     if status.chunks is None and status.item() != "ok":
-        warnings.warn(f"{method}: {status.item()}", DistributionWarning, stacklevel=2)
+        warn(f"{method}: {status.item()}", DistributionWarning)
     return result
 
 

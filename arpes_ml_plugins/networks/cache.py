@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from arpes_ml_plugins.frames import warn
 
 if TYPE_CHECKING:
     import torch
@@ -64,11 +65,10 @@ def cached_tensors(
         try:
             _store(path, made)
         except OSError as error:
-            warnings.warn(
+            warn(
                 f"the trained network could not be kept in {folder} ({error}); it will be trained "
                 f"again next time",
                 UserWarning,
-                stacklevel=2,
             )
     return made, False
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-import warnings
 from functools import cache
 from importlib import metadata
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any
 import pluggy
 
 from arpes_ml_plugins.errors import PluginWarning, RegistrationError
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.plugins.hookspecs import PROJECT, HookSpecs
 from arpes_ml_plugins.plugins.registry import LibraryRegistry, MethodRegistry
 
@@ -90,12 +90,11 @@ class Plugins:
             try:
                 self.register(entry.load(), entry.name)
             except (Exception, SystemExit) as error:  # a stranger's code: anything may happen
-                warnings.warn(
+                warn(
                     f"plugin {entry.name!r} ({entry.value}) is left out: "
                     f"{type(error).__name__}: {error}. Repair it, or silence this with "
                     f"{DISABLE_VARIABLE}={entry.name}",
                     PluginWarning,
-                    stacklevel=2,
                 )
 
     def names(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from arpes_ml_plugins.errors import DataTypeError, ParameterError, ReplayWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.provenance import (
     current_versions,
     fingerprint,
@@ -123,4 +123,4 @@ def _compare_versions(recorded: Mapping[str, Any]) -> None:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, ReplayWarning, stacklevel=4)
+    warn(message, ReplayWarning)
