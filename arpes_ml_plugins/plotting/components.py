@@ -53,6 +53,8 @@ def components(result: xr.Dataset) -> Figure:
     """
     import matplotlib.pyplot as plt
 
+    from arpes_ml_plugins.plotting.figure import NotebookFigure
+
     check_result(result, NEEDED, "a separate_* method")
     along, space = result["spectra"].dims[1:], result["residual_chi2"].dims
     if len(along) != 1 or len(space) not in (1, 2):
@@ -64,7 +66,12 @@ def components(result: xr.Dataset) -> Figure:
     result = result.compute()
     count = result.sizes["component"]
     figure, axes = plt.subplots(
-        2, count + 1, figsize=(3.3 * (count + 1), 6.2), layout="constrained", squeeze=False
+        2,
+        count + 1,
+        FigureClass=NotebookFigure,
+        figsize=(3.3 * (count + 1), 6.2),
+        layout="constrained",
+        squeeze=False,
     )
     together = axes[0, count]
     for i in range(count):

@@ -50,9 +50,13 @@ def component_count(result: xr.Dataset) -> Figure:
     import matplotlib.pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
+    from arpes_ml_plugins.plotting.figure import NotebookFigure
+
     check_result(result, NEEDED, "choose_components")
     result = result.compute()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    figure, (left, right) = plt.subplots(
+        1, 2, FigureClass=NotebookFigure, figsize=(9, 3.8), layout="constrained"
+    )
     numbers = result["n_components"]
     left.semilogy(numbers, result["chi2"], "o-", color="C0")
     left.axhline(1, color="0.6", linewidth=0.8)

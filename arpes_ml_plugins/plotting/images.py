@@ -78,6 +78,8 @@ def compare(
     """
     import matplotlib.pyplot as plt
 
+    from arpes_ml_plugins.plotting.figure import NotebookFigure
+
     if derivative not in DERIVATIVES:
         raise ParameterError(
             f"unknown derivative {derivative!r}; expected one of "
@@ -92,7 +94,11 @@ def compare(
     first = images["denoised"]
     where = _point(first, energy, momentum)
 
-    figure = plt.figure(figsize=(3.6 * max(len(images), 2) + 0.6, 9.5), layout="constrained")
+    figure = plt.figure(
+        FigureClass=NotebookFigure,
+        figsize=(3.6 * max(len(images), 2) + 0.6, 9.5),
+        layout="constrained",
+    )
     grid = figure.add_gridspec(3, 6, height_ratios=(1, 1, 0.8))
     span = 6 // len(images)
     top = float(np.nanpercentile(first, 99.8)) or None
@@ -149,6 +155,8 @@ def draws(
     """
     import matplotlib.pyplot as plt
 
+    from arpes_ml_plugins.plotting.figure import NotebookFigure
+
     array, _ = select_spectrum(samples)
     if DRAW not in array.dims:
         raise AxisError(f"expected samples with a dimension {DRAW!r}, got {array.dims}")
@@ -157,7 +165,9 @@ def draws(
         images = {"raw": _image(raw, dims)} | images
     each = [_image(one, dims) for one in array.transpose(DRAW, ...)]
     where = _point(images["denoised"], energy, momentum)
-    figure, both = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
+    figure, both = plt.subplots(
+        1, 2, FigureClass=NotebookFigure, figsize=(8.4, 3.2), layout="constrained"
+    )
     for fixed, axes in enumerate(both):
         for image in each:
             curve = _curve(image, fixed, where[fixed])
@@ -201,6 +211,7 @@ def diagnose(
 
     from arpes_ml_plugins.denoising import noise as statistics
     from arpes_ml_plugins.denoising.defects import hot_pixels
+    from arpes_ml_plugins.plotting.figure import NotebookFigure
 
     array, _ = select_spectrum(data)
     array, _ = strip_unit(array)
@@ -219,7 +230,9 @@ def diagnose(
     if not found.gain.isfinite():
         gain = float(statistics.variance_over_mean(images, mask & ~hot))
 
-    figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.2), layout="constrained")
+    figure, panels = plt.subplots(
+        1, 3, FigureClass=NotebookFigure, figsize=(12.5, 4.2), layout="constrained"
+    )
     batch = some.shape[:-2]
     middle = int(np.ravel_multi_index([size // 2 for size in batch], batch)) if batch else 0
     shown = _image(
@@ -298,12 +311,14 @@ def loss_curve(result: xr.Dataset) -> Figure:
     """
     import matplotlib.pyplot as plt
 
+    from arpes_ml_plugins.plotting.figure import NotebookFigure
+
     if "loss" not in result:
         raise DataError(
             f"expected the Dataset of a decompose_* method with a variable 'loss', got the "
             f"variables {', '.join(map(str, result.data_vars)) or 'none'}"
         )
-    figure, axes = plt.subplots(layout="constrained")
+    figure, axes = plt.subplots(FigureClass=NotebookFigure, layout="constrained")
     curves = np.atleast_2d(result["loss"].transpose(..., "iteration").values)
     for curve in curves.reshape(-1, curves.shape[-1]):
         axes.semilogy(result["iteration"], curve, linewidth=1)

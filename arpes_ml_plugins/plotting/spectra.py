@@ -57,6 +57,8 @@ def spectrum(
     """
     import matplotlib.pyplot as plt
 
+    from arpes_ml_plugins.plotting.figure import NotebookFigure
+
     check_result(result, NEEDED, "a continue_* method")
     density = result["spectral_function"]
     frequency, imaginary = density.dims[-1], result["back_transform"].dims
@@ -68,7 +70,7 @@ def spectrum(
         )
     tau = next(dim for dim in imaginary if dim not in density.dims)
     panels = 3 if others else 2
-    figure = plt.figure(figsize=(4.6 * panels, 4), layout="constrained")
+    figure = plt.figure(FigureClass=NotebookFigure, figsize=(4.6 * panels, 4), layout="constrained")
     grid = figure.add_gridspec(2, panels, height_ratios=(3, 1))
     where: dict[Hashable, Any] = {}
     if others:
