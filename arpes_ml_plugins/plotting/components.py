@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError
-from arpes_ml_plugins.plotting.labels import axis_label
+from arpes_ml_plugins.plotting.labels import LONGEST_TITLE, aspect_of, axis_label
 from arpes_ml_plugins.plotting.results import check_result
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def components(result: xr.Dataset) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    from arpes_ml_plugins.plotting.figure import NotebookFigure
+    from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
 
     check_result(result, NEEDED, "a separate_* method")
     along, space = result["spectra"].dims[1:], result["residual_chi2"].dims
@@ -98,7 +98,7 @@ def _title(one: xr.Dataset) -> str:
 def _wrapped(text: str) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(text, 120))
+    return "\n".join(textwrap.wrap(text, LONGEST_TITLE))
 
 
 def _curve(axes: Axes, one: xr.Dataset, along: Hashable, colour: str) -> None:
@@ -134,12 +134,5 @@ def _map(
         rasterized=True,
     )
     axes.set(xlabel=axis_label(image[space[1]]), ylabel=axis_label(image[space[0]]))
-    axes.set_aspect(_aspect(image, space))
+    axes.set_aspect(aspect_of(image))
     axes.figure.colorbar(shown, ax=axes, label=label, shrink=0.85)
-
-
-def _aspect(image: xr.DataArray, space: tuple[Hashable, ...]) -> Literal["equal", "auto"]:
-    """Equal where both axes are lengths of like size."""
-    spans = [float(np.ptp(image[dim].values)) for dim in space]
-    like = min(spans) > 0 and max(spans) / min(spans) < 5
-    return "equal" if like and {str(d) for d in space} <= set("xyz") else "auto"
