@@ -50,6 +50,12 @@ class MethodsAccessor:
         methods = ", ".join(method.name for method in plugins().methods)
         return f"<methods of arpes_ml_plugins: {methods}>"
 
+    def _repr_html_(self) -> str:
+        """For notebooks: how a result came about, or the methods there are."""
+        from arpes_ml_plugins.html_repr import html_of
+
+        return html_of(self._obj, repr(self))
+
 
 class _ShyAccessor:
     """Descriptor of our own ``.S``: there for objects, invisible on the class, never cached."""
