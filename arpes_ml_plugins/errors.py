@@ -12,6 +12,7 @@ __all__ = [
     "DeviceError",
     "DeviceWarning",
     "DistributionWarning",
+    "MissingPackageError",
     "ParameterError",
     "PluginWarning",
     "RegistrationError",
@@ -41,6 +42,10 @@ class ParameterError(ArpesMLError, ValueError):
 
 class DeviceError(ArpesMLError, RuntimeError):
     """The device asked for does not exist on this machine."""
+
+
+class MissingPackageError(ArpesMLError, ImportError):
+    """An optional package is needed and not installed; the message says which."""
 
 
 class RegistrationError(ArpesMLError, ValueError):
