@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from arpes_ml_plugins.accessor import attach
+from arpes_ml_plugins.accessor import MethodsAccessor, attach
 from arpes_ml_plugins.fitting import fit_draws
 from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.progress import Progress
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.methods.separate_sgmca import separate_sgmca as separate_sgmca
 
 __all__ = [
+    "MethodsAccessor",
     "Progress",
     "SpectrumLibrary",
     "as_measured",

@@ -15,6 +15,7 @@ from typing import Any
 import wrapt
 import xarray as xr
 
+from arpes_ml_plugins.bound_methods import BoundMethods, Data
 from arpes_ml_plugins.errors import PluginWarning
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.provenance import history
@@ -30,10 +31,10 @@ PYARPES_ACCESSORS = "arpes.xarray_extensions"
 """The module that registers ``.S`` in every distribution of PyARPES."""
 
 
-class MethodsAccessor:
+class MethodsAccessor(BoundMethods[Data]):
     """Methods of arpes_ml_plugins and its plugins, bound to this array or dataset."""
 
-    def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
+    def __init__(self, obj: Data) -> None:
         self._obj = obj
 
     @property
@@ -60,7 +61,7 @@ class MethodsAccessor:
 class _ShyAccessor:
     """Descriptor of our own ``.S``: there for objects, invisible on the class, never cached."""
 
-    def __get__(self, obj: Any, owner: type) -> MethodsAccessor:
+    def __get__(self, obj: Any, owner: type) -> MethodsAccessor[Any]:
         if obj is None:
             raise AttributeError("PyARPES is not imported: no accessor class owns .S")
         return MethodsAccessor(obj)
