@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from arpes_ml_plugins.accessor import attach
+from arpes_ml_plugins.accessor import MethodsAccessor, attach
 from arpes_ml_plugins.fitting import fit_draws
 from arpes_ml_plugins.labelled.files import load, save
 from arpes_ml_plugins.labelled.progress import Progress
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.methods.unmix import unmix as unmix
 
 __all__ = [
+    "MethodsAccessor",
     "Progress",
     "SpectrumLibrary",
     "as_measured",

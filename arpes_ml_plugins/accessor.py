@@ -9,14 +9,15 @@ without a warning, and caches nothing on the objects, so that PyARPES's takes ov
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import wrapt
 import xarray as xr
 
+from arpes_ml_plugins.bound_methods import BoundMethods, Data
 from arpes_ml_plugins.errors import PluginWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.provenance import history
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.manager import plugins
@@ -30,10 +31,10 @@ PYARPES_ACCESSORS = "arpes.xarray_extensions"
 """The module that registers ``.S`` in every distribution of PyARPES."""
 
 
-class MethodsAccessor:
+class MethodsAccessor(BoundMethods[Data]):
     """Methods of arpes_ml_plugins and its plugins, bound to this array or dataset."""
 
-    def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
+    def __init__(self, obj: Data) -> None:
         self._obj = obj
 
     @property
@@ -50,11 +51,17 @@ class MethodsAccessor:
         methods = ", ".join(method.name for method in plugins().methods)
         return f"<methods of arpes_ml_plugins: {methods}>"
 
+    def _repr_html_(self) -> str:
+        """For notebooks: how a result came about, or the methods there are."""
+        from arpes_ml_plugins.html_repr import html_of
+
+        return html_of(self._obj, repr(self))
+
 
 class _ShyAccessor:
     """Descriptor of our own ``.S``: there for objects, invisible on the class, never cached."""
 
-    def __get__(self, obj: Any, owner: type) -> MethodsAccessor:
+    def __get__(self, obj: Any, owner: type) -> MethodsAccessor[Any]:
         if obj is None:
             raise AttributeError("PyARPES is not imported: no accessor class owns .S")
         return MethodsAccessor(obj)
@@ -100,11 +107,10 @@ def _take_away(method: Method) -> None:
 def _put(owner: type, method: Method) -> None:
     existing = getattr(owner, method.name, None)
     if existing is not None and not hasattr(existing, MARK):
-        warnings.warn(
+        warn(
             f"{owner.__name__} has a method {method.name!r} of its own, which is left in place; "
             f"plugin {method.owner!r}'s is reached as .arpes_ml.{method.name}",
             PluginWarning,
-            stacklevel=2,
         )
         return
     setattr(owner, method.name, _bound(method))

@@ -16,6 +16,7 @@ __all__ = [
     "FileWarning",
     "ForkError",
     "MissingFileError",
+    "MissingPackageError",
     "OutOfMemoryError",
     "ParameterError",
     "PluginWarning",
@@ -54,6 +55,10 @@ class FileError(ArpesMLError, OSError):
 
 class MissingFileError(FileError, FileNotFoundError):
     """A file or the folder for it does not exist."""
+
+
+class MissingPackageError(ArpesMLError, ImportError):
+    """An optional package is needed and not installed; the message says which."""
 
 
 class ForkError(ArpesMLError, RuntimeError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-import warnings
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
@@ -22,6 +21,7 @@ from arpes_ml_plugins.errors import (
     DataTypeError,
     ParameterError,
 )
+from arpes_ml_plugins.frames import warn
 
 __all__ = [
     "check_choice",
@@ -149,9 +149,8 @@ def warn_unconverged(result: xr.Dataset, method: str, remedy: str) -> None:
         return
     failed = int((~result["converged"] & result["residual"].notnull()).sum())
     if failed:
-        warnings.warn(
+        warn(
             f"{method}: {failed} of {result['converged'].size} images did not converge (largest "
             f"residual {float(result['residual'].max()):.2g}); {remedy}",
             ConvergenceWarning,
-            stacklevel=2,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +27,7 @@ from arpes_ml_plugins.denoising.splitting import (
 )
 from arpes_ml_plugins.denoising.trials import Trial, repeated_trial, trial
 from arpes_ml_plugins.errors import CountsWarning
+from arpes_ml_plugins.frames import warn
 
 __all__ = ["ADAPTED", "SCRATCH", "CountsResult", "denoise_counts_images", "new_network", "steps_of"]
 
@@ -155,12 +155,11 @@ def denoise_counts_images(
     width = _safer_filter(network, held_out, denoised)
     if width is not None:
         plain = f"a Gaussian filter of {width:g} pixels" if width else "the data themselves"
-        warnings.warn(
+        warn(
             f"held-out data prefer {plain} to the network's image, which is not to be trusted; "
             f"{'the filtered image is' if width else 'the data are'} returned. Is the gain of "
             f"{noise.gain:.3g} right?",
             CountsWarning,
-            stacklevel=2,
         )
         best = _Gaussian(width)
     without = recovered(best, counts, FLIPS if training is None else ALL_FLIPS)

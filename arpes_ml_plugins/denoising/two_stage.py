@@ -9,7 +9,6 @@ before it reproduces noise, so fitting it to the noisy image and stopping in tim
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from arpes_ml_plugins.denoising.robust import trimmed_range
 from arpes_ml_plugins.denoising.streams import stream, stream_seed
 from arpes_ml_plugins.denoising.unet import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.errors import ConvergenceWarning
+from arpes_ml_plugins.frames import warn
 
 __all__ = ["TwoStageResult", "bfloat16_is_fast", "denoise_images", "fit"]
 
@@ -105,12 +105,11 @@ def _warn_unsettled(losses: torch.Tensor) -> None:
     end = losses[..., -iterations // 20 :].mean(-1)
     unsettled = ~(end <= UNSETTLED * losses.amin(-1))
     if unsettled.any():
-        warnings.warn(
+        warn(
             f"{int(unsettled.any(0).sum())} of {losses.shape[1]} images: a network ended with a "
             f"loss above {UNSETTLED:g} times its lowest; do not trust the result. Try another rng, "
             f"more iterations or precision='float32', and look for outliers in the data",
             ConvergenceWarning,
-            stacklevel=2,
         )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
 from arpes_ml_plugins.errors import DeviceError, DeviceWarning, OutOfMemoryError
+from arpes_ml_plugins.frames import warn
 
 __all__ = ["default_batch_size", "resolve_device", "run_in_batches", "small_batch_size"]
 
@@ -115,11 +115,10 @@ def run_in_batches(
                 f"(data.chunk) with fewer workers"
             )
         else:
-            warnings.warn(
+            warn(
                 f"the data do not fit into the memory of {device}, not even one image or series "
                 f"at a time ({reason}); the rest is done on the CPU",
                 DeviceWarning,
-                stacklevel=2,
             )
             device, batch_size = "cpu", default_batch_size("cpu")
     return results

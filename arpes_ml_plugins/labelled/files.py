@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import ArpesMLError, DataTypeError, FileError, FileWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.attributes import unpack
 from arpes_ml_plugins.labelled.file_check import (
     check_alone,
@@ -315,10 +315,9 @@ def _decoded_of_others(raw: xr.Dataset, place: Path) -> xr.Dataset:
             data = xr.decode_cf(raw, **options).load()
         except (ValueError, TypeError, OverflowError, KeyError, AttributeError):
             continue
-        warnings.warn(
+        warn(
             f"{place}: {what} cannot be decoded ({problem}); the values are as they are stored",
             FileWarning,
-            stacklevel=4,
         )
         return data
     raise problem

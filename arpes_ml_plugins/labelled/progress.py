@@ -35,7 +35,10 @@ def check_progress(option: object) -> None:
 
 @contextmanager
 def reporter(option: ProgressOption, method: str, total: int) -> Iterator[Report | None]:
-    """A function to report steps to, or ``None`` if nobody listens."""
+    """A function to report steps to, or ``None`` if nobody listens.
+
+    A single step needs no bar: it would jump from nothing to all. A user's function hears of it.
+    """
     check_progress(option)
     if callable(option):
         done = 0
@@ -46,7 +49,7 @@ def reporter(option: ProgressOption, method: str, total: int) -> Iterator[Report
             option(Progress(method, done, total, loss))
 
         yield tell
-    elif option:
+    elif option and total > 1:
         from tqdm.auto import tqdm
 
         with tqdm(total=total, desc=method, unit="it", dynamic_ncols=True, mininterval=0.5) as bar:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import CountsWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.outputs import Output, Scalar
 
 if TYPE_CHECKING:
@@ -54,11 +54,10 @@ def say_how_calibrated(numbers: Mapping[str, xr.DataArray]) -> dict[str, Any]:
     )
     words += f"stretched by {factor:.2f} at most." if factor > 1 else "left as they are."
     if factor > FAR:
-        warnings.warn(
+        warn(
             f"the clean image is further from held-out data than its error bars say: they were "
             f"stretched by {factor:.2g}. The data are unlike those that the network has learned "
             f"from, so compare the image with the data",
             CountsWarning,
-            stacklevel=2,
         )
     return {"calibration": words, "stretched": factor}

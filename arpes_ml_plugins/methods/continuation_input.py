@@ -6,7 +6,6 @@ Everything that can be wrong with the input of a continuation is found here, bef
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from arpes_ml_plugins.errors import (
     DistributionWarning,
     ParameterError,
 )
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.axes import ROLES, SIZES
 from arpes_ml_plugins.methods.continuation_errors import (
     BIN,
@@ -285,19 +285,17 @@ def _check_times(
                 f"{times[0]:.6g} to {times[-1]:.6g}; check beta, or fold G(tau) into this range"
             )
         if times[0] <= SLACK * beta and abs(times[-1] - 1) < 1e-6 and beta > 2:
-            warnings.warn(
+            warn(
                 f"{dim!r} runs from 0 to 1 at beta = {beta:.6g}: it looks like tau / beta; if so, "
                 f"multiply it: data.assign_coords({dim}={dim} * beta)",
                 DistributionWarning,
-                stacklevel=4,
             )
         nearly = beta / 2 * (1 + SLACK) < times[-1] < beta - 1.5 * np.diff(times).max()
         if times[0] <= SLACK * beta and nearly:
-            warnings.warn(
+            warn(
                 f"{dim!r} begins at 0 and ends at {times[-1]:.6g}, short of beta = {beta:.6g}; if "
                 f"it was to end at beta, beta is wrong, and so will be the spectrum",
                 DistributionWarning,
-                stacklevel=4,
             )
         return
     numbers = (times * beta / math.pi - (statistics == "fermion")) / 2

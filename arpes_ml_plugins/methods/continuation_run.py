@@ -5,7 +5,6 @@ With them: what the docstrings of all ``continue_*`` share.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import ConvergenceWarning, DataError, DistributionWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, Trace, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.continuation_input import ImaginaryData
@@ -242,6 +242,4 @@ def _warn(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
         if bit == UNEXPLAINED:
             more = f" (chi2 up to {chi2[where].max():.3g} per datum); check beta, omega and stderr"
         category = ConvergenceWarning if bit == UNCONVERGED else DistributionWarning
-        warnings.warn(
-            f"{method}: {where.sum()} of {where.size}: {words}{more}", category, stacklevel=4
-        )
+        warn(f"{method}: {where.sum()} of {where.size}: {words}{more}", category)

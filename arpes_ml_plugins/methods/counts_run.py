@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from arpes_ml_plugins.errors import CountsWarning, DataError
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
@@ -273,17 +273,15 @@ def _check_counts(
         return
     measured, error = float(noise["gain"]), float(noise["gain_error"])
     if kind not in kinds:
-        warnings.warn(
+        warn(
             f"{method} with gain={gain:g} on data that are not counts. {verdict}",
             CountsWarning,
-            stacklevel=2,
         )
     elif abs(measured - gain) > max(5 * error, 0.2 * gain):
-        warnings.warn(
+        warn(
             f"{method} with gain={gain:g}, but the noise has a gain of {measured:.3g} ± "
             f"{error:.1g}",
             CountsWarning,
-            stacklevel=2,
         )
 
 

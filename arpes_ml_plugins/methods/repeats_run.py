@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Hashable
 
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, CountsWarning
+from arpes_ml_plugins.frames import warn
 
 __all__ = ["REPEATS", "check_drift", "repeated_dim", "together"]
 
@@ -51,10 +51,9 @@ def check_drift(noise: xr.Dataset, repeats: Hashable, count: int) -> str:
             f"the {count} exposures along {repeats} differ by {drift:.3g} times the variance of "
             f"their noise: the scene changed between them"
         )
-        warnings.warn(
+        warn(
             f"{said}; their mean is denoised. Denoise with repeats=None to see the change.",
             CountsWarning,
-            stacklevel=2,
         )
         return f"{said[0].upper()}{said[1:]}."
     return f"{count} exposures along {repeats} agree within their noise ({drift:.2f} times it)."

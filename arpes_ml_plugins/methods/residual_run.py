@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import CountsWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.outputs import Output, Scalar
 
 if TYPE_CHECKING:
@@ -60,11 +60,10 @@ def say_what_is_left(arrays: dict[str, xr.DataArray]) -> dict[str, Any]:
         for name, (low, high) in SERIOUS.items()
         if math.isfinite(numbers[name])
     ):
-        warnings.warn(
+        warn(
             f"what the clean image leaves of the data is not the noise that was assumed. "
             f"{' '.join(sentences)}",
             CountsWarning,
-            stacklevel=2,
         )
     words = " ".join([*(sentences or [NOISE]), *_replicas(replicas)])
     return {"residual": words} | {f"residual_{name}": number for name, number in numbers.items()}

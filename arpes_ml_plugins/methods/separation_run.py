@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from arpes_ml_plugins.errors import DataError, DistributionWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
@@ -81,7 +81,7 @@ def run(
     )
     status = result["status"]
     if status.chunks is None and status.item() != "ok":
-        warnings.warn(f"{method}: {status.item()}", DistributionWarning, stacklevel=2)
+        warn(f"{method}: {status.item()}", DistributionWarning)
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import DataError, DistributionWarning, ParameterError
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, setup_of
@@ -134,7 +134,7 @@ def unmix(
     )
     status = result["status"]
     if status.chunks is None and status.item() != "ok":
-        warnings.warn(f"unmix: {status.item()}", DistributionWarning, stacklevel=2)
+        warn(f"unmix: {status.item()}", DistributionWarning)
     return result
 
 

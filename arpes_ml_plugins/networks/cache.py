@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.progress import Report
 
 if TYPE_CHECKING:
@@ -80,11 +80,10 @@ def kept_network(
         try:
             _store(path, made)
         except OSError as error:
-            warnings.warn(
+            warn(
                 f"the trained network could not be kept in {folder} ({error}); it will be trained "
                 f"again next time",
                 UserWarning,
-                stacklevel=2,
             )
     network.load_state_dict(made)
     return network.requires_grad_(False)

@@ -2,6 +2,7 @@
 
 from arpes_ml_plugins.plotting.components import components
 from arpes_ml_plugins.plotting.counts import component_count
+from arpes_ml_plugins.plotting.explore import explore
 from arpes_ml_plugins.plotting.images import compare, diagnose, draws, loss_curve
 from arpes_ml_plugins.plotting.spectra import spectrum
 
@@ -11,6 +12,7 @@ __all__ = [
     "components",
     "diagnose",
     "draws",
+    "explore",
     "loss_curve",
     "spectrum",
 ]

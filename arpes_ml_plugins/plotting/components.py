@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, DataError
 from arpes_ml_plugins.plotting.figures import check_drawable, closed_on_error
-from arpes_ml_plugins.plotting.labels import axis_label
+from arpes_ml_plugins.plotting.labels import LONGEST_TITLE, aspect_of, axis_label
 from arpes_ml_plugins.plotting.results import check_result
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def components(result: xr.Dataset) -> Figure:
     """
     import matplotlib.pyplot as plt
 
+    from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
+
     check_result(result, NEEDED, "a separate_* method")
     along, space = result["spectra"].dims[1:], result["residual_chi2"].dims
     if len(along) not in (1, 2) or len(space) not in (1, 2):
@@ -73,7 +75,12 @@ def components(result: xr.Dataset) -> Figure:
         raise DataError("all values of the maps are NaN: there is nothing to draw")
     count = result.sizes["component"]
     figure, axes = plt.subplots(
-        2, count + 1, figsize=(3.3 * (count + 1), 6.2), layout="constrained", squeeze=False
+        2,
+        count + 1,
+        FigureClass=NotebookFigure,
+        figsize=(3.3 * (count + 1), 6.2),
+        layout="constrained",
+        squeeze=False,
     )
     together = axes[0, count]
     for i in range(count):
@@ -103,7 +110,7 @@ def _title(one: xr.Dataset) -> str:
 def _wrapped(text: str) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(text, 120))
+    return "\n".join(textwrap.wrap(text, LONGEST_TITLE))
 
 
 def _curve(axes: Axes, one: xr.Dataset, along: Hashable, colour: str) -> None:
@@ -139,14 +146,5 @@ def _map(
         rasterized=True,
     )
     axes.set(xlabel=axis_label(image[space[1]]), ylabel=axis_label(image[space[0]]))
-    axes.set_aspect(_aspect(image, space))
+    axes.set_aspect(aspect_of(image))
     axes.figure.colorbar(shown, ax=axes, label=label, shrink=0.85)
-
-
-def _aspect(image: xr.DataArray, space: tuple[Hashable, ...]) -> Literal["equal", "auto"]:
-    """Equal where both axes are lengths of like size."""
-    if any(image[dim].dtype.kind == "M" for dim in space):
-        return "auto"
-    spans = [float(np.ptp(image[dim].values)) for dim in space]
-    like = min(spans) > 0 and max(spans) / min(spans) < 5
-    return "equal" if like and {str(d) for d in space} <= set("xyz") else "auto"

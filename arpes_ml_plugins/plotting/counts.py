@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from arpes_ml_plugins.plotting.figures import closed_on_error
+from arpes_ml_plugins.plotting.labels import LONGEST_TITLE
 from arpes_ml_plugins.plotting.results import check_result
 
 if TYPE_CHECKING:
@@ -52,13 +53,17 @@ def component_count(result: xr.Dataset) -> Figure:
     import matplotlib.pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
+    from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
+
     check_result(result, NEEDED, "choose_components")
     result = result.compute()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    figure, (left, right) = plt.subplots(
+        1, 2, FigureClass=NotebookFigure, figsize=(9, 3.8), layout="constrained"
+    )
     numbers = result["n_components"]
     left.semilogy(numbers, result["chi2"], "o-", color="C0")
     left.axhline(1, color="0.6", linewidth=0.8)
-    left.set(ylabel="χ² a value")
+    left.set(ylabel="χ² per value")
     right.plot(numbers, result["stability"], "o-", color="C2", label="between halves (smallest)")
     right.plot(
         numbers[1:],
@@ -73,5 +78,7 @@ def component_count(result: xr.Dataset) -> Figure:
         axes.axvline(int(result["recommended"]), color="0.3", linestyle=":")
         axes.set_xlabel("number of components")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.suptitle("\n".join(textwrap.wrap(str(result["reason"].item()), 110)), fontsize="small")
+    figure.suptitle(
+        "\n".join(textwrap.wrap(str(result["reason"].item()), LONGEST_TITLE)), fontsize="small"
+    )
     return figure

@@ -19,7 +19,14 @@ from arpes_ml_plugins.methods.denoising_input import IMAGES, noise_of
 from arpes_ml_plugins.methods.estimate_noise import SMALLEST_IMAGE
 from arpes_ml_plugins.parameters import check_image
 from arpes_ml_plugins.plotting.figures import check_drawable, closed_on_error
-from arpes_ml_plugins.plotting.labels import axis_label
+from arpes_ml_plugins.plotting.labels import (
+    LONGEST_TITLE,
+    aspect_of,
+    axis_label,
+    curve_title,
+    derivative_label,
+    readable_ticks,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +38,8 @@ __all__ = ["compare", "diagnose", "draws", "loss_curve"]
 SMOOTHING = 4  # pixels, of the second derivative; the same for all images
 IMAGE_CMAP = "magma"
 DERIVATIVE_CMAP = "Greys"
-DERIVATIVES = {"second": "−d²I/dE²", "curvature": "curvature"}
+DERIVATIVES = ("second", "curvature")
+RIM = 0.05  # of each axis at either end, where no curve is taken unasked
 CURVATURE_FLOOR = 0.05  # of the squared largest slope: less shows weaker bands, and more noise
 
 
@@ -51,14 +59,15 @@ def compare(
     Parameters
     ----------
     raw, clean : xarray.DataArray or xarray.Dataset
-        Two-dimensional, with an energy and a momentum (or angle) axis. A ``decompose_*`` result
+        Two-dimensional, with an energy and a momentum (or angle) axis, or a map at constant energy
+        or in space: its curves are then called by its axes. A ``decompose_*`` result
         as ``clean`` shows its error bars in the MDC and the EDC, one of ``sample_posterior`` the
         mean and the standard deviation of its samples.
     reference : xarray.DataArray or xarray.Dataset, optional
         A third image, for example a longer measurement, on the same intensity scale.
     energy, momentum : float, optional
         Where the MDC and the EDC are taken, in the units of the axes; default is where the clean
-        image is brightest.
+        image is brightest, 5 % at each edge left out.
     derivative : {"second", "curvature"}
         What the second row shows, along energy, after a Gaussian of 4 pixels (the same for all
         images): the negative second derivative, or the curvature, which also shows weak bands.
@@ -82,6 +91,8 @@ def compare(
     """
     import matplotlib.pyplot as plt
 
+    from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
+
     if derivative not in DERIVATIVES:
         raise ParameterError(
             f"unknown derivative {derivative!r}; expected one of "
@@ -96,9 +107,14 @@ def compare(
     first = images["denoised"]
     where = _point(first, energy, momentum)
 
-    figure = plt.figure(figsize=(3.6 * max(len(images), 2) + 0.6, 9.5), layout="constrained")
+    figure = plt.figure(
+        FigureClass=NotebookFigure,
+        figsize=(3.6 * max(len(images), 2) + 0.6, 9.5),
+        layout="constrained",
+    )
     grid = figure.add_gridspec(3, 6, height_ratios=(1, 1, 0.8))
     span = 6 // len(images)
+    label = derivative_label(first) if derivative == "second" else derivative
     top = float(np.nanpercentile(first, 99.8)) or None
     bent = {title: _bent(image, derivative) for title, image in images.items()}
     bent_top = float(np.nanpercentile(bent["denoised"], 99.8)) or None
@@ -111,7 +127,7 @@ def compare(
         axes.axvline(where[1], color="white", linewidth=0.6, linestyle=":")
         below = figure.add_subplot(grid[1, place])
         _show(below, bent[title], DERIVATIVE_CMAP, bent_top)
-        below.set_title(f"{title}, {DERIVATIVES[derivative]}")
+        below.set_title(f"{title}, {label}")
     figure.colorbar(shown, ax=figure.axes[0::2], label=_value_label(first), shrink=0.9, pad=0.01)
     for axis, place in ((0, slice(0, 3)), (1, slice(3, 6))):
         _curves(figure.add_subplot(grid[2, place]), images, band, axis, where[axis])
@@ -136,7 +152,8 @@ def draws(
     raw : xarray.DataArray or xarray.Dataset, optional
         The data, drawn as dots.
     energy, momentum : float, optional
-        Where the MDC and the EDC are taken; default is where the mean is brightest.
+        Where the MDC and the EDC are taken; default is where the mean is brightest, 5 % at each
+        edge left out.
     dims : mapping or sequence, optional
         The energy and the momentum axis where names do not tell.
 
@@ -154,6 +171,8 @@ def draws(
     """
     import matplotlib.pyplot as plt
 
+    from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
+
     array, _ = select_spectrum(samples)
     if DRAW not in array.dims:
         raise AxisError(f"expected samples with a dimension {DRAW!r}, got {array.dims}")
@@ -162,7 +181,9 @@ def draws(
         images = {"raw": _image(raw, dims)} | images
     each = [_image(one, dims) for one in array.transpose(DRAW, ...)]
     where = _point(images["denoised"], energy, momentum)
-    figure, both = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
+    figure, both = plt.subplots(
+        1, 2, FigureClass=NotebookFigure, figsize=(8.4, 3.2), layout="constrained"
+    )
     for fixed, axes in enumerate(both):
         for image in each:
             curve = _curve(image, fixed, where[fixed])
@@ -207,6 +228,7 @@ def diagnose(
 
     from arpes_ml_plugins.denoising import noise as statistics
     from arpes_ml_plugins.denoising.defects import hot_pixels
+    from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
 
     array, _ = select_spectrum(data)
     array, _ = strip_unit(array)
@@ -227,7 +249,9 @@ def diagnose(
     if not found.gain.isfinite():
         gain = float(statistics.variance_over_mean(images, mask & ~hot))
 
-    figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.2), layout="constrained")
+    figure, panels = plt.subplots(
+        1, 3, FigureClass=NotebookFigure, figsize=(12.5, 4.2), layout="constrained"
+    )
     batch = some.shape[:-2]
     middle = int(np.ravel_multi_index([size // 2 for size in batch], batch)) if batch else 0
     shown = _image(
@@ -260,15 +284,19 @@ def diagnose(
         )
         panels[2].set_ylim(0, 3 * gain)
     panels[2].set(
-        xlabel="frequency / Nyquist frequency", ylabel="noise power", title="white, or not"
+        xlabel="frequency / Nyquist frequency",
+        ylabel="noise power",
+        title="It is flat if pixels are independent",
     )
     panels[2].legend(fontsize="small")
-    figure.suptitle(textwrap.fill(f"{noise['kind'].item()}: {noise['verdict'].item()}", 130))
+    figure.suptitle(textwrap.fill(str(noise["verdict"].item()), LONGEST_TITLE))
     return figure
 
 
 def _photon_transfer(axes: Axes, mean: Any, variance: Any, gain: float, noise: xr.Dataset) -> None:
     """Variance against mean of the noise; a line through zero for counts."""
+    from matplotlib.ticker import LogFormatter
+
     axes.loglog(mean, variance, ".", color="0.6", markersize=4, label="blocks of 16 x 16 pixels")
     if len(mean):
         ends = np.array([max(float(mean.min()), 1e-3 * float(mean.max())), float(mean.max())])
@@ -278,7 +306,12 @@ def _photon_transfer(axes: Axes, mean: Any, variance: Any, gain: float, noise: x
             told += ",\nat long wavelengths"
         axes.loglog(ends, named * ends, color="C3", label=told)
         axes.legend(fontsize="small")
-    axes.set(xlabel="mean", ylabel="variance of the noise", title="counts, or not")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(LogFormatter())  # 20, not 2 x 10^1
+        axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+    axes.set(
+        xlabel="mean", ylabel="variance of the noise", title="Counts lie on a line through zero"
+    )
 
 
 def _spectrum(axes: Axes, power: np.ndarray, dim: str, colour: str) -> None:
@@ -306,12 +339,14 @@ def loss_curve(result: xr.Dataset) -> Figure:
     """
     import matplotlib.pyplot as plt
 
+    from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
+
     if "loss" not in result:
         raise DataError(
             f"expected the Dataset of a decompose_* method with a variable 'loss', got the "
             f"variables {', '.join(map(str, result.data_vars)) or 'none'}"
         )
-    figure, axes = plt.subplots(layout="constrained")
+    figure, axes = plt.subplots(FigureClass=NotebookFigure, layout="constrained")
     curves = np.atleast_2d(result["loss"].transpose(..., "iteration").values)
     for curve in curves.reshape(-1, curves.shape[-1]):
         axes.semilogy(result["iteration"], curve, linewidth=1)
@@ -366,7 +401,7 @@ def _point(
     image: xr.DataArray, energy: float | None, momentum: float | None
 ) -> tuple[float, float]:
     """Energy and momentum of the curves: as asked, or where the image is brightest."""
-    brightest = np.unravel_index(int(np.nanargmax(image.values)), image.shape)
+    brightest = np.unravel_index(int(np.nanargmax(_without_rim(image.values))), image.shape)
     found = []
     for dim, asked, index, name in zip(
         image.dims, (energy, momentum), brightest, ("energy", "momentum"), strict=True
@@ -378,6 +413,16 @@ def _point(
             )
         found.append(float(values[index]) if asked is None else float(asked))
     return found[0], found[1]
+
+
+def _without_rim(values: np.ndarray) -> np.ndarray:
+    """NaN at the edges, unless nothing else is known."""
+    inner = tuple(slice(rim, size - rim) for size in values.shape for rim in [round(RIM * size)])
+    if np.isnan(values[inner]).all():
+        return values
+    kept = np.full_like(values, np.nan)
+    kept[inner] = values[inner]
+    return kept
 
 
 def _bent(image: xr.DataArray, derivative: str) -> xr.DataArray:
@@ -403,6 +448,8 @@ def _show(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> Quad
         momenta, energies, image, cmap=cmap, vmin=0 if top else None, vmax=top, rasterized=True
     )
     axes.set(xlabel=axis_label(momenta), ylabel=axis_label(energies))
+    axes.set_aspect(aspect_of(image))
+    readable_ticks(axes)
     return shown
 
 
@@ -436,7 +483,8 @@ def _curves(
         )
     first = next(iter(images.values()))
     axes.set(xlabel=axis_label(first.coords[first.dims[1 - fixed]]), ylabel=_value_label(first))
-    axes.set_title(f"{('MDC', 'EDC')[fixed]} at {first.dims[fixed]} = {value:.3g}")
+    axes.set_title(curve_title(first, fixed, value))
+    readable_ticks(axes)
     axes.legend(frameon=False, fontsize="small")
 
 

@@ -1,10 +1,34 @@
-"""What is written at the axes."""
+"""What is written at the axes and above them, and how long they are."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 import xarray as xr
 
-__all__ = ["axis_label"]
+from arpes_ml_plugins.labelled.axes import ROLES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "LONGEST_TITLE",
+    "aspect_of",
+    "axis_label",
+    "curve_title",
+    "derivative_label",
+    "readable_ticks",
+]
+
+LONGEST_TITLE = 80  # characters of a line
+MOST_STRETCHED = 5  # of two axes with equal units, the longer by the shorter
+MOST_STEPS = 5  # from tick to tick
+LENGTHS = frozenset(ROLES["space"][0])
+MOMENTA = frozenset({"kx", "ky", "kz", "kp"})
+NO_ENERGY = LENGTHS.union(*ROLES["momentum"])
+"""Names of axes that may stand in the place of the energy, and are none."""
 
 UNITS = {"eV": "eV", "kp": "1/Å", "kx": "1/Å", "ky": "1/Å", "kz": "1/Å"} | dict.fromkeys(
     ("phi", "theta", "psi", "chi"), "rad"
@@ -14,6 +38,67 @@ SYMBOLS = {"eV": "energy", "omega": "ω", "tau": "τ"}
 
 def axis_label(axis: xr.DataArray) -> str:
     """Name and unit of a coordinate."""
-    unit = axis.attrs.get("units", UNITS.get(str(axis.name), ""))
-    name = SYMBOLS.get(str(axis.name), str(axis.name))
+    unit, name = _unit(axis), _name(axis.name)
     return f"{name} ({unit})" if unit else name
+
+
+def curve_title(image: xr.DataArray, fixed: int, value: float) -> str:
+    """What a curve through ``image`` is called that holds the axis ``fixed`` at ``value``.
+
+    Examples
+    --------
+    >>> image = xr.DataArray([[1.0, 2.0]], {"kx": [0.1], "ky": [0.0, 0.1]}, ("kx", "ky"))
+    >>> curve_title(image, 0, 0.1)
+    'Along ky at kx = 0.1 1/Å'
+    """
+    axis = image.coords[image.dims[fixed]]
+    kind = ("MDC", "EDC")[fixed] if has_energy(image) else f"Along {_name(image.dims[1 - fixed])}"
+    number = f"{value:.3g}".replace("-", "−")
+    return f"{kind} at {_name(axis.name)} = {number} {_unit(axis)}".rstrip()
+
+
+def derivative_label(image: xr.DataArray) -> str:
+    """The negative second derivative along the rows."""
+    return f"−d²I/d{'E' if has_energy(image) else _name(image.dims[0])}²"
+
+
+def has_energy(image: xr.DataArray) -> bool:
+    """Whether the first axis is an energy; maps at constant energy and in space have none."""
+    return str(image.dims[0]) not in NO_ENERGY
+
+
+def aspect_of(image: xr.DataArray) -> Literal["equal", "auto"]:
+    """Equal if both axes are lengths, or both momenta, and about as long."""
+    names = {str(dim) for dim in image.dims}
+    axes = [image.coords[dim] for dim in image.dims if dim in image.coords]
+    if len(axes) != 2 or not (names <= LENGTHS or names <= MOMENTA):
+        return "auto"
+    if any(axis.dtype.kind not in "iuf" for axis in axes):
+        return "auto"
+    spans = [float(np.ptp(axis.values)) for axis in axes]
+    return "equal" if 0 < max(spans) < MOST_STRETCHED * min(spans) else "auto"
+
+
+def readable_ticks(axes: Axes) -> None:
+    """At most six, with the whole number at each: no offset beside the axis. Dates stay.
+
+    Of axes with equal units the shorter one has fewer: call it when the data are drawn.
+    """
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+    spans = [abs(np.ptp(limits)) for limits in (axes.get_xlim(), axes.get_ylim())]
+    for axis, span in zip((axes.xaxis, axes.yaxis), spans, strict=True):
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, ScalarFormatter):
+            share = 1.0 if axes.get_aspect() == "auto" else span / max(spans)
+            steps = max(2, round(MOST_STEPS * share))
+            axis.set_major_locator(MaxNLocator(steps, steps=[1, 2, 2.5, 5, 10]))
+            formatter.set_useOffset(False)
+
+
+def _name(dim: Hashable) -> str:
+    return SYMBOLS.get(str(dim), str(dim))
+
+
+def _unit(axis: xr.DataArray) -> str:
+    return str(axis.attrs.get("units", UNITS.get(str(axis.name), "")))

@@ -59,6 +59,8 @@ def spectrum(
     """
     import matplotlib.pyplot as plt
 
+    from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
+
     check_result(result, NEEDED, "a continue_* method")
     density = result["spectral_function"]
     frequency, imaginary = density.dims[-1], result["back_transform"].dims
@@ -76,7 +78,7 @@ def spectrum(
     if density.isnull().all():
         raise DataError("all values of the spectral function are NaN: there is nothing to draw")
     panels = 3 if others else 2
-    figure = plt.figure(figsize=(4.6 * panels, 4), layout="constrained")
+    figure = plt.figure(FigureClass=NotebookFigure, figsize=(4.6 * panels, 4), layout="constrained")
     grid = figure.add_gridspec(2, panels, height_ratios=(3, 1))
     where: dict[Hashable, Any] = {}
     if others:
@@ -145,6 +147,8 @@ def _image(
 def _curve(
     axes: Axes, one: xr.Dataset, reference: xr.DataArray | None, frequency: Hashable
 ) -> None:
+    import textwrap
+
     omega = one[frequency]
     axes.fill_between(
         omega, one["lower"], one["upper"], color="C0", alpha=0.25, linewidth=0, label="90 %"
@@ -162,7 +166,7 @@ def _curve(
     axes.set(xlabel=axis_label(omega), ylabel=_density_label(one["spectral_function"]))
     axes.set_ylim(bottom=0)
     status = str(one["status"].item())
-    axes.set_title("" if status == "ok" else status, fontsize="small")
+    axes.set_title("" if status == "ok" else textwrap.fill(status, 50), fontsize="small")
     axes.legend(frameon=False, fontsize="small")
 
 
@@ -188,7 +192,7 @@ def _fit(
             scatter = part(data.values - back.values) / part(one["stderr"].values)
             below.plot(times, scatter, ".", color="C3", markersize=3)
         axes.plot(times, part(back.values), style, color="C3", linewidth=1.2, label=label)
-    axes.set_title(f"χ² a point: {float(one['chi2']):.2f}", fontsize="small")
+    axes.set_title(f"χ² per point: {float(one['chi2']):.2f}", fontsize="small")
     axes.legend(frameon=False, fontsize="small")
     axes.tick_params(labelbottom=False)
     axes.set_ylabel(str(back.name) if back.name != "back_transform" else "G")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import difflib
 import functools
+import logging
 from collections.abc import Callable, Hashable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import xarray as xr
 
-from arpes_ml_plugins.errors import DataError, DataTypeError
+from arpes_ml_plugins.errors import ArpesMLError, DataError, DataTypeError
+from arpes_ml_plugins.frames import users_traceback
 from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.border import plain_torch
 from arpes_ml_plugins.labelled.devices import resolve_device
@@ -40,13 +42,25 @@ FOUND = "found"
 """Attribute under which a method may return a mapping of what it found and chose: it goes into the
 provenance, and off the result."""
 
+logger = logging.getLogger(__name__)
+
 
 def public_function(method: Method) -> Callable[..., Any]:
-    """What users call: the method with everything that is common to all methods around it."""
+    """What users call: the method with everything that is common to all methods around it.
+
+    The traceback of an error that is raised on purpose ends here: frames further in explain
+    nothing to who reads the message. A logger at the level DEBUG keeps them.
+    """
 
     @functools.wraps(method.function)
     def call(data: Any, **parameters: Any) -> Any:
-        return call_method(method, data, parameters)
+        try:
+            return call_method(method, data, parameters)
+        except ArpesMLError as error:
+            if logger.isEnabledFor(logging.DEBUG):
+                raise
+            error.__traceback__ = users_traceback(error.__traceback__)
+            raise error  # logging at the level DEBUG shows the frames further in
 
     return call
 

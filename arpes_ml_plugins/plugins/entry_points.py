@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any
 
 from arpes_ml_plugins.errors import PluginWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.plugins.hookspecs import PROJECT
 
 __all__ = ["DISABLE_VARIABLE", "load_all", "message_of"]
@@ -100,4 +100,4 @@ def _name_of(distribution: Any) -> str:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, PluginWarning, stacklevel=4)
+    warn(message, PluginWarning)

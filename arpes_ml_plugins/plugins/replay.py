@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from arpes_ml_plugins.errors import (
     ParameterError,
     ReplayWarning,
 )
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.provenance import (
     current_versions,
     fingerprint,
@@ -150,4 +150,4 @@ def _compare_versions(recorded: Mapping[str, str | None]) -> None:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, ReplayWarning, stacklevel=4)
+    warn(message, ReplayWarning)

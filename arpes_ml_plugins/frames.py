@@ -1,0 +1,72 @@
+"""Which frames of the stack are the user's: warnings point at them, tracebacks show them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from types import FrameType, TracebackType
+
+__all__ = ["users_traceback", "warn"]
+
+PACKAGE = __name__.partition(".")[0]
+BETWEEN = frozenset(
+    {PACKAGE, "pluggy", "wrapt", "xarray", "dask", "distributed", "torch", "numpy"}
+    | {"concurrent", "contextlib", "functools", "importlib", "queue", "threading"}
+)
+"""Packages whose frames lie between the user's line and ours."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line of the user that led here, however many frames lie between.
+
+    Parameters
+    ----------
+    message
+        What is wrong, and what to do.
+    category
+        One of those in :mod:`arpes_ml_plugins.errors`.
+    """
+    ours = sys._getframe(1)
+    frame = _users_frame(ours) or _frame_that_waits() or ours
+    space = frame.f_globals
+    warnings.warn_explicit(
+        message,
+        category,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=space.get("__name__") or "<unknown>",
+        registry=space.setdefault("__warningregistry__", {}),
+    )
+
+
+def users_traceback(traceback: TracebackType | None) -> TracebackType | None:
+    """``traceback`` without the frames of this package and of those between it and the user."""
+    if traceback is None:
+        return None
+    rest = users_traceback(traceback.tb_next)
+    if _is_between(traceback.tb_frame):
+        return rest
+    return TracebackType(rest, traceback.tb_frame, traceback.tb_lasti, traceback.tb_lineno)
+
+
+def _is_between(frame: FrameType) -> bool:
+    # A doctest runs under the name of the module that it explains, and is the user's all the same.
+    if frame.f_code.co_filename.startswith("<doctest"):
+        return False
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in BETWEEN
+
+
+def _users_frame(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame of the user; None in a thread that the user did not write."""
+    while frame is not None and _is_between(frame):
+        frame = frame.f_back
+    return frame
+
+
+def _frame_that_waits() -> FrameType | None:
+    """The user's line in the main thread, which waits for the result of a thread of dask's."""
+    main = threading.main_thread()
+    if threading.current_thread() is main or main.ident is None:
+        return None
+    return _users_frame(sys._current_frames().get(main.ident))

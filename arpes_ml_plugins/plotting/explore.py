@@ -1,0 +1,88 @@
+"""Raw and denoised data under sliders, in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from arpes_ml_plugins.errors import AxisError, MissingPackageError
+from arpes_ml_plugins.labelled.axes import IMAGE, resolve_dims
+from arpes_ml_plugins.labelled.spectrum import select_spectrum
+from arpes_ml_plugins.labelled.units import strip_unit
+
+if TYPE_CHECKING:
+    from arpes_ml_plugins.plotting.explorer import Explorer
+
+__all__ = ["explore"]
+
+
+def explore(
+    raw: xr.DataArray | xr.Dataset,
+    clean: xr.DataArray | xr.Dataset,
+    *,
+    dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
+) -> Explorer:
+    """Compare raw and denoised data under sliders: before and after, with an EDC and an MDC.
+
+    For notebooks; it needs ``ipywidgets``. :func:`compare` draws the same without sliders.
+
+    Parameters
+    ----------
+    raw, clean : xarray.DataArray or xarray.Dataset
+        Of the same shape, with an energy and a momentum (or angle) axis, or a map at constant
+        energy. Every further dimension (of a map or a series) gets a slider. Of a ``decompose_*``
+        result the clean image is shown. Lazy data are computed slice by slice, as they are shown.
+    dims : mapping or sequence, optional
+        The energy and the momentum axis where names do not tell, as for the methods.
+
+    Returns
+    -------
+    ipywidgets.VBox
+        Left of the divider the image shows ``raw``, right of it ``clean``, on one colour scale; the
+        dotted lines are where the two curves are taken. Its attribute ``sliders`` holds the sliders
+        by name (the dimensions and ``"divider"``), whose values count pixels, and ``figure`` the
+        matplotlib figure.
+
+    Raises
+    ------
+    MissingPackageError
+        ``ipywidgets`` is not installed.
+    AxisError
+        The two differ in shape, or have no such axes.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, arpes_ml_plugins.plotting as plotting
+    >>> cut = xr.DataArray(np.random.default_rng(0).poisson(5.0, (20, 30)), dims=("phi", "eV"))
+    >>> view = plotting.explore(cut, cut.astype(float).rolling(phi=3, min_periods=1).mean())
+    >>> view.sliders["eV"].value = 12
+    """
+    try:
+        import ipywidgets  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            "explore needs ipywidgets, which is not installed; install it with pip install "
+            "ipywidgets, or use compare, which does not need it"
+        ) from error
+    from arpes_ml_plugins.plotting.explorer import Explorer
+
+    before, after = _values(raw), _values(clean)
+    axes = resolve_dims(after, IMAGE, dims)
+    if dict(before.sizes) != dict(after.sizes):
+        raise AxisError(
+            f"expected raw and clean of the same shape, got {dict(before.sizes)} and "
+            f"{dict(after.sizes)}; select the same part of both, for example with .isel"
+        )
+    return Explorer(before, after, (axes[0], axes[1]))
+
+
+def _values(data: xr.DataArray | xr.Dataset) -> xr.DataArray:
+    """Without unit, every dimension with a coordinate."""
+    if isinstance(data, xr.Dataset) and "clean" in data:
+        data = data["clean"]
+    array, _ = strip_unit(select_spectrum(data)[0])
+    return array.assign_coords(
+        {dim: range(array.sizes[dim]) for dim in array.dims if dim not in array.coords}
+    )
