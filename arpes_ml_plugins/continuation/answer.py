@@ -31,12 +31,14 @@ __all__ = ["STATUSES", "Answer", "Solution", "Solver", "answer", "in_words"]
     UNCONVERGED,
     NORMED,
     BEYOND,
-) = (1 << bit for bit in range(11))
+    UNSURE,
+) = (1 << bit for bit in range(12))
 """Bits of a status. 0: there were no data."""
 
 STATUSES = {
     RAISED: "errors raised: the data scatter more than stated",
     OUTLIERS: "outliers left out",
+    UNSURE: "sign taken from data that hardly differ from zero",
     BEYOND: "part of the spectrum lies beyond omega",
     NORMED: "norm 1 assumed: these data do not determine it",
     UNTRAINED: "fell back to MaxEnt: outside what the network was trained for",
@@ -164,6 +166,7 @@ def answer(
         if solution.resolution is not None:
             resolution[seen.which] = solution.resolution
         status[seen.which] = solution.status | _flag(_misses(seen, solution), UNEXPLAINED)
+    status |= _flag(problem.unsure(rows, final), UNSURE)
     status |= _flag(raised, RAISED) | _flag(~used.all(1), OUTLIERS)
     status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)
     sizes = weights.abs()

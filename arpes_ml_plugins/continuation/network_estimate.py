@@ -118,7 +118,7 @@ def _seen_by(
     with torch.inference_mode():
         spectrum = network(told, terms)
         lower, upper = network.quantiles(spectrum, told, terms)
-    if seen.problem.even:
+    if seen.problem.even or seen.problem.symmetric:
         spectrum, lower, upper = ((p + p.flip(-1)) / 2 for p in (spectrum, lower, upper))
     return _Seen(spectrum.to(data), lower.to(data), upper.to(data), norm, terms[1:3])
 

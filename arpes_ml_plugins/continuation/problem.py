@@ -14,6 +14,7 @@ __all__ = ["Problem", "cell_edges", "cell_widths", "merged", "subdivided"]
 
 WIDER = 4.0
 """How far the problem goes beyond the largest frequency that the user named, in units of it."""
+CERTAIN_SIGN = 4.0  # standard errors
 GROWTH = 1.25  # from cell to cell out there
 
 
@@ -89,6 +90,10 @@ class Problem:
     """Where in ``omega`` the user's frequencies begin and end, if there are others."""
     signed: bool = False
     """Spectra of either sign, whose data do not tell their convention."""
+    symmetric: bool = False
+    """The spectrum is known to be even, on frequencies of both signs too."""
+    convention: int | None = None
+    """Sign of the data as stated, see :meth:`sign`; None takes it from the data."""
     norm: float | None = None
     """The integral of the spectrum if it is known: a last row of the kernel, all ones."""
 
@@ -111,6 +116,8 @@ class Problem:
             rows = plain(times, omega, beta)
             if self.even:
                 rows = rows + plain(times, -omega, beta)
+            elif self.symmetric:
+                rows = (rows + plain(times, -omega, beta)) / 2
             return rows
 
         if self.bins:
@@ -153,10 +160,20 @@ class Problem:
         Positive means ``-G(tau) = <c c+> > 0``, ``Im G(i w_n) < 0`` for ``w_n > 0``, and positive
         correlation functions of bosons.
         """
+        if self.convention is not None:
+            return torch.full_like(rows[..., 0], self.convention)
         if self.signed:
             return torch.ones_like(rows[..., 0])
         flat = self.kernel.sum(-1)
         return torch.where((rows * flat).sum(-1) < 0, -1.0, 1.0).to(rows.dtype)
+
+    def unsure(self, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
+        """Whether noise may have made the sign that was taken from the data, ``(...,)`` bool."""
+        if self.convention is not None or self.signed:
+            return torch.zeros_like(rows[..., 0], dtype=torch.bool)
+        flat = self.kernel.sum(-1)
+        spread = (errors * flat).norm(dim=-1)
+        return (rows * flat).sum(-1).abs() < CERTAIN_SIGN * spread
 
     def on(self, omega: torch.Tensor) -> Problem:
         """The same data on other frequencies."""

@@ -6,7 +6,6 @@ Everything that can be wrong with the input of a continuation is found here, bef
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,10 +19,17 @@ from arpes_ml_plugins.errors import (
     AxisError,
     DataError,
     DataTypeError,
-    DistributionWarning,
     ParameterError,
 )
 from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.methods.continuation_conventions import (
+    SLACK,
+    check_convention,
+    check_frequencies,
+    check_sign,
+    check_times,
+    folded,
+)
 from arpes_ml_plugins.methods.continuation_errors import (
     BIN,
     averaged,
@@ -46,7 +52,6 @@ __all__ = ["ImaginaryData", "check_aligned", "read_imaginary"]
 
 TAU_NAMES, MATSUBARA_NAMES = ROLES["tau"]
 FEWEST_DATA = 6
-SLACK = 1e-6  # of beta: how far tau may reach beyond [0, beta]
 ROUNDED = 5e-3  # relative error of a temperature that was rounded to three digits
 STATISTICS = ("fermion", "boson")
 MOST_PARTS = 12  # of a cell
@@ -81,12 +86,17 @@ def read_imaginary(
     statistics: str,
     bins: bool | None,
     norm: float | None,
+    sign: int | None = None,
+    even: bool = False,
+    signed: bool = False,
     extend: bool = False,
 ) -> ImaginaryData:
     """Settle everything that a continuation needs to know, or say what is wrong.
 
     Parameters
     ----------
+    signed
+        Whether the spectrum may have either sign.
     extend
         Whether the spectrum may go on beyond ``omega``.
     """
@@ -97,6 +107,8 @@ def read_imaginary(
     check_choice("statistics", statistics, STATISTICS)
     check_flag("bins", bins, optional=True)
     check_positive("norm", norm, optional=True)
+    check_convention(sign)
+    check_flag("even", even)
     if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
         raise DataTypeError(
             "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead"
@@ -104,11 +116,14 @@ def read_imaginary(
     dim = dims[0]
     axis = _axis(data, dim)
     if axis == "matsubara":
-        data = _folded(data, dim)
+        data, stderr, covariance = folded(data, dim, stderr, covariance)
     times = _times(data, dim)
     unit = _unit(data[dim])
     beta = _beta(data, times, axis, statistics, unit, beta)
-    _check_times(times, axis, statistics, beta, dim)
+    if axis == "tau":
+        check_times(data, dim, times, beta, even=even, signed=signed)
+    else:
+        check_frequencies(times, statistics, beta, dim)
     merged = None
     if BIN in data.dims and stderr is None and covariance is None:
         data, covariance, merged = averaged(data, dim)
@@ -124,6 +139,9 @@ def read_imaginary(
             axis,
             bool(bins) or (bins is None and parts == MOST_PARTS),
             float(np.abs(values).max()),
+            signed=signed,
+            symmetric=even,
+            convention=sign,
         )
 
     if omega is None:
@@ -132,6 +150,11 @@ def read_imaginary(
         values = omega
     grid = checked_frequencies(values, data, dim, unit, axis, statistics)
     frequencies = grid.values.astype(np.float64)
+    if even and statistics == "fermion" and frequencies[0] >= 0:
+        raise ParameterError(
+            f"an even spectrum of fermions needs frequencies of both signs, got omega from "
+            f"{frequencies[0]:.3g} to {frequencies[-1]:.3g}"
+        )
     parts = 1
     if bins is None:
         parts = max(1, math.ceil(beta * np.diff(frequencies).max() / FINE_ENOUGH))
@@ -141,6 +164,7 @@ def read_imaginary(
     problem = problem_on(frequencies, parts)
     if extend:
         problem = problem.extended()
+    check_sign(data, dim, problem)
     return ImaginaryData(data, dim, problem, parts, grid, errors, matrix, norm, merged)
 
 
@@ -159,25 +183,6 @@ def _axis(data: xr.DataArray, dim: Hashable) -> str:
             f"real + 1j * imag, or name the axis 'tau' if it holds imaginary times"
         )
     return "tau"
-
-
-def _folded(data: xr.DataArray, dim: Hashable) -> xr.DataArray:
-    """Negative Matsubara frequencies on the positive ones, whose complex conjugates they hold."""
-    if dim not in data.coords or data[dim].dtype.kind not in "iuf":
-        return data  # told of later
-    values = data[dim].values
-    if not (np.isfinite(values).all() and (values < 0).any()):
-        return data
-    positive, negative = data.isel({dim: values >= 0}), data.isel({dim: values < 0})
-    mirrored = (
-        negative.conj().assign_coords({dim: -negative[dim]}).isel({dim: slice(None, None, -1)})
-    )
-    if positive.sizes[dim] == 0:
-        return mirrored.assign_attrs(data.attrs)
-    near = 1e-6 * float(np.abs(values).max())
-    partner = mirrored.reindex({dim: positive[dim]}, method="nearest", tolerance=near)
-    both = ((positive + partner) / 2).where(partner.notnull(), positive)
-    return both.transpose(*data.dims).assign_attrs(data.attrs).astype(data.dtype)
 
 
 def _times(data: xr.DataArray, dim: Hashable) -> NDArray[np.floating]:
@@ -260,37 +265,3 @@ def _betas_of(times: NDArray[np.floating], statistics: str) -> list[float]:
     if statistics == "fermion" and len(positive):
         return [math.pi / float(positive[0]), spaced]
     return [spaced]
-
-
-def _check_times(
-    times: NDArray[np.floating], axis: str, statistics: str, beta: float, dim: Hashable
-) -> None:
-    if axis == "tau":
-        if times[0] < -SLACK * beta or times[-1] > beta * (1 + SLACK):
-            raise AxisError(
-                f"imaginary times must lie in [0, beta] = [0, {beta:.6g}], but {dim!r} runs from "
-                f"{times[0]:.6g} to {times[-1]:.6g}; check beta, or fold G(tau) into this range"
-            )
-        if times[0] <= SLACK * beta and abs(times[-1] - 1) < 1e-6 and beta > 2:
-            warnings.warn(
-                f"{dim!r} runs from 0 to 1 at beta = {beta:.6g}: it looks like tau / beta; if so, "
-                f"multiply it: data.assign_coords({dim}={dim} * beta)",
-                DistributionWarning,
-                stacklevel=4,
-            )
-        nearly = beta / 2 * (1 + SLACK) < times[-1] < beta - 1.5 * np.diff(times).max()
-        if times[0] <= SLACK * beta and nearly:
-            warnings.warn(
-                f"{dim!r} begins at 0 and ends at {times[-1]:.6g}, short of beta = {beta:.6g}; if "
-                f"it was to end at beta, beta is wrong, and so will be the spectrum",
-                DistributionWarning,
-                stacklevel=4,
-            )
-        return
-    numbers = (times * beta / math.pi - (statistics == "fermion")) / 2
-    if np.abs(numbers - np.round(numbers)).max() > 1e-3:
-        raise AxisError(
-            f"{dim!r} must hold Matsubara frequencies of a {statistics} at beta = {beta:.6g}, "
-            f"that is {'(2n + 1)' if statistics == 'fermion' else '2n'} pi / beta, but the first "
-            f"are {times[:3]}; check beta and statistics"
-        )

@@ -32,7 +32,8 @@ FAMILY = {
         data : xarray.DataArray or xarray.Dataset
             ``G(tau)`` of fermions (or a correlation function of bosons) along an axis ``tau``,
             with values of either sign convention, or complex ``G(i w_n)`` along an axis ``iwn``.
-            Negative frequencies are folded onto positive ones.
+            Negative frequencies are folded onto positive ones, whose conjugates they must hold;
+            their errors, and those of a mean of both, follow.
             All other dimensions are a batch, but for ``bin``: Monte Carlo bins in the order of the
             simulation. They are averaged, merged until they are independent, and give the
             covariance of the errors, if neither ``stderr`` nor ``covariance`` is given. NaN is
@@ -73,6 +74,18 @@ FAMILY = {
             Integral of the spectrum, if it is known (1 for fermions). Default: it follows from the
             data; where those do not determine it (no imaginary times near 0 or ``beta``), 1 is
             assumed for fermions, and ``status`` says so.""",
+    "sign": """
+        sign : {1, -1}, optional
+            Convention of the data. 1: the positive one, ``<c(tau) c+> = -G(tau)``,
+            ``Im G(i w_n) < 0`` for ``w_n > 0``; -1: the opposite, as ``G(tau) = -<T c(tau) c+>``
+            is stored by most codes. Data that contradict it are refused. Default: taken from each
+            slice by itself; ``sign`` in the result holds what was taken, and ``status`` says where
+            noise may have decided.""",
+    "even": """
+        even : bool
+            Whether the spectrum is known to be even, ``A(-w) = A(w)``: fermions with particle-hole
+            symmetry, for which times in ``[0, beta / 2]`` say everything. Without it they leave
+            open what lies below zero. Bosons on frequencies from zero up are even anyway.""",
     "training_steps": """
         training_steps : int, optional
             Steps of the training of a network; default 4000 (published: 58 650).""",
@@ -166,6 +179,8 @@ def continued(
     _describe(result, source)
     if codes.chunks is None:  # lazy results are silent: their status says it
         _warn(codes.values, result["chi2"].values, method)
+        if source.problem.convention is None:
+            _warn_of_signs(result["sign"].values[codes.values > 0], method)
     return result
 
 
@@ -244,4 +259,16 @@ def _warn(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
         category = ConvergenceWarning if bit == UNCONVERGED else DistributionWarning
         warnings.warn(
             f"{method}: {where.sum()} of {where.size}: {words}{more}", category, stacklevel=4
+        )
+
+
+def _warn_of_signs(signs: np.ndarray, method: str) -> None:
+    negative = int((signs < 0).sum())
+    if 0 < negative < signs.size:
+        warnings.warn(
+            f"{method}: {negative} of {signs.size} slices were taken as of the negative convention "
+            f"and the others as of the positive one; if all are of one, pass sign=1 or sign=-1; "
+            f"off-diagonal elements have either sign: continue_maxent(signed=True)",
+            DistributionWarning,
+            stacklevel=4,
         )

@@ -30,6 +30,8 @@ def continue_ista(
     statistics: str = "fermion",
     bins: bool | None = None,
     norm: float | None = None,
+    sign: int | None = None,
+    even: bool = False,
     sparsity: float = 1e-4,
     recipe: str = "robust",
     iterations: int = 5000,
@@ -53,6 +55,8 @@ def continue_ista(
     {statistics}
     {bins}
     {norm}
+    {sign}
+    {even}
     sparsity : float
         Weight of the l1 norm, for data normalised to a norm of 1 and with errors of equal size: a
         larger one gives fewer peaks and a worse fit.
@@ -109,6 +113,8 @@ def continue_ista(
         statistics=statistics,
         bins=bins,
         norm=norm,
+        sign=sign,
+        even=even,
     )
     from arpes_ml_plugins.continuation.solvers import Ista
 

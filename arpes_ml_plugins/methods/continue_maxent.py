@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +39,8 @@ def continue_maxent(
     statistics: str = "fermion",
     bins: bool | None = None,
     norm: float | None = None,
+    sign: int | None = None,
+    even: bool = False,
     default_model: str | xr.DataArray = "flat",
     rule: str = "auto",
     signed: bool = False,
@@ -63,6 +64,8 @@ def continue_maxent(
     {statistics}
     {bins}
     {norm}
+    {sign}
+    {even}
     default_model : {"flat", "rlista"} or xarray.DataArray
         What the spectrum is where the data show nothing. ``"rlista"``: the answer of the general
         network (fermions), which makes this the refinement of :func:`continue_rlista`. An array
@@ -77,8 +80,8 @@ def continue_maxent(
         Spectra of either sign, as off-diagonal and anomalous Green's functions have: by
         positive-negative entropy, where the default model is the size that the spectrum is expected
         to have; ``sqrt(A_ii A_jj)`` is a good one, as no off-diagonal element is larger. The data
-        must have the sign of positive diagonal elements, ``-G(tau)`` or ``G(i w_n)``. No norm is
-        assumed, and the band is that of maximum entropy.
+        must have the sign of positive diagonal elements, ``-G(tau)`` or ``G(i w_n)``, or, with
+        ``sign=-1``, the opposite. No norm is assumed, and the band is that of maximum entropy.
     {device}
     {rng}
     {progress}
@@ -142,10 +145,11 @@ def continue_maxent(
         statistics=statistics,
         bins=bins,
         norm=norm,
+        sign=sign,
+        even=even,
+        signed=signed,
         extend=True,
     )
-    if signed:
-        source = replace(source, problem=replace(source.problem, signed=True))
     algorithm = _algorithm(default_model, rule, source, signed=signed)
     return continued(source, algorithm, "continue_maxent", device, progress)
 

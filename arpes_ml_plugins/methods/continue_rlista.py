@@ -39,6 +39,8 @@ def continue_rlista(
     statistics: str = "fermion",
     bins: bool | None = None,
     norm: float | None = None,
+    sign: int | None = None,
+    even: bool = False,
     recipe: str = "general",
     refine: bool | None = None,
     outside: str = "maxent",
@@ -68,6 +70,8 @@ def continue_rlista(
     {statistics}
     {bins}
     {norm}
+    {sign}
+    {even}
     recipe : {"general", "trained", "published"}
         ``"general"``: the network that comes with the package. ``"trained"``: one trained for just
         these times, ``beta``, ``stderr`` and frequencies, a minute on one core, kept in the user's
@@ -127,6 +131,11 @@ def continue_rlista(
     check_count("layers", layers, optional=True)
     check_count("training_steps", training_steps, optional=True)
     check_flag("refine", refine, optional=True)
+    if even and recipe != "general":
+        raise ParameterError(
+            "networks are trained for spectra that need not be even; with even=True use the "
+            "general recipe"
+        )
     source = read_imaginary(
         data,
         dims,
@@ -137,6 +146,8 @@ def continue_rlista(
         statistics=statistics,
         bins=bins,
         norm=norm,
+        sign=sign,
+        even=even,
         extend=recipe == "general",
     )
     refine = recipe != "published" if refine is None else refine
@@ -166,6 +177,7 @@ def continue_lista(
     statistics: str = "fermion",
     bins: bool | None = None,
     norm: float | None = None,
+    sign: int | None = None,
     recipe: str = "trained",
     refine: bool | None = None,
     layers: int = 6,
@@ -191,6 +203,7 @@ def continue_lista(
     {statistics}
     {bins}
     {norm}
+    {sign}
     recipe : {"trained", "published"}
         As in :func:`continue_rlista`.
     refine : bool, optional
@@ -247,6 +260,7 @@ def continue_lista(
         statistics=statistics,
         bins=bins,
         norm=norm,
+        sign=sign,
     )
     _check_trainable(statistics)
     refine = recipe != "published" if refine is None else refine
