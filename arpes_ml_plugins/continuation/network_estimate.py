@@ -206,7 +206,7 @@ def linear(grid: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
 def _outside(seen: Observation) -> str:
     problem = seen.problem
     reach = problem.beta * problem.half_width
-    if len(problem.times) < FEWEST_TIMES:
+    if len(problem.times) < FEWEST_TIMES and not problem.coefficients:
         return f"the network was trained on {FEWEST_TIMES} imaginary times or more"
     typical = float(seen.whitener.norm(dim=1).mean()) * seen.scale  # one over the relative error
     if problem.statistics == "boson":

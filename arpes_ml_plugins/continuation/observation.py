@@ -127,7 +127,7 @@ def _whitener(errors: torch.Tensor, covariance: torch.Tensor | None) -> torch.Te
 def _rough_norm(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
     """Scale of each spectrum: from the end points where ``K(0) + K(beta) = 1``, else by a fit."""
     times = problem.times
-    if problem.statistics == "fermion" and problem.axis == "tau":
+    if problem.statistics == "fermion" and problem.axis == "tau" and not problem.coefficients:
         span = problem.beta * 1e-6
         if float(times[0]) < span and float(times[-1]) > problem.beta - span:
             ends = rows[:, 0] + rows[:, -1]

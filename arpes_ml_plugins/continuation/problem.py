@@ -77,11 +77,13 @@ class Problem:
     code agree (eq. 3).
     """
 
-    times: torch.Tensor  # imaginary times or Matsubara frequencies, (m,) float64
+    times: torch.Tensor
+    """Imaginary times, Matsubara frequencies or Legendre orders, by ``axis``, ``(m,)`` float64."""
     omega: torch.Tensor  # (n,) float64, ascending
     beta: float
     statistics: str = "fermion"
     axis: str = "tau"
+    """``"tau"``, ``"matsubara"`` or ``"legendre"``."""
     bins: bool = False
     """Integrate the kernel over the cells of ``omega`` instead of taking it at their centres."""
     window: float = 0.0
@@ -94,6 +96,8 @@ class Problem:
     """The spectrum is known to be even, on frequencies of both signs too."""
     convention: int | None = None
     """Sign of the data as stated, see :meth:`sign`; None takes it from the data."""
+    transform: torch.Tensor | None = None
+    """From values at ``times`` to coefficients in a basis, ``(m, times)``, if the data are such."""
     norm: float | None = None
     """The integral of the spectrum if it is known: a last row of the kernel, all ones."""
 
@@ -121,8 +125,10 @@ class Problem:
             return rows
 
         if self.bins:
-            return real_rows(integrate_bins(kernel, self.times, edges, self.beta))
-        return real_rows(kernel(self.times, self.omega, self.beta))
+            rows = integrate_bins(kernel, self.times, edges, self.beta)
+        else:
+            rows = kernel(self.times, self.omega, self.beta)
+        return real_rows(rows if self.transform is None else self.transform @ rows)
 
     def extended(self) -> Problem:
         """With frequencies beyond those of the user, where a spectrum may go on."""
@@ -146,13 +152,18 @@ class Problem:
 
     def rows(self, data: torch.Tensor) -> torch.Tensor:
         """Data ``(..., m)``, complex or not, as real rows ``(..., rows)``."""
-        if self.axis == "tau":
+        if self.axis != "matsubara":
             return data
         return torch.cat([data.real, data.imag], -1)
 
     def unrows(self, rows: torch.Tensor) -> torch.Tensor:
         """The inverse of :meth:`rows`."""
-        return rows if self.axis == "tau" else torch.complex(*rows.chunk(2, -1))
+        return rows if self.axis != "matsubara" else torch.complex(*rows.chunk(2, -1))
+
+    @property
+    def coefficients(self) -> bool:
+        """Whether the data are coefficients in a basis."""
+        return self.axis == "legendre" or self.transform is not None
 
     def sign(self, rows: torch.Tensor) -> torch.Tensor:
         """1 for data of the positive convention, -1 for the other, ``(...,)``.

@@ -199,7 +199,7 @@ def _errors_at(
             return stderr
         if stderr.sizes[dim] != data.sizes[dim]:
             return None  # told of later
-        return stderr.drop_vars(dim, errors="ignore").isel({dim: np.maximum(index, 0)})
+        return stderr.drop_vars([dim], errors="ignore").isel({dim: np.maximum(index, 0)})
     if stderr is None or np.ndim(stderr) == 0:
         return None if stderr is None else xr.DataArray(stderr)
     if np.shape(stderr) != (data.sizes[dim],):

@@ -22,6 +22,7 @@ from arpes_ml_plugins.errors import (
     ParameterError,
 )
 from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.methods.continuation_basis import legendre_orders, read_basis
 from arpes_ml_plugins.methods.continuation_conventions import (
     SLACK,
     check_convention,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImaginaryData", "check_aligned", "read_imaginary"]
 
-TAU_NAMES, MATSUBARA_NAMES = ROLES["tau"]
+TAU_NAMES, MATSUBARA_NAMES, LEGENDRE_NAMES = ROLES["tau"]
 FEWEST_DATA = 6
 ROUNDED = 5e-3  # relative error of a temperature that was rounded to three digits
 STATISTICS = ("fermion", "boson")
@@ -88,6 +89,7 @@ def read_imaginary(
     norm: float | None,
     sign: int | None = None,
     even: bool = False,
+    basis: Any = None,
     signed: bool = False,
     extend: bool = False,
 ) -> ImaginaryData:
@@ -114,15 +116,28 @@ def read_imaginary(
             "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead"
         )
     dim = dims[0]
-    axis = _axis(data, dim)
+    axis = "tau" if basis is not None else _axis(data, dim)
+    coefficients = basis is not None or axis == "legendre"
+    if coefficients and data.dtype.kind == "c":
+        raise DataTypeError(
+            f"expected real coefficients along {dim!r}, got complex values (dtype {data.dtype}); "
+            f"take data.real"
+        )
     if axis == "matsubara":
         data, stderr, covariance = folded(data, dim, stderr, covariance)
-    times = _times(data, dim)
+    times = legendre_orders(data, dim) if coefficients else _times(data, dim)
+    _check_count(times, dim)
     unit = _unit(data[dim])
-    beta = _beta(data, times, axis, statistics, unit, beta)
-    if axis == "tau":
+    if beta is None and isinstance(getattr(basis, "beta", None), (int, float, np.number)):
+        beta = float(basis.beta)
+    beta = _beta(data, times, "" if coefficients else axis, statistics, unit, beta)
+    transform = None
+    if basis is not None:
+        functions = read_basis(basis, data, dim, beta, statistics)
+        times, transform = functions.times, torch.from_numpy(functions.transform)
+    elif axis == "tau":
         check_times(data, dim, times, beta, even=even, signed=signed)
-    else:
+    elif axis == "matsubara":
         check_frequencies(times, statistics, beta, dim)
     merged = None
     if BIN in data.dims and stderr is None and covariance is None:
@@ -142,6 +157,7 @@ def read_imaginary(
             signed=signed,
             symmetric=even,
             convention=sign,
+            transform=transform,
         )
 
     if omega is None:
@@ -169,7 +185,9 @@ def read_imaginary(
 
 
 def _axis(data: xr.DataArray, dim: Hashable) -> str:
-    """``tau`` or ``matsubara``: by the name of the axis, else by the type of the values."""
+    """``tau``, ``matsubara`` or ``legendre``: by the name, else by the type of the values."""
+    if dim in LEGENDRE_NAMES:
+        return "legendre"
     if data.dtype.kind == "c":
         if dim in TAU_NAMES:
             raise DataTypeError(
@@ -195,17 +213,21 @@ def _times(data: xr.DataArray, dim: Hashable) -> NDArray[np.floating]:
     if times.dtype.kind not in "iuf" or not np.isfinite(times).all():
         raise AxisError(f"the coordinate {dim!r} must hold finite numbers, got dtype {times.dtype}")
     times = times.astype(np.float64)
-    if len(times) < FEWEST_DATA:
-        raise DataError(
-            f"the axis {dim!r} has {len(times)} points, which is too small to continue; expected "
-            f"at least {FEWEST_DATA}"
-        )
+    _check_count(times, dim)
     if (np.diff(times) <= 0).any():
         raise AxisError(
             f"the coordinate {dim!r} must rise from point to point; sort it: "
             f"data.sortby({str(dim)!r}), and drop repeated points"
         )
     return times
+
+
+def _check_count(times: NDArray[np.floating], dim: Hashable) -> None:
+    if len(times) < FEWEST_DATA:
+        raise DataError(
+            f"the axis {dim!r} has {len(times)} points, which is too small to continue; expected "
+            f"at least {FEWEST_DATA}"
+        )
 
 
 def _unit(coordinate: xr.DataArray) -> str:
@@ -250,6 +272,8 @@ def _settled(rough: float, times: NDArray[np.floating], axis: str, statistics: s
     """``beta`` of a temperature that may be rounded: that of the times, if they agree so far."""
     if axis == "matsubara":
         candidates = _betas_of(times, statistics)
+    elif not axis:
+        candidates = []
     else:
         last, spacing = float(times[-1]), float(times[-1] - times[-2])
         at_the_end = times[0] <= SLACK * rough and rough - last < spacing / 4

@@ -32,6 +32,7 @@ FAMILY = {
         data : xarray.DataArray or xarray.Dataset
             ``G(tau)`` of fermions (or a correlation function of bosons) along an axis ``tau``,
             with values of either sign convention, or complex ``G(i w_n)`` along an axis ``iwn``.
+            or coefficients of ``G(tau)`` in Legendre polynomials or another ``basis`` along ``l``.
             Negative frequencies are folded onto positive ones, whose conjugates they must hold;
             their errors, and those of a mean of both, follow.
             All other dimensions are a batch, but for ``bin``: Monte Carlo bins in the order of the
@@ -86,6 +87,15 @@ FAMILY = {
             Whether the spectrum is known to be even, ``A(-w) = A(w)``: fermions with particle-hole
             symmetry, for which times in ``[0, beta / 2]`` say everything. Without it they leave
             open what lies below zero. Bosons on frequencies from zero up are even anyway.""",
+    "basis": """
+        basis : xarray.DataArray, callable or object, optional
+            If the data are coefficients ``G_l`` of ``G(tau) = sum_l U_l(tau) G_l`` along ``l``, the
+            functions: an array along imaginary time (with its coordinate) and ``l``; a function
+            from times ``(m,)`` to values ``(m, l)`` or ``(l, m)``; or an object that has such a
+            function ``u``, as the bases of sparse-ir do. Errors and covariance are those of the
+            coefficients. Default: data along ``l`` or ``legendre`` are Legendre coefficients,
+            ``U_l = sqrt(2 l + 1) / beta P_l(2 tau / beta - 1)`` (Boehnke et al., Phys. Rev. B 84,
+            075145 (2011)).""",
     "training_steps": """
         training_steps : int, optional
             Steps of the training of a network; default 4000 (published: 58 650).""",
@@ -206,6 +216,7 @@ def _run(batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm) -> d
         source.problem,
         times=source.problem.times.to(device),
         omega=source.problem.omega.to(device),
+        transform=None if source.problem.transform is None else source.problem.transform.to(device),
     )
     solver = Checked(continuation_network(str(device)), algorithm, source.norm)
     answers = answer(problem, batch.images, errors, covariance, solver, batch.index)

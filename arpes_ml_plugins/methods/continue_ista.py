@@ -32,6 +32,7 @@ def continue_ista(
     norm: float | None = None,
     sign: int | None = None,
     even: bool = False,
+    basis: Any = None,
     sparsity: float = 1e-4,
     recipe: str = "robust",
     iterations: int = 5000,
@@ -57,6 +58,7 @@ def continue_ista(
     {norm}
     {sign}
     {even}
+    {basis}
     sparsity : float
         Weight of the l1 norm, for data normalised to a norm of 1 and with errors of equal size: a
         larger one gives fewer peaks and a worse fit.
@@ -115,6 +117,7 @@ def continue_ista(
         norm=norm,
         sign=sign,
         even=even,
+        basis=basis,
     )
     from arpes_ml_plugins.continuation.solvers import Ista
 

@@ -41,6 +41,7 @@ def continue_maxent(
     norm: float | None = None,
     sign: int | None = None,
     even: bool = False,
+    basis: Any = None,
     default_model: str | xr.DataArray = "flat",
     rule: str = "auto",
     signed: bool = False,
@@ -66,6 +67,7 @@ def continue_maxent(
     {norm}
     {sign}
     {even}
+    {basis}
     default_model : {"flat", "rlista"} or xarray.DataArray
         What the spectrum is where the data show nothing. ``"rlista"``: the answer of the general
         network (fermions), which makes this the refinement of :func:`continue_rlista`. An array
@@ -147,6 +149,7 @@ def continue_maxent(
         norm=norm,
         sign=sign,
         even=even,
+        basis=basis,
         signed=signed,
         extend=True,
     )

@@ -41,6 +41,7 @@ def continue_rlista(
     norm: float | None = None,
     sign: int | None = None,
     even: bool = False,
+    basis: Any = None,
     recipe: str = "general",
     refine: bool | None = None,
     outside: str = "maxent",
@@ -72,6 +73,7 @@ def continue_rlista(
     {norm}
     {sign}
     {even}
+    {basis}
     recipe : {"general", "trained", "published"}
         ``"general"``: the network that comes with the package. ``"trained"``: one trained for just
         these times, ``beta``, ``stderr`` and frequencies, a minute on one core, kept in the user's
@@ -131,10 +133,10 @@ def continue_rlista(
     check_count("layers", layers, optional=True)
     check_count("training_steps", training_steps, optional=True)
     check_flag("refine", refine, optional=True)
-    if even and recipe != "general":
+    if recipe != "general" and (even or basis is not None):
         raise ParameterError(
-            "networks are trained for spectra that need not be even; with even=True use the "
-            "general recipe"
+            "networks are trained for G(tau), G(i w_n) and Legendre coefficients, of spectra that "
+            "need not be even; with even=True or basis= use the general recipe"
         )
     source = read_imaginary(
         data,
@@ -148,6 +150,7 @@ def continue_rlista(
         norm=norm,
         sign=sign,
         even=even,
+        basis=basis,
         extend=recipe == "general",
     )
     refine = recipe != "published" if refine is None else refine
