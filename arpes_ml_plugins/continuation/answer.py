@@ -32,7 +32,8 @@ __all__ = ["STATUSES", "Answer", "Solution", "Solver", "answer", "in_words"]
     NORMED,
     BEYOND,
     UNSURE,
-) = (1 << bit for bit in range(12))
+    CONTRADICTED,
+) = (1 << bit for bit in range(13))
 """Bits of a status. 0: there were no data."""
 
 STATUSES = {
@@ -45,6 +46,7 @@ STATUSES = {
     UNLIKE: "fell back to MaxEnt: unlike the spectra of the training",
     TRAINED: "a network was trained: outside what the stored one was trained for",
     STRANGE: "unlike the spectra of the training",
+    CONTRADICTED: "data and moments contradict each other",
     UNEXPLAINED: "does not explain the data",
     UNCONVERGED: "not converged",
 }
@@ -180,7 +182,7 @@ def answer(
         resolution=resolution,
         back_transform=problem.unrows(back * sign[:, None]),
         chi2=_chi2(rows - back, errors, covariance, used),
-        out_of_distribution=(status & (UNEXPLAINED | UNLIKE | STRANGE)) > 0,
+        out_of_distribution=(status & (UNEXPLAINED | UNLIKE | STRANGE | CONTRADICTED)) > 0,
         status=status,
         sign=sign,
         stderr=problem.unrows(final.contiguous()),

@@ -98,8 +98,9 @@ class Problem:
     """Sign of the data as stated, see :meth:`sign`; None takes it from the data."""
     transform: torch.Tensor | None = None
     """From values at ``times`` to coefficients in a basis, ``(m, times)``, if the data are such."""
-    norm: float | None = None
-    """The integral of the spectrum if it is known: a last row of the kernel, all ones."""
+    moments: tuple[int, ...] = ()
+    """Orders of known moments, 0 for the integral: as many last rows of the kernel, the powers of
+    the frequencies over ``half_width``."""
 
     @property
     def half_width(self) -> float:
@@ -110,7 +111,10 @@ class Problem:
     def kernel(self) -> torch.Tensor:
         """Data of unit weight at each frequency, real, ``(rows, n)`` float64."""
         rows = self._kernel()
-        return rows if self.norm is None else torch.cat([rows, torch.ones_like(rows[:1])])
+        if not self.moments:
+            return rows
+        at = self.omega / self.half_width
+        return torch.cat([rows, torch.stack([at**order for order in self.moments])])
 
     def _kernel(self) -> torch.Tensor:
         edges = cell_edges(self.omega)

@@ -15,6 +15,7 @@ import torch
 
 from arpes_ml_plugins.continuation.answer import (
     ANSWERED,
+    CONTRADICTED,
     NORMED,
     STRANGE,
     TRAINED,
@@ -26,6 +27,7 @@ from arpes_ml_plugins.continuation.answer import (
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.ista import ista
 from arpes_ml_plugins.continuation.maxent import MaxEntResult, maxent, signed_maxent
+from arpes_ml_plugins.continuation.moments import Moments
 from arpes_ml_plugins.continuation.network_estimate import (
     Estimate,
     estimate,
@@ -72,11 +74,19 @@ class Checked:
     algorithm: Algorithm
     norm: float | None = None
     """Integral of the spectra, if the user knows it."""
+    moments: Moments | None = None
 
     def __call__(self, seen: Observation) -> Solution:
+        if self.moments is None:
+            return self._without_moments(seen)
+        solution = self._without_moments(self.moments.beside(seen))
+        missed = self.moments.missed(seen, solution.weights)
+        return replace(solution, status=solution.status | missed * CONTRADICTED)
+
+    def _without_moments(self, seen: Observation) -> Solution:
         if seen.problem.signed:
             return self.algorithm(seen, "the network was trained on positive spectra")
-        norm = self.norm or self._assumed_norm(seen)
+        norm = None if 0 in seen.problem.moments else self.norm or self._assumed_norm(seen)
         if norm is None or isinstance(self.algorithm, Trained):
             return self._solved(seen)
         solution = self._solved(seen.with_norm(norm))

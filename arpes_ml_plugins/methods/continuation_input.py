@@ -44,9 +44,11 @@ from arpes_ml_plugins.methods.continuation_frequencies import (
     checked_frequencies,
     own_frequencies,
 )
+from arpes_ml_plugins.methods.continuation_moments import read_moments
 from arpes_ml_plugins.parameters import check_choice, check_flag, check_positive
 
 if TYPE_CHECKING:
+    from arpes_ml_plugins.continuation.moments import Moments
     from arpes_ml_plugins.continuation.problem import Problem
 
 __all__ = ["ImaginaryData", "check_aligned", "read_imaginary"]
@@ -72,6 +74,7 @@ class ImaginaryData:
     errors: NDArray[np.floating] | None  # (slices, rows)
     covariance: NDArray[np.floating] | None  # (rows, rows), or (slices, rows, rows)
     norm: float | None
+    moments: Moments | None
     merged: int | None
     """Monte Carlo bins that were merged into one, where there are bins."""
 
@@ -90,6 +93,7 @@ def read_imaginary(
     sign: int | None = None,
     even: bool = False,
     basis: Any = None,
+    moments: Any = None,
     signed: bool = False,
     extend: bool = False,
 ) -> ImaginaryData:
@@ -142,6 +146,7 @@ def read_imaginary(
     merged = None
     if BIN in data.dims and stderr is None and covariance is None:
         data, covariance, merged = averaged(data, dim)
+    known = read_moments(moments, data, dim, norm, signed=signed)
     errors = stated_errors(data, dim, stderr, axis)
     matrix = stated_covariance(covariance, data, dim, axis, stderr)
 
@@ -178,10 +183,11 @@ def read_imaginary(
     if statistics == "boson" and frequencies[0] >= 0:
         parts = 1  # the half cell below zero belongs to the other half of the axis
     problem = problem_on(frequencies, parts)
-    if extend:
+    if extend and not (known and max(known.orders) > 0):
+        # A little weight far outside would make any higher moment.
         problem = problem.extended()
     check_sign(data, dim, problem)
-    return ImaginaryData(data, dim, problem, parts, grid, errors, matrix, norm, merged)
+    return ImaginaryData(data, dim, problem, parts, grid, errors, matrix, norm, known, merged)
 
 
 def _axis(data: xr.DataArray, dim: Hashable) -> str:

@@ -96,6 +96,15 @@ FAMILY = {
             coefficients. Default: data along ``l`` or ``legendre`` are Legendre coefficients,
             ``U_l = sqrt(2 l + 1) / beta P_l(2 tau / beta - 1)`` (Boehnke et al., Phys. Rev. B 84,
             075145 (2011)).""",
+    "moments": """
+        moments : sequence or mapping, optional
+            Known moments of the spectrum, ``int w^n A(w) dw`` for n = 0, 1, 2, ... (or by n,
+            ``{1: 0.3}``; None for unknown ones): numbers, which are taken as exact, pairs of
+            value and standard error, or arrays along dimensions of the batch in place of the value.
+            For ``G = <<c, c+>>`` the first is ``<{[c, H], c+}>``. They are fitted beside the
+            data, whose errors and theirs decide; ``status`` says where both contradict each other.
+            With moments above n = 0 the spectrum is taken to lie within ``omega``. Of bosons they
+            are moments of the result, ``A(w) / w``.""",
     "training_steps": """
         training_steps : int, optional
             Steps of the training of a network; default 4000 (published: 58 650).""",
@@ -218,7 +227,7 @@ def _run(batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm) -> d
         omega=source.problem.omega.to(device),
         transform=None if source.problem.transform is None else source.problem.transform.to(device),
     )
-    solver = Checked(continuation_network(str(device)), algorithm, source.norm)
+    solver = Checked(continuation_network(str(device)), algorithm, source.norm, source.moments)
     answers = answer(problem, batch.images, errors, covariance, solver, batch.index)
     if batch.report:
         batch.report(len(batch.images), None)

@@ -39,6 +39,7 @@ def continue_maxent(
     statistics: str = "fermion",
     bins: bool | None = None,
     norm: float | None = None,
+    moments: Any = None,
     sign: int | None = None,
     even: bool = False,
     basis: Any = None,
@@ -65,6 +66,7 @@ def continue_maxent(
     {statistics}
     {bins}
     {norm}
+    {moments}
     {sign}
     {even}
     {basis}
@@ -147,6 +149,7 @@ def continue_maxent(
         statistics=statistics,
         bins=bins,
         norm=norm,
+        moments=moments,
         sign=sign,
         even=even,
         basis=basis,

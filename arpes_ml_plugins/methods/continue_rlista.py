@@ -39,6 +39,7 @@ def continue_rlista(
     statistics: str = "fermion",
     bins: bool | None = None,
     norm: float | None = None,
+    moments: Any = None,
     sign: int | None = None,
     even: bool = False,
     basis: Any = None,
@@ -71,6 +72,7 @@ def continue_rlista(
     {statistics}
     {bins}
     {norm}
+    {moments}
     {sign}
     {even}
     {basis}
@@ -133,10 +135,10 @@ def continue_rlista(
     check_count("layers", layers, optional=True)
     check_count("training_steps", training_steps, optional=True)
     check_flag("refine", refine, optional=True)
-    if recipe != "general" and (even or basis is not None):
+    if recipe != "general" and (even or basis is not None or moments is not None):
         raise ParameterError(
-            "networks are trained for G(tau), G(i w_n) and Legendre coefficients, of spectra that "
-            "need not be even; with even=True or basis= use the general recipe"
+            "networks are trained for G(tau), G(i w_n) and Legendre coefficients, of spectra of "
+            "which nothing else is known; with even=True, basis= or moments= use the general recipe"
         )
     source = read_imaginary(
         data,
@@ -148,6 +150,7 @@ def continue_rlista(
         statistics=statistics,
         bins=bins,
         norm=norm,
+        moments=moments,
         sign=sign,
         even=even,
         basis=basis,
