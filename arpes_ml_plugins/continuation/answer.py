@@ -94,6 +94,8 @@ class Solution:
     """Factor on the general network's interval around this solution, ``(b,)``."""
     resolution: torch.Tensor | None = None
     """``(b, n)``: width that a delta function would get at each frequency."""
+    draws: torch.Tensor | None = None
+    """Densities on the frequencies that the user named, ``(b, draws, n)``."""
     fitted: bool = True
     """Whether it is meant to agree with the data within their errors; a bare network is not."""
 
@@ -114,6 +116,8 @@ class Answer:
     out_of_distribution: torch.Tensor
     status: torch.Tensor
     sign: torch.Tensor
+    draws: torch.Tensor | None
+    """``(b, draws, n)``, on the frequencies that the user named, if the solver draws."""
     stderr: torch.Tensor  # (b, m): at Matsubara frequencies of real and imaginary part
 
 
@@ -159,6 +163,7 @@ def answer(
 
     n = len(problem.omega)
     weights, lower, upper, resolution = (rows.new_full((len(rows), n), torch.nan) for _ in range(4))
+    drawn: dict[int, torch.Tensor] = {}
     status = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
     for seen in observations(problem, rows, final, covariance, used, index):
         solution = solver(seen)
@@ -167,6 +172,8 @@ def answer(
             lower[seen.which], upper[seen.which] = solution.lower, solution.upper
         if solution.resolution is not None:
             resolution[seen.which] = solution.resolution
+        if solution.draws is not None:
+            drawn.update(zip(seen.which.tolist(), solution.draws, strict=True))
         status[seen.which] = solution.status | _flag(_misses(seen, solution), UNEXPLAINED)
     status |= _flag(problem.unsure(rows, final), UNSURE)
     status |= _flag(raised, RAISED) | _flag(~used.all(1), OUTLIERS)
@@ -185,6 +192,7 @@ def answer(
         out_of_distribution=(status & (UNEXPLAINED | UNLIKE | STRANGE | CONTRADICTED)) > 0,
         status=status,
         sign=sign,
+        draws=torch.stack([drawn[item] for item in range(len(rows))]) if drawn else None,
         stderr=problem.unrows(final.contiguous()),
     )
 

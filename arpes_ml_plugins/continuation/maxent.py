@@ -22,6 +22,7 @@ __all__ = [
     "RULES",
     "MaxEntResult",
     "Path",
+    "adapted",
     "choose_alpha",
     "maxent",
     "maxent_path",
@@ -39,6 +40,7 @@ LOG_NEGLIGIBLE = -14.0  # logarithm of a weight over the norm
 TOLERANCE = 1e-8  # change of a, summed, over its norm
 SMALLEST_GAP = 1e-10  # nats; rounding can keep some solutions from coming closer
 ITERATIONS = 60
+ADAPTING = 4  # strengths of the path for one that is solved for
 SHIFTS = (1e-15, 1e-13, 1e-11, 1e-9)  # of a diagonal of 1, that make up for rounding
 SMALLEST_DEFAULT = 1e-7  # of its largest value
 MOST_MISFIT, MISFIT = 1.5, 4.0
@@ -186,6 +188,20 @@ def maxent_path(kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor)
         evidence = each * entropy - chi2 / 2 + (y.shape[1] * each.log() - volume) / 2
         columns.append((y, spectrum, chi2, entropy, evidence, converged))
     return Path(space, default, alphas, *(torch.stack(part) for part in zip(*columns, strict=True)))
+
+
+def adapted(
+    kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor, strength: float
+) -> torch.Tensor:
+    """Spectra of maximum entropy around default models ``(b, n)``, with one ``alpha`` for all."""
+    default = _safe_default(default, len(data))
+    space = Subspace.of(kernel, float(default.sum(-1).max()))
+    y = data.new_zeros(len(data), space.spread.shape[1])
+    for alpha in _alphas(space, default)[::ADAPTING]:
+        if float(alpha.min()) > strength:
+            y, _ = _solve(space, data, default, alpha, y)
+    y, _ = _solve(space, data, default, torch.full_like(alpha, strength), y)
+    return default * (y @ space.spread.mT).exp()
 
 
 def choose_alpha(path: Path, rule: str, count: int) -> torch.Tensor:

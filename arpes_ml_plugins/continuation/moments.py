@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ class Moments:
     """For all slices: orders, values ``(slices, k)`` and standard errors, None for exact ones."""
 
     orders: tuple[int, ...]
-    values: NDArray
+    values: NDArray[np.floating]
     errors: tuple[float | None, ...]
 
     def beside(self, seen: Observation) -> Observation:

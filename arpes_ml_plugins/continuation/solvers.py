@@ -24,6 +24,7 @@ from arpes_ml_plugins.continuation.answer import (
     UNTRAINED,
     Solution,
 )
+from arpes_ml_plugins.continuation.draws import draws_of
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.ista import ista
 from arpes_ml_plugins.continuation.maxent import MaxEntResult, maxent, signed_maxent
@@ -75,6 +76,12 @@ class Checked:
     norm: float | None = None
     """Integral of the spectra, if the user knows it."""
     moments: Moments | None = None
+    draws: int = 0
+    """How many spectra to draw for each data set."""
+    parts: int = 1
+    """Into how many parts the cells that the user named are divided."""
+    seeds: tuple[int, ...] = ()
+    """Of the draws, by the positions of the data sets."""
 
     def __call__(self, seen: Observation) -> Solution:
         if self.moments is None:
@@ -85,7 +92,8 @@ class Checked:
 
     def _without_moments(self, seen: Observation) -> Solution:
         if seen.problem.signed:
-            return self.algorithm(seen, "the network was trained on positive spectra")
+            solution = self.algorithm(seen, "the network was trained on positive spectra")
+            return self._with_draws(seen, solution)
         norm = None if 0 in seen.problem.moments else self.norm or self._assumed_norm(seen)
         if norm is None or isinstance(self.algorithm, Trained):
             return self._solved(seen)
@@ -115,7 +123,14 @@ class Checked:
         resolution = solution.resolution
         if resolution is None:
             resolution = _maxent(seen, _flat_model(seen, view), "chi2kink").resolution
-        return replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
+        found = replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
+        return self._with_draws(seen, found)
+
+    def _with_draws(self, seen: Observation, solution: Solution) -> Solution:
+        if not self.draws:
+            return solution
+        seeds = [self.seeds[item] for item in seen.which.tolist()]
+        return replace(solution, draws=draws_of(seen, solution, self.parts, self.draws, seeds))
 
 
 @dataclass(frozen=True)

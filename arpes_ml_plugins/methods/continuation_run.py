@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import ConvergenceWarning, DataError, DistributionWarning
+from arpes_ml_plugins.errors import AxisError, ConvergenceWarning, DataError, DistributionWarning
+from arpes_ml_plugins.fitting import DRAW
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, Trace, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.continuation_input import ImaginaryData
 from arpes_ml_plugins.networks.rlista import continuation_network
 from arpes_ml_plugins.networks.stored import stored_hash
+from arpes_ml_plugins.parameters import check_count
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.continuation.solvers import Algorithm
@@ -117,8 +119,13 @@ FAMILY = {
             ``"auto"`` (CUDA, then CPU; MPS has no float64, which this needs) or a torch device.""",
     "rng": """
         rng : int, numpy.random.Generator or torch.Generator, optional
-            Not used: nothing but a training is random, and that has its own seed. All methods take
-            it.""",
+            Seed of the draws. Nothing else is random but a training, which has its own seed.""",
+    "draws": """
+        draws : int
+            Number of spectra that the truth may be, to be drawn for each slice; 0 for none. What
+            belongs to several frequencies (the weight in a window, a fitted width, a Kramers-Kronig
+            transform) has the scatter of its values over the draws as error, which the band does
+            not tell. Takes about 1 ms for each draw.""",
     "dims": """
         dims : mapping or sequence of str, optional
             The imaginary axis if its name is not a usual one, ``{"tau": "t"}``.""",
@@ -132,6 +139,8 @@ FAMILY = {
             - ``resolution`` (..., omega): the width that a delta function of little weight would
               get at each frequency, on a flat default model: its area over its height. Narrower
               structure is blurred; where it lies and its area are known better than its width.
+            - ``draws`` (..., draw, omega): if ``draws`` were asked for: each explains the data, and
+              at each frequency about 90 % of them lie within the band.
             - ``back_transform`` (..., tau): the data of the result, in the sign of the data.
             - ``chi2``: chi^2 per datum, with the stated errors, of the data that were used.
             - ``out_of_distribution``: the result does not explain the data, or the data are unlike
@@ -156,10 +165,23 @@ FAMILY = {
 
 
 def continued(
-    source: ImaginaryData, algorithm: Algorithm, method: str, device: str, progress: ProgressOption
+    source: ImaginaryData,
+    algorithm: Algorithm,
+    method: str,
+    device: str,
+    progress: ProgressOption,
+    *,
+    draws: int = 0,
+    seed: Any = None,
 ) -> xr.Dataset:
     """The results of an algorithm for every slice, labelled."""
+    check_count("draws", draws, least=0)
     name = source.omega.dims[0]
+    if draws and DRAW in (*source.array.dims, *source.array.coords):
+        raise AxisError(
+            f"the data have a dimension or coordinate named {DRAW!r}, which is that of the draws; "
+            f"rename it, for example data.rename({DRAW}='own_{DRAW}')"
+        )
     along = Trace(str(name), len(source.omega), "float64", source.omega)
     outputs: dict[str, Output] = {
         "spectral_function": along,
@@ -173,17 +195,22 @@ def continued(
         "sign": Scalar("int64"),
         "stderr": Image(),
     }
+    if draws:
+        outputs["draws"] = Trace(f"{DRAW} {name}", draws * len(source.omega), "float64")
     arrays = map_images(
         source.array,
         (source.dim,),
-        partial(_run, source=source, algorithm=algorithm),
+        partial(_run, source=source, algorithm=algorithm, draws=draws),
         outputs,
         method=method,
         # MPS has no float64, without which the small singular values are lost.
         device="cpu" if device.startswith("mps") else device,
         progress=progress,
         batch_size=BATCH,
+        seed=seed or 0,
     )
+    if draws:
+        arrays["draws"] = _unfolded(arrays["draws"], arrays["spectral_function"], draws)
     codes = arrays["status"]
     result = xr.Dataset({**arrays, "status": _in_words(codes)})
     # Into the provenance:
@@ -203,7 +230,16 @@ def continued(
     return result
 
 
-def _run(batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm) -> dict[str, Any]:
+def _unfolded(flat: xr.DataArray, like: xr.DataArray, draws: int) -> xr.DataArray:
+    """``(..., draw, omega)`` from one dimension for both."""
+    shape = (*flat.shape[:-1], draws, like.shape[-1])
+    dims = [*like.dims[:-1], DRAW, like.dims[-1]]
+    return xr.DataArray(flat.data.reshape(shape), dims=dims, coords=like.coords)
+
+
+def _run(
+    batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm, draws: int
+) -> dict[str, Any]:
     """Solve one batch of slices."""
     import torch
 
@@ -227,11 +263,21 @@ def _run(batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm) -> d
         omega=source.problem.omega.to(device),
         transform=None if source.problem.transform is None else source.problem.transform.to(device),
     )
-    solver = Checked(continuation_network(str(device)), algorithm, source.norm, source.moments)
+    solver = Checked(
+        continuation_network(str(device)),
+        algorithm,
+        source.norm,
+        source.moments,
+        draws,
+        source.parts,
+        tuple(batch.seeds),
+    )
     answers = answer(problem, batch.images, errors, covariance, solver, batch.index)
     if batch.report:
         batch.report(len(batch.images), None)
     results = {name: getattr(answers, name) for name in answers.__dataclass_fields__}
+    if not draws:
+        del results["draws"]
     for name in ("spectral_function", "lower", "upper", "resolution"):
         named = results[name][..., slice(*(source.problem.named or (None,)))]
         results[name] = merged(named, source.parts)
@@ -253,10 +299,12 @@ def _in_words(codes: xr.DataArray) -> xr.DataArray:
 
 def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
     unit = source.omega.attrs.get("units")
-    for name in ("spectral_function", "lower", "upper"):
-        if unit and source.problem.statistics == "fermion":
+    for name in ("spectral_function", "lower", "upper", "draws"):
+        if name in result and unit and source.problem.statistics == "fermion":
             result[name].attrs["units"] = f"1/{unit}"
     result["spectral_function"].attrs["long_name"] = "spectral function"
+    if "draws" in result:
+        result["draws"].attrs["long_name"] = "spectral functions that the truth may be"
     result["lower"].attrs["long_name"] = "lower end of the 90 % credible interval"
     result["upper"].attrs["long_name"] = "upper end of the 90 % credible interval"
     result["resolution"].attrs["long_name"] = "width of a delta function"

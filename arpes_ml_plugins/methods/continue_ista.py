@@ -36,6 +36,7 @@ def continue_ista(
     sparsity: float = 1e-4,
     recipe: str = "robust",
     iterations: int = 5000,
+    draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -69,6 +70,7 @@ def continue_ista(
         Upper limit on the iterations. Few are enough to explain the data; the optimum itself takes
         very many and is a worse spectrum, so stopping early is part of the method. ``status`` says
         where the optimum was not reached.
+    {draws}
     {device}
     {rng}
     {progress}
@@ -122,4 +124,4 @@ def continue_ista(
     from arpes_ml_plugins.continuation.solvers import Ista
 
     algorithm = Ista(sparsity, iterations, published=recipe == "published")
-    return continued(source, algorithm, "continue_ista", device, progress)
+    return continued(source, algorithm, "continue_ista", device, progress, draws=draws, seed=rng)

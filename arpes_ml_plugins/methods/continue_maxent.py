@@ -46,6 +46,7 @@ def continue_maxent(
     default_model: str | xr.DataArray = "flat",
     rule: str = "auto",
     signed: bool = False,
+    draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -86,6 +87,7 @@ def continue_maxent(
         to have; ``sqrt(A_ii A_jj)`` is a good one, as no off-diagonal element is larger. The data
         must have the sign of positive diagonal elements, ``-G(tau)`` or ``G(i w_n)``, or, with
         ``sign=-1``, the opposite. No norm is assumed, and the band is that of maximum entropy.
+    {draws}
     {device}
     {rng}
     {progress}
@@ -157,7 +159,7 @@ def continue_maxent(
         extend=True,
     )
     algorithm = _algorithm(default_model, rule, source, signed=signed)
-    return continued(source, algorithm, "continue_maxent", device, progress)
+    return continued(source, algorithm, "continue_maxent", device, progress, draws=draws, seed=rng)
 
 
 def _algorithm(

@@ -49,6 +49,7 @@ def continue_rlista(
     layers: int | None = None,
     training_steps: int | None = None,
     training_seed: int = 0,
+    draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -95,6 +96,7 @@ def continue_rlista(
         Depth of a network that is trained; default 10.
     {training_steps}
     {training_seed}
+    {draws}
     {device}
     {rng}
     {progress}
@@ -129,6 +131,13 @@ def continue_rlista(
     True
     >>> str(result.status.item())
     'ok'
+
+    The weight above zero, with its error:
+
+    >>> drawn = g.S.continue_rlista(beta=10, stderr=1e-3, omega=omega, draws=16, rng=0).draws
+    >>> weight = drawn.sel(omega=slice(0, None)).integrate("omega")
+    >>> bool(abs(weight.mean() - 0.97) < 0.03), bool(weight.std() < 0.03)
+    (True, True)
     """
     check_choice("recipe", recipe, RECIPES)
     check_choice("outside", outside, OUTSIDE)
@@ -169,7 +178,7 @@ def continue_rlista(
     else:
         _check_trainable(statistics)
         algorithm = _trained(source, recipe, 0.5, training, progress, refine)
-    return continued(source, algorithm, "continue_rlista", device, progress)
+    return continued(source, algorithm, "continue_rlista", device, progress, draws=draws, seed=rng)
 
 
 @documented(**FAMILY)
@@ -189,6 +198,7 @@ def continue_lista(
     layers: int = 6,
     training_steps: int | None = None,
     training_seed: int = 0,
+    draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -218,6 +228,7 @@ def continue_lista(
         Depth; LISTA gains little beyond 6.
     {training_steps}
     {training_seed}
+    {draws}
     {device}
     {rng}
     {progress}
@@ -272,7 +283,7 @@ def continue_lista(
     refine = recipe != "published" if refine is None else refine
     training = {"layers": layers, "steps": training_steps, "seed": training_seed}
     algorithm = _trained(source, recipe, 1.0, training, progress, refine)
-    return continued(source, algorithm, "continue_lista", device, progress)
+    return continued(source, algorithm, "continue_lista", device, progress, draws=draws, seed=rng)
 
 
 def _trained(
