@@ -12,7 +12,7 @@ data set together; each ``alpha`` starts from the one before.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -100,6 +100,7 @@ class MaxEntResult:
     converged: torch.Tensor  # (b,)
     space: Subspace
     default: torch.Tensor  # (b, n): by which a spectrum of default answers to the data
+    evidence: torch.Tensor  # (b,): largest logarithm of the probability along the path
 
     def blur(self) -> torch.Tensor:
         """``(b, n)``: over how many of its own cells the weight of one frequency is spread, if the
@@ -117,7 +118,12 @@ class MaxEntResult:
 
 
 def maxent(
-    kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor, *, rule: str = "chi2kink"
+    kernel: torch.Tensor,
+    data: torch.Tensor,
+    default: torch.Tensor,
+    *,
+    rule: str = "chi2kink",
+    mixing: torch.Tensor | None = None,
 ) -> MaxEntResult:
     """Spectra of maximum entropy, the regularisation chosen for each by ``rule``.
 
@@ -133,23 +139,35 @@ def maxent(
         ``"chi2kink"``: where chi^2 stops falling steeply; ``"classic"``: the most probable
         ``alpha``; ``"bryan"``: the average over all, weighted by their probability;
         ``"historic"``: where chi^2 is the number of data.
+    mixing
+        From a hidden spectrum, whose entropy counts, to that of the result, ``(n, n)``.
     """
+    kernel = kernel if mixing is None else kernel @ mixing
     path = maxent_path(kernel, data, default)
     space, default = path.space, path.default
     alpha = choose_alpha(path, rule, data.shape[-1])
     y, converged = _solve(space, data, default, alpha, _nearest(path, alpha))
     spectrum = default * (y @ space.spread.mT).exp()
-    deviation = _deviation(space, spectrum, alpha)
+    deviation = _deviation(space, spectrum, alpha, mixing)
     if rule == "bryan":
         weight = torch.softmax(path.evidence, 0)[..., None]
-        spectrum = (weight * path.spectra).sum(0)
-        between = (weight * (path.spectra - spectrum).square()).sum(0)
+        spectra = path.spectra if mixing is None else path.spectra @ mixing.mT
+        spectrum = (weight * spectra).sum(0)
+        between = (weight * (spectra - spectrum).square()).sum(0)
         deviation = (deviation.square() + between).sqrt()
-    return MaxEntResult(spectrum, alpha, deviation, path.chi2[-1], converged, space, default)
+    elif mixing is not None:
+        spectrum = spectrum @ mixing.mT
+    least, evidence = path.chi2[-1], path.evidence.amax(0)
+    return MaxEntResult(spectrum, alpha, deviation, least, converged, space, default, evidence)
 
 
 def signed_maxent(
-    kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor, *, rule: str = "chi2kink"
+    kernel: torch.Tensor,
+    data: torch.Tensor,
+    default: torch.Tensor,
+    *,
+    rule: str = "chi2kink",
+    mixing: torch.Tensor | None = None,
 ) -> MaxEntResult:
     """Spectra of either sign: the difference of two positive ones with one default model.
 
@@ -157,17 +175,17 @@ def signed_maxent(
     ``d exp(-x)``: this is the positive-negative entropy of Kraberger et al., Phys. Rev. B 96,
     155128 (2017). ``default`` is the size that ``|a|`` is expected to have.
     """
+    kernel = kernel if mixing is None else kernel @ mixing
     both = maxent(
         torch.cat([kernel, -kernel], 1), data, torch.cat([default, default], -1), rule=rule
     )
     plus, minus = both.spectrum.chunk(2, -1)
     total = plus + minus  # by which the difference answers to its Lagrange parameters
     space = Subspace.of(kernel, float(default.sum(-1).max()))
-    deviation = _deviation(space, total, both.alpha)
+    deviation = _deviation(space, total, both.alpha, mixing)
     answering = torch.stack(both.default.chunk(2, -1)).sum(0)
-    return MaxEntResult(
-        plus - minus, both.alpha, deviation, both.least, both.converged, space, answering
-    )
+    spectrum = plus - minus if mixing is None else (plus - minus) @ mixing.mT
+    return replace(both, spectrum=spectrum, deviation=deviation, space=space, default=answering)
 
 
 def maxent_path(kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor) -> Path:
@@ -306,12 +324,19 @@ def _descend(
     return length
 
 
-def _deviation(space: Subspace, spectrum: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+def _deviation(
+    space: Subspace,
+    spectrum: torch.Tensor,
+    alpha: torch.Tensor,
+    mixing: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Standard deviation of every weight under the Gaussian around the maximum."""
     factor = _cholesky(space.hessian(spectrum, alpha))
-    scaled = spectrum[:, :, None] * space.spread  # (b, n, r)
+    scaled, free = spectrum[:, :, None] * space.spread, spectrum  # (b, n, r), (b, n)
+    if mixing is not None:
+        scaled, free = mixing @ scaled, spectrum @ mixing.square().mT
     solved = torch.linalg.solve_triangular(factor, scaled.mT, upper=False)
-    variance = (spectrum - solved.square().sum(1)) / alpha[:, None]
+    variance = (free - solved.square().sum(1)) / alpha[:, None]
     return variance.clamp(min=0).sqrt()
 
 

@@ -7,6 +7,7 @@ enough to hold the answer itself, and a warning where the data are unlike those 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +37,7 @@ from arpes_ml_plugins.continuation.network_estimate import (
     regrid,
 )
 from arpes_ml_plugins.continuation.observation import Observation
+from arpes_ml_plugins.continuation.preblur import CANDIDATES, mixing
 from arpes_ml_plugins.continuation.problem import cell_widths
 from arpes_ml_plugins.continuation.referee import features_of
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
@@ -139,11 +141,14 @@ class MaxEnt:
 
     rule: str
     model: Any = None
+    preblur: float | None = 0.0
+    """Standard deviation of a Gaussian that blurs the spectrum; None: the most probable one."""
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
-        if self.model is None:
-            return _maxent(seen, _flat_model(seen, view), self.rule)
-        return _maxent(seen, _given_model(seen, self.model), self.rule)
+        given = self.model is not None
+        model = _given_model(seen, self.model) if given else _flat_model(seen, view)
+        result, width = _blurred(maxent, seen, model, self.rule, self.preblur)
+        return _positive(_solution(seen, result, width=width))
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,7 @@ class SignedMaxEnt:
     """Maximum entropy for spectra of either sign, of which the network knows nothing."""
 
     rule: str
+    preblur: float | None = 0.0
     model: Any = None
     """Densities ``(slices, n)`` that the size of the spectrum is expected to have; flat if None."""
 
@@ -159,7 +165,8 @@ class SignedMaxEnt:
             model = _flat(seen).expand(len(seen.which), -1)
         else:
             model = _given_model(seen, self.model)
-        return _solution(seen, signed_maxent(seen.kernel(), seen.data, model, rule=self.rule))
+        result, width = _blurred(signed_maxent, seen, model, self.rule, self.preblur)
+        return _solution(seen, result, width=width)
 
 
 @dataclass(frozen=True)
@@ -261,12 +268,54 @@ def _maxent(
 ) -> Solution:
     """MaxEnt with its own credible interval, which is used where the network has none."""
     result = maxent(seen.kernel(), seen.data, default, rule=rule)
-    solution = _solution(seen, result, note, resolved)
+    return _positive(_solution(seen, result, note, resolved))
+
+
+def _positive(solution: Solution) -> Solution:
     return replace(solution, lower=_ends(solution)[0].clamp(min=0))
 
 
+def _blurred(
+    solve: Callable[..., MaxEntResult],
+    seen: Observation,
+    model: torch.Tensor,
+    rule: str,
+    preblur: float | None,
+) -> tuple[MaxEntResult, torch.Tensor]:
+    """The solution with a preblur of given width, or for each data set of the most probable one;
+    and the widths, ``(b,)``.
+    """
+    widths = [preblur or 0.0]
+    if preblur is None:
+        widths = [share * seen.problem.half_width for share in CANDIDATES]
+    found = []
+    for width in widths:
+        matrix = mixing(seen.problem, width) if width else None
+        found.append(solve(seen.kernel(), seen.data, model, rule=rule, mixing=matrix))
+    sizes = seen.data.new_tensor(widths)
+    best = torch.stack([each.evidence for each in found]).argmax(0)
+    item = torch.arange(len(best), device=best.device)
+
+    def chosen(name: str) -> torch.Tensor:
+        return torch.stack([getattr(each, name) for each in found])[best, item]
+
+    # The rest is for the resolution: that of the least blurred one, to which the blur is added.
+    result = replace(
+        found[0],
+        spectrum=chosen("spectrum"),
+        deviation=chosen("deviation"),
+        least=chosen("least"),
+        converged=chosen("converged"),
+    )
+    return result, sizes[best]
+
+
 def _solution(
-    seen: Observation, result: MaxEntResult, note: int = 0, resolved: bool = True
+    seen: Observation,
+    result: MaxEntResult,
+    note: int = 0,
+    resolved: bool = True,
+    width: torch.Tensor | None = None,
 ) -> Solution:
     """With the interval of the posterior, which knows no sign; ``resolved``: with the resolution
     around its default model.
@@ -278,7 +327,10 @@ def _solution(
     resolution = None
     if resolved:
         total = (seen.problem.omega[-1] - seen.problem.omega[0]).abs()
-        resolution = torch.minimum(result.blur() * widths, total)
+        resolution = result.blur() * widths
+        if width is not None:  # a Gaussian's area over its height
+            resolution = torch.hypot(resolution, math.sqrt(2 * math.pi) * width[:, None])
+        resolution = torch.minimum(resolution, total)
     return Solution(result.spectrum, status, lower, upper, result.least, resolution=resolution)
 
 
