@@ -37,7 +37,7 @@ from arpes_ml_plugins.continuation.network_estimate import (
     regrid,
 )
 from arpes_ml_plugins.continuation.observation import Observation
-from arpes_ml_plugins.continuation.preblur import CANDIDATES, mixing
+from arpes_ml_plugins.continuation.preblur import blurred
 from arpes_ml_plugins.continuation.problem import cell_widths
 from arpes_ml_plugins.continuation.referee import features_of
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
@@ -147,7 +147,7 @@ class MaxEnt:
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         given = self.model is not None
         model = _given_model(seen, self.model) if given else _flat_model(seen, view)
-        result, width = _blurred(maxent, seen, model, self.rule, self.preblur)
+        result, width = blurred(maxent, seen, model, self.rule, self.preblur)
         return _positive(_solution(seen, result, width=width))
 
 
@@ -165,7 +165,7 @@ class SignedMaxEnt:
             model = _flat(seen).expand(len(seen.which), -1)
         else:
             model = _given_model(seen, self.model)
-        result, width = _blurred(signed_maxent, seen, model, self.rule, self.preblur)
+        result, width = blurred(signed_maxent, seen, model, self.rule, self.preblur)
         return _solution(seen, result, width=width)
 
 
@@ -273,41 +273,6 @@ def _maxent(
 
 def _positive(solution: Solution) -> Solution:
     return replace(solution, lower=_ends(solution)[0].clamp(min=0))
-
-
-def _blurred(
-    solve: Callable[..., MaxEntResult],
-    seen: Observation,
-    model: torch.Tensor,
-    rule: str,
-    preblur: float | None,
-) -> tuple[MaxEntResult, torch.Tensor]:
-    """The solution with a preblur of given width, or for each data set of the most probable one;
-    and the widths, ``(b,)``.
-    """
-    widths = [preblur or 0.0]
-    if preblur is None:
-        widths = [share * seen.problem.half_width for share in CANDIDATES]
-    found = []
-    for width in widths:
-        matrix = mixing(seen.problem, width) if width else None
-        found.append(solve(seen.kernel(), seen.data, model, rule=rule, mixing=matrix))
-    sizes = seen.data.new_tensor(widths)
-    best = torch.stack([each.evidence for each in found]).argmax(0)
-    item = torch.arange(len(best), device=best.device)
-
-    def chosen(name: str) -> torch.Tensor:
-        return torch.stack([getattr(each, name) for each in found])[best, item]
-
-    # The rest is for the resolution: that of the least blurred one, to which the blur is added.
-    result = replace(
-        found[0],
-        spectrum=chosen("spectrum"),
-        deviation=chosen("deviation"),
-        least=chosen("least"),
-        converged=chosen("converged"),
-    )
-    return result, sizes[best]
 
 
 def _solution(
