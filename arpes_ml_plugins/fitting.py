@@ -32,7 +32,7 @@ def fit_draws(
     *,
     params: Parameters | None = None,
 ) -> xr.Dataset:
-    """Fit a model to every curve of every sample of :func:`sample_posterior`.
+    """Fit a model to every curve of every sample of :func:`sample_posterior` or ``continue_*``.
 
     The errors that a fit quotes for a denoised curve are several times too small, because the
     errors of its points are not independent. The scatter of the fits to the samples is the error
@@ -73,6 +73,7 @@ def fit_draws(
     See Also
     --------
     sample_posterior : makes the samples.
+    continue_rlista : makes ``draws`` of spectra, which are such samples.
 
     Notes
     -----
@@ -98,7 +99,7 @@ def fit_draws(
         if name not in samples.dims:
             raise AxisError(
                 f"samples need the dimensions {DRAW!r} and {dim!r} (samples come from "
-                f"sample_posterior), got {samples.dims}"
+                f"sample_posterior, or are the draws of continue_*), got {samples.dims}"
             )
     if samples.sizes[DRAW] < FEWEST_DRAWS:
         raise AxisError(f"samples need at least {FEWEST_DRAWS} draws, got {samples.sizes[DRAW]}")

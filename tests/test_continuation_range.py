@@ -335,11 +335,3 @@ def test_negative_matsubara_frequencies_are_folded():
     assert both.back_transform.sizes["iwn"] == 60
     only = g.sel(iwn=slice(None, 0)).S.continue_maxent(beta=15, **options)
     np.testing.assert_allclose(only.spectral_function, half.spectral_function, atol=1e-6)
-
-
-@pytest.mark.filterwarnings("ignore:continue_maxent")
-def test_times_over_beta_are_pointed_out():
-    g = wide_green(TRIO, 20, 1e-4)
-    scaled = g.assign_coords(tau=g.tau / 20)
-    with pytest.warns(DistributionWarning, match="looks like tau / beta"):
-        scaled.S.continue_maxent(beta=20, stderr=1e-4, omega=np.linspace(-5, 5, 81))

@@ -31,18 +31,22 @@ __all__ = ["STATUSES", "Answer", "Solution", "Solver", "answer", "in_words"]
     UNCONVERGED,
     NORMED,
     BEYOND,
-) = (1 << bit for bit in range(11))
+    UNSURE,
+    CONTRADICTED,
+) = (1 << bit for bit in range(13))
 """Bits of a status. 0: there were no data."""
 
 STATUSES = {
     RAISED: "errors raised: the data scatter more than stated",
     OUTLIERS: "outliers left out",
+    UNSURE: "sign taken from data that hardly differ from zero",
     BEYOND: "part of the spectrum lies beyond omega",
     NORMED: "norm 1 assumed: these data do not determine it",
     UNTRAINED: "fell back to MaxEnt: outside what the network was trained for",
     UNLIKE: "fell back to MaxEnt: unlike the spectra of the training",
     TRAINED: "a network was trained: outside what the stored one was trained for",
     STRANGE: "unlike the spectra of the training",
+    CONTRADICTED: "data and moments contradict each other",
     UNEXPLAINED: "does not explain the data",
     UNCONVERGED: "not converged",
 }
@@ -90,6 +94,8 @@ class Solution:
     """Factor on the general network's interval around this solution, ``(b,)``."""
     resolution: torch.Tensor | None = None
     """``(b, n)``: width that a delta function would get at each frequency."""
+    draws: torch.Tensor | None = None
+    """Densities on the frequencies that the user named, ``(b, draws, n)``."""
     fitted: bool = True
     """Whether it is meant to agree with the data within their errors; a bare network is not."""
 
@@ -110,6 +116,8 @@ class Answer:
     out_of_distribution: torch.Tensor
     status: torch.Tensor
     sign: torch.Tensor
+    draws: torch.Tensor | None
+    """``(b, draws, n)``, on the frequencies that the user named, if the solver draws."""
     stderr: torch.Tensor  # (b, m): at Matsubara frequencies of real and imaginary part
 
 
@@ -155,6 +163,7 @@ def answer(
 
     n = len(problem.omega)
     weights, lower, upper, resolution = (rows.new_full((len(rows), n), torch.nan) for _ in range(4))
+    drawn: dict[int, torch.Tensor] = {}
     status = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
     for seen in observations(problem, rows, final, covariance, used, index):
         solution = solver(seen)
@@ -163,7 +172,10 @@ def answer(
             lower[seen.which], upper[seen.which] = solution.lower, solution.upper
         if solution.resolution is not None:
             resolution[seen.which] = solution.resolution
+        if solution.draws is not None:
+            drawn.update(zip(seen.which.tolist(), solution.draws, strict=True))
         status[seen.which] = solution.status | _flag(_misses(seen, solution), UNEXPLAINED)
+    status |= _flag(problem.unsure(rows, final), UNSURE)
     status |= _flag(raised, RAISED) | _flag(~used.all(1), OUTLIERS)
     status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)
     sizes = weights.abs()
@@ -177,9 +189,10 @@ def answer(
         resolution=resolution,
         back_transform=problem.unrows(back * sign[:, None]),
         chi2=_chi2(rows - back, errors, covariance, used),
-        out_of_distribution=(status & (UNEXPLAINED | UNLIKE | STRANGE)) > 0,
+        out_of_distribution=(status & (UNEXPLAINED | UNLIKE | STRANGE | CONTRADICTED)) > 0,
         status=status,
         sign=sign,
+        draws=torch.stack([drawn[item] for item in range(len(rows))]) if drawn else None,
         stderr=problem.unrows(final.contiguous()),
     )
 

@@ -1,4 +1,5 @@
-"""Kernels that take a spectral function to imaginary time or to Matsubara frequencies.
+"""Kernels that take a spectral function to imaginary time, its Legendre coefficients, or Matsubara
+frequencies.
 
 ``g_i = sum_j K(t_i, w_j) a_j`` with the weights ``a_j = A(w_j) dw_j``, so that ``sum a`` is the
 integral of ``A`` (paper, eqs. 1-3). All kernels are positive on the imaginary-time axis: they
@@ -16,8 +17,10 @@ import torch
 __all__ = [
     "KERNELS",
     "boson",
+    "boson_legendre",
     "boson_matsubara",
     "fermion",
+    "fermion_legendre",
     "fermion_matsubara",
     "integrate_bins",
     "matsubara_frequencies",
@@ -84,11 +87,54 @@ def boson_matsubara(frequency: torch.Tensor, omega: torch.Tensor, beta: float) -
     return torch.complex(real, imag)
 
 
+def fermion_legendre(order: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
+    """Legendre coefficients of :func:`fermion`, ``(m, n)``; ``order`` holds the l.
+
+    ``G_l = sqrt(2 l + 1) int_0^beta P_l(2 tau / beta - 1) G(tau) dtau`` (Boehnke et al., Phys. Rev.
+    B 84, 075145 (2011), eq. 2), in closed form ``beta sqrt(2 l + 1) (-1)^l i_l(x) / (2 cosh x)``
+    with ``x = beta w / 2`` and the modified spherical Bessel function ``i_l``.
+
+    Examples
+    --------
+    >>> order = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    >>> fermion_legendre(order, torch.zeros(1, dtype=torch.float64), beta=4.0)
+    tensor([[2.],
+            [0.]], dtype=torch.float64)
+    """
+    x = beta * omega.abs() / 2
+    return _legendre(order, omega, x, beta) / (1 + (-2 * x).exp())
+
+
+def boson_legendre(order: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
+    """Legendre coefficients of :func:`boson`, in the convention of :func:`fermion_legendre`."""
+    x = beta * omega.abs() / 2
+    # w / (1 - exp(-2 x)) is 1 / beta at zero.
+    safe = torch.where(x > 0, x, 1.0)
+    growth = torch.where(x > 0, omega.abs() / -torch.expm1(-2 * safe), 1 / beta)
+    return _legendre(order, omega, x, beta) * growth
+
+
+def _legendre(
+    order: torch.Tensor, omega: torch.Tensor, x: torch.Tensor, beta: float
+) -> torch.Tensor:
+    """``beta sqrt(2 l + 1) (-sign(w))^l exp(-x) i_l(x)``."""
+    from scipy.special import ive
+
+    numbers, at = order[:, None].cpu().numpy(), x[None, :].cpu().numpy()
+    positive = np.where(at > 0, at, 1.0)
+    bessel = np.sqrt(np.pi / (2 * positive)) * ive(numbers + 0.5, positive)
+    scaled = torch.from_numpy(np.where(at > 0, bessel, numbers == 0)).to(omega)
+    odd = (order[:, None] % 2 == 1) & (omega > 0)
+    return beta * (2 * order[:, None] + 1).sqrt() * torch.where(odd, -scaled, scaled)
+
+
 KERNELS: dict[tuple[str, str], Kernel] = {
     ("fermion", "tau"): fermion,
     ("boson", "tau"): boson,
     ("fermion", "matsubara"): fermion_matsubara,
     ("boson", "matsubara"): boson_matsubara,
+    ("fermion", "legendre"): fermion_legendre,
+    ("boson", "legendre"): boson_legendre,
 }
 """Statistics and axis of the data to kernel."""
 

@@ -11,17 +11,18 @@ data set together; each ``alpha`` starts from the one before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.continuation.strengths import RULES
 from arpes_ml_plugins.errors import ParameterError
 
 __all__ = [
     "RULES",
     "MaxEntResult",
     "Path",
+    "adapted",
     "choose_alpha",
     "maxent",
     "maxent_path",
@@ -39,12 +40,9 @@ LOG_NEGLIGIBLE = -14.0  # logarithm of a weight over the norm
 TOLERANCE = 1e-8  # change of a, summed, over its norm
 SMALLEST_GAP = 1e-10  # nats; rounding can keep some solutions from coming closer
 ITERATIONS = 60
+ADAPTING = 4  # strengths of the path for one that is solved for
 SHIFTS = (1e-15, 1e-13, 1e-11, 1e-9)  # of a diagonal of 1, that make up for rounding
 SMALLEST_DEFAULT = 1e-7  # of its largest value
-MOST_MISFIT, MISFIT = 1.5, 4.0
-"""Most chi^2 per datum that ``chi2kink`` leaves, and the same in its standard deviations."""
-KINK_OFFSET = 2.5
-"""How far past the middle of the fall of chi^2, in units of its width, ``chi2kink`` goes."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,7 @@ class MaxEntResult:
     converged: torch.Tensor  # (b,)
     space: Subspace
     default: torch.Tensor  # (b, n): by which a spectrum of default answers to the data
+    evidence: torch.Tensor  # (b,): largest logarithm of the probability along the path
 
     def blur(self) -> torch.Tensor:
         """``(b, n)``: over how many of its own cells the weight of one frequency is spread, if the
@@ -115,7 +114,12 @@ class MaxEntResult:
 
 
 def maxent(
-    kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor, *, rule: str = "chi2kink"
+    kernel: torch.Tensor,
+    data: torch.Tensor,
+    default: torch.Tensor,
+    *,
+    rule: str = "chi2kink",
+    mixing: torch.Tensor | None = None,
 ) -> MaxEntResult:
     """Spectra of maximum entropy, the regularisation chosen for each by ``rule``.
 
@@ -131,23 +135,35 @@ def maxent(
         ``"chi2kink"``: where chi^2 stops falling steeply; ``"classic"``: the most probable
         ``alpha``; ``"bryan"``: the average over all, weighted by their probability;
         ``"historic"``: where chi^2 is the number of data.
+    mixing
+        From a hidden spectrum, whose entropy counts, to that of the result, ``(n, n)``.
     """
+    kernel = kernel if mixing is None else kernel @ mixing
     path = maxent_path(kernel, data, default)
     space, default = path.space, path.default
     alpha = choose_alpha(path, rule, data.shape[-1])
     y, converged = _solve(space, data, default, alpha, _nearest(path, alpha))
     spectrum = default * (y @ space.spread.mT).exp()
-    deviation = _deviation(space, spectrum, alpha)
+    deviation = _deviation(space, spectrum, alpha, mixing)
     if rule == "bryan":
         weight = torch.softmax(path.evidence, 0)[..., None]
-        spectrum = (weight * path.spectra).sum(0)
-        between = (weight * (path.spectra - spectrum).square()).sum(0)
+        spectra = path.spectra if mixing is None else path.spectra @ mixing.mT
+        spectrum = (weight * spectra).sum(0)
+        between = (weight * (spectra - spectrum).square()).sum(0)
         deviation = (deviation.square() + between).sqrt()
-    return MaxEntResult(spectrum, alpha, deviation, path.chi2[-1], converged, space, default)
+    elif mixing is not None:
+        spectrum = spectrum @ mixing.mT
+    least, evidence = path.chi2[-1], path.evidence.amax(0)
+    return MaxEntResult(spectrum, alpha, deviation, least, converged, space, default, evidence)
 
 
 def signed_maxent(
-    kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor, *, rule: str = "chi2kink"
+    kernel: torch.Tensor,
+    data: torch.Tensor,
+    default: torch.Tensor,
+    *,
+    rule: str = "chi2kink",
+    mixing: torch.Tensor | None = None,
 ) -> MaxEntResult:
     """Spectra of either sign: the difference of two positive ones with one default model.
 
@@ -155,17 +171,17 @@ def signed_maxent(
     ``d exp(-x)``: this is the positive-negative entropy of Kraberger et al., Phys. Rev. B 96,
     155128 (2017). ``default`` is the size that ``|a|`` is expected to have.
     """
+    kernel = kernel if mixing is None else kernel @ mixing
     both = maxent(
         torch.cat([kernel, -kernel], 1), data, torch.cat([default, default], -1), rule=rule
     )
     plus, minus = both.spectrum.chunk(2, -1)
     total = plus + minus  # by which the difference answers to its Lagrange parameters
     space = Subspace.of(kernel, float(default.sum(-1).max()))
-    deviation = _deviation(space, total, both.alpha)
+    deviation = _deviation(space, total, both.alpha, mixing)
     answering = torch.stack(both.default.chunk(2, -1)).sum(0)
-    return MaxEntResult(
-        plus - minus, both.alpha, deviation, both.least, both.converged, space, answering
-    )
+    spectrum = plus - minus if mixing is None else (plus - minus) @ mixing.mT
+    return replace(both, spectrum=spectrum, deviation=deviation, space=space, default=answering)
 
 
 def maxent_path(kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor) -> Path:
@@ -186,6 +202,20 @@ def maxent_path(kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor)
         evidence = each * entropy - chi2 / 2 + (y.shape[1] * each.log() - volume) / 2
         columns.append((y, spectrum, chi2, entropy, evidence, converged))
     return Path(space, default, alphas, *(torch.stack(part) for part in zip(*columns, strict=True)))
+
+
+def adapted(
+    kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor, strength: float
+) -> torch.Tensor:
+    """Spectra of maximum entropy around default models ``(b, n)``, with one ``alpha`` for all."""
+    default = _safe_default(default, len(data))
+    space = Subspace.of(kernel, float(default.sum(-1).max()))
+    y = data.new_zeros(len(data), space.spread.shape[1])
+    for alpha in _alphas(space, default)[::ADAPTING]:
+        if float(alpha.min()) > strength:
+            y, _ = _solve(space, data, default, alpha, y)
+    y, _ = _solve(space, data, default, torch.full_like(alpha, strength), y)
+    return default * (y @ space.spread.mT).exp()
 
 
 def choose_alpha(path: Path, rule: str, count: int) -> torch.Tensor:
@@ -290,12 +320,19 @@ def _descend(
     return length
 
 
-def _deviation(space: Subspace, spectrum: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+def _deviation(
+    space: Subspace,
+    spectrum: torch.Tensor,
+    alpha: torch.Tensor,
+    mixing: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Standard deviation of every weight under the Gaussian around the maximum."""
     factor = _cholesky(space.hessian(spectrum, alpha))
-    scaled = spectrum[:, :, None] * space.spread  # (b, n, r)
+    scaled, free = spectrum[:, :, None] * space.spread, spectrum  # (b, n, r), (b, n)
+    if mixing is not None:
+        scaled, free = mixing @ scaled, spectrum @ mixing.square().mT
     solved = torch.linalg.solve_triangular(factor, scaled.mT, upper=False)
-    variance = (spectrum - solved.square().sum(1)) / alpha[:, None]
+    variance = (free - solved.square().sum(1)) / alpha[:, None]
     return variance.clamp(min=0).sqrt()
 
 
@@ -303,67 +340,3 @@ def _nearest(path: Path, alpha: torch.Tensor) -> torch.Tensor:
     """Unknowns at the smallest alpha of the path that is not below the wanted one."""
     index = (path.alphas >= alpha * (1 - 1e-9)).sum(0).clamp(min=1) - 1
     return path.unknowns[index, torch.arange(len(alpha), device=alpha.device)]
-
-
-def _most_probable(path: Path, count: int) -> torch.Tensor:
-    return _peak(path.alphas.log(), path.evidence).exp()
-
-
-def _as_much_misfit_as_data(path: Path, count: int) -> torch.Tensor:
-    return _crossing(path.alphas.log(), path.chi2, float(count)).exp()
-
-
-def _end_of_the_fall(path: Path, count: int) -> torch.Tensor:
-    logs = path.alphas.log()
-    kink = _kink(logs, path.chi2.clamp(min=1e-12).log())
-    # Where the fall is not of the usual form it may end too early: not before the data are met.
-    most = max(MOST_MISFIT, 1 + MISFIT * (2 / count) ** 0.5)
-    met = _crossing(logs, path.chi2, most * path.chi2[-1].clamp(min=count))
-    return torch.minimum(kink, met).exp()
-
-
-RULES: dict[str, Callable[[Path, int], torch.Tensor]] = {
-    "chi2kink": _end_of_the_fall,
-    "classic": _most_probable,
-    "bryan": _most_probable,
-    "historic": _as_much_misfit_as_data,
-}
-"""Rules that choose the strength, from a path and the number of data; ``"bryan"`` then averages."""
-
-
-def _peak(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Where values ``(k, b)`` are largest, by a parabola through three points."""
-    index = values.argmax(0).clamp(1, len(logs) - 2)
-    left, middle, right = (values.gather(0, (index + o)[None])[0] for o in (-1, 0, 1))
-    bend = left - 2 * middle + right
-    shift = torch.where(bend < 0, (left - right) / (2 * bend.clamp(max=-1e-30)), 0).clamp(-1, 1)
-    return logs.gather(0, index[None])[0] + shift * (logs[1] - logs[0])
-
-
-def _crossing(logs: torch.Tensor, chi2: torch.Tensor, target: float | torch.Tensor) -> torch.Tensor:
-    """Where chi^2, which falls along the path, reaches ``target``; the end where it never does."""
-    index = (chi2 > target).sum(0).clamp(1, len(logs) - 1)
-    before, after = chi2.gather(0, index[None] - 1)[0], chi2.gather(0, index[None])[0]
-    share = ((before - target) / (before - after).clamp(min=1e-30)).clamp(0, 1)
-    start = logs.gather(0, index[None] - 1)[0]
-    return start + share * (logs[1] - logs[0])
-
-
-def _kink(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """The kink below the fall of ``log chi^2``, from the best logistic curve through it.
-
-    ``values = p + q / (1 + exp((k - c) / w))`` along the number ``k`` of the strength: for each
-    ``c`` and ``w`` on a grid ``p`` and ``q`` are linear; the kink is ``KINK_OFFSET`` widths past
-    ``c``.
-    """
-    count = len(logs)
-    number = torch.arange(count).to(logs)
-    fine = torch.linspace(0, count - 1, 4 * count, dtype=logs.dtype, device=logs.device)
-    widths = torch.logspace(-0.85, 0.85, 18, dtype=logs.dtype, device=logs.device)
-    curves = torch.sigmoid((fine[:, None] - number[:, None, None]) / widths).flatten(1)  # (k, cw)
-    curves = curves - curves.mean(0)
-    curves = curves / curves.norm(dim=0).clamp(min=1e-12)
-    best = (curves.mT @ (values - values.mean(0))).argmax(0)  # largest correlation
-    centre, width = fine[best // len(widths)], widths[best % len(widths)]
-    at = (centre + KINK_OFFSET * width).clamp(0, count - 1)
-    return logs[0] + at * (logs[1] - logs[0])

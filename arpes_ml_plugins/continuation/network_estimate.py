@@ -118,7 +118,7 @@ def _seen_by(
     with torch.inference_mode():
         spectrum = network(told, terms)
         lower, upper = network.quantiles(spectrum, told, terms)
-    if seen.problem.even:
+    if seen.problem.even or seen.problem.symmetric:
         spectrum, lower, upper = ((p + p.flip(-1)) / 2 for p in (spectrum, lower, upper))
     return _Seen(spectrum.to(data), lower.to(data), upper.to(data), norm, terms[1:3])
 
@@ -206,7 +206,7 @@ def linear(grid: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
 def _outside(seen: Observation) -> str:
     problem = seen.problem
     reach = problem.beta * problem.half_width
-    if len(problem.times) < FEWEST_TIMES:
+    if len(problem.times) < FEWEST_TIMES and not problem.coefficients:
         return f"the network was trained on {FEWEST_TIMES} imaginary times or more"
     typical = float(seen.whitener.norm(dim=1).mean()) * seen.scale  # one over the relative error
     if problem.statistics == "boson":

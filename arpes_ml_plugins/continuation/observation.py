@@ -48,20 +48,33 @@ class Observation:
 
     def with_norm(self, norm: float) -> Observation:
         """The same data, and the integral of the spectrum beside them."""
-        precise = 1 / (NORM_ERROR * norm)
-        count, points = self.whitener.shape
-        whitener = self.whitener.new_zeros(count + 1, points + 1)
-        whitener[:count, :points], whitener[count, points] = self.whitener, precise
         known = self.rows.new_full((len(self.rows), 1), norm)
+        return self.with_moments((0,), known, [NORM_ERROR * norm])
+
+    def with_moments(
+        self, orders: tuple[int, ...], values: torch.Tensor, errors: list[float]
+    ) -> Observation:
+        """The same data, and moments of the spectrum ``(b, k)`` with standard errors beside them.
+
+        A moment of order 0, if it is positive, is the norm.
+        """
+        size = self.problem.half_width
+        units = self.rows.new_tensor([size**order for order in orders])
+        precise = units / self.rows.new_tensor(errors)
+        known = values / units
+        norms, scale = self.norms, self.scale
+        if 0 in orders and bool((values[:, orders.index(0)] > 0).all()):
+            norms = values[:, orders.index(0)]
+            scale = float(norms.log().mean().exp())
         return replace(
             self,
-            problem=replace(self.problem, norm=norm),
+            problem=replace(self.problem, moments=(*self.problem.moments, *orders)),
             rows=torch.cat([self.rows, known], 1),
             data=torch.cat([self.data, known * precise], 1),
-            whitener=whitener,
-            scale=norm,
-            norms=known[:, 0],
-            used=torch.cat([self.used, self.used.new_ones(1)]),
+            whitener=torch.block_diag(self.whitener, torch.diag(precise)),
+            scale=scale,
+            norms=norms,
+            used=torch.cat([self.used, self.used.new_ones(len(orders))]),
         )
 
 
@@ -127,7 +140,7 @@ def _whitener(errors: torch.Tensor, covariance: torch.Tensor | None) -> torch.Te
 def _rough_norm(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
     """Scale of each spectrum: from the end points where ``K(0) + K(beta) = 1``, else by a fit."""
     times = problem.times
-    if problem.statistics == "fermion" and problem.axis == "tau":
+    if problem.statistics == "fermion" and problem.axis == "tau" and not problem.coefficients:
         span = problem.beta * 1e-6
         if float(times[0]) < span and float(times[-1]) > problem.beta - span:
             ends = rows[:, 0] + rows[:, -1]

@@ -14,6 +14,7 @@ __all__ = ["Problem", "cell_edges", "cell_widths", "merged", "subdivided"]
 
 WIDER = 4.0
 """How far the problem goes beyond the largest frequency that the user named, in units of it."""
+CERTAIN_SIGN = 4.0  # standard errors
 GROWTH = 1.25  # from cell to cell out there
 
 
@@ -76,11 +77,13 @@ class Problem:
     code agree (eq. 3).
     """
 
-    times: torch.Tensor  # imaginary times or Matsubara frequencies, (m,) float64
+    times: torch.Tensor
+    """Imaginary times, Matsubara frequencies or Legendre orders, by ``axis``, ``(m,)`` float64."""
     omega: torch.Tensor  # (n,) float64, ascending
     beta: float
     statistics: str = "fermion"
     axis: str = "tau"
+    """``"tau"``, ``"matsubara"`` or ``"legendre"``."""
     bins: bool = False
     """Integrate the kernel over the cells of ``omega`` instead of taking it at their centres."""
     window: float = 0.0
@@ -89,8 +92,15 @@ class Problem:
     """Where in ``omega`` the user's frequencies begin and end, if there are others."""
     signed: bool = False
     """Spectra of either sign, whose data do not tell their convention."""
-    norm: float | None = None
-    """The integral of the spectrum if it is known: a last row of the kernel, all ones."""
+    symmetric: bool = False
+    """The spectrum is known to be even, on frequencies of both signs too."""
+    convention: int | None = None
+    """Sign of the data as stated, see :meth:`sign`; None takes it from the data."""
+    transform: torch.Tensor | None = None
+    """From values at ``times`` to coefficients in a basis, ``(m, times)``, if the data are such."""
+    moments: tuple[int, ...] = ()
+    """Orders of known moments, 0 for the integral: as many last rows of the kernel, the powers of
+    the frequencies over ``half_width``."""
 
     @property
     def half_width(self) -> float:
@@ -101,7 +111,10 @@ class Problem:
     def kernel(self) -> torch.Tensor:
         """Data of unit weight at each frequency, real, ``(rows, n)`` float64."""
         rows = self._kernel()
-        return rows if self.norm is None else torch.cat([rows, torch.ones_like(rows[:1])])
+        if not self.moments:
+            return rows
+        at = self.omega / self.half_width
+        return torch.cat([rows, torch.stack([at**order for order in self.moments])])
 
     def _kernel(self) -> torch.Tensor:
         edges = cell_edges(self.omega)
@@ -111,11 +124,15 @@ class Problem:
             rows = plain(times, omega, beta)
             if self.even:
                 rows = rows + plain(times, -omega, beta)
+            elif self.symmetric:
+                rows = (rows + plain(times, -omega, beta)) / 2
             return rows
 
         if self.bins:
-            return real_rows(integrate_bins(kernel, self.times, edges, self.beta))
-        return real_rows(kernel(self.times, self.omega, self.beta))
+            rows = integrate_bins(kernel, self.times, edges, self.beta)
+        else:
+            rows = kernel(self.times, self.omega, self.beta)
+        return real_rows(rows if self.transform is None else self.transform @ rows)
 
     def extended(self) -> Problem:
         """With frequencies beyond those of the user, where a spectrum may go on."""
@@ -139,13 +156,18 @@ class Problem:
 
     def rows(self, data: torch.Tensor) -> torch.Tensor:
         """Data ``(..., m)``, complex or not, as real rows ``(..., rows)``."""
-        if self.axis == "tau":
+        if self.axis != "matsubara":
             return data
         return torch.cat([data.real, data.imag], -1)
 
     def unrows(self, rows: torch.Tensor) -> torch.Tensor:
         """The inverse of :meth:`rows`."""
-        return rows if self.axis == "tau" else torch.complex(*rows.chunk(2, -1))
+        return rows if self.axis != "matsubara" else torch.complex(*rows.chunk(2, -1))
+
+    @property
+    def coefficients(self) -> bool:
+        """Whether the data are coefficients in a basis."""
+        return self.axis == "legendre" or self.transform is not None
 
     def sign(self, rows: torch.Tensor) -> torch.Tensor:
         """1 for data of the positive convention, -1 for the other, ``(...,)``.
@@ -153,10 +175,20 @@ class Problem:
         Positive means ``-G(tau) = <c c+> > 0``, ``Im G(i w_n) < 0`` for ``w_n > 0``, and positive
         correlation functions of bosons.
         """
+        if self.convention is not None:
+            return torch.full_like(rows[..., 0], self.convention)
         if self.signed:
             return torch.ones_like(rows[..., 0])
         flat = self.kernel.sum(-1)
         return torch.where((rows * flat).sum(-1) < 0, -1.0, 1.0).to(rows.dtype)
+
+    def unsure(self, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
+        """Whether noise may have made the sign that was taken from the data, ``(...,)`` bool."""
+        if self.convention is not None or self.signed:
+            return torch.zeros_like(rows[..., 0], dtype=torch.bool)
+        flat = self.kernel.sum(-1)
+        spread = (errors * flat).norm(dim=-1)
+        return (rows * flat).sum(-1).abs() < CERTAIN_SIGN * spread
 
     def on(self, omega: torch.Tensor) -> Problem:
         """The same data on other frequencies."""

@@ -7,6 +7,7 @@ enough to hold the answer itself, and a warning where the data are unlike those 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 
 from arpes_ml_plugins.continuation.answer import (
     ANSWERED,
+    CONTRADICTED,
     NORMED,
     STRANGE,
     TRAINED,
@@ -23,9 +25,11 @@ from arpes_ml_plugins.continuation.answer import (
     UNTRAINED,
     Solution,
 )
+from arpes_ml_plugins.continuation.draws import draws_of
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.ista import ista
 from arpes_ml_plugins.continuation.maxent import MaxEntResult, maxent, signed_maxent
+from arpes_ml_plugins.continuation.moments import Moments
 from arpes_ml_plugins.continuation.network_estimate import (
     Estimate,
     estimate,
@@ -33,6 +37,7 @@ from arpes_ml_plugins.continuation.network_estimate import (
     regrid,
 )
 from arpes_ml_plugins.continuation.observation import Observation
+from arpes_ml_plugins.continuation.preblur import blurred
 from arpes_ml_plugins.continuation.problem import cell_widths
 from arpes_ml_plugins.continuation.referee import features_of
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
@@ -72,11 +77,26 @@ class Checked:
     algorithm: Algorithm
     norm: float | None = None
     """Integral of the spectra, if the user knows it."""
+    moments: Moments | None = None
+    draws: int = 0
+    """How many spectra to draw for each data set."""
+    parts: int = 1
+    """Into how many parts the cells that the user named are divided."""
+    seeds: tuple[int, ...] = ()
+    """Of the draws, by the positions of the data sets."""
 
     def __call__(self, seen: Observation) -> Solution:
+        if self.moments is None:
+            return self._without_moments(seen)
+        solution = self._without_moments(self.moments.beside(seen))
+        missed = self.moments.missed(seen, solution.weights)
+        return replace(solution, status=solution.status | missed * CONTRADICTED)
+
+    def _without_moments(self, seen: Observation) -> Solution:
         if seen.problem.signed:
-            return self.algorithm(seen, "the network was trained on positive spectra")
-        norm = self.norm or self._assumed_norm(seen)
+            solution = self.algorithm(seen, "the network was trained on positive spectra")
+            return self._with_draws(seen, solution)
+        norm = None if 0 in seen.problem.moments else self.norm or self._assumed_norm(seen)
         if norm is None or isinstance(self.algorithm, Trained):
             return self._solved(seen)
         solution = self._solved(seen.with_norm(norm))
@@ -105,7 +125,14 @@ class Checked:
         resolution = solution.resolution
         if resolution is None:
             resolution = _maxent(seen, _flat_model(seen, view), "chi2kink").resolution
-        return replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
+        found = replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
+        return self._with_draws(seen, found)
+
+    def _with_draws(self, seen: Observation, solution: Solution) -> Solution:
+        if not self.draws:
+            return solution
+        seeds = [self.seeds[item] for item in seen.which.tolist()]
+        return replace(solution, draws=draws_of(seen, solution, self.parts, self.draws, seeds))
 
 
 @dataclass(frozen=True)
@@ -114,11 +141,14 @@ class MaxEnt:
 
     rule: str
     model: Any = None
+    preblur: float | None = 0.0
+    """Standard deviation of a Gaussian that blurs the spectrum; None: the most probable one."""
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
-        if self.model is None:
-            return _maxent(seen, _flat_model(seen, view), self.rule)
-        return _maxent(seen, _given_model(seen, self.model), self.rule)
+        given = self.model is not None
+        model = _given_model(seen, self.model) if given else _flat_model(seen, view)
+        result, width = blurred(maxent, seen, model, self.rule, self.preblur)
+        return _positive(_solution(seen, result, width=width))
 
 
 @dataclass(frozen=True)
@@ -126,6 +156,7 @@ class SignedMaxEnt:
     """Maximum entropy for spectra of either sign, of which the network knows nothing."""
 
     rule: str
+    preblur: float | None = 0.0
     model: Any = None
     """Densities ``(slices, n)`` that the size of the spectrum is expected to have; flat if None."""
 
@@ -134,7 +165,8 @@ class SignedMaxEnt:
             model = _flat(seen).expand(len(seen.which), -1)
         else:
             model = _given_model(seen, self.model)
-        return _solution(seen, signed_maxent(seen.kernel(), seen.data, model, rule=self.rule))
+        result, width = blurred(signed_maxent, seen, model, self.rule, self.preblur)
+        return _solution(seen, result, width=width)
 
 
 @dataclass(frozen=True)
@@ -236,12 +268,19 @@ def _maxent(
 ) -> Solution:
     """MaxEnt with its own credible interval, which is used where the network has none."""
     result = maxent(seen.kernel(), seen.data, default, rule=rule)
-    solution = _solution(seen, result, note, resolved)
+    return _positive(_solution(seen, result, note, resolved))
+
+
+def _positive(solution: Solution) -> Solution:
     return replace(solution, lower=_ends(solution)[0].clamp(min=0))
 
 
 def _solution(
-    seen: Observation, result: MaxEntResult, note: int = 0, resolved: bool = True
+    seen: Observation,
+    result: MaxEntResult,
+    note: int = 0,
+    resolved: bool = True,
+    width: torch.Tensor | None = None,
 ) -> Solution:
     """With the interval of the posterior, which knows no sign; ``resolved``: with the resolution
     around its default model.
@@ -253,7 +292,10 @@ def _solution(
     resolution = None
     if resolved:
         total = (seen.problem.omega[-1] - seen.problem.omega[0]).abs()
-        resolution = torch.minimum(result.blur() * widths, total)
+        resolution = result.blur() * widths
+        if width is not None:  # a Gaussian's area over its height
+            resolution = torch.hypot(resolution, math.sqrt(2 * math.pi) * width[:, None])
+        resolution = torch.minimum(resolution, total)
     return Solution(result.spectrum, status, lower, upper, result.least, resolution=resolution)
 
 

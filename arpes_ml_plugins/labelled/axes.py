@@ -29,6 +29,7 @@ ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "tau": (
         ("tau", "imaginary_time"),
         ("iwn", "wn", "w_n", "iw", "iomega_n", "omega_n", "matsubara", "inu", "nu_n"),
+        ("l", "legendre"),
     ),
 }
 """Names an axis of each role goes by: tiers, the preferred one first (PyARPES, erlab, peaks)."""

@@ -61,7 +61,7 @@ def stated_errors(
     _check_sizes("stderr", values)
     full = plain.astype(np.float64).broadcast_like(shell).transpose(..., dim)
     rows = full.values.reshape(-1, data.sizes[dim]).copy()  # broadcast views are read-only
-    return rows if axis == "tau" else np.concatenate([rows, rows], -1)
+    return rows if axis != "matsubara" else np.concatenate([rows, rows], -1)
 
 
 def _check_sizes(name: str, errors: NDArray[np.floating]) -> None:
@@ -120,8 +120,8 @@ def stated_covariance(
     if stderr is not None:
         raise ParameterError("pass stderr or covariance, not both; a covariance holds the errors")
     matrix = np.asarray(covariance)
-    rows = points if axis == "tau" else 2 * points
-    what = "" if axis == "tau" else " (real parts, then imaginary parts)"
+    rows = points if axis != "matsubara" else 2 * points
+    what = "" if axis != "matsubara" else " (real parts, then imaginary parts)"
     batch = tuple(size for name, size in data.sizes.items() if name != dim)
     if matrix.shape not in ((rows, rows), (*batch, rows, rows)) or matrix.dtype.kind not in "iuf":
         raise ParameterError(

@@ -19,11 +19,18 @@ from arpes_ml_plugins.errors import (
     AxisError,
     DataError,
     DataTypeError,
-    DistributionWarning,
     ParameterError,
 )
-from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.axes import ROLES, SIZES
+from arpes_ml_plugins.methods.continuation_basis import legendre_orders, read_basis
+from arpes_ml_plugins.methods.continuation_conventions import (
+    SLACK,
+    check_convention,
+    check_frequencies,
+    check_sign,
+    check_times,
+    folded,
+)
 from arpes_ml_plugins.methods.continuation_errors import (
     BIN,
     averaged,
@@ -38,16 +45,17 @@ from arpes_ml_plugins.methods.continuation_frequencies import (
     checked_frequencies,
     own_frequencies,
 )
+from arpes_ml_plugins.methods.continuation_moments import read_moments
 from arpes_ml_plugins.parameters import check_choice, check_flag, check_positive
 
 if TYPE_CHECKING:
+    from arpes_ml_plugins.continuation.moments import Moments
     from arpes_ml_plugins.continuation.problem import Problem
 
 __all__ = ["ImaginaryData", "check_aligned", "read_imaginary"]
 
-TAU_NAMES, MATSUBARA_NAMES = ROLES["tau"]
+TAU_NAMES, MATSUBARA_NAMES, LEGENDRE_NAMES = ROLES["tau"]
 FEWEST_DATA = 6
-SLACK = 1e-6  # of beta: how far tau may reach beyond [0, beta]
 ROUNDED = 5e-3  # relative error of a temperature that was rounded to three digits
 STATISTICS = ("fermion", "boson")
 MOST_PARTS = 12  # of a cell
@@ -67,6 +75,7 @@ class ImaginaryData:
     errors: NDArray[np.floating] | None  # (slices, rows)
     covariance: NDArray[np.floating] | None  # (rows, rows), or (slices, rows, rows)
     norm: float | None
+    moments: Moments | None
     merged: int | None
     """Monte Carlo bins that were merged into one, where there are bins."""
 
@@ -82,12 +91,19 @@ def read_imaginary(
     statistics: str,
     bins: bool | None,
     norm: float | None,
+    sign: int | None = None,
+    even: bool = False,
+    basis: Any = None,
+    moments: Any = None,
+    signed: bool = False,
     extend: bool = False,
 ) -> ImaginaryData:
     """Settle everything that a continuation needs to know, or say what is wrong.
 
     Parameters
     ----------
+    signed
+        Whether the spectrum may have either sign.
     extend
         Whether the spectrum may go on beyond ``omega``.
     """
@@ -100,22 +116,41 @@ def read_imaginary(
     check_positive("norm", norm, optional=True)
     if norm is not None:
         _check_size("norm", norm)
+    check_convention(sign)
+    check_flag("even", even)
     if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
         raise DataTypeError(
             "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead"
         )
     dim = dims[0]
-    axis = _axis(data, dim)
+    axis = "tau" if basis is not None else _axis(data, dim)
+    coefficients = basis is not None or axis == "legendre"
+    if coefficients and data.dtype.kind == "c":
+        raise DataTypeError(
+            f"expected real coefficients along {dim!r}, got complex values (dtype {data.dtype}); "
+            f"take data.real"
+        )
     if axis == "matsubara":
-        data = _folded(data, dim)
-    times = _times(data, dim)
+        data, stderr, covariance = folded(data, dim, stderr, covariance)
+    times = legendre_orders(data, dim) if coefficients else _times(data, dim)
+    _check_count(times, dim)
     unit = _unit(data[dim])
-    beta = _beta(data, times, axis, statistics, unit, beta)
+    if beta is None and isinstance(getattr(basis, "beta", None), (int, float, np.number)):
+        beta = float(basis.beta)
+    beta = _beta(data, times, "" if coefficients else axis, statistics, unit, beta)
     _check_size("beta", beta)
-    _check_times(times, axis, statistics, beta, dim)
+    transform = None
+    if basis is not None:
+        functions = read_basis(basis, data, dim, beta, statistics)
+        times, transform = functions.times, torch.from_numpy(functions.transform)
+    elif axis == "tau":
+        check_times(data, dim, times, beta, even=even, signed=signed)
+    elif axis == "matsubara":
+        check_frequencies(times, statistics, beta, dim)
     merged = None
     if BIN in data.dims and stderr is None and covariance is None:
         data, covariance, merged = averaged(data, dim)
+    known = read_moments(moments, data, dim, norm, signed=signed)
     errors = stated_errors(data, dim, stderr, axis)
     matrix = stated_covariance(covariance, data, dim, axis, stderr)
 
@@ -128,6 +163,10 @@ def read_imaginary(
             axis,
             bool(bins) or (bins is None and parts == MOST_PARTS),
             float(np.abs(values).max()),
+            signed=signed,
+            symmetric=even,
+            convention=sign,
+            transform=transform,
         )
 
     if omega is None:
@@ -137,6 +176,11 @@ def read_imaginary(
     grid = checked_frequencies(values, data, dim, unit, axis, statistics)
     frequencies = grid.values.astype(np.float64)
     check_reach(frequencies, beta, dim)
+    if even and statistics == "fermion" and frequencies[0] >= 0:
+        raise ParameterError(
+            f"an even spectrum of fermions needs frequencies of both signs, got omega from "
+            f"{frequencies[0]:.3g} to {frequencies[-1]:.3g}"
+        )
     parts = 1
     if bins is None:
         parts = max(1, math.ceil(beta * np.diff(frequencies).max() / FINE_ENOUGH))
@@ -144,13 +188,17 @@ def read_imaginary(
     if statistics == "boson" and frequencies[0] >= 0:
         parts = 1  # the half cell below zero belongs to the other half of the axis
     problem = problem_on(frequencies, parts)
-    if extend:
+    if extend and not (known and max(known.orders) > 0):
+        # A little weight far outside would make any higher moment.
         problem = problem.extended()
-    return ImaginaryData(data, dim, problem, parts, grid, errors, matrix, norm, merged)
+    check_sign(data, dim, problem)
+    return ImaginaryData(data, dim, problem, parts, grid, errors, matrix, norm, known, merged)
 
 
 def _axis(data: xr.DataArray, dim: Hashable) -> str:
-    """``tau`` or ``matsubara``: by the name of the axis, else by the type of the values."""
+    """``tau``, ``matsubara`` or ``legendre``: by the name, else by the type of the values."""
+    if dim in LEGENDRE_NAMES:
+        return "legendre"
     if data.dtype.kind == "c":
         if dim in TAU_NAMES:
             raise DataTypeError(
@@ -166,25 +214,6 @@ def _axis(data: xr.DataArray, dim: Hashable) -> str:
     return "tau"
 
 
-def _folded(data: xr.DataArray, dim: Hashable) -> xr.DataArray:
-    """Negative Matsubara frequencies on the positive ones, whose complex conjugates they hold."""
-    if dim not in data.coords or data[dim].dtype.kind not in "iuf":
-        return data  # told of later
-    values = data[dim].values
-    if not (np.isfinite(values).all() and (values < 0).any()):
-        return data
-    positive, negative = data.isel({dim: values >= 0}), data.isel({dim: values < 0})
-    mirrored = (
-        negative.conj().assign_coords({dim: -negative[dim]}).isel({dim: slice(None, None, -1)})
-    )
-    if positive.sizes[dim] == 0:
-        return mirrored.assign_attrs(data.attrs)
-    near = 1e-6 * float(np.abs(values).max())
-    partner = mirrored.reindex({dim: positive[dim]}, method="nearest", tolerance=near)
-    both = ((positive + partner) / 2).where(partner.notnull(), positive)
-    return both.transpose(*data.dims).assign_attrs(data.attrs).astype(data.dtype)
-
-
 def _times(data: xr.DataArray, dim: Hashable) -> NDArray[np.floating]:
     if dim not in data.coords:
         raise AxisError(
@@ -195,17 +224,21 @@ def _times(data: xr.DataArray, dim: Hashable) -> NDArray[np.floating]:
     if times.dtype.kind not in "iuf" or not np.isfinite(times).all():
         raise AxisError(f"the coordinate {dim!r} must hold finite numbers, got dtype {times.dtype}")
     times = times.astype(np.float64)
-    if len(times) < FEWEST_DATA:
-        raise DataError(
-            f"the axis {dim!r} has {len(times)} points, which is too small to continue; expected "
-            f"at least {FEWEST_DATA}"
-        )
+    _check_count(times, dim)
     if (np.diff(times) <= 0).any():
         raise AxisError(
             f"the coordinate {dim!r} must rise from point to point; sort it: "
             f"data.sortby({str(dim)!r}), and drop repeated points"
         )
     return times
+
+
+def _check_count(times: NDArray[np.floating], dim: Hashable) -> None:
+    if len(times) < FEWEST_DATA:
+        raise DataError(
+            f"the axis {dim!r} has {len(times)} points, which is too small to continue; expected "
+            f"at least {FEWEST_DATA}"
+        )
 
 
 def _unit(coordinate: xr.DataArray) -> str:
@@ -258,6 +291,8 @@ def _settled(rough: float, times: NDArray[np.floating], axis: str, statistics: s
     """``beta`` of a temperature that may be rounded: that of the times, if they agree so far."""
     if axis == "matsubara":
         candidates = _betas_of(times, statistics)
+    elif not axis:
+        candidates = []
     else:
         last, spacing = float(times[-1]), float(times[-1] - times[-2])
         at_the_end = times[0] <= SLACK * rough and rough - last < spacing / 4
@@ -273,35 +308,3 @@ def _betas_of(times: NDArray[np.floating], statistics: str) -> list[float]:
     if statistics == "fermion" and len(positive):
         return [math.pi / float(positive[0]), spaced]
     return [spaced]
-
-
-def _check_times(
-    times: NDArray[np.floating], axis: str, statistics: str, beta: float, dim: Hashable
-) -> None:
-    if axis == "tau":
-        if times[0] < -SLACK * beta or times[-1] > beta * (1 + SLACK):
-            raise AxisError(
-                f"imaginary times must lie in [0, beta] = [0, {beta:.6g}], but {dim!r} runs from "
-                f"{times[0]:.6g} to {times[-1]:.6g}; check beta, or fold G(tau) into this range"
-            )
-        if times[0] <= SLACK * beta and abs(times[-1] - 1) < 1e-6 and beta > 2:
-            warn(
-                f"{dim!r} runs from 0 to 1 at beta = {beta:.6g}: it looks like tau / beta; if so, "
-                f"multiply it: data.assign_coords({dim}={dim} * beta)",
-                DistributionWarning,
-            )
-        nearly = beta / 2 * (1 + SLACK) < times[-1] < beta - 1.5 * np.diff(times).max()
-        if times[0] <= SLACK * beta and nearly:
-            warn(
-                f"{dim!r} begins at 0 and ends at {times[-1]:.6g}, short of beta = {beta:.6g}; if "
-                f"it was to end at beta, beta is wrong, and so will be the spectrum",
-                DistributionWarning,
-            )
-        return
-    numbers = (times * beta / math.pi - (statistics == "fermion")) / 2
-    if np.abs(numbers - np.round(numbers)).max() > 1e-3:
-        raise AxisError(
-            f"{dim!r} must hold Matsubara frequencies of a {statistics} at beta = {beta:.6g}, "
-            f"that is {'(2n + 1)' if statistics == 'fermion' else '2n'} pi / beta, but the first "
-            f"are {times[:3]}; check beta and statistics"
-        )

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import ConvergenceWarning, DataError, DistributionWarning
+from arpes_ml_plugins.errors import AxisError, ConvergenceWarning, DataError, DistributionWarning
+from arpes_ml_plugins.fitting import DRAW
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, Trace, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.continuation_input import ImaginaryData
 from arpes_ml_plugins.networks.rlista import continuation_network
 from arpes_ml_plugins.networks.stored import stored_hash
+from arpes_ml_plugins.parameters import check_count
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.continuation.solvers import Algorithm
@@ -32,7 +34,9 @@ FAMILY = {
         data : xarray.DataArray or xarray.Dataset
             ``G(tau)`` of fermions (or a correlation function of bosons) along an axis ``tau``,
             with values of either sign convention, or complex ``G(i w_n)`` along an axis ``iwn``.
-            Negative frequencies are folded onto positive ones.
+            or coefficients of ``G(tau)`` in Legendre polynomials or another ``basis`` along ``l``.
+            Negative frequencies are folded onto positive ones, whose conjugates they must hold;
+            their errors, and those of a mean of both, follow.
             All other dimensions are a batch, but for ``bin``: Monte Carlo bins in the order of the
             simulation. They are averaged, merged until they are independent, and give the
             covariance of the errors, if neither ``stderr`` nor ``covariance`` is given. NaN is
@@ -73,6 +77,36 @@ FAMILY = {
             Integral of the spectrum, if it is known (1 for fermions). Default: it follows from the
             data; where those do not determine it (no imaginary times near 0 or ``beta``), 1 is
             assumed for fermions, and ``status`` says so.""",
+    "sign": """
+        sign : {1, -1}, optional
+            Convention of the data. 1: the positive one, ``<c(tau) c+> = -G(tau)``,
+            ``Im G(i w_n) < 0`` for ``w_n > 0``; -1: the opposite, as ``G(tau) = -<T c(tau) c+>``
+            is stored by most codes. Data that contradict it are refused. Default: taken from each
+            slice by itself; ``sign`` in the result holds what was taken, and ``status`` says where
+            noise may have decided.""",
+    "even": """
+        even : bool
+            Whether the spectrum is known to be even, ``A(-w) = A(w)``: fermions with particle-hole
+            symmetry, for which times in ``[0, beta / 2]`` say everything. Without it they leave
+            open what lies below zero. Bosons on frequencies from zero up are even anyway.""",
+    "basis": """
+        basis : xarray.DataArray, callable or object, optional
+            If the data are coefficients ``G_l`` of ``G(tau) = sum_l U_l(tau) G_l`` along ``l``, the
+            functions: an array along imaginary time (with its coordinate) and ``l``; a function
+            from times ``(m,)`` to values ``(m, l)`` or ``(l, m)``; or an object that has such a
+            function ``u``, as the bases of sparse-ir do. Errors and covariance are those of the
+            coefficients. Default: data along ``l`` or ``legendre`` are Legendre coefficients,
+            ``U_l = sqrt(2 l + 1) / beta P_l(2 tau / beta - 1)`` (Boehnke et al., Phys. Rev. B 84,
+            075145 (2011)).""",
+    "moments": """
+        moments : sequence or mapping, optional
+            Known moments of the spectrum, ``int w^n A(w) dw`` for n = 0, 1, 2, ... (or by n,
+            ``{1: 0.3}``; None for unknown ones): numbers, which are taken as exact, pairs of
+            value and standard error, or arrays along dimensions of the batch in place of the value.
+            For ``G = <<c, c+>>`` the first is ``<{[c, H], c+}>``. They are fitted beside the
+            data, whose errors and theirs decide; ``status`` says where both contradict each other.
+            With moments above n = 0 the spectrum is taken to lie within ``omega``. Of bosons they
+            are moments of the result, ``A(w) / w``.""",
     "training_steps": """
         training_steps : int, optional
             Steps of the training of a network; default 4000 (published: 58 650).""",
@@ -85,8 +119,13 @@ FAMILY = {
             ``"auto"`` (CUDA, then CPU; MPS has no float64, which this needs) or a torch device.""",
     "rng": """
         rng : int, numpy.random.Generator or torch.Generator, optional
-            Not used: nothing but a training is random, and that has its own seed. All methods take
-            it.""",
+            Seed of the draws. Nothing else is random but a training, which has its own seed.""",
+    "draws": """
+        draws : int
+            Number of spectra that the truth may be, to be drawn for each slice; 0 for none. What
+            belongs to several frequencies (the weight in a window, a fitted width, a Kramers-Kronig
+            transform) has the scatter of its values over the draws as error, which the band does
+            not tell. Takes about 1 ms for each draw.""",
     "dims": """
         dims : mapping or sequence of str, optional
             The imaginary axis if its name is not a usual one, ``{"tau": "t"}``.""",
@@ -100,6 +139,8 @@ FAMILY = {
             - ``resolution`` (..., omega): the width that a delta function of little weight would
               get at each frequency, on a flat default model: its area over its height. Narrower
               structure is blurred; where it lies and its area are known better than its width.
+            - ``draws`` (..., draw, omega): if ``draws`` were asked for: each explains the data, and
+              at each frequency about 90 % of them lie within the band.
             - ``back_transform`` (..., tau): the data of the result, in the sign of the data.
             - ``chi2``: chi^2 per datum, with the stated errors, of the data that were used.
             - ``out_of_distribution``: the result does not explain the data, or the data are unlike
@@ -124,10 +165,23 @@ FAMILY = {
 
 
 def continued(
-    source: ImaginaryData, algorithm: Algorithm, method: str, device: str, progress: ProgressOption
+    source: ImaginaryData,
+    algorithm: Algorithm,
+    method: str,
+    device: str,
+    progress: ProgressOption,
+    *,
+    draws: int = 0,
+    seed: Any = None,
 ) -> xr.Dataset:
     """The results of an algorithm for every slice, labelled."""
+    check_count("draws", draws, least=0)
     name = source.omega.dims[0]
+    if draws and DRAW in (*source.array.dims, *source.array.coords):
+        raise AxisError(
+            f"the data have a dimension or coordinate named {DRAW!r}, which is that of the draws; "
+            f"rename it, for example data.rename({DRAW}='own_{DRAW}')"
+        )
     along = Trace(str(name), len(source.omega), "float64", source.omega)
     outputs: dict[str, Output] = {
         "spectral_function": along,
@@ -141,17 +195,22 @@ def continued(
         "sign": Scalar("int64"),
         "stderr": Image(),
     }
+    if draws:
+        outputs["draws"] = Trace(f"{DRAW} {name}", draws * len(source.omega), "float64")
     arrays = map_images(
         source.array,
         (source.dim,),
-        partial(_run, source=source, algorithm=algorithm),
+        partial(_run, source=source, algorithm=algorithm, draws=draws),
         outputs,
         method=method,
         # MPS has no float64, without which the small singular values are lost.
         device="cpu" if device.startswith("mps") else device,
         progress=progress,
         batch_size=BATCH,
+        seed=seed or 0,
     )
+    if draws:
+        arrays["draws"] = _unfolded(arrays["draws"], arrays["spectral_function"], draws)
     codes = arrays["status"]
     result = xr.Dataset({**arrays, "status": _in_words(codes)})
     # Into the provenance:
@@ -166,10 +225,21 @@ def continued(
     _describe(result, source)
     if codes.chunks is None:  # lazy results are silent: their status says it
         _warn(codes.values, result["chi2"].values, method)
+        if source.problem.convention is None:
+            _warn_of_signs(result["sign"].values[codes.values > 0], method)
     return result
 
 
-def _run(batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm) -> dict[str, Any]:
+def _unfolded(flat: xr.DataArray, like: xr.DataArray, draws: int) -> xr.DataArray:
+    """``(..., draw, omega)`` from one dimension for both."""
+    shape = (*flat.shape[:-1], draws, like.shape[-1])
+    dims = [*like.dims[:-1], DRAW, like.dims[-1]]
+    return xr.DataArray(flat.data.reshape(shape), dims=dims, coords=like.coords)
+
+
+def _run(
+    batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm, draws: int
+) -> dict[str, Any]:
     """Solve one batch of slices."""
     import torch
 
@@ -191,12 +261,23 @@ def _run(batch: ImageBatch, *, source: ImaginaryData, algorithm: Algorithm) -> d
         source.problem,
         times=source.problem.times.to(device),
         omega=source.problem.omega.to(device),
+        transform=None if source.problem.transform is None else source.problem.transform.to(device),
     )
-    solver = Checked(continuation_network(str(device)), algorithm, source.norm)
+    solver = Checked(
+        continuation_network(str(device)),
+        algorithm,
+        source.norm,
+        source.moments,
+        draws,
+        source.parts,
+        tuple(batch.seeds),
+    )
     answers = answer(problem, batch.images, errors, covariance, solver, batch.index)
     if batch.report:
         batch.report(len(batch.images), None)
     results = {name: getattr(answers, name) for name in answers.__dataclass_fields__}
+    if not draws:
+        del results["draws"]
     for name in ("spectral_function", "lower", "upper", "resolution"):
         named = results[name][..., slice(*(source.problem.named or (None,)))]
         results[name] = merged(named, source.parts)
@@ -218,10 +299,12 @@ def _in_words(codes: xr.DataArray) -> xr.DataArray:
 
 def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
     unit = source.omega.attrs.get("units")
-    for name in ("spectral_function", "lower", "upper"):
-        if unit and source.problem.statistics == "fermion":
+    for name in ("spectral_function", "lower", "upper", "draws"):
+        if name in result and unit and source.problem.statistics == "fermion":
             result[name].attrs["units"] = f"1/{unit}"
     result["spectral_function"].attrs["long_name"] = "spectral function"
+    if "draws" in result:
+        result["draws"].attrs["long_name"] = "spectral functions that the truth may be"
     result["lower"].attrs["long_name"] = "lower end of the 90 % credible interval"
     result["upper"].attrs["long_name"] = "upper end of the 90 % credible interval"
     result["resolution"].attrs["long_name"] = "width of a delta function"
@@ -243,3 +326,14 @@ def _warn(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
             more = f" (chi2 up to {chi2[where].max():.3g} per datum); check beta, omega and stderr"
         category = ConvergenceWarning if bit == UNCONVERGED else DistributionWarning
         warn(f"{method}: {where.sum()} of {where.size}: {words}{more}", category)
+
+
+def _warn_of_signs(signs: np.ndarray, method: str) -> None:
+    negative = int((signs < 0).sum())
+    if 0 < negative < signs.size:
+        warn(
+            f"{method}: {negative} of {signs.size} slices were taken as of the negative convention "
+            f"and the others as of the positive one; if all are of one, pass sign=1 or sign=-1; "
+            f"off-diagonal elements have either sign: continue_maxent(signed=True)",
+            DistributionWarning,
+        )

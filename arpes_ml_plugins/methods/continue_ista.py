@@ -30,9 +30,13 @@ def continue_ista(
     statistics: str = "fermion",
     bins: bool | None = None,
     norm: float | None = None,
+    sign: int | None = None,
+    even: bool = False,
+    basis: Any = None,
     sparsity: float = 1e-4,
     recipe: str = "robust",
     iterations: int = 5000,
+    draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -53,6 +57,9 @@ def continue_ista(
     {statistics}
     {bins}
     {norm}
+    {sign}
+    {even}
+    {basis}
     sparsity : float
         Weight of the l1 norm, for data normalised to a norm of 1 and with errors of equal size: a
         larger one gives fewer peaks and a worse fit.
@@ -63,6 +70,7 @@ def continue_ista(
         Upper limit on the iterations. Few are enough to explain the data; the optimum itself takes
         very many and is a worse spectrum, so stopping early is part of the method. ``status`` says
         where the optimum was not reached.
+    {draws}
     {device}
     {rng}
     {progress}
@@ -109,8 +117,11 @@ def continue_ista(
         statistics=statistics,
         bins=bins,
         norm=norm,
+        sign=sign,
+        even=even,
+        basis=basis,
     )
     from arpes_ml_plugins.continuation.solvers import Ista
 
     algorithm = Ista(sparsity, iterations, published=recipe == "published")
-    return continued(source, algorithm, "continue_ista", device, progress)
+    return continued(source, algorithm, "continue_ista", device, progress, draws=draws, seed=rng)

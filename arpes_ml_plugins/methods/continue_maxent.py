@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from arpes_ml_plugins.methods.continuation_input import (
     read_imaginary,
 )
 from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
-from arpes_ml_plugins.parameters import check_choice, check_flag, documented
+from arpes_ml_plugins.parameters import check_choice, check_flag, check_positive, documented
 
 if TYPE_CHECKING:
     import torch
@@ -40,9 +39,15 @@ def continue_maxent(
     statistics: str = "fermion",
     bins: bool | None = None,
     norm: float | None = None,
+    moments: Any = None,
+    sign: int | None = None,
+    even: bool = False,
+    basis: Any = None,
     default_model: str | xr.DataArray = "flat",
     rule: str = "auto",
+    preblur: float | str | None = None,
     signed: bool = False,
+    draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -63,6 +68,10 @@ def continue_maxent(
     {statistics}
     {bins}
     {norm}
+    {moments}
+    {sign}
+    {even}
+    {basis}
     default_model : {"flat", "rlista"} or xarray.DataArray
         What the spectrum is where the data show nothing. ``"rlista"``: the answer of the general
         network (fermions), which makes this the refinement of :func:`continue_rlista`. An array
@@ -73,12 +82,19 @@ def continue_maxent(
         wrong errors; ``"classic"``: most probable strength; ``"bryan"``: average over its
         probability; ``"historic"``: chi^2 equal to the number of data. ``"auto"``: ``"chi2kink"``
         for the flat default model, ``"classic"`` otherwise, which measure best.
+    preblur : float or "auto", optional
+        Width (standard deviation, in units of ``omega``) of a Gaussian that blurs the spectrum: the
+        entropy is that of a hidden spectrum, and what is narrower than its blur cannot come out.
+        This takes away structure that maximum entropy makes up, most of all near zero; peaks that
+        are narrower are lost. ``"auto"``: the most probable of six widths from none to a quarter of
+        the window, for every slice. Default: none.
     signed : bool
         Spectra of either sign, as off-diagonal and anomalous Green's functions have: by
         positive-negative entropy, where the default model is the size that the spectrum is expected
         to have; ``sqrt(A_ii A_jj)`` is a good one, as no off-diagonal element is larger. The data
-        must have the sign of positive diagonal elements, ``-G(tau)`` or ``G(i w_n)``. No norm is
-        assumed, and the band is that of maximum entropy.
+        must have the sign of positive diagonal elements, ``-G(tau)`` or ``G(i w_n)``, or, with
+        ``sign=-1``, the opposite. No norm is assumed, and the band is that of maximum entropy.
+    {draws}
     {device}
     {rng}
     {progress}
@@ -101,7 +117,7 @@ def continue_maxent(
     Jarrell and Gubernatis, Phys. Rep. 269, 133 (1996); Bryan, Eur. Biophys. J. 18, 165 (1990);
     Bergeron and Tremblay, Phys. Rev. E 94, 023303 (2016) for ``"chi2kink"``; Huang and Yang,
     Phys. Rev. B 105, 075112 (2022), eq. 6 and Section III F; Kraberger et al., Phys. Rev. B 96,
-    155128 (2017) for ``signed``.
+    155128 (2017) for ``signed`` and ``preblur``.
 
     Examples
     --------
@@ -125,10 +141,19 @@ def continue_maxent(
     if isinstance(default_model, str):
         check_choice("default_model", default_model, DEFAULT_MODELS)
     check_flag("signed", signed)
+    if isinstance(preblur, str):
+        check_choice("preblur", preblur, ("auto",))
+    else:
+        check_positive("preblur", preblur, optional=True)
     if signed and isinstance(default_model, str) and default_model == "rlista":
         raise ParameterError(
             "the network knows positive spectra only: with signed=True default_model must be "
             "'flat' or a DataArray of the size that the spectrum is expected to have"
+        )
+    if preblur is not None and isinstance(default_model, str) and default_model == "rlista":
+        raise ParameterError(
+            "preblur is for a default model that is flat or an array; the network's answer is as "
+            "sharp as it is meant to be"
         )
     if signed and norm is not None:
         raise ParameterError("spectra of either sign have no norm; pass norm=None")
@@ -142,27 +167,36 @@ def continue_maxent(
         statistics=statistics,
         bins=bins,
         norm=norm,
+        moments=moments,
+        sign=sign,
+        even=even,
+        basis=basis,
+        signed=signed,
         extend=True,
     )
-    if signed:
-        source = replace(source, problem=replace(source.problem, signed=True))
-    algorithm = _algorithm(default_model, rule, source, signed=signed)
-    return continued(source, algorithm, "continue_maxent", device, progress)
+    width = None if isinstance(preblur, str) else preblur or 0.0
+    algorithm = _algorithm(default_model, rule, source, width, signed=signed)
+    return continued(source, algorithm, "continue_maxent", device, progress, draws=draws, seed=rng)
 
 
 def _algorithm(
-    default_model: str | xr.DataArray, rule: str, source: ImaginaryData, *, signed: bool
+    default_model: str | xr.DataArray,
+    rule: str,
+    source: ImaginaryData,
+    preblur: float | None,
+    *,
+    signed: bool,
 ) -> Algorithm:
     from arpes_ml_plugins.continuation.solvers import MaxEnt, Pretrained, SignedMaxEnt
 
     if signed:
         model = None if isinstance(default_model, str) else _default_model(default_model, source)
-        return SignedMaxEnt("chi2kink" if rule == "auto" else rule, model)
+        return SignedMaxEnt("chi2kink" if rule == "auto" else rule, preblur, model)
     if isinstance(default_model, xr.DataArray):
         model = _default_model(default_model, source)
-        return MaxEnt("classic" if rule == "auto" else rule, model)
+        return MaxEnt("classic" if rule == "auto" else rule, model, preblur)
     if default_model == "flat":
-        return MaxEnt("chi2kink" if rule == "auto" else rule)
+        return MaxEnt("chi2kink" if rule == "auto" else rule, preblur=preblur)
     return Pretrained(True, None) if rule == "auto" else Pretrained(True, None, rule, rule)
 
 

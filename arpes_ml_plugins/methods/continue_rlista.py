@@ -39,12 +39,17 @@ def continue_rlista(
     statistics: str = "fermion",
     bins: bool | None = None,
     norm: float | None = None,
+    moments: Any = None,
+    sign: int | None = None,
+    even: bool = False,
+    basis: Any = None,
     recipe: str = "general",
     refine: bool | None = None,
     outside: str = "maxent",
     layers: int | None = None,
     training_steps: int | None = None,
     training_seed: int = 0,
+    draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -68,6 +73,10 @@ def continue_rlista(
     {statistics}
     {bins}
     {norm}
+    {moments}
+    {sign}
+    {even}
+    {basis}
     recipe : {"general", "trained", "published"}
         ``"general"``: the network that comes with the package. ``"trained"``: one trained for just
         these times, ``beta``, ``stderr`` and frequencies, a minute on one core, kept in the user's
@@ -87,6 +96,7 @@ def continue_rlista(
         Depth of a network that is trained; default 10.
     {training_steps}
     {training_seed}
+    {draws}
     {device}
     {rng}
     {progress}
@@ -121,12 +131,24 @@ def continue_rlista(
     True
     >>> str(result.status.item())
     'ok'
+
+    The weight above zero, with its error:
+
+    >>> drawn = g.S.continue_rlista(beta=10, stderr=1e-3, omega=omega, draws=16, rng=0).draws
+    >>> weight = drawn.sel(omega=slice(0, None)).integrate("omega")
+    >>> bool(abs(weight.mean() - 0.97) < 0.03), bool(weight.std() < 0.03)
+    (True, True)
     """
     check_choice("recipe", recipe, RECIPES)
     check_choice("outside", outside, OUTSIDE)
     check_count("layers", layers, optional=True)
     check_count("training_steps", training_steps, optional=True)
     check_flag("refine", refine, optional=True)
+    if recipe != "general" and (even or basis is not None or moments is not None):
+        raise ParameterError(
+            "networks are trained for G(tau), G(i w_n) and Legendre coefficients, of spectra of "
+            "which nothing else is known; with even=True, basis= or moments= use the general recipe"
+        )
     source = read_imaginary(
         data,
         dims,
@@ -137,6 +159,10 @@ def continue_rlista(
         statistics=statistics,
         bins=bins,
         norm=norm,
+        moments=moments,
+        sign=sign,
+        even=even,
+        basis=basis,
         extend=recipe == "general",
     )
     refine = recipe != "published" if refine is None else refine
@@ -152,7 +178,7 @@ def continue_rlista(
     else:
         _check_trainable(statistics)
         algorithm = _trained(source, recipe, 0.5, training, progress, refine)
-    return continued(source, algorithm, "continue_rlista", device, progress)
+    return continued(source, algorithm, "continue_rlista", device, progress, draws=draws, seed=rng)
 
 
 @documented(**FAMILY)
@@ -166,11 +192,13 @@ def continue_lista(
     statistics: str = "fermion",
     bins: bool | None = None,
     norm: float | None = None,
+    sign: int | None = None,
     recipe: str = "trained",
     refine: bool | None = None,
     layers: int = 6,
     training_steps: int | None = None,
     training_seed: int = 0,
+    draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
@@ -191,6 +219,7 @@ def continue_lista(
     {statistics}
     {bins}
     {norm}
+    {sign}
     recipe : {"trained", "published"}
         As in :func:`continue_rlista`.
     refine : bool, optional
@@ -199,6 +228,7 @@ def continue_lista(
         Depth; LISTA gains little beyond 6.
     {training_steps}
     {training_seed}
+    {draws}
     {device}
     {rng}
     {progress}
@@ -247,12 +277,13 @@ def continue_lista(
         statistics=statistics,
         bins=bins,
         norm=norm,
+        sign=sign,
     )
     _check_trainable(statistics)
     refine = recipe != "published" if refine is None else refine
     training = {"layers": layers, "steps": training_steps, "seed": training_seed}
     algorithm = _trained(source, recipe, 1.0, training, progress, refine)
-    return continued(source, algorithm, "continue_lista", device, progress)
+    return continued(source, algorithm, "continue_lista", device, progress, draws=draws, seed=rng)
 
 
 def _trained(
