@@ -11,7 +11,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 warnings.filterwarnings("ignore", message="Could not find local configuration file")
-sys.path.insert(0, os.path.abspath("."))
+sys.path.insert(0, os.path.abspath("."))  # llms_txt
 
 project = "arpes_ml_plugins"
 author = "The arpes_ml_plugins developers"
@@ -19,6 +19,7 @@ copyright = author
 release = metadata.version("arpes-ml-plugins")
 
 extensions = [
+    "llms_txt",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
