@@ -11,7 +11,7 @@ import xarray as xr
 
 from arpes_ml_plugins.denoising.recipes import FIXED_INPUT, PUBLISHED, ROBUST
 from arpes_ml_plugins.denoising.streams import USES, stream
-from arpes_ml_plugins.denoising.two_stage import _optimizers, fit
+from arpes_ml_plugins.denoising.two_stage import _optimizers, bfloat16_is_fast, fit
 from arpes_ml_plugins.denoising.unet import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.errors import ConvergenceWarning
 from arpes_ml_plugins.testing.samples import sample_cut
@@ -36,6 +36,11 @@ def quick(recipe, images, *, seeds=(0,), iterations=10, prior=True, **options):
         seeds=list(seeds),
         **options,
     )
+
+
+def test_torch_that_does_not_tell_what_the_processor_can(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not bfloat16_is_fast("cpu")
 
 
 class TestNetwork:
