@@ -189,7 +189,7 @@ def bfloat16_is_fast(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "cpu":
         # Older versions of torch do not tell: float32 then, which is never wrong.
-        features = getattr(torch.cpu, "get_capabilities", dict)()
+        features: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
     return False
 
