@@ -21,6 +21,7 @@ copyright = author
 release = metadata.version("arpes-ml-plugins")
 
 extensions = [
+    "llms_txt",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
