@@ -8,13 +8,12 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError
-from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.labelled.axes import plays
 
 __all__ = ["SHORTEST", "choose_series", "sampled"]
 
 SHORTEST = 4
 """Images along an axis; with fewer each image is taken by itself."""
-MOMENTA = {name for tier in ROLES["momentum"] for name in tier}
 
 
 def choose_series(
@@ -41,7 +40,7 @@ def choose_series(
     if not candidates:
         return ()
     # The name comes last only so that the order of the dimensions does not matter.
-    return (max(candidates, key=lambda d: (data.sizes[d], d not in MOMENTA, str(d))),)
+    return (max(candidates, key=lambda d: (data.sizes[d], not plays(d, "momentum"), str(d))),)
 
 
 def sampled(data: xr.DataArray, dims: tuple[Hashable, Hashable], images: int) -> xr.DataArray:
