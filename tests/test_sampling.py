@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import xarray as xr
 
 import arpes_ml_plugins
-from arpes_ml_plugins.denoising import noise
+from arpes_ml_plugins.denoising import counts_network, noise
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.labelled.series import WINDOW, windows
 from arpes_ml_plugins.methods.denoising_input import PIXELS
@@ -88,3 +88,12 @@ def test_gaussian_means_are_those_of_a_convolution(size, width):
     torch.testing.assert_close(
         gaussian_mean(images, mask, width)[known], expected[known], rtol=1e-6, atol=1e-7
     )
+
+
+def test_strips_of_a_block_are_the_whole(monkeypatch):
+    block = counts_network._Block(8)
+    images = torch.rand((1, 8, 61, 16), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = block(images)
+        monkeypatch.setattr(counts_network, "STRIP", 0)  # sixteen rows at a time
+        torch.testing.assert_close(block(images), whole, rtol=1e-6, atol=1e-6)

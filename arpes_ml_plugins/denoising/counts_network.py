@@ -35,6 +35,9 @@ PASSES = 2  # of the second part, with the same weights
 REFINED = (64, 96)  # channels of the second part at 1/2 and 1/4 of the resolution
 LARGEST_CORRECTION = 8.0  # natural logarithm
 BAND = 64  # pixels that one product filters
+STRIP = 4 * 2**20  # bytes of one layer, worked on at a time without gradients
+LEAST_ROWS = 16
+REACH = 2  # rows that a block sees on either side
 BLOCK_START = 0.3  # of torch's default: what a block adds at first
 
 
@@ -175,6 +178,18 @@ class _Block(nn.Module):
         self.second = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """In strips where no gradient is needed: what large images take then stays in the cache."""
+        rows = max(LEAST_ROWS, STRIP // (x.shape[1] * x.shape[-1] * x.element_size()))
+        if torch.is_grad_enabled() or x.device.type != "cpu" or rows >= x.shape[-2]:
+            return self._whole(x)
+        strips = []
+        for start in range(0, x.shape[-2], rows):
+            first = max(start - REACH, 0)
+            strip = self._whole(x[..., first : start + rows + REACH, :])
+            strips.append(strip[..., start - first :, :][..., :rows, :])
+        return torch.cat(strips, -2)
+
+    def _whole(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, 0.1)), 0.1))
 
 
