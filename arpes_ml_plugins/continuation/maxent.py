@@ -106,7 +106,7 @@ class MaxEntResult:
         The sum of the linear response to this weight, over the response at its place.
         """
         factor = _cholesky(self.space.hessian(self.default, self.alpha))
-        unit = torch.eye(factor.shape[-1]).to(factor)
+        unit = torch.eye(factor.shape[-1], device="cpu").to(factor)
         inverse = torch.linalg.solve_triangular(factor, unit, upper=False)
         root = inverse @ self.space.spread.mT  # (b, r, n)
         everywhere = (root * (root @ self.default[..., None])).sum(1)
@@ -357,7 +357,7 @@ def _kink(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     ``c``.
     """
     count = len(logs)
-    number = torch.arange(count).to(logs)
+    number = torch.arange(count, device="cpu").to(logs)
     fine = torch.linspace(0, count - 1, 4 * count, dtype=logs.dtype, device=logs.device)
     widths = torch.logspace(-0.85, 0.85, 18, dtype=logs.dtype, device=logs.device)
     curves = torch.sigmoid((fine[:, None] - number[:, None, None]) / widths).flatten(1)  # (k, cw)

@@ -352,7 +352,7 @@ def _step(values: torch.Tensor) -> torch.Tensor:
         return none
     gaps = levels.diff(prepend=levels.new_zeros(1))
     step = gaps[gaps > LATTICE * levels[0]].min()
-    for place in torch.linspace(0, len(levels) - 1, REFINEMENTS).long().unique():
+    for place in torch.linspace(0, len(levels) - 1, REFINEMENTS, device="cpu").long().unique():
         level = levels[place]  # the larger a multiple, the better it tells the step
         step = level / (level / step).round().clamp(min=1)
     multiples = levels / step

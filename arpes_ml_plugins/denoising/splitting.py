@@ -87,7 +87,7 @@ def whole_counts(electrons: torch.Tensor, generator: torch.Generator) -> torch.T
     """Numbers of electrons, rounded up or down at random so that their mean stays."""
     nearest = electrons.round()
     exact = (electrons - nearest).abs() <= 1e-4
-    up = torch.rand(electrons.shape, generator=generator, dtype=electrons.dtype)
+    up = torch.rand(electrons.shape, generator=generator, dtype=electrons.dtype, device="cpu")
     dithered = (electrons + up.to(electrons.device)).floor()
     return torch.where(exact, nearest, dithered).float()
 
@@ -160,7 +160,9 @@ def _step(
     fraction = training.least + (training.most - training.least) * _uniform(generator)
     height, width = counts.images.shape[-2:]
     used = max(1, min(len(counts), training.pixels // (height * width)))
-    chosen = torch.randperm(len(counts), generator=generator)[:used].to(counts.images.device)
+    chosen = torch.randperm(len(counts), generator=generator, device="cpu")[:used].to(
+        counts.images.device
+    )
     needed, index = _window(counts, chosen)
     first, second = split(needed, fraction, generator)
     dims = [dim for dim in (-2, -1) if _uniform(generator) < 0.5]
@@ -187,7 +189,7 @@ def _window(counts: Counts, chosen: torch.Tensor) -> tuple[Counts, torch.Tensor]
 
 
 def _uniform(generator: torch.Generator) -> float:
-    return float(torch.rand((), generator=generator, dtype=torch.float32))
+    return float(torch.rand((), generator=generator, dtype=torch.float32, device="cpu"))
 
 
 def _log_likelihood(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:

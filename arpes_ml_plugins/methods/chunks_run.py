@@ -97,7 +97,7 @@ def _choose(
         beside = float(found.neighbours)
         width = math.nan if found.filtered is None else found.filtered
     return {
-        name: torch.tensor([number], dtype=torch.float64)
+        name: torch.tensor([number], dtype=torch.float64, device="cpu")
         for name, number in ((NEIGHBOURS, beside), (FILTER, width))
     }
 

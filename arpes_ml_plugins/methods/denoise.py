@@ -165,6 +165,10 @@ def _choice(kind: str) -> str:
     return "pretrained" if kind in SERVED else "pcp_unet"
 
 
+def _name_of_choice(kind: object) -> np.ndarray:
+    return np.array(METHODS[_choice(str(kind))].__name__)
+
+
 def _chosen_later(
     array: xr.DataArray,
     image: tuple[object, object],
@@ -211,7 +215,7 @@ def _chosen_later(
         numbers=numbers,
     )
     names = xr.apply_ufunc(
-        lambda kind: np.array(METHODS[_choice(str(kind))].__name__),
+        _name_of_choice,
         noise["kind"],
         dask="parallelized",
         output_dtypes=[np.dtype("<U32")],

@@ -91,7 +91,9 @@ def find_shifts(
     """
     reach = REACH * abs(step) * (len(pixels) - 1) if largest is None else largest
     count = max(2, math.ceil(STEPS * reach / abs(step)))
-    candidates = torch.linspace(-reach, reach, 2 * count + 1, dtype=pixels.dtype)
+    candidates = torch.linspace(
+        -reach, reach, 2 * count + 1, dtype=pixels.dtype, device=pixels.device
+    )
     if largest is None:
         candidates = _unmistakable(candidates, centres / noise, step)
     scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape)
@@ -251,7 +253,7 @@ def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
             [2.0000, 3.5000]])
     """
     size = len(spectra)
-    place = torch.arange(size).to(spectra)[:, None] - channels
+    place = torch.arange(size, device="cpu").to(spectra)[:, None] - channels
     below = place.floor()
     part = place - below
     weights = (

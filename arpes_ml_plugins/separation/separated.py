@@ -63,7 +63,7 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
     if total < 4 * spectra.shape[1]:
         return torch.full_like(spectra, float("nan")), of_maps.sqrt()
     for _ in range(SPLITS):
-        order = torch.randperm(total, generator=generator).to(data.pixels.device)
+        order = torch.randperm(total, generator=generator, device="cpu").to(data.pixels.device)
         halves = [_as_high(_of_half(data, half, found), spectra, data) for half in order.chunk(2)]
         of_spectra += ((halves[0] - halves[1]) / 2).square() / SPLITS
         of_spectra += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
