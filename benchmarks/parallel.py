@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def measured(lazy, expected, workers, graph):
-    options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(**options) as cluster, Client(cluster) as client:
         client.run(loaded)  # importing torch is no part of it
         start = time.perf_counter()

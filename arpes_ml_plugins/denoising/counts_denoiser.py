@@ -301,7 +301,8 @@ class Plan:
 
     def finish(self) -> None:
         """What was not needed, as where noise is correlated, is done too."""
-        self(self.left, None)
+        if self.left:
+            self(self.left, None)
 
 
 def steps_of(
