@@ -143,8 +143,9 @@ def map_images(
         skips_empty=True,
     )
     core = (*series, *dims) if beside is None else (beside, *dims)
-    options = {"series": series, "beside": beside, "numbers": numbers or {}, "index": index}
-    return _apply(data, core, task, **options)
+    return _apply(
+        data, core, task, series=series, beside=beside, numbers=numbers or {}, index=index
+    )
 
 
 def map_mixture(

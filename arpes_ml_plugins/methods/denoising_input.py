@@ -200,9 +200,8 @@ def noise_of(
     exposures = () if repeats is None else (repeats,)
     some = array.isel(dict.fromkeys(exposures, slice(IMAGES // 2)))
     count = math.prod(some.sizes[dim] for dim in exposures)
-    some = sampled(some, (*exposures, *image), max(IMAGES // count, 1))  # type: ignore[arg-type]
+    some = sampled(some, (*exposures, *image), max(IMAGES // count, 1))
     some = some.drop_vars(some.coords)  # no coordinate belongs to a single number
-    common = {"method": "estimate_noise", "device": device}
     parts = windows(some, image, SIDE, PIXELS, exposures) if some.size > PIXELS else some
     batch = [dim for dim in parts.dims if dim not in (*exposures, *image)]
     outputs: dict[str, Output] = {name: Scalar() for name in names}
@@ -214,12 +213,13 @@ def noise_of(
             outputs | {"kind": Scalar("int64")},
             progress=progress,
             series=[*batch, *exposures],
-            **common,
+            method="estimate_noise",
+            device=device,
         )
     )
     if parts is not some:
         pixels = math.prod(some.sizes[dim] for dim in (*exposures, *image))
-        whole = sampled(some, (*exposures, *image), max(MOST_PIXELS // pixels, 1))  # type: ignore[arg-type]
+        whole = sampled(some, (*exposures, *image), max(MOST_PIXELS // pixels, 1))
         seen = {name: Scalar() for name in SEEN_WHOLE}
         result = result.assign(
             map_images(
@@ -228,7 +228,8 @@ def noise_of(
                 _seen_whole,
                 seen,
                 series=[dim for dim in whole.dims if dim not in image],
-                **common,
+                method="estimate_noise",
+                device=device,
             )
         )
     words = xr.apply_ufunc(
