@@ -26,13 +26,19 @@ from arpes_ml_plugins.plugins.registry import Method
 __all__ = ["MethodsAccessor", "attach"]
 
 OBJECTS = (xr.DataArray, xr.Dataset)
+REGISTER: dict[type, Callable[[str], Any]] = {
+    xr.DataArray: xr.register_dataarray_accessor,
+    xr.Dataset: xr.register_dataset_accessor,
+}
+if hasattr(xr, "register_datatree_accessor"):  # since xarray 2024.10
+    REGISTER[xr.DataTree] = xr.register_datatree_accessor
 MARK = "_from_arpes_ml_plugins"
 PYARPES_ACCESSORS = "arpes.xarray_extensions"
 """The module that registers ``.S`` in every distribution of PyARPES."""
 
 
 class MethodsAccessor(BoundMethods[Data]):
-    """Methods of arpes_ml_plugins and its plugins, bound to this array or dataset."""
+    """Methods of arpes_ml_plugins and its plugins, bound to this array, dataset or tree."""
 
     def __init__(self, obj: Data) -> None:
         self._obj = obj
@@ -69,14 +75,10 @@ class _ShyAccessor:
 
 def attach() -> None:
     """Make ``.S`` and ``.arpes_ml`` work now, and keep it so whatever is imported later."""
-    for cls in OBJECTS:
+    for cls, register in REGISTER.items():
         if "arpes_ml" not in vars(cls):
-            register = (
-                xr.register_dataarray_accessor
-                if cls is xr.DataArray
-                else xr.register_dataset_accessor
-            )
             register("arpes_ml")(MethodsAccessor)
+    for cls in OBJECTS:
         if not hasattr(cls, "S"):
             cls.S = _ShyAccessor()  # type: ignore[union-attr]
     plugins().methods.listen(_put_everywhere, _take_away)

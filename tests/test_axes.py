@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.errors import AxisError
 from arpes_ml_plugins.labelled.axes import find_axis, resolve_dims
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
@@ -36,6 +37,20 @@ def array(*dims: str) -> xr.DataArray:
         (("phi", "theta"), ("theta", "phi")),  # phi is the slit
         (("alpha", "beta"), ("beta", "alpha")),
         (("polar", "theta_par"), ("polar", "theta_par")),
+        (("kx", "ky", "eV"), ("eV", "kx")),  # a volume: kx before ky, of one length
+        (("eV", "ky", "kx"), ("eV", "kx")),
+        (("kx", "ky", "energy", "delay"), ("energy", "kx")),  # sed
+        (("Angle", "Ekin"), ("Ekin", "Angle")),  # specsanalyzer
+        (("Angle", "Kinetic Energy"), ("Kinetic Energy", "Angle")),  # ARpest
+        (("Kinetic Energy [eV]", "Y-Scale [deg]"), ("Kinetic Energy [eV]", "Y-Scale [deg]")),
+        (("Thetay [deg]", "Thetax [deg]", "Energy [eV]"), ("Energy [eV]", "Thetax [deg]")),
+        (("deflector", "analyzer", "E-E_F"), ("E-E_F", "analyzer")),
+        (("defl_perp", "k_par", "eV"), ("eV", "k_par")),  # peaks
+        (("angular0", "angular1", "energy"), ("energy", "angular0")),  # NXmpes
+        (("hv", "THETA_PAR", "Binding Energy"), ("Binding Energy", "THETA_PAR")),
+        (("kx", "ky", "tof"), ("tof", "kx")),
+        (("kx", "ky", "delay"), ("kx", "ky")),  # maps at constant energy, scanned
+        (("temperature", "theta", "phi"), ("theta", "phi")),
     ],
 )
 def test_image_axes(dims, expected):
@@ -46,8 +61,10 @@ def test_image_axes(dims, expected):
     ("dims", "words"),
     [
         (("phi", "theta", "x"), "no energy axis.*dims="),
-        (("kx", "ky", "eV"), "'kx' and 'ky'.*dims="),
-        (("kx", "ky", "kz"), r"no energy axis.*dims=\('kx', 'ky'\)"),
+        (("phi", "theta_par", "eV"), "'phi' and 'theta_par'.*dims="),
+        (("kx", "ky", "w"), r"no energy axis.*dims="),  # w may be the energy
+        (("X", "Y", "energy"), "no momentum axis.*dims="),  # space, or a detector's pixels
+        (("kx", "ky", "kz"), r"no energy axis.*dims=\('ky', 'kx'\)"),
         (("y", "x"), r"no energy axis.*dims=\('y', 'x'\)"),
         (("y", "x", "eV"), r"no momentum axis.*dims=\('eV', 'y'\)"),
         (("eV", "energy", "phi"), "'eV' and 'energy'"),
@@ -65,6 +82,12 @@ def test_a_fermi_map_among_single_points():
     assert resolve_dims(data, IMAGE) == ("kx", "ky")
     assert resolve_dims(data.isel(eV=0), IMAGE, {"momentum": "kx"}) == ("ky", "kx")
     assert resolve_dims(data.isel(eV=0), IMAGE, {"energy": "ky"}) == ("ky", "kx")
+
+
+def test_of_two_momenta_the_longer_one():
+    data = xr.DataArray(np.zeros((4, 6, 5)), dims=("kx", "ky", "eV"))
+    assert resolve_dims(data, IMAGE) == ("eV", "ky")
+    assert resolve_dims(data.transpose(), IMAGE) == ("eV", "ky")
 
 
 def test_two_momenta_are_an_image_only():
@@ -93,6 +116,25 @@ def test_dims_override():
 def test_wrong_override(dims, words):
     with pytest.raises(AxisError, match=words):
         resolve_dims(array("kx", "ky", "eV"), IMAGE, dims)
+
+
+@pytest.mark.parametrize("name", ["BINDING_ENERGY", "Binding energy (eV)", "bindingEnergy"])
+def test_case_separators_and_units_do_not_matter(name):
+    assert find_axis(array("phi", name), "energy") == name
+
+
+def test_single_letters_keep_their_case():
+    assert find_axis(array("t", "T"), "time") == "t"
+    with pytest.raises(AxisError, match="no time axis"):
+        find_axis(array("T", "eV"), "time")
+
+
+def test_a_momentum_volume_is_denoised():
+    volume = simulate_scene((20, 18), slices=16, counts=20, rng=0).spectrum
+    renamed = volume.rename(scan="kx", eV="Kinetic Energy", phi="ky")
+    clean = renamed.S.denoise_pretrained(adapt=False, gain=1, mesh=None, rng=0)
+    assert clean.dims == renamed.dims
+    assert clean.attrs["provenance"]["record"]["found"]["series"] == ["kx"]
 
 
 def test_unknown_role():

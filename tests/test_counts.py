@@ -14,6 +14,8 @@ from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.denoising import counts_denoiser
 from arpes_ml_plugins.denoising.counts_denoiser import (
     ADAPTED,
+    ALL_FLIPS,
+    FLIPS,
     denoise_counts_images,
     new_network,
     steps_of,
@@ -530,12 +532,17 @@ def test_a_real_cut_agrees_with_its_other_counts(example_cut):
 
 @pytest.mark.parametrize(("images", "times"), [(1, 1), (2, 2**0.5), (16, 4), (1000, 4)])
 def test_a_large_series_takes_more_steps_but_never_four_times_more(images, times):
-    steps = steps_of(ADAPTED, images * ADAPTED.pixels, errors=False) - 1
-    assert steps == round(times * ADAPTED.steps)
+    trained, untrained = (
+        steps_of(training, images, ADAPTED.pixels, series=True) for training in (ADAPTED, None)
+    )
+    passes = images * (1 + ADAPTED.checks + ALL_FLIPS - FLIPS)  # denoised on the way
+    assert trained - untrained - passes == round(times * ADAPTED.steps)
 
 
 def test_reported_steps_are_those_that_are_taken(counts):
-    """Of one image: the training at its plain length, and one for the result."""
+    """One by one, without a rest that is reported in the end."""
     seen = []
     labelled(counts[:32, :32]).S.denoise_pretrained(gain=1, rng=0, progress=seen.append)
-    assert seen[-1].done == seen[-1].total == ADAPTED.steps + 1
+    total = steps_of(ADAPTED, 1, 32 * 32, series=False)
+    assert [one.done for one in seen] == list(range(1, total + 1))
+    assert seen[-1].total == total

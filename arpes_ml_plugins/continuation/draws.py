@@ -111,11 +111,13 @@ def draw_spectra(cells: Cells, count: int, generator: torch.Generator) -> torch.
     seen = s * size > NEGLIGIBLE
     kernel = s[seen, None] * vt[seen]  # (r, c)
     root = _scaled_root(cells, kernel * marginal.slope)
-    normal = torch.randn(count, len(root) + len(kernel), generator=generator, dtype=root.dtype)
+    normal = torch.randn(
+        count, len(root) + len(kernel), generator=generator, dtype=root.dtype, device="cpu"
+    )
     start, noise = normal.to(root).split([len(root), len(kernel)], 1)
     # Conditioned on the data, as if the map to weights were linear.
     reached = kernel * marginal.slope @ root  # (r, c)
-    system = reached @ reached.mT + torch.eye(len(reached)).to(reached)
+    system = reached @ reached.mT + torch.eye(len(reached), device="cpu").to(reached)
     off = torch.linalg.solve(system, (noise - start @ reached.mT).mT)
     values = marginal.at((start + off.mT @ reached) @ root.mT)
     if not cells.positive:
@@ -165,7 +167,7 @@ def _scaled_root(cells: Cells, kernel: torch.Tensor) -> torch.Tensor:
     """
     root = torch.linalg.cholesky(_correlation(cells))
     scale = torch.ones_like(cells.weights)
-    unit = torch.eye(len(kernel)).to(kernel)
+    unit = torch.eye(len(kernel), device="cpu").to(kernel)
     for _ in range(SCALINGS):
         prior = scale[:, None] * root
         reached = kernel @ prior
@@ -183,4 +185,4 @@ def _correlation(cells: Cells) -> torch.Tensor:
     both = (squares[:, None] + squares) / 2
     distance = (3 * (cells.omega[:, None] - cells.omega).square() / both).sqrt()
     matrix = (length[:, None] * length / both).sqrt() * (1 + distance) * (-distance).exp()
-    return matrix + JITTER * torch.eye(len(length)).to(matrix)
+    return matrix + JITTER * torch.eye(len(length), device="cpu").to(matrix)

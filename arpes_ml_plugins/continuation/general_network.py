@@ -45,7 +45,7 @@ def condition(reach: float, view: View) -> torch.Tensor:
     x = min(2 * (math.log(reach) - low) / (high - low) - 1, 1.0)
     y = 2 * view.resolved / MOST_RESOLVED - 1
     terms = [x ** (order - k) * y**k for order in range(DEGREE + 1) for k in range(order + 1)]
-    return torch.tensor(terms, dtype=torch.float32)
+    return torch.tensor(terms, dtype=torch.float32, device="cpu")
 
 
 class GeneralNetwork(nn.Module):
@@ -161,4 +161,4 @@ class GeneralNetwork(nn.Module):
 
 
 def _filled(value: float, *shape: int) -> torch.Tensor:
-    return torch.full(shape, value, dtype=torch.float32)
+    return torch.full(shape, value, dtype=torch.float32, device="cpu")

@@ -147,7 +147,7 @@ def matsubara_frequencies(count: int, beta: float, statistics: str = "fermion") 
     >>> matsubara_frequencies(2, beta=torch.pi)
     tensor([1., 3.], dtype=torch.float64)
     """
-    numbers = 2 * torch.arange(count, dtype=torch.float64)
+    numbers = 2 * torch.arange(count, dtype=torch.float64, device="cpu")
     return (numbers + (statistics == "fermion")) * torch.pi / beta
 
 

@@ -105,7 +105,7 @@ class MaxEntResult:
         The sum of the linear response to this weight, over the response at its place.
         """
         factor = _cholesky(self.space.hessian(self.default, self.alpha))
-        unit = torch.eye(factor.shape[-1]).to(factor)
+        unit = torch.eye(factor.shape[-1], device="cpu").to(factor)
         inverse = torch.linalg.solve_triangular(factor, unit, upper=False)
         root = inverse @ self.space.spread.mT  # (b, r, n)
         everywhere = (root * (root @ self.default[..., None])).sum(1)

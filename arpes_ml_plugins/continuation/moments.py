@@ -39,7 +39,7 @@ class Moments:
             for error, small in zip(self._errors(seen), least, strict=True)
         ]
         off = (weights @ powers - self._own(seen)).abs()
-        return (off > torch.tensor(allowed).to(off)).any(-1)
+        return (off > torch.tensor(allowed, device="cpu").to(off)).any(-1)
 
     def _own(self, seen: Observation) -> torch.Tensor:
         return torch.from_numpy(self.values[seen.slices]).to(seen.data)

@@ -146,7 +146,9 @@ def best_windows(
         likely.append(view.log_evidence(data))
     evidence = torch.stack(likely)
     evidence[0] += margin
-    return torch.tensor(candidates, dtype=seen.data.dtype).to(seen.data)[evidence.argmax(0)]
+    return torch.tensor(candidates, dtype=seen.data.dtype, device=seen.data.device).to(seen.data)[
+        evidence.argmax(0)
+    ]
 
 
 def suggest_windows(
@@ -196,7 +198,7 @@ def linear(grid: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
     above = torch.searchsorted(grid, omega).clamp(1, len(grid) - 1)
     share = (omega - grid[above - 1]) / (grid[above] - grid[above - 1])
     inside = (share >= 0) & (share <= 1)
-    matrix = torch.zeros(len(omega), len(grid)).to(grid)
+    matrix = torch.zeros(len(omega), len(grid), device="cpu").to(grid)
     rows = torch.arange(len(omega), device=grid.device)
     matrix[rows, above - 1] = torch.where(inside, 1 - share, 0)
     matrix[rows, above] = torch.where(inside, share, 0)

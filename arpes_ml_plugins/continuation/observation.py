@@ -103,7 +103,7 @@ def observations(
     steps = (norms.log() / math.log(NORM_STEP)).round()
     labels = torch.cat([errors, kept.to(errors), steps[:, None].to(errors)], 1)
     if covariance is not None and covariance.ndim == 3:  # to each its own
-        labels = torch.arange(len(rows)).to(errors)[:, None]
+        labels = torch.arange(len(rows), device="cpu").to(errors)[:, None]
     unique, member = torch.unique(labels, dim=0, return_inverse=True)
     for group in range(len(unique)):
         which = torch.nonzero(member == group)[:, 0]
@@ -165,7 +165,7 @@ def estimate_error(kernel: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     size = size.clamp(min=float(torch.finfo(torch.float64).eps) * 100).maximum(
         1e-9 * rows.abs().amax(-1)
     )
-    step = torch.tensor(ERROR_STEP, dtype=rows.dtype).log()
+    step = torch.tensor(ERROR_STEP, dtype=rows.dtype, device=rows.device).log()
     return ((size.log() / step).ceil() * step).exp()
 
 

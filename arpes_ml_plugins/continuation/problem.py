@@ -66,7 +66,9 @@ def _onward(ends: torch.Tensor, reach: float) -> torch.Tensor:
     """Frequencies after the last of ``ends`` in ever wider cells, until they are ``reach`` away."""
     step = float(ends[-1] - ends[-2])
     count = math.ceil(math.log1p(reach / abs(step) * (GROWTH - 1)) / math.log(GROWTH))
-    return ends[-1] + step * (GROWTH ** torch.arange(count, dtype=ends.dtype)).cumsum(0)
+    return ends[-1] + step * (
+        GROWTH ** torch.arange(count, dtype=ends.dtype, device=ends.device)
+    ).cumsum(0)
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ class Referee(nn.Module):
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.register_buffer("centre", torch.zeros(FEATURES, dtype=torch.float32))
-        self.register_buffer("scale", torch.ones(FEATURES, dtype=torch.float32))
+        self.register_buffer("centre", torch.zeros(FEATURES, dtype=torch.float32, device="cpu"))
+        self.register_buffer("scale", torch.ones(FEATURES, dtype=torch.float32, device="cpu"))
         self.weighing, self.stretching = (_small(generator) for _ in range(2))
 
     def share(self, features: torch.Tensor) -> torch.Tensor:

@@ -80,7 +80,7 @@ class UnrolledNetwork(nn.Module):
         self.state = _matrices(layers, points, points, generator)
         self.entry = _matrices(layers, points, inputs, generator)
         self.threshold = nn.Parameter(
-            torch.full((layers,), 0.0 if positive else 1e-3, dtype=torch.float32)
+            torch.full((layers,), 0.0 if positive else 1e-3, dtype=torch.float32, device="cpu")
         )
         self.eta, self.positive = eta, positive
 
@@ -113,6 +113,8 @@ def _matrices(
     layers: int, rows: int, columns: int, generator: torch.Generator | None
 ) -> nn.Parameter:
     if generator is None:
-        return nn.Parameter(torch.zeros(layers, rows, columns, dtype=torch.float32))
-    drawn = torch.randn(layers, rows, columns, generator=generator, dtype=torch.float32)
+        return nn.Parameter(torch.zeros(layers, rows, columns, dtype=torch.float32, device="cpu"))
+    drawn = torch.randn(
+        layers, rows, columns, generator=generator, dtype=torch.float32, device="cpu"
+    )
     return nn.Parameter(drawn / math.sqrt(columns))

@@ -301,7 +301,7 @@ def _solution(
 
 def _given_model(seen: Observation, model: Any) -> torch.Tensor:
     """Weights ``(b, n)`` of a default model that was given as densities ``(slices, n)``."""
-    own = torch.as_tensor(model[seen.slices], dtype=seen.data.dtype)
+    own = torch.as_tensor(model[seen.slices], dtype=seen.data.dtype, device=seen.data.device)
     return own.to(seen.data.device) * cell_widths(seen.problem.omega)
 
 

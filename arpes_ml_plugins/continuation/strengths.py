@@ -70,7 +70,7 @@ def _kink(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     ``c``.
     """
     count = len(logs)
-    number = torch.arange(count).to(logs)
+    number = torch.arange(count, device="cpu").to(logs)
     fine = torch.linspace(0, count - 1, 4 * count, dtype=logs.dtype, device=logs.device)
     widths = torch.logspace(-0.85, 0.85, 18, dtype=logs.dtype, device=logs.device)
     curves = torch.sigmoid((fine[:, None] - number[:, None, None]) / widths).flatten(1)  # (k, cw)

@@ -11,7 +11,16 @@ from functools import partial
 import torch
 
 from arpes_ml_plugins.denoising.calibration import Calibration, Half, halves, judged
-from arpes_ml_plugins.denoising.counts_network import CountsNetwork, gaussian_mean
+from arpes_ml_plugins.denoising.choices import (
+    Choices,
+    GaussianFilter,
+    Probe,
+    neighbours_help,
+    passes,
+    safer_filter,
+    series_part,
+)
+from arpes_ml_plugins.denoising.counts_network import CountsNetwork
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.posterior import measured_again
@@ -25,24 +34,26 @@ from arpes_ml_plugins.denoising.splitting import (
     predict,
     whole_counts,
 )
-from arpes_ml_plugins.denoising.trials import Trial, repeated_trial, trial
 from arpes_ml_plugins.errors import CountsWarning
 from arpes_ml_plugins.frames import warn
 
-__all__ = ["ADAPTED", "SCRATCH", "CountsResult", "denoise_counts_images", "new_network", "steps_of"]
+__all__ = [
+    "ADAPTED",
+    "SCRATCH",
+    "CountsResult",
+    "choose",
+    "denoise_counts_images",
+    "new_network",
+    "steps_of",
+]
 
 ADAPTED = Training(steps=30, learning_rate=2e-4)
 """Of a network that has been trained before: a touch."""
 SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, checks=10)
 """Of a network that knows nothing yet."""
 SMALL = (32, 48, 64)
-PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Pixels, of Gaussian filters that a network must not lose to; 0 is the data themselves."""
-FILLING = 1.0  # pixels, of the filter that fills in where the data themselves are returned
-
-CERTAIN = 2.0  # standard deviations by which a filter must be better than the network
 FLOOR = 0.1  # of the mean intensity: below it the recovery takes the noise as constant
-GROUP_PIXELS = 250_000  # worked on at a time
+GROUP_PIXELS = 250_000  # worked on at a time by an accelerator; a CPU takes image by image
 FLIPS = 2
 ALL_FLIPS = 4
 
@@ -72,9 +83,16 @@ def _in_groups(
     function: Callable[..., torch.Tensor], images: torch.Tensor, *others: torch.Tensor
 ) -> torch.Tensor:
     """``function`` of a few images at a time, so that memory does not grow with their number."""
-    size = max(1, GROUP_PIXELS // (images.shape[-2] * images.shape[-1]))
+    size = max(1, _pixels_at_once(images) // (images.shape[-2] * images.shape[-1]))
     groups = zip(images.split(size), *(other.split(size) for other in others), strict=True)
     return torch.cat([function(*group) for group in groups])
+
+
+def _pixels_at_once(images: torch.Tensor) -> int:
+    """On a CPU, more than one image gains nothing, and results would depend on the company that an
+    image has: functions round differently at the end of a tensor.
+    """
+    return 1 if images.device.type == "cpu" else GROUP_PIXELS
 
 
 def _flawless(images: torch.Tensor, valid: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
@@ -82,14 +100,11 @@ def _flawless(images: torch.Tensor, valid: torch.Tensor, gains: torch.Tensor) ->
     return valid & ~hot_pixels(images, valid, gains) & ~dead_lines(images, valid, gains)
 
 
-Denoiser = Callable[..., torch.Tensor]
-
-
 def new_network(
     seed: int, widths: tuple[int, int, int] = SMALL, *, refined: bool = False
 ) -> CountsNetwork:
     """An untrained network, drawn by a generator of its own."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device="cpu").manual_seed(seed)
     return CountsNetwork(widths, refined=refined, generator=generator)
 
 
@@ -108,6 +123,8 @@ def denoise_counts_images(
     report: Callable[[int, float | None], None] | None = None,
     exposures: torch.Tensor | None = None,
     calibrate: bool = False,
+    choices: Choices | None = None,
+    own: torch.Tensor | None = None,
 ) -> CountsResult:
     """Denoise images ``(n, height, width)`` whose noise is that of ``noise``.
 
@@ -116,56 +133,53 @@ def denoise_counts_images(
     network is not trained further on such images. If the images are sums of ``exposures``, ``(n,
     repeats, height, width)``, one half of them is the held-out data for the other. Error bars,
     and samples if ``sampled``, come from ``draws`` simulated measurements, if there are any; with
-    ``calibrate`` they are stretched if one half of the data says so of the other.
+    ``calibrate`` they are stretched if one half of the data says so of the other. ``choices`` are
+    made from the images if they are not given; ``own`` are the images that results are wanted of,
+    if the others are only their neighbours.
     """
-    gains = images.new_full((len(images), 1, 1), noise.gain)
-    good = _in_groups(_flawless, images + noise.shift, valid, gains)
-    generator = torch.Generator().manual_seed(seed)
+    good = _good(images, valid, noise)
+    generator = torch.Generator(device="cpu").manual_seed(seed)
     electrons = noise.electrons(images)
-    counts = Counts(electrons.float(), good, series)
-    # Only splitting needs whole numbers; rounding at random adds noise that the network would see.
-    parts = replace(counts, images=whole_counts(electrons, generator)) if noise.white else counts
-    network = network.to(  # type: ignore[call-overload]
-        images.device, torch.float32, memory_format=torch.channels_last
+    counts = Counts(electrons.float(), good, series, own=own)
+    _made_ready(network, images.device, noise, bfloat16)
+    steps = steps_of(
+        training,
+        len(images) if own is None else len(own),
+        images.shape[-2] * images.shape[-1],
+        series=series,
+        draws=draws,
+        calibrate=calibrate,
+        chosen=choices is not None,
     )
-    network.rounded = bfloat16
-    network.correlation = (0.0, 0.0) if noise.white else noise.correlation
-
-    def recovered(state: torch.nn.Module, data: Counts, flips: int = 1) -> torch.Tensor:
-        rate = predict(state, data, flips=flips, pixels=GROUP_PIXELS)
-        return _in_groups(partial(_recovered, noise=noise), data.images, rate, data.valid)
-
-    def denoised(state: torch.nn.Module, data: Counts, flips: int = 1) -> torch.Tensor:
-        image = recovered(state, data, flips)
-        return _in_groups(recover_replicas, data.images, image, data.valid)
-
-    if series and not _neighbours_help(network, parts, noise, denoised, generator):
-        counts, parts = replace(counts, series=False), replace(parts, series=False)
+    plan = Plan(report, steps)
+    denoised = partial(_denoised, noise, plan)
+    if choices is None:
+        probe = Probe.of(counts, electrons, noise, seed, exposures)
+        if series and not neighbours_help(network, probe, denoised):
+            probe, counts = probe.alone(), replace(counts, series=False)
+    elif not choices.neighbours:
+        counts = replace(counts, series=False)
+    # Only splitting needs whole numbers; rounding at random adds noise that the network would see.
+    parts = counts
+    if noise.white and (training is not None or draws):
+        parts = replace(counts, images=whole_counts(electrons, generator))
     untouched = copy.deepcopy(network) if calibrate else network
     improvement = 0.0
     if training is not None and noise.white:
         training = _lengthened(training, counts.images.numel())
-        improvement = adapt(network, parts, training, denoised, seed=seed, report=report)
+        improvement = adapt(network, parts, training, denoised, seed=seed, report=plan)
     best: torch.nn.Module = network
-    again = torch.Generator().manual_seed(seed)  # the split by which adapt() judged
-    if exposures is None:
-        held_out = trial(parts, noise, again)
+    if choices is None:
+        width = safer_filter(network, probe, denoised, _pixels_at_once(images))
     else:
-        held_out = repeated_trial(counts, exposures, noise)
-    width = _safer_filter(network, held_out, denoised)
+        width = choices.filtered
     if width is not None:
-        plain = f"a Gaussian filter of {width:g} pixels" if width else "the data themselves"
-        warn(
-            f"held-out data prefer {plain} to the network's image, which is not to be trusted; "
-            f"{'the filtered image is' if width else 'the data are'} returned. Is the gain of "
-            f"{noise.gain:.3g} right?",
-            CountsWarning,
-        )
-        best = _Gaussian(width)
-    without = recovered(best, counts, FLIPS if training is None else ALL_FLIPS)
-    clean = _in_groups(recover_replicas, counts.images, without, good)
-    if report:
-        report(1, None)
+        if choices is None:
+            _warn_of_filter(width, noise)
+        best = GaussianFilter(width)
+    without = _recovered(noise, plan, best, counts, FLIPS if training is None else ALL_FLIPS)
+    seen = counts.predicted()
+    clean = _in_groups(recover_replicas, seen.images, without, seen.valid)
     spread = samples = calibration = None
     if draws:
         deviations = measured_again(
@@ -174,7 +188,7 @@ def denoise_counts_images(
         if calibrate:
             half = halves(parts, noise, generator, exposures)
             if training is not None and noise.white and width is None:
-                adapt(untouched, half.seen, training, denoised, seed=seed)
+                adapt(untouched, half.seen, training, denoised, seed=seed, report=plan)
             state = untouched if width is None else best
             calibration = _calibration(
                 half, lambda data: denoised(state, data, FLIPS), noise, draws, generator
@@ -183,8 +197,7 @@ def denoise_counts_images(
         spread = deviations.spread().to(images) * noise.gain
         if sampled:
             samples = noise.values(deviations.samples(generator).to(images))
-        if report:
-            report(1, None)
+    plan.finish()
     return CountsResult(
         noise.values(clean.to(images)),
         spread,
@@ -192,12 +205,87 @@ def denoise_counts_images(
         improvement,
         width,
         calibration,
-        partial(residual_of, counts.images, clean, good, noise),
-        partial(_in_groups, replica_strengths, counts.images, without, good),
+        partial(residual_of, seen.images, clean, seen.valid, noise),
+        partial(_in_groups, replica_strengths, seen.images, without, seen.valid),
     )
 
 
+def choose(
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    noise: NoiseModel,
+    network: CountsNetwork,
+    *,
+    of: int,
+    seed: int,
+    bfloat16: bool = False,
+) -> Choices:
+    """The choices for a series of ``of`` images, from those that :func:`looked_at` names.
+
+    They are those that :func:`denoise_counts_images` makes without training.
+    """
+    electrons = noise.electrons(images)
+    counts = series_part(electrons.float(), _good(images, valid, noise), of)
+    _made_ready(network, images.device, noise, bfloat16)
+    denoised = partial(_denoised, noise, None)
+    probe = Probe.from_chosen(counts, electrons, noise, seed)
+    beside = neighbours_help(network, probe, denoised)
+    probe = probe if beside else probe.alone()
+    width = safer_filter(network, probe, denoised, _pixels_at_once(images))
+    if width is not None:
+        _warn_of_filter(width, noise)
+    return Choices(beside, width)
+
+
+def _warn_of_filter(width: float, noise: NoiseModel) -> None:
+    plain = f"a Gaussian filter of {width:g} pixels" if width else "the data themselves"
+    warn(
+        f"held-out data prefer {plain} to the network's image, which is not to be trusted; "
+        f"{'the filtered image is' if width else 'the data are'} returned. Is the gain of "
+        f"{noise.gain:.3g} right?",
+        CountsWarning,
+    )
+
+
+def _denoised(
+    noise: NoiseModel,
+    report: Callable[[int, float | None], None] | None,
+    state: torch.nn.Module,
+    data: Counts,
+    flips: int = 1,
+) -> torch.Tensor:
+    seen = data.predicted()
+    image = _recovered(noise, report, state, data, flips)
+    return _in_groups(recover_replicas, seen.images, image, seen.valid)
+
+
 def _recovered(
+    noise: NoiseModel,
+    report: Callable[[int, float | None], None] | None,
+    state: torch.nn.Module,
+    data: Counts,
+    flips: int,
+) -> torch.Tensor:
+    """The network's image with what it has missed, but for replicas."""
+    rate = predict(state, data, flips=flips, pixels=_pixels_at_once(data.images), report=report)
+    seen = data.predicted()
+    return _in_groups(partial(_finished, noise=noise), seen.images, rate, seen.valid)
+
+
+def _good(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch.Tensor:
+    gains = images.new_full((len(images), 1, 1), noise.gain)
+    return _in_groups(_flawless, images + noise.shift, valid, gains)
+
+
+def _made_ready(
+    network: CountsNetwork, device: torch.device, noise: NoiseModel, bfloat16: bool
+) -> None:
+    network.to(device, torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.rounded = bfloat16
+    network.correlation = (0.0, 0.0) if noise.white else noise.correlation
+
+
+def _finished(
     counts: torch.Tensor, rate: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
 ) -> torch.Tensor:
     """The network's image with what it has missed."""
@@ -220,53 +308,52 @@ def _calibration(
     return judged(half, measured_again(denoised, half.seen, clean, noise, draws, generator), noise)
 
 
-class _Gaussian(torch.nn.Module):
-    """A Gaussian filter in the place of a network; of width 0 the data themselves."""
+class Plan:
+    """Reports steps, never more than were promised, and the rest of them when all is done."""
 
-    def __init__(self, width: float) -> None:
-        super().__init__()
-        self.width = width
+    def __init__(self, report: Callable[[int, float | None], None] | None, steps: int) -> None:
+        self.report = report
+        self.left = steps
 
-    def forward(
-        self, counts: torch.Tensor, valid: torch.Tensor, neighbours: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        mask = valid[:, None].to(counts)
-        smooth = gaussian_mean(counts[:, None], mask, self.width or FILLING)[:, 0]
-        return smooth if self.width else torch.where(valid, counts, smooth)
+    def __call__(self, steps: int, loss: float | None) -> None:
+        steps = min(steps, self.left)
+        self.left -= steps
+        if self.report:
+            self.report(steps, loss)
 
-
-def _safer_filter(network: torch.nn.Module, held_out: Trial, denoised: Denoiser) -> float | None:
-    """Width of a Gaussian filter that predicts held-out data better than the network, if any."""
-    ours = denoised(network, held_out.seen)
-    best, highest = None, 0.0
-    for width in PLAIN_WIDTHS:
-        plain = predict(_Gaussian(width), held_out.seen, flips=1, pixels=GROUP_PIXELS)
-        better, error = held_out.gained(plain, ours)
-        if better > max(highest, CERTAIN * error):
-            best, highest = width, better
-    return best
+    def finish(self) -> None:
+        """What was not needed, as where noise is correlated, is done too."""
+        if self.left:
+            self(self.left, None)
 
 
-def steps_of(training: Training | None, pixels: int, errors: bool) -> int:
-    """How many steps :func:`denoise_counts_images` reports for ``pixels`` in all its images."""
-    trained = _lengthened(training, pixels).steps if training else 0
-    return trained + 1 + errors
+def steps_of(
+    training: Training | None,
+    images: int,
+    pixels: int,
+    *,
+    series: bool,
+    draws: int = 0,
+    calibrate: bool = False,
+    chosen: bool = False,
+) -> int:
+    """How many steps :func:`denoise_counts_images` reports: images denoised, steps of training.
+
+    ``pixels`` are those of one image; ``chosen`` says that the choices are made already.
+    """
+    total = 0 if chosen else passes(images, series)
+    trained = 0
+    if training is not None:
+        lengthened = _lengthened(training, images * pixels)
+        trained = lengthened.steps + images * (1 + lengthened.checks)
+    total += trained + images * (FLIPS if training is None else ALL_FLIPS)
+    total += images * FLIPS * draws
+    if calibrate:
+        total += trained + images * FLIPS * (1 + draws)
+    return total
 
 
 def _lengthened(training: Training, pixels: int) -> Training:
     """More images, more steps: with the square root, four times as many at most."""
     factor = math.sqrt(pixels / training.pixels)
     return replace(training, steps=round(training.steps * min(max(factor, 1.0), 4.0)))
-
-
-def _neighbours_help(
-    network: torch.nn.Module,
-    counts: Counts,
-    noise: NoiseModel,
-    denoised: Denoiser,
-    generator: torch.Generator,
-) -> bool:
-    """Whether held-out data are likelier when the neighbouring images are looked at."""
-    held_out = trial(counts, noise, generator)
-    alone = denoised(network, replace(held_out.seen, series=False))
-    return held_out.gained(denoised(network, held_out.seen), alone)[0] >= 0

@@ -124,7 +124,9 @@ def _hann(size: int, like: torch.Tensor) -> torch.Tensor:
 def _refined(residual: torch.Tensor, frequency: torch.Tensor) -> torch.Tensor:
     """The maximum near ``frequency``, found by looking ever closer."""
     steps = torch.linspace(-1, 1, 9, dtype=residual.dtype, device=residual.device)
-    bins = torch.tensor([1 / n for n in residual.shape], dtype=residual.dtype)
+    bins = torch.tensor(
+        [1 / n for n in residual.shape], dtype=residual.dtype, device=residual.device
+    )
     for _ in range(ZOOMS):
         rows, columns = (frequency[k] + steps * bins[k] for k in (0, 1))
         best = int(_waves(residual, rows, columns).abs().argmax())
@@ -151,7 +153,10 @@ def _coherent(residual: torch.Tensor, weight: torch.Tensor, frequency: torch.Ten
     used = typical.square() * variance > VISIBLE
     if int(used.sum()) < FEWEST_TILES:
         return 0.0
-    fifths = torch.quantile(size[used], torch.tensor([0.2, 0.8]).to(size)) / size[used].median()
+    fifths = (
+        torch.quantile(size[used], torch.tensor([0.2, 0.8], device="cpu").to(size))
+        / size[used].median()
+    )
     direction = torch.where(used, amplitude / size.clamp(min=1e-12), 0)
     pairs = torch.cat(
         [

@@ -47,7 +47,7 @@ class SquareLoss:
 
     def __init__(self, target: torch.Tensor, mask: torch.Tensor, zero: torch.Tensor) -> None:
         self.mask = mask
-        self.noise = torch.zeros((), dtype=target.dtype)
+        self.noise = torch.zeros((), dtype=target.dtype, device=target.device)
 
     def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return ((output - target).square() * self.mask).sum((-2, -1))

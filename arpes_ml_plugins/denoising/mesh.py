@@ -215,7 +215,9 @@ def _thinned(counts: torch.Tensor, mean: float) -> tuple[torch.Tensor, float]:
         return counts, 1.0
     share = mean / now
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(counts.shape, generator=generator, dtype=counts.dtype).to(counts.device)
+    noise = torch.randn(counts.shape, generator=generator, dtype=counts.dtype, device="cpu").to(
+        counts.device
+    )
     deviation = (share * (1 - share) * counts.clamp(min=0)).sqrt()
     return (share * counts + deviation * noise).clamp(min=0), share
 
@@ -267,7 +269,9 @@ def _uniform(
     depths, errors = [], []
     for labels in _parts(clean, mask):
         sums = [
-            torch.zeros(int(labels.max()) + 1).to(x).index_add_(0, labels[mask], x[mask])
+            torch.zeros(int(labels.max()) + 1, device="cpu")
+            .to(x)
+            .index_add_(0, labels[mask], x[mask])
             for x in (score, strength, noise)
         ]
         depths.append(sums[0] / sums[1].clamp(min=1e-12))
@@ -289,10 +293,10 @@ def _parts(clean: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
     """Labels of the pixels: all as one part, by place, by brightness, and by both."""
     rows, columns = (torch.arange(n, device=clean.device) * PARTS // n for n in clean.shape)
     place = rows[:, None] * PARTS + columns[None]
-    share = torch.linspace(0, 1, 2 * LEVELS + 1)[1:-1].to(clean)
+    share = torch.linspace(0, 1, 2 * LEVELS + 1, device="cpu")[1:-1].to(clean)
     brightness = torch.bucketize(clean, torch.quantile(clean[mask], share))
     both = torch.zeros_like(place)
-    share = torch.linspace(0, 1, LEVELS + 1)[1:-1].to(clean)
+    share = torch.linspace(0, 1, LEVELS + 1, device="cpu")[1:-1].to(clean)
     for number in range(PARTS**2):
         inside = (place == number) & mask
         if inside.any():

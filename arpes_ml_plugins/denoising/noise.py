@@ -311,8 +311,8 @@ def _whitened_power(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Te
 
 def _frequencies(power: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     height, width = power.shape[-2:]
-    rows = torch.arange(height).to(power)[:, None] / height
-    columns = torch.arange(width).to(power)[None, :] / width
+    rows = torch.arange(height, device="cpu").to(power)[:, None] / height
+    columns = torch.arange(width, device="cpu").to(power)[None, :] / width
     return rows, columns
 
 
@@ -357,7 +357,7 @@ def _step(values: torch.Tensor) -> torch.Tensor:
         return none
     gaps = levels.diff(prepend=levels.new_zeros(1))
     step = gaps[gaps > LATTICE * levels[0]].min()
-    for place in torch.linspace(0, len(levels) - 1, REFINEMENTS).long().unique():
+    for place in torch.linspace(0, len(levels) - 1, REFINEMENTS, device="cpu").long().unique():
         level = levels[place]  # the larger a multiple, the better it tells the step
         step = level / (level / step).round().clamp(min=1)
     multiples = levels / step

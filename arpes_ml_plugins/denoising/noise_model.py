@@ -61,7 +61,9 @@ class NoiseModel:
 
     def drawn(self, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Gaussian noise with this correlation and, at long wavelengths, the variance ``rate``."""
-        noise = torch.randn(rate.shape, generator=generator, dtype=rate.dtype).to(rate.device)
+        noise = torch.randn(rate.shape, generator=generator, dtype=rate.dtype, device="cpu").to(
+            rate.device
+        )
         shape = (rate.shape[-2], rate.shape[-1])
         spectrum = torch.fft.rfft2(noise) * self.transfer(shape, rate.device).sqrt()
         return torch.fft.irfft2(spectrum, s=shape) * rate.clamp(min=0).sqrt()

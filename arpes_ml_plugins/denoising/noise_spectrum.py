@@ -155,7 +155,7 @@ def _white(
 ) -> torch.Tensor:
     """Noise of gain 1 around zero: that of counts of ``gain`` each, or Gaussian."""
     if gain is None:
-        drawn = torch.randn(bright.shape, generator=generator, dtype=bright.dtype)
+        drawn = torch.randn(bright.shape, generator=generator, dtype=bright.dtype, device="cpu")
         return drawn.to(bright.device) * bright.sqrt()
     expected = torch.nan_to_num(bright / gain).cpu().clamp(max=MOST_COUNTS)
     drawn = torch.poisson(expected, generator=generator) - expected
@@ -180,17 +180,19 @@ def _quantile(power: torch.Tensor) -> torch.Tensor:
 @lru_cache
 def _transform(size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosine transform and a window that fades towards the edges of a block."""
-    k = torch.arange(size, dtype=torch.float64)
+    k = torch.arange(size, dtype=torch.float64, device="cpu")
     matrix = torch.cos(math.pi * (k + 0.5) * k[:, None] / size) * math.sqrt(2 / size)
     matrix[0] /= math.sqrt(2)
-    one = torch.hann_window(size + 2, periodic=False, dtype=torch.float64)[1:-1]
+    one = torch.hann_window(size + 2, periodic=False, dtype=torch.float64, device="cpu")[1:-1]
     window = one[:, None] * one
     return matrix, window / window.square().mean().sqrt()
 
 
 def _design(groups: int) -> torch.Tensor:
     """Logarithm of the power: its value at zero, and a cosine series along each axis."""
-    f = (2 * torch.arange(groups, dtype=torch.float64) + 0.5) / (2 * groups)  # of Nyquist
+    f = (2 * torch.arange(groups, dtype=torch.float64, device="cpu") + 0.5) / (
+        2 * groups
+    )  # of Nyquist
     rows, columns = torch.meshgrid(f, f, indexing="ij")
     terms = [torch.ones_like(rows)]
     terms += [1 - torch.cos(k * math.pi * axis) for axis in (rows, columns) for k in (1, 2)]

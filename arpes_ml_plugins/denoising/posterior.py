@@ -61,9 +61,11 @@ class Deviations:
         draws = len(self.repeated)
         bias = self.repeated.mean(0)
         scatter = (self.repeated - bias) * (draws / (draws - 1)) ** 0.5
-        signs = torch.randn(draws, generator=generator, dtype=bias.dtype)
+        signs = torch.randn(draws, generator=generator, dtype=bias.dtype, device="cpu")
         signs = (signs - signs.mean()) / signs.std(correction=0)
-        unseen = torch.randn(scatter.shape, generator=generator, dtype=bias.dtype).to(scatter)
+        unseen = torch.randn(scatter.shape, generator=generator, dtype=bias.dtype, device="cpu").to(
+            scatter
+        )
         deviation = scatter + signs.to(scatter)[:, None, None, None] * bias
         deviation += (unseen - unseen.mean(0)) * self.missing.sqrt()
         return (self.clean + self.scale * deviation).clamp(min=0)

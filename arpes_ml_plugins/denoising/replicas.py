@@ -98,7 +98,7 @@ def replica_strengths(
     """
     strongest = _strongest(counts, clean, valid)
     strengths = [one.strength if one.certain else math.nan for one in strongest]
-    return torch.tensor(strengths, dtype=torch.float64)
+    return torch.tensor(strengths, dtype=torch.float64, device="cpu")
 
 
 def _structure(clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -68,7 +68,7 @@ def residual_of(
         numbers.append(
             [_numbers(*image) for image in zip(local, error, expected, use, strict=True)]
         )
-    table = torch.tensor(numbers, dtype=torch.float64)  # (scales, n, 3)
+    table = torch.tensor(numbers, dtype=torch.float64, device="cpu")  # (scales, n, 3)
     structure = table[..., 0].nan_to_num().amax(0) / valid.double().mean((-2, -1)).cpu()
     return Residual(structure, table[1, :, 1], table[0, :, 2])
 

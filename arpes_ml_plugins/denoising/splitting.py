@@ -52,6 +52,10 @@ class Counts:
     valid: torch.Tensor  # same shape, bool
     series: bool
     """Whether consecutive images resemble each other."""
+    places: torch.Tensor | None = None  # (n,)
+    """Of the images in the whole series; only those that follow each other are neighbours."""
+    own: torch.Tensor | None = None  # (k,)
+    """Images that are to be predicted, the others being their neighbours; all by default."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,8 +67,17 @@ class Counts:
         beside = index[:, None] + torch.tensor(AROUND, device=index.device)
         inside = (beside >= 0) & (beside < len(self))
         beside = beside.clamp(0, len(self) - 1)
+        if self.places is not None:
+            apart = self.places[beside] - self.places[index][:, None]
+            inside &= apart == torch.tensor(AROUND, device=index.device)
         usable = self.valid[beside] & inside[:, :, None, None]
         return self.images[beside].masked_fill(~usable, torch.nan)
+
+    def predicted(self) -> Counts:
+        """The images that are to be predicted, without their neighbours."""
+        if self.own is None:
+            return self
+        return Counts(self.images[self.own], self.valid[self.own], series=False)
 
     def flipped(self, dims: list[int]) -> Counts:
         return replace(self, images=self.images.flip(dims), valid=self.valid.flip(dims))
@@ -74,7 +87,7 @@ def whole_counts(electrons: torch.Tensor, generator: torch.Generator) -> torch.T
     """Numbers of electrons, rounded up or down at random so that their mean stays."""
     nearest = electrons.round()
     exact = (electrons - nearest).abs() <= 1e-4
-    up = torch.rand(electrons.shape, generator=generator, dtype=electrons.dtype)
+    up = torch.rand(electrons.shape, generator=generator, dtype=electrons.dtype, device="cpu")
     dithered = (electrons + up.to(electrons.device)).floor()
     return torch.where(exact, nearest, dithered).float()
 
@@ -147,7 +160,9 @@ def _step(
     fraction = training.least + (training.most - training.least) * _uniform(generator)
     height, width = counts.images.shape[-2:]
     used = max(1, min(len(counts), training.pixels // (height * width)))
-    chosen = torch.randperm(len(counts), generator=generator)[:used].to(counts.images.device)
+    chosen = torch.randperm(len(counts), generator=generator, device="cpu")[:used].to(
+        counts.images.device
+    )
     needed, index = _window(counts, chosen)
     first, second = split(needed, fraction, generator)
     dims = [dim for dim in (-2, -1) if _uniform(generator) < 0.5]
@@ -174,7 +189,7 @@ def _window(counts: Counts, chosen: torch.Tensor) -> tuple[Counts, torch.Tensor]
 
 
 def _uniform(generator: torch.Generator) -> float:
-    return float(torch.rand((), generator=generator, dtype=torch.float32))
+    return float(torch.rand((), generator=generator, dtype=torch.float32, device="cpu"))
 
 
 def _log_likelihood(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
@@ -192,14 +207,25 @@ def gained(rate: torch.Tensor, other: torch.Tensor, counts: Counts) -> tuple[flo
 
 
 @torch.no_grad()
-def predict(network: torch.nn.Module, counts: Counts, *, flips: int, pixels: int) -> torch.Tensor:
+def predict(
+    network: torch.nn.Module,
+    counts: Counts,
+    *,
+    flips: int,
+    pixels: int,
+    report: Callable[[int, float | None], None] | None = None,
+) -> torch.Tensor:
     """Expected counts, averaged over mirror images; memory is bounded by ``pixels`` at a time."""
     size = counts.images.shape[-2] * counts.images.shape[-1]
-    batches = torch.arange(len(counts), device=counts.images.device).split(max(1, pixels // size))
-    total = torch.zeros_like(counts.images)
+    everything = torch.arange(len(counts), device=counts.images.device)
+    asked = everything if counts.own is None else counts.own
+    total = torch.zeros_like(counts.images[asked])
     for dims in ([], [-1], [-2], [-2, -1])[:flips]:
         turned = counts.flipped(dims)
-        for index in batches:
+        for batch in everything[: len(asked)].split(max(1, pixels // size)):
+            index = asked[batch]
             rate = network(turned.images[index], turned.valid[index], turned.neighbours(index))
-            total[index] += rate.flip(dims)
+            total[batch] += rate.flip(dims)
+            if report:
+                report(len(batch), None)
     return total / flips

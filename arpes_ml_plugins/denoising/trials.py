@@ -35,14 +35,16 @@ class Trial:
 def trial(counts: Counts, noise: NoiseModel, generator: torch.Generator) -> Trial:
     """``counts`` are whole numbers if the noise is white."""
     if noise.white:
-        seen, held_out = split(counts, SHOWN, generator)
+        seen, rest = split(counts, SHOWN, generator)
+        held_out = rest.predicted()
         ratio = (1 - SHOWN) / SHOWN
         return Trial(seen, lambda a, b: gained(a * ratio, b * ratio, held_out))
     smooth = smooth_power(counts)
     drawn = noise.drawn(smooth, generator)
     seen = replace(counts, images=counts.images + STRENGTH * drawn)
-    other = counts.images - drawn / STRENGTH
-    return Trial(seen, _judge(other, smooth * (1 + STRENGTH**-2), counts.valid, noise))
+    other = replace(counts, images=counts.images - drawn / STRENGTH).predicted()
+    power = replace(counts, images=smooth * (1 + STRENGTH**-2)).predicted().images
+    return Trial(seen, _judge(other.images, power, other.valid, noise))
 
 
 def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -> Trial:
@@ -57,7 +59,9 @@ def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -
     )
     seen = replace(counts, images=torch.where(counts.valid, images, 0).clamp(min=0).float())
     ratio = kept.shape[1] / shown.shape[1]
-    judge = _judge(other, smooth_power(counts) * (kept.shape[1] / repeats), counts.valid, noise)
+    whole = counts.predicted()
+    kept_half = replace(counts, images=other.to(counts.images)).predicted().images
+    judge = _judge(kept_half, smooth_power(whole) * (kept.shape[1] / repeats), whole.valid, noise)
     return Trial(seen, lambda rate, than: judge(rate * ratio, than * ratio))
 
 

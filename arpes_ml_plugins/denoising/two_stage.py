@@ -187,7 +187,7 @@ def fit(
             told = float(losses[:, iteration].mean()) if iteration % 10 == 0 else None
             report(len(images), told)
     with torch.no_grad():
-        output = network(jitter(torch.zeros(())))[0, :, :height, :width].float()
+        output = network(jitter(torch.zeros((), device="cpu")))[0, :, :height, :width].float()
         residual = target - output
         sparse = _sparse(sparse_factors) if sparse_factors else measure.outliers(residual)
     return TwoStageResult(
@@ -277,7 +277,7 @@ def _sparse_factors(
 def _normal(like: torch.Tensor, generators: list[torch.Generator]) -> torch.Tensor:
     """Standard normal numbers of the shape of ``like``, each image from its own generator."""
     shape = like.shape[-2:]
-    rows = [torch.randn(shape, generator=g, dtype=like.dtype) for g in generators]
+    rows = [torch.randn(shape, generator=g, dtype=like.dtype, device="cpu") for g in generators]
     return torch.stack(rows).to(like.device)
 
 

@@ -76,7 +76,9 @@ class SpectrumUNet(nn.Module):
                         parts = parameter.chunk(self.n_images)
                         for part, generator in zip(parts, generators, strict=True):
                             part.copy_(
-                                torch.rand(part.shape, generator=generator, dtype=part.dtype)
+                                torch.rand(
+                                    part.shape, generator=generator, dtype=part.dtype, device="cpu"
+                                )
                             )
                         parameter.mul_(2 * bound).sub_(bound)
 

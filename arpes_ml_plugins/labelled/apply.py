@@ -42,6 +42,7 @@ from arpes_ml_plugins.labelled.outputs import (
     new_dimension,
     room,
 )
+from arpes_ml_plugins.labelled.overlap import Overlap, own_images, true_index
 from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
 from arpes_ml_plugins.labelled.seeds import slice_seed
 
@@ -96,7 +97,9 @@ def map_images(
     progress: ProgressOption = False,
     batch_size: int | None = None,
     series: Sequence[Hashable] = (),
+    beside: Hashable | None = None,
     numbers: Mapping[str, xr.DataArray] | None = None,
+    index: xr.DataArray | None = None,
 ) -> dict[str, xr.DataArray]:
     """Apply ``algorithm`` to every image of ``data``; lazily if ``data`` is backed by dask.
 
@@ -115,8 +118,16 @@ def map_images(
         dask's bar.
     series
         Dimensions along which all images go to the algorithm together, as one batch in order.
+    beside
+        Of lazy data: a dimension whose chunks stay as they are. The algorithm is given those images
+        of it that a chunk holds, and :data:`~arpes_ml_plugins.labelled.overlap.DEPTH` more on
+        either side, of which it returns nothing (``ImageBatch.own``). All outputs are images.
     numbers
-        Single numbers, lazy or not, that every call of the algorithm is given.
+        Numbers, lazy or not, that every call of the algorithm is given: single ones, or one for
+        each item, along dimensions of the batch.
+    index
+        Numbers of the images, from which their seeds are made; counted by default. For some images
+        of a larger array: their numbers there.
 
     Returns
     -------
@@ -133,7 +144,10 @@ def map_images(
         batch_size=1 if series else batch_size or default_batch_size(device),
         skips_empty=True,
     )
-    return _apply(data, (*series, *dims), task, series=series, numbers=numbers or {})
+    core = (*series, *dims) if beside is None else (beside, *dims)
+    return _apply(
+        data, core, task, series=series, beside=beside, numbers=numbers or {}, index=index
+    )
 
 
 def map_mixture(
@@ -206,32 +220,42 @@ def _apply(
     core: tuple[Hashable, ...],
     task: Task,
     series: Sequence[Hashable] = (),
+    beside: Hashable | None = None,
     numbers: Mapping[str, xr.DataArray] | None = None,
+    index: xr.DataArray | None = None,
 ) -> dict[str, xr.DataArray]:
     """Run ``task`` on all blocks of ``data``; an item is what lies along ``core``."""
     check_names(data, task.outputs)
     # Inside, dimensions go by numbers: names may be anything hashable, or clash with an output's.
     names = {dim: f"axis {number}" for number, dim in enumerate(data.dims)}
     bare = xr.DataArray(data.variable.data, dims=list(names.values()))
-    inner = [names[dim] for dim in core]
+    inner = [names[dim] for dim in core if dim != beside]
     together = [names[dim] for dim in series]
     images = [dim for dim in bare.dims if dim not in inner or dim in together]
-    shape = [bare.sizes[dim] for dim in images]
-    index = xr.DataArray(np.arange(math.prod(shape)).reshape(shape), dims=images)
-    extra = dict(numbers or {})
+    if beside is not None:  # the last of the batch: blocks see it before the image
+        images = [*(dim for dim in images if dim != names[beside]), names[beside]]
+        bare = bare.transpose(*images, *inner)
+    index = _counted_up(bare, images) if index is None else _along(index, names).transpose(*images)
+    extra = {name: _along(number, names) for name, number in (numbers or {}).items()}
+    own: Overlap | None = None
     if data.chunks is not None:
         bare = bare.chunk(dict.fromkeys(inner, -1))
+        if beside is not None:
+            own = Overlap.of(bare, names[beside])
+            bare, index = own.widened(bare), own.marked(index)
         index = index.chunk({dim: bare.chunksizes[dim] for dim in images})
-        task = replace(task, progress=False)
+        chunks = {dim: bare.chunksizes[dim] for dim in images}
+        extra = {k: v.chunk({d: chunks[d] for d in v.dims}) for k, v in extra.items()}
+        task = replace(task, progress=False, steps=0)
     new = [output for output in map(new_dimension, task.outputs.values()) if output]
     raw = xr.apply_ufunc(
-        partial(_run_block, task=task, names=tuple(extra), core=core),
+        partial(_run_block, task=task, names=tuple(extra), core=core, beside=beside is not None),
         bare,
         index,
         *extra.values(),
         input_core_dims=[inner, together, *([] for _ in extra)],
         output_core_dims=[
-            [names.get(dim, dim) for dim in axes_of(output, core)]
+            [names.get(dim, dim) for dim in axes_of(output, core) if dim != beside]
             for output in task.outputs.values()
         ],
         dask="parallelized",
@@ -244,10 +268,23 @@ def _apply(
         },
     )
     arrays = raw if isinstance(raw, tuple) else (raw,)
+    arrays = arrays if own is None else tuple(own.trimmed(array) for array in arrays)
     return {
         name: labelled(array, output, data, names, core)
         for (name, output), array in zip(task.outputs.items(), arrays, strict=True)
     }
+
+
+def _counted_up(array: xr.DataArray, images: Sequence[Hashable]) -> xr.DataArray:
+    """A number for each image, in the order in which the array has them."""
+    batch = [dim for dim in array.dims if dim in images]
+    shape = [array.sizes[dim] for dim in batch]
+    return xr.DataArray(np.arange(math.prod(shape)).reshape(shape), dims=batch).transpose(*images)
+
+
+def _along(number: xr.DataArray, names: Mapping[Hashable, str]) -> xr.DataArray:
+    """Without coordinates, along dimensions by their numbers."""
+    return number.drop_vars(number.coords).rename({dim: names[dim] for dim in number.dims})
 
 
 def _run_block(
@@ -257,13 +294,19 @@ def _run_block(
     task: Task,
     names: tuple[str, ...],
     core: tuple[Hashable, ...],
+    beside: bool,
 ) -> Any:
     """Numpy in, numpy out: one chunk, ``(*batch, *core)``; this runs in a thread of dask's."""
     outer = values.ndim - len(core)
     batch, shape = values.shape[:outer], values.shape[outer:]
     items = values.reshape(-1, *shape)
     slices = np.reshape(index, (len(items), -1))
-    known = {name: float(number) for name, number in zip(names, numbers, strict=True)}
+    # Numbers have an axis for the images of a chunk beside others, along which they do not vary.
+    numbers = tuple(x[..., 0] if beside and np.ndim(x) else x for x in numbers)
+    known = {
+        name: np.broadcast_to(number, batch).ravel()
+        for name, number in zip(names, numbers, strict=True)
+    }
     if np.isinf(items).any():  # lazy data are only seen here
         raise DataError("the data hold infinite values; replace them by NaN before computing")
     for item in items:  # one by one: an image of nothing but rounding may lie among others
@@ -280,7 +323,9 @@ def _run_block(
         def run(part: slice, device: str) -> None:
             chosen = seen[part]
             with plain_torch(), _counted(report) as count:
-                found = task.step(items[chosen], slices[chosen], device, count, known)
+                first = chosen[0]  # numbers of items differ only where items go one by one
+                here = {name: float(number[first]) for name, number in known.items()}
+                found = task.step(items[chosen], slices[chosen], device, count, here)
                 for name, value in found.items():
                     room_there = filled[name]
                     found_there = narrowed(as_numpy(value), room_there.dtype)
@@ -306,10 +351,18 @@ def _on_images(
     numbers: Numbers,
 ) -> Mapping[str, Any]:
     """Items are images, or series of images."""
-    index = slices.ravel()
+    own, index = own_images(slices.ravel()), true_index(slices.ravel())
     seeds = [slice_seed(seed, int(i)) for i in index]
     images = items.reshape(-1, *items.shape[items.ndim - inner :])
-    return algorithm(as_images(images, seeds, index, device, report, numbers))
+    batch = as_images(images, seeds, index, device, report, numbers)
+    if own.all():
+        return algorithm(batch)
+    results = {}
+    for name, values in algorithm(replace(batch, own=np.flatnonzero(own))).items():
+        values = as_numpy(values)
+        results[name] = np.full((len(own), *values.shape[1:]), np.nan, values.dtype)
+        results[name][own] = values
+    return results
 
 
 def _on_mixture(

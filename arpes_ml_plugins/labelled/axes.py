@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
@@ -10,29 +11,57 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError
 
-__all__ = ["IMAGE", "ROLES", "SIZES", "find_axis", "numbers_along", "resolve_dims"]
+__all__ = [
+    "IMAGE",
+    "ROLES",
+    "SIZES",
+    "find_axis",
+    "numbers_along",
+    "plain_name",
+    "plays",
+    "resolve_dims",
+]
 
 ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "energy": (
-        ("eV", "energy", "binding_energy", "kinetic_energy", "BE", "KE", "Eb", "Ek", "E"),
+        (
+            *("eV", "energy", "binding_energy", "kinetic_energy", "binding", "kinetic", "E"),
+            *("BE", "KE", "Eb", "Ek", "E_bind", "E_kin", "E-E_F", "energies"),
+        ),
         ("omega",),
+        ("tof", "time_of_flight"),
     ),
     # Tiers: the analyser's slit direction comes before the axes that are scanned, so that in a
     # Fermi-surface map (theta, eV, phi) the image is (eV, phi) and theta is a batch.
     "momentum": (
-        ("phi", "kp", "theta_par", "k_parallel", "kpar", "k"),
-        ("kx", "ky", "alpha", "angle"),
-        ("kz", "theta", "beta", "psi", "chi", "polar", "tilt", "azi"),
+        (
+            *("phi", "kp", "theta_par", "k_parallel", "k_par", "k", "analyzer", "analyser"),
+            *("slit", "slit_angle", "thetax", "Y-Scale", "emission_angle"),
+        ),
+        ("kx", "ky", "alpha", "angle", "angles", "angular0", "angular1"),
+        (
+            *("kz", "k_perp", "theta", "beta", "psi", "chi", "polar", "tilt", "azi", "azimuth"),
+            *("ana_polar", "sapolar", "deflector", "defl_par", "defl_perp", "thetay"),
+        ),
     ),
-    "time": (("delay", "pump_probe_delay", "time", "t"),),
-    "space": (("x", "y", "z", "x1", "x2", "x3"),),
+    "time": (("delay", "pump_probe_delay", "delay_time", "time", "t"),),
+    "space": (
+        ("x", "y", "z", "X", "Y", "Z", "x1", "x2", "x3", "position", "spatial0", "spatial1"),
+    ),
     "tau": (
         ("tau", "imaginary_time"),
         ("iwn", "wn", "w_n", "iw", "iomega_n", "omega_n", "matsubara", "inu", "nu_n"),
         ("l", "legendre"),
     ),
 }
-"""Names an axis of each role goes by: tiers, the preferred one first (PyARPES, erlab, peaks)."""
+"""Names an axis of each role goes by: tiers, the preferred one first.
+
+They are those of PyARPES, erlab, peaks, sed, specsanalyzer, ARpest, NXmpes and common files, and
+are compared without regard to case, separators and a unit in brackets (:func:`plain_name`).
+"""
+
+SCANNED = ("delay", "time", "temperature", "T", "hv", "photon_energy", "pass", "sweep", "repeat")
+"""Axes along which maps at constant energy may be scanned."""
 
 IMAGE = ("energy", "momentum")
 """Roles of the axes of an image."""
@@ -41,6 +70,32 @@ SIZES = 1e-100, 1e100
 """Of the largest number along an axis: those between have squares and quotients."""
 
 Resolver = Callable[[xr.DataArray, str], "Hashable | None"]
+
+
+def plain_name(name: Hashable) -> str:
+    """A name as it is compared: lower case, without separators or a unit in brackets.
+
+    Single letters keep their case: ``t`` is a time and ``T`` a temperature.
+
+    Examples
+    --------
+    >>> plain_name("Kinetic Energy [eV]"), plain_name("E-E_F"), plain_name("theta_par")
+    ('kineticenergy', 'eef', 'thetapar')
+    """
+    bare = re.sub(r"[\[(][^\[\]()]*[\])]\s*$", "", str(name))
+    letters = re.sub(r"[\W_]+", "", bare)
+    return letters.lower() if len(letters) > 1 else letters
+
+
+PLAIN = {
+    role: tuple(tuple(plain_name(name) for name in tier) for tier in tiers)
+    for role, tiers in ROLES.items()
+}
+
+
+def plays(name: Hashable, role: str) -> bool:
+    """Whether ``name`` is one that an axis of this role goes by."""
+    return any(plain_name(name) in tier for tier in PLAIN[role])
 
 
 def find_axis(data: xr.DataArray, role: str) -> Hashable:
@@ -57,12 +112,13 @@ def find_axis(data: xr.DataArray, role: str) -> Hashable:
     -------
     Hashable
         The dimension of the first tier of names that the array has; one of a single point only
-        if there is no other.
+        if there is no other. Of two momenta or scanned angles, such as ``kx`` and ``ky``, the
+        longer one; of two of one length, the one listed first in :data:`ROLES`.
 
     Raises
     ------
     AxisError
-        No dimension has a known name, or two of one tier do.
+        No dimension has a known name, or two of one tier do that are not two directions.
 
     Examples
     --------
@@ -72,10 +128,12 @@ def find_axis(data: xr.DataArray, role: str) -> Hashable:
     if role not in ROLES:
         raise AxisError(f"unknown axis role {role!r}; known roles: {', '.join(ROLES)}")
     candidates = [dim for dim in data.dims if data.sizes[dim] > 1] or list(data.dims)
-    for tier in ROLES[role]:
-        found = [dim for dim in candidates if dim in tier]
+    for place, tier in enumerate(PLAIN[role]):
+        found = [dim for dim in candidates if plain_name(dim) in tier]
         if len(found) == 1:
             return found[0]
+        if found and role == "momentum" and place > 0:
+            return max(found, key=lambda d: (data.sizes[d], -tier.index(plain_name(d))))
         if found:
             raise AxisError(
                 f"expected one {role} axis, but {_listed(found)} could each be it "
@@ -135,14 +193,15 @@ def resolve_dims(
     ``dims`` overrides what the roles find: a mapping role -> dimension (the missing roles are
     found), or a sequence with one dimension for each role. If all roles but one are settled and
     one dimension is left, that one is taken whatever its name. An image of two momenta (or angles)
-    at constant energy is taken as it is: its first axis in the place of the energy.
+    at constant energy is taken as it is, its first axis in the place of the energy; all axes along
+    which such images were scanned (delay, temperature, photon energy) are a batch.
 
     Examples
     --------
     >>> resolve_dims(xr.DataArray([[1.0, 2], [3, 4]], dims=("kx", "ky")), ("energy", "momentum"))
     ('kx', 'ky')
     """
-    chosen = _from_user(data, roles, dims)
+    chosen = _from_user(data, roles, dims) or _constant_energy(data, roles, resolver)
     missing: dict[str, AxisError] = {}
     for role in roles:
         if role in chosen:
@@ -167,6 +226,34 @@ def resolve_dims(
     return tuple(chosen[role] for role in roles)
 
 
+def _constant_energy(
+    data: xr.DataArray, roles: Sequence[str], resolver: Resolver
+) -> dict[str, Hashable]:
+    """The axes of a map of two momenta (or angles) at constant energy, scanned or not."""
+    long = [dim for dim in data.dims if data.sizes[dim] > 1]
+    scanned = {plain_name(name) for name in SCANNED}
+    momenta = [dim for dim in long if plays(dim, "momentum")]
+    others = [dim for dim in long if dim not in momenta and plain_name(dim) not in scanned]
+    if tuple(roles) != IMAGE or len(momenta) != 2 or others or _answered(data, resolver):
+        return {}
+    first = {dim: _tier(dim, "momentum") for dim in momenta}
+    slit = momenta[0] if first[momenta[0]] < first[momenta[1]] else momenta[1]
+    return {"energy": next(dim for dim in momenta if dim != slit), "momentum": slit}
+
+
+def _tier(name: Hashable, role: str) -> int:
+    return next(place for place, tier in enumerate(PLAIN[role]) if plain_name(name) in tier)
+
+
+def _answered(data: xr.DataArray, resolver: Resolver) -> bool:
+    """Whether a resolver knows an energy axis that is more than a single point."""
+    try:
+        answer = resolver(data, "energy")
+    except AxisError:
+        return False
+    return answer in data.dims and data.sizes[answer] > 1
+
+
 def _by_what_is_left(
     data: xr.DataArray,
     roles: Sequence[str],
@@ -178,8 +265,8 @@ def _by_what_is_left(
     if len(missing) == len(rest) == 1:
         return dict(zip(missing, rest, strict=True))
     long = [dim for dim in data.dims if data.sizes[dim] > 1]
-    momenta = {name for tier in ROLES["momentum"] for name in tier}
-    if tuple(roles) == IMAGE and "energy" in missing and len(long) == 2 and momenta >= set(long):
+    angles = all(plays(dim, "momentum") for dim in long)
+    if tuple(roles) == IMAGE and "energy" in missing and len(long) == 2 and angles:
         momentum = chosen.get("momentum", long[1])
         return {"energy": next(dim for dim in long if dim != momentum), "momentum": momentum}
     error = next(iter(missing.values()))

@@ -33,6 +33,8 @@ class ImageBatch:
     report: Report | None
     numbers: Mapping[str, float] = field(default_factory=dict)
     """What is known of the whole array, see ``map_images``."""
+    own: NDArray[np.integer] | None = None
+    """Images that results are wanted of, if the others are only beside them; else all."""
 
 
 @dataclass(frozen=True)

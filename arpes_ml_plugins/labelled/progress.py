@@ -1,7 +1,9 @@
-"""Progress of long computations: silent, a bar, or the user's own function."""
+"""Progress of long computations: a line in the log, a bar, or the user's own function."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,12 @@ class Progress:
     loss: float | None = None
 
 
+logger = logging.getLogger(__name__)
+
+FIRST_LOOK = 1.0  # seconds of work, from which the rest is estimated
+WORTH_SAYING = 5.0  # seconds
+FEWEST_STEPS = 2
+
 ProgressOption = bool | Callable[[Progress], object]
 Report = Callable[[int, "float | None"], None]
 """``report(steps, loss)``: this number of further iterations is done."""
@@ -38,8 +46,19 @@ def reporter(option: ProgressOption, method: str, total: int) -> Iterator[Report
     """A function to report steps to, or ``None`` if nobody listens.
 
     A single step needs no bar: it would jump from nothing to all. A user's function hears of it.
+    Whatever the option, the log says at INFO how long the work will take, as soon as a second of it
+    has shown the speed, if that is more than five seconds.
     """
     check_progress(option)
+    with _shown(option, method, total) as shown:
+        if logger.isEnabledFor(logging.INFO) and total > FEWEST_STEPS:
+            yield _Estimate(method, total, shown)
+        else:
+            yield shown
+
+
+@contextmanager
+def _shown(option: ProgressOption, method: str, total: int) -> Iterator[Report | None]:
     if callable(option):
         done = 0
 
@@ -62,3 +81,38 @@ def reporter(option: ProgressOption, method: str, total: int) -> Iterator[Report
             yield advance
     else:
         yield None
+
+
+class _Estimate:
+    """Says once how long all steps will take, and passes them on."""
+
+    def __init__(self, method: str, total: int, shown: Report | None) -> None:
+        self.method, self.total, self.shown = method, total, shown
+        self.start = time.perf_counter()
+        self.done = 0
+        self.said = False
+
+    def __call__(self, steps: int, loss: float | None) -> None:
+        self.done += steps
+        if self.shown:
+            self.shown(steps, loss)
+        spent = time.perf_counter() - self.start
+        if not self.said and spent >= FIRST_LOOK and self.done >= FEWEST_STEPS:
+            self.said = True
+            seconds = spent * self.total / self.done
+            if seconds > WORTH_SAYING:
+                logger.info(
+                    "%s will take about %s (%d of %d steps in %.1f s)",
+                    self.method,
+                    _in_words(seconds),
+                    self.done,
+                    self.total,
+                    spent,
+                )
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

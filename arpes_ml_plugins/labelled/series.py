@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError
-from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.labelled.axes import plays
 
-__all__ = ["SHORTEST", "choose_series", "sampled"]
+__all__ = ["SHORTEST", "WINDOW", "choose_series", "sampled", "windows"]
 
 SHORTEST = 4
 """Images along an axis; with fewer each image is taken by itself."""
-MOMENTA = {name for tier in ROLES["momentum"] for name in tier}
+WINDOW = "window of the noise estimate"
+"""Dimension of what :func:`windows` returns."""
 
 
 def choose_series(
@@ -41,7 +44,7 @@ def choose_series(
     if not candidates:
         return ()
     # The name comes last only so that the order of the dimensions does not matter.
-    return (max(candidates, key=lambda d: (data.sizes[d], d not in MOMENTA, str(d))),)
+    return (max(candidates, key=lambda d: (data.sizes[d], not plays(d, "momentum"), str(d))),)
 
 
 def sampled(data: xr.DataArray, dims: tuple[Hashable, Hashable], images: int) -> xr.DataArray:
@@ -53,6 +56,44 @@ def sampled(data: xr.DataArray, dims: tuple[Hashable, Hashable], images: int) ->
         data = data.isel({dim: np.linspace(0, data.sizes[dim] - 1, kept).round().astype(int)})
         images //= kept
     return data
+
+
+def windows(
+    data: xr.DataArray,
+    dims: tuple[Hashable, Hashable],
+    side: int,
+    pixels: int,
+    kept: tuple[Hashable, ...] = (),
+) -> xr.DataArray:
+    """Windows of at most ``side`` pixels a side, of about ``pixels`` in all, along ``WINDOW``.
+
+    They are spread evenly over the images and over places in the images, and have no coordinates.
+    All of ``kept`` is kept in each.
+    """
+    bare = data.drop_vars(data.coords)
+    batch = [dim for dim in data.dims if dim not in (*dims, *kept)]
+    shape = [data.sizes[dim] for dim in batch]
+    images = math.prod(shape)
+    sides = [min(side, data.sizes[dim]) for dim in dims]
+    number = max(1, pixels // math.prod([*sides, *(data.sizes[dim] for dim in kept)]))
+    along = [
+        min(data.sizes[dim] // size, math.isqrt(number) + 1)
+        for dim, size in zip(dims, sides, strict=True)
+    ]
+    places = math.prod(along)
+    number = min(number, places * images)
+    # Neighbouring images are cut in places that are not neighbours.
+    stride = next(s for s in range(places // 2 + 1, places + 2) if math.gcd(s, places) == 1)
+    cut = []
+    for k in range(number):
+        image = np.unravel_index(k * images // number, shape) if batch else ()
+        chosen: dict[Hashable, Any] = {dim: int(at) for dim, at in zip(batch, image, strict=True)}
+        place = np.unravel_index(k * stride % places, along)
+        for dim, size, at, most in zip(dims, sides, place, along, strict=True):
+            start = round(at * (data.sizes[dim] - size) / max(most - 1, 1))
+            chosen[dim] = slice(start, start + size)
+        cut.append(bare.isel(chosen))
+    return xr.concat(cut, WINDOW)
 
 
 def _ordered(data: xr.DataArray, dim: Hashable) -> bool:

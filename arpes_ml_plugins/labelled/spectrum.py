@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError
-from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.labelled.axes import plays
 from arpes_ml_plugins.labelled.magnitudes import check_magnitudes
 
 __all__ = ["check_array", "check_values", "replace_spectrum", "select_spectrum"]
@@ -43,8 +43,7 @@ def select_spectrum(
             return data[name], name
     numbers = {k: v for k, v in data.data_vars.items() if v.ndim and v.dtype.kind in "iufc"}
     images = {k: v for k, v in numbers.items() if v.ndim >= 2 and v.dtype.kind in "iuf"}
-    energies = {dim for tier in ROLES["energy"] for dim in tier}
-    of_energy = {k: v for k, v in images.items() if energies & set(v.dims)}
+    of_energy = {k: v for k, v in images.items() if any(plays(dim, "energy") for dim in v.dims)}
     for candidates in (of_energy, images, numbers):
         if len(candidates) == 1:
             return next((array, name) for name, array in candidates.items())

@@ -33,7 +33,7 @@ def calibration_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
     found = result.calibration
     numbers = (math.nan,) * 3 if found is None else (found.ratio, found.error, found.stretch)
     return {
-        name: torch.tensor([number], dtype=torch.float64)
+        name: torch.tensor([number], dtype=torch.float64, device="cpu")
         for name, number in zip(CALIBRATION, numbers, strict=True)
     }
 

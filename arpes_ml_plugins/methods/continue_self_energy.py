@@ -169,7 +169,7 @@ def _with_unknown_constant(source: ImaginaryData) -> ImaginaryData:
         rows = source.problem.rows(
             torch.from_numpy(array.transpose(..., source.dim).values.reshape(-1, array.shape[-1]))
         )
-        constant = torch.zeros(rows.shape[1], 1, dtype=torch.float64)
+        constant = torch.zeros(rows.shape[1], 1, dtype=torch.float64, device="cpu")
         constant[: len(constant) // 2] = float(source.problem.kernel.abs().max())
         known = torch.cat([source.problem.kernel, constant], 1)
         error = float(estimate_error(known, rows.double()).median())
@@ -215,7 +215,7 @@ def _completed(
     else:
         error = float(np.median(np.abs(result["stderr"].values.real)))
     problem = source.problem
-    errors = torch.full((len(problem.kernel),), error, dtype=torch.float64)
+    errors = torch.full((len(problem.kernel),), error, dtype=torch.float64, device="cpu")
     network = continuation_network("cpu")
 
     def stated(norm: np.ndarray) -> np.ndarray:

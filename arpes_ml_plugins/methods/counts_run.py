@@ -20,6 +20,7 @@ from arpes_ml_plugins.methods.calibration_run import (
     calibration_numbers,
     say_how_calibrated,
 )
+from arpes_ml_plugins.methods.chunks_run import choices_in, choices_of, in_chunks, noise_model
 from arpes_ml_plugins.methods.denoising_input import (
     COUNTED,
     PRECISIONS,
@@ -130,6 +131,22 @@ class CountsRun:
             judged=judged,
             calibrate=self.calibrated,
         )
+        known = noise_numbers(noise, self.kinds)
+        alone = self.training is None and not self.draws
+        chunked = in_chunks(array, together, exposures, alone)
+        if chunked is not None:
+            known |= choices_of(
+                array,
+                image,
+                chunked,
+                known,
+                self.make,
+                gain=gain,
+                precision=precision,
+                method=self.method,
+                device=device,
+                seed=rng,
+            )
         averaged = (*exposures,)
         outputs: dict[str, Output] = {name: Image(averaged=averaged) for name in self.results}
         outputs |= OUTPUTS if judged else {}
@@ -142,11 +159,12 @@ class CountsRun:
             method=self.method,
             device=device,
             seed=rng,
-            steps=_steps(self.training, array, (*together, *image), self.draws),
+            steps=self._steps(array, image, together),
             progress=progress,
             batch_size=1,
-            series=(*together, *exposures),
-            numbers=noise_numbers(noise, self.kinds),
+            series=() if chunked is not None else (*together, *exposures),
+            beside=chunked,
+            numbers=known,
         )
         if self.make is pretrained:
             found |= weights_used()
@@ -158,6 +176,24 @@ class CountsRun:
         for result in arrays.values():
             result.attrs["found"] = found
         return arrays
+
+    def _steps(
+        self,
+        array: xr.DataArray,
+        image: tuple[Hashable, Hashable],
+        together: tuple[Hashable, ...],
+    ) -> int:
+        from arpes_ml_plugins.denoising.counts_denoiser import steps_of
+
+        images, pixels = (math.prod(array.sizes[dim] for dim in dims) for dims in (together, image))
+        return steps_of(
+            self.training,
+            images,
+            pixels,
+            series=bool(together),
+            draws=self.draws,
+            calibrate=self.calibrated,
+        )
 
     def dataset(self, data: xr.DataArray | xr.Dataset, **parameters: Any) -> xr.Dataset:
         """All results together."""
@@ -251,14 +287,6 @@ def weights_used() -> dict[str, dict[str, str]]:
     return {"weights": {WEIGHTS: stored_hash(WEIGHTS)}}
 
 
-def _steps(
-    training: Training | None, array: xr.DataArray, dims: tuple[Hashable, ...], draws: int
-) -> int:
-    from arpes_ml_plugins.denoising.counts_denoiser import steps_of
-
-    return steps_of(training, math.prod(array.sizes[dim] for dim in dims), bool(draws))
-
-
 def _check_counts(
     method: str, noise: xr.Dataset, gain: float | None, kinds: tuple[str, ...]
 ) -> None:
@@ -316,8 +344,9 @@ def _denoise(
     judged: bool = False,
     calibrate: bool = False,
 ) -> dict[str, torch.Tensor]:
+    import torch
+
     from arpes_ml_plugins.denoising.counts_denoiser import denoise_counts_images
-    from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
     numbers = batch.numbers
     if gain is None and not numbers["served"]:  # eager data were refused before
@@ -329,12 +358,7 @@ def _denoise(
     result = denoise_counts_images(
         images.sum(1),
         batch.valid.unflatten(0, (-1, exposures)).all(1),
-        NoiseModel(
-            gain=gain or numbers["gain"],
-            shift=0.0 if gain else numbers["shift"] * exposures,
-            row_correlation=numbers["rows"],
-            column_correlation=numbers["columns"],
-        ),
+        noise_model(numbers, gain, exposures),
         make(batch.seeds[0]),
         training,
         series=series,
@@ -345,6 +369,8 @@ def _denoise(
         report=batch.report,
         exposures=images if exposures > 1 else None,
         calibrate=calibrate,
+        choices=choices_in(numbers),
+        own=None if batch.own is None else torch.from_numpy(batch.own).to(batch.images.device),
     )
     found = calibration_numbers(result) if calibrate else {}
     if result.samples is not None:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
+from arpes_ml_plugins.methods.chunks_run import choices_of, in_chunks
 from arpes_ml_plugins.methods.counts_run import (
     adapting,
+    pretrained,
     run_pretrained,
     weights_used,
     without_mesh,
@@ -162,6 +165,10 @@ def _choice(kind: str) -> str:
     return "pretrained" if kind in SERVED else "pcp_unet"
 
 
+def _name_of_choice(kind: object) -> np.ndarray:
+    return np.array(METHODS[_choice(str(kind))].__name__)
+
+
 def _chosen_later(
     array: xr.DataArray,
     image: tuple[object, object],
@@ -179,6 +186,21 @@ def _chosen_later(
     array, noise, meshed = without_mesh(
         array, image, noise, mesh, gain=None, device=device, repeats=repeated
     )
+    numbers = noise_numbers(noise, SERVED)
+    chunked = in_chunks(array, series, exposures, alone=not adapt)
+    if chunked is not None:
+        numbers |= choices_of(
+            array,
+            image,
+            chunked,
+            numbers,
+            pretrained,
+            gain=None,
+            precision="auto",
+            method="denoise",
+            device=device,
+            seed=int(rng),  # type: ignore[call-overload]
+        )
     arrays = map_images(
         array,
         image,
@@ -188,11 +210,12 @@ def _chosen_later(
         device=device,
         seed=int(rng),  # type: ignore[call-overload]
         batch_size=1,
-        series=(*series, *exposures),
-        numbers=noise_numbers(noise, SERVED),
+        series=() if chunked is not None else (*series, *exposures),
+        beside=chunked,
+        numbers=numbers,
     )
     names = xr.apply_ufunc(
-        lambda kind: np.array(METHODS[_choice(str(kind))].__name__),
+        _name_of_choice,
         noise["kind"],
         dask="parallelized",
         output_dtypes=[np.dtype("<U32")],
@@ -213,6 +236,8 @@ def _denoise(
 ) -> Mapping[str, torch.Tensor]:
     if batch.numbers["served"]:
         return run_pretrained(batch, adapt=adapt, series=series, exposures=exposures)
+    if batch.own is not None:
+        return fit_each(_without_neighbours(batch, batch.own))
     mean = replace(
         batch,
         images=batch.images.unflatten(0, (-1, exposures)).mean(1),
@@ -220,3 +245,15 @@ def _denoise(
         seeds=batch.seeds[::exposures],
     )
     return fit_each(mean)
+
+
+def _without_neighbours(batch: ImageBatch, own: NDArray[np.integer]) -> ImageBatch:
+    """The images of a chunk, without those beside it."""
+    return replace(
+        batch,
+        images=batch.images[own],
+        valid=batch.valid[own],
+        seeds=[batch.seeds[place] for place in own],
+        index=batch.index[own],
+        own=None,
+    )

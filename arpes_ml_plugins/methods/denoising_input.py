@@ -12,7 +12,7 @@ import xarray as xr
 
 from arpes_ml_plugins.labelled.apply import ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.labelled.series import sampled
+from arpes_ml_plugins.labelled.series import sampled, windows
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +40,10 @@ BUNCHED = 1.3  # gain over step
 FEW_HOT = 5e-5  # of the pixels, which are not worth a sentence
 IMAGES = 32
 """Images that the noise estimate looks at; of a larger data set, evenly spread ones."""
+SIDE, PIXELS = 96, 12 * 96**2
+"""Of windows in larger images, whose noise is enough to know."""
+MOST_PIXELS = 1_000_000
+"""In which whole lines and defects are looked for, which windows do not show."""
 NUMBERS = (
     "gain",
     "gain_error",
@@ -51,6 +55,15 @@ NUMBERS = (
     "missing_fraction",
     "negative_fraction",
     "mean_counts",
+    "energy_jitter",
+    "momentum_jitter",
+    "energy_alternation",
+    "momentum_alternation",
+    "clipped_fraction",
+)
+SEEN_WHOLE = (
+    "missing_fraction",
+    "negative_fraction",
     "energy_jitter",
     "momentum_jitter",
     "energy_alternation",
@@ -184,25 +197,41 @@ def noise_of(
     differences, and ``drift`` and ``drift_error`` say whether they differ by more than noise.
     """
     names = NUMBERS if repeats is None else (*NUMBERS, *DRIFT)
-    outputs: dict[str, Output] = {name: Scalar() for name in names}
-    outputs["kind"] = Scalar("int64")
-    exposures = [] if repeats is None else [repeats]
+    exposures = () if repeats is None else (repeats,)
     some = array.isel(dict.fromkeys(exposures, slice(IMAGES // 2)))
     count = math.prod(some.sizes[dim] for dim in exposures)
-    some = sampled(some, (*exposures, *image), max(IMAGES // count, 1))  # type: ignore[arg-type]
+    some = sampled(some, (*exposures, *image), max(IMAGES // count, 1))
     some = some.drop_vars(some.coords)  # no coordinate belongs to a single number
-    batch = [dim for dim in some.dims if dim not in (*exposures, *image)]
-    estimates = map_images(
-        some,
-        image,
-        partial(_estimate, exposures=count),
-        outputs,
-        method="estimate_noise",
-        device=device,
-        progress=progress,
-        series=[*batch, *exposures],
+    parts = windows(some, image, SIDE, PIXELS, exposures) if some.size > PIXELS else some
+    batch = [dim for dim in parts.dims if dim not in (*exposures, *image)]
+    outputs: dict[str, Output] = {name: Scalar() for name in names}
+    result = xr.Dataset(
+        map_images(
+            parts,
+            image,
+            partial(_estimate, exposures=count),
+            outputs | {"kind": Scalar("int64")},
+            progress=progress,
+            series=[*batch, *exposures],
+            method="estimate_noise",
+            device=device,
+        )
     )
-    result = xr.Dataset(estimates)
+    if parts is not some:
+        pixels = math.prod(some.sizes[dim] for dim in (*exposures, *image))
+        whole = sampled(some, (*exposures, *image), max(MOST_PIXELS // pixels, 1))
+        seen = {name: Scalar() for name in SEEN_WHOLE}
+        result = result.assign(
+            map_images(
+                whole,
+                image,
+                _seen_whole,
+                seen,
+                series=[dim for dim in whole.dims if dim not in image],
+                method="estimate_noise",
+                device=device,
+            )
+        )
     words = xr.apply_ufunc(
         partial(_words, dims=image),
         *(result[name] for name in ("kind", *NUMBERS)),
@@ -245,6 +274,25 @@ def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
         noise.clipped,
     )
     return dict(zip(NUMBERS, numbers, strict=True)) | {"kind": noise.kind} | drifted
+
+
+def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:
+    """What only whole images show."""
+    from arpes_ml_plugins.denoising.irregular import clipped, uneven_lines
+
+    images, valid = batch.images, batch.valid
+    values = images[valid]
+    rows, columns = uneven_lines(images, valid), uneven_lines(images.mT, valid.mT)
+    numbers = (
+        1 - valid.to(images).mean(),
+        (values < 0).to(images).mean(),
+        rows.jitter,
+        columns.jitter,
+        rows.alternation,
+        columns.alternation,
+        clipped(values),
+    )
+    return dict(zip(SEEN_WHOLE, numbers, strict=True))
 
 
 def _words(

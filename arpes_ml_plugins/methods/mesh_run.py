@@ -133,7 +133,7 @@ def _estimate(
         numbers.append([mesh.depth, *periods, *angles])
         if batch.report:
             batch.report(1, None)
-    table = torch.tensor(numbers, dtype=torch.float64)
+    table = torch.tensor(numbers, dtype=torch.float64, device="cpu")
     names = ("depth", *LATTICE)
     return {"flat": torch.stack(flats)} | {name: table[:, k] for k, name in enumerate(names)}
 

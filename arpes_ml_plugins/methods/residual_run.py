@@ -36,7 +36,7 @@ def residual_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
     import torch
 
     if result.filtered is not None:  # its residual is small by construction
-        unknown = torch.full((1,), math.nan, dtype=torch.float64)
+        unknown = torch.full((1,), math.nan, dtype=torch.float64, device="cpu")
         numbers = dict.fromkeys(OUTPUTS, unknown)
         return numbers | {"filter": torch.full_like(unknown, result.filtered)}
     residual = result.residual()
@@ -44,7 +44,7 @@ def residual_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
         "structure": residual.structure.amax()[None],
         "power": residual.power.nanmedian()[None],
         "bright": residual.bright.nanmedian()[None],
-        "filter": torch.full((1,), math.nan),
+        "filter": torch.full((1,), math.nan, device="cpu"),
         "replica": result.replicas().nan_to_num(0.0).amax()[None],
     }
 

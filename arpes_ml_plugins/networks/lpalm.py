@@ -177,7 +177,9 @@ def train_on(
     import torch
 
     count = max(len(family) for family in families)
-    same = torch.stack([family[torch.arange(count) % len(family)] for family in families])
+    same = torch.stack(
+        [family[torch.arange(count, device="cpu") % len(family)] for family in families]
+    )
     return cached_lpalm(
         same,
         recipe,

@@ -71,7 +71,7 @@ def trained_network(
     chosen = RECIPES[recipe]
     chosen = chosen if steps is None else replace(chosen, steps=steps)
     network = _train(samples, chosen, layers, eta, seed, progress)
-    return network, torch.linspace(-window, window, POINTS, dtype=torch.float64)
+    return network, torch.linspace(-window, window, POINTS, dtype=torch.float64, device="cpu")
 
 
 @documented()

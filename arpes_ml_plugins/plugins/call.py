@@ -35,6 +35,7 @@ from arpes_ml_plugins.labelled.units import as_attribute, strip_unit
 from arpes_ml_plugins.parameters import check_flag
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method, MethodCall
+from arpes_ml_plugins.plugins.trees import is_tree, over_nodes
 
 __all__ = ["FOUND", "call_method", "public_function"]
 
@@ -55,6 +56,8 @@ def public_function(method: Method) -> Callable[..., Any]:
     @functools.wraps(method.function)
     def call(data: Any, **parameters: Any) -> Any:
         try:
+            if is_tree(data):
+                return over_nodes(data, method, lambda node: call_method(method, node, parameters))
             return call_method(method, data, parameters)
         except ArpesMLError as error:
             if logger.isEnabledFor(logging.DEBUG):

@@ -26,7 +26,9 @@ def blind_start(
 
     Non-negative matrix factorisation; independent components of data with negative values.
     """
-    chosen = torch.randperm(pixels.shape[1], generator=torch.Generator().manual_seed(seed))
+    chosen = torch.randperm(
+        pixels.shape[1], generator=torch.Generator().manual_seed(seed), device="cpu"
+    )
     sample = pixels[:, chosen[:MOST_PIXELS].to(pixels.device)]
     if nonnegative:
         return factorised(sample, count, seed=seed, rounds=rounds)[0]

@@ -40,7 +40,9 @@ def clustered(
     if by_shape:
         scores = scores / size.clamp(min=1e-12)
     draw = torch.Generator().manual_seed(seed)
-    some = torch.randperm(pixels.shape[1], generator=draw)[:MOST_PIXELS].to(pixels.device)
+    some = torch.randperm(pixels.shape[1], generator=draw, device="cpu")[:MOST_PIXELS].to(
+        pixels.device
+    )
     points, weights = (part.mT.cpu().double().numpy() for part in (scores, size[None].square()))
     sample = some.cpu().numpy()
     with unconverged():  # clusters of data without any are no better after more rounds

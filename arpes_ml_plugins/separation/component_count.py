@@ -70,7 +70,7 @@ def count_components(
         can be seen.
     """
     draw = torch.Generator().manual_seed(seed)
-    order = torch.randperm(pixels.shape[1], generator=draw)[:MOST_PIXELS]
+    order = torch.randperm(pixels.shape[1], generator=draw, device="cpu")[:MOST_PIXELS]
     data = pixels[:, order.to(pixels.device)]
     chi2, stability, collinearity = (data.new_zeros(most) for _ in range(3))
 
@@ -82,7 +82,7 @@ def count_components(
         found = blind(data, i + 1)
         spectra.append(found)
         chi2[i] = misfit(data, found)
-        alike = (found.mT @ found).abs() - torch.eye(i + 1).to(found)
+        alike = (found.mT @ found).abs() - torch.eye(i + 1, device="cpu").to(found)
         collinearity[i] = alike.max()
         stability[i] = min(_agreement(data, i + 1, blind, draw) for _ in range(SPLITS))
         if report:
@@ -118,7 +118,7 @@ def _agreement(
     draw: torch.Generator,
 ) -> float:
     """Smallest cosine between the spectra of two halves of the pixels, best assigned."""
-    halves = torch.randperm(data.shape[1], generator=draw).to(data.device).chunk(2)
+    halves = torch.randperm(data.shape[1], generator=draw, device="cpu").to(data.device).chunk(2)
     one, other = (blind(data[:, half], count) for half in halves)
     order, signs = match(one, other)
     return float((one[:, order] * signs * other).sum(0).min())
@@ -130,7 +130,7 @@ def _largest_gains(data: torch.Tensor) -> torch.Tensor:
     A factorisation that has not converged seems to need more.
     """
     values = torch.linalg.eigvalsh(data @ data.mT).flip(0)
-    count = torch.arange(1, len(values)).to(values)
+    count = torch.arange(1, len(values), device="cpu").to(values)
     left = values.sum() - values.cumsum(0)[:-1]
     chi2 = left / ((data.shape[0] - count) * (data.shape[1] - count))
     return chi2[:-1] - chi2[1:]

@@ -94,10 +94,14 @@ def find_shifts(
     """
     reach = REACH * abs(step) * (len(pixels) - 1) if largest is None else largest
     count = max(2, math.ceil(STEPS * reach / abs(step)))
-    candidates = torch.linspace(-reach, reach, 2 * count + 1, dtype=pixels.dtype)
+    candidates = torch.linspace(
+        -reach, reach, 2 * count + 1, dtype=pixels.dtype, device=pixels.device
+    )
     if largest is None:
         candidates = _unmistakable(candidates, centres / noise, step)
-    used = torch.ones(pixels.shape[1], dtype=torch.bool) if used is None else used.cpu()
+    used = (
+        torch.ones(pixels.shape[1], dtype=torch.bool, device="cpu") if used is None else used.cpu()
+    )
     used = used.to(pixels.device)
     scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape, used)
     found = scan.shifts(centres.mT)
@@ -258,7 +262,7 @@ def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
             [2.0000, 3.5000]])
     """
     size = len(spectra)
-    place = torch.arange(size).to(spectra)[:, None] - channels
+    place = torch.arange(size, device="cpu").to(spectra)[:, None] - channels
     below = place.floor()
     part = place - below
     weights = (

@@ -42,7 +42,9 @@ def few_counts_notes(data: Whitened, found: torch.Tensor) -> tuple[str, ...]:
     """
     if data.coarse is None:
         return ()
-    order = torch.randperm(data.coarse.shape[1], generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(
+        data.coarse.shape[1], generator=torch.Generator().manual_seed(0), device="cpu"
+    )
     cosines = [
         _matched(_spectra(data.coarse[:, half.to(found.device)], found.shape[1]), found)
         for half in order.chunk(2)

@@ -64,7 +64,7 @@ class InterpolatoryAutoencoder(nn.Module):
         codes = self.encode(self.anchors)
         span = codes[:-1] - codes[-1]
         gram = span @ span.mT
-        ridge = 1e-7 * gram.diagonal().mean() * torch.eye(len(span)).to(gram)
+        ridge = 1e-7 * gram.diagonal().mean() * torch.eye(len(span), device="cpu").to(gram)
         pull = (self.encode(spectra) - codes[-1]) @ span.mT
         free = torch.linalg.solve(gram + ridge, pull.mT).mT
         return torch.cat([free, 1 - free.sum(-1, keepdim=True)], -1)
@@ -166,8 +166,8 @@ class AutoencoderManifold(Manifold):
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Between the weights of two samples each time."""
-        pairs = torch.randint(len(self._starts), (2, count), generator=generator)
-        share = torch.rand((count, 1), generator=generator).to(self._starts)
+        pairs = torch.randint(len(self._starts), (2, count), generator=generator, device="cpu")
+        share = torch.rand((count, 1), generator=generator, device="cpu").to(self._starts)
         first, second = self._starts[pairs.to(self._starts.device)]
         made = self._seen(self._network.generate(share * first + (1 - share) * second))
         return made / made.norm(dim=1, keepdim=True)

@@ -124,7 +124,7 @@ class UnrolledSeparation(nn.Module):
 
 def _zeros(*shape: int) -> nn.Parameter:
     """In single precision, whatever torch's default is."""
-    return nn.Parameter(torch.zeros(shape, dtype=torch.float32))
+    return nn.Parameter(torch.zeros(shape, dtype=torch.float32, device="cpu"))
 
 
 def lista_cp(

@@ -167,7 +167,7 @@ def simplex_weights(corners: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     system = torch.cat([corners, corners.new_full((1, corners.shape[1]), heavy)])
     right = torch.cat([target, target.new_tensor([heavy])])
     found, _ = nnls(system.cpu().double().numpy(), right.cpu().double().numpy())
-    weights = torch.as_tensor(found).to(corners)
+    weights = torch.as_tensor(found, device="cpu").to(corners)
     return weights / weights.sum().clamp(min=1e-12)
 
 

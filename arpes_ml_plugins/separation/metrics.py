@@ -32,7 +32,7 @@ def match(found: torch.Tensor, truth: torch.Tensor) -> tuple[list[int], torch.Te
     right = truth / truth.norm(dim=0).clamp(min=1e-30)
     alike = right.mT @ left
     _, order = linear_sum_assignment(-alike.abs().cpu().numpy())
-    chosen = alike[torch.arange(len(order)), torch.as_tensor(order)]
+    chosen = alike[torch.arange(len(order), device="cpu"), torch.as_tensor(order, device="cpu")]
     return [int(i) for i in order], torch.where(chosen < 0, -1.0, 1.0).to(found.dtype)
 
 

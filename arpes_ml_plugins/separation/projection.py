@@ -87,7 +87,7 @@ class Manifold(ABC):
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Points of the manifold ``(count, m)``, length 1."""
-        chosen = torch.randint(len(self.samples), (count,), generator=generator)
+        chosen = torch.randint(len(self.samples), (count,), generator=generator, device="cpu")
         return self.samples[chosen.to(self.samples.device)]
 
     def distance(self, spectra: torch.Tensor) -> torch.Tensor:

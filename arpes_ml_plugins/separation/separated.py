@@ -52,7 +52,7 @@ class Separated:
 def known_exactly(families: Sequence[torch.Tensor], spectra: torch.Tensor) -> torch.Tensor:
     """Which of ``spectra (k, n)`` are fixed: those of the first families of one spectrum."""
     fixed = torch.zeros(spectra.shape[1], dtype=torch.bool, device=spectra.device)
-    fixed[: len(families)] = torch.tensor([len(family) == 1 for family in families])
+    fixed[: len(families)] = torch.tensor([len(family) == 1 for family in families], device="cpu")
     return fixed
 
 
@@ -86,7 +86,8 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
         return torch.full_like(spectra, float("nan")), of_maps.sqrt()
     pool = _telling(data, found)
     for _ in range(SPLITS):
-        order = pool[torch.randperm(len(pool), generator=generator).to(pool.device)]
+        order = torch.randperm(len(pool), generator=generator, device="cpu").to(pool.device)
+        order = pool[order]
         halves = [_as_high(_of_half(data, half, found), spectra, data) for half in order.chunk(2)]
         of_spectra += ((halves[0] - halves[1]) / 2).square() / SPLITS
         of_spectra += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS

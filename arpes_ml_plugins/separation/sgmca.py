@@ -21,7 +21,7 @@ ITERATIONS = 50
 TOLERANCE = 1e-6
 CYCLE = 8  # longest cycle that is looked for
 SAME = 1e-4  # distance of spectra that counts as the same point of a cycle
-GRID = torch.linspace(0, 1, 11, dtype=torch.float64)
+GRID = torch.linspace(0, 1, 11, dtype=torch.float64, device="cpu")
 MOST_INTERFERING = 4  # spectra whose shares are searched on the grid
 
 
@@ -154,5 +154,5 @@ def identify(mixing: torch.Tensor, manifolds: Sequence[Manifold]) -> Identified:
 
 def _grid(known: int) -> torch.Tensor:
     axes = [GRID.tolist()] * min(known, MOST_INTERFERING)
-    points = torch.tensor(list(itertools.product(*axes)), dtype=GRID.dtype)
+    points = torch.tensor(list(itertools.product(*axes)), dtype=GRID.dtype, device=GRID.device)
     return points.reshape(len(GRID) ** len(axes), len(axes))

@@ -153,7 +153,9 @@ class Palm:
         prior = self.prior(data)
         chosen = strongest_columns(data.sparse, data.sparse_noise)
         level = self.sparsity * float(data.sparse_noise[chosen].median())
-        path = level * STEEPEST ** torch.linspace(1, 0, PATH, dtype=prior.start.dtype)
+        path = level * STEEPEST ** torch.linspace(
+            1, 0, PATH, dtype=prior.start.dtype, device=prior.start.device
+        )
         begin = project_columns(unit_columns(prior.start))[None]
         steps = palm_path(
             data.sparse[:, chosen].to(begin)[None], begin, path, iterations=self.iterations

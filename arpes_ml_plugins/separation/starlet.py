@@ -71,6 +71,6 @@ def _smooth(images: torch.Tensor, scale: int) -> torch.Tensor:
 def _sources(size: int, scale: int) -> torch.Tensor:
     """Which pixels the five taps see from each, mirrored at the ends, ``(5, size)``."""
     period = 2 * (size - 1)
-    taps = (torch.arange(len(SPLINE)) - 2) * 2**scale
-    source = (torch.arange(size) + taps[:, None]) % period
+    taps = (torch.arange(len(SPLINE), device="cpu") - 2) * 2**scale
+    source = (torch.arange(size, device="cpu") + taps[:, None]) % period
     return torch.where(source >= size, period - source, source)

@@ -83,7 +83,7 @@ def _differences(
     """
     size = cube.shape[axis] - 2
     if size < 1:
-        return cube.new_empty(0), cube.new_empty(0), torch.empty(0, dtype=torch.int64)
+        return cube.new_empty(0), cube.new_empty(0), torch.empty(0, dtype=torch.int64, device="cpu")
     left, middle, right = (cube.narrow(axis, start, size) for start in range(3))
     whole = [valid.narrow(axis, start, size) for start in range(3)]
     inside = whole[0] & whole[1] & whole[2]
@@ -100,7 +100,7 @@ def _unexplained(
     flat = cube.flatten(1)[:, valid.all(0).flatten()]
     alive = (flat.amax(1) > flat.amin(1)) if flat.numel() else valid.flatten(1).any(1)
     flat, pixels = flat[alive], flat.shape[1]
-    nothing = cube.new_empty(0), cube.new_empty(0), torch.empty(0, dtype=torch.int64)
+    nothing = cube.new_empty(0), cube.new_empty(0), torch.empty(0, dtype=torch.int64, device="cpu")
     if len(flat) < 2 or pixels < ENOUGH * len(flat):
         return nothing
     centred = flat - flat.mean(1, keepdim=True)
@@ -117,14 +117,16 @@ def _unexplained(
 
 def _line(square: torch.Tensor, mean: torch.Tensor) -> tuple[float, float] | None:
     """Gain and read noise from variances in classes of intensity."""
-    edges = torch.quantile(_some(mean), torch.linspace(0, 1, CLASSES + 1).to(mean))
+    edges = torch.quantile(_some(mean), torch.linspace(0, 1, CLASSES + 1, device="cpu").to(mean))
     number = torch.bucketize(mean, edges[1:-1])
     rows = []
     for k in range(CLASSES):
         inside = number == k
         if int(inside.sum()) >= FEWEST:
             rows.append((float(mean[inside].mean()), _clipped(square[inside])))
-    levels, variances = torch.tensor(rows, dtype=torch.float64).mT if rows else (None, None)
+    levels, variances = (
+        torch.tensor(rows, dtype=torch.float64, device="cpu").mT if rows else (None, None)
+    )
     if levels is None or variances is None or len(levels) < 3:
         return None
     weight = 1 / variances.clamp(min=1e-9 * float(variances.max()))

@@ -225,8 +225,8 @@ def strips(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch
     number = max(1, NOISE_PIXELS // (STRIP * width))
     if cube.ndim != 3 or height // STRIP <= number:
         return cube, valid
-    first = (torch.arange(number) * (height - STRIP)) // max(number - 1, 1)
-    rows = (first[:, None] + torch.arange(STRIP)).to(cube.device)
+    first = (torch.arange(number, device="cpu") * (height - STRIP)) // max(number - 1, 1)
+    rows = (first[:, None] + torch.arange(STRIP, device="cpu")).to(cube.device)
     return cube[:, rows], valid[..., rows, :]
 
 

@@ -27,9 +27,9 @@ def generalised_gaussian(
     0.7
     """
     # torch's own Gamma sampler takes no generator from outside except by this private name.
-    alpha = torch.full(shape, 1 / exponent, dtype=torch.float32)
+    alpha = torch.full(shape, 1 / exponent, dtype=torch.float32, device="cpu")
     magnitude = torch._standard_gamma(alpha, generator) ** (1 / exponent)
-    signs = torch.randint(2, shape, generator=generator) * 2 - 1
+    signs = torch.randint(2, shape, generator=generator, device="cpu") * 2 - 1
     return signs * magnitude
 
 
@@ -37,7 +37,9 @@ def add_noise(clean: torch.Tensor, snr: torch.Tensor, generator: torch.Generator
     """Add white noise at a signal-to-noise ratio in dB, one for each mixture ``(b, m, t)``."""
     power = clean.square().mean((-2, -1), keepdim=True)
     sigma = (power * 10 ** (-snr[:, None, None] / 10)).sqrt()
-    return clean + sigma * torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
+    return clean + sigma * torch.randn(
+        clean.shape, generator=generator, dtype=clean.dtype, device="cpu"
+    )
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,14 @@ class Mixtures:
         """``X (count, m, t)``, ``A (count, m, n)`` and ``S (count, n, t)``, float32."""
         n, samples, _ = self.spectra.shape
         if self.together:
-            chosen = torch.randint(samples, (1, count), generator=generator).expand(n, -1)
+            chosen = torch.randint(samples, (1, count), generator=generator, device="cpu").expand(
+                n, -1
+            )
         else:
-            chosen = torch.randint(samples, (n, count), generator=generator)
-        mixing = self.spectra[torch.arange(n)[:, None], chosen].permute(1, 2, 0).float()
+            chosen = torch.randint(samples, (n, count), generator=generator, device="cpu")
+        mixing = (
+            self.spectra[torch.arange(n, device="cpu")[:, None], chosen].permute(1, 2, 0).float()
+        )
         mixing = mixing / mixing.norm(dim=1, keepdim=True)
         sources = self._sources(count, n, generator)
         low, high = self.snr
@@ -92,10 +98,10 @@ class Mixtures:
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    return torch.rand(shape, generator=generator, dtype=torch.float32)
+    return torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
 def random_split(count: int, tests: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices to train and to test on."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed), device="cpu")
     return order[tests:], order[:tests]

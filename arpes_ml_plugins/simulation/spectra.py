@@ -36,8 +36,10 @@ WIDEST, CENTRE, GROWTH = 0.031, 0.028, 0.12
 def centres(points: int = POINTS, fine: int = 1) -> torch.Tensor:
     """Frequencies of a grid with ``fine`` points a bin, on [-1, 1] (the outer bins reach over)."""
     step = 2 / (points - 1)
-    inner = (torch.arange(fine, dtype=torch.float64) - (fine - 1) / 2) * step / fine
-    return (torch.linspace(-1, 1, points, dtype=torch.float64)[:, None] + inner).reshape(-1)
+    inner = (torch.arange(fine, dtype=torch.float64, device="cpu") - (fine - 1) / 2) * step / fine
+    return (
+        torch.linspace(-1, 1, points, dtype=torch.float64, device="cpu")[:, None] + inner
+    ).reshape(-1)
 
 
 def published_spectra(count: int, generator: torch.Generator, points: int = POINTS) -> torch.Tensor:
@@ -51,10 +53,10 @@ def published_spectra(count: int, generator: torch.Generator, points: int = POIN
         ``(count, points)`` float32, each row adds up to 1.
     """
     omega = centres(points).float() * PUBLISHED_WINDOW
-    numbers = torch.randint(1, 11, (count, 1), generator=generator)
+    numbers = torch.randint(1, 11, (count, 1), generator=generator, device="cpu")
     centre = _uniform((count, 11), -1.5, 1.5, generator)
     width = _uniform((count, 11), 0.0, 0.5, generator)
-    height = (torch.arange(11) < numbers).float()
+    height = (torch.arange(11, device="cpu") < numbers).float()
     centre[:, 10] = _uniform((count,), -0.05, 0.05, generator)
     width[:, 10] = _uniform((count,), 0.05, 0.3, generator)
     height[:, 10] = 1.0
@@ -73,7 +75,7 @@ def window_grid() -> torch.Tensor:
     >>> len(grid), f"{grid.diff().min():.4f}", f"{grid.diff().max():.3f}"
     (99, '0.0034', '0.031')
     """
-    x = torch.linspace(0, 1, 20001, dtype=torch.float64)
+    x = torch.linspace(0, 1, 20001, dtype=torch.float64, device="cpu")
     narrow = GROWTH * (x.square() + CENTRE**2).sqrt()
     density = (narrow**-4 + WIDEST**-4) ** 0.25
     number = torch.cumulative_trapezoid(density, x)
@@ -132,7 +134,7 @@ def _random_make(omega: torch.Tensor, count: int, generator: torch.Generator) ->
     height = -_uniform(shape, 0.0, 1.0, generator).clamp(min=1e-3).log()
     # Some have equal areas, others equal heights.
     height = height / torch.where(often(0.6), width, 1.0)
-    height = height * (torch.arange(peaks) < numbers)
+    height = height * (torch.arange(peaks, device="cpu") < numbers)
     metal = often(0.35)[:, 0]
     centre[:, -1] = _uniform((count,), -0.02, 0.02, generator) * scale[:, 0]
     width[:, -1] = _log_uniform((count,), NARROWEST_QUASIPARTICLE, 0.1, generator)
@@ -210,7 +212,9 @@ def _normalised(spectra: torch.Tensor) -> torch.Tensor:
 def _uniform(
     shape: tuple[int, ...], low: float, high: float, generator: torch.Generator
 ) -> torch.Tensor:
-    return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float32)
+    return low + (high - low) * torch.rand(
+        shape, generator=generator, dtype=torch.float32, device="cpu"
+    )
 
 
 def _log_uniform(

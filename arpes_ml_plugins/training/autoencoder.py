@@ -71,7 +71,7 @@ def train_autoencoder(
 
     The weights that do best on a tenth of the spectra, which is held out, are kept.
     """
-    order = torch.randperm(len(samples), generator=generator)
+    order = torch.randperm(len(samples), generator=generator, device="cpu")
     held = max(1, int(HELD_OUT * len(samples)))
     test, train = samples[order[:held]], samples[order[held:]]
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.rate)
@@ -81,7 +81,7 @@ def train_autoencoder(
         if recipe.cosine:
             fall = 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
             optimizer.param_groups[0]["lr"] = recipe.rate * fall
-        batch = train[torch.randint(len(train), (recipe.batch,), generator=generator)]
+        batch = train[torch.randint(len(train), (recipe.batch,), generator=generator, device="cpu")]
         loss = (network(batch) - batch).square().sum(1).mean() * SCALE**2
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -47,15 +47,17 @@ LOWEST = 0.01  # of the largest density, below which the band is not judged
 
 def draw_times(generator: torch.Generator) -> torch.Tensor:
     """Imaginary times over the inverse temperature: 20 to 400 points, of many makes."""
-    count = int(20 * 20 ** float(torch.rand((), generator=generator)))
-    kind = int(torch.randint(5, (), generator=generator))
-    ends = torch.linspace(0, 1, count, dtype=torch.float64)
+    count = int(20 * 20 ** float(torch.rand((), generator=generator, device="cpu")))
+    kind = int(torch.randint(5, (), generator=generator, device="cpu"))
+    ends = torch.linspace(0, 1, count, dtype=torch.float64, device="cpu")
     if kind == 0:
         return (ends * (count - 1) + 0.5) / count  # bins
     if kind == 1:
         return (1 - torch.cos(torch.pi * ends)) / 2  # Chebyshev
     if kind == 2:
-        return torch.rand(count, generator=generator, dtype=torch.float64).sort().values
+        return (
+            torch.rand(count, generator=generator, dtype=torch.float64, device="cpu").sort().values
+        )
     return ends
 
 
@@ -76,7 +78,7 @@ class Kind:
 
 def draw_kind(generator: torch.Generator) -> Kind:
     """A kind of data: inverse temperature, times or frequencies, errors."""
-    uniform = torch.rand(5, generator=generator).tolist()
+    uniform = torch.rand(5, generator=generator, device="cpu").tolist()
     reach = REACH[0] * (REACH[1] / REACH[0]) ** uniform[0]
     noise = NOISE[0] * (NOISE[1] / NOISE[0]) ** uniform[1]
     statistics = "boson" if uniform[4] < BOSONS else "fermion"
@@ -88,12 +90,14 @@ def draw_kind(generator: torch.Generator) -> Kind:
     kernel = KERNELS[statistics, axis]
     grid = window_grid()
     rough, fine = (real_rows(kernel(times, at, reach)) for at in (grid, subdivided(grid, FINE)))
-    errors = torch.full((len(rough),), noise, dtype=torch.float64)
+    errors = torch.full((len(rough),), noise, dtype=torch.float64, device="cpu")
     if statistics == "boson":  # whose data are not of the order of the norm
         errors = errors * 2 * rough.abs().mean(1).max()
-    if float(torch.rand((), generator=generator)) < 0.3:  # errors that change along tau
-        knots = torch.rand(4, generator=generator, dtype=torch.float64) * 2 - 1
-        along = torch.linspace(0, 1, len(rough), dtype=torch.float64)
+    if (
+        float(torch.rand((), generator=generator, device="cpu")) < 0.3
+    ):  # errors that change along tau
+        knots = torch.rand(4, generator=generator, dtype=torch.float64, device="cpu") * 2 - 1
+        along = torch.linspace(0, 1, len(rough), dtype=torch.float64, device="cpu")
         waves = torch.stack([torch.cos(torch.pi * order * along) for order in range(1, 5)])
         errors = errors * (0.6 * knots @ waves).exp()
     rough, fine = (kernel / errors[:, None] for kernel in (rough, fine))
@@ -115,7 +119,7 @@ class Kinds:
             noise.append((vectors * values.clamp(min=0).sqrt()).float())
             bosons.append(kind.statistics == "boson")
         self.terms, self.signal, self.noise = map(torch.stack, (terms, signal, noise))
-        self.bosons = torch.tensor(bosons)
+        self.bosons = torch.tensor(bosons, device="cpu")
 
     def batch(
         self, spectra: torch.Tensor, groups: int, generator: torch.Generator
@@ -124,12 +128,15 @@ class Kinds:
 
         Most spectra of bosons are made even.
         """
-        chosen = torch.randint(len(self.terms), (groups,), generator=generator)
+        chosen = torch.randint(len(self.terms), (groups,), generator=generator, device="cpu")
         dealt = spectra.unflatten(0, (groups, -1))
         shape = (*dealt.shape[:2], self.noise.shape[-1])
-        even = torch.rand(shape[:2], generator=generator) < EVEN * self.bosons[chosen, None]
+        even = (
+            torch.rand(shape[:2], generator=generator, device="cpu")
+            < EVEN * self.bosons[chosen, None]
+        )
         dealt = torch.where(even[..., None], (dealt + dealt.flip(-1)) / 2, dealt)
-        drawn = torch.randn(shape, generator=generator, dtype=torch.float32)
+        drawn = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
         features = dealt @ self.signal[chosen].mT + drawn @ self.noise[chosen].mT
         # As with real data, the norm is only known from them.
         return features / features[..., -1:], self.terms[chosen], dealt
@@ -156,7 +163,7 @@ def calibrate(network: GeneralNetwork, data: Kinds, generator: torch.Generator) 
     ratios = []
     for _ in range(100):
         spectra = broad_spectra(GROUPS * BATCH, generator, grid)
-        spectra = spectra[torch.randperm(len(spectra), generator=generator)]
+        spectra = spectra[torch.randperm(len(spectra), generator=generator, device="cpu")]
         features, terms, dealt = data.batch(spectra, GROUPS, generator)
         spectrum = network(features, terms)
         lower, upper = network.quantiles(spectrum, features, terms)
@@ -219,12 +226,12 @@ def train_general(
         for optimizer in optimizers
     ]
     average = {name: weight.detach().clone() for name, weight in network.named_parameters()}
-    started, seen = time.perf_counter(), torch.zeros(2)
+    started, seen = time.perf_counter(), torch.zeros(2, device="cpu")
     for step in range(steps):
         if step % 4 == 0:
-            places = torch.randint(len(pool), (256,), generator=generator)
+            places = torch.randint(len(pool), (256,), generator=generator, device="cpu")
             pool[places] = broad_spectra(256, generator, grid)
-        chosen = torch.randint(len(pool), (GROUPS * BATCH,), generator=generator)
+        chosen = torch.randint(len(pool), (GROUPS * BATCH,), generator=generator, device="cpu")
         features, terms, dealt = data.batch(pool[chosen], GROUPS, generator)
         truth = dealt.unflatten(-1, (-1, FINE)).sum(-1)
         spectrum = network(features, terms)
@@ -242,7 +249,9 @@ def train_general(
         keep = min(0.999, (step + 1) / (step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.values()), list(network.parameters()), 1 - keep)
-        seen += torch.tensor([float(error.detach()), float(band.detach()) * len(grid)])
+        seen += torch.tensor(
+            [float(error.detach()), float(band.detach()) * len(grid)], device="cpu"
+        )
         if (step + 1) % 500 == 0:
             spent = time.perf_counter() - started
             print(

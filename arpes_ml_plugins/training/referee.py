@@ -68,15 +68,17 @@ def _examples(
     """
     kind = draw_kind(generator)
     low, high = POINTS
-    count = int(torch.randint(low, high + 1, (), generator=generator))
-    omega = torch.linspace(-1, 1, count, dtype=torch.float64)
+    count = int(torch.randint(low, high + 1, (), generator=generator, device="cpu"))
+    omega = torch.linspace(-1, 1, count, dtype=torch.float64, device="cpu")
     inner = subdivided(omega, FINE)
     fine = broad_spectra(SPECTRA, generator, omega).double()
-    fine = fine[torch.randperm(SPECTRA, generator=generator)]
+    fine = fine[torch.randperm(SPECTRA, generator=generator, device="cpu")]
     problem = Problem(kind.times, omega, kind.reach, kind.statistics, kind.axis, window=1.0)
     data = fine @ problem.on(inner).kernel.mT
     errors = kind.errors.expand_as(data)
-    data = data + errors * torch.randn(data.shape, generator=generator, dtype=torch.float64)
+    data = data + errors * torch.randn(
+        data.shape, generator=generator, dtype=torch.float64, device="cpu"
+    )
     parts = max(1, int(kind.reach * float(omega.diff()[0]) / 1.5))
     problem = Problem(
         kind.times, subdivided(omega, min(parts, 9)), kind.reach, kind.statistics, kind.axis
@@ -105,7 +107,7 @@ def _compared(
     inside = slice(*seen.problem.named)
     truth = FINE * fine[:, FINE // 2 :: FINE]  # density in the middle of cells times their width
     errors = []
-    for share in torch.linspace(0, 1, SHARES).tolist():
+    for share in torch.linspace(0, 1, SHARES, device="cpu").tolist():
         mixed = torch.lerp(flat.weights, neural.weights, share)[:, inside]
         cells = mixed.unflatten(-1, (len(omega), -1)).sum(-1)
         errors.append((cells - truth).abs().sum(-1))
@@ -125,7 +127,7 @@ def _trained(
     referee = Referee(generator)
     referee.centre.copy_(features.mean(0))
     referee.scale.copy_(features.std(0).clamp(min=1e-3))
-    kept = torch.rand(len(features), generator=generator) < 0.85
+    kept = torch.rand(len(features), generator=generator, device="cpu") < 0.85
     training = torch.nonzero(kept)[:, 0]
 
     def weighed(chosen: torch.Tensor) -> torch.Tensor:
@@ -166,7 +168,7 @@ def _fit(
     optimizer = torch.optim.AdamW(part.parameters(), lr=3e-3, weight_decay=5e-2)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
-        chosen = training[torch.randint(len(training), (512,), generator=generator)]
+        chosen = training[torch.randint(len(training), (512,), generator=generator, device="cpu")]
         optimizer.zero_grad(set_to_none=True)
         loss(chosen).backward()
         optimizer.step()

@@ -106,7 +106,7 @@ class Samples:
 
     def kernel(self, fine: int = 1) -> torch.Tensor:
         """Real rows of the forward model, float64."""
-        times = torch.tensor(self.times, dtype=torch.float64)
+        times = torch.tensor(self.times, dtype=torch.float64, device="cpu")
         kernel = KERNELS["fermion", self.axis]
         return real_rows(kernel(times, centres(POINTS, fine) * self.window, self.beta))
 
@@ -136,7 +136,7 @@ def new_network(
     kernel = samples.kernel()
     if not recipe.whitened:
         network = UnrolledNetwork(len(kernel), POINTS, layers, eta=eta, generator=generator)
-        return network, torch.eye(len(kernel), dtype=torch.float64)
+        return network, torch.eye(len(kernel), dtype=torch.float64, device="cpu")
     prior = GaussianPrior.of(coarse(spectra[:50_000]))
     features = prior.view(kernel / samples.stderr).features / samples.stderr
     network = UnrolledNetwork(
@@ -252,7 +252,7 @@ def _batches(
         clean = torch.cat([(part.double() @ kernel.mT).float() for part in spectra.split(20_000)])
         fixed = samples.stderr * _normal(clean.shape, generator)
     while True:
-        order = torch.randperm(len(spectra), generator=generator)
+        order = torch.randperm(len(spectra), generator=generator, device="cpu")
         for chosen in order.split(recipe.batch):
             truth = coarse(spectra[chosen])
             if recipe.whitened:
@@ -267,7 +267,7 @@ def _batches(
 
 
 def _normal(shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
-    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
 
 
 def trained(

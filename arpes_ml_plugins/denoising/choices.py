@@ -1,0 +1,168 @@
+"""What held-out data choose: whether neighbouring images help, and whether a filter is safer.
+
+Of a long series some images are looked at, with their neighbours. The choices then cost the same
+whatever its length, and can be made before the series is worked on in parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from arpes_ml_plugins.denoising.counts_network import AROUND, gaussian_mean
+from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.splitting import Counts, predict, whole_counts
+from arpes_ml_plugins.denoising.trials import Trial, repeated_trial, trial
+
+__all__ = [
+    "Choices",
+    "GaussianFilter",
+    "Probe",
+    "looked_at",
+    "neighbours_help",
+    "passes",
+    "safer_filter",
+    "series_part",
+]
+
+PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Pixels, of Gaussian filters that a network must not lose to; 0 is the data themselves."""
+FILLING = 1.0  # pixels, of the filter that fills in where the data themselves are returned
+CERTAIN = 2.0  # standard deviations by which a filter must be better than the network
+RUN = 2 * max(AROUND) + 1  # images: one with its neighbours
+RUNS = 5  # in a long series
+
+Denoiser = Callable[..., torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """For all images of a series, or for one image."""
+
+    neighbours: bool
+    """Whether the neighbouring images are looked at."""
+    filtered: float | None
+    """Width in pixels of a Gaussian filter that takes the place of the network, if any."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Images on which choices are tested."""
+
+    counts: Counts
+    parts: Counts
+    """The same in whole numbers, if counts can be split."""
+    exposures: torch.Tensor | None
+    noise: NoiseModel
+    seed: int
+    generator: torch.Generator
+
+    @classmethod
+    def of(
+        cls,
+        counts: Counts,
+        electrons: torch.Tensor,
+        noise: NoiseModel,
+        seed: int,
+        exposures: torch.Tensor | None = None,
+    ) -> Probe:
+        """From all images, in electrons: those of them that :func:`looked_at` names."""
+        if counts.series and len(counts) > RUN * RUNS:
+            chosen = torch.tensor(looked_at(len(counts)), device=counts.images.device)
+            exposures = None if exposures is None else exposures[chosen]
+            images, valid = counts.images[chosen], counts.valid[chosen]
+            counts = series_part(images, valid, len(counts))
+            electrons = electrons[chosen]
+        return cls.from_chosen(counts, electrons, noise, seed, exposures)
+
+    @classmethod
+    def from_chosen(
+        cls,
+        counts: Counts,
+        electrons: torch.Tensor,
+        noise: NoiseModel,
+        seed: int,
+        exposures: torch.Tensor | None = None,
+    ) -> Probe:
+        """From these very images."""
+        generator = torch.Generator(device="cpu").manual_seed(seed)
+        # Only splitting needs whole numbers; rounding at random adds noise.
+        whole = whole_counts(electrons, generator) if noise.white else counts.images
+        return cls(counts, replace(counts, images=whole), exposures, noise, seed, generator)
+
+    def alone(self) -> Probe:
+        """The same without neighbours."""
+        counts, parts = (replace(x, series=False) for x in (self.counts, self.parts))
+        return replace(self, counts=counts, parts=parts)
+
+
+def looked_at(images: int) -> list[int]:
+    """Which images of a series choices are tested on: all, or runs that are evenly spread."""
+    if images <= RUN * RUNS:
+        return list(range(images))
+    starts = [round(k * (images - RUN) / (RUNS - 1)) for k in range(RUNS)]
+    return [start + k for start in starts for k in range(RUN)]
+
+
+def series_part(images: torch.Tensor, valid: torch.Tensor, of: int) -> Counts:
+    """The images that :func:`looked_at` names in a series of ``of``, with the middle of each run
+    as those that are predicted.
+    """
+    if of <= RUN * RUNS:
+        return Counts(images, valid, series=True)
+    places = torch.tensor(looked_at(of), device=images.device)
+    centres = torch.arange(RUN // 2, len(places), RUN, device=images.device)
+    return Counts(images, valid, series=True, places=places, own=centres)
+
+
+def passes(images: int, series: bool) -> int:
+    """Images that are denoised to make the choices."""
+    if not series:
+        return images
+    return 3 * (images if images <= RUN * RUNS else RUNS)
+
+
+def neighbours_help(network: torch.nn.Module, probe: Probe, denoised: Denoiser) -> bool:
+    """Whether held-out data are likelier when the neighbouring images are looked at."""
+    held_out = trial(probe.parts, probe.noise, probe.generator)
+    alone = denoised(network, replace(held_out.seen, series=False))
+    return held_out.gained(denoised(network, held_out.seen), alone)[0] >= 0
+
+
+def safer_filter(
+    network: torch.nn.Module, probe: Probe, denoised: Denoiser, pixels: int
+) -> float | None:
+    """Width of a Gaussian filter that predicts held-out data better than the network, if any."""
+    held_out = _held_out(probe)
+    ours = denoised(network, held_out.seen)
+    best, highest = None, 0.0
+    for width in PLAIN_WIDTHS:
+        plain = predict(GaussianFilter(width), held_out.seen, flips=1, pixels=pixels)
+        better, error = held_out.gained(plain, ours)
+        if better > max(highest, CERTAIN * error):
+            best, highest = width, better
+    return best
+
+
+def _held_out(probe: Probe) -> Trial:
+    if probe.exposures is not None:
+        return repeated_trial(probe.counts, probe.exposures, probe.noise)
+    again = torch.Generator(device="cpu").manual_seed(probe.seed)  # the split of the training
+    return trial(probe.parts, probe.noise, again)
+
+
+class GaussianFilter(torch.nn.Module):
+    """A Gaussian filter in the place of a network; of width 0 the data themselves."""
+
+    def __init__(self, width: float) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(
+        self, counts: torch.Tensor, valid: torch.Tensor, neighbours: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        mask = valid[:, None].to(counts)
+        smooth = gaussian_mean(counts[:, None], mask, self.width or FILLING)[:, 0]
+        return smooth if self.width else torch.where(valid, counts, smooth)

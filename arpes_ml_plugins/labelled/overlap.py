@@ -1,0 +1,69 @@
+"""Chunks of a lazy series with the images beside them, so that the series need not be one chunk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["DEPTH", "Overlap", "own_images", "true_index"]
+
+DEPTH = 2
+"""Images on either side of a chunk that algorithms may look at."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Along one dimension, cut into chunks of these sizes."""
+
+    dim: str
+    chunks: tuple[int, ...]
+
+    @classmethod
+    def of(cls, array: xr.DataArray, dim: str) -> Overlap:
+        """The chunks of ``array``; those smaller than ``DEPTH`` are joined."""
+        from dask.array.overlap import ensure_minimum_chunksize
+
+        chunks = array.chunksizes[dim]
+        if len(chunks) > 1 and min(chunks) < DEPTH:
+            least = min(DEPTH, sum(chunks))
+            chunks = ensure_minimum_chunksize(least, chunks)
+        return cls(dim, tuple(chunks))
+
+    def widened(self, array: xr.DataArray) -> xr.DataArray:
+        """``array`` whose chunks hold ``DEPTH`` images more on either side, but at its ends."""
+        from dask.array.overlap import overlap
+
+        array = array.chunk({self.dim: self.chunks})
+        depth = {array.get_axis_num(self.dim): DEPTH}
+        return xr.DataArray(overlap(array.data, depth, boundary="none"), dims=array.dims)
+
+    def marked(self, index: xr.DataArray) -> xr.DataArray:
+        """Numbers of images as :meth:`widened` arranges them, those beside a chunk below zero."""
+        stops = np.cumsum(self.chunks)
+        parts = []
+        for stop, size in zip(stops, self.chunks, strict=True):
+            start = stop - size
+            around = np.arange(max(start - DEPTH, 0), min(stop + DEPTH, stops[-1]))
+            part = index.isel({self.dim: around})
+            own = xr.DataArray((around >= start) & (around < stop), dims=self.dim)
+            parts.append(part.where(own, -1 - part))
+        return xr.concat(parts, self.dim)
+
+    def trimmed(self, array: xr.DataArray) -> xr.DataArray:
+        """The inverse of :meth:`widened`."""
+        from dask.array.overlap import trim_internal
+
+        depth = {array.get_axis_num(self.dim): DEPTH}
+        return xr.DataArray(trim_internal(array.data, depth, boundary="none"), dims=array.dims)
+
+
+def own_images(index: np.ndarray) -> np.ndarray:
+    """Which of these numbers are those of images of the chunk itself."""
+    return index >= 0
+
+
+def true_index(index: np.ndarray) -> np.ndarray:
+    """Numbers of all images, whether of the chunk itself or beside it."""
+    return np.where(index < 0, -1 - index, index)

@@ -1,0 +1,124 @@
+"""Lazy series in chunks: choices are made once for a series, then every chunk is denoised alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from arpes_ml_plugins.labelled.apply import ImageBatch, Scalar, map_images
+from arpes_ml_plugins.methods.denoising_input import rounded
+
+if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.denoising.choices import Choices
+    from arpes_ml_plugins.denoising.counts_network import CountsNetwork
+    from arpes_ml_plugins.denoising.noise_model import NoiseModel
+
+__all__ = ["choices_in", "choices_of", "in_chunks", "noise_model"]
+
+NEIGHBOURS, FILTER = "neighbours of the choice", "filter of the choice"
+
+
+def in_chunks(
+    array: xr.DataArray, series: Sequence[Hashable], exposures: Sequence[Hashable], alone: bool
+) -> Hashable | None:
+    """The dimension of the series if its chunks can be denoised by themselves.
+
+    They can if ``alone``: no network is trained and nothing is drawn for the series as a whole.
+    """
+    if array.chunks is None or not alone or exposures or len(series) != 1:
+        return None
+    return series[0]
+
+
+def choices_of(
+    array: xr.DataArray,
+    image: tuple[Hashable, Hashable],
+    series: Hashable,
+    numbers: Mapping[str, xr.DataArray],
+    make: Callable[[int], CountsNetwork],
+    *,
+    gain: float | None,
+    precision: str,
+    method: str,
+    device: str,
+    seed: int,
+) -> dict[str, xr.DataArray]:
+    """What held-out data choose for each series, as numbers for the algorithm."""
+    from arpes_ml_plugins.denoising.choices import looked_at
+
+    batch = [dim for dim in array.dims if dim not in image]
+    shape = [array.sizes[dim] for dim in batch]
+    index = xr.DataArray(np.arange(math.prod(shape)).reshape(shape), dims=batch)
+    some = {series: looked_at(array.sizes[series])}
+    return map_images(
+        array.drop_vars(array.coords).isel(some),
+        image,
+        partial(_choose, make=make, gain=gain, precision=precision, of=array.sizes[series]),
+        {NEIGHBOURS: Scalar(), FILTER: Scalar()},
+        method=method,
+        device=device,
+        seed=seed,
+        series=[series],
+        numbers=numbers,
+        index=index.isel(some),
+    )
+
+
+def _choose(
+    batch: ImageBatch,
+    *,
+    make: Callable[[int], CountsNetwork],
+    gain: float | None,
+    precision: str,
+    of: int,
+) -> dict[str, torch.Tensor]:
+    import torch
+
+    from arpes_ml_plugins.denoising.counts_denoiser import choose
+
+    beside, width = 0.0, math.nan
+    if gain is not None or batch.numbers["served"]:
+        found = choose(
+            batch.images,
+            batch.valid,
+            noise_model(batch.numbers, gain),
+            make(batch.seeds[0]),
+            of=of,
+            seed=batch.seeds[0],
+            bfloat16=rounded(precision, batch.images.device.type),
+        )
+        beside = float(found.neighbours)
+        width = math.nan if found.filtered is None else found.filtered
+    return {
+        name: torch.tensor([number], dtype=torch.float64, device="cpu")
+        for name, number in ((NEIGHBOURS, beside), (FILTER, width))
+    }
+
+
+def choices_in(numbers: Mapping[str, float]) -> Choices | None:
+    """The choices among the numbers that an algorithm is given, if they were made before."""
+    from arpes_ml_plugins.denoising.choices import Choices
+
+    if NEIGHBOURS not in numbers:
+        return None
+    width = numbers[FILTER]
+    return Choices(bool(numbers[NEIGHBOURS]), None if math.isnan(width) else width)
+
+
+def noise_model(numbers: Mapping[str, float], gain: float | None, exposures: int = 1) -> NoiseModel:
+    """What is known of the noise of a sum of exposures."""
+    from arpes_ml_plugins.denoising.noise_model import NoiseModel
+
+    return NoiseModel(
+        gain=gain or numbers["gain"],
+        shift=0.0 if gain else numbers["shift"] * exposures,
+        row_correlation=numbers["rows"],
+        column_correlation=numbers["columns"],
+    )

@@ -1,0 +1,67 @@
+"""How long a call takes is said, and progress moves."""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+
+import pytest
+
+import arpes_ml_plugins
+from arpes_ml_plugins import simulate_scene
+from arpes_ml_plugins.labelled import progress
+from arpes_ml_plugins.labelled.progress import reporter
+
+
+class Clock:
+    """Time that passes by as much as each step takes."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(progress.time, "perf_counter", lambda: self.now)
+
+    def work(self, report, steps, each):
+        for _ in range(steps):
+            self.now += each
+            report(1, None)
+
+
+@pytest.mark.parametrize(
+    ("steps", "each", "words"),
+    [(100, 0.5, "about 50 s (2 of 100"), (60, 4.0, "about 4 min"), (4000, 3.0, "about 3.3 h")],
+)
+@pytest.mark.parametrize("option", [False, lambda told: None])
+def test_long_work_is_announced_once(steps, each, words, option, caplog, monkeypatch):
+    clock = Clock(monkeypatch)
+    with caplog.at_level(logging.INFO), reporter(option, "denoise", steps) as report:
+        clock.work(report, 3, each)
+        assert words in caplog.text
+        clock.work(report, steps - 3, each)
+    assert len(caplog.records) == 1
+
+
+def test_short_work_is_not(caplog, monkeypatch):
+    clock = Clock(monkeypatch)
+    with caplog.at_level(logging.INFO), reporter(False, "denoise", 10) as report:
+        clock.work(report, 10, 0.3)
+    assert not caplog.records
+
+
+def test_nobody_listens(caplog):
+    with caplog.at_level(logging.WARNING), reporter(False, "denoise", 10) as report:
+        assert report is None
+
+
+@pytest.mark.parametrize(("adapt", "slices"), [(False, 26), (True, 4)])
+def test_a_series_moves_image_by_image(adapt, slices):
+    series = simulate_scene((16, 16), slices=slices, counts=20, rng=0).spectrum
+    told = []
+    arpes_ml_plugins.denoise_pretrained(
+        series, adapt=adapt, gain=1, mesh=None, rng=0, progress=told.append
+    )
+    done = [one.done for one in told]
+    assert done[-1] == told[-1].total
+    assert done == sorted(done)
+    steps = [after - before for before, after in pairwise(done)]
+    assert max(steps[:-1]) <= 1
+    assert len(done) > 2 * slices  # two mirror images of each, and what chooses
