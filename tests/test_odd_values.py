@@ -72,7 +72,8 @@ class TestSeparation:
         data[{"eV": slice(0, 4)}] = 500.0
         with pytest.warns(UserWarning, match="constant channels"):
             parts = arpes_ml_plugins.separate_gmca(data, n_components=2, **QUICK)
-        np.testing.assert_allclose(abs(parts.spectra).max("eV"), 1, rtol=1e-6)
+        varying = abs(parts.spectra.isel(eV=slice(4, None)))
+        np.testing.assert_allclose(varying.max("eV"), 1, rtol=1e-6)
 
     def test_one_channel_that_changes(self):
         data = xr.zeros_like(sample_cut(("energy", "space"))).astype(float)

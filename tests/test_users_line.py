@@ -38,13 +38,13 @@ def counts():
 
 
 def green():
-    tau, omega = np.linspace(0, 1, 30), np.linspace(-3, 3, 61)
-    kernel = np.exp(-20 * tau[:, None] * omega) / (1 + np.exp(-20 * omega))
+    tau, omega = np.linspace(0, 20, 30), np.linspace(-3, 3, 61)
+    kernel = np.exp(-tau[:, None] * omega) / (1 + np.exp(-20 * omega))
     return xr.DataArray(kernel @ np.exp(-8 * omega**2) / 6, {"tau": tau}, "tau")
 
 
-def continue_in_wrong_units():
-    green().S.continue_maxent(beta=20, stderr=1e-2, omega=np.linspace(-3, 3, 41))
+def continue_with_a_wrong_beta():
+    green().S.continue_maxent(beta=25, stderr=1e-2, omega=np.linspace(-3, 3, 41))
 
 
 def separate_without_components():
@@ -65,7 +65,7 @@ def replay_of_another_parent():
         (lambda: arpes_ml_plugins.decompose_pcp(counts(), iterations=2), "(counts(), iterations"),
         (lambda: counts().pipe(arpes_ml_plugins.decompose_pcp, iterations=2), "counts().pipe"),
         (lambda: counts().S.denoise_pretrained(adapt=False, gain=3, rng=0), "gain=3"),
-        (continue_in_wrong_units, "continue_maxent"),
+        (continue_with_a_wrong_beta, "continue_maxent"),
         (separate_without_components, "separate_palm"),
         (replay_of_another_parent, "replay("),
     ],

@@ -25,6 +25,7 @@ SIGNIFICANCE = 4.2  # standard deviations; hundreds of shifts are tried
 CALM = 0.75  # least standard deviation: a network that follows the noise leaves less than noise
 ALIKE = 0.3  # correlation of a copy with the structure itself, above which it is no copy
 INSIDE = 0.3  # of the template's information that must lie in the image
+WEAK = 0.3  # of the structure, above which a network would have seen it: no replica
 ROUNDS = 3  # replicas of an image
 
 
@@ -157,10 +158,12 @@ def _filtered(
     tiny = torch.finfo(found.dtype).tiny
     tried = (information > INSIDE * most) & (most > 0)
     tried &= same.abs() < ALIKE * (information * whole).sqrt()
+    strength = found / information.clamp(min=tiny)
     score = torch.where(tried, found / information.clamp(min=tiny).sqrt(), 0)
     below = score < 0
     spread = (score.square() * below).sum(-1, keepdim=True) / below.sum(-1, keepdim=True).clamp(1)
-    return found / information.clamp(min=tiny), score / spread.sqrt().clamp(min=CALM)
+    significance = score / spread.sqrt().clamp(min=CALM)
+    return strength, torch.where(strength < WEAK, significance, 0)
 
 
 def _overlaps(images: torch.Tensor, copies: torch.Tensor, axis: int) -> torch.Tensor:

@@ -198,12 +198,13 @@ def _in_units(
     whole, flat = complete.flatten(), values.flatten(1)
     spectra = values.new_zeros(len(values), n)
     spectra[ready.kept] = found.spectra * noise
+    # A channel that is stuck may be brighter than all others: it does not set the scale.
+    top = spectra.gather(0, spectra.abs().argmax(0, keepdim=True))[0]
+    top = torch.where(top == 0, 1.0, top)
     seen = cube.valid.flatten(1).any(1)
     constant = ~ready.kept & seen
     if bool(constant.any()):  # no noise, no weight: what the maps explain of them
         spectra[constant] = flat[constant][:, whole] @ torch.linalg.pinv(sources)
-    top = spectra.gather(0, spectra.abs().argmax(0, keepdim=True))[0]
-    top = torch.where(top == 0, 1.0, top)
     maps = values.new_full((n, whole.numel()), float("nan"))
     maps[:, whole] = sources * top[:, None]
     maps[:, ~cube.valid[seen].all(0).flatten()] = float("nan")  # solved for from what is there
