@@ -406,6 +406,7 @@ def test_metadata_that_cannot_be_read(tmp_path, monkeypatch, entry_points, meta,
 
 INTERRUPTED_IMPORT = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 import numpy, pandas, pluggy, wrapt, xarray   # a half-imported numpy is beyond anybody's repair
 
 HERE = os.path.join(sys.argv[1], "arpes_ml_plugins")

@@ -536,7 +536,8 @@ def test_help_and_methods_import_no_torch():
 
 
 SLEEPER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 import arpes_ml_plugins
 from arpes_ml_plugins.cli import main
 
