@@ -72,3 +72,23 @@ def test_hot_electrons_scatter_more():
     energy = np.linspace(-0.1, 0.1, 101)
     cold, hot = (SelfEnergy(0.01, 1.0, 1.0, 0.5, 0.05, t)(energy)[1] for t in (10, 300))
     assert (hot > cold).all()
+
+
+@pytest.mark.pyarpes
+def test_scenes_convert_to_momentum_in_pyarpes():
+    pytest.importorskip("arpes.xarray_extensions")
+    from arpes.utilities.conversion import convert_to_kspace
+
+    scene = arpes_ml_plugins.simulate_scene((40, 50), counts=5, rng=0)
+    momentum = convert_to_kspace(scene["truth"])
+    reach = 0.5123 * np.sqrt(21.2 - 4.3) * np.sin(float(abs(scene.phi).max()))
+    assert set(momentum.dims) == {"eV", "kp"}
+    assert float(momentum.kp.max()) == pytest.approx(reach, rel=0.05)
+
+
+def test_scenes_convert_to_momentum_in_erlab():
+    pytest.importorskip("erlab")
+    scene = arpes_ml_plugins.simulate_scene((40, 50), counts=5, rng=0)
+    cut = scene["truth"].rename(phi="alpha")
+    momentum = cut.assign_coords(alpha=np.rad2deg(cut.alpha)).kspace.convert(silent=True)
+    assert set(momentum.dims) == {"kx", "eV"}

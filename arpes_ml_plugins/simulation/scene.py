@@ -28,6 +28,13 @@ ACCEPTANCE = 0.5  # of the energy by which a band moves from pixel to pixel
 BRIGHTEST = 3e4  # counts in a pixel; beyond, no detector counts
 
 
+GEOMETRY = dict.fromkeys(("x", "y", "z", "beta", "chi", "psi", "theta", "xi"), 0.0)
+GEOMETRY["hv"] = 21.2  # eV, He I
+"""Positions and angles of the sample that conversions to momentum in PyARPES and erlab need."""
+SETUP = {"alpha": 0.0, "spectrum_type": "cut", "configuration": 1, "sample_workfunction": 4.3}
+"""An analyser without deflectors whose slit is vertical: type 1 of erlab."""
+
+
 @dataclass(frozen=True)
 class Scene:
     """Expected intensity (slice, energy, momentum), 1 at the brightest pixel, and its axes."""
@@ -69,7 +76,8 @@ def simulate_scene(
     -------
     xarray.Dataset
         ``spectrum``: Poisson counts ``(scan, eV, phi)`` or ``(eV, phi)``; ``truth``: their
-        expectation. ``eV`` is zero at the Fermi level, ``phi`` in rad.
+        expectation. ``eV`` is zero at the Fermi level, ``phi`` in rad. Coordinates and attributes
+        for a conversion to momentum: normal emission, a photon energy of 21.2 eV.
 
     Raises
     ------
@@ -97,10 +105,11 @@ def simulate_scene(
         truth = truth * (counts / truth.mean())
     dims = ("scan", "eV", "phi")
     coords = {"scan": np.arange(len(truth)), "eV": scene.energy, "phi": scene.angle}
+    images = {"spectrum": generator.poisson(truth), "truth": truth}
     result = xr.Dataset(
-        {"spectrum": (dims, generator.poisson(truth)), "truth": (dims, truth)},
-        coords=coords,
-        attrs={"temperature": scene.temperature},
+        {name: (dims, values, {**GEOMETRY, **SETUP}) for name, values in images.items()},
+        coords={**coords, **GEOMETRY},
+        attrs={"temperature": scene.temperature, **GEOMETRY, **SETUP},
     )
     return result if slices else result.isel(scan=0, drop=True)
 
