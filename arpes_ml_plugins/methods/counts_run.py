@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -245,11 +246,16 @@ def _adapted(adapt: bool) -> Training | None:
 
 
 def pretrained(seed: int) -> CountsNetwork:
-    """The stored network."""
+    """A copy of the stored network, whatever the seed."""
+    return copy.deepcopy(_stored_network())
+
+
+@cache
+def _stored_network() -> CountsNetwork:
     from arpes_ml_plugins.denoising.counts_denoiser import new_network
     from arpes_ml_plugins.denoising.counts_network import WIDTHS
 
-    network = new_network(seed, WIDTHS, refined=True)
+    network = new_network(0, WIDTHS, refined=True)
     network.load_state_dict(stored_weights(WEIGHTS))
     return network
 
