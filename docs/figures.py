@@ -54,6 +54,7 @@ def _figures() -> list[tuple[str, Figure]]:
     figures += [
         ("denoising_sharp", _dumbbells("denoising_sharp", ("scene", "counts per pixel"))),
         ("denoising_clouds", _dumbbells("denoising_clouds", ("width of the cloud, px",))),
+        ("denoising_bars", _coverage()),
         ("continuation_range", _range()),
         ("manifolds_noise", _curves("manifolds_noise", "SNR, dB")),
         ("manifolds_balance", _curves("manifolds_balance", "k", log=True)),
@@ -141,6 +142,23 @@ def _dumbbells(name: str, keys: tuple[str, ...]) -> Figure:
     panels[0][0].set_ylabel(keys[0] if keys[0] != "scene" else "")
     panels[0][0].invert_yaxis()
     _legend(figure, panels[0][0])
+    return figure
+
+
+def _coverage() -> Figure:
+    """Shares of the pixels whose error bar holds the truth, one line per scene."""
+    rows = _rows("denoising_bars")
+    scenes = [name for name in rows[0] if name != "method"]
+    figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
+    for row, mark, colour in zip(rows, "soD", (SERIES[0], SERIES[5], OURS), strict=True):
+        values = {place: found[0] for place, name in enumerate(scenes) if (found := _number(row[name]))}
+        axes.plot(list(values.values()), list(values), mark, color=colour, markersize=5,
+                  label=row["method"])  # fmt: skip
+    axes.axvline(0.68, color="0.7", linewidth=0.8, zorder=0)
+    axes.set_yticks(range(len(scenes)), scenes)
+    axes.invert_yaxis()
+    axes.set(xlim=(0.4, 0.9), xlabel="share of the pixels whose bar holds the truth; line: stated")
+    _legend(figure, axes)
     return figure
 
 
