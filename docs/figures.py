@@ -150,7 +150,7 @@ def _coverage() -> Figure:
     """Shares of the pixels whose error bar holds the truth, one line per scene."""
     rows = _rows("denoising_bars")
     scenes = [name for name in rows[0] if name != "method"]
-    figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
     for row, mark, colour in zip(rows, "soD", (SERIES[0], SERIES[5], OURS), strict=True):
         values = {
             place: found[0] for place, name in enumerate(scenes) if (found := _number(row[name]))
