@@ -37,7 +37,8 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"arpes_ml_plugins {release}"
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
 templates_path = ["_templates"]
 
 autodoc_typehints = "none"

@@ -54,10 +54,12 @@ def _figures() -> list[tuple[str, Figure]]:
     figures += [
         ("denoising_sharp", _dumbbells("denoising_sharp", ("scene", "counts per pixel"))),
         ("denoising_clouds", _dumbbells("denoising_clouds", ("width of the cloud, px",))),
+        ("denoising_bars", _coverage()),
         ("continuation_range", _range()),
         ("manifolds_noise", _curves("manifolds_noise", "SNR, dB")),
         ("manifolds_balance", _curves("manifolds_balance", "k", log=True)),
         ("manifolds_distance", _curves("manifolds_distance", "distance, channels")),
+        ("manifolds_removed", _removed()),
         ("energy_shifts", _shifts()),
     ]
     return figures
@@ -144,6 +146,25 @@ def _dumbbells(name: str, keys: tuple[str, ...]) -> Figure:
     return figure
 
 
+def _coverage() -> Figure:
+    """Shares of the pixels whose error bar holds the truth, one line per scene."""
+    rows = _rows("denoising_bars")
+    scenes = [name for name in rows[0] if name != "method"]
+    figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
+    for row, mark, colour in zip(rows, "soD", (SERIES[0], SERIES[5], OURS), strict=True):
+        values = {
+            place: found[0] for place, name in enumerate(scenes) if (found := _number(row[name]))
+        }
+        axes.plot(list(values.values()), list(values), mark, color=colour, markersize=5,
+                  label=row["method"])  # fmt: skip
+    axes.axvline(0.68, color="0.7", linewidth=0.8, zorder=0)
+    axes.set_yticks(range(len(scenes)), scenes)
+    axes.invert_yaxis()
+    axes.set(xlim=(0.4, 0.9), xlabel="share of the pixels whose bar holds the truth; line: stated")
+    _legend(figure, axes)
+    return figure
+
+
 def _range() -> Figure:
     """Errors of continuation against the kind of spectrum, the error of the data and beta."""
     parts = (("continuation_kinds", "kind"), ("continuation_sigmas", "sigma"))
@@ -189,6 +210,26 @@ def _curves(name: str, key: str, log: bool = False) -> Figure:
                       label=method)  # fmt: skip
         axes.set(title=f"{score} (dB)", xlabel=key, xscale="log" if log else "linear")
     _legend(figure, panels[0])
+    return figure
+
+
+def _removed() -> Figure:
+    """Spectral angles without some of the models, one panel per set of models and strength."""
+    rows = _rows("manifolds_removed")
+    cases = list(dict.fromkeys((row["k"], row["removed"]) for row in rows))
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    figure, panels = plt.subplots(
+        2, len(cases) // 2, figsize=(9, 3.8), sharex=True, sharey=True, layout="constrained"
+    )
+    for axes, (strength, removed) in zip(panels.T.flat, cases, strict=True):
+        for row in (row for row in rows if (row["k"], row["removed"]) == (strength, removed)):
+            axes.plot(float(row["SAD"]), methods.index(row["method"]), "o", markersize=4,
+                      color=_colour(row["method"]))  # fmt: skip
+        axes.set_title(f"without {removed}, k = {float(strength):g}", fontsize=9)
+        axes.grid(axis="x", color="0.9", linewidth=0.8)
+    panels[0, 0].set_yticks(range(len(methods)), methods)
+    panels[0, 0].invert_yaxis()
+    figure.supxlabel("SAD (dB); orange: methods of this package", fontsize=9)
     return figure
 
 

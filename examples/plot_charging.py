@@ -4,8 +4,8 @@ A nano-XPS map that charges up
 
 On an insulating or inhomogeneous sample every pixel has its own energy zero: it charges, its bands
 bend, its work function differs. A line that moves is no sum of a few fixed spectra, and separation
-then shows chemistry that is not there. Here the truth is known: three chemical states, and a ramp
-of 0.6 eV across the map under lines of 0.5 eV.
+then shows chemistry that is not there. Here the truth is known: three chemical states with lines of
+0.5 eV, and a shift of 0.6 eV from one side of the map to the other.
 """
 
 import numpy as np
@@ -38,11 +38,11 @@ counts = np.random.default_rng(0).poisson(100 * rate / rate.max())
 nano = xr.DataArray(counts.astype(float), coords={"eV": energy}, dims=("y", "x", "eV"))
 
 # %%
-# What a blind separation makes of it
-# -----------------------------------
-# Three components that look right at first sight. But maps are wrong at the left and right ends,
+# A blind separation
+# ------------------
+# The three components look right at first sight. But the maps are wrong at the left and right ends,
 # where lines have moved onto those of another state, and chi^2 is 4. The title is the status of the
-# result: it points out that spectra which move explain more than fixed ones.
+# result: it says that spectra which move explain more than fixed ones.
 
 blind = nano.S.separate_gmca(n_components=3, rng=0)
 plotting.components(blind)
@@ -51,9 +51,9 @@ plt.show()
 # %%
 # With a library
 # --------------
-# References of the three states tell chemistry from charging: the energy of each pixel may shift,
-# as long as each family stays more like itself than like another. The shifts are found, undone, and
-# returned. The references lie a little beside the spectra of the map, as references do.
+# With references of the three states, chemistry can be told from charging: the energy of each pixel
+# may shift, as long as each family stays more like itself than like another. The shifts are found,
+# undone, and returned. Real references differ a little from the spectra of a map; so do these.
 
 references = {
     name: xr.DataArray(doublet(centre + offset), coords={"eV": energy}, dims="eV")
@@ -73,7 +73,7 @@ result["shift"].plot(ax=panels[0], x="x", cmap="RdBu_r", cbar_kwargs={"label": "
 panels[0].set(title="shift, found", aspect="equal")
 truth = result["shift"].copy(data=ramp)
 (result["shift"] - truth).plot(ax=panels[1], x="x", cmap="RdBu_r", cbar_kwargs={"label": "eV"})
-panels[1].set(title="found less true", aspect="equal")
+panels[1].set(title="found minus true", aspect="equal")
 result["shift_stderr"].plot(ax=panels[2], x="x", cmap="viridis", cbar_kwargs={"label": "eV"})
 panels[2].set(title="stated standard error", aspect="equal")
 plt.show()
@@ -85,7 +85,7 @@ print(f"rms error {1e3 * float((difference - difference.median()).std()):.0f} me
 # What to believe
 # ---------------
 # - With a library, the maps and the shifts, as long as ``status`` is "ok".
-# - Without one, data alone do not tell components that shift from further components. Believe the
-#   status, and bring a reference.
-# - All components of a pixel shift alike. An oxide that charges on a metal that does not needs a
+# - Without one, neither: the data alone do not show whether components shift or further components
+#   are missing. Read the status, and get a reference.
+# - All components of a pixel shift alike. For an oxide that charges on a metal that does not, use a
 #   family whose spectra differ in energy.

@@ -4,7 +4,7 @@ From imaginary time to A(k, ω)
 
 Quantum Monte Carlo gives Green's functions in imaginary time, with noise; an ARPES experiment sees
 the spectral function at real frequencies. Here the spectral function is known, so that the
-continuation can be judged.
+continuation can be compared with it.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ import arpes_ml_plugins
 from arpes_ml_plugins import plotting
 
 # %%
-# A band that hybridises with a flat one: the self-energy has a pole at -0.3 eV, which opens a gap.
+# The band hybridises with a flat one: the self-energy has a pole at -0.3 eV, which opens a gap.
 
 k = np.linspace(-1, 1, 41)
 energy = np.linspace(-2.5, 2.5, 1001)
@@ -26,8 +26,8 @@ truth = xr.DataArray(-green.imag / np.pi, coords={"k": k, "eV": energy}, dims=("
 truth /= truth.integrate("eV")
 
 # %%
-# Its Green's function at an inverse temperature of 40/eV (290 K), with errors of 1e-4. As ``tau``
-# is in 1/eV, results come out on an axis ``eV``, beside ARPES data.
+# Its Green's function is computed at an inverse temperature of 40/eV (290 K), with errors of 1e-4.
+# As ``tau`` is in 1/eV, results have an axis ``eV`` like ARPES data.
 
 beta, error = 40.0, 1e-4
 tau = np.linspace(0, beta, 161)
@@ -41,21 +41,23 @@ g = xr.DataArray(
 )
 
 # %%
-# All momenta at once, by the network that comes with the package and maximum entropy after it.
-# Without ``omega=`` the window is as wide as the data allow; here we know where the bands end.
+# All momenta are continued at once, by the network that comes with the package and maximum entropy
+# after it. Without ``omega=`` the window is as wide as the data allow; here we know where the bands
+# end.
 
 omega = np.linspace(-2.5, 2.5, 201)
 result = g.S.continue_rlista(beta=beta, stderr=error, omega=omega)
 print(result[["chi2", "out_of_distribution"]].to_dataframe().describe().loc[["mean", "max"]])
 
 # %%
-# The image, one spectrum with its 90 % band (black is the truth), and how it explains the data:
+# The image, one spectrum with its 90 % credible interval (black is the truth), and the fit to the
+# data are in one figure:
 
 plotting.spectrum(result, g, truth, at=0.7)
 plt.show()
 
 # %%
-# Maximum entropy with a flat default model, for comparison. Both explain the data equally well;
+# Maximum entropy with a flat default model is the comparison. Both explain the data equally well;
 # the network knows more about what spectra look like.
 
 flat = g.S.continue_maxent(beta=beta, stderr=error, omega=omega)
@@ -71,8 +73,8 @@ for axes, (title, what) in zip(panels, shown.items(), strict=True):
 plt.show()
 
 # %%
-# To compare with a measured EDC: the Fermi function at the sample's temperature, and the energy
-# resolution.
+# ``as_measured`` multiplies by the Fermi function at the sample's temperature and broadens by the
+# energy resolution, for a comparison with measured EDCs.
 
 seen = arpes_ml_plugins.as_measured(result.spectral_function, temperature=290, resolution=0.05)
 exact = arpes_ml_plugins.as_measured(truth, temperature=290, resolution=0.05)
@@ -88,7 +90,7 @@ plt.show()
 # What to believe
 # ---------------
 # - Positions and weights of peaks, and the credible interval, if ``status`` is "ok".
-# - Not widths below ``result.resolution``: imaginary time cannot resolve them, the less the farther
-#   a peak is from zero. Such a peak has the right place and weight, and the wrong width.
-# - Not a result without errors of the data. Errors that are too small make noise into peaks; chi^2
-#   far from 1 says so.
+# - Not widths below ``result.resolution``: imaginary time resolves them the less, the farther a
+#   peak is from zero. Such a peak has the right place and weight, and the wrong width.
+# - Not a result for which the errors of the data were guessed. Errors that are too small turn noise
+#   into peaks; chi^2 is then far from 1.

@@ -4,7 +4,7 @@ A Fermi map at ten counts per pixel
 
 Scanning a second angle makes a volume of cuts that resemble their neighbours. The network looks at
 the neighbours of each cut. PyARPES's map is thinned here to about ten counts per pixel, so that the
-counts left out show what is true.
+result can be compared with the counts left out.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ volume = example_data.map.spectrum.transpose("theta", "phi", "eV").isel(theta=sl
 print(dict(volume.sizes))
 
 # %%
-# The map's values are in units of its detector. Its own noise says how many electrons they are.
+# The map's values are in units of its detector. The noise shows how many electrons they are.
 
 verdict = volume.isel(theta=20).S.estimate_noise()
 print(verdict.verdict.item())
@@ -35,7 +35,7 @@ reference = volume.copy(data=rest * fraction / (1 - fraction))
 clean = counts.S.denoise_pretrained(gain=1, adapt=False, rng=0)
 
 # %%
-# The map at the Fermi energy, from 30 meV of energies. Denoise the volume first, then cut and sum.
+# The map at the Fermi energy is the mean over 30 meV. Denoise the volume first, then cut and sum.
 
 shown = {"ten counts per pixel": counts, "denoised": clean, "the counts left out": reference}
 figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True, layout="constrained")
@@ -47,7 +47,7 @@ for axes, (title, data) in zip(panels, shown.items(), strict=True):
 plt.show()
 
 # %%
-# A single cut of it, which shared the counts of its neighbours:
+# The same for a single cut, for which the network has used the counts of its neighbours:
 
 figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True, layout="constrained")
 for axes, (title, data) in zip(panels, shown.items(), strict=True):
@@ -60,7 +60,7 @@ plt.show()
 # %%
 # What to believe
 # ---------------
-# - Contours and bands that are in the denoised map, up to their sharpness.
-# - Do not take a weak band for absent because the denoised map lacks it: where there are few
-#   counts, the faint lines of the reference are lost. ``sample_posterior`` says how sure the map
-#   is, and ``counts_needed`` how much longer to measure.
+# - Contours and bands that are in the denoised map, but not their sharpness.
+# - Not that a weak band is absent because the denoised map lacks it: where there are few counts,
+#   the faint lines of the reference are lost. ``sample_posterior`` shows how certain the map is,
+#   and ``counts_needed`` how much longer to measure.

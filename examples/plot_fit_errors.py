@@ -2,9 +2,9 @@
 Error bars that reach the fit
 =============================
 
-A gap, a velocity, a self-energy are fitted to many pixels. After denoising the errors of these
-pixels are not independent, and the error that a fit quotes is several times too small. Here a band
-is fitted whose truth is known, in three ways.
+A gap, a velocity or a self-energy is fitted to many pixels. After denoising, the errors of these
+pixels are not independent, and the error that a fit reports is several times too small. Here a
+band with known positions is fitted in three ways.
 """
 
 import matplotlib.pyplot as plt
@@ -28,16 +28,16 @@ cut = xr.DataArray(
 float(cut.mean())
 
 # %%
-# Sixteen images that the truth may be, given these counts. Their curves wander together, not pixel
-# by pixel:
+# Sixteen samples are images that are plausible given these counts. Their curves deviate over many
+# pixels together, not pixel by pixel:
 
 samples = cut.S.sample_posterior(draws=16, rng=0)
 figure = plotting.draws(samples, cut, energy=-0.1, momentum=-0.06)
 
 # %%
-# Every MDC of every sample is fitted; the scatter of the results is the error of a position, with
-# all that denoising does to it. Beside it the same fit to the raw counts, and to the denoised image
-# as if its pixels were independent.
+# Every MDC of every sample is fitted. The scatter of the results is the error of a position, with
+# the effect of denoising included. The same fit is made to the raw counts, and to the denoised
+# image as if its pixels were independent.
 
 model = LorentzianModel() + ConstantModel()
 start = model.make_params(amplitude=0.05, center=-0.06, sigma=0.015, c=0.2)
@@ -47,7 +47,7 @@ fit = arpes_ml_plugins.fit_draws(samples.isel(eV=some), model, "kp", params=star
 
 
 def naive(image):
-    """Positions and the errors that lmfit quotes, EDC by EDC."""
+    """Positions and the errors that lmfit reports, MDC by MDC."""
     fits = [model.fit(row.values, start, x=momentum) for row in image.isel(eV=some)]
     return np.array([(f.params["center"].value, f.params["center"].stderr or np.nan) for f in fits])
 
@@ -65,18 +65,18 @@ for axes, (name, (place, error)) in zip(both, ((k, v.T) for k, v in ways.items()
     axes.errorbar(energy[some], 1e3 * (place - truth), 1e3 * error, fmt="o", markersize=3)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(title=f"{name}\n68 % bars hold {inside:.0%}", xlabel="eV", ylim=(-12, 12))
-both[0].set_ylabel("position less truth (10⁻³ 1/Å)")
+both[0].set_ylabel("position minus truth (10⁻³ 1/Å)")
 
 # %%
 # How long to measure
 # -------------------
 #
-# ``counts_needed`` measures the denoised image again, in simulation, for half to eight times as
-# long, and says when the error of a number that you care about is what it has to be.
+# ``counts_needed`` simulates measurements of the denoised image that take half to eight times as
+# long, and estimates when the error of a quantity is as small as you want.
 
 
 def position(image):
-    """Of the band at -100 meV."""
+    """Position of the band at -100 meV."""
     curve = image.sel(eV=-0.1, method="nearest")
     return model.fit(curve.values, start, x=momentum).params["center"].value
 
@@ -90,7 +90,7 @@ print(f"{needed.factor.item():.1f} ± {needed.factor_error.item():.1f} times as 
 # %%
 # What to believe
 # ---------------
-# - The errors that samples give: they hold noise and denoising. Errors that a fit to a denoised
-#   image quotes are several times too small.
-# - Not the factor of ``counts_needed`` to ten per cent: it states its own error. Ask again when
-#   half of the time has passed.
+# - The errors from samples: they contain noise and denoising.
+# - Not the errors that a fit to a denoised image reports: they are several times too small.
+# - Not the factor of ``counts_needed`` to ten per cent: it has an error of its own. Estimate again
+#   after half of the time.

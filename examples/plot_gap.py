@@ -2,9 +2,9 @@
 A gap that closes on warming
 ============================
 
-A series of cuts, one count per pixel, from 20 to 110 K. The gap of a superconducting band is fitted
-at each temperature. The error bars contain the noise of the counts and what the denoiser does to
-them, and the simulated truth says whether they hold.
+The gap of a superconducting band is fitted to a series of cuts with one count per pixel, from 20 to
+110 K. The error bars contain the noise of the counts and the effect of the denoiser, and the
+simulated truth shows whether they are right.
 """
 
 import matplotlib.pyplot as plt
@@ -15,7 +15,7 @@ from lmfit import Model
 import arpes_ml_plugins
 
 # %%
-# The simulated series: a hole-like band with a gap of 20 meV that closes at 90 K, seen with a
+# The simulated series has a hole-like band with a gap of 20 meV that closes at 90 K, seen with a
 # resolution of about 6 meV.
 
 temperature = np.arange(20.0, 111.0, 15.0)
@@ -43,8 +43,8 @@ series = xr.DataArray(
 )
 
 # %%
-# Samples of what the clean series may be. The network sees the neighbouring temperatures of each
-# cut.
+# Samples of the clean series are drawn. For each cut the network also sees the neighbouring
+# temperatures.
 
 samples = series.S.sample_posterior(draws=12, adapt=False, rng=0)
 shown = {"20 K": series[0], "20 K, denoised": samples.mean("draw")[0]}
@@ -56,8 +56,8 @@ for axes, (title, image) in zip(panels, shown.items(), strict=True):
 plt.show()
 
 # %%
-# The EDC at the Fermi momentum, divided by the Fermi function through symmetrising, is a pair of
-# Lorentzians at plus and minus the gap. It is fitted to every sample; the scatter of the results is
+# The EDC at the Fermi momentum, symmetrised to remove the Fermi function, is a pair of Lorentzians
+# at plus and minus the gap. It is fitted to every sample; the scatter of the results is
 # the error.
 
 
@@ -99,6 +99,5 @@ plt.show()
 # - A gap well above its error bar and the resolution. The fit takes no account of the resolution
 #   and of thermal broadening: near the transition, where the two lines merge, a fitted gap is a
 #   bound.
-# - The trend from temperature to temperature only as far as the raw EDCs (dots) share it: the
-#   network looks at neighbouring temperatures, and an abrupt transition is the case to check
-#   without it (``series=None``).
+# - The trend from temperature to temperature only as far as the raw EDCs (dots) show it too: the
+#   network looks at neighbouring temperatures. Check an abrupt transition with ``series=None``.

@@ -2,9 +2,9 @@
 A detector mesh
 ===============
 
-Many analysers have a mesh in front of the detector. It modulates the intensity by some ten per
-cent, always at the same pixels. That is not noise: a denoiser keeps it, as it must keep a band.
-``denoise`` finds the mesh in the data and divides it out before.
+Many analysers have a mesh in front of the detector. It modulates the intensity by about ten
+per cent, always at the same pixels. That is not noise: a denoiser keeps it, as it must keep a band.
+``denoise`` finds the mesh in the data and divides it out first.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ mesh = mesh / mesh.mean()  # what the wires take on average cannot be known
 seen = scene["truth"].copy(data=np.random.default_rng(0).poisson(scene["truth"] * mesh))
 
 # %%
-# With the mesh left in, and found in the data. :meth:`remove_mesh` does the second step alone and
-# returns the transmission, ``flat``, too.
+# The cut is denoised with the mesh left in, and with the mesh found in the data and divided out.
+# ``remove_mesh`` does only the latter, and also returns the transmission, ``flat``.
 
 as_it_is = seen.S.denoise(rng=0, mesh=None)
 divided = seen.S.denoise(rng=0)
@@ -45,7 +45,7 @@ for axes, (title, image) in zip(panels, images.items(), strict=True):
 # What to believe
 # ---------------
 # - That a mesh is there, if one is divided out: it must be significant and the same everywhere.
-# - Not that there is none if none is reported: a shallow mesh in few counts hides in the noise, and
-#   then appears in the denoised image. Look at the second derivative for a regular pattern.
-# - A pattern of the sample that repeats, as a superlattice in momentum, is left alone only if it
+# - Not that there is none if none is reported: a shallow mesh in few counts is hidden by the noise,
+#   and then appears in the denoised image. Look at the second derivative for a regular pattern.
+# - A pattern of the sample that repeats, such as a superlattice in momentum, is left in only if it
 #   changes with energy. Check ``result.flat``.

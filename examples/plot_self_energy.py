@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 import arpes_ml_plugins
 
 # %%
-# A self-energy whose answer is known: a Fermi liquid with two humps at -1.4 and 1.6 eV, above a
+# The self-energy has a known answer: a Fermi liquid with two humps at -1.4 and 1.6 eV, on a
 # Hartree-Fock constant of 1.2 eV, at an inverse temperature of 40/eV, with errors of 1 meV.
 
 beta, error, constant = 40.0, 1e-3, 1.2
@@ -33,7 +33,7 @@ sigma = xr.DataArray(
 )
 
 # %%
-# Its constant part, its first moment and both their errors are found with it:
+# The result also has the constant part and the first moment, with their errors:
 
 result = sigma.S.continue_self_energy(beta=beta, stderr=error, omega=np.linspace(-4, 4, 401))
 for name in ("constant", "moment"):
@@ -46,7 +46,7 @@ result.self_energy.real.plot(ax=left)
 left.set(title="real part", ylabel="eV")
 left.axhline(constant, color="0.6", linestyle=":")
 right.fill_between(
-    energy, -np.pi * result.upper, -np.pi * result.lower, alpha=0.3, label="90 % band"
+    energy, -np.pi * result.upper, -np.pi * result.lower, alpha=0.3, label="90 % interval"
 )
 result.self_energy.imag.plot(ax=right, label="continued")
 right.plot(fine, -np.pi * density, "k", linewidth=0.8, label="exact")
@@ -55,9 +55,9 @@ right.legend(frameon=False)
 plt.show()
 
 # %%
-# Into a band, and on to what would be measured at 290 K with a resolution of 50 meV. The constant
-# is compensated by the chemical potential; the kink and the flattened band near the Fermi level
-# are the mass renormalisation, the smeared weight below is incoherent.
+# Put into a band, it gives what would be measured at 290 K with a resolution of 50 meV. The
+# chemical potential compensates the constant. The kink and the flattened band near the Fermi level
+# are the mass renormalisation; the smeared weight below is incoherent.
 
 k = np.linspace(-1, 1, 121)
 bare = xr.DataArray(1.2 * (k**2 - 0.35), dims="k", coords={"k": k})

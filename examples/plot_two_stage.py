@@ -2,8 +2,8 @@
 The two-stage method, and what it takes away
 ============================================
 
-``denoise_pcp_unet`` assumes nothing about counts: it is what :func:`denoise` falls back on for data
-that are interpolated, normalised unevenly or background subtracted.
+``denoise_pcp_unet`` assumes nothing about counts. ``denoise`` uses it for values whose noise is not
+that of counts, such as differences and asymmetries.
 """
 
 from arpes_ml_plugins import plotting
@@ -13,7 +13,7 @@ cut = load_cut().isel(eV=slice(96, 216))  # half of it, to be quick
 noisy, hidden = thin_cut(cut, fraction=0.02, seed=0)
 
 # %%
-# ``decompose_pcp_unet`` returns all parts. Residuals are divided by the square root of the
+# ``decompose_pcp_unet`` returns all parts. The residual is divided by the square root of the
 # intensity here, so that noise looks the same everywhere. A band in this picture would be a band
 # that was removed.
 
@@ -38,9 +38,9 @@ figure = plotting.loss_curve(parts)
 # As published
 # ------------
 #
-# The published recipe freezes on these data: its sparse term takes up what the network has not yet
-# learned, noise and signal alike, and the network's image stays half finished (the sum of both is
-# still noisy). See :doc:`/two_stage` and :doc:`/sparse_noise` for the numbers.
+# The fit by the published recipe stalls on these data: its sparse term absorbs what the network has
+# not yet learned, noise and signal alike, and the network's image stays half finished (the sum of
+# both is still noisy). See :doc:`/two_stage` and :doc:`/sparse_noise` for the numbers.
 
 published = noisy.S.denoise_pcp_unet(recipe="published", iterations=150, rng=0)
 figure = plotting.compare(noisy, published, parts)
@@ -48,6 +48,6 @@ figure = plotting.compare(noisy, published, parts)
 # %%
 # What to believe
 # ---------------
-# - The robust form, where the noise is not that of counts. For counts, ``denoise`` is better and
+# - The robust form, if the noise is not that of counts. For counts, ``denoise`` is better and
 #   faster.
-# - Nothing that only the sparse part shows: outliers go there, and sharp structure with them.
+# - Nothing that only the sparse part shows: it contains outliers, and sharp structure with them.
