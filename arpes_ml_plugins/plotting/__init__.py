@@ -1,4 +1,4 @@
-"""Pictures: matplotlib figures of what went in and what came out."""
+"""Draw data and results as matplotlib figures."""
 
 from arpes_ml_plugins.plotting.components import components
 from arpes_ml_plugins.plotting.counts import component_count

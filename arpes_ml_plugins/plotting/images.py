@@ -1,4 +1,4 @@
-"""Pictures of images: before and after, what their noise is like, how a training went."""
+"""Draw images before and after denoising, samples of them, and the loss of a fit."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ SMOOTHING = 4  # pixels, of the second derivative; the same for all images
 IMAGE_CMAP = "magma"
 DERIVATIVE_CMAP = "Greys"
 DERIVATIVES = ("second", "curvature")
-RIM = 0.05  # of each axis at either end, where no curve is taken unasked
-CURVATURE_FLOOR = 0.05  # of the squared largest slope: less shows weaker bands, and more noise
+EDGE = 0.05  # fraction of each axis at either end, where no curve is taken by default
+CURVATURE_FLOOR = 0.05  # of the squared largest slope; a smaller one shows weak bands and noise
 
 
 @closed_on_error
@@ -54,34 +54,35 @@ def compare(
     derivative: str = "second",
     dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
 ) -> Figure:
-    """Raw and denoised image side by side, their second derivatives, an MDC and an EDC.
+    """Draw the raw and the denoised image, their second derivatives, an MDC and an EDC.
 
     Parameters
     ----------
     raw, clean : xarray.DataArray or xarray.Dataset
-        Two-dimensional, with an energy and a momentum (or angle) axis, or a map at constant energy
-        or in space: its curves are then called by its axes. A ``decompose_*`` result
-        as ``clean`` shows its error bars in the MDC and the EDC, one of ``sample_posterior`` the
-        mean and the standard deviation of its samples.
+        Two-dimensional data with an energy and a momentum (or angle) axis, or a map at constant
+        energy or in space, whose curves are named after its axes. If ``clean`` is the result of a
+        ``decompose_*`` method, its error bars are drawn in the MDC and the EDC; if it is that of
+        ``sample_posterior``, the mean and the standard deviation of the samples.
     reference : xarray.DataArray or xarray.Dataset, optional
-        A third image, for example a longer measurement, on the same intensity scale.
+        A third image on the same intensity scale, for example a longer measurement.
     energy, momentum : float, optional
-        Where the MDC and the EDC are taken, in the units of the axes; default is where the clean
-        image is brightest, 5 % at each edge left out.
+        Energy of the MDC and momentum of the EDC, in the units of the axes. By default they are
+        those of the brightest pixel of the clean image, except within 5 % of each edge.
     derivative : {"second", "curvature"}
-        What the second row shows, along energy, after a Gaussian of 4 pixels (the same for all
-        images): the negative second derivative, or the curvature, which also shows weak bands.
+        Derivative along energy in the second row, after smoothing with a Gaussian of 4 pixels (the
+        same for all images): the negative second derivative, or the curvature [1]_, which also
+        shows weak bands.
     dims : mapping or sequence, optional
-        The energy and the momentum axis where names do not tell, as for the methods.
+        Energy and momentum axis, if their names are not recognised, as for the methods.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Images share one colour scale; derivatives are dark where a band is.
+        Figure in which all images share one colour scale, and bands are dark in the derivatives.
 
     References
     ----------
-    Curvature: Zhang et al., Rev. Sci. Instrum. 82, 043712 (2011).
+    .. [1] Zhang et al., Rev. Sci. Instrum. 82, 043712 (2011).
 
     Examples
     --------
@@ -143,25 +144,25 @@ def draws(
     momentum: float | None = None,
     dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
 ) -> Figure:
-    """An MDC and an EDC of every sample of ``sample_posterior``: what the truth may be.
+    """Draw an MDC and an EDC of every sample of ``sample_posterior``.
 
     Parameters
     ----------
     samples : xarray.DataArray or xarray.Dataset
-        With a dimension ``draw``, an energy and a momentum (or angle) axis.
+        Samples with a dimension ``draw``, an energy and a momentum (or angle) axis.
     raw : xarray.DataArray or xarray.Dataset, optional
-        The data, drawn as dots.
+        Data to draw as dots.
     energy, momentum : float, optional
-        Where the MDC and the EDC are taken; default is where the mean is brightest, 5 % at each
-        edge left out.
+        Energy of the MDC and momentum of the EDC. By default they are those of the brightest pixel
+        of the mean, except within 5 % of each edge.
     dims : mapping or sequence, optional
-        The energy and the momentum axis where names do not tell.
+        Energy and momentum axis, if their names are not recognised.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Thin lines are samples, the thick one is their mean. Samples that move together, up or down
-        or to one side, show errors that neighbouring pixels share.
+        Thin lines are the samples, the thick line is their mean. If samples shift as a whole, up
+        and down or sideways, the errors of neighbouring pixels are correlated.
 
     Examples
     --------
@@ -198,22 +199,22 @@ def diagnose(
     *,
     dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
 ) -> Figure:
-    """What :func:`~arpes_ml_plugins.estimate_noise` sees, as a picture.
+    """Draw the noise of the data as :func:`~arpes_ml_plugins.estimate_noise` measures it.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        As for :func:`~arpes_ml_plugins.estimate_noise`.
+        Data as for :func:`~arpes_ml_plugins.estimate_noise`.
     dims : mapping or sequence, optional
-        The energy and the momentum axis where names do not tell.
+        Energy and momentum axis, if their names are not recognised.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The (middle) image with its hot pixels marked; variance against mean of the noise, block by
-        block, which counts put on a line through zero; and the power of the noise against spatial
-        frequency, flat for counts and falling where neighbouring pixels are correlated. The verdict
-        is the title.
+        Three panels: the (middle) image with its hot pixels marked; variance against mean of the
+        noise in blocks, a line through zero for counts; and the power of the noise against spatial
+        frequency, which is constant for counts and falls if neighbouring pixels are correlated. The
+        verdict of ``estimate_noise`` is the title.
 
     Examples
     --------
@@ -286,7 +287,7 @@ def diagnose(
     panels[2].set(
         xlabel="frequency / Nyquist frequency",
         ylabel="noise power",
-        title="It is flat if pixels are independent",
+        title="Noise power: flat if pixels are independent",
     )
     panels[2].legend(fontsize="small")
     figure.suptitle(textwrap.fill(str(noise["verdict"].item()), LONGEST_TITLE))
@@ -294,7 +295,7 @@ def diagnose(
 
 
 def _photon_transfer(axes: Axes, mean: Any, variance: Any, gain: float, noise: xr.Dataset) -> None:
-    """Variance against mean of the noise; a line through zero for counts."""
+    """Draw variance against mean of the noise, which is a line through zero for counts."""
     from matplotlib.ticker import LogFormatter
 
     axes.loglog(mean, variance, ".", color="0.6", markersize=4, label="blocks of 16 x 16 pixels")
@@ -310,12 +311,14 @@ def _photon_transfer(axes: Axes, mean: Any, variance: Any, gain: float, noise: x
         axis.set_major_formatter(LogFormatter())  # 20, not 2 x 10^1
         axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
     axes.set(
-        xlabel="mean", ylabel="variance of the noise", title="Counts lie on a line through zero"
+        xlabel="mean",
+        ylabel="variance of the noise",
+        title="Variance: for counts, a line through zero",
     )
 
 
 def _spectrum(axes: Axes, power: np.ndarray, dim: str, colour: str) -> None:
-    """Averaged over a few frequencies, for the eye."""
+    """Draw the power, averaged over a few frequencies for legibility."""
     width = max(1, len(power) // 40)
     used = len(power) // width * width
     frequency = (np.arange(used).reshape(-1, width).mean(1) + 0.5) / len(power)
@@ -326,16 +329,17 @@ def _spectrum(axes: Axes, power: np.ndarray, dim: str, colour: str) -> None:
 
 @closed_on_error
 def loss_curve(result: xr.Dataset) -> Figure:
-    """Loss against iteration of a ``decompose_*`` result: a fit that ended well ends flat.
+    """Draw the loss against the iteration, from the result of a ``decompose_*`` method.
 
     Parameters
     ----------
     result : xarray.Dataset
-        With a variable ``loss`` along ``iteration``; one curve for each image.
+        Result with a variable ``loss`` along ``iteration``.
 
     Returns
     -------
     matplotlib.figure.Figure
+        One curve per image. It is flat at the end if the fit has converged.
     """
     import matplotlib.pyplot as plt
 
@@ -357,7 +361,7 @@ def loss_curve(result: xr.Dataset) -> Figure:
 def _image(
     data: xr.DataArray | xr.Dataset, dims: Mapping[str, Hashable] | Sequence[Hashable] | None
 ) -> xr.DataArray:
-    """Energy by momentum, without unit; of a ``decompose_*`` result the clean image."""
+    """The image, energy by momentum, without unit; the clean one of a ``decompose_*`` result."""
     if isinstance(data, xr.Dataset) and "clean" in data:
         data = data["clean"]
     array, _ = select_spectrum(data)
@@ -381,7 +385,7 @@ def _image(
 
 
 def _with_bars(clean: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
-    """Of samples their mean, and error bars of a standard deviation."""
+    """Replace samples by their mean, with error bars of one standard deviation."""
     if DRAW not in clean.dims:
         return clean
     array, _ = select_spectrum(clean)
@@ -400,8 +404,8 @@ def _error_band(
 def _point(
     image: xr.DataArray, energy: float | None, momentum: float | None
 ) -> tuple[float, float]:
-    """Energy and momentum of the curves: as asked, or where the image is brightest."""
-    brightest = np.unravel_index(int(np.nanargmax(_without_rim(image.values))), image.shape)
+    """Energy and momentum of the curves: as given, or those of the brightest pixel."""
+    brightest = np.unravel_index(int(np.nanargmax(_without_edges(image.values))), image.shape)
     found = []
     for dim, asked, index, name in zip(
         image.dims, (energy, momentum), brightest, ("energy", "momentum"), strict=True
@@ -409,15 +413,18 @@ def _point(
         values = image.coords[dim].values
         if asked is not None and not values.min() <= asked <= values.max():
             raise ParameterError(
-                f"{name}={asked} lies outside the data ({values.min():.4g} to {values.max():.4g})"
+                f"{name}={asked} is outside the data, which range from {values.min():.4g} to "
+                f"{values.max():.4g}"
             )
         found.append(float(values[index]) if asked is None else float(asked))
     return found[0], found[1]
 
 
-def _without_rim(values: np.ndarray) -> np.ndarray:
-    """NaN at the edges, unless nothing else is known."""
-    inner = tuple(slice(rim, size - rim) for size in values.shape for rim in [round(RIM * size)])
+def _without_edges(values: np.ndarray) -> np.ndarray:
+    """The image with NaN at the edges, unless all other values are NaN."""
+    inner = tuple(
+        slice(edge, size - edge) for size in values.shape for edge in [round(EDGE * size)]
+    )
     if np.isnan(values[inner]).all():
         return values
     kept = np.full_like(values, np.nan)
@@ -438,7 +445,7 @@ def _bent(image: xr.DataArray, derivative: str) -> xr.DataArray:
         bent = bent / (level + slope**2) ** 1.5
     bent[missing] = np.nan
     if len(bent) > 4 * SMOOTHING:
-        bent[:SMOOTHING] = bent[-SMOOTHING:] = np.nan  # the rim bends by itself
+        bent[:SMOOTHING] = bent[-SMOOTHING:] = np.nan  # the edges curve without bands
     return image.copy(data=np.clip(bent, 0, None))
 
 
@@ -479,7 +486,7 @@ def _curves(
             color="C3",
             alpha=0.25,
             linewidth=0,
-            label="68 %",
+            label="68 % interval",
         )
     first = next(iter(images.values()))
     axes.set(xlabel=axis_label(first.coords[first.dims[1 - fixed]]), ylabel=_value_label(first))
@@ -489,7 +496,7 @@ def _curves(
 
 
 def _curve(image: xr.DataArray, fixed: int, value: float) -> xr.DataArray:
-    """Nearest to ``value`` on the axis ``fixed``."""
+    """The curve nearest to ``value`` on the axis ``fixed``."""
     values = image.coords[image.dims[fixed]].values
     return image.isel({image.dims[fixed]: int(np.abs(values - value).argmin())})
 
