@@ -64,7 +64,7 @@ def test_a_fluctuating_source_is_told(modes):
     mean = smooth_rate(rng, 10)
     with pytest.warns(CountsWarning):
         told = found(rng.negative_binomial(modes, modes / (modes + mean)))
-    assert "fluctuated" in told["residual"] or "Gaussian filter replaces" in told["residual"]
+    assert "fluctuates" in told["residual"] or "Gaussian filter replaces" in told["residual"]
 
 
 def test_structure_that_is_left_is_found_where_it_is():

@@ -107,7 +107,7 @@ def _is_flag(parameter: inspect.Parameter, kinds: Kinds) -> bool:
 
 
 def _forms(kinds: Kinds, annotation: str, choices: Sequence[str]) -> Iterator[str]:
-    """What else can be written: a word for each kind of value."""
+    """Other accepted values: a word for each kind."""
     if "DataArray" in annotation:
         yield "@FILE"
     elif "sequence" in kinds:

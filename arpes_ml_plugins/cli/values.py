@@ -1,4 +1,4 @@
-"""Values of parameters as they are written on a command line."""
+"""Parse values of parameters from the command line."""
 
 from __future__ import annotations
 

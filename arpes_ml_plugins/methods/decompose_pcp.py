@@ -44,9 +44,9 @@ def decompose_pcp(
 ) -> xr.Dataset:
     """Split an image into a low-rank and a sparse part by principal component pursuit.
 
-    This is the convex decomposition of [2]_. The low-rank part contains what many EDCs (or MDCs) have in common, the sparse part what is
-    specific to few pixels. It is the first stage of :func:`denoise_pcp_unet`, and removes hot
-    pixels by itself.
+    This is the convex decomposition of [2]_. The low-rank part contains what many EDCs (or MDCs)
+    have in common, the sparse part what is specific to few pixels. It is the first stage of
+    :func:`denoise_pcp_unet`; by itself it removes hot pixels.
 
     Parameters
     ----------

@@ -129,7 +129,7 @@ def denoise(
     check_choice("mesh", mesh, MESH)
     noise = None
     if method != "auto":
-        why = "asked for"
+        why = "it was requested"
     elif gain is not None:
         method, why = "pretrained", "gain was given"
     else:

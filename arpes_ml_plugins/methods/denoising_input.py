@@ -379,7 +379,7 @@ def _offset(gain: float, shift: float, counts: float, negative: float) -> str:
         )
     cause = "read-out noise or a subtracted constant" if shift > 0 else "a pedestal"
     if shift > 0 and negative == 0:
-        cause += ", or with a saturating detector, whose bright bands look flatter than they are"
+        cause += ", or with a detector that saturates, so that bright bands look too flat"
     return (
         f"The variance is {gain:.3g} times the intensity {shift:+.3g}, as with {cause}: "
         f"{counts:.3g} electrons per pixel."

@@ -113,12 +113,12 @@ def _sentences(structure: float, power: float, bright: float) -> list[str]:
         )
     if structure <= LEFT and bright < SATURATED:
         said.append(
-            f"In bright places the variance is {bright:.2g} times what dim places predict, as if "
-            f"the detector saturated: bright bands look flatter and sharper than they are."
+            f"In bright places the variance is {bright:.2g} times what dim places predict, as "
+            f"for a detector that saturates: bright bands look flatter and sharper than they are."
         )
     if bright > BUNCHED:
         said.append(
-            f"In bright places the variance is {bright:.2g} times what dim places predict, as if "
-            f"the source fluctuated or pixels differed in sensitivity."
+            f"In bright places the variance is {bright:.2g} times what dim places predict, as "
+            f"for a source that fluctuates, or pixels that differ in sensitivity."
         )
     return said
