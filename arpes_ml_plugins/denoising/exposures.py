@@ -1,4 +1,4 @@
-"""Repeated exposures of one scene: the scene cancels in their differences, the noise does not."""
+"""Estimate noise from repeated exposures: the scene cancels in their differences."""
 
 from __future__ import annotations
 

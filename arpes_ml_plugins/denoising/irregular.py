@@ -1,4 +1,4 @@
-"""What is no noise of single pixels: whole lines that are too bright or too dark, a ceiling."""
+"""Find defects that are not noise of single pixels: uneven lines, and saturation."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _steps(means: torch.Tensor) -> torch.Tensor:
 
 
 def clipped(values: torch.Tensor) -> torch.Tensor:
-    """Fraction of ``values`` that have reached a ceiling; 0 if there is none."""
+    """Fraction of ``values`` at which the detector saturates; 0 if it does not."""
     highest = values.max()
     at_top = (values == highest).sum()
     below = values[values < highest]

@@ -1,4 +1,4 @@
-"""What the two-stage denoiser minimises: the square of eq. 3, or a loss that outliers do not spoil.
+"""Losses of the two-stage denoiser: the square of eq. 3, or one that is robust against outliers.
 
 A loss works on images that are scaled to about [0, 1]; it is made for one fit, as it may estimate
 the noise on the way.

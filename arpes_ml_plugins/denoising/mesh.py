@@ -36,13 +36,13 @@ LEAST = 0.2  # transmission
 DEEPEST = 0.7  # a mesh that takes more of the mean is none
 SHADOWS = 1.25  # what the brightest places exceed the mean by, over what the darkest lack
 SHADOWS_ALONG = 0.75  # the same, of wires that run along an axis, as flat bands do
-ALONG = 0.7  # periods by which such wires shift from one rim of the image to the other
+ALONG = 0.7  # periods by which such wires shift from one edge of the image to the other
 ROUNDS = 3
 FEW = 10.0  # counts per pixel that all rounds but the last work with
 PARTS = 4  # along either side, in which the depth is compared
 LEVELS = 3  # of brightness in each
 TOLERANCE = 0.2  # relative, of the depth of a part
-TOLD = 0.25  # largest error of a part's depth that is looked at
+TOLD = 0.25  # largest error of a part's depth that is used
 DEVIATIONS = 3.0
 EXCEPTIONS = 0.18  # fraction of the parts, as bands of the mesh's own period cause them
 ENOUGH = 8  # parts
@@ -51,7 +51,7 @@ SURE = 8.0  # standard deviations of the depth
 
 @dataclass(frozen=True)
 class Mesh:
-    """Transmission of a mesh; ones, and a depth of 0, if there is none for certain."""
+    """Transmission of a mesh; ones, and a depth of 0, if there is no significant mesh."""
 
     flat: torch.Tensor
     """``(height, width)``, of mean 1."""
@@ -245,7 +245,7 @@ def _averaged(
 
 
 def _along(values: torch.Tensor, period: torch.Tensor) -> torch.Tensor:
-    """Mean along a vector of pixels, centred (zeros beyond the rim)."""
+    """Mean along a vector of pixels, centred (zeros beyond the edges)."""
     reach = math.ceil(float(period.norm()) / 2) + 1
     padded = F.pad(values, (reach,) * 4)
     height, width = padded.shape

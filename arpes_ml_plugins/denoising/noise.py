@@ -1,4 +1,4 @@
-"""What kind of noise an image has: how strong, how white, and whether the values are counts.
+"""Estimate the noise of an image: its strength and correlation, and whether values are counts.
 
 The noise's own spectrum (:mod:`~arpes_ml_plugins.denoising.noise_spectrum`) gives the gain at long
 wavelengths, the correlation of neighbours and a shift. If the noise is white, its power at the
@@ -43,7 +43,7 @@ WHITE_COUNTS = 0.08  # the same of whole numbers with about the noise of counts
 SURE = 3.0  # standard deviations beyond that
 BEYOND = 1.5  # the same for correlations, whose errors are rather too large
 MEDIAN_OF_SQUARE = 0.455  # of a standard normal variable
-FEWEST = 64  # pixels that tell anything
+FEWEST = 64  # pixels that an estimate needs
 STILL = 7  # pixels, side of a square that has no noise at all
 ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
 ROUNDS = 2  # of finding hot pixels and the gain in turn
@@ -67,10 +67,10 @@ LIKE_COUNTS = 0.3  # relative: whole numbers with nearly the noise of counts are
 
 @dataclass(frozen=True)
 class NoiseEstimate:
-    """Of a stack of images from one detector; every entry is a single number."""
+    """Noise of a stack of images from one detector; every entry is a single number."""
 
     gain: torch.Tensor
-    """Variance over mean, at long wavelengths; NaN where there is no such number."""
+    """Variance over mean, at long wavelengths; NaN if it cannot be estimated."""
     gain_error: torch.Tensor
     """Standard deviation of ``gain``."""
     step: torch.Tensor
@@ -86,13 +86,13 @@ class NoiseEstimate:
     missing: torch.Tensor
     negative: torch.Tensor
     counts: torch.Tensor
-    """Mean counts a pixel: intensity over gain."""
+    """Mean counts per pixel: intensity over gain."""
     kind: torch.Tensor
     """Index into :data:`KINDS`."""
     rows: Lines
     columns: Lines
     clipped: torch.Tensor
-    """Fraction of valid pixels at a ceiling."""
+    """Fraction of valid pixels at which the detector saturates."""
 
 
 def estimate(
@@ -376,7 +376,7 @@ def _kind(
     correlated: torch.Tensor,
     offset: torch.Tensor,
 ) -> torch.Tensor:
-    """The verdict; where several apply, the one that forbids more."""
+    """The kind of noise; if several apply, the most restrictive one."""
     kind = torch.full_like(gain, KINDS.index("scaled counts"), dtype=torch.int64)
     quiet = gain < QUIETEST * step - SURE * error
     near = (gain - step).abs() <= torch.maximum(SAME * error, LIKE_COUNTS * step)

@@ -1,4 +1,4 @@
-"""How the two-stage denoiser is trained: the published settings and those that measure well."""
+"""Settings of the two-stage denoiser: the published ones, and those that the benchmarks favour."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Recipe:
     networks: int = 1
     """Networks fitted from different starts; their images are averaged."""
     recover: bool = False
-    """Give back significant structure from a residual with white noise (see ``recovery``)."""
+    """Add significant structure of a residual with white noise (see ``recovery``)."""
     headroom: float = 1.5
     """Range of intensities that the sigmoid can reach, over the range of the data; 1 takes the
     extremes, more a range without outliers."""
 
 
 ROBUST = Recipe(iterations=600, learning_rate=0.02, jitter=0.5, networks=2, recover=True)
-"""The default: what the benchmarks say works, for counts and for intensities."""
+"""The default: the settings with the smallest errors in the benchmarks, for any intensities."""
 
 PUBLISHED = Recipe(
     iterations=2000,

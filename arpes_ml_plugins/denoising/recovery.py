@@ -33,7 +33,7 @@ CORRELATION_LENGTH = 6.0  # pixels; structure of shorter range is found, and ave
 SIGNIFICANCE = 3.0  # standard deviations of the estimated power above which it is structure
 REGION = 12.0  # pixels, width of the Gaussian within which counts are conserved
 SURROUNDINGS = 8.0  # pixels, over which the variance is averaged
-LEAST = 1e-3  # counts a pixel
+LEAST = 1e-3  # counts per pixel
 ROUNDS = 3  # clipping at zero and the shrinkage leave something for the next
 CHANCE = 2.0  # variances that a mean residual must exceed to be believed
 CLIP = 3.0  # standard deviations; outliers must not come back
@@ -51,7 +51,7 @@ def recover_structure(
 ) -> torch.Tensor:
     """``clean`` plus the significant structure of ``images - clean``.
 
-    Images with correlated noise come back unchanged.
+    Images with correlated noise are returned unchanged.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Give back weak replicas of bands: copies of the image's own structure, shifted or mirrored.
+"""Add weak replicas of bands: copies of the image's own structure, shifted or mirrored.
 
 Shadow bands, umklapp and final-state replicas, and folded bands are copies of a strong band at
-another place along one axis. A network takes such a copy for noise if it is weak everywhere. All
-its pixels together may be far from noise: the structure of the clean image is the template of a
-matched filter on what that image leaves of the data.
+another place along one axis. If such a copy is weak everywhere, a network takes it for noise,
+although all its pixels together may be significant. It is found with a matched filter on the
+residual, whose template is the structure of the clean image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WIDEST = 25  # pixels; what is wider is background, and no part of the template
 SMOOTH = 8.0  # pixels, of the Gaussian mean that is taken off, so that a slope is no replica
 DARK = 1e-3  # of the mean intensity, added to the variance
 SIGNIFICANCE = 4.2  # standard deviations; hundreds of shifts are tried
-CALM = 0.75  # least standard deviation: a network that follows the noise leaves less than noise
+CALM = 0.75  # least standard deviation: the residual of a network that fits noise has less
 ALIKE = 0.3  # correlation of a copy with the structure itself, above which it is no copy
 INSIDE = 0.3  # of the template's information that must lie in the image
 ROUNDS = 3  # replicas of an image
@@ -40,7 +40,7 @@ class Replica:
 
     @property
     def certain(self) -> bool:
-        """Whether chance is no explanation."""
+        """Whether the replica is significant."""
         return self.significance > SIGNIFICANCE
 
     def copied(self, structure: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Whether what the clean image leaves of the data is noise, and the noise that was assumed.
+"""Test whether the residual of a clean image is the noise that was assumed.
 
 The residual is split into differences of Gaussian means, as for its recovery, and the power of each
 is compared with that of the noise, region by region. Structure that was left stands out in places;

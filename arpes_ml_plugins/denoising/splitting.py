@@ -1,4 +1,4 @@
-"""Count splitting: teach a network on the one image that is to be denoised, without any truth.
+"""Count splitting: train a network on the image that is to be denoised, without any truth.
 
 Poisson counts ``y`` split at random into ``y1 ~ Binomial(y, p)`` and ``y2 = y - y1``, which are
 independent of each other given the scene. A network that predicts ``y2`` from ``y1`` therefore
@@ -19,7 +19,7 @@ from arpes_ml_plugins.denoising.counts_network import AROUND, CountsNetwork
 
 __all__ = ["Counts", "Training", "adapt", "gained", "predict", "split", "whole_counts"]
 
-DARKEST = 1e-6  # counts; the logarithm of nothing is not asked for
+DARKEST = 1e-6  # counts; keeps logarithms finite
 GRADIENT_LIMIT = 1.0
 
 
@@ -30,7 +30,7 @@ class Training:
     steps: int
     learning_rate: float
     least: float = 0.4
-    """Smallest fraction of the counts that the network is shown."""
+    """Smallest fraction of the counts in the network's input."""
     most: float = 0.9
     held_out: float = 0.1
     average: float = 0.95
@@ -39,9 +39,9 @@ class Training:
     checks: int = 5
     """How often a state is tested on the held-out counts."""
     significance: float = 0.5
-    """Standard errors by which they must prefer a state to the first one."""
+    """Standard errors by which a state must be better than the first one."""
     pixels: int = 60_000
-    """Of a step, at most: a larger data set is visited slice by slice."""
+    """Upper limit per step: a larger data set is visited slice by slice."""
 
 
 @dataclass(frozen=True)

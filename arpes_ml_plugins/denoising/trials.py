@@ -1,4 +1,4 @@
-"""Held-out data: what a state of the network, or a filter in its place, is tested on.
+"""Held-out data, on which a state of the network, or a filter in its place, is tested.
 
 Independent pixels are split: one count in ten is kept aside. Correlated noise cannot be split, but
 with noise ``z`` of the same covariance ``y + a z`` and ``y - z / a`` have independent noise.

@@ -25,7 +25,7 @@ from arpes_ml_plugins.frames import warn
 
 __all__ = ["TwoStageResult", "bfloat16_is_fast", "denoise_images", "fit"]
 
-UNSETTLED = 1.5  # final loss over lowest loss: a fit that ended so went astray
+UNSETTLED = 1.5  # final loss over lowest loss above which a fit has failed
 SETTLED_AFTER = 100  # iterations; shorter fits are not meant to settle
 FIXED_INPUT_LEVEL = 0.1  # standard deviation of the random input of the previous method
 
@@ -52,10 +52,10 @@ def denoise_images(
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
 ) -> TwoStageResult:
-    """The mean of ``recipe.networks`` fits, with what they missed given back.
+    """The mean of ``recipe.networks`` fits, plus significant structure of the residual.
 
-    Parameters as for :func:`fit`. An image of one value is returned as it is: a network has nothing
-    to tell there, and no range to work in.
+    Parameters are those of :func:`fit`. An image of one value is returned as it is: it has no
+    structure to fit and no range to scale by.
     """
     flat = _flat(images, valid)
     if bool(flat.all()):
@@ -98,7 +98,7 @@ def _flat(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
 
 def _warn_unsettled(losses: torch.Tensor) -> None:
-    """Warn where a fit ended above what it had reached; ``losses`` is (networks, n, iterations)."""
+    """Warn if a loss ended above its minimum; ``losses`` is (networks, n, iterations)."""
     iterations = losses.shape[-1]
     if iterations < SETTLED_AFTER:
         return

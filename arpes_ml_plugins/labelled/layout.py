@@ -1,4 +1,4 @@
-"""Labelled data of any kind in the terms of netCDF, and back to the same object.
+"""Convert labelled data of any kind to what netCDF can store, and back to the same object.
 
 Names and types that netCDF has are written as they are, so that every program can read them. What
 it lacks is written in the nearest form; a JSON text in the attributes of the file says what it was.
@@ -28,7 +28,7 @@ from arpes_ml_plugins.labelled.units import strip_unit
 __all__ = ["ARRAYS_GROUP", "LAYOUT", "dataset_from", "dataset_rewritten", "flat", "layout_of"]
 
 LAYOUT = "arpes_ml_layout"
-"""Attribute of the file that says what netCDF could not hold."""
+"""Attribute of the file that describes what netCDF cannot store."""
 ARRAYS_GROUP = "arpes_ml_parameters"
 """Group of a file that holds the large arrays among the parameters of records, under hashes."""
 VALUES = "values"

@@ -1,4 +1,4 @@
-"""Parameters of a step in a form that JSON holds, and back, so that it can be run again.
+"""Convert the parameters of a step to JSON and back, so that it can be run again.
 
 Small arrays are written as lists. Larger ones are kept beside the text, each under the hash of its
 content: the text stays readable, and what several records share is kept once.

@@ -1,4 +1,4 @@
-"""Pick the spectrum out of what the user holds, and put a new one back in its place."""
+"""Select the spectrum from the user's data, and put a new one back in its place."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def replace_spectrum(data: xr.Dataset, name: Hashable, result: xr.DataArray) -> 
 
 
 def check_array(array: xr.DataArray, *, accepts_complex: bool = False) -> None:
-    """Refuse what no method can work on, without looking at (possibly lazy) values."""
+    """Refuse arrays that no method accepts, without computing lazy values."""
     if array.dtype.kind not in ("iufc" if accepts_complex else "iuf"):
         remedy = {
             "c": "take the real part, the imaginary part or abs()",
@@ -89,14 +89,14 @@ def check_array(array: xr.DataArray, *, accepts_complex: bool = False) -> None:
 def check_values(
     array: xr.DataArray, dims: Sequence[Hashable], *, accepts_nan: bool = True
 ) -> None:
-    """Refuse values and axes that no method can work on, before any work starts.
+    """Refuse values and axes that no method accepts, before any work starts.
 
-    Lazy values are not looked at here.
+    Lazy values are not checked here.
     """
     for dim in dims:
         if array.sizes[dim] < 2:
             raise DataError(
-                f"the axis {dim!r} has a single point, which is too small to work on; select a "
+                f"the axis {dim!r} has a single point, which is too small; select a "
                 f"range instead of a point, or name another axis with dims="
             )
     if array.dtype.kind not in "fc" or array.chunks is not None:

@@ -1,4 +1,4 @@
-"""Values of every type that arrays have, in types that netCDF has, and back."""
+"""Convert values of any type to types that netCDF has, and back."""
 
 from __future__ import annotations
 

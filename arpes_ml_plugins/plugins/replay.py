@@ -105,7 +105,7 @@ def _threads_for(step: Step, trusted: bool) -> int | None:
         return step.threads
     _warn(
         f"the result was made with {step.threads} threads, this machine has {most}; the values "
-        f"may differ in the last bits. trusted=True takes as many threads as then"
+        f"may differ in the last bits; pass trusted=True to use the recorded number of threads"
     )
     return most
 
