@@ -12,15 +12,10 @@ from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.fitting import DRAW
 from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
 from arpes_ml_plugins.labelled.missing import fill_missing
-from arpes_ml_plugins.labelled.series import sampled
 from arpes_ml_plugins.labelled.spectrum import check_array, check_values, select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
-from arpes_ml_plugins.methods.denoising_input import IMAGES, noise_of
-from arpes_ml_plugins.methods.estimate_noise import SMALLEST_IMAGE
-from arpes_ml_plugins.parameters import check_image
 from arpes_ml_plugins.plotting.figures import check_drawable, closed_on_error
 from arpes_ml_plugins.plotting.labels import (
-    LONGEST_TITLE,
     aspect_of,
     axis_label,
     curve_title,
@@ -33,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
-__all__ = ["compare", "diagnose", "draws", "loss_curve"]
+__all__ = ["IMAGE_CMAP", "compare", "draws", "image_of", "loss_curve", "show_image"]
 
 SMOOTHING = 4  # pixels, of the second derivative; the same for all images
 IMAGE_CMAP = "magma"
@@ -103,7 +98,7 @@ def compare(
     named = {"raw": raw, "denoised": clean}
     if reference is not None:
         named["reference"] = reference
-    images = {title: _image(data, dims) for title, data in named.items()}
+    images = {title: image_of(data, dims) for title, data in named.items()}
     band = _error_band(clean, dims)
     first = images["denoised"]
     where = _point(first, energy, momentum)
@@ -122,12 +117,12 @@ def compare(
     for column, (title, image) in enumerate(images.items()):
         place = slice(column * span, (column + 1) * span)
         axes = figure.add_subplot(grid[0, place])
-        shown = _show(axes, image, IMAGE_CMAP, top)
+        shown = show_image(axes, image, IMAGE_CMAP, top)
         axes.set_title(title)
         axes.axhline(where[0], color="white", linewidth=0.6, linestyle=":")
         axes.axvline(where[1], color="white", linewidth=0.6, linestyle=":")
         below = figure.add_subplot(grid[1, place])
-        _show(below, bent[title], DERIVATIVE_CMAP, bent_top)
+        show_image(below, bent[title], DERIVATIVE_CMAP, bent_top)
         below.set_title(f"{title}, {label}")
     figure.colorbar(shown, ax=figure.axes[0::2], label=_value_label(first), shrink=0.9, pad=0.01)
     for axis, place in ((0, slice(0, 3)), (1, slice(3, 6))):
@@ -177,10 +172,10 @@ def draws(
     array, _ = select_spectrum(samples)
     if DRAW not in array.dims:
         raise AxisError(f"expected samples with a dimension {DRAW!r}, got {array.dims}")
-    images = {"denoised": _image(array.mean(DRAW), dims)}
+    images = {"denoised": image_of(array.mean(DRAW), dims)}
     if raw is not None:
-        images = {"raw": _image(raw, dims)} | images
-    each = [_image(one, dims) for one in array.transpose(DRAW, ...)]
+        images = {"raw": image_of(raw, dims)} | images
+    each = [image_of(one, dims) for one in array.transpose(DRAW, ...)]
     where = _point(images["denoised"], energy, momentum)
     figure, both = plt.subplots(
         1, 2, FigureClass=NotebookFigure, figsize=(8.4, 3.2), layout="constrained"
@@ -191,140 +186,6 @@ def draws(
             axes.plot(curve.coords[curve.dims[0]], curve, color="C3", alpha=0.5, linewidth=0.7)
         _curves(axes, images, None, fixed, where[fixed])
     return figure
-
-
-@closed_on_error
-def diagnose(
-    data: xr.DataArray | xr.Dataset,
-    *,
-    dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
-) -> Figure:
-    """Draw the noise of the data as :func:`~arpes_ml_plugins.estimate_noise` measures it.
-
-    Parameters
-    ----------
-    data : xarray.DataArray or xarray.Dataset
-        Data as for :func:`~arpes_ml_plugins.estimate_noise`.
-    dims : mapping or sequence, optional
-        Energy and momentum axis, if their names are not recognised.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Three panels: the (middle) image with its hot pixels marked; variance against mean of the
-        noise in blocks, a line through zero for counts; and the power of the noise against spatial
-        frequency, which is constant for counts and falls if neighbouring pixels are correlated. The
-        verdict of ``estimate_noise`` is the title.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr, arpes_ml_plugins.plotting as plotting
-    >>> cut = xr.DataArray(np.random.default_rng(0).poisson(5.0, (64, 64)), dims=("phi", "eV"))
-    >>> figure = plotting.diagnose(cut)
-    """
-    import textwrap
-
-    import matplotlib.pyplot as plt
-    import torch
-
-    from arpes_ml_plugins.denoising import noise as statistics
-    from arpes_ml_plugins.denoising.defects import hot_pixels
-    from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
-
-    array, _ = select_spectrum(data)
-    array, _ = strip_unit(array)
-    image_dims = resolve_dims(array, ("energy", "momentum"), dims)
-    check_array(array)
-    check_values(array, image_dims)
-    array, axes_pair = check_image(array, image_dims, SMALLEST_IMAGE)
-    noise = noise_of(array, axes_pair, "cpu").compute()
-    some = sampled(array, axes_pair, IMAGES).transpose(..., *image_dims)
-    values = some.values.astype(np.float64).reshape(-1, *some.shape[-2:])
-    images, valid = torch.from_numpy(fill_missing(values)).nan_to_num(), ~np.isnan(values)
-    mask = torch.from_numpy(valid)
-    found = statistics.estimate(images, mask)
-    gain = float(
-        found.gain if found.gain.isfinite() else statistics.variance_over_mean(images, mask)
-    )
-    hot = hot_pixels(images, mask, torch.full((len(images), 1, 1), gain, dtype=images.dtype))
-    if not found.gain.isfinite():
-        gain = float(statistics.variance_over_mean(images, mask & ~hot))
-
-    figure, panels = plt.subplots(
-        1, 3, FigureClass=NotebookFigure, figsize=(12.5, 4.2), layout="constrained"
-    )
-    batch = some.shape[:-2]
-    middle = int(np.ravel_multi_index([size // 2 for size in batch], batch)) if batch else 0
-    shown = _image(
-        some.isel({d: s // 2 for d, s in some.sizes.items() if d not in image_dims}), dims
-    )
-    _show(panels[0], shown, IMAGE_CMAP, float(np.nanpercentile(shown, 99.8)) or None)
-    rows, columns = np.nonzero(hot[middle].numpy())
-    panels[0].plot(
-        shown.coords[image_dims[1]].values[columns],
-        shown.coords[image_dims[0]].values[rows],
-        "o",
-        color="cyan",
-        markersize=4,
-        markerfacecolor="none",
-        linestyle="",
-        label=f"{len(rows)} hot pixels",
-    )
-    if len(rows):
-        panels[0].legend(loc="upper right", fontsize="small")
-    panels[0].set_title("data")
-    _photon_transfer(panels[1], *statistics.block_variances(images, mask & ~hot), gain, noise)
-    spectra = statistics.noise_spectra(images, mask & ~hot)
-    for spectrum, dim, colour in zip(spectra, image_dims, ("C0", "C1"), strict=True):
-        _spectrum(panels[2], spectrum.numpy(), str(dim), colour)
-    correlated = noise["kind"].item() == "correlated"
-    wavelengths = "long wavelengths" if correlated else "high frequencies"
-    if np.isfinite(gain):  # values below zero have none
-        panels[2].axhline(
-            gain, color="black", linewidth=1, linestyle="--", label=f"gain at {wavelengths}"
-        )
-        panels[2].set_ylim(0, 3 * gain)
-    panels[2].set(
-        xlabel="frequency / Nyquist frequency",
-        ylabel="noise power",
-        title="Noise power: flat if pixels are independent",
-    )
-    panels[2].legend(fontsize="small")
-    figure.suptitle(textwrap.fill(str(noise["verdict"].item()), LONGEST_TITLE))
-    return figure
-
-
-def _photon_transfer(axes: Axes, mean: Any, variance: Any, gain: float, noise: xr.Dataset) -> None:
-    """Draw variance against mean of the noise, which is a line through zero for counts."""
-    from matplotlib.ticker import LogFormatter
-
-    axes.loglog(mean, variance, ".", color="0.6", markersize=4, label="blocks of 16 x 16 pixels")
-    if len(mean):
-        ends = np.array([max(float(mean.min()), 1e-3 * float(mean.max())), float(mean.max())])
-        named = float(noise["gain"]) if np.isfinite(noise["gain"]) else gain
-        told = f"variance = {named:.3g} x mean"
-        if noise["kind"].item() == "correlated":
-            told += ",\nat long wavelengths"
-        axes.loglog(ends, named * ends, color="C3", label=told)
-        axes.legend(fontsize="small")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(LogFormatter())  # 20, not 2 x 10^1
-        axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
-    axes.set(
-        xlabel="mean",
-        ylabel="variance of the noise",
-        title="Variance: for counts, a line through zero",
-    )
-
-
-def _spectrum(axes: Axes, power: np.ndarray, dim: str, colour: str) -> None:
-    """Draw the power, averaged over a few frequencies for legibility."""
-    width = max(1, len(power) // 40)
-    used = len(power) // width * width
-    frequency = (np.arange(used).reshape(-1, width).mean(1) + 0.5) / len(power)
-    axes.plot(
-        frequency, power[:used].reshape(-1, width).mean(1), color=colour, label=f"along {dim}"
-    )
 
 
 @closed_on_error
@@ -358,7 +219,7 @@ def loss_curve(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _image(
+def image_of(
     data: xr.DataArray | xr.Dataset, dims: Mapping[str, Hashable] | Sequence[Hashable] | None
 ) -> xr.DataArray:
     """The image, energy by momentum, without unit; the clean one of a ``decompose_*`` result."""
@@ -397,7 +258,7 @@ def _error_band(
     clean: xr.DataArray | xr.Dataset, dims: Mapping[str, Hashable] | Sequence[Hashable] | None
 ) -> tuple[xr.DataArray, xr.DataArray] | None:
     if isinstance(clean, xr.Dataset) and {"lower", "upper"} <= set(clean.data_vars):
-        return _image(clean["lower"], dims), _image(clean["upper"], dims)
+        return image_of(clean["lower"], dims), image_of(clean["upper"], dims)
     return None
 
 
@@ -449,7 +310,8 @@ def _bent(image: xr.DataArray, derivative: str) -> xr.DataArray:
     return image.copy(data=np.clip(bent, 0, None))
 
 
-def _show(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> QuadMesh:
+def show_image(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> QuadMesh:
+    """Draw an image with labelled axes; colours range from zero to ``top``, if there is one."""
     energies, momenta = (image.coords[dim] for dim in image.dims)
     shown = axes.pcolormesh(
         momenta, energies, image, cmap=cmap, vmin=0 if top else None, vmax=top, rasterized=True

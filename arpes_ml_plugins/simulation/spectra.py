@@ -92,8 +92,8 @@ def broad_spectra(
     """Draw spectra of many kinds: a fifth as published, the others with random features.
 
     The latter have one to six peaks of random height, width, centre and shape (Gaussian,
-    Lorentzian, semicircle, box), some a quasiparticle peak, a gap, the gap of a superconductor, an edge or
-    particle-hole symmetry; they fill a fifth to the whole of the window.
+    Lorentzian, semicircle, box), some a quasiparticle peak, a gap, the gap of a superconductor, an
+    edge or particle-hole symmetry; they fill a fifth to the whole of the window.
 
     Parameters
     ----------
