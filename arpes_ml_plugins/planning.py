@@ -198,7 +198,7 @@ def _answer(value: float, errors: np.ndarray, wanted: float, draws: int) -> xr.D
         gradient = np.array([-1 / slope, -power / slope])
         factor = math.exp(power)
         spread = factor * math.sqrt(gradient @ covariance @ gradient)
-        status = "enough has been measured" if factor <= 1 else "measure longer"
+        status = "the data are sufficient" if factor <= 1 else "measure longer"
         if factor > BEYOND * FACTORS[-1]:
             status += "; the exposure is far beyond those simulated, so the factor is uncertain"
     numbers = {

@@ -142,7 +142,7 @@ def given_parameters(ctx: click.Context, method: Method) -> dict[str, Any]:
 
 
 def with_flag_words(arguments: Sequence[str], options: Sequence[click.Parameter]) -> list[str]:
-    """``--adapt no`` and ``--adapt=no`` as click knows them, ``--no-adapt``; all else as it is."""
+    """``--adapt no`` and ``--adapt=no`` for click ``--no-adapt``; other words unchanged."""
     return list(_rewritten(list(arguments), [o for o in options if isinstance(o, click.Option)]))
 
 

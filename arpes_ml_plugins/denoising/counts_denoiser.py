@@ -222,7 +222,7 @@ def choose(
 ) -> Choices:
     """The choices for a series of ``of`` images, from those that :func:`looked_at` names.
 
-    They are those that :func:`denoise_counts_images` makes without training.
+    They are the same as those of :func:`denoise_counts_images` without training.
     """
     electrons = noise.electrons(images)
     counts = series_part(electrons.float(), _good(images, valid, noise), of)

@@ -54,7 +54,7 @@ def drift(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """How much exposures differ in shape, over what their noise explains (1), and its error.
 
-    Their total intensities may differ: a beam decays. NaN if there are too few counts to tell.
+    Their total intensities may differ, because a beam decays. NaN if there are too few counts.
     """
     together = valid.all(1, keepdim=True).to(exposures)
     sums, pixels = (

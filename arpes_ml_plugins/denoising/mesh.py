@@ -5,9 +5,9 @@ lattice shows as sharp peaks in the spectrum of the residual to a smooth image. 
 peaks, with slow distortions, are the lattice's coordinates; the transmission is a Fourier series in
 them, fitted by weighted least squares while the image behind the mesh is estimated in turn.
 
-Periodic structure of the sample has sharp peaks too. It is no mesh unless its depth, relative to
-the intensity, is the same in all parts of the image, bright and dark (:func:`_uniform`), and unless
-the narrow places are the dark ones (:func:`_shadow_like`).
+Periodic structure of the sample has sharp peaks too. A pattern is taken for a mesh only if its
+depth relative to the intensity is the same in all parts of the image, bright and dark
+(:func:`_uniform`), and if its narrow parts are dark (:func:`_shadow_like`).
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _residual(
 
 
 def _orders(frequencies: list[torch.Tensor], shape: torch.Size) -> list[tuple[int, ...]]:
-    """Harmonics that pixels can tell apart, low ones first; one of each pair of opposite ones."""
+    """Harmonics that pixels can resolve, low ones first; one of each pair of opposite ones."""
     span = range(-ORDER, ORDER + 1)
     pairs: list[tuple[int, ...]]
     pairs = [(i, j) for i in span for j in span] if len(frequencies) == 2 else [(i,) for i in span]

@@ -31,7 +31,7 @@ __all__ = [
 KINDS = ("counts", "scaled counts", "correlated", "offset", "negative", "unknown")
 """Verdicts, by number. "scaled counts": white noise of variance proportional to the intensity, with
 another gain than the step of the values; "correlated": not white; "offset": variance and intensity
-are not proportional; "negative": something was subtracted; "unknown": too little to tell."""
+are not proportional; "negative": something was subtracted; "unknown": too few data to decide."""
 
 SMOOTH = 4.0  # pixels; what it removes lies below all frequencies that are looked at
 FLOOR = 0.02  # of the mean: darker pixels get no larger weight
@@ -52,13 +52,13 @@ AGREES = 0.12  # relative difference of two estimates of one gain
 BLOCK = 16  # pixels; local variances and means are compared block by block
 UNSURE = 0.2  # relative error of the gain beyond which nothing is said
 VERY_UNSURE = 0.5  # the same of correlated noise, which is modelled with less care
-NEGATIVE = 1e-3  # fraction of negative values that tells of a subtraction
+NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
 ROUNDING, LEAST = 1e-6, 1e-300  # relative and absolute; less noise than that is rounding
 REFINEMENTS = 16
 LARGEST_WHOLE = 2.0**53  # beyond, all floating-point numbers are whole
 LATTICE = 1e-3  # deviation from multiples of the step, in steps
 QUIETEST = 0.35  # steps: whole electrons have no less, and an estimate is never that far off
-QUIET_PART, AS_QUIET = 0.05, 1.2  # of the blocks have, if values are counts, so many steps
+QUIET_PART, AS_QUIET = 0.05, 1.2  # fraction of blocks of counts, and their noise in steps
 QUIET = 0.6  # of the Nyquist frequency of one axis: the noise along the other is seen alone
 SAME = 3.0  # standard deviations within which the gain equals the step
 ABOUT = 0.5  # relative: then whole numbers may be counts, if their noise is white
@@ -100,19 +100,19 @@ def estimate(
 ) -> NoiseEstimate:
     """Diagnose a stack; ``images`` and ``valid`` have shape ``(n, height, width)``.
 
-    ``recorded`` are the values as the detector gave them, if ``images`` were made of them: they
-    tell the step and what is negative.
+    ``recorded`` are the values of the detector, if ``images`` were computed from them; they are
+    used for the step and the fraction of negative values.
     """
     images = images.double() if images.device.type != "mps" else images
     still = valid & _still(images)
-    still &= still.sum() < (1 - ENOUGH_STILL) * valid.sum()  # else there is no noise anywhere
+    still &= still.sum() < (1 - ENOUGH_STILL) * valid.sum()  # otherwise there is no noise anywhere
     base = _level(images, still, valid)
     if images[valid].mean() <= 0:  # no intensity to compare the noise with
         base = images[valid].min()
     images = images - base
     seen = valid & ~still
     good = seen & ~hot_pixels(images, valid, _expanded(_first_gain(images, seen), images))
-    for _ in range(ROUNDS):  # the gain tells which pixels are hot, and those spoil the gain
+    for _ in range(ROUNDS):  # hot pixels depend on the gain, and they bias it
         spectrum = noise_spectrum(images, good)
         wide = _expanded(spectrum.gain, images)
         hot = hot_pixels(images, valid, wide)
@@ -358,7 +358,7 @@ def _step(values: torch.Tensor) -> torch.Tensor:
     gaps = levels.diff(prepend=levels.new_zeros(1))
     step = gaps[gaps > LATTICE * levels[0]].min()
     for place in torch.linspace(0, len(levels) - 1, REFINEMENTS, device="cpu").long().unique():
-        level = levels[place]  # the larger a multiple, the better it tells the step
+        level = levels[place]  # the larger a multiple, the better it determines the step
         step = level / (level / step).round().clamp(min=1)
     multiples = levels / step
     off = (multiples - multiples.round()).abs()

@@ -32,7 +32,7 @@ USUAL = (0.93, 1.06, 0.94)  # of the noise's power, left by images that are righ
 
 @dataclass(frozen=True)
 class Residual:
-    """Of ``n`` images; NaN where there are too few electrons to tell."""
+    """Residuals of ``n`` images; NaN if there are too few electrons."""
 
     structure: torch.Tensor
     """Fraction of the pixels around which more than noise is left."""

@@ -109,11 +109,11 @@ def adapt(
     seed: int,
     report: Callable[[int, float | None], None] | None = None,
 ) -> float:
-    """Train ``network`` on ``counts``, and leave it in the state that the held-out counts prefer.
+    """Train ``network`` on ``counts``, and leave it in the best state for the held-out counts.
 
-    The state it came in is a candidate, and stays unless another one is significantly better.
-    ``denoised`` makes the image by which a state is judged. Returns by how much the log-likelihood
-    of the held-out counts has grown, a pixel.
+    Its original state is kept unless another one is significantly better. ``denoised`` returns the
+    image by which a state is tested. Return the gain of the log-likelihood of the held-out counts
+    per pixel.
     """
     generator = torch.Generator().manual_seed(seed)
     seen, held_out = split(counts, 1 - training.held_out, generator)
@@ -198,7 +198,7 @@ def _log_likelihood(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
 
 
 def gained(rate: torch.Tensor, other: torch.Tensor, counts: Counts) -> tuple[float, float]:
-    """By how much ``counts`` are likelier under ``rate`` than ``other``, a pixel; its error."""
+    """Gain of the log-likelihood of ``counts`` per pixel from ``other`` to ``rate``; its error."""
     difference = _log_likelihood(rate, counts.images) - _log_likelihood(other, counts.images)
     difference = difference[counts.valid].cpu().double()  # MPS has no float64
     if len(difference) < 2:

@@ -29,7 +29,7 @@ class Trial:
 
     seen: Counts
     gained: Callable[[torch.Tensor, torch.Tensor], tuple[float, float]]
-    """By how much the held-out data prefer the first rate to the second, and its error."""
+    """Gain of the held-out log-likelihood from the second rate to the first, and its error."""
 
 
 def trial(counts: Counts, noise: NoiseModel, generator: torch.Generator) -> Trial:
@@ -76,8 +76,8 @@ def _judge(
 ) -> Callable[[torch.Tensor, torch.Tensor], tuple[float, float]]:
     """Of two rates for ``other``, whose noise has the power ``power`` at long wavelengths.
 
-    Gives by how much Gaussian noise makes ``other`` likelier under the first, a pixel, and the
-    error of it: what the noise does to the difference at most, as at long wavelengths.
+    Return the gain of the Gaussian log-likelihood of ``other`` per pixel for the first rate, and
+    an upper limit on its error, with the noise power of long wavelengths.
     """
     share = noise.pixel_share((other.shape[-2], other.shape[-1]))
     variance = share * (power + DARKEST * power.mean((-2, -1), keepdim=True))

@@ -38,7 +38,7 @@ class TwoStageResult:
     sparse: torch.Tensor  # (n, height, width)
     loss: torch.Tensor  # (n, iterations)
     """In the unit of the images. Square: the sum of squares. Huber: half the mean of residual
-    squared over intensity, which ends near 1/2 for Poisson counts and near half the gain else."""
+    squared over intensity, which ends near half the gain: 1/2 for Poisson counts."""
 
 
 def denoise_images(
@@ -202,7 +202,7 @@ def bfloat16_is_fast(device: str) -> bool:
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "cpu":
-        # Older versions of torch do not tell: float32 then, which is never wrong.
+        # Older versions of torch do not report it; float32 is always correct.
         features: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
     return False

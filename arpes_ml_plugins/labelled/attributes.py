@@ -1,4 +1,4 @@
-"""Attributes of any kind as text, and back: what netCDF cannot hold, JSON with type tags can."""
+"""Convert attributes of any kind to text and back, as JSON with type tags if netCDF lacks them."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def _check(place: Path, kind: str, limit: int, trusted: bool) -> None:
         if not is_signed(place):
             check_alone(place, limit)
             return
-        # The checksum tells of damage, not of intent.
+        # The checksum detects damage, not intent.
         from arpes_ml_plugins.labelled.read_alone import problem_of
 
         problem = problem_of(str(place), limit)

@@ -201,7 +201,7 @@ def history(data: xr.DataArray | xr.Dataset) -> list[Any]:
 
 
 def fingerprint(data: xr.DataArray) -> str | None:
-    """Hash of the values, to tell later whether a parent is the same; ``None`` for lazy data."""
+    """Hash of the values, to recognise a parent later; ``None`` for lazy data."""
     if data.chunks is not None:
         return None
     values = np.ascontiguousarray(data.values)

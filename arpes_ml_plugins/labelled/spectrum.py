@@ -26,9 +26,9 @@ def select_spectrum(
     ``example`` are dimensions that the caller could work on, for a message to those who come
     without any.
 
-    In a Dataset this is the variable ``spectrum`` or ``raw`` (PyARPES's names), else the only
-    real variable with an energy axis, else the only one with two dimensions or more, else the
-    only numeric one.
+    In a Dataset this is the variable ``spectrum`` or ``raw`` (PyARPES's names); otherwise the only
+    real variable with an energy axis, the only one with two dimensions or more, or the only numeric
+    one, in this order.
     """
     if isinstance(data, xr.DataArray):
         return data, None

@@ -81,9 +81,9 @@ def _filtered(widths: np.ndarray) -> list[str]:
     used = np.isfinite(widths)
     if not used.any():
         return []
-    which = "the network's image" if used.all() else f"{used.sum()} of {used.size} images"
+    which = "" if used.all() else f" for {used.sum()} of {used.size} images"
     return [
-        f"A Gaussian filter replaces the network for {which}, because it predicts held-out data "
+        f"A Gaussian filter replaces the network{which}, because it predicts held-out data "
         f"better: its width is {widths[used].max():g} pixels (0 stands for the data themselves)."
     ]
 
