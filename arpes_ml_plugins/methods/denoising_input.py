@@ -115,11 +115,11 @@ BLOCKS = {
         calibrate : bool
             Whether to test the error bars: one half of the data is denoised, its distance from the
             other half is compared with its error bars, and all error bars are stretched if they are
-            too small. The factor is recorded in the provenance. About twice as slow.""",
+            too small. The factor is recorded in the provenance. The method takes about twice as
+            long.""",
     "precision": """
         precision : {"auto", "float32", "bfloat16"}
-            Precision of the convolutions. ``"auto"`` takes bfloat16 if the hardware supports
-            it.""",
+            Precision of the convolutions. ``"auto"`` takes bfloat16 if the hardware has it.""",
     "batch_size": """
         batch_size : int, optional
             Number of images fitted together; default 1 on a CPU, 16 on a GPU, halved when memory
