@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["WORDS", "Kinds", "kinds_of", "read_value"]
 
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-"""What may be written for True and False."""
+"""Words for True and False."""
 Kinds = frozenset[str]
 """Names of the types a parameter takes: those of :data:`KNOWN`, or ``"other"``."""
 KNOWN = {

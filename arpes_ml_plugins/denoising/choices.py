@@ -68,7 +68,7 @@ class Probe:
         seed: int,
         exposures: torch.Tensor | None = None,
     ) -> Probe:
-        """From all images, in electrons: those of them that :func:`looked_at` names."""
+        """The probe from all images, in electrons: those that :func:`looked_at` selects."""
         if counts.series and len(counts) > RUN * RUNS:
             chosen = torch.tensor(looked_at(len(counts)), device=counts.images.device)
             exposures = None if exposures is None else exposures[chosen]
@@ -86,7 +86,7 @@ class Probe:
         seed: int,
         exposures: torch.Tensor | None = None,
     ) -> Probe:
-        """From these very images."""
+        """The probe from exactly these images."""
         generator = torch.Generator(device="cpu").manual_seed(seed)
         # Only splitting needs whole numbers; rounding at random adds noise.
         whole = whole_counts(electrons, generator) if noise.white else counts.images
@@ -99,7 +99,7 @@ class Probe:
 
 
 def looked_at(images: int) -> list[int]:
-    """Which images of a series choices are tested on: all, or runs that are evenly spread."""
+    """Indices of the images on which choices are tested: all, or evenly spread runs."""
     if images <= RUN * RUNS:
         return list(range(images))
     starts = [round(k * (images - RUN) / (RUNS - 1)) for k in range(RUNS)]

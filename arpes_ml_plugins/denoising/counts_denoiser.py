@@ -60,7 +60,7 @@ ALL_FLIPS = 4
 
 @dataclass(frozen=True)
 class CountsResult:
-    """In the unit of the images."""
+    """Result in the unit of the images."""
 
     clean: torch.Tensor  # (n, height, width)
     spread: torch.Tensor | None
@@ -303,7 +303,7 @@ def _calibration(
     draws: int,
     generator: torch.Generator,
 ) -> Calibration:
-    """Of errors that are stated for one half of the data as they are for all."""
+    """Calibration of errors that are stated for one half of the data as for all of them."""
     clean = denoised(half.seen)
     return judged(half, measured_again(denoised, half.seen, clean, noise, draws, generator), noise)
 
@@ -322,7 +322,7 @@ class Plan:
             self.report(steps, loss)
 
     def finish(self) -> None:
-        """What was not needed, as where noise is correlated, is done too."""
+        """Report the steps that were not needed, for example if noise is correlated."""
         if self.left:
             self(self.left, None)
 
@@ -337,7 +337,7 @@ def steps_of(
     calibrate: bool = False,
     chosen: bool = False,
 ) -> int:
-    """How many steps :func:`denoise_counts_images` reports: images denoised, steps of training.
+    """Number of steps that :func:`denoise_counts_images` reports: images and training steps.
 
     ``pixels`` are those of one image; ``chosen`` says that the choices are made already.
     """

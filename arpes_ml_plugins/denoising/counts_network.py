@@ -290,7 +290,7 @@ def _along_last(values: torch.Tensor, band: torch.Tensor) -> torch.Tensor:
 
 @lru_cache
 def _band(width: float) -> torch.Tensor:
-    """From a stretch of pixels to the Gaussian means of those in its middle."""
+    """Matrix from a stretch of pixels to the Gaussian means of those in its middle."""
     radius = math.ceil(3 * width)
     reach = BAND + 2 * radius
     offset = torch.arange(reach, device="cpu")[:, None] - torch.arange(BAND, device="cpu") - radius

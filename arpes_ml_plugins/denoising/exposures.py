@@ -52,7 +52,7 @@ def differences(exposures: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Ten
 def drift(
     exposures: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """How much exposures differ in shape, over what their noise explains (1), and its error.
+    """Differences of exposures in shape relative to their noise (1 if equal), and the error.
 
     Their total intensities may differ, because a beam decays. NaN if there are too few counts.
     """

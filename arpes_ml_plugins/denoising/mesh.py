@@ -67,7 +67,7 @@ class Mesh:
 
 
 Smoother = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From counts and their mask, ``(1, height, width)``, to the expectation."""
+"""Function from counts and their mask, ``(1, height, width)``, to the expectation."""
 
 
 def estimate_mesh(images: torch.Tensor, valid: torch.Tensor, smoother: Smoother) -> Mesh:
@@ -209,7 +209,7 @@ def _transmission(
 
 
 def _thinned(counts: torch.Tensor, mean: float) -> tuple[torch.Tensor, float]:
-    """As with ``mean`` counts per pixel: a denoiser then sees less of what is left of the mesh."""
+    """Thin to ``mean`` counts per pixel, so that a denoiser reproduces less of the mesh."""
     now = float(counts.mean())
     if now <= mean:
         return counts, 1.0

@@ -79,7 +79,7 @@ class NoiseEstimate:
     """The variance is ``gain * (mean + shift)``: above zero for noise of the read-out or where a
     constant was subtracted, below zero for a pedestal."""
     row_correlation: torch.Tensor
-    """Of the noise, between neighbours along the first axis of the images."""
+    """Correlation of the noise of neighbours along the first axis of the images."""
     column_correlation: torch.Tensor
     hot: torch.Tensor
     """Fraction of valid pixels that are hot."""
@@ -172,7 +172,7 @@ def estimate(
 
 
 def _still(images: torch.Tensor) -> torch.Tensor:
-    """Where one value above zero fills whole squares: a pedestal outside the detector."""
+    """Mask of squares filled with one value above zero: a pedestal outside the detector."""
     values = images[:, None]
     radius = STILL // 2
     highest, lowest = (

@@ -22,9 +22,9 @@ class NoiseModel:
 
     gain: float
     shift: float = 0.0
-    """In the unit of the data."""
+    """Constant that is subtracted from the values, in the unit of the data."""
     row_correlation: float = 0.0
-    """Of the noise, between neighbours along the first axis of an image."""
+    """Correlation of the noise of neighbours along the first axis of an image."""
     column_correlation: float = 0.0
 
     @property

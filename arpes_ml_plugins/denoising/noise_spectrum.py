@@ -50,7 +50,7 @@ class NoiseSpectrum:
     """Noise power at frequency zero over the mean intensity."""
     gain_error: torch.Tensor
     row_correlation: torch.Tensor
-    """Of the noise, between neighbours along the first axis."""
+    """Correlation of the noise of neighbours along the first axis."""
     column_correlation: torch.Tensor
     correlation_error: torch.Tensor
     mean: torch.Tensor  # (blocks,)
@@ -212,7 +212,7 @@ class _Fit:
 
 
 def _fitted(ratio: torch.Tensor) -> _Fit:
-    """What stands out (structure at low frequencies, the lattice of a mesh) loses its weight."""
+    """Give no weight to what stands out (structure at low frequencies, the lattice of a mesh)."""
     design = _design(len(ratio)).to(ratio)
     usable = ratio > WEAKEST * ratio.max()
     usable[: LOWEST + 1, : LOWEST + 1] = False

@@ -34,7 +34,7 @@ FLOOR = 0.1  # of the mean intensity: below it a misfit counts less
 
 @dataclass(frozen=True)
 class Deviations:
-    """Of repeated measurements from the clean image that they repeat, in electrons."""
+    """Deviations of repeated measurements from the clean image that they repeat, in electrons."""
 
     clean: torch.Tensor  # (n, height, width)
     repeated: torch.Tensor
@@ -42,7 +42,7 @@ class Deviations:
     missing: torch.Tensor
     """Variance of what the clean image lacks, ``(n, height, width)``."""
     scale: float = SCALE
-    """By which errors are larger than these deviations."""
+    """Factor by which errors are larger than these deviations."""
 
     def spread(self) -> torch.Tensor:
         """Standard deviation of the clean image, ``(n, height, width)``."""
@@ -98,7 +98,7 @@ def measured_again(
 
 
 def _beyond_chance(excess: torch.Tensor, repeated: torch.Tensor) -> torch.Tensor:
-    """What is left of ``excess`` beyond the scatter of what was ``repeated``, of either sign."""
+    """The part of ``excess`` beyond the scatter of ``repeated``, of either sign."""
     chance = CERTAIN * repeated.std(0).nanmean((-2, -1), keepdim=True)
     return excess.sign() * (excess.abs() - chance).clamp(min=0)
 

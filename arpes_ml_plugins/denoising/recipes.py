@@ -29,7 +29,7 @@ class Recipe:
     """Fit ``g * g - h * h`` as in eq. 3. A Huber loss has it built in: it is the l1-penalised
     sparse term, minimised exactly."""
     sparse_optimizer: str = "adamw"
-    """Of g and h. ``"sgd"`` keeps the bias towards sparse solutions that AdamW destroys."""
+    """Optimiser of g and h. ``"sgd"`` keeps the bias towards sparse solutions, unlike AdamW."""
     sparse_start: float = 1e-3
     """Standard deviation of the first g and h; exactly zero would never move."""
     jitter: float = 0.0

@@ -114,7 +114,7 @@ def recover_locally(
 
 
 def _agreed(detail: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
-    """Where enough pixels around deviate beyond ``limit`` to the same side."""
+    """Mask of the pixels around which enough deviate beyond ``limit`` to the same side."""
     sides = torch.stack([detail > limit, detail < -limit]).to(detail)
     around = F.avg_pool2d(sides.flatten(0, 1), 3, stride=1, padding=1).reshape(sides.shape)
     above, below = around
@@ -163,7 +163,7 @@ def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> 
 
 
 def _frequencies(size: int, like: torch.Tensor) -> torch.Tensor:
-    """In cycles per pixel, whatever the user's default dtype."""
+    """Frequencies in cycles per pixel, with any default dtype."""
     return torch.fft.fftfreq(size, device=like.device, dtype=torch.float32)
 
 

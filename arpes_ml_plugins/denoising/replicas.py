@@ -92,7 +92,7 @@ def recover_replicas(
 def replica_strengths(
     counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor
 ) -> torch.Tensor:
-    """What :func:`recover_replicas` adds first: intensity relative to the structure, ``(n,)``.
+    """Strength of the first replica that :func:`recover_replicas` adds, ``(n,)``.
 
     NaN for images that lack no replica.
     """
@@ -102,7 +102,7 @@ def replica_strengths(
 
 
 def _structure(clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """What rises above a background that is smooth over the widest structure."""
+    """Structure above a background that is smooth over the widest structure."""
     half = WIDEST // 2
     low = -F.max_pool2d(-clean[:, None], (WIDEST, 1), 1, (half, 0))
     low = -F.max_pool2d(-low, (1, WIDEST), 1, (0, half))

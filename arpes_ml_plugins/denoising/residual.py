@@ -37,7 +37,7 @@ class Residual:
     structure: torch.Tensor
     """Fraction of the pixels around which more than noise is left."""
     power: torch.Tensor
-    """Of the residual at one pixel, over that of the noise assumed."""
+    """Power of the residual at one pixel, over that of the assumed noise."""
     bright: torch.Tensor
     """The same where it is bright, over where it is dim: 1 if variance follows intensity."""
 

@@ -25,7 +25,7 @@ GRADIENT_LIMIT = 1.0
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained on one data set."""
+    """Settings of the training of a network on one data set."""
 
     steps: int
     learning_rate: float
@@ -37,7 +37,7 @@ class Training:
     """Decay of the running mean of the weights."""
     warm_up: int = 10
     checks: int = 5
-    """How often a state is tested on the held-out counts."""
+    """Number of tests on the held-out counts."""
     significance: float = 0.5
     """Standard errors by which a state must be better than the first one."""
     pixels: int = 60_000
@@ -53,7 +53,7 @@ class Counts:
     series: bool
     """Whether consecutive images resemble each other."""
     places: torch.Tensor | None = None  # (n,)
-    """Of the images in the whole series; only those that follow each other are neighbours."""
+    """Indices of the images in the whole series; only consecutive ones are neighbours."""
     own: torch.Tensor | None = None  # (k,)
     """Images that are to be predicted, the others being their neighbours; all by default."""
 

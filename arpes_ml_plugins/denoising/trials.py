@@ -66,7 +66,7 @@ def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -
 
 
 def smooth_power(counts: Counts) -> torch.Tensor:
-    """What the noise is as strong as."""
+    """Intensity to which the variance of the noise is proportional."""
     mask = counts.valid.to(counts.images)[:, None]
     return gaussian_mean(counts.images[:, None] * mask, mask, SMOOTH)[:, 0].clamp(min=0)
 
@@ -74,7 +74,7 @@ def smooth_power(counts: Counts) -> torch.Tensor:
 def _judge(
     other: torch.Tensor, power: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
 ) -> Callable[[torch.Tensor, torch.Tensor], tuple[float, float]]:
-    """Of two rates for ``other``, whose noise has the power ``power`` at long wavelengths.
+    """Compare two rates for ``other``, whose noise has the power ``power`` at long wavelengths.
 
     Return the gain of the Gaussian log-likelihood of ``other`` per pixel for the first rate, and
     an upper limit on its error, with the noise power of long wavelengths.

@@ -91,7 +91,7 @@ def denoise_images(
 
 
 def _flat(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Which images have one value in all valid pixels, ``(n,)``."""
+    """Mask of the images with one value in all valid pixels, ``(n,)``."""
     high = images.masked_fill(~valid, -torch.inf).amax((-2, -1))
     low = images.masked_fill(~valid, torch.inf).amin((-2, -1))
     return high <= low
@@ -210,14 +210,14 @@ def bfloat16_is_fast(device: str) -> bool:
 
 @dataclass(frozen=True)
 class _Scaling:
-    """Between the data's unit and [0, 1]: exact in both directions, per image."""
+    """Scaling between the unit of the data and [0, 1]: exact in both directions, per image."""
 
     low: torch.Tensor  # (n, 1, 1)
     span: torch.Tensor  # (n, 1, 1)
 
     @classmethod
     def of(cls, images: torch.Tensor, valid: torch.Tensor, headroom: float) -> _Scaling:
-        """From the extremes (``headroom`` 1, as published), or from a range without outliers."""
+        """Scaling by the extremes (``headroom`` 1, as published) or a range without outliers."""
         if headroom == 1:
             high = images.masked_fill(~valid, -torch.inf).amax((-2, -1), keepdim=True)
             low = images.masked_fill(~valid, torch.inf).amin((-2, -1), keepdim=True)

@@ -65,7 +65,7 @@ Algorithm = Callable[[ImageBatch], Mapping[str, Any]]
 MixtureAlgorithm = Callable[[Cube], Mapping[str, Any]]
 Numbers = Mapping[str, float]
 Step = Callable[[np.ndarray, np.ndarray, str, "Report | None", Numbers], Mapping[str, Any]]
-"""From items ``(n, *core)`` and the numbers of their slices to outputs ``(n, ...)``."""
+"""Function from items ``(n, *core)`` and the numbers of their slices to outputs ``(n, ...)``."""
 
 
 @dataclass(frozen=True)

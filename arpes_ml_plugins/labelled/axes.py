@@ -67,7 +67,7 @@ IMAGE = ("energy", "momentum")
 """Roles of the axes of an image."""
 
 SIZES = 1e-100, 1e100
-"""Of the largest number along an axis: those between have squares and quotients."""
+"""Range of the largest number along an axis, so that squares and quotients are finite."""
 
 Resolver = Callable[[xr.DataArray, str], "Hashable | None"]
 

@@ -31,7 +31,7 @@ SIZE = len(MARK) + hashlib.sha256().digest_size
 HDF5 = b"\x89HDF\r\n\x1a\n"
 NETCDF3 = (b"CDF\x01", b"CDF\x02")
 USER_BLOCKS = (0, *(512 << k for k in range(12)))
-"""Where the signature of HDF5 may lie."""
+"""Offsets at which the signature of HDF5 may lie."""
 PATIENCE = 60.0  # seconds that reading may take
 PACE = 10e6  # bytes per second that reading reaches at least
 BLOCK = 2**20

@@ -111,7 +111,7 @@ def save(data: xr.DataArray | xr.Dataset, path: str | os.PathLike[str]) -> None:
 
 
 def _write_netcdf(plain: xr.Dataset, arrays: xr.Dataset, target: Path) -> None:
-    """In memory first: HDF5 does not survive an error of writing, such as a full disk."""
+    """Assemble the file in memory: HDF5 does not survive errors of writing, such as a full disk."""
     import h5netcdf
 
     np.empty(plain.nbytes + arrays.nbytes, np.uint8)  # refused now rather than inside HDF5
@@ -288,7 +288,7 @@ AS_STORED: dict[str, dict[str, Any]] = {
         "decode_coords": False,
     },
 }
-"""What is given up if a file of others cannot be decoded, step by step."""
+"""Decoding options to drop, step by step, if another program's file cannot be decoded."""
 
 
 def _decoded(raw: xr.Dataset, place: Path) -> xr.DataArray | xr.Dataset:

@@ -60,7 +60,7 @@ class Overlap:
 
 
 def own_images(index: np.ndarray) -> np.ndarray:
-    """Which of these numbers are those of images of the chunk itself."""
+    """Places of the images of the chunk itself among these numbers."""
     return index >= 0
 
 

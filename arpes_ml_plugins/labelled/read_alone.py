@@ -77,7 +77,7 @@ def _check_attributes(item: Any, end: int) -> str | None:
 
 
 def _bytes_of(dataset: Any) -> int:
-    """What it takes in memory; a chunk is unpacked as a whole."""
+    """Memory that it takes; a chunk is unpacked as a whole."""
     if _title(dataset).startswith(LENGTH_ONLY):
         return 0
     size = max(math.prod(dataset.shape or ()), math.prod(dataset.chunks or ()))

@@ -55,7 +55,7 @@ def select_spectrum(
 
 
 def _example(dims: Sequence[str], ndim: int) -> tuple[str, ...]:
-    """As many of the ``dims``, the last ones first, as the array has, and names for any others."""
+    """The last ``ndim`` of the ``dims``, preceded by other names if the array has more."""
     further = tuple(f"axis_{i + 1}" for i in range(ndim - len(dims)))
     return (*further, *(dims[-ndim:] if ndim else dims))
 

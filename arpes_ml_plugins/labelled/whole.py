@@ -24,7 +24,7 @@ FOLDER_MODE, FILE_MODE = 0o777, 0o666  # what the umask leaves of them
 
 
 def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> Path:
-    """Where to write, links followed; refused unless it is new or of the kind that is written.
+    """The path to write to, links resolved; refused if it exists and is of another kind.
 
     A pipe or a device is never replaced by a file.
     """

@@ -31,7 +31,7 @@ class Method:
 
     name: str
     function: Callable[..., Any]
-    """As written by its author: ``function(data, *, ...)`` with ``data`` a DataArray."""
+    """Function as its author wrote it: ``function(data, *, ...)`` with ``data`` a DataArray."""
     roles: tuple[str, ...]
     """Axes the method needs, by role; the function gets them resolved as ``dims``."""
     owner: str

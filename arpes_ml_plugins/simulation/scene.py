@@ -214,7 +214,7 @@ class _Background:
         )
 
     def added(self, image: Array, energy: Array, field: Array) -> Array:
-        """With the background that the Fermi edge cuts off; the inelastic part piles up below."""
+        """Add the background, cut off at the Fermi edge; the inelastic part grows below it."""
         top = np.quantile(image, 0.999)
         ramp = self.constant * (1 + self.slope * (energy.max() - energy))
         pile = np.cumsum(image.mean(1)[::-1])[::-1]
