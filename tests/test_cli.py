@@ -102,7 +102,7 @@ class TestMethods:
         text = " ".join(out.split())
         assert "--method auto|pretrained|counts|pcp_unet Method to use;" in text
         assert "--gain NUMBER Variance over mean" in text
-        assert "--adapt / --no-adapt Adapt the pre-trained network to the data;" in text
+        assert "--adapt / --no-adapt Whether to train the pre-trained network further" in text
         assert "[default: auto]" in text
 
 
