@@ -368,7 +368,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
         (temporary / "b").write_text("new")
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "b"]
     (tmp_path / "file").touch()
-    with pytest.raises(FileError, match="no folder"), whole_folder(tmp_path / "file"):
+    with pytest.raises(FileError, match="not a folder"), whole_folder(tmp_path / "file"):
         pass
 
 
