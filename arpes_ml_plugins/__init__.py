@@ -81,56 +81,56 @@ __all__ = [
 
 
 def register(plugin: object, name: str | None = None) -> str:
-    """Register a plugin in this session; its methods appear on ``.S`` at once.
+    """Register a plugin in this process; its methods appear on ``.S`` at once.
 
     Parameters
     ----------
     plugin : module or object
-        Something with functions marked ``@arpes_ml_plugins.hookimpl``.
+        Module or object with functions marked ``@arpes_ml_plugins.hookimpl``.
     name : str, optional
-        What to call it in messages and provenance; default its ``__name__`` or class.
+        Name of the plugin in messages and provenance; default its ``__name__`` or class.
 
     Returns
     -------
     str
-        The name it is registered under.
+        Name under which it is registered.
 
     Raises
     ------
     RegistrationError
-        The plugin offers something unusable; the message says what.
+        The plugin offers something that cannot be registered; the message says what.
     """
     return _plugins().register(plugin, name)
 
 
 def unregister(name: str) -> None:
-    """Take the plugin ``name`` out again; its methods disappear from ``.S``."""
+    """Remove the plugin ``name``; its methods disappear from ``.S``."""
     _plugins().unregister(name)
 
 
 def library(name: str) -> Any:
-    """The library, manifold or set of weights that a plugin registered under ``name``.
+    """Return the library, manifold or set of weights that a plugin registered under ``name``.
 
     Parameters
     ----------
     name : str
-        As given to ``registry.add`` in the hook ``register_libraries``.
+        Name that was passed to ``registry.add`` in the hook ``register_libraries``.
 
     Returns
     -------
     object
-        What its loader returned; it runs once, at the first use.
+        Return value of its loader, which runs once, at the first use.
 
     Raises
     ------
     ParameterError
-        There is none of this name; the message lists those there are.
+        No library has this name; the message lists the registered ones.
     """
     return _plugins().libraries[name]
 
 
 def methods_available() -> dict[str, str]:
-    """Names of all registered methods with the first line of their documentation."""
+    """Return the names of all registered methods with the first lines of their documentation."""
     return {method.name: method.summary for method in _plugins().methods}
 
 

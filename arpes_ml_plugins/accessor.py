@@ -1,9 +1,9 @@
 """Put every registered method on the class that owns ``.S``, and on ``.arpes_ml``.
 
-PyARPES owns ``.S`` wherever it is imported: its accessor classes get the methods as attributes,
-which instances that exist already see too. Until then, or without PyARPES, a small ``.S`` of our
-own answers. It hides from ``hasattr(xarray.DataArray, "S")``, so that PyARPES registers its own
-without a warning, and caches nothing on the objects, so that PyARPES's takes over at once.
+If PyARPES is imported, it owns ``.S``: its accessor classes get the methods as attributes, also on
+existing instances. Before that, or without PyARPES, a small ``.S`` of our own takes its place. It
+is hidden from ``hasattr(xarray.DataArray, "S")``, so that PyARPES registers its own without a
+warning, and caches nothing on the objects, so that PyARPES's takes over at once.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ PYARPES_ACCESSORS = "arpes.xarray_extensions"
 
 
 class MethodsAccessor(BoundMethods[Data]):
-    """Methods of arpes_ml_plugins and its plugins, bound to this array, dataset or tree."""
+    """Methods of arpes_ml_plugins and its plugins, bound to an array, dataset or tree."""
 
     def __init__(self, obj: Data) -> None:
         self._obj = obj
 
     @property
     def history(self) -> list[Any]:
-        """Records of all steps, the last one first, as with PyARPES."""
+        """Records of all steps, the last one first, as in PyARPES."""
         return history(self._obj)
 
     def short_history(self, key: str = "by") -> list[Any]:
-        """One entry of each record, by default what did the step."""
+        """One entry of each record, by default the name of the method."""
         records = [step.get("record") if isinstance(step, dict) else step for step in self.history]
         return [one.get(key) if isinstance(one, dict) else one for one in records]
 
@@ -58,14 +58,14 @@ class MethodsAccessor(BoundMethods[Data]):
         return f"<methods of arpes_ml_plugins: {methods}>"
 
     def _repr_html_(self) -> str:
-        """For notebooks: how a result came about, or the methods there are."""
+        """HTML for notebooks: the record of a result, or the available methods."""
         from arpes_ml_plugins.html_repr import html_of
 
         return html_of(self._obj, repr(self))
 
 
 class _ShyAccessor:
-    """Descriptor of our own ``.S``: there for objects, invisible on the class, never cached."""
+    """Descriptor of our own ``.S``: present on objects, hidden on the class, never cached."""
 
     def __get__(self, obj: Any, owner: type) -> MethodsAccessor[Any]:
         if obj is None:
@@ -74,7 +74,7 @@ class _ShyAccessor:
 
 
 def attach() -> None:
-    """Make ``.S`` and ``.arpes_ml`` work now, and keep it so whatever is imported later."""
+    """Make ``.S`` and ``.arpes_ml`` work now, and after later imports of PyARPES."""
     for cls, register in REGISTER.items():
         if "arpes_ml" not in vars(cls):
             register("arpes_ml")(MethodsAccessor)
@@ -91,7 +91,7 @@ def _pyarpes_imported(module: object) -> None:
 
 
 def _put_everywhere(method: Method) -> None:
-    """On our own accessor, and on the class that owns ``.S`` for arrays and for datasets."""
+    """Add a method to our own accessor, and to the class that owns ``.S``."""
     _put(MethodsAccessor, method)
     for cls in OBJECTS:
         owner = getattr(cls, "S", None)
@@ -110,8 +110,8 @@ def _put(owner: type, method: Method) -> None:
     existing = getattr(owner, method.name, None)
     if existing is not None and not hasattr(existing, MARK):
         warn(
-            f"{owner.__name__} has a method {method.name!r} of its own, which is left in place; "
-            f"plugin {method.owner!r}'s is reached as .arpes_ml.{method.name}",
+            f"{owner.__name__} has its own method {method.name!r}, which is not replaced; call "
+            f"that of plugin {method.owner!r} as .arpes_ml.{method.name}",
             PluginWarning,
         )
         return

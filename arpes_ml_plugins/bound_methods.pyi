@@ -225,7 +225,7 @@ class BoundMethods(Generic[Data]):
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> Data:
-        """Denoise ARPES data with the method that suits them."""
+        """Denoise ARPES data with the method that suits their noise."""
 
     def denoise_counts(
         self,
@@ -239,7 +239,7 @@ class BoundMethods(Generic[Data]):
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> Data:
-        """Denoise counts with a network that is trained on these very counts, by splitting them."""
+        """Denoise counts with a network that is trained on these counts alone, by splitting them."""
 
     def denoise_fixed_input(
         self,
@@ -271,7 +271,7 @@ class BoundMethods(Generic[Data]):
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> Data:
-        """Denoise a cut without any training data: principal component pursuit, then a network."""
+        """Denoise a cut without training data, by principal component pursuit and a network."""
 
     def denoise_pretrained(
         self,
@@ -287,7 +287,7 @@ class BoundMethods(Generic[Data]):
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> Data:
-        """Denoise counts with a network that knows simulated ARPES scenes, and adapt it to the data."""
+        """Denoise counts with a network trained on simulated ARPES scenes, and adapt it to the data."""
 
     def estimate_noise(
         self,
@@ -297,7 +297,7 @@ class BoundMethods(Generic[Data]):
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
-        """Estimate the noise: its gain, whether the data are counts, and what is wrong with them."""
+        """Estimate the noise of the data: its gain, whether they are counts, and defects."""
 
     def remove_mesh(
         self,
@@ -327,7 +327,7 @@ class BoundMethods(Generic[Data]):
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> Data:
-        """Images that the truth may be, given the data: denoise_pretrained and its errors."""
+        """Draw samples of the true image, given the data, around that of denoise_pretrained."""
 
     def separate_clusters(
         self,

@@ -1,4 +1,4 @@
-"""The demonstration: denoise PyARPES's own example cut, and measure how well."""
+"""The demonstration: denoise PyARPES's example cut, and measure how well."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["load_cut", "run_demo", "thin_cut"]
 
 FRACTION = 0.02
 SEED = 0
-GAUSSIAN_SIGMA = 2.0  # pixels; what one would try first
+GAUSSIAN_SIGMA = 2.0  # pixels, of the Gaussian filter to compare with
 
 
 def load_cut() -> xr.Dataset:
-    """PyARPES's bundled cut: 240 x 240 integer counts, ``phi`` by ``eV``."""
+    """Load PyARPES's example cut: 240 x 240 integer counts, ``phi`` by ``eV``."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Could not find local configuration file")
         try:
@@ -35,7 +35,7 @@ def load_cut() -> xr.Dataset:
 
 
 def thin_cut(cut: xr.Dataset, fraction: float, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
-    """The cut with a ``fraction`` of its counts, and the rest scaled to the same exposure."""
+    """Split the cut: a ``fraction`` of its counts, and the others scaled to the same exposure."""
     thinned, rest = thin_counts(cut["spectrum"].values, fraction, seed)
     spectrum = cut["spectrum"]
     reference = spectrum.copy(data=rest * (fraction / (1 - fraction)))
@@ -43,7 +43,7 @@ def thin_cut(cut: xr.Dataset, fraction: float, seed: int) -> tuple[xr.Dataset, x
 
 
 def run_demo(folder: Path, out: TextIO) -> None:
-    """Denoise the cut as it is; thin it to 2 % of its counts, denoise it, score it by the rest."""
+    """Denoise the cut; then thin it to 2 % of its counts, denoise it, and score it on the rest."""
     import arpes_ml_plugins  # noqa: F401  (this import adds the methods to .S)
 
     cut = load_cut()
@@ -56,7 +56,7 @@ def run_demo(folder: Path, out: TextIO) -> None:
 
 
 def _as_it_is(cut: xr.Dataset, folder: Path, out: TextIO) -> xr.Dataset:
-    """The cut with all of its counts, whose noise is correlated."""
+    """Denoise the cut with all of its counts, whose noise is correlated."""
     started = time.perf_counter()
     clean = cut.S.denoise(rng=SEED)
     seconds = time.perf_counter() - started
@@ -71,7 +71,7 @@ def _as_it_is(cut: xr.Dataset, folder: Path, out: TextIO) -> xr.Dataset:
 
 
 def _thinned(cut: xr.Dataset, folder: Path, out: TextIO) -> None:
-    """A fiftieth of the counts, against the others."""
+    """Denoise a fiftieth of the counts, and score the result on the others."""
     from scipy.ndimage import gaussian_filter
 
     noisy, reference = thin_cut(cut, FRACTION, SEED)

@@ -1,4 +1,4 @@
-"""Errors and warnings; every error also is the builtin error that one would expect."""
+"""Errors and warnings; every error is also a subclass of the matching builtin error."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class ArpesMLError(Exception):
 
 
 class AxisError(ArpesMLError, ValueError):
-    """A needed axis (energy, momentum, ...) is missing, ambiguous or unusable."""
+    """A required axis (energy, momentum, ...) is missing, ambiguous or unusable."""
 
 
 class DataError(ArpesMLError, ValueError):
-    """The values of the data cannot be worked on: empty, all NaN, infinite, ..."""
+    """The values of the data cannot be processed: empty, all NaN, infinite, ..."""
 
 
 class DataTypeError(ArpesMLError, TypeError):
-    """The data are of a type that has no meaning here: complex, strings, not xarray, ..."""
+    """The data have an unsupported type: complex, strings, not xarray, ..."""
 
 
 class ParameterError(ArpesMLError, ValueError):
-    """A parameter has a value outside its range, or there is no parameter of that name."""
+    """A parameter has a value outside its range, or no parameter has this name."""
 
 
 class DeviceError(ArpesMLError, RuntimeError):
-    """The device asked for does not exist on this machine."""
+    """The requested device does not exist on this machine."""
 
 
 class FileError(ArpesMLError, OSError):
@@ -54,43 +54,43 @@ class FileError(ArpesMLError, OSError):
 
 
 class MissingFileError(FileError, FileNotFoundError):
-    """A file or the folder for it does not exist."""
+    """A file or its folder does not exist."""
 
 
 class MissingPackageError(ArpesMLError, ImportError):
-    """An optional package is needed and not installed; the message says which."""
+    """A required optional package is not installed; the message says which."""
 
 
 class ForkError(ArpesMLError, RuntimeError):
-    """The process is a fork of one that has used torch's threads; torch would hang."""
+    """The process was forked from one that had used torch's threads, so torch would hang."""
 
 
 class OutOfMemoryError(ArpesMLError, MemoryError):
-    """Not even one image (or series, or mixture) at a time fits into memory."""
+    """A single image (or series, or mixture) does not fit into memory."""
 
 
 class RegistrationError(ArpesMLError, ValueError):
-    """A plugin offers something that the registry cannot take."""
+    """A plugin offers something that cannot be registered."""
 
 
 class ConvergenceWarning(UserWarning):
-    """An iteration stopped at its limit; the result says where."""
+    """An iteration stopped at its limit; the result records where."""
 
 
 class CountsWarning(UserWarning):
-    """The values are not what the method takes them for: counts with a known gain."""
+    """The values are not counts with the assumed gain or noise."""
 
 
 class DeviceWarning(UserWarning):
-    """The work was moved to another device than the one chosen."""
+    """The computation was moved to another device than the chosen one."""
 
 
 class DistributionWarning(UserWarning):
-    """Data are outside what a network was trained for, or do not fit the result."""
+    """The data differ from those a network was trained on, or the result does not fit them."""
 
 
 class FileWarning(UserWarning):
-    """A file was read, but not all of it means what it was meant to."""
+    """A file was read, but parts of it could not be decoded."""
 
 
 class PluginWarning(UserWarning):
@@ -98,4 +98,4 @@ class PluginWarning(UserWarning):
 
 
 class ReplayWarning(UserWarning):
-    """A result is replayed under other circumstances than those recorded."""
+    """A result is replayed with other data, software or threads than those recorded."""

@@ -1,4 +1,4 @@
-"""Fits of lmfit models to samples of a denoised image: parameters with the error of denoising."""
+"""Fit lmfit models to samples of a denoised image: parameters with the error of denoising."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["DRAW", "FEWEST_DRAWS", "fit_draws"]
 DRAW = "draw"
 """Dimension of the samples."""
 FEWEST_DRAWS = 2
-"""Below, nothing scatters."""
+"""Number of samples below which there is no scatter."""
 DRAWN = "{}_draws"
 ERROR = "{}_error"
 FAILED = "failed"
@@ -36,49 +36,51 @@ def fit_draws(
 
     The errors that a fit quotes for a denoised curve are several times too small, because the
     errors of its points are not independent. The scatter of the fits to the samples is the error
-    of a parameter with all of it: the noise of the data, and what the denoiser does.
+    of a parameter, including both the noise of the data and the error of the denoiser.
 
     Parameters
     ----------
     samples : xarray.DataArray
-        With a dimension ``draw`` of at least 2 and the dimension ``dim``; all others (the momenta
-        of many EDCs, say) are fitted one after the other. Not changed. Points that are NaN are
-        left out.
+        Samples with a dimension ``draw`` of length 2 or more and the dimension ``dim``. The curves
+        along all other dimensions (for example, the momenta of many EDCs) are fitted one after the
+        other. Points that are NaN are left out. The samples are not changed.
     model : lmfit.Model
-        Its independent variable is the coordinate of ``dim``.
+        Model of a curve; its independent variable is the coordinate of ``dim``.
     dim : hashable
-        The axis of a curve: ``"eV"`` for EDCs, a momentum or an angle for MDCs.
+        Axis of a curve: ``"eV"`` for EDCs, a momentum or an angle for MDCs.
     params : lmfit.Parameters, optional
-        Starting values, bounds and constraints of every fit; default: ``model.guess`` of the mean
-        curve. Each sample's fit starts from that of the mean.
+        Starting values, bounds and constraints of every fit; default: ``model.guess`` for the mean
+        curve. The fit of each sample starts from that of the mean.
 
     Returns
     -------
     xarray.Dataset
         For each parameter ``p`` of the model: ``p``, fitted to the mean of the samples;
-        ``p_error``, the standard deviation over the samples; ``p_draws``, the values themselves,
-        along ``draw`` (of which any function, and any correlation, can be had). ``failed``:
-        fraction of the samples whose fit did not succeed; they are NaN in ``p_draws`` and left
-        out. All along the dimensions of ``samples`` that are left, with their coordinates.
+        ``p_error``, its standard deviation over the samples; ``p_draws``, its value for each
+        sample, along ``draw``, from which errors of functions of parameters and correlations can be
+        computed. ``failed``: fraction of the samples whose fit did not succeed; they are NaN in
+        ``p_draws`` and ignored in ``p_error``. The variables have the remaining dimensions of
+        ``samples`` and their coordinates.
 
     Raises
     ------
     AxisError
-        ``samples`` lack ``draw`` or ``dim``.
+        ``samples`` have no dimension ``draw`` or ``dim``, or only one draw.
     ParameterError
-        ``params`` are needed, because the model cannot guess.
+        ``params`` are missing, and the model cannot guess starting values.
     DataError
         A curve has fewer points than the model has free parameters.
 
     See Also
     --------
-    sample_posterior : makes the samples.
-    continue_rlista : makes ``draws`` of spectra, which are such samples.
+    sample_posterior : draw the samples.
+    continue_rlista : return ``draws`` of spectra, which are such samples.
 
     Notes
     -----
-    Sixteen samples tell an error to 18 %. The bias of the denoiser is drawn with either sign; a
-    narrow line may be fitted slightly too broad, with an error that contains it.
+    The errors from sixteen samples are accurate to 18 %. The samples contain the bias of the
+    denoiser with either sign: a narrow line may be fitted slightly too broad, but the error
+    includes this bias.
 
     Examples
     --------
@@ -98,11 +100,14 @@ def fit_draws(
     for name in (DRAW, dim):
         if name not in samples.dims:
             raise AxisError(
-                f"samples need the dimensions {DRAW!r} and {dim!r} (samples come from "
-                f"sample_posterior, or are the draws of continue_*), got {samples.dims}"
+                f"samples need the dimensions {DRAW!r} and {dim!r}, got {samples.dims}; pass the "
+                f"result of sample_posterior, or the draws of a continue_* method"
             )
     if samples.sizes[DRAW] < FEWEST_DRAWS:
-        raise AxisError(f"samples need at least {FEWEST_DRAWS} draws, got {samples.sizes[DRAW]}")
+        raise AxisError(
+            f"samples need at least {FEWEST_DRAWS} draws, got {samples.sizes[DRAW]}; draw more "
+            f"with draws="
+        )
     if params is None and not _guesses(model):
         raise ParameterError(
             f"{model.name} cannot guess its parameters; pass params=, for example "
@@ -142,7 +147,7 @@ Values = dict[str, float]
 def _fit(
     model: Model, place: NDArray[np.floating], curves: NDArray[np.floating], params: Any
 ) -> tuple[Values, dict[str, NDArray[np.floating]]]:
-    """Parameters of the mean curve, and of each curve (NaN where the fit fails)."""
+    """Parameters of the mean curve, and of each curve (NaN if its fit fails)."""
     variable = model.independent_vars[0]
     known = np.isfinite(curves).all(0) & np.isfinite(place)
     x = {variable: place[known]}
@@ -160,7 +165,7 @@ def _fit(
         try:
             fit = model.fit(curve, best.params, **x)
             worked = bool(fit.success)
-        except ValueError:  # the model has left the numbers
+        except ValueError:  # the model has returned NaN
             worked = False
         for name, values in each.items():
             values.append(float(fit.params[name].value) if worked else np.nan)

@@ -1,4 +1,4 @@
-"""Which frames of the stack are the user's: warnings point at them, tracebacks show them."""
+"""Find the user's frames on the stack: warnings point at them, tracebacks show them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ BETWEEN = frozenset(
     {PACKAGE, "pluggy", "wrapt", "xarray", "dask", "distributed", "torch", "numpy"}
     | {"concurrent", "contextlib", "functools", "importlib", "queue", "threading"}
 )
-"""Packages whose frames lie between the user's line and ours."""
+"""Packages whose frames lie between those of the user and those of this package."""
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn at the line of the user that led here, however many frames lie between.
+    """Issue a warning at the user's line, however many frames lie between.
 
     Parameters
     ----------
     message
-        What is wrong, and what to do.
+        Text that says what is wrong and what to do.
     category
-        One of those in :mod:`arpes_ml_plugins.errors`.
+        Class of the warning, from :mod:`arpes_ml_plugins.errors`.
     """
     ours = sys._getframe(1)
     frame = _users_frame(ours) or _frame_that_waits() or ours
@@ -41,7 +41,7 @@ def warn(message: str, category: type[Warning]) -> None:
 
 
 def users_traceback(traceback: TracebackType | None) -> TracebackType | None:
-    """``traceback`` without the frames of this package and of those between it and the user."""
+    """``traceback`` without the frames of this package and of those between it and the user's."""
     if traceback is None:
         return None
     rest = users_traceback(traceback.tb_next)
@@ -58,14 +58,14 @@ def _is_between(frame: FrameType) -> bool:
 
 
 def _users_frame(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame of the user; None in a thread that the user did not write."""
+    """The innermost frame of the user; None in a thread that the user did not start."""
     while frame is not None and _is_between(frame):
         frame = frame.f_back
     return frame
 
 
 def _frame_that_waits() -> FrameType | None:
-    """The user's line in the main thread, which waits for the result of a thread of dask's."""
+    """The user's line in the main thread, which waits for the result of a dask thread."""
     main = threading.main_thread()
     if threading.current_thread() is main or main.ident is None:
         return None

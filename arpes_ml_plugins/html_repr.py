@@ -1,4 +1,4 @@
-"""What ``.arpes_ml`` shows in a notebook: of a result how it came about, otherwise the methods."""
+"""HTML of ``.arpes_ml`` in a notebook: the record of a result, otherwise the list of methods."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ VARIABLES = {
     "residual_chi2": "χ² of the residual",
     "gain": "gain",
 }
-"""Variables of results that judge it, and what they are called."""
-NUMBERS_OF = "residual_"  # which what was found of the residual says in words
+"""Variables of results that measure its quality, and their labels."""
+NUMBERS_OF = "residual_"  # prefix of numbers that another entry states in words
 LONGEST = 600  # characters of a text
 MOST_KINDS = 4  # of status
 
@@ -49,7 +49,7 @@ CELL = f"{LINE}padding:2px 12px 2px 0;text-align:left;vertical-align:top;"
 
 
 def html_of(data: xr.DataArray | xr.Dataset, text: str) -> str:
-    """Describe ``data`` in HTML; should that fail, whatever they hold, ``text``."""
+    """Describe ``data`` in HTML; return ``text`` if that fails for whatever reason."""
     try:
         record = _record(data)
         return _methods() if record is None else _result(data, record)
@@ -59,7 +59,7 @@ def html_of(data: xr.DataArray | xr.Dataset, text: str) -> str:
 
 
 def _record(data: xr.DataArray | xr.Dataset) -> Mapping[str, Any] | None:
-    """The record of the last step, if a method of ours or of a plugin made it."""
+    """The record of the last step, if it was a method of this package or of a plugin."""
     record = (read_provenance(data) or {}).get("record")
     return record if isinstance(record, Mapping) and {"by", "plugin"} <= set(record) else None
 
@@ -100,14 +100,14 @@ def _rows(data: xr.DataArray | xr.Dataset, record: Mapping[str, Any]) -> Iterato
 
 
 def _scalar(value: Any) -> str:
-    """Numbers and texts; nothing for what is longer."""
+    """A number or text; nothing for larger values."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return str(value) if isinstance(value, (str, bool, int)) else ""
 
 
 def _in_brief(variable: xr.DataArray) -> str:
-    """One value, how often each occurs, or their median and range; lazy ones are not computed."""
+    """A single value, the frequency of each value, or median and range; lazy ones stay lazy."""
     if variable.chunks is not None:
         return "known when computed"
     values = np.asarray(variable.values).ravel()
@@ -140,7 +140,7 @@ def _picture(data: xr.DataArray | xr.Dataset, record: Mapping[str, Any]) -> str:
 
 
 def _methods() -> str:
-    """All methods by family, with what each does."""
+    """All methods by family, each with its summary."""
     families: dict[str, list[Method]] = {name: [] for name in (*FAMILIES, OTHER)}
     for method in plugins().methods:
         verb = method.name.partition("_")[0]

@@ -1,7 +1,7 @@
-"""What several methods share of their parameters: checks, and blocks of their docstrings.
+"""Parameters that several methods share: checks, and blocks of their docstrings.
 
-All checks run before any work starts. A line ``{device}`` in the docstring of a function under
-:func:`documented` stands for the block of that name.
+All checks run before any work starts. In the docstring of a function decorated with
+:func:`documented`, a line ``{device}`` stands for the block of that name.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 BLOCKS = {
     "device": """
         device : str
-            Where to compute: ``"auto"`` (CUDA, then MPS, then the CPU) or the name of a torch
-            device.""",
+            Device for the computation: ``"auto"`` (CUDA, then MPS, then the CPU) or the name of a
+            torch device.""",
     "progress": """
         progress : bool or callable
-            Show a progress bar, or call a function with a
-            :class:`~arpes_ml_plugins.Progress`.""",
+            Whether to show a progress bar, or a function that is called with
+            :class:`~arpes_ml_plugins.Progress` objects.""",
 }
 """Blocks of docstrings that all families of methods share; families add their own."""
 
@@ -86,9 +86,9 @@ def documented(**blocks: str) -> Callable[[F], F]:
 def check_image(
     data: xr.DataArray | xr.Dataset, dims: Any, smallest: int
 ) -> tuple[xr.DataArray, tuple[Hashable, Hashable]]:
-    """The array and its image dimensions, refused with fewer than ``smallest`` pixels along one.
+    """Return the array and its image dimensions; refuse fewer than ``smallest`` pixels along one.
 
-    Both are as the call has settled them: the spectrum of a Dataset, one dimension a role.
+    The caller has resolved both: the spectrum of a Dataset, and one dimension per role.
     """
     if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
         raise DataTypeError(
@@ -106,7 +106,7 @@ def check_image(
 
 
 def check_positive(name: str, value: Any, *, optional: bool = False) -> None:
-    """``value`` must be a finite number above zero (or None, where that means "choose")."""
+    """Refuse a ``value`` that is not a finite number above zero (or None, if ``optional``)."""
     if value is None and optional:
         return
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
@@ -116,7 +116,7 @@ def check_positive(name: str, value: Any, *, optional: bool = False) -> None:
 
 
 def check_count(name: str, value: Any, *, optional: bool = False, least: int = 1) -> None:
-    """``value`` must be a whole number of at least ``least`` (or None: "choose")."""
+    """Refuse a ``value`` that is not an int of at least ``least`` (or None, if ``optional``)."""
     if value is None and optional:
         return
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
@@ -127,7 +127,7 @@ def check_count(name: str, value: Any, *, optional: bool = False, least: int = 1
 
 
 def check_flag(name: str, value: Any, *, optional: bool = False) -> None:
-    """``value`` must be True or False (or None, where that means "choose")."""
+    """Refuse a ``value`` that is not True or False (or None, if ``optional``)."""
     if value is None and optional:
         return
     if not isinstance(value, (bool, np.bool_)):
@@ -136,7 +136,7 @@ def check_flag(name: str, value: Any, *, optional: bool = False) -> None:
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    """``value`` must be one of ``choices``."""
+    """Refuse a ``value`` that is not one of ``choices``."""
     if value not in choices:
         raise ParameterError(
             f"unknown {name} {value!r}; expected one of {', '.join(map(repr, choices))}"
@@ -144,7 +144,7 @@ def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
 
 
 def warn_unconverged(result: xr.Dataset, method: str, remedy: str) -> None:
-    """Warn where ``result.converged`` is False; lazy results speak when they are looked at."""
+    """Warn if ``result.converged`` is False; lazy results are not checked."""
     if result["converged"].chunks is not None:
         return
     failed = int((~result["converged"] & result["residual"].notnull()).sum())

@@ -1,6 +1,6 @@
-"""Backgrounds of photoelectron spectra, from the spectra that they belong to: formulas.
+"""Formulas for the backgrounds of photoelectron spectra.
 
-Electrons that have lost energy arrive at lower kinetic energy. What a spectrum ``F`` leaves there
+Electrons that have lost energy arrive at lower kinetic energy. The background of a spectrum ``F``
 is linear in it: ``B(E) = int_E K(E' - E) F(E') dE'``, where ``K`` is 1 for Shirley's background and
 ``T / (C + T^2)^2`` for Tougaard's.
 """
@@ -24,18 +24,18 @@ BACKGROUNDS = ("constant", "polynomial", *LOSSES)
 def lost(
     kind: str, spectra: NDArray[np.floating], energy: xr.DataArray, binding: bool | None = None
 ) -> NDArray[np.floating]:
-    """Backgrounds of ``spectra (samples, energy, ...)``, with a largest value of 1.
+    """Compute backgrounds of ``spectra (samples, energy, ...)``, with a largest value of 1.
 
     Parameters
     ----------
     kind
         ``"shirley"``: the area of the spectrum at higher kinetic energy [1]_ [2]_.
-        ``"tougaard"``: single losses with the universal cross section, C = 1643 eV² [3]_. Its B
-        sets the height alone, which is left free.
+        ``"tougaard"``: single losses with the universal cross section, C = 1643 eV² [3]_. Its
+        parameter B only sets the height, which is normalised here.
     energy
-        In eV.
+        Energy axis in eV.
     binding
-        Whether kinetic energy falls along the axis. Default: by its name.
+        Whether kinetic energy falls along the axis. By default its name decides.
 
     References
     ----------
@@ -66,9 +66,9 @@ def lost(
 def polynomials(
     degree: int, energy: NDArray[np.floating], count: int, draw: np.random.Generator
 ) -> NDArray[np.floating]:
-    """Polynomials ``(count, energy)`` that are not negative: mixtures of Bernstein polynomials.
+    """Draw nonnegative polynomials ``(count, energy)``: mixtures of Bernstein polynomials.
 
-    These themselves come first.
+    The Bernstein polynomials themselves come first.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From a spectral function to what a photoemission experiment would show of it."""
+"""Spectral functions of bands, and as a photoemission experiment would measure them."""
 
 from __future__ import annotations
 
@@ -27,36 +27,37 @@ def spectral_function_of(
     broadening: float = 0.0,
     dims: Hashable | None = None,
 ) -> xr.DataArray:
-    """Momentum-resolved spectral function of a band and a self-energy.
+    """Compute the momentum-resolved spectral function of a band and a self-energy.
 
     ``A(k, w) = -Im [1 / (w + mu - e(k) - Sigma(k, w))] / pi``.
 
     Parameters
     ----------
     self_energy : xarray.DataArray
-        Complex, along ``eV`` or ``omega`` (zero at the chemical potential) and dimensions of the
-        dispersion, or none of them (a local one), as :func:`continue_self_energy` returns it.
+        Complex self-energy along ``eV`` or ``omega`` (zero at the chemical potential), and along
+        dimensions of the dispersion unless it is local, as :func:`continue_self_energy` returns it.
     dispersion : xarray.DataArray
         Bare band ``e(k)`` along any dimensions, in the unit of the self-energy.
     mu : float
-        Chemical potential; a constant part of the self-energy shifts the bands against it.
+        Chemical potential, in the same unit; a larger value shifts the bands down. A constant part
+        of the self-energy has the opposite effect.
     broadening : float
-        Added to ``-Im Sigma``, half width at half maximum: bands of a vanishing self-energy are
-        narrower than any grid.
+        Half width at half maximum that is added to ``-Im Sigma``. A larger value broadens the
+        bands; without it, those with a vanishing self-energy are narrower than any grid.
     dims : str, optional
-        The energy axis where its name does not tell.
+        Energy axis, if its name is not recognised.
 
     Returns
     -------
     xarray.DataArray
-        Along the dimensions of both, the energy last; per unit of energy. ``as_measured`` makes a
-        measured cut of it.
+        Spectral function per unit of energy, along the dimensions of both arguments, the energy
+        last. :func:`as_measured` converts it to a measured cut.
 
     Raises
     ------
     AxisError, ParameterError
-        No energy axis, or one without finite numbers; a real self-energy, one of a wrong sign, a
-        negative broadening.
+        There is no energy axis, or its values are not finite numbers; the self-energy is real or
+        has a positive imaginary part; or the broadening is negative.
 
     Examples
     --------
@@ -97,35 +98,38 @@ def as_measured(
     resolution: float = 0.0,
     dims: Hashable | None = None,
 ) -> xr.DataArray:
-    """An EDC as measured: the spectral function times the Fermi function, then broadened.
+    """Compute EDCs as measured: the spectral function times the Fermi function, broadened.
 
-    Matrix elements and background are left to the user. NaN stay where they are, and what is beside
-    them is the mean of the values that there are.
+    Matrix elements and background are not included. NaN stay NaN, and the values beside them are
+    averaged over the points that are not NaN.
 
     Parameters
     ----------
     spectral_function : xarray.DataArray
-        Along ``eV`` or ``omega``, zero at the chemical potential, evenly spaced if there is a
-        resolution; any other dimensions. Not changed.
+        Spectral function along ``eV`` or ``omega`` (zero at the chemical potential, evenly spaced
+        if there is a resolution) and any other dimensions. It is not changed.
     beta : float, optional
-        Inverse temperature, in the inverse unit of the energy axis.
+        Inverse temperature, in the inverse unit of the energy axis. A larger value gives a sharper
+        Fermi edge.
     temperature : float, optional
-        In K instead, for an axis in eV.
+        Temperature in K, instead of ``beta``, for an axis in eV.
     resolution : float
-        Full width at half maximum of the (Gaussian) energy resolution, in the unit of the axis.
+        Full width at half maximum of the (Gaussian) energy resolution, in the unit of the axis. A
+        larger value broadens edges and bands.
     dims : str, optional
-        The energy axis where its name does not tell.
+        Energy axis, if its name is not recognised.
 
     Returns
     -------
     xarray.DataArray
-        Same shape and unit. Broadening repeats the first and the last value beyond the ends.
+        Intensity of the same shape and unit. For the broadening, the first and the last value are
+        repeated beyond the ends.
 
     Raises
     ------
     AxisError, DataTypeError, ParameterError
-        No energy axis, an uneven one, or one without finite numbers; values that are no real
-        numbers; both or none of ``beta`` and ``temperature``.
+        There is no energy axis, it is uneven, or its values are not finite numbers; the spectral
+        function is not real; both or neither of ``beta`` and ``temperature`` are given.
 
     Examples
     --------
@@ -145,8 +149,8 @@ def as_measured(
     inverse = given if beta is not None else 1 / (BOLTZMANN * given)
     if not isinstance(spectral_function, xr.DataArray):
         raise DataTypeError(
-            f"expected a DataArray, got {type(spectral_function).__name__}; of a Dataset pass the "
-            f"variable, for example result.spectral_function"
+            f"expected a DataArray, got {type(spectral_function).__name__}; pass a variable of a "
+            f"Dataset, for example result.spectral_function"
         )
     bare, restore_unit = strip_unit(spectral_function)
     check_array(bare)
@@ -174,13 +178,14 @@ def _even_step(energy: NDArray[np.float64], dim: Hashable) -> float:
     mean = abs(steps.mean()) if len(steps) else 0.0
     if mean == 0 or np.abs(steps - steps.mean()).max() > EVEN * mean:
         raise AxisError(
-            f"broadening needs an evenly spaced axis of several points, {dim!r} is not; interpolate"
+            f"broadening needs an evenly spaced axis of several points, and {dim!r} is not one; "
+            f"interpolate first, for example with .interp"
         )
     return float(mean)
 
 
 def _broadened(values: NDArray[np.floating], sigma: float, axis: int) -> NDArray[np.floating]:
-    """Broadened along ``axis`` by a Gaussian of ``sigma`` points, the ends repeated."""
+    """Broaden along ``axis`` by a Gaussian of ``sigma`` points; the ends are repeated."""
     from scipy.ndimage import gaussian_filter1d
 
     missing = np.isnan(values)

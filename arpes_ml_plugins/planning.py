@@ -1,4 +1,4 @@
-"""How much longer to measure, until a quantity is known as well as it has to be."""
+"""Predict how much longer to measure until a quantity has the required accuracy."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["counts_needed"]
 
 FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Exposures that are simulated, in units of the present one."""
-BEYOND = 4.0  # times the longest of them: what lies farther is a guess
+"""Simulated exposures, in units of the present one."""
+BEYOND = 4.0  # times the longest simulated exposure: farther extrapolations are marked uncertain
 USUAL, USUAL_SPREAD = -0.5, 0.12  # slope of log(error) over log(exposure)
 FLATTEST = -0.2  # slope that is still a decrease
 
@@ -44,58 +44,60 @@ def counts_needed(
     rng: int | np.random.Generator | torch.Generator | None = None,
     dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
 ) -> xr.Dataset:
-    """How much longer to measure until the error of a quantity is what it has to be.
+    """Estimate how much longer to measure until the error of a quantity is small enough.
 
-    The data are denoised; the clean image is measured again in simulation, for half to eight times
-    as long as the data were, with the noise that they have; each of these measurements is denoised
-    and ``quantity`` taken from it. How its error falls with the exposure tells when to stop.
+    The data are denoised. Measurements of the clean image are then simulated with the noise of the
+    data, with half to eight times their exposure; each is denoised, and ``quantity`` is computed
+    from it. The required exposure follows from the decrease of its error with the exposure.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        What has been measured so far, as for :func:`denoise_pretrained`. Not changed.
+        Data measured so far, as for :func:`denoise_pretrained`. They are not changed.
     quantity : callable
-        From a denoised image, with the axes of ``data``, to a number: a fitted position, a width,
-        an integrated intensity. It is called ``5 * draws + 1`` times.
+        Function from a denoised image with the axes of ``data`` to a number: a fitted position, a
+        width, an integrated intensity. It is called ``5 * draws + 1`` times.
     error : float
-        Standard deviation wanted, in the unit of ``quantity``.
+        Required standard deviation, in the unit of ``quantity``. A smaller one needs a longer
+        measurement.
     draws : int
-        Simulated measurements for each exposure, at least 2. Twelve tell each error to 20 %, and
-        the factor to about as much.
+        Number of simulated measurements per exposure, at least 2. With twelve, each error, and
+        roughly the factor, is accurate to 20 %. More are more accurate and take longer.
     device : str
-        As for the methods.
+        Device for the computation, as for the methods.
     rng : int or generator, optional
-        Seed: the same answer every time.
+        Seed of all random numbers; the same seed gives the same result.
     dims : mapping or sequence, optional
-        The energy and the momentum axis where names do not tell.
+        Energy and momentum axis, if their names are not recognised.
 
     Returns
     -------
     xarray.Dataset
-        - ``factor``: the exposure needed over the present one; 1 or less if that was enough,
+        - ``factor``: required exposure over the present one; 1 or less if the data are sufficient,
           infinite if longer measurements do not help. ``factor_error``: its standard deviation;
-        - ``value``: ``quantity`` of the clean image; ``error_now``: its error as things stand;
-        - ``simulated_error`` along ``exposure``: root mean square of what was simulated;
-        - ``status``: a sentence.
+        - ``value``: ``quantity`` of the clean image; ``error_now``: its error at the present
+          exposure;
+        - ``simulated_error`` along ``exposure``: root-mean-square error of the simulations;
+        - ``status``: result in words.
 
     Raises
     ------
     DataError
         The noise of the data is not that of counts, or ``quantity`` is not a finite number.
     ParameterError
-        ``error`` is not positive, or fewer than 2 draws.
+        ``error`` is not positive, or ``draws`` is less than 2.
 
     See Also
     --------
-    sample_posterior, fit_draws : the error of what was measured.
+    sample_posterior, fit_draws : compute the error for the present data.
 
     Notes
     -----
-    Between the exposures, and beyond them, the error is taken as a power of the exposure, fitted to
-    all of them; that it falls with the root of the exposure, give or take a quarter, is assumed
-    beforehand. It falls more slowly where the network knows more than the data, and faster where
-    structure emerges. Where a fit goes astray now and then, as with few counts, the answer scatters
-    by more than ``factor_error``: ask again when half of the time has passed.
+    The error is assumed to be a power of the exposure, which is fitted to all simulated exposures
+    with a prior for the exponent of -0.5 ± 0.12. The error falls more slowly than with the square
+    root if the prior knowledge of the network dominates over the data, and faster if structure
+    becomes resolved. If ``quantity`` is a fit that sometimes fails, as for few counts, the result
+    scatters by more than ``factor_error``: repeat the estimate after half of the time.
 
     Examples
     --------
@@ -127,7 +129,7 @@ def counts_needed(
             again = _simulated(clean, image, noise, exposure, seed + 1 + draw)
             gain = None if noise.shift else noise.gain / exposure
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", CountsWarning)  # about an image nobody sees
+                warnings.simplefilter("ignore", CountsWarning)  # it concerns a simulated image
                 image_again = _method("denoise_pretrained")(
                     again, adapt=False, gain=gain, mesh=None, rng=seed, **options
                 )
@@ -155,8 +157,8 @@ def _number(quantity: Callable[[xr.DataArray], float], image: xr.DataArray) -> f
     value = float(quantity(image))
     if not math.isfinite(value):
         raise DataError(
-            f"quantity gave {value}; expected a finite number of every denoised image. Test it on "
-            f"data.S.denoise() first"
+            f"quantity returned {value}; expected a finite number for every denoised image. Test "
+            f"it on data.S.denoise() first"
         )
     return value
 
@@ -164,7 +166,7 @@ def _number(quantity: Callable[[xr.DataArray], float], image: xr.DataArray) -> f
 def _simulated(
     clean: xr.DataArray, image: tuple[Hashable, ...], noise: NoiseModel, exposure: float, seed: int
 ) -> xr.DataArray:
-    """A measurement of ``clean`` that took ``exposure`` times as long, in the same unit."""
+    """Simulate a measurement of ``clean`` of ``exposure`` times the duration, in the same unit."""
     import torch
 
     batch = [dim for dim in clean.dims if dim not in image]
@@ -178,9 +180,9 @@ def _simulated(
 
 
 def _answer(value: float, errors: np.ndarray, wanted: float, draws: int) -> xr.Dataset:
-    """The exposure at which the errors, a power of it, are as wanted."""
+    """Fit a power law to the errors, and solve for the exposure whose error is ``wanted``."""
     each = (2 * (draws - 1)) ** -0.5  # relative error of a standard deviation
-    # What is known beforehand is one more equation: noise makes errors fall with the root.
+    # The prior is one more equation: errors due to noise fall with the root of the exposure.
     design = np.array([*((1.0, math.log(factor)) for factor in FACTORS), (0.0, 1.0)])
     weights = np.array([*(1 / each for _ in FACTORS), 1 / USUAL_SPREAD])
     known = np.append(np.log(np.maximum(errors, np.finfo(float).tiny)), USUAL)
@@ -190,15 +192,15 @@ def _answer(value: float, errors: np.ndarray, wanted: float, draws: int) -> xr.D
     now = math.exp(level)
     if slope > FLATTEST:
         factor, spread = (1.0 if now <= wanted else math.inf), math.nan
-        status = "the error does not fall with the exposure: it is not the noise that limits it"
+        status = "the error does not fall with the exposure, so it is not limited by noise"
     else:
         power = (math.log(wanted) - level) / slope
         gradient = np.array([-1 / slope, -power / slope])
         factor = math.exp(power)
         spread = factor * math.sqrt(gradient @ covariance @ gradient)
-        status = "enough has been measured" if factor <= 1 else "measure longer"
+        status = "the data are sufficient" if factor <= 1 else "measure longer"
         if factor > BEYOND * FACTORS[-1]:
-            status += "; the exposure is far beyond those simulated, so its factor is a guess"
+            status += "; the exposure is far beyond those simulated, so the factor is uncertain"
     numbers = {
         "factor": factor,
         "factor_error": spread,

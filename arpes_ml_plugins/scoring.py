@@ -1,4 +1,4 @@
-"""How good is a denoised image? Scores against counts that it has never seen."""
+"""Score denoised images on counts that were held out."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ DARKEST_RATE = 0.01  # counts; a rate of exactly zero would make any count impos
 def thin_counts(
     counts: ArrayLike, fraction: float, rng: int | np.random.Generator | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split counts binomially: every count goes to the first image with probability ``fraction``.
+    """Split counts at random into two images: each count goes to the first with ``fraction``.
 
-    The two images of a Poisson image are Poisson and independent of each other, so that the second
-    is a fair judge of what is made of the first.
+    The two parts of a Poisson image are Poisson-distributed and independent of each other, so that
+    the second is a fair test of a denoised image of the first.
 
     Parameters
     ----------
     counts : array_like of int
-        Not changed.
+        Image of counts, which is not changed.
     fraction : float
-        Share of the first image, between 0 and 1.
+        Probability that a count goes to the first image, between 0 and 1. A larger value leaves
+        less noise in the first image and a less precise test in the second.
     rng : int or numpy.random.Generator, optional
-        Seed.
+        Seed of the split.
 
     Returns
     -------
     thinned, rest : ndarray of int
-        They add up to ``counts``.
+        The two images; their sum is ``counts``.
 
     Examples
     --------
@@ -45,10 +46,22 @@ def thin_counts(
 
 
 def psnr(image: ArrayLike, reference: ArrayLike, variance: ArrayLike = 0.0) -> float:
-    """Peak signal-to-noise ratio in dB, corrected for the reference's own noise.
+    """Compute the peak signal-to-noise ratio in dB, corrected for the noise of the reference.
 
-    The peak is the 99.9th percentile of the reference; the mean ``variance`` of the reference is
-    taken off the mean square error, which leaves the error against the unknown truth.
+    The peak is the 99.9th percentile of the reference. The mean ``variance`` of the reference is
+    subtracted from the mean square error, so that the error relative to the unknown truth remains.
+
+    Parameters
+    ----------
+    image, reference : array_like
+        Images of the same shape and unit.
+    variance : array_like
+        Variance of the noise of the reference: for counts the reference itself, 0 for a truth.
+
+    Returns
+    -------
+    float
+        Ratio in dB; a higher value means a smaller error.
 
     Examples
     --------
@@ -63,16 +76,21 @@ def psnr(image: ArrayLike, reference: ArrayLike, variance: ArrayLike = 0.0) -> f
 
 
 def held_out_likelihood(rate: ArrayLike, held_out: ArrayLike, ratio: float) -> float:
-    """Mean Poisson log-likelihood a pixel of counts that were held out.
+    """Compute the mean Poisson log-likelihood per pixel of held-out counts.
 
     Parameters
     ----------
     rate : array_like
-        The denoised image, in counts; below 0.01 it is taken as 0.01.
+        Denoised image in counts; values below 0.01 are replaced by 0.01.
     held_out : array_like of int
-        Counts that the denoiser has not seen.
+        Counts that were not used for denoising.
     ratio : float
         Exposure of the held-out counts over that of ``rate``.
+
+    Returns
+    -------
+    float
+        Log-likelihood; a higher value means a better prediction.
 
     Examples
     --------

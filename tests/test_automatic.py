@@ -59,7 +59,7 @@ def test_asked_for(cut, quick):
     for name in ("counts", "pcp_unet", "pretrained"):
         clean = cut.S.denoise(method=name, gain=1, adapt=False, rng=0)
         assert found(clean)["method"] == f"denoise_{name}"
-        assert found(clean)["why"] == "asked for"
+        assert found(clean)["why"] == "it was requested"
     assert found(cut.S.denoise(gain=1, adapt=False, rng=0))["why"] == "gain was given"
 
 

@@ -100,9 +100,9 @@ class TestMethods:
     def test_help_has_types_defaults_and_sentences(self, run):
         _, out, _ = run("run", "denoise", "--help")
         text = " ".join(out.split())
-        assert "--method auto|pretrained|counts|pcp_unet Use this method;" in text
+        assert "--method auto|pretrained|counts|pcp_unet Method to use;" in text
         assert "--gain NUMBER Variance over mean" in text
-        assert "--adapt / --no-adapt Adapt the pre-trained network to the data;" in text
+        assert "--adapt / --no-adapt Whether to train the pre-trained network further" in text
         assert "[default: auto]" in text
 
 

@@ -236,7 +236,7 @@ class TestErrorBars:
         widths = [float((r.upper - r.clean).mean()) for r in (rough, plain)]
         assert widths[0] > 1.5 * widths[1]
 
-    @pytest.mark.filterwarnings("ignore:what the clean image leaves")
+    @pytest.mark.filterwarnings("ignore:the difference between data and clean image")
     def test_over_dispersed_counts_have_larger_ones(self, truth):
         """Variance m + m² / 20: the bars hold the truth, and are not wider than that."""
         inside = []

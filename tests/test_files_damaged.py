@@ -260,7 +260,7 @@ class TestSave:
         (tmp_path / "folder.nc").mkdir()
         (tmp_path / "link.nc").symlink_to("/dev/full")
         for name in ("pipe.nc", "folder.nc", "link.nc", "/dev/full", "/dev/null"):
-            with pytest.raises(FileError, match="no regular file"):
+            with pytest.raises(FileError, match="not a regular file"):
                 arpes_ml_plugins.save(cut, tmp_path / name)
         assert stat.S_ISFIFO((tmp_path / "pipe.nc").stat().st_mode)
         assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
@@ -368,7 +368,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
         (temporary / "b").write_text("new")
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "b"]
     (tmp_path / "file").touch()
-    with pytest.raises(FileError, match="no folder"), whole_folder(tmp_path / "file"):
+    with pytest.raises(FileError, match="not a folder"), whole_folder(tmp_path / "file"):
         pass
 
 

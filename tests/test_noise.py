@@ -294,7 +294,7 @@ def test_a_full_detector_is_told():
     values = np.minimum(counts(20), 60)
     noise = noise_of(values)
     assert float(noise["clipped_fraction"]) == pytest.approx((values == 60).mean())
-    assert "the truth is brighter" in str(noise["verdict"].values)
+    assert "the true intensity is higher" in str(noise["verdict"].values)
 
 
 def test_counts_of_a_fluctuating_source_are_told():

@@ -42,7 +42,7 @@ def test_compare_takes_datasets_nan_and_missing_coordinates(cut):
     ("call", "words"),
     [
         (lambda c: plotting.compare(c.expand_dims(b=2), c.expand_dims(b=2)), "two-dimensional"),
-        (lambda c: plotting.compare(c, c, energy=3.0), "energy=3.0 lies outside"),
+        (lambda c: plotting.compare(c, c, energy=3.0), "energy=3.0 is outside"),
         (lambda c: plotting.loss_curve(xr.Dataset({"a": 1})), "variable 'loss'"),
     ],
 )
@@ -64,7 +64,7 @@ def test_compare_draws_the_edc_and_the_error_bars(cut):
     curves = next(axes for axes in figure.axes if axes.get_title().startswith("EDC"))
     drawn = {line.get_label(): line.get_ydata() for line in curves.lines}
     np.testing.assert_allclose(drawn["denoised"], smooth.sel(phi=0.4, method="nearest"))
-    assert [c.get_label() for c in curves.collections] == ["68 %"]
+    assert [c.get_label() for c in curves.collections] == ["68 % interval"]
     assert curves.get_xlabel() == "energy (eV)"
     assert "denoised, curvature" in [axes.get_title() for axes in figure.axes]
 
@@ -82,7 +82,7 @@ def test_diagnose_shows_what_is_wrong():
         counts, dims=("phi", "eV"), coords={"phi": np.arange(64) * 0.1, "eV": np.arange(64) * 0.01}
     )
     figure = plotting.diagnose(data)
-    assert "Counts of 1 each" in " ".join(text.get_text() for text in figure.texts)
+    assert "counts of 1 per electron" in " ".join(text.get_text() for text in figure.texts)
     marks = figure.axes[0].lines[0]
     np.testing.assert_allclose((marks.get_xdata(), marks.get_ydata()), ([1.0], [0.2]))
     flat = [line for line in figure.axes[2].lines if line.get_label().startswith("along")]

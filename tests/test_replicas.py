@@ -84,7 +84,7 @@ def test_users_are_told():
     cut = xr.DataArray(counts, dims=("eV", "phi"))
     clean = cut.S.denoise_pretrained(adapt=False, gain=1, mesh=None, rng=0)
     said = clean.attrs["provenance"]["record"]["found"]
-    assert ("added back" in said["residual"]) == ("copy of the bands" in said["residual"])
+    assert ("has been added" in said["residual"]) == ("replica of the bands" in said["residual"])
     weight = 0.06 * COPIES["shifted"]
     dark = clean.values - 2 * (MAIN + BACKGROUND)
     assert (dark * weight).sum() / (weight**2).sum() > 0.6

@@ -1,4 +1,4 @@
-"""Text for terminals and pipes, whatever they can encode and whoever stops reading."""
+"""Write text to terminals and pipes with any encoding, even if the reader stops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 __all__ = ["any_character", "encodable", "leave_broken_pipes", "say", "tell"]
 
 UNKNOWN = "backslashreplace"
-"""What happens to characters that a stream cannot encode."""
+"""Error handler for characters that a stream cannot encode."""
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def tell(text: str) -> None:
 
 
 def leave_broken_pipes() -> None:
-    """Point streams whose reader went away to nowhere, so that the last flush is silent."""
+    """Redirect streams whose reader has closed them, so that the last flush is silent."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -27,10 +27,10 @@ NOBODY_READS = 141
 EXIT_STATUS = """\b
 Exit status:
   0    everything was done, or finished before
-  1    a file could not be read, worked on or written; the others were
+  1    a file could not be read, processed or written; the others were processed
   2    the command line is wrong; nothing was done
   130  interrupted (Ctrl-C); no file is left half written
-  141  the program that read the output went away
+  141  the program that reads the output has closed it
 """
 
 
@@ -98,7 +98,7 @@ def arpes_ml() -> None:
     type=click.Path(path_type=Path),
     default=Path("demo-output"),
     metavar="FOLDER",
-    help="Where the pictures and the result go.",
+    help="Folder for the pictures and the result.",
 )
 def demo(output: Path) -> None:
     """Denoise PyARPES's example cut and draw the result."""
@@ -138,5 +138,5 @@ def run(**_: Any) -> None:
 
     Each method has its own options (arpes-ml run denoise --help). The output is netCDF; "-" is
     stdin or stdout. With --out, folders are searched for files at any depth, and what is finished
-    already is skipped: the same command goes on after an interruption.
+    already is skipped, so that the same command continues after an interruption.
     """

@@ -107,7 +107,7 @@ def _is_flag(parameter: inspect.Parameter, kinds: Kinds) -> bool:
 
 
 def _forms(kinds: Kinds, annotation: str, choices: Sequence[str]) -> Iterator[str]:
-    """What else can be written: a word for each kind of value."""
+    """Other accepted values: a word for each kind."""
     if "DataArray" in annotation:
         yield "@FILE"
     elif "sequence" in kinds:
@@ -142,7 +142,7 @@ def given_parameters(ctx: click.Context, method: Method) -> dict[str, Any]:
 
 
 def with_flag_words(arguments: Sequence[str], options: Sequence[click.Parameter]) -> list[str]:
-    """``--adapt no`` and ``--adapt=no`` as click knows them, ``--no-adapt``; all else as it is."""
+    """``--adapt no`` and ``--adapt=no`` for click ``--no-adapt``; other words unchanged."""
     return list(_rewritten(list(arguments), [o for o in options if isinstance(o, click.Option)]))
 
 

@@ -1,4 +1,4 @@
-"""Which files are read and written, settled and checked before any work starts."""
+"""Decide which files are read and written, and check them, before any work starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIGNATURES = (b"\x89HDF\r\n\x1a\n", b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
 @dataclass(frozen=True)
 class Job:
-    """One file to read, and where its result goes."""
+    """A file to read, and the file for its result."""
 
     source: Path
     target: Path
@@ -70,7 +70,7 @@ def _expanded(sources: Sequence[Path]) -> list[Path]:
 def _single(sources: Sequence[Path], target: Path) -> Job:
     if len(sources) != 1 or sources[0].is_dir():
         raise click.UsageError(
-            f"{target} is no folder, and results of several files need one: write --out FOLDER"
+            f"{target} is not a folder, which the results of several files need; pass --out FOLDER"
         )
     if target != STREAM and not target.resolve().parent.is_dir():
         raise FileNotFoundError(f"cannot write {target}: not a file in an existing folder")

@@ -44,7 +44,7 @@ def find_method(name: str) -> Method:
 
 
 class RunGroup(click.Group):
-    """A group whose commands are the methods there are, those of plugins too."""
+    """A group with a command for each method, including those of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [method.name for method in plugins().methods]
@@ -103,7 +103,7 @@ class MethodCommand(click.Command):
         own = {name: ctx.params[f"{name}_"] for name in ("paths", "out", "overwrite", "variable")}
         jobs, into_folder = plan(own["paths"], own["out"])
         if jobs[0].target == STREAM and sys.stdout.isatty():
-            raise click.UsageError("a netCDF file is not for terminals; write to a file or a pipe")
+            raise click.UsageError("a netCDF file cannot go to a terminal; use a file or a pipe")
         parameters = {"progress": sys.stderr.isatty(), **given_parameters(ctx, self.method)}
         task = Task(self.method, parameters, own["variable"], own["overwrite"], into_folder)
         return run_all(task, jobs)
@@ -116,16 +116,16 @@ def _own_options() -> list[click.Option]:
             ["out_", "--out"],
             type=click.Path(path_type=Path),
             metavar="FOLDER",
-            help="Write one result for each file here; folders are searched for files.",
+            help="Write one result per file to this folder; input folders are searched for files.",
         ),
         click.Option(
             ["overwrite_", "--overwrite"],
             is_flag=True,
-            help="Replace outputs that exist; finished ones are skipped otherwise.",
+            help="Replace existing outputs; otherwise finished ones are skipped.",
         ),
         click.Option(
             ["variable_", "--variable"],
             metavar="NAME",
-            help="Take this variable of a Dataset, and write its result alone.",
+            help="Use this variable of a Dataset, and write only its result.",
         ),
     ]

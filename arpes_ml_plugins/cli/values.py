@@ -1,4 +1,4 @@
-"""Values of parameters as they are written on a command line."""
+"""Parse values of parameters from the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["WORDS", "Kinds", "kinds_of", "read_value"]
 
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-"""What may be written for True and False."""
+"""Words for True and False."""
 Kinds = frozenset[str]
 """Names of the types a parameter takes: those of :data:`KNOWN`, or ``"other"``."""
 KNOWN = {

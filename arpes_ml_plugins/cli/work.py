@@ -1,4 +1,4 @@
-"""Jobs one after another: read, run, write; what is finished is left, what fails is told."""
+"""Run jobs one after another: read, run, write. Skip finished ones, report failures."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["Task", "run_all"]
 EXPECTED = (ArpesMLError, OSError, TypeError, ValueError)
 """Errors whose message is enough; any other comes with its traceback."""
 NOT_COMPARED = ("data", "progress", "device", "dims")
-"""Parameters that do not tell two results apart, or are compared by the axes they mean."""
+"""Parameters that do not distinguish two results, or that are compared by the axes they mean."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is done to every file."""
+    """The task for every file."""
 
     method: Method
     parameters: Mapping[str, Any]
@@ -60,7 +60,7 @@ def run_all(task: Task, jobs: Sequence[Job]) -> int:
 
 
 def _told(task: Task, job: Job) -> tuple[str, str | bytes]:
-    """What became of the job, and what to write to stdout about it.
+    """Run the job; return its outcome and what to write to stdout.
 
     Errors and warnings go to stderr, with the name of the file.
     """
@@ -115,7 +115,7 @@ def _run(task: Task, job: Job) -> tuple[str, str | bytes]:
 
 
 def _check_target(task: Task, job: Job) -> None:
-    """Measured data are not replaced by accident; a result is, unless it is the input."""
+    """Refuse to replace measured data or the input; results may be replaced."""
     if task.into_folder or task.overwrite or job.target == STREAM or not job.target.exists():
         return
     if job.source != STREAM and job.source.exists() and job.target.samefile(job.source):
@@ -166,7 +166,7 @@ def _with_spectrum(data: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset
 
 
 def _is_finished(task: Task, data: xr.DataArray | xr.Dataset, target: Path) -> bool:
-    """Whether the file is what this method makes of these data with these parameters."""
+    """Whether the file is the result of this method for these data and parameters."""
     from arpes_ml_plugins.labelled.provenance import fingerprint
     from arpes_ml_plugins.labelled.recording import written
     from arpes_ml_plugins.labelled.spectrum import select_spectrum
@@ -198,7 +198,7 @@ def _same_axes(given: object, recorded: Mapping[str, str]) -> bool:
 
 
 def _record_in(file: Path) -> Mapping[str, Any] | None:
-    """The record of the last step, if the file is complete and a method of this package's."""
+    """The record of the last step, if the file is a complete result of this package."""
     from arpes_ml_plugins.labelled.files import load
     from arpes_ml_plugins.labelled.provenance import read_provenance
 
@@ -210,7 +210,7 @@ def _record_in(file: Path) -> Mapping[str, Any] | None:
 
 
 def _stdout_kept(needed: bool) -> contextlib.AbstractContextManager[Any]:
-    """What a method prints must not get between the bytes of its result."""
+    """Keep the output of ``print`` in a method out of the bytes of its result."""
     return contextlib.redirect_stdout(sys.stderr) if needed else contextlib.nullcontext()
 
 

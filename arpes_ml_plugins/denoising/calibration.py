@@ -1,12 +1,12 @@
-"""Whether stated errors hold on the data themselves: one half of them judges the other.
+"""Test stated errors on the data themselves: one half of them is compared with the other.
 
-The noise of two halves is independent. How far the image of one is from the other half, less the
-noise of that, is the error of the image, without any truth; averaged over the whole image it is
-known well enough to compare with the error that was stated. Errors of neighbouring pixels are
-alike and noise is not, so both are averaged over a few pixels first.
+The noise of two halves is independent. The squared distance of the image of one half from the
+other half, less the variance of the latter, is the squared error of the image. No truth is needed.
+Averaged over the whole image it is accurate enough to compare with the stated error. Errors of
+neighbouring pixels are correlated and noise is not, so both are averaged over a few pixels first.
 
-Close to self-supervised conformal prediction for Poisson noise (arXiv 2502.19194), of one number
-for the image in the place of a quantile.
+This is similar to self-supervised conformal prediction for Poisson noise (arXiv 2502.19194), with
+one number per image instead of a quantile.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ __all__ = ["Calibration", "Half", "halves", "judged"]
 
 WINDOW = 1.5  # pixels, over which errors and noise are averaged
 FLOOR = 0.1  # of the mean intensity: darker pixels count less
-CERTAIN = 2.0  # standard deviations by which errors must exceed those stated
+CERTAIN = 2.0  # standard deviations by which errors must exceed the stated ones
 
 
 @dataclass(frozen=True)
 class Half:
-    """One half of the data, to denoise, and the other, to compare with."""
+    """One half of the data, which is denoised, and the other, to compare with."""
 
     seen: Counts
     other: torch.Tensor
@@ -49,7 +49,7 @@ class Calibration:
 
     @property
     def stretch(self) -> float:
-        """By which bars must be longer: 1 if nothing speaks against them."""
+        """Factor by which error bars must be longer: 1 if they are consistent with the data."""
         return math.sqrt(self.ratio) if self.ratio > 1 + CERTAIN * self.error else 1.0
 
 
@@ -78,7 +78,7 @@ def halves(
 
 
 def judged(half: Half, deviations: Deviations, noise: NoiseModel) -> Calibration:
-    """Compare the errors of ``half``'s clean image with ``deviations``, which state them."""
+    """Compare the errors of the clean image of ``half`` with the stated ``deviations``."""
     clean, valid = deviations.clean, half.seen.valid
     mask = valid[:, None].to(clean)
 

@@ -1,7 +1,7 @@
-"""What held-out data choose: whether neighbouring images help, and whether a filter is safer.
+"""Choices made on held-out data: whether neighbouring images help, and whether a filter is better.
 
-Of a long series some images are looked at, with their neighbours. The choices then cost the same
-whatever its length, and can be made before the series is worked on in parts.
+In a long series the choices are made on some images with their neighbours. They then take the same
+time for any length, and can be made before the series is processed in parts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Pixels, of Gaussian filters that a network must not lose to; 0 is the data themselves."""
+"""Widths in pixels of the Gaussian filters to compare with; 0 is the data themselves."""
 FILLING = 1.0  # pixels, of the filter that fills in where the data themselves are returned
 CERTAIN = 2.0  # standard deviations by which a filter must be better than the network
 RUN = 2 * max(AROUND) + 1  # images: one with its neighbours
@@ -39,10 +39,10 @@ Denoiser = Callable[..., torch.Tensor]
 
 @dataclass(frozen=True)
 class Choices:
-    """For all images of a series, or for one image."""
+    """Choices for all images of a series, or for one image."""
 
     neighbours: bool
-    """Whether the neighbouring images are looked at."""
+    """Whether the neighbouring images are used."""
     filtered: float | None
     """Width in pixels of a Gaussian filter that takes the place of the network, if any."""
 
@@ -68,7 +68,7 @@ class Probe:
         seed: int,
         exposures: torch.Tensor | None = None,
     ) -> Probe:
-        """From all images, in electrons: those of them that :func:`looked_at` names."""
+        """The probe from all images, in electrons: those that :func:`looked_at` selects."""
         if counts.series and len(counts) > RUN * RUNS:
             chosen = torch.tensor(looked_at(len(counts)), device=counts.images.device)
             exposures = None if exposures is None else exposures[chosen]
@@ -86,7 +86,7 @@ class Probe:
         seed: int,
         exposures: torch.Tensor | None = None,
     ) -> Probe:
-        """From these very images."""
+        """The probe from exactly these images."""
         generator = torch.Generator(device="cpu").manual_seed(seed)
         # Only splitting needs whole numbers; rounding at random adds noise.
         whole = whole_counts(electrons, generator) if noise.white else counts.images
@@ -99,7 +99,7 @@ class Probe:
 
 
 def looked_at(images: int) -> list[int]:
-    """Which images of a series choices are tested on: all, or runs that are evenly spread."""
+    """Indices of the images on which choices are tested: all, or evenly spread runs."""
     if images <= RUN * RUNS:
         return list(range(images))
     starts = [round(k * (images - RUN) / (RUNS - 1)) for k in range(RUNS)]

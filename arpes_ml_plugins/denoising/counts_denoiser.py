@@ -1,4 +1,4 @@
-"""Denoise counts with a network, say how sure the result is, and never trust it blindly."""
+"""Denoise counts with a network, estimate the error of the result, and test it."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ __all__ = [
 ]
 
 ADAPTED = Training(steps=30, learning_rate=2e-4)
-"""Of a network that has been trained before: a touch."""
+"""Training of a pre-trained network, which is short."""
 SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, checks=10)
-"""Of a network that knows nothing yet."""
+"""Training of a new network."""
 SMALL = (32, 48, 64)
 FLOOR = 0.1  # of the mean intensity: below it the recovery takes the noise as constant
 GROUP_PIXELS = 250_000  # worked on at a time by an accelerator; a CPU takes image by image
@@ -60,21 +60,21 @@ ALL_FLIPS = 4
 
 @dataclass(frozen=True)
 class CountsResult:
-    """In the unit of the images."""
+    """Result in the unit of the images."""
 
     clean: torch.Tensor  # (n, height, width)
     spread: torch.Tensor | None
-    """Standard deviation of ``clean``, where asked for."""
+    """Standard deviation of ``clean``, if requested."""
     samples: torch.Tensor | None
-    """Images that the truth may be, ``(draws, n, height, width)``, where asked for."""
+    """Samples of the true image, ``(draws, n, height, width)``, if requested."""
     improvement: float
-    """Held-out log-likelihood a pixel, gained by training; 0 if the first state was kept."""
+    """Gain of the held-out log-likelihood per pixel by training; 0 if the first state was kept."""
     filtered: float | None
     """Width in pixels of the Gaussian filter that took the network's place, if one did."""
     calibration: Calibration | None
-    """Of the errors, where asked for."""
+    """Calibration of the errors, if requested."""
     residual: Callable[[], Residual]
-    """What ``clean`` leaves of the images."""
+    """Analyse the difference between the images and ``clean``."""
     replicas: Callable[[], torch.Tensor]
     """Strengths of the replicas that were added, ``(n,)``; NaN without."""
 
@@ -89,21 +89,21 @@ def _in_groups(
 
 
 def _pixels_at_once(images: torch.Tensor) -> int:
-    """On a CPU, more than one image gains nothing, and results would depend on the company that an
-    image has: functions round differently at the end of a tensor.
+    """One image on a CPU, where more are not faster, and results would depend on the other images:
+    functions round differently at the end of a tensor.
     """
     return 1 if images.device.type == "cpu" else GROUP_PIXELS
 
 
 def _flawless(images: torch.Tensor, valid: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
-    """Which pixels are to be believed."""
+    """Mask of the pixels without defects."""
     return valid & ~hot_pixels(images, valid, gains) & ~dead_lines(images, valid, gains)
 
 
 def new_network(
     seed: int, widths: tuple[int, int, int] = SMALL, *, refined: bool = False
 ) -> CountsNetwork:
-    """An untrained network, drawn by a generator of its own."""
+    """An untrained network, whose weights are drawn with the seed."""
     generator = torch.Generator(device="cpu").manual_seed(seed)
     return CountsNetwork(widths, refined=refined, generator=generator)
 
@@ -222,7 +222,7 @@ def choose(
 ) -> Choices:
     """The choices for a series of ``of`` images, from those that :func:`looked_at` names.
 
-    They are those that :func:`denoise_counts_images` makes without training.
+    They are the same as those of :func:`denoise_counts_images` without training.
     """
     electrons = noise.electrons(images)
     counts = series_part(electrons.float(), _good(images, valid, noise), of)
@@ -240,9 +240,9 @@ def choose(
 def _warn_of_filter(width: float, noise: NoiseModel) -> None:
     plain = f"a Gaussian filter of {width:g} pixels" if width else "the data themselves"
     warn(
-        f"held-out data prefer {plain} to the network's image, which is not to be trusted; "
-        f"{'the filtered image is' if width else 'the data are'} returned. Is the gain of "
-        f"{noise.gain:.3g} right?",
+        f"{plain} predict{'s' if width else ''} held-out data better than the network does, so "
+        f"{'the filtered image is' if width else 'the data are'} returned instead of the "
+        f"network's image; check whether the gain of {noise.gain:.3g} is right",
         CountsWarning,
     )
 
@@ -303,7 +303,7 @@ def _calibration(
     draws: int,
     generator: torch.Generator,
 ) -> Calibration:
-    """Of errors that are stated for one half of the data as they are for all."""
+    """Calibration of errors that are stated for one half of the data as for all of them."""
     clean = denoised(half.seen)
     return judged(half, measured_again(denoised, half.seen, clean, noise, draws, generator), noise)
 
@@ -322,7 +322,7 @@ class Plan:
             self.report(steps, loss)
 
     def finish(self) -> None:
-        """What was not needed, as where noise is correlated, is done too."""
+        """Report the steps that were not needed, for example if noise is correlated."""
         if self.left:
             self(self.left, None)
 
@@ -337,7 +337,7 @@ def steps_of(
     calibrate: bool = False,
     chosen: bool = False,
 ) -> int:
-    """How many steps :func:`denoise_counts_images` reports: images denoised, steps of training.
+    """Number of steps that :func:`denoise_counts_images` reports: images and training steps.
 
     ``pixels`` are those of one image; ``chosen`` says that the choices are made already.
     """

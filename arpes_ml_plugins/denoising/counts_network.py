@@ -28,7 +28,7 @@ SURROUNDINGS = 8.0  # pixels, width of the Gaussian that defines the local mean
 BLURS = (1.0, 2.0, 4.0)
 PSEUDO_COUNT = 0.375  # Anscombe's; shared out over the area of a blur
 BASE = 2.0  # pixels, width of the blur that the answer corrects
-DARKEST = 1e-4  # counts a pixel
+DARKEST = 1e-4  # counts per pixel
 RESIDUAL_BLURS = (0.7, 1.5, 3.0)  # pixels, over which the residual is averaged
 RESIDUAL_LIMIT = 8.0  # standard deviations
 PASSES = 2  # of the second part, with the same weights
@@ -69,7 +69,7 @@ class CountsNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.correlation = (0.0, 0.0)
-        """Of the noise of neighbouring pixels along both axes, unless ``forward`` is told."""
+        """Correlation of the noise of neighbours along both axes, if ``forward`` gets none."""
         self.rounded = False
         """Compute the convolutions in bfloat16; features and result stay in float32."""
         with torch.device("meta"):  # where torch's own initialisation draws no random numbers
@@ -290,7 +290,7 @@ def _along_last(values: torch.Tensor, band: torch.Tensor) -> torch.Tensor:
 
 @lru_cache
 def _band(width: float) -> torch.Tensor:
-    """From a stretch of pixels to the Gaussian means of those in its middle."""
+    """Matrix from a stretch of pixels to the Gaussian means of those in its middle."""
     radius = math.ceil(3 * width)
     reach = BAND + 2 * radius
     offset = torch.arange(reach, device="cpu")[:, None] - torch.arange(BAND, device="cpu") - radius

@@ -1,4 +1,4 @@
-"""Pixels that are wrong by themselves: hot pixels and dead lines."""
+"""Find defects of single pixels and lines: hot pixels and dead lines."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
     valid
         Same shape; False pixels are neither hot nor compared with.
     gain
-        Variance over mean, ``(n, 1, 1)``: differences are judged in units of the noise.
+        Variance over mean, ``(n, 1, 1)``: differences are measured in units of the noise.
     """
     stable = 2 * (images / gain + 3 / 8).clamp(min=0).sqrt()
     rows, columns = images.shape[-2:]
-    # Mirrored: beyond the rim a band goes on, and a pixel on it keeps two neighbours as bright.
+    # Mirrored: a band continues beyond the edge, so a pixel on it keeps two neighbours as bright.
     padded = F.pad(stable.masked_fill(~valid, -torch.inf)[:, None], (1, 1, 1, 1), "reflect")[:, 0]
     around = torch.stack(
         [
@@ -40,7 +40,7 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
         ]
     )
     ranked = around.topk(AGREEING, dim=0).values
-    # At the rim of the data there may be no second neighbour to compare with.
+    # At the edge of the data there may be no second neighbour to compare with.
     rival = torch.where(ranked[-1].isinf(), ranked[0], ranked[-1])
     far = images / gain + 3 / 8 > BRIGHTER * (rival / 2).square()
     return valid & ~rival.isinf() & (stable - rival > SIGNIFICANCE) & far

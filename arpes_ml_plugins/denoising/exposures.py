@@ -1,4 +1,4 @@
-"""Repeated exposures of one scene: the scene cancels in their differences, the noise does not."""
+"""Estimate noise from repeated exposures: the scene cancels in their differences."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def differences(exposures: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Ten
 def drift(
     exposures: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """How much exposures differ in shape, over what their noise explains (1), and its error.
+    """Differences of exposures in shape relative to their noise (1 if equal), and the error.
 
-    Their total intensities may differ: a beam decays. NaN if there are too few counts to tell.
+    Their total intensities may differ, because a beam decays. NaN if there are too few counts.
     """
     together = valid.all(1, keepdim=True).to(exposures)
     sums, pixels = (

@@ -1,4 +1,4 @@
-"""What is no noise of single pixels: whole lines that are too bright or too dark, a ceiling."""
+"""Find defects that are not noise of single pixels: uneven lines, and saturation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CROWDED = 3.0  # times as many as have the second highest
 
 @dataclass(frozen=True)
 class Lines:
-    """How brightness differs from row to row beyond what noise and structure explain."""
+    """Differences of brightness between rows beyond noise and structure."""
 
     jitter: torch.Tensor
     """Relative standard deviation; 0 if there is none to be seen."""
@@ -72,13 +72,13 @@ def _part_means(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
 
 def _steps(means: torch.Tensor) -> torch.Tensor:
-    """By how much a row is brighter than those beside it, relative to the three."""
+    """Excess brightness of a row over those beside it, relative to the three."""
     above, here, below = means[..., :-2], means[..., 1:-1], means[..., 2:]
     return (here - (above + below) / 2) / (here + above + below) * 3
 
 
 def clipped(values: torch.Tensor) -> torch.Tensor:
-    """Fraction of ``values`` that have reached a ceiling; 0 if there is none."""
+    """Fraction of ``values`` at which the detector saturates; 0 if it does not."""
     highest = values.max()
     at_top = (values == highest).sum()
     below = values[values < highest]

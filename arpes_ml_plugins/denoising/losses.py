@@ -1,4 +1,4 @@
-"""What the two-stage denoiser minimises: the square of eq. 3, or a loss that outliers do not spoil.
+"""Losses of the two-stage denoiser: the square of eq. 3, or one that is robust against outliers.
 
 A loss works on images that are scaled to about [0, 1]; it is made for one fit, as it may estimate
 the noise on the way.
@@ -19,7 +19,7 @@ __all__ = ["DARK_FLOOR", "LOSSES", "HuberLoss", "Loss", "SquareLoss"]
 
 HUBER_THRESHOLD = 3.0  # standard deviations
 DARK_FLOOR = 0.1
-"""Of the mean intensity: below it the noise model stays constant."""
+"""Fraction of the mean intensity below which the noise model stays constant."""
 SCALE_INTERVAL = 10  # iterations between estimates of the noise level
 
 
@@ -33,7 +33,7 @@ class Loss(Protocol):
         """Standard deviation of the noise at the mean intensity, zero if it is not estimated."""
 
     def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """What is minimised, one number per image."""
+        """Loss to minimise, one number per image."""
 
     def in_units(self, loss: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
         """The loss in the unit of the data, whose range is ``span``."""
@@ -71,7 +71,7 @@ class HuberLoss:
     def __init__(self, target: torch.Tensor, mask: torch.Tensor, zero: torch.Tensor) -> None:
         self.mask = mask
         self.zero = zero
-        """What the scaling took off: intensity = target + zero."""
+        """Offset that the scaling removed: intensity = target + zero."""
         intensity = (target.clamp(0, 1) + zero).abs() * mask
         self.mean = intensity.sum((-2, -1), keepdim=True) / mask.sum((-2, -1), keepdim=True)
         # Negative values mean that something was subtracted, and its noise is still there.
@@ -110,4 +110,4 @@ LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Loss]] = 
     "square": SquareLoss,
     "huber": HuberLoss,
 }
-"""By the name that a recipe gives."""
+"""Losses by their names in recipes."""

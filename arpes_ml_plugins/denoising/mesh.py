@@ -5,9 +5,9 @@ lattice shows as sharp peaks in the spectrum of the residual to a smooth image. 
 peaks, with slow distortions, are the lattice's coordinates; the transmission is a Fourier series in
 them, fitted by weighted least squares while the image behind the mesh is estimated in turn.
 
-Periodic structure of the sample has sharp peaks too. It is no mesh unless its depth, relative to
-the intensity, is the same in all parts of the image, bright and dark (:func:`_uniform`), and unless
-the narrow places are the dark ones (:func:`_shadow_like`).
+Periodic structure of the sample has sharp peaks too. A pattern is taken for a mesh only if its
+depth relative to the intensity is the same in all parts of the image, bright and dark
+(:func:`_uniform`), and if its narrow parts are dark (:func:`_shadow_like`).
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ LEAST = 0.2  # transmission
 DEEPEST = 0.7  # a mesh that takes more of the mean is none
 SHADOWS = 1.25  # what the brightest places exceed the mean by, over what the darkest lack
 SHADOWS_ALONG = 0.75  # the same, of wires that run along an axis, as flat bands do
-ALONG = 0.7  # periods by which such wires shift from one rim of the image to the other
+ALONG = 0.7  # periods by which such wires shift from one edge of the image to the other
 ROUNDS = 3
 FEW = 10.0  # counts per pixel that all rounds but the last work with
 PARTS = 4  # along either side, in which the depth is compared
 LEVELS = 3  # of brightness in each
 TOLERANCE = 0.2  # relative, of the depth of a part
-TOLD = 0.25  # largest error of a part's depth that is looked at
+TOLD = 0.25  # largest error of a part's depth that is used
 DEVIATIONS = 3.0
 EXCEPTIONS = 0.18  # fraction of the parts, as bands of the mesh's own period cause them
 ENOUGH = 8  # parts
@@ -51,7 +51,7 @@ SURE = 8.0  # standard deviations of the depth
 
 @dataclass(frozen=True)
 class Mesh:
-    """Transmission of a mesh; ones, and a depth of 0, if there is none for certain."""
+    """Transmission of a mesh; ones, and a depth of 0, if there is no significant mesh."""
 
     flat: torch.Tensor
     """``(height, width)``, of mean 1."""
@@ -67,7 +67,7 @@ class Mesh:
 
 
 Smoother = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From counts and their mask, ``(1, height, width)``, to the expectation."""
+"""Function from counts and their mask, ``(1, height, width)``, to the expectation."""
 
 
 def estimate_mesh(images: torch.Tensor, valid: torch.Tensor, smoother: Smoother) -> Mesh:
@@ -154,7 +154,7 @@ def _residual(
 
 
 def _orders(frequencies: list[torch.Tensor], shape: torch.Size) -> list[tuple[int, ...]]:
-    """Harmonics that pixels can tell apart, low ones first; one of each pair of opposite ones."""
+    """Harmonics that pixels can resolve, low ones first; one of each pair of opposite ones."""
     span = range(-ORDER, ORDER + 1)
     pairs: list[tuple[int, ...]]
     pairs = [(i, j) for i in span for j in span] if len(frequencies) == 2 else [(i,) for i in span]
@@ -209,7 +209,7 @@ def _transmission(
 
 
 def _thinned(counts: torch.Tensor, mean: float) -> tuple[torch.Tensor, float]:
-    """As with ``mean`` counts per pixel: a denoiser then sees less of what is left of the mesh."""
+    """Thin to ``mean`` counts per pixel, so that a denoiser reproduces less of the mesh."""
     now = float(counts.mean())
     if now <= mean:
         return counts, 1.0
@@ -245,7 +245,7 @@ def _averaged(
 
 
 def _along(values: torch.Tensor, period: torch.Tensor) -> torch.Tensor:
-    """Mean along a vector of pixels, centred (zeros beyond the rim)."""
+    """Mean along a vector of pixels, centred (zeros beyond the edges)."""
     reach = math.ceil(float(period.norm()) / 2) + 1
     padded = F.pad(values, (reach,) * 4)
     height, width = padded.shape

@@ -1,4 +1,4 @@
-"""What kind of noise an image has: how strong, how white, and whether the values are counts.
+"""Estimate the noise of an image: its strength and correlation, and whether values are counts.
 
 The noise's own spectrum (:mod:`~arpes_ml_plugins.denoising.noise_spectrum`) gives the gain at long
 wavelengths, the correlation of neighbours and a shift. If the noise is white, its power at the
@@ -31,7 +31,7 @@ __all__ = [
 KINDS = ("counts", "scaled counts", "correlated", "offset", "negative", "unknown")
 """Verdicts, by number. "scaled counts": white noise of variance proportional to the intensity, with
 another gain than the step of the values; "correlated": not white; "offset": variance and intensity
-are not proportional; "negative": something was subtracted; "unknown": too little to tell."""
+are not proportional; "negative": something was subtracted; "unknown": too few data to decide."""
 
 SMOOTH = 4.0  # pixels; what it removes lies below all frequencies that are looked at
 FLOOR = 0.02  # of the mean: darker pixels get no larger weight
@@ -43,7 +43,7 @@ WHITE_COUNTS = 0.08  # the same of whole numbers with about the noise of counts
 SURE = 3.0  # standard deviations beyond that
 BEYOND = 1.5  # the same for correlations, whose errors are rather too large
 MEDIAN_OF_SQUARE = 0.455  # of a standard normal variable
-FEWEST = 64  # pixels that tell anything
+FEWEST = 64  # pixels that an estimate needs
 STILL = 7  # pixels, side of a square that has no noise at all
 ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
 ROUNDS = 2  # of finding hot pixels and the gain in turn
@@ -52,13 +52,13 @@ AGREES = 0.12  # relative difference of two estimates of one gain
 BLOCK = 16  # pixels; local variances and means are compared block by block
 UNSURE = 0.2  # relative error of the gain beyond which nothing is said
 VERY_UNSURE = 0.5  # the same of correlated noise, which is modelled with less care
-NEGATIVE = 1e-3  # fraction of negative values that tells of a subtraction
+NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
 REFINEMENTS = 16
 LARGEST_WHOLE = 2.0**53  # beyond, all floating-point numbers are whole
 LATTICE = 1e-3  # deviation from multiples of the step, in steps
 QUIETEST = 0.35  # steps: whole electrons have no less, and an estimate is never that far off
-QUIET_PART, AS_QUIET = 0.05, 1.2  # of the blocks have, if values are counts, so many steps
+QUIET_PART, AS_QUIET = 0.05, 1.2  # fraction of blocks of counts, and their noise in steps
 QUIET = 0.6  # of the Nyquist frequency of one axis: the noise along the other is seen alone
 SAME = 3.0  # standard deviations within which the gain equals the step
 ABOUT = 0.5  # relative: then whole numbers may be counts, if their noise is white
@@ -67,10 +67,10 @@ LIKE_COUNTS = 0.3  # relative: whole numbers with nearly the noise of counts are
 
 @dataclass(frozen=True)
 class NoiseEstimate:
-    """Of a stack of images from one detector; every entry is a single number."""
+    """Noise of a stack of images from one detector; every entry is a single number."""
 
     gain: torch.Tensor
-    """Variance over mean, at long wavelengths; NaN where there is no such number."""
+    """Variance over mean, at long wavelengths; NaN if it cannot be estimated."""
     gain_error: torch.Tensor
     """Standard deviation of ``gain``."""
     step: torch.Tensor
@@ -79,20 +79,20 @@ class NoiseEstimate:
     """The variance is ``gain * (mean + shift)``: above zero for noise of the read-out or where a
     constant was subtracted, below zero for a pedestal."""
     row_correlation: torch.Tensor
-    """Of the noise, between neighbours along the first axis of the images."""
+    """Correlation of the noise of neighbours along the first axis of the images."""
     column_correlation: torch.Tensor
     hot: torch.Tensor
     """Fraction of valid pixels that are hot."""
     missing: torch.Tensor
     negative: torch.Tensor
     counts: torch.Tensor
-    """Mean counts a pixel: intensity over gain."""
+    """Mean counts per pixel: intensity over gain."""
     kind: torch.Tensor
     """Index into :data:`KINDS`."""
     rows: Lines
     columns: Lines
     clipped: torch.Tensor
-    """Fraction of valid pixels at a ceiling."""
+    """Fraction of valid pixels at which the detector saturates."""
 
 
 def estimate(
@@ -100,19 +100,19 @@ def estimate(
 ) -> NoiseEstimate:
     """Diagnose a stack; ``images`` and ``valid`` have shape ``(n, height, width)``.
 
-    ``recorded`` are the values as the detector gave them, if ``images`` were made of them: they
-    tell the step and what is negative.
+    ``recorded`` are the values of the detector, if ``images`` were computed from them; they are
+    used for the step and the fraction of negative values.
     """
     images = images.double() if images.device.type != "mps" else images
     still = valid & _still(images)
-    still &= still.sum() < (1 - ENOUGH_STILL) * valid.sum()  # else there is no noise anywhere
+    still &= still.sum() < (1 - ENOUGH_STILL) * valid.sum()  # otherwise there is no noise anywhere
     base = _level(images, still, valid)
     if images[valid].mean() <= 0:  # no intensity to compare the noise with
         base = images[valid].min()
     images = images - base
     seen = valid & ~still
     good = seen & ~hot_pixels(images, valid, _expanded(_first_gain(images, seen), images))
-    for _ in range(ROUNDS):  # the gain tells which pixels are hot, and those spoil the gain
+    for _ in range(ROUNDS):  # hot pixels depend on the gain, and they bias it
         spectrum = noise_spectrum(images, good)
         wide = _expanded(spectrum.gain, images)
         hot = hot_pixels(images, valid, wide)
@@ -172,7 +172,7 @@ def estimate(
 
 
 def _still(images: torch.Tensor) -> torch.Tensor:
-    """Where one value above zero fills whole squares: a pedestal outside the detector."""
+    """Mask of squares filled with one value above zero: a pedestal outside the detector."""
     values = images[:, None]
     radius = STILL // 2
     highest, lowest = (
@@ -358,7 +358,7 @@ def _step(values: torch.Tensor) -> torch.Tensor:
     gaps = levels.diff(prepend=levels.new_zeros(1))
     step = gaps[gaps > LATTICE * levels[0]].min()
     for place in torch.linspace(0, len(levels) - 1, REFINEMENTS, device="cpu").long().unique():
-        level = levels[place]  # the larger a multiple, the better it tells the step
+        level = levels[place]  # the larger a multiple, the better it determines the step
         step = level / (level / step).round().clamp(min=1)
     multiples = levels / step
     off = (multiples - multiples.round()).abs()
@@ -376,7 +376,7 @@ def _kind(
     correlated: torch.Tensor,
     offset: torch.Tensor,
 ) -> torch.Tensor:
-    """The verdict; where several apply, the one that forbids more."""
+    """The kind of noise; if several apply, the most restrictive one."""
     kind = torch.full_like(gain, KINDS.index("scaled counts"), dtype=torch.int64)
     quiet = gain < QUIETEST * step - SURE * error
     near = (gain - step).abs() <= torch.maximum(SAME * error, LIKE_COUNTS * step)

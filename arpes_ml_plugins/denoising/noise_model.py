@@ -1,4 +1,4 @@
-"""What the denoiser assumes of the noise, and noise drawn from this assumption."""
+"""The noise model of the denoiser, and noise drawn from it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class NoiseModel:
 
     gain: float
     shift: float = 0.0
-    """In the unit of the data."""
+    """Constant that is subtracted from the values, in the unit of the data."""
     row_correlation: float = 0.0
-    """Of the noise, between neighbours along the first axis of an image."""
+    """Correlation of the noise of neighbours along the first axis of an image."""
     column_correlation: float = 0.0
 
     @property
@@ -88,6 +88,6 @@ def mean_power(power: torch.Tensor, shape: tuple[int, int]) -> float:
 
 
 def _cloud(correlation: float) -> float:
-    """Variance in pixels of the Gaussian cloud that correlates neighbours so much."""
+    """Variance in pixels of the Gaussian cloud with this correlation of neighbours."""
     bounded = min(max(correlation, 0.0), LARGEST)
     return -1 / (4 * math.log(bounded)) if bounded > 0 else 0.0

@@ -24,9 +24,9 @@ SMOOTH = 4.0  # pixels, over which the intensity is averaged
 BLOCK, SMALL_BLOCK = 16, 8  # pixels
 LARGE_ENOUGH = 48  # pixels along an axis, for the larger block
 QUIET = 0.3  # quantile over the blocks
-DARK = 0.05  # of the mean intensity: blocks that reach darker pixels say nothing
+DARK = 0.05  # of the mean intensity: blocks with darker pixels are not used
 COMPLETE = 0.8  # of the pixels of a block
-FEWEST, MOST = 4, 1500  # blocks that are looked at
+FEWEST, MOST = 4, 1500  # blocks that are used
 MOST_COUNTS = 1e12  # per pixel that are drawn: data without noise have no end of them
 TINY = 1e-4  # of the mean intensity: keeps quotients finite
 SIMULATED = 4  # images of white noise behind the comparison
@@ -36,21 +36,21 @@ FIT_ROUNDS = 20
 LEAST_SPREAD = 0.05  # of the logarithm of the power
 GRID = 200  # frequencies of the correlation's integral
 CLASSES = 6  # of brightness
-RANGE = 1.01  # largest over smallest mean of the classes that can tell a shift from a gain
-SURE = 4.0  # standard deviations of a shift that is believed
+RANGE = 1.01  # largest over smallest mean of the classes needed to separate shift and gain
+SURE = 4.0  # standard deviations of a significant shift
 LARGEST_SHIFT = 20.0  # times the mean intensity
 MATTERS = 0.05  # of the mean intensity: a smaller shift is left alone
 
 
 @dataclass(frozen=True)
 class NoiseSpectrum:
-    """Of a stack of images from one detector."""
+    """Noise of a stack of images from one detector."""
 
     gain: torch.Tensor
     """Noise power at frequency zero over the mean intensity."""
     gain_error: torch.Tensor
     row_correlation: torch.Tensor
-    """Of the noise, between neighbours along the first axis."""
+    """Correlation of the noise of neighbours along the first axis."""
     column_correlation: torch.Tensor
     correlation_error: torch.Tensor
     mean: torch.Tensor  # (blocks,)
@@ -212,7 +212,7 @@ class _Fit:
 
 
 def _fitted(ratio: torch.Tensor) -> _Fit:
-    """What stands out (structure at low frequencies, the lattice of a mesh) loses its weight."""
+    """Give no weight to what stands out (structure at low frequencies, the lattice of a mesh)."""
     design = _design(len(ratio)).to(ratio)
     usable = ratio > WEAKEST * ratio.max()
     usable[: LOWEST + 1, : LOWEST + 1] = False

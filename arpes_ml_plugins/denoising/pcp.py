@@ -47,7 +47,7 @@ def principal_component_pursuit(
 
     Both solvers alternate the same three steps, eqs. S3, S6 and S7. ``admm`` keeps the penalty
     ``mu = m n / (4 |I|_1)`` fixed, as in the paper; ``alm`` (inexact augmented Lagrangian) raises
-    it by 1.3 an iteration from ``1.25 / |I|_2``, which always ends but may stop short of the
+    it by 1.3 per iteration from ``1.25 / |I|_2``, which always ends but may stop short of the
     exact optimum.
 
     Parameters
@@ -98,7 +98,7 @@ def principal_component_pursuit(
 def _start(
     data: torch.Tensor, weight: float, solver: str
 ) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """First penalty mu and multiplier of each image, and the growth of mu an iteration."""
+    """First penalty mu and multiplier of each image, and the growth of mu per iteration."""
     tiny = torch.finfo(data.dtype).tiny
     if solver == "admm":
         penalty = data[0].numel() / (4 * data.abs().sum((-2, -1)).clamp(min=tiny))

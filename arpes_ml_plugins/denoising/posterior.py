@@ -1,4 +1,4 @@
-"""How sure a denoised image is: the clean image measured again, many times, and denoised again.
+"""Estimate the error of a denoised image: simulate measurements of it, and denoise them again.
 
 How far the results scatter shows the noise that got through; how far their mean is from the clean
 image shows what the denoiser smooths away: what it does to the clean image it has done to the
@@ -28,13 +28,13 @@ REGION = 8.0  # pixels, in which the residual is compared with those of the repe
 COARSE = 1.5  # pixels; what the network misses is wider than one
 CERTAIN = 3.0  # standard deviations of a misfit that is no chance
 LEAST = 1e-3  # misfit that says anything
-DARK = 1e-3  # counts a pixel; keeps quotients finite
+DARK = 1e-3  # counts per pixel; keeps quotients finite
 FLOOR = 0.1  # of the mean intensity: below it a misfit counts less
 
 
 @dataclass(frozen=True)
 class Deviations:
-    """Of repeated measurements from the clean image that they repeat, in electrons."""
+    """Deviations of repeated measurements from the clean image that they repeat, in electrons."""
 
     clean: torch.Tensor  # (n, height, width)
     repeated: torch.Tensor
@@ -42,7 +42,7 @@ class Deviations:
     missing: torch.Tensor
     """Variance of what the clean image lacks, ``(n, height, width)``."""
     scale: float = SCALE
-    """By which errors are larger than these deviations."""
+    """Factor by which errors are larger than these deviations."""
 
     def spread(self) -> torch.Tensor:
         """Standard deviation of the clean image, ``(n, height, width)``."""
@@ -53,7 +53,7 @@ class Deviations:
         return self.scale * (smooth + self.missing).sqrt()
 
     def samples(self, generator: torch.Generator) -> torch.Tensor:
-        """Images that the truth may be, ``(draws, n, height, width)``; their mean is the clean one.
+        """Samples of the true image, ``(draws, n, height, width)``; their mean is the clean one.
 
         The bias, known in size, has one sign in all of a sample: it is shared by all pixels of a
         fit. What the clean image lacks is different in every pixel.
@@ -98,7 +98,7 @@ def measured_again(
 
 
 def _beyond_chance(excess: torch.Tensor, repeated: torch.Tensor) -> torch.Tensor:
-    """What is left of ``excess`` beyond the scatter of what was ``repeated``, of either sign."""
+    """The part of ``excess`` beyond the scatter of ``repeated``, of either sign."""
     chance = CERTAIN * repeated.std(0).nanmean((-2, -1), keepdim=True)
     return excess.sign() * (excess.abs() - chance).clamp(min=0)
 

@@ -1,12 +1,12 @@
 """Add back what the network left in the residual: a third stage.
 
-A network that stops early misses fine structure when the noise is low. What it missed is still in
-the residual, and there it stands out: divided by its standard deviation, the noise of counts (with
-any gain) is white, so that every spatial frequency that carries more power than the highest ones
-holds structure. A Wiener filter with the noise power read off the highest frequencies returns just
-that. Interpolated or smoothed data have correlated noise, which would pass for structure; they are
-told by their power, which falls towards the highest frequencies, and are left alone by this filter.
-What stands out in single places, as at edges and sharp lines, returns whatever the correlation.
+A network that stops early misses fine structure if the noise is low. This structure is still in the
+residual. Divided by its standard deviation, the noise of counts (with any gain) is white, so that
+spatial frequencies with more power than the highest ones contain structure. A Wiener filter with
+the noise power of the highest frequencies recovers it. Interpolated or smoothed data have
+correlated noise, which this filter would take for structure; they are recognised by their power,
+which falls towards the highest frequencies, and not filtered. Structure that is significant in
+single places, as at edges and sharp lines, is recovered with any correlation.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ CORRELATION_LENGTH = 6.0  # pixels; structure of shorter range is found, and ave
 SIGNIFICANCE = 3.0  # standard deviations of the estimated power above which it is structure
 REGION = 12.0  # pixels, width of the Gaussian within which counts are conserved
 SURROUNDINGS = 8.0  # pixels, over which the variance is averaged
-LEAST = 1e-3  # counts a pixel
+LEAST = 1e-3  # counts per pixel
 ROUNDS = 3  # clipping at zero and the shrinkage leave something for the next
-CHANCE = 2.0  # variances that a mean residual must exceed to be believed
+CHANCE = 2.0  # variances that a mean residual must exceed to be significant
 CLIP = 3.0  # standard deviations; outliers must not come back
 HIGH = 0.7  # of the Nyquist frequency: beyond it, along both axes, only noise is expected
 MIDDLE = 0.4
@@ -51,7 +51,7 @@ def recover_structure(
 ) -> torch.Tensor:
     """``clean`` plus the significant structure of ``images - clean``.
 
-    Images with correlated noise come back unchanged.
+    Images with correlated noise are returned unchanged.
 
     Parameters
     ----------
@@ -84,10 +84,10 @@ def recover_locally(
     valid: torch.Tensor,
     transfer: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """``clean`` plus what stands out of the residual in single places: edges, lines, spots.
+    """``clean`` plus significant structure of the residual in single places: edges, lines, spots.
 
     The residual is split into differences of Gaussian means (an undecimated wavelet transform).
-    Coefficients far beyond their standard deviation return, if the pixels around agree.
+    Coefficients far beyond their standard deviation are added, if the pixels around agree.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def recover_locally(
 
 
 def _agreed(detail: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
-    """Where enough pixels around deviate beyond ``limit`` to the same side."""
+    """Mask of the pixels around which enough deviate beyond ``limit`` to the same side."""
     sides = torch.stack([detail > limit, detail < -limit]).to(detail)
     around = F.avg_pool2d(sides.flatten(0, 1), 3, stride=1, padding=1).reshape(sides.shape)
     above, below = around
@@ -163,7 +163,7 @@ def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> 
 
 
 def _frequencies(size: int, like: torch.Tensor) -> torch.Tensor:
-    """In cycles per pixel, whatever the user's default dtype."""
+    """Frequencies in cycles per pixel, with any default dtype."""
     return torch.fft.fftfreq(size, device=like.device, dtype=torch.float32)
 
 

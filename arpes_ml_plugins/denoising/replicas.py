@@ -1,9 +1,9 @@
-"""Give back weak replicas of bands: copies of the image's own structure, shifted or mirrored.
+"""Add weak replicas of bands: copies of the image's own structure, shifted or mirrored.
 
 Shadow bands, umklapp and final-state replicas, and folded bands are copies of a strong band at
-another place along one axis. A network takes such a copy for noise if it is weak everywhere. All
-its pixels together may be far from noise: the structure of the clean image is the template of a
-matched filter on what that image leaves of the data.
+another place along one axis. If such a copy is weak everywhere, a network takes it for noise,
+although all its pixels together may be significant. It is found with a matched filter on the
+residual, whose template is the structure of the clean image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WIDEST = 25  # pixels; what is wider is background, and no part of the template
 SMOOTH = 8.0  # pixels, of the Gaussian mean that is taken off, so that a slope is no replica
 DARK = 1e-3  # of the mean intensity, added to the variance
 SIGNIFICANCE = 4.2  # standard deviations; hundreds of shifts are tried
-CALM = 0.75  # least standard deviation: a network that follows the noise leaves less than noise
+CALM = 0.75  # least standard deviation: the residual of a network that fits noise has less
 ALIKE = 0.3  # correlation of a copy with the structure itself, above which it is no copy
 INSIDE = 0.3  # of the template's information that must lie in the image
 WEAK = 0.3  # of the structure, above which a network would have seen it: no replica
@@ -41,7 +41,7 @@ class Replica:
 
     @property
     def certain(self) -> bool:
-        """Whether chance is no explanation."""
+        """Whether the replica is significant."""
         return self.significance > SIGNIFICANCE
 
     def copied(self, structure: torch.Tensor) -> torch.Tensor:
@@ -93,7 +93,7 @@ def recover_replicas(
 def replica_strengths(
     counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor
 ) -> torch.Tensor:
-    """What :func:`recover_replicas` adds first: intensity relative to the structure, ``(n,)``.
+    """Strength of the first replica that :func:`recover_replicas` adds, ``(n,)``.
 
     NaN for images that lack no replica.
     """
@@ -103,7 +103,7 @@ def replica_strengths(
 
 
 def _structure(clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """What rises above a background that is smooth over the widest structure."""
+    """Structure above a background that is smooth over the widest structure."""
     half = WIDEST // 2
     low = -F.max_pool2d(-clean[:, None], (WIDEST, 1), 1, (half, 0))
     low = -F.max_pool2d(-low, (1, WIDEST), 1, (0, half))

@@ -1,4 +1,4 @@
-"""Whether what the clean image leaves of the data is noise, and the noise that was assumed.
+"""Test whether the residual of a clean image is the noise that was assumed.
 
 The residual is split into differences of Gaussian means, as for its recovery, and the power of each
 is compared with that of the noise, region by region. Structure that was left stands out in places;
@@ -32,12 +32,12 @@ USUAL = (0.93, 1.06, 0.94)  # of the noise's power, left by images that are righ
 
 @dataclass(frozen=True)
 class Residual:
-    """Of ``n`` images; NaN where there are too few electrons to tell."""
+    """Residuals of ``n`` images; NaN if there are too few electrons."""
 
     structure: torch.Tensor
     """Fraction of the pixels around which more than noise is left."""
     power: torch.Tensor
-    """Of the residual at one pixel, over that of the noise assumed."""
+    """Power of the residual at one pixel, over that of the assumed noise."""
     bright: torch.Tensor
     """The same where it is bright, over where it is dim: 1 if variance follows intensity."""
 

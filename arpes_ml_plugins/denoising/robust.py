@@ -1,4 +1,4 @@
-"""Statistics of images that a few wild pixels cannot spoil."""
+"""Statistics of images that are robust against outliers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Count splitting: teach a network on the one image that is to be denoised, without any truth.
+"""Count splitting: train a network on the image that is to be denoised, without any truth.
 
 Poisson counts ``y`` split at random into ``y1 ~ Binomial(y, p)`` and ``y2 = y - y1``, which are
 independent of each other given the scene. A network that predicts ``y2`` from ``y1`` therefore
@@ -19,29 +19,29 @@ from arpes_ml_plugins.denoising.counts_network import AROUND, CountsNetwork
 
 __all__ = ["Counts", "Training", "adapt", "gained", "predict", "split", "whole_counts"]
 
-DARKEST = 1e-6  # counts; the logarithm of nothing is not asked for
+DARKEST = 1e-6  # counts; keeps logarithms finite
 GRADIENT_LIMIT = 1.0
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained on one data set."""
+    """Settings of the training of a network on one data set."""
 
     steps: int
     learning_rate: float
     least: float = 0.4
-    """Smallest fraction of the counts that the network is shown."""
+    """Smallest fraction of the counts in the network's input."""
     most: float = 0.9
     held_out: float = 0.1
     average: float = 0.95
     """Decay of the running mean of the weights."""
     warm_up: int = 10
     checks: int = 5
-    """How often a state is tested on the held-out counts."""
+    """Number of tests on the held-out counts."""
     significance: float = 0.5
-    """Standard errors by which they must prefer a state to the first one."""
+    """Standard errors by which a state must be better than the first one."""
     pixels: int = 60_000
-    """Of a step, at most: a larger data set is visited slice by slice."""
+    """Upper limit per step: a larger data set is visited slice by slice."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Counts:
     series: bool
     """Whether consecutive images resemble each other."""
     places: torch.Tensor | None = None  # (n,)
-    """Of the images in the whole series; only those that follow each other are neighbours."""
+    """Indices of the images in the whole series; only consecutive ones are neighbours."""
     own: torch.Tensor | None = None  # (k,)
     """Images that are to be predicted, the others being their neighbours; all by default."""
 
@@ -109,11 +109,11 @@ def adapt(
     seed: int,
     report: Callable[[int, float | None], None] | None = None,
 ) -> float:
-    """Train ``network`` on ``counts``, and leave it in the state that the held-out counts prefer.
+    """Train ``network`` on ``counts``, and leave it in the best state for the held-out counts.
 
-    The state it came in is a candidate, and stays unless another one is significantly better.
-    ``denoised`` makes the image by which a state is judged. Returns by how much the log-likelihood
-    of the held-out counts has grown, a pixel.
+    Its original state is kept unless another one is significantly better. ``denoised`` returns the
+    image by which a state is tested. Return the gain of the log-likelihood of the held-out counts
+    per pixel.
     """
     generator = torch.Generator().manual_seed(seed)
     seen, held_out = split(counts, 1 - training.held_out, generator)
@@ -198,7 +198,7 @@ def _log_likelihood(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
 
 
 def gained(rate: torch.Tensor, other: torch.Tensor, counts: Counts) -> tuple[float, float]:
-    """By how much ``counts`` are likelier under ``rate`` than ``other``, a pixel; its error."""
+    """Gain of the log-likelihood of ``counts`` per pixel from ``other`` to ``rate``; its error."""
     difference = _log_likelihood(rate, counts.images) - _log_likelihood(other, counts.images)
     difference = difference[counts.valid].cpu().double()  # MPS has no float64
     if len(difference) < 2:

@@ -8,7 +8,7 @@ import torch
 __all__ = ["USES", "stream", "stream_seed"]
 
 USES = ("weights", "input", "plus", "minus", "jitter")
-"""What the two-stage denoiser draws random numbers for; "plus" and "minus" are g and h of eq. 3."""
+"""Uses of random numbers in the two-stage denoiser; "plus" and "minus" are g and h of eq. 3."""
 
 
 def stream_seed(seed: int, member: int, use: str) -> int:

@@ -1,4 +1,4 @@
-"""Held-out data: what a state of the network, or a filter in its place, is tested on.
+"""Held-out data, on which a state of the network, or a filter in its place, is tested.
 
 Independent pixels are split: one count in ten is kept aside. Correlated noise cannot be split, but
 with noise ``z`` of the same covariance ``y + a z`` and ``y - z / a`` have independent noise.
@@ -29,7 +29,7 @@ class Trial:
 
     seen: Counts
     gained: Callable[[torch.Tensor, torch.Tensor], tuple[float, float]]
-    """By how much the held-out data prefer the first rate to the second, and its error."""
+    """Gain of the held-out log-likelihood from the second rate to the first, and its error."""
 
 
 def trial(counts: Counts, noise: NoiseModel, generator: torch.Generator) -> Trial:
@@ -66,7 +66,7 @@ def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -
 
 
 def smooth_power(counts: Counts) -> torch.Tensor:
-    """What the noise is as strong as."""
+    """Intensity to which the variance of the noise is proportional."""
     mask = counts.valid.to(counts.images)[:, None]
     return gaussian_mean(counts.images[:, None] * mask, mask, SMOOTH)[:, 0].clamp(min=0)
 
@@ -74,10 +74,10 @@ def smooth_power(counts: Counts) -> torch.Tensor:
 def _judge(
     other: torch.Tensor, power: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
 ) -> Callable[[torch.Tensor, torch.Tensor], tuple[float, float]]:
-    """Of two rates for ``other``, whose noise has the power ``power`` at long wavelengths.
+    """Compare two rates for ``other``, whose noise has the power ``power`` at long wavelengths.
 
-    Gives by how much Gaussian noise makes ``other`` likelier under the first, a pixel, and the
-    error of it: what the noise does to the difference at most, as at long wavelengths.
+    Return the gain of the Gaussian log-likelihood of ``other`` per pixel for the first rate, and
+    an upper limit on its error, with the noise power of long wavelengths.
     """
     share = noise.pixel_share((other.shape[-2], other.shape[-1]))
     variance = share * (power + DARKEST * power.mean((-2, -1), keepdim=True))

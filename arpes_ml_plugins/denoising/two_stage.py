@@ -25,7 +25,7 @@ from arpes_ml_plugins.frames import warn
 
 __all__ = ["TwoStageResult", "bfloat16_is_fast", "denoise_images", "fit"]
 
-UNSETTLED = 1.5  # final loss over lowest loss: a fit that ended so went astray
+UNSETTLED = 1.5  # final loss over lowest loss above which a fit has failed
 SETTLED_AFTER = 100  # iterations; shorter fits are not meant to settle
 FIXED_INPUT_LEVEL = 0.1  # standard deviation of the random input of the previous method
 
@@ -38,7 +38,7 @@ class TwoStageResult:
     sparse: torch.Tensor  # (n, height, width)
     loss: torch.Tensor  # (n, iterations)
     """In the unit of the images. Square: the sum of squares. Huber: half the mean of residual
-    squared over intensity, which ends near 1/2 for Poisson counts and near half the gain else."""
+    squared over intensity, which ends near half the gain: 1/2 for Poisson counts."""
 
 
 def denoise_images(
@@ -52,10 +52,10 @@ def denoise_images(
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
 ) -> TwoStageResult:
-    """The mean of ``recipe.networks`` fits, with what they missed given back.
+    """The mean of ``recipe.networks`` fits, plus significant structure of the residual.
 
-    Parameters as for :func:`fit`. An image of one value is returned as it is: a network has nothing
-    to tell there, and no range to work in.
+    Parameters are those of :func:`fit`. An image of one value is returned as it is: it has no
+    structure to fit and no range to scale by.
     """
     flat = _flat(images, valid)
     if bool(flat.all()):
@@ -91,14 +91,14 @@ def denoise_images(
 
 
 def _flat(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Which images have one value in all valid pixels, ``(n,)``."""
+    """Mask of the images with one value in all valid pixels, ``(n,)``."""
     high = images.masked_fill(~valid, -torch.inf).amax((-2, -1))
     low = images.masked_fill(~valid, torch.inf).amin((-2, -1))
     return high <= low
 
 
 def _warn_unsettled(losses: torch.Tensor) -> None:
-    """Warn where a fit ended above what it had reached; ``losses`` is (networks, n, iterations)."""
+    """Warn if a loss ended above its minimum; ``losses`` is (networks, n, iterations)."""
     iterations = losses.shape[-1]
     if iterations < SETTLED_AFTER:
         return
@@ -202,7 +202,7 @@ def bfloat16_is_fast(device: str) -> bool:
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "cpu":
-        # Older versions of torch do not tell: float32 then, which is never wrong.
+        # Older versions of torch do not report it; float32 is always correct.
         features: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
     return False
@@ -210,14 +210,14 @@ def bfloat16_is_fast(device: str) -> bool:
 
 @dataclass(frozen=True)
 class _Scaling:
-    """Between the data's unit and [0, 1]: exact in both directions, per image."""
+    """Scaling between the unit of the data and [0, 1]: exact in both directions, per image."""
 
     low: torch.Tensor  # (n, 1, 1)
     span: torch.Tensor  # (n, 1, 1)
 
     @classmethod
     def of(cls, images: torch.Tensor, valid: torch.Tensor, headroom: float) -> _Scaling:
-        """From the extremes (``headroom`` 1, as published), or from a range without outliers."""
+        """Scaling by the extremes (``headroom`` 1, as published) or a range without outliers."""
         if headroom == 1:
             high = images.masked_fill(~valid, -torch.inf).amax((-2, -1), keepdim=True)
             low = images.masked_fill(~valid, torch.inf).amin((-2, -1), keepdim=True)

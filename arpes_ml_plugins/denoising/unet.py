@@ -32,7 +32,7 @@ class SpectrumUNet(nn.Module):
     n_images
         How many independent networks to hold; image ``i`` is only ever seen by network ``i``.
     seeds
-        One seed an image: the weights of network ``i`` depend on ``seeds[i]`` alone, not on which
+        One seed per image: the weights of network ``i`` depend on ``seeds[i]`` alone, not on which
         other images share the call.
     """
 
@@ -84,7 +84,7 @@ class SpectrumUNet(nn.Module):
 
 
 class _ConvNormAct(nn.Module):
-    """3 x 3 convolution, batch norm over the image itself, leaky ReLU; one group an image."""
+    """3 x 3 convolution, batch norm over the image itself, leaky ReLU; one group per image."""
 
     def __init__(self, inputs: int, outputs: int, n_images: int, *, stride: int) -> None:
         super().__init__()

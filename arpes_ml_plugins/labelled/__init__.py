@@ -1,1 +1,1 @@
-"""Labelled data: axes by role, missing values, batches, metadata; the border to torch."""
+"""Labelled data: axes by role, missing values, batches, metadata, and conversion to torch."""

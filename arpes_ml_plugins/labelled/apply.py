@@ -65,19 +65,19 @@ Algorithm = Callable[[ImageBatch], Mapping[str, Any]]
 MixtureAlgorithm = Callable[[Cube], Mapping[str, Any]]
 Numbers = Mapping[str, float]
 Step = Callable[[np.ndarray, np.ndarray, str, "Report | None", Numbers], Mapping[str, Any]]
-"""From items ``(n, *core)`` and the numbers of their slices to outputs ``(n, ...)``."""
+"""Function from items ``(n, *core)`` and the numbers of their slices to outputs ``(n, ...)``."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the block runner needs to know, the same for every block."""
+    """Settings of the block runner, the same for every block."""
 
     step: Step
     outputs: Mapping[str, Output]
     method: str
     device: str
     steps: int
-    """Of progress per item."""
+    """Progress steps per item."""
     progress: ProgressOption
     batch_size: int
     skips_empty: bool
@@ -108,9 +108,9 @@ def map_images(
     data
         Numbers; NaN is allowed in images. Lazy data are checked for infinities when computed.
     dims
-        The two dimensions of the image, rows first, or the one of a curve. All others are a batch.
+        The two dimensions of the image, rows first, or that of a curve. All others are a batch.
     algorithm
-        From an :class:`ImageBatch` to one tensor per output, ``(n, ...)``.
+        Function from an :class:`ImageBatch` to one tensor per output, ``(n, ...)``.
     outputs
         Name and kind of each output.
     steps
@@ -119,15 +119,15 @@ def map_images(
     series
         Dimensions along which all images go to the algorithm together, as one batch in order.
     beside
-        Of lazy data: a dimension whose chunks stay as they are. The algorithm is given those images
-        of it that a chunk holds, and :data:`~arpes_ml_plugins.labelled.overlap.DEPTH` more on
-        either side, of which it returns nothing (``ImageBatch.own``). All outputs are images.
+        Dimension of lazy data whose chunks stay as they are. The algorithm gets the images of a
+        chunk and :data:`~arpes_ml_plugins.labelled.overlap.DEPTH` more on either side, for which it
+        returns nothing (``ImageBatch.own``). All outputs are images.
     numbers
-        Numbers, lazy or not, that every call of the algorithm is given: single ones, or one for
-        each item, along dimensions of the batch.
+        Numbers, lazy or not, that are passed to every call of the algorithm: scalars, or one per
+        item, along dimensions of the batch.
     index
-        Numbers of the images, from which their seeds are made; counted by default. For some images
-        of a larger array: their numbers there.
+        Indices of the images, from which their seeds are derived; counted by default. For a
+        selection of images of a larger array, pass their indices in that array.
 
     Returns
     -------
@@ -173,14 +173,14 @@ def map_mixture(
     channels
         Dimensions that make up a spectrum, flattened in this order; all others are space.
     algorithm
-        From a :class:`Cube` to arrays or text, one per output.
+        Function from a :class:`Cube` to arrays or text, one per output.
     outputs
         Name to kind: "spectra" ``(component, *channels)``, "maps" ``(component, *space)``, "data",
         "space", "component" (of numbers), "number" (a whole one), "text".
     components
         Coordinate of the new dimension.
     steps
-        For the progress bar.
+        Number of steps, for the progress bar.
     dimension
         Name of the new dimension.
     used
@@ -308,7 +308,7 @@ def _run_block(
         for name, number in zip(names, numbers, strict=True)
     }
     if np.isinf(items).any():  # lazy data are only seen here
-        raise DataError("the data hold infinite values; replace them by NaN before computing")
+        raise DataError("the data contain infinite values; replace them by NaN before computing")
     for item in items:  # one by one: an image of nothing but rounding may lie among others
         check_magnitudes(item)
     empty = np.isnan(items).reshape(len(items), -1).all(-1)

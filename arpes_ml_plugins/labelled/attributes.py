@@ -1,4 +1,4 @@
-"""Attributes of any kind as text, and back: what netCDF cannot hold, JSON with type tags can."""
+"""Convert attributes of any kind to text and back, as JSON with type tags if netCDF lacks them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def pack(attrs: Mapping[Any, Any], never_plain: Collection[str] = ()) -> dict[st
 
 
 def unpack(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
-    """What :func:`pack` was given; attributes from elsewhere are returned as they are."""
+    """The inverse of :func:`pack`; other attributes are returned unchanged."""
     text = attrs.get(PACKED)
     if not isinstance(text, str):
         return _with_provenance(attrs)
@@ -112,7 +112,7 @@ def has_form(value: Any) -> bool:
 
 
 def encode(value: Any) -> Any:
-    """Into what JSON holds; anything without a form becomes its ``repr``."""
+    """Convert to a form for JSON; objects without one become their ``repr``."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if type(value) is list:
@@ -140,7 +140,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """What :func:`encode` was given."""
+    """The inverse of :func:`encode`."""
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, dict):

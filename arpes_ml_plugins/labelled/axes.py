@@ -67,7 +67,7 @@ IMAGE = ("energy", "momentum")
 """Roles of the axes of an image."""
 
 SIZES = 1e-100, 1e100
-"""Of the largest number along an axis: those between have squares and quotients."""
+"""Range of the largest number along an axis, so that squares and quotients are finite."""
 
 Resolver = Callable[[xr.DataArray, str], "Hashable | None"]
 
@@ -143,13 +143,13 @@ def find_axis(data: xr.DataArray, role: str) -> Hashable:
     names = ", ".join(name for tier in ROLES[role] for name in tier)
     raise AxisError(
         f"no {role} axis among the dimensions {_described(data)}; expected one of {names}. "
-        f"Name yours with dims={{'{role}': ...}}, rename it, or teach the name to a plugin's "
-        f"resolve_axis hook"
+        f"Pass the name of yours with dims={{'{role}': ...}}, rename it, or add the name to a "
+        f"plugin's resolve_axis hook"
     )
 
 
 def numbers_along(axis: xr.DataArray) -> NDArray[np.float64]:
-    """The values of a coordinate, if they are finite real numbers that can be reckoned with.
+    """The values of a coordinate, if they are finite real numbers.
 
     Raises
     ------
@@ -176,8 +176,8 @@ def numbers_along(axis: xr.DataArray) -> NDArray[np.float64]:
     top = float(np.abs(values).max(initial=0.0))
     if top and not SIZES[0] < top < SIZES[1]:
         raise AxisError(
-            f"the coordinate {axis.name!r} reaches {top:.3g}, whose square is beyond the range of "
-            f"numbers; choose another unit"
+            f"the coordinate {axis.name!r} reaches {top:.3g}, whose square overflows or vanishes; "
+            f"choose another unit"
         )
     return values
 

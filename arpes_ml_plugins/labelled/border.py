@@ -1,6 +1,6 @@
-"""Across the border from numpy to torch: finite, contiguous tensors with a mask, and a seed each.
+"""Convert numpy arrays to torch: finite, contiguous tensors with a mask and a seed per image.
 
-On the other side nobody knows of names, NaN, units, chunks or dtypes.
+Algorithms in torch do not handle names, NaN, units, chunks or dtypes.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ __all__ = ["Cube", "ImageBatch", "as_cube", "as_images", "as_numpy", "plain_nump
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """What the algorithm of :func:`~arpes_ml_plugins.labelled.apply.map_images` is given."""
+    """Input of the algorithm of :func:`~arpes_ml_plugins.labelled.apply.map_images`."""
 
     images: torch.Tensor  # (n, height, width) float64 (float32 on MPS), finite; NaN were filled
     valid: torch.Tensor  # (n, height, width) bool; False where a NaN was filled
-    seeds: list[int]  # one an image, independent of the batching
+    seeds: list[int]  # one per image, independent of the batching
     index: NDArray[np.integer]  # which slice of the whole array each image is, (n,)
     report: Report | None
     numbers: Mapping[str, float] = field(default_factory=dict)
-    """What is known of the whole array, see ``map_images``."""
+    """Numbers for the algorithm, see ``map_images``."""
     own: NDArray[np.integer] | None = None
-    """Images that results are wanted of, if the others are only beside them; else all."""
+    """Images for which results are returned, if the others are only their neighbours."""
 
 
 @dataclass(frozen=True)
 class Cube:
-    """What the algorithm of :func:`~arpes_ml_plugins.labelled.apply.map_mixture` is given."""
+    """Input of the algorithm of :func:`~arpes_ml_plugins.labelled.apply.map_mixture`."""
 
     values: torch.Tensor  # (m, *space) float64, finite; NaN were filled
     valid: torch.Tensor  # (m, *space) bool; False where a NaN was filled
@@ -68,7 +68,7 @@ def plain_torch() -> Iterator[None]:
 
 
 def plain_numpy() -> np.errstate:
-    """Numpy's own reaction to overflow, division by zero and the like, for this thread only."""
+    """Numpy's default reaction to overflow, division by zero and the like, for this thread only."""
     return np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
 
 

@@ -1,4 +1,4 @@
-"""Which device does the work, and what happens when its memory runs out."""
+"""Choose the device, and continue if its memory runs out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL_BATCH = 2**16
 
 KINDS = ("cpu", "cuda", "mps")
 NOT_ENOUGH = ("not enough memory", "MPS backend out of memory", "can't allocate memory")
-"""What torch's errors say where memory of the CPU or of MPS runs out."""
+"""Texts in torch's errors when memory of the CPU or of MPS runs out."""
 
 T = TypeVar("T")
 

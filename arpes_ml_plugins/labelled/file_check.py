@@ -1,4 +1,4 @@
-"""Files from strangers: which format, whole or damaged, and safe to read or not."""
+"""Check untrusted files: their format, whether they are damaged, and whether they are safe."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = [
 
 DEFAULT_LEAST = 2**28
 DEFAULT_RATIO = 100
-"""Without ``max_bytes`` a file may unpack to so many bytes, or to so many times its size."""
+"""Limit on the unpacked bytes without ``max_bytes``, and on their ratio to the file's size."""
 MARK = b"arpes_ml sha256 "
 SIZE = len(MARK) + hashlib.sha256().digest_size
 HDF5 = b"\x89HDF\r\n\x1a\n"
 NETCDF3 = (b"CDF\x01", b"CDF\x02")
 USER_BLOCKS = (0, *(512 << k for k in range(12)))
-"""Where the signature of HDF5 may lie."""
+"""Offsets at which the signature of HDF5 may lie."""
 PATIENCE = 60.0  # seconds that reading may take
 PACE = 10e6  # bytes per second that reading reaches at least
 BLOCK = 2**20
@@ -45,9 +45,11 @@ def format_of(path: Path) -> str:
         if stat.S_ISDIR(mode):
             if any((path / name).is_file() for name in ZARR_METADATA):
                 return "zarr"
-            raise FileError(f"{path} is a folder without the metadata of zarr")
+            raise FileError(
+                f"{path} is a folder without the metadata of zarr; expected a folder of zarr"
+            )
         if not stat.S_ISREG(mode):
-            raise FileError(f"{path} is no regular file")
+            raise FileError(f"{path} is not a regular file")
         with path.open("rb") as file:
             start = file.read(len(HDF5))
             if start.startswith(NETCDF3):
@@ -70,7 +72,7 @@ def format_of(path: Path) -> str:
 
 
 def limit_for(path: Path, max_bytes: int | None) -> int:
-    """How many bytes the arrays of a file may take in memory."""
+    """Upper limit on the bytes of the arrays of a file in memory."""
     if max_bytes is not None:
         return int(max_bytes)
     files = [path, *path.rglob("*")] if path.is_dir() else [path]

@@ -1,4 +1,4 @@
-"""Results on disk: files that hold every attribute, appear whole or not at all, and are checked."""
+"""Save and load results with every attribute; files are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -46,37 +46,37 @@ OTHERS = {
     *(".png", ".jpg", ".tif", ".tiff", ".pdf", ".svg", ".xlsx", ".zip", ".gz", ".bz2", ".xz"),
     *(".ibw", ".pxt", ".pxp", ".itx", ".fits", ".sp2", ".krx", ".py", ".ipynb", ".md"),
 }
-"""Suffixes that promise another format."""
+"""Suffixes of other formats."""
 
 
 def save(data: xr.DataArray | xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Write ``data`` to a file that :func:`load` reads back as the same object.
 
-    The suffix chooses the format: ``.zarr`` a folder of zarr, any other netCDF-4 (HDF5), which
-    every netCDF reader opens. PyARPES's data carry ``None``, dicts and booleans in ``attrs``, on
-    which ``to_netcdf`` fails; here they are stored as JSON text. Objects without such a form in
-    attributes (open files, functions) are stored as their ``repr``. Names, types and indexes that
-    netCDF lacks are stored in the nearest form, and come back as they were: names that are no
-    text, a MultiIndex, categories, complex numbers, times in any unit, booleans, float16.
+    The suffix determines the format: ``.zarr`` a folder of zarr, any other netCDF-4 (HDF5), which
+    every netCDF reader opens. PyARPES's data have ``None``, dicts and booleans in ``attrs``, for
+    which ``to_netcdf`` fails; here they are stored as JSON text. Attributes without a JSON form
+    (open files, functions) are stored as their ``repr``. Names, types and indexes that netCDF lacks
+    are stored in the nearest form, and restored by :func:`load`: names that are not text, a
+    MultiIndex, categories, complex numbers, times in any unit, booleans, float16.
 
-    The file appears whole or not at all, also if the disk is full or the run is killed, and a
-    netCDF-4 file ends with a checksum, by which :func:`load` notices any damage.
+    The file is written completely or not at all, even if the disk is full or the process is killed.
+    A netCDF-4 file ends with a checksum, by which :func:`load` detects damage.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        Not changed. Lazy data are computed. Units of pint are stored as the attribute ``units``,
-        where there is none.
+        Data to save, which are not changed. Lazy data are computed. Units of pint are stored as the
+        attribute ``units``, unless there is one.
     path : path-like
-        A regular file is replaced if it exists, and keeps its permissions; pipes and devices are
-        refused, and so are suffixes of other formats, such as ``.csv``. The file is made in
-        memory, which takes as much memory again as the data.
+        File to write. An existing regular file is replaced and keeps its permissions. Pipes,
+        devices and suffixes of other formats, such as ``.csv``, are refused. The file is assembled
+        in memory, which takes as much memory again as the data.
 
     Raises
     ------
     DataTypeError
-        ``data`` is no labelled data, or it holds what no file can hold: the message says what,
-        and how to convert it.
+        ``data`` are not labelled data, or contain values that cannot be stored; the message says
+        which, and how to convert them.
     FileError
         The folder does not exist or cannot be written to, the disk is full, or the path is not
         that of a regular file. It is an OSError.
@@ -111,7 +111,7 @@ def save(data: xr.DataArray | xr.Dataset, path: str | os.PathLike[str]) -> None:
 
 
 def _write_netcdf(plain: xr.Dataset, arrays: xr.Dataset, target: Path) -> None:
-    """In memory first: HDF5 does not survive an error of writing, such as a full disk."""
+    """Assemble the file in memory: HDF5 does not survive errors of writing, such as a full disk."""
     import h5netcdf
 
     np.empty(plain.nbytes + arrays.nbytes, np.uint8)  # refused now rather than inside HDF5
@@ -140,7 +140,7 @@ def _need_zarr(path: Path) -> None:
     if find_spec("zarr") is None:
         raise FileError(
             f"{path} is a folder of zarr, and the package zarr is not installed; install it, or "
-            f"use netCDF: a name that ends with .nc"
+            f"use netCDF, with a name that ends with .nc"
         )
 
 
@@ -184,38 +184,37 @@ def load(
 ) -> xr.DataArray | xr.Dataset:
     """Read what :func:`save` wrote: the same object, its attributes as they were.
 
-    Any other file of netCDF or zarr is read as xarray reads it. A file is never believed: a
-    damaged one is refused, whatever in it is damaged. One without the checksum of :func:`save` is
-    read in a process of its own first, because damaged files can crash the HDF5 library or keep it
-    busy for ever.
+    Any other file of netCDF or zarr is read as xarray reads it. Files are not trusted: damaged ones
+    are refused. A file without the checksum of :func:`save` is first read in a separate process,
+    because damaged files can crash the HDF5 library or make it hang.
 
     Parameters
     ----------
     path : path-like
-        A file of netCDF-4 (HDF5) or netCDF-3, or a folder of zarr. The content decides, not the
-        suffix. A file not written by :func:`save` loads as a Dataset.
+        File of netCDF-4 (HDF5) or netCDF-3, or folder of zarr. The format is recognised by the
+        content, not by the suffix. A file not written by :func:`save` loads as a Dataset.
     max_bytes : int, optional
         Upper limit on the memory that the arrays of the file take, in bytes. Default: 256 MiB, or
         100 times the size of the file if that is more. Raise it for data that compress better.
     trusted : bool
-        True does without the other process, which takes about half a second, and the time
-        to read once what is compressed. For files whose origin you know.
+        Whether to skip the separate process, which takes about half a second and the time to read
+        compressed values once. Use True only for files whose origin you know.
 
     Returns
     -------
     xarray.DataArray or xarray.Dataset
-        In memory; the file is closed.
+        Data in memory; the file is closed.
 
     Raises
     ------
     FileError
-        There is no such file, it is damaged or of another format, or it asks for more memory than
-        ``max_bytes``. It is an OSError.
+        The file does not exist, is damaged or of another format, or needs more memory than
+        ``max_bytes``. The error is an OSError.
 
     Warns
     -----
     FileWarning
-        Units of time or scale factors in the file make no sense, and its values are returned as
+        Units of time or scale factors in the file cannot be decoded; the values are returned as
         they are stored.
     """
     check_count("max_bytes", max_bytes, optional=True)
@@ -245,7 +244,7 @@ def _check(place: Path, kind: str, limit: int, trusted: bool) -> None:
         if not is_signed(place):
             check_alone(place, limit)
             return
-        # The checksum tells of damage, not of intent.
+        # The checksum detects damage, not intent.
         from arpes_ml_plugins.labelled.read_alone import problem_of
 
         problem = problem_of(str(place), limit)
@@ -289,7 +288,7 @@ AS_STORED: dict[str, dict[str, Any]] = {
         "decode_coords": False,
     },
 }
-"""What is given up if a file of others cannot be decoded, step by step."""
+"""Decoding options to drop, step by step, if another program's file cannot be decoded."""
 
 
 def _decoded(raw: xr.Dataset, place: Path) -> xr.DataArray | xr.Dataset:

@@ -13,7 +13,7 @@ _first_use: list[int] = []
 
 
 def check_fork() -> None:
-    """Refuse to work where torch would hang: in a fork of a process that has used its threads.
+    """Refuse to work in a fork of a process that has used torch's threads, where torch would hang.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def check_fork() -> None:
     if _first_use[0] == os.getpid() or torch.get_num_threads() == 1:
         return
     raise ForkError(
-        "this process was forked from one that had used torch, whose threads a fork loses, so that "
-        "torch would hang; start processes with multiprocessing.get_context('spawn') (dask and "
-        "joblib do), or call torch.set_num_threads(1) first in each of them"
+        "this process was forked from one that had used torch, and a fork loses its threads, so "
+        "that torch would hang; start processes with multiprocessing.get_context('spawn') (dask "
+        "and joblib do), or call torch.set_num_threads(1) first in each of them"
     )

@@ -1,4 +1,4 @@
-"""Labelled data of any kind in the terms of netCDF, and back to the same object.
+"""Convert labelled data of any kind to what netCDF can store, and back to the same object.
 
 Names and types that netCDF has are written as they are, so that every program can read them. What
 it lacks is written in the nearest form; a JSON text in the attributes of the file says what it was.
@@ -28,7 +28,7 @@ from arpes_ml_plugins.labelled.units import strip_unit
 __all__ = ["ARRAYS_GROUP", "LAYOUT", "dataset_from", "dataset_rewritten", "flat", "layout_of"]
 
 LAYOUT = "arpes_ml_layout"
-"""Attribute of the file that says what netCDF could not hold."""
+"""Attribute of the file that describes what netCDF cannot store."""
 ARRAYS_GROUP = "arpes_ml_parameters"
 """Group of a file that holds the large arrays among the parameters of records, under hashes."""
 VALUES = "values"
@@ -37,7 +37,7 @@ LONGEST = 200  # bytes in a name; netCDF has 256
 
 
 def flat(data: xr.DataArray | xr.Dataset) -> xr.Dataset:
-    """What netCDF can hold of ``data``, and the layout that :func:`dataset_from` needs."""
+    """``data`` as netCDF can store them, and the layout that :func:`dataset_from` needs."""
     layout: dict[str, Any] = {}
     if isinstance(data, xr.DataArray):
         layout["array"] = _encoded_name(data.name, "the array")
@@ -91,7 +91,7 @@ def layout_of(raw: xr.Dataset) -> dict[str, Any] | None:
 
 
 def dataset_from(raw: xr.Dataset, layout: Mapping[str, Any]) -> xr.Dataset | xr.DataArray:
-    """What :func:`flat` was given, of a file that was read without decoding."""
+    """The inverse of :func:`flat`, for a file that was read without decoding."""
     old_names = {new: decode(old) for new, old in layout["names"]}
     variables = {}
     for name, kind in layout["kinds"].items():
@@ -120,7 +120,7 @@ def dataset_from(raw: xr.Dataset, layout: Mapping[str, Any]) -> xr.Dataset | xr.
 
 
 def dataset_rewritten(data: xr.Dataset) -> xr.Dataset | xr.DataArray:
-    """What another program wrote from a file of ours, decoded: an array if it is one still."""
+    """The data that another program wrote from our file, decoded; an array if it still is one."""
     text = data.attrs[LAYOUT]
     data = data.assign_attrs()
     del data.attrs[LAYOUT]

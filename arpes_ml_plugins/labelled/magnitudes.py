@@ -1,4 +1,4 @@
-"""Magnitudes of values: refuse those whose fourth power, or whose result, no number can hold."""
+"""Refuse values whose fourth power or whose result overflows or vanishes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ powers, and results of float32 data are float32 again."""
 
 
 def check_magnitudes(values: np.ndarray) -> None:
-    """Refuse floating-point values of a unit so odd that squares overflow or vanish.
+    """Refuse floating-point values in a unit in which squares overflow or vanish.
 
     The largest magnitude counts, and has to be zero or in range; NaN are left alone. Narrower types
     than float32 and integers cannot go so far.
@@ -28,15 +28,15 @@ def check_magnitudes(values: np.ndarray) -> None:
     top = _largest(values)
     if top > largest:
         raise DataError(
-            f"the largest value has the magnitude {top:.3g}; {values.dtype} data are worked on up "
+            f"the largest value has the magnitude {top:.3g}; {values.dtype} data are accepted up "
             f"to {largest:g}, because their squares must not overflow. If it is an outlier, "
             f"replace it by NaN; otherwise choose another unit, for example data / {top:.0e}"
         )
     if 0 < top < smallest:
         raise DataError(
-            f"all values are smaller than {top:.3g} in magnitude; {values.dtype} data are worked "
-            f"on from {smallest:g}, because their squares must not vanish. Choose another unit, "
-            f"for example data / {top:.0e}, or replace what only is rounding by 0"
+            f"no value is larger than {top:.3g} in magnitude; {values.dtype} data are accepted "
+            f"from {smallest:g}, because their squares must not vanish. Choose another unit, "
+            f"for example data / {top:.0e}, or replace values that are only rounding errors by 0"
         )
 
 

@@ -13,8 +13,8 @@ FILL_WIDTH = 2.0  # pixels; the standard deviation of the normalised convolution
 def fill_missing(images: NDArray[np.floating]) -> NDArray[np.floating]:
     """Images ``(n, height, width)`` with every NaN replaced from its surroundings.
 
-    Near the rim by normalised convolution (Gaussian-weighted mean of the valid pixels), farther
-    away by the nearest filled pixel. Images without NaN are returned as they are.
+    Near valid pixels it is their Gaussian-weighted mean (normalised convolution), farther away the
+    nearest filled pixel. Images without NaN are returned as they are.
     """
     if not np.isnan(images).any():
         return images

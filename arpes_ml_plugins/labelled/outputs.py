@@ -1,4 +1,4 @@
-"""What an algorithm returns: shape and type of each output, and its way back onto the axes."""
+"""Outputs of algorithms: their shapes and types, and how they get their axes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Image:
 
     dtype: str | None = None
     averaged: tuple[Hashable, ...] = ()
-    """Dimensions of a series that the output has lost; a pixel missing once there is missing."""
+    """Dimensions over which the output is averaged; a pixel that is missing once stays missing."""
 
 
 @dataclass(frozen=True)

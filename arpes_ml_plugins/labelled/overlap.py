@@ -1,4 +1,4 @@
-"""Chunks of a lazy series with the images beside them, so that the series need not be one chunk."""
+"""Extend chunks of a lazy series by neighbouring images, so that it need not be a single chunk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Overlap:
         return cls(dim, tuple(chunks))
 
     def widened(self, array: xr.DataArray) -> xr.DataArray:
-        """``array`` whose chunks hold ``DEPTH`` images more on either side, but at its ends."""
+        """``array`` whose chunks hold ``DEPTH`` more images on either side, except at its ends."""
         from dask.array.overlap import overlap
 
         array = array.chunk({self.dim: self.chunks})
@@ -60,7 +60,7 @@ class Overlap:
 
 
 def own_images(index: np.ndarray) -> np.ndarray:
-    """Which of these numbers are those of images of the chunk itself."""
+    """Places of the images of the chunk itself among these numbers."""
     return index >= 0
 
 

@@ -1,4 +1,4 @@
-"""Progress of long computations: a line in the log, a bar, or the user's own function."""
+"""Report the progress of long computations: in the log, by a bar, or to the user's function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Progress", "ProgressOption", "Report", "check_progress", "reporter"]
 
 @dataclass(frozen=True)
 class Progress:
-    """What a user's progress function is called with."""
+    """State of a computation, with which a user's progress function is called."""
 
     method: str
     done: int
@@ -36,18 +36,17 @@ Report = Callable[[int, "float | None"], None]
 
 
 def check_progress(option: object) -> None:
-    """Refuse what is neither True or False nor a function; the word "no" would mean yes."""
+    """Refuse values other than True, False or a function; the text "no" would count as True."""
     if not isinstance(option, bool) and not callable(option):
         raise ParameterError(f"progress must be True, False or a function, got {option!r}")
 
 
 @contextmanager
 def reporter(option: ProgressOption, method: str, total: int) -> Iterator[Report | None]:
-    """A function to report steps to, or ``None`` if nobody listens.
+    """A function to report steps to, or ``None`` if no reports are wanted.
 
-    A single step needs no bar: it would jump from nothing to all. A user's function hears of it.
-    Whatever the option, the log says at INFO how long the work will take, as soon as a second of it
-    has shown the speed, if that is more than five seconds.
+    A single step is not shown as a bar, but is reported to a user's function. With any option, the
+    expected duration is logged at INFO after one second, if it is more than five seconds.
     """
     check_progress(option)
     with _shown(option, method, total) as shown:
@@ -84,7 +83,7 @@ def _shown(option: ProgressOption, method: str, total: int) -> Iterator[Report |
 
 
 class _Estimate:
-    """Says once how long all steps will take, and passes them on."""
+    """Log the expected duration once, and pass all steps on."""
 
     def __init__(self, method: str, total: int, shown: Report | None) -> None:
         self.method, self.total, self.shown = method, total, shown

@@ -1,4 +1,4 @@
-"""Provenance in PyARPES's own form: what was done, by what, to what, and enough to redo it.
+"""Provenance in PyARPES's format: the method, its parameters and data, as needed for replay.
 
 PyARPES keeps ``attrs["id"]`` and ``attrs["provenance"]``, a dict with the ``record`` of the last
 step and the provenance of the parent nested inside. Its releases disagree on the spelling of the
@@ -64,7 +64,7 @@ class JsonDict(dict[Any, Any]):
 
 
 class Provenance(JsonDict):
-    """A provenance dict, and beside it the large arrays among the parameters of its record."""
+    """A provenance dict with the large arrays among the parameters of its record."""
 
     arrays: Arrays
 
@@ -116,7 +116,7 @@ def make_record(
 
 
 def current_versions() -> dict[str, str | None]:
-    """Versions of the software that results depend on."""
+    """Return the versions of the packages that affect results."""
     return {name: _version(name) for name in VERSIONED} | _python()
 
 
@@ -201,7 +201,7 @@ def history(data: xr.DataArray | xr.Dataset) -> list[Any]:
 
 
 def fingerprint(data: xr.DataArray) -> str | None:
-    """Hash of the values, to tell later whether a parent is the same; ``None`` for lazy data."""
+    """Hash of the values, to recognise a parent later; ``None`` for lazy data."""
     if data.chunks is not None:
         return None
     values = np.ascontiguousarray(data.values)
@@ -209,7 +209,7 @@ def fingerprint(data: xr.DataArray) -> str | None:
 
 
 def _copied(value: Any) -> Any:
-    """A copy that shares nothing with the parent; what cannot be copied is shared after all."""
+    """A deep copy; objects that cannot be copied are shared with the parent."""
     try:
         return copy.deepcopy(value)
     except Exception:  # open files, locks: whatever users keep in attrs
@@ -232,7 +232,7 @@ def _python() -> dict[str, str]:
 
 
 def _threads() -> int | None:
-    """Threads of torch: sums in another order differ in the last bits."""
+    """Number of torch's threads: sums in another order differ in the last bits."""
     import sys
 
     torch = sys.modules.get("torch")

@@ -1,7 +1,7 @@
 """Read an HDF5 file as a test: ``python -P read_alone.py FILE LIMIT``, in a process of its own.
 
-The HDF5 library can crash, or never end, on a file that is damaged or made to do harm. Here it may:
-whoever started this process notices. It prints one JSON text with what is wrong, if anything.
+The HDF5 library can crash or hang on a file that is damaged or malicious. In a separate process
+this does no harm. The process prints one JSON text with the problem, if there is one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REFERENCES = {"DIMENSION_LIST", "REFERENCE_LIST"}
 
 
 def problem_of(path: str, limit: int) -> str | None:
-    """What is wrong with the file, if anything; everything in it is read."""
+    """Read everything in the file; return the problem, if there is one."""
     with h5py.File(path, "r") as file:
         end = file.id.get_filesize()
         datasets: list[h5py.Dataset] = []
@@ -77,7 +77,7 @@ def _check_attributes(item: Any, end: int) -> str | None:
 
 
 def _bytes_of(dataset: Any) -> int:
-    """What it takes in memory; a chunk is unpacked as a whole."""
+    """Memory that it takes; a chunk is unpacked as a whole."""
     if _title(dataset).startswith(LENGTH_ONLY):
         return 0
     size = max(math.prod(dataset.shape or ()), math.prod(dataset.chunks or ()))
@@ -127,7 +127,7 @@ def _limit_memory(limit: int) -> None:
 
 
 def main(path: str, limit: int) -> None:
-    """Print what is wrong with the file."""
+    """Print the problem of the file."""
     _limit_memory(limit)
     try:
         problem = problem_of(path, limit)

@@ -1,4 +1,4 @@
-"""Parameters of a step in a form that JSON holds, and back, so that it can be run again.
+"""Convert the parameters of a step to JSON and back, so that it can be run again.
 
 Small arrays are written as lists. Larger ones are kept beside the text, each under the hash of its
 content: the text stays readable, and what several records share is kept once.
@@ -131,7 +131,7 @@ def _values(form: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> np.nda
 
 
 def unrecorded(form: Any, arrays: Mapping[str, np.ndarray]) -> str | None:
-    """What of a parameter could not be written down, or was lost since, if anything."""
+    """The part of a parameter that could not be recorded or has been lost, if there is one."""
     if isinstance(form, Mapping) and NOT_RECORDED in form:
         return str(form[NOT_RECORDED])
     if isinstance(form, Mapping) and KEPT in form and form[KEPT] not in arrays:
@@ -153,7 +153,7 @@ def hashes_in(form: Any) -> Iterator[str]:
 
 
 def arrays_as_text(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, str]]:
-    """For a file without a place for arrays."""
+    """Arrays as text, for a file without a place for them."""
     return {
         key: {"dtype": a.dtype.str, "base64": base64.b64encode(a.tobytes()).decode()}
         for key, a in arrays.items()
@@ -161,7 +161,7 @@ def arrays_as_text(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, str]
 
 
 def arrays_from_text(text: Mapping[str, Mapping[str, str]]) -> Arrays:
-    """What :func:`arrays_as_text` was given."""
+    """The inverse of :func:`arrays_as_text`."""
     return {
         key: np.frombuffer(base64.b64decode(a["base64"]), np.dtype(a["dtype"])).copy()
         for key, a in text.items()

@@ -1,4 +1,4 @@
-"""From the user's ``rng`` to one seed a call, and from that to one seed a slice."""
+"""Derive one seed per call from the user's ``rng``, and from that one seed per slice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DRAWS = 2**32  # seeds that are drawn, not given
 
 
 def seed_from(rng: int | np.random.Generator | torch.Generator | None) -> int:
-    """An explicit seed: ``None`` draws a fresh one, a generator is advanced by one draw."""
+    """Return an explicit seed: ``None`` draws one, a generator is advanced by one draw."""
     if rng is None:
         return secrets.randbelow(DRAWS)
     if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):

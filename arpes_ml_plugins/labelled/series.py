@@ -1,4 +1,4 @@
-"""Which images of an array belong together: the axis along which neighbours resemble each other."""
+"""Choose the axis of a series, along which neighbouring images resemble each other."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def choose_series(
     if series != "auto":
         if series not in batch:
             raise AxisError(
-                f"series={series!r} is no dimension of the batch; expected 'auto', None or one of "
+                f"series={series!r} is not a batch dimension; expected 'auto', None or one of "
                 f"{', '.join(map(repr, batch)) or '(there is only one image)'}"
             )
         return (series,)

@@ -1,4 +1,4 @@
-"""Pick the spectrum out of what the user holds, and put a new one back in its place."""
+"""Select the spectrum from the user's data, and put a new one back in its place."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def select_spectrum(
     ``example`` are dimensions that the caller could work on, for a message to those who come
     without any.
 
-    In a Dataset this is the variable ``spectrum`` or ``raw`` (PyARPES's names), else the only
-    real variable with an energy axis, else the only one with two dimensions or more, else the
-    only numeric one.
+    In a Dataset this is the variable ``spectrum`` or ``raw`` (PyARPES's names); otherwise the only
+    real variable with an energy axis, the only one with two dimensions or more, or the only numeric
+    one, in this order.
     """
     if isinstance(data, xr.DataArray):
         return data, None
@@ -55,7 +55,7 @@ def select_spectrum(
 
 
 def _example(dims: Sequence[str], ndim: int) -> tuple[str, ...]:
-    """As many of the ``dims``, the last ones first, as the array has, and names for any others."""
+    """The last ``ndim`` of the ``dims``, preceded by other names if the array has more."""
     further = tuple(f"axis_{i + 1}" for i in range(ndim - len(dims)))
     return (*further, *(dims[-ndim:] if ndim else dims))
 
@@ -68,7 +68,7 @@ def replace_spectrum(data: xr.Dataset, name: Hashable, result: xr.DataArray) -> 
 
 
 def check_array(array: xr.DataArray, *, accepts_complex: bool = False) -> None:
-    """Refuse what no method can work on, without looking at (possibly lazy) values."""
+    """Refuse arrays that no method accepts, without computing lazy values."""
     if array.dtype.kind not in ("iufc" if accepts_complex else "iuf"):
         remedy = {
             "c": "take the real part, the imaginary part or abs()",
@@ -89,14 +89,14 @@ def check_array(array: xr.DataArray, *, accepts_complex: bool = False) -> None:
 def check_values(
     array: xr.DataArray, dims: Sequence[Hashable], *, accepts_nan: bool = True
 ) -> None:
-    """Refuse values and axes that no method can work on, before any work starts.
+    """Refuse values and axes that no method accepts, before any work starts.
 
-    Lazy values are not looked at here.
+    Lazy values are not checked here.
     """
     for dim in dims:
         if array.sizes[dim] < 2:
             raise DataError(
-                f"the axis {dim!r} has a single point, which is too small to work on; select a "
+                f"the axis {dim!r} has a single point, which is too small; select a "
                 f"range instead of a point, or name another axis with dims="
             )
     if array.dtype.kind not in "fc" or array.chunks is not None:

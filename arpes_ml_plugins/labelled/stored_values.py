@@ -1,4 +1,4 @@
-"""Values of every type that arrays have, in types that netCDF has, and back."""
+"""Convert values of any type to types that netCDF has, and back."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def stored(
 
 
 def _time_attributes(kind: Mapping[str, Any]) -> dict[str, str]:
-    """By which other programs know what the numbers mean."""
+    """Attributes from which other programs know the meaning of the numbers."""
     word = TIME_UNITS.get(kind.get("unit", ""))
     if word and kind["kind"] == "datetime":
         return {"units": f"{word} since 1970-01-01", "calendar": "proleptic_gregorian"}
@@ -172,7 +172,7 @@ def _json_of(values: np.ndarray, name: Hashable) -> np.ndarray:
 
 
 def restored(variable: xr.Variable, kind: Mapping[str, Any]) -> xr.Variable:
-    """What :func:`stored` was given."""
+    """The inverse of :func:`stored`."""
     attrs = {k: v for k, v in variable.attrs.items() if k not in RESERVED}
     if kind["kind"] in TIMES:
         attrs.pop("units", None)

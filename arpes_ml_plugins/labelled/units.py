@@ -1,4 +1,4 @@
-"""Values with a unit (pint, as peaks uses it): take the unit off, put it back on."""
+"""Remove the unit of values (pint, as in peaks) and restore it."""
 
 from __future__ import annotations
 

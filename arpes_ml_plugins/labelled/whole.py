@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Write files and folders completely or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOLDER_MODE, FILE_MODE = 0o777, 0o666  # what the umask leaves of them
 
 
 def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> Path:
-    """Where to write, links followed; refused unless it is new or of the kind that is written.
+    """The path to write to, links resolved; refused if it exists and is of another kind.
 
     A pipe or a device is never replaced by a file.
     """
@@ -41,7 +41,9 @@ def check_target(path: str | os.PathLike[str], *, folder: bool = False) -> Path:
         raise FileError(f"cannot write {os.fspath(path)!r}: {error}") from None
     if not (stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode)):
         wanted = "folder" if folder else "regular file"
-        raise FileError(f"cannot write {target}: it exists and is no {wanted}; choose another name")
+        raise FileError(
+            f"cannot write {target}: it exists and is not a {wanted}; choose another name"
+        )
     return target
 
 
@@ -123,7 +125,7 @@ class _Lock:
 
 
 def _remove_left_overs(folder: Path) -> None:
-    """Remove what killed runs left: names of ours, not fresh, locked by nobody."""
+    """Remove temporary files of killed processes: ours by name, not fresh, and not locked."""
     with suppress(OSError):
         for name in os.listdir(folder):
             if LEFT_OVER.fullmatch(name):

@@ -1,4 +1,4 @@
-"""Whether held-out data confirm the errors that are stated, in words."""
+"""Report in words whether held-out data confirm the stated errors."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["CALIBRATION", "calibration_numbers", "say_how_calibrated"]
 CALIBRATION: dict[str, Output] = {
     name: Scalar() for name in ("error_ratio", "error_ratio_error", "stretched")
 }
-FAR = 1.5  # by which errors exceed those stated: the network's prior does not hold
+FAR = 1.5  # ratio of actual to stated errors above which the network's prior does not hold
 
 
 def calibration_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
-    """For images that are denoised together."""
+    """The calibration of images that are denoised together, as numbers."""
     import torch
 
     found = result.calibration
@@ -39,7 +39,7 @@ def calibration_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
 
 
 def say_how_calibrated(numbers: Mapping[str, xr.DataArray]) -> dict[str, Any]:
-    """What provenance holds of it; a warning where errors had to be stretched by a lot."""
+    """Entries for the provenance; warn if errors had to be stretched by a large factor."""
     ratio, error, stretched = (numbers[name].values.ravel() for name in CALIBRATION)
     known = np.isfinite(ratio)
     if not known.any():
@@ -49,15 +49,19 @@ def say_how_calibrated(numbers: Mapping[str, xr.DataArray]) -> dict[str, Any]:
     root = float(np.sqrt(max(np.mean(ratio[known]), 0)))
     scatter = float(np.sqrt(np.mean(error[known] ** 2) / known.sum()) / (2 * max(root, 0.5)))
     words = (
-        f"Held-out data: errors are {root:.2f} ± {scatter:.2f} times those stated (in all of the "
-        f"image together); "
+        f"Held-out data: errors are {root:.2f} ± {scatter:.2f} times those stated (averaged over "
+        f"the image); "
     )
-    words += f"stretched by {factor:.2f} at most." if factor > 1 else "left as they are."
+    words += (
+        f"the stated errors were stretched by at most {factor:.2f}."
+        if factor > 1
+        else "the stated errors were not changed."
+    )
     if factor > FAR:
         warn(
-            f"the clean image is further from held-out data than its error bars say: they were "
-            f"stretched by {factor:.2g}. The data are unlike those that the network has learned "
-            f"from, so compare the image with the data",
+            f"the clean image is further from held-out data than its error bars allow, so they "
+            f"were stretched by {factor:.2g}. The data differ from those that the network was "
+            f"trained on: compare the image with the data",
             CountsWarning,
         )
     return {"calibration": words, "stretched": factor}

@@ -1,4 +1,4 @@
-"""Lazy series in chunks: choices are made once for a series, then every chunk is denoised alone."""
+"""Lazy series in chunks: choices are made once per series, each chunk is denoised by itself."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ NEIGHBOURS, FILTER = "neighbours of the choice", "filter of the choice"
 def in_chunks(
     array: xr.DataArray, series: Sequence[Hashable], exposures: Sequence[Hashable], alone: bool
 ) -> Hashable | None:
-    """The dimension of the series if its chunks can be denoised by themselves.
+    """The dimension of the series, if its chunks can be denoised separately.
 
-    They can if ``alone``: no network is trained and nothing is drawn for the series as a whole.
+    They can if ``alone`` is True: no network is trained and no random numbers are drawn for the
+    whole series.
     """
     if array.chunks is None or not alone or exposures or len(series) != 1:
         return None
@@ -50,7 +51,7 @@ def choices_of(
     device: str,
     seed: int,
 ) -> dict[str, xr.DataArray]:
-    """What held-out data choose for each series, as numbers for the algorithm."""
+    """The choices made on held-out data for each series, as numbers for the algorithm."""
     from arpes_ml_plugins.denoising.choices import looked_at
 
     batch = [dim for dim in array.dims if dim not in image]
@@ -103,7 +104,7 @@ def _choose(
 
 
 def choices_in(numbers: Mapping[str, float]) -> Choices | None:
-    """The choices among the numbers that an algorithm is given, if they were made before."""
+    """The choices contained in the numbers of an algorithm, if they were made before."""
     from arpes_ml_plugins.denoising.choices import Choices
 
     if NEIGHBOURS not in numbers:
@@ -113,7 +114,7 @@ def choices_in(numbers: Mapping[str, float]) -> Choices | None:
 
 
 def noise_model(numbers: Mapping[str, float], gain: float | None, exposures: int = 1) -> NoiseModel:
-    """What is known of the noise of a sum of exposures."""
+    """Model of the noise of a sum of exposures."""
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
     return NoiseModel(

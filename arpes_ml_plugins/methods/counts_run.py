@@ -1,4 +1,4 @@
-"""What the methods for counts have in common: from checked parameters to denoised images."""
+"""Common part of the methods for counts: from checked parameters to denoised images."""
 
 from __future__ import annotations
 
@@ -60,27 +60,27 @@ __all__ = [
 ]
 
 BAR_DRAWS = 8
-"""Simulated measurements behind an error bar."""
+"""Number of simulated measurements from which error bars are estimated."""
 WEIGHTS = "denoiser"
 """Name of the stored network."""
 
 
 @dataclass(frozen=True)
 class CountsRun:
-    """One of the methods."""
+    """One of the methods for counts: its network, training and kind of result."""
 
     method: str
     make: Callable[[int], CountsNetwork]
-    """From a seed to the first network."""
+    """Function from a seed to the network before training."""
     training: Training | None
     kinds: tuple[str, ...]
-    """Of noise that it is valid for."""
+    """Kinds of noise that the method is valid for."""
     draws: int = 0
-    """Simulated measurements of the clean image."""
+    """Number of simulated measurements of the clean image."""
     sampled: bool = False
-    """Whether the results are samples, instead of the clean image and its error bars."""
+    """Whether to return samples instead of the clean image and its error bars."""
     calibrated: bool = False
-    """Whether the errors are compared with held-out data."""
+    """Whether to test the errors on held-out data."""
 
     def __call__(
         self,
@@ -97,7 +97,7 @@ class CountsRun:
         mesh: str | None = None,
         noise: xr.Dataset | None = None,
     ) -> dict[str, xr.DataArray]:
-        """From the parameters of the method to its results; ``noise`` if it is known already."""
+        """Run the method with its parameters; ``noise`` is its noise estimate, if known already."""
         array, image = check_image(data, dims, SMALLEST_IMAGE)
         check_positive("gain", gain, optional=True)
         check_choice("precision", precision, PRECISIONS)
@@ -197,30 +197,30 @@ class CountsRun:
         )
 
     def dataset(self, data: xr.DataArray | xr.Dataset, **parameters: Any) -> xr.Dataset:
-        """All results together."""
+        """Run the method and return all results as one Dataset."""
         arrays = self(data, **parameters)
         return xr.Dataset(arrays, attrs=arrays["clean"].attrs)
 
     def with_errors(self, calibrate: bool) -> CountsRun:
-        """The same with error bars."""
+        """The same method with error bars."""
         check_flag("calibrate", calibrate)
         return replace(self, draws=BAR_DRAWS, calibrated=calibrate)
 
     def sampling(self, draws: int, calibrate: bool) -> CountsRun:
-        """The same with samples instead of the clean image."""
+        """The same method with samples instead of the clean image."""
         check_flag("calibrate", calibrate)
         return replace(self, draws=draws, sampled=True, calibrated=calibrate)
 
     @property
     def results(self) -> tuple[str, ...]:
-        """Names of what is returned."""
+        """Names of the results."""
         if self.sampled:
             return _samples_of(self.draws)
         return ("clean", "lower", "upper") if self.draws else ("clean",)
 
 
 def _samples_of(draws: int) -> tuple[str, ...]:
-    """Names of samples as results."""
+    """Names of the samples among the results."""
     return tuple(f"sample {number}" for number in range(draws))
 
 
@@ -270,16 +270,16 @@ def without_mesh(
     device: str,
     repeats: Hashable | None = None,
 ) -> tuple[xr.DataArray, xr.Dataset, dict[str, Any]]:
-    """``array`` without the mesh if there is one, its noise, and what provenance records.
+    """``array`` without its mesh (if it has one), its noise, and what provenance records.
 
-    The mean of the flat is 1, so the gain hardly changes; behind the wires the variance is larger
-    than the mean by as much as they are deep.
+    The flat has a mean of 1, so the gain hardly changes. Behind the wires the variance exceeds the
+    mean, because both were divided by the transmission, the variance twice.
     """
     if mesh is None:
         return array, noise, {}
     result = mesh_of(array, image, noise, pretrained, gain=gain, device=device)
     if array.chunks is not None:
-        array, found = divided(array, result["flat"]), {"mesh": "looked for when computed"}
+        array, found = divided(array, result["flat"]), {"mesh": "searched for when computed"}
     else:
         found = mesh_words(result)
         if "mesh_depth" not in found:
@@ -300,21 +300,21 @@ def _check_counts(
     kind, verdict = str(noise["kind"].values), str(noise["verdict"].values)
     if gain is None and kind not in kinds:
         raise DataError(
-            f"{method} needs counts. {verdict} Use denoise_pcp_unet, which does not, or override "
-            f"this with gain= (variance over mean)"
+            f"{method} needs counts. {verdict} Use denoise_pcp_unet, which does not need counts, "
+            f"or override this check with gain= (variance over mean)"
         )
     if gain is None or kind == "unknown":
         return
     measured, error = float(noise["gain"]), float(noise["gain_error"])
     if kind not in kinds:
         warn(
-            f"{method} with gain={gain:g} on data that are not counts. {verdict}",
+            f"{method} was called with gain={gain:g} for data that are not counts. {verdict}",
             CountsWarning,
         )
     elif abs(measured - gain) > max(5 * error, 0.2 * gain):
         warn(
-            f"{method} with gain={gain:g}, but the noise has a gain of {measured:.3g} ± "
-            f"{error:.1g}",
+            f"{method} was called with gain={gain:g}, but the noise has a gain of {measured:.3g} "
+            f"± {error:.1g}; leave gain= out to use the measured one",
             CountsWarning,
         )
 
@@ -322,7 +322,7 @@ def _check_counts(
 def run_pretrained(
     batch: ImageBatch, *, adapt: bool, series: bool, exposures: int
 ) -> dict[str, torch.Tensor]:
-    """What :func:`denoise_pretrained` does, with the gain ``batch.numbers["gain"]``."""
+    """Denoise as :func:`denoise_pretrained` does, with the gain ``batch.numbers["gain"]``."""
     return _denoise(
         batch,
         make=pretrained,
@@ -358,7 +358,7 @@ def _denoise(
     if gain is None and not numbers["served"]:  # eager data were refused before
         raise DataError(
             "the noise is not that of counts, see estimate_noise; use denoise_pcp_unet, which does "
-            "not need counts, or override this with gain= (variance over mean)"
+            "not need counts, or override this check with gain= (variance over mean)"
         )
     images = batch.images.unflatten(0, (-1, exposures))
     result = denoise_counts_images(

@@ -1,4 +1,4 @@
-"""``decompose_pcp``: an image as low-rank plus sparse."""
+"""``decompose_pcp``: split an image into a low-rank and a sparse part."""
 
 from __future__ import annotations
 
@@ -44,28 +44,29 @@ def decompose_pcp(
 ) -> xr.Dataset:
     """Split an image into a low-rank and a sparse part by principal component pursuit.
 
-    The low-rank part keeps what many EDCs (or MDCs) have in common, the sparse part what few
-    pixels have alone. It is the first stage of :func:`denoise_pcp_unet`, and useful in itself
-    against hot pixels.
+    This is the convex decomposition of [2]_. The low-rank part contains what many EDCs (or MDCs)
+    have in common, the sparse part what is specific to few pixels. It is the first stage of
+    :func:`denoise_pcp_unet`; by itself it removes hot pixels.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        Intensities with an energy and a momentum (or angle) axis; other dimensions are a batch,
-        each image is decomposed by itself. NaN pixels are filled from their surroundings and are
+        Intensities with an energy and a momentum (or angle) axis. Other dimensions are a batch;
+        each image is decomposed separately. NaN pixels are filled from their surroundings and are
         NaN again in the result.
     sparsity : float, optional
-        Weight λ of the sparse part (eq. 2). A larger value leaves more in the
-        low-rank part. The default, ``1 / sqrt(max(image shape))``, suits images of low rank; a
-        narrow bright band that runs diagonally is not of low rank, and a good part of it then
-        lands in ``sparse``. Look at both parts; raise ``sparsity`` if you see a band there.
+        Weight λ of the sparse part (eq. 2 of [1]_). A larger value leaves more in the low-rank
+        part. The default, ``1 / sqrt(max(image shape))``, suits images of low rank. A narrow bright
+        band that runs diagonally is not of low rank, and much of it then appears in ``sparse``.
+        Check both parts, and raise ``sparsity`` if you see a band in the sparse one.
     solver : {"alm", "admm"}
-        ``"alm"``: inexact augmented Lagrangian with a growing penalty, some 50 iterations.
-        ``"admm"``: the fixed penalty of the paper (eqs. S2-S7), exact but at times very slow.
+        ``"alm"``: inexact augmented Lagrangian with a growing penalty, about 50 iterations.
+        ``"admm"``: fixed penalty (eqs. S2-S7 of [1]_), exact but sometimes very slow.
     tolerance : float
-        Stop when the parts add up to the image within this relative error (Frobenius norm).
+        Relative error (Frobenius norm) of the sum of the parts at which the iteration stops. A
+        smaller value takes more iterations.
     iterations : int
-        Upper limit. A warning says if an image has not converged by then.
+        Upper limit on the iterations. If an image has not converged by then, a warning is issued.
     {device}
     {unused_rng}
     {progress}
@@ -74,8 +75,8 @@ def decompose_pcp(
     Returns
     -------
     xarray.Dataset
-        ``low_rank`` and ``sparse``, shape and unit of the data; ``iterations``, ``residual``
-        (relative error of their sum) and ``converged``, one number per image.
+        ``low_rank`` and ``sparse``, in the shape and unit of the data; ``iterations``,
+        ``residual`` (relative error of their sum) and ``converged``, one value per image.
 
     Raises
     ------
@@ -84,12 +85,13 @@ def decompose_pcp(
     Warns
     -----
     ConvergenceWarning
-        ``iterations`` were not enough.
+        An image has not converged within ``iterations``.
 
     References
     ----------
-    Huang, Liu, Qian and Weng, "Training-set-free two-stage deep learning for spectroscopic data
-    de-noising" (2024), eqs. 2 and S1-S7; Candès, Li, Ma and Wright, J. ACM 58, 11 (2011).
+    .. [1] Huang, Liu, Qian and Weng, "Training-set-free two-stage deep learning for
+       spectroscopic data de-noising" (2024), eqs. 2 and S1-S7.
+    .. [2] Candès, Li, Ma and Wright, J. ACM 58, 11 (2011).
 
     Examples
     --------

@@ -21,12 +21,13 @@ __all__ = ["decompose_counts", "decompose_pretrained", "denoise_counts", "denois
 OWN = {
     "iterations": """
         iterations : int, optional
-            Steps of training per image or series; default 120, more for a large series. More take
-            longer; the held-out counts stop a network that begins to learn noise.""",
+            Training steps per image or series; default 120, more for a large series. More steps
+            take longer; they do not fit the noise, because held-out counts decide when to stop.""",
     "adapt": """
         adapt : bool
-            Train further on the data, which takes seconds per image or series. False is immediate,
-            and nearly as good on data that resemble the simulations.""",
+            Whether to train the network further on the data, which takes seconds per image or
+            series. Without it (False) the result is immediate, and nearly as accurate for data that
+            resemble the simulations.""",
 }
 
 
@@ -43,11 +44,12 @@ def denoise_counts(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:
-    """Denoise counts with a network that is trained on these very counts, by splitting them.
+    """Denoise counts with a network that is trained on these counts alone, by splitting them.
 
-    Every step splits the counts at random into two independent images of the same scene, and a
-    small network learns to predict one from the other: it can learn the scene but not the noise.
-    No other data are involved. Held-out counts decide when to stop.
+    Every training step splits the counts at random into two independent images of the same scene,
+    and a small network learns to predict one from the other: it can learn the scene but not the
+    noise. No other data are used. Training stops when the likelihood of held-out counts no
+    longer improves.
 
     Parameters
     ----------
@@ -75,13 +77,13 @@ def denoise_counts(
 
     See Also
     --------
-    denoise_pretrained : better and faster on anything that looks like ARPES.
+    denoise_pretrained : more accurate and faster for most ARPES data.
     decompose_counts : the same with error bars.
 
     Notes
     -----
-    Binomial thinning of a Poisson number gives two independent Poisson numbers; the loss is their
-    Poisson likelihood.
+    Binomial thinning of a Poisson number gives two independent Poisson numbers; the loss is the
+    Poisson likelihood of one, given the prediction from the other.
 
     Examples
     --------
@@ -186,13 +188,13 @@ def denoise_pretrained(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:
-    """Denoise counts with a network that knows simulated ARPES scenes, and adapt it to the data.
+    """Denoise counts with a network trained on simulated ARPES scenes, and adapt it to the data.
 
-    The network has seen bands of many kinds with their noise (:func:`simulate_scene`); its
-    weights come with the package. Adapted, it is trained further on the user's own counts, split
-    at random as in :func:`denoise_counts`. Held-out counts decide how far: a state of the network
-    that does not make them significantly likelier is not used. If the noise of neighbouring pixels
-    is correlated, counts cannot be split, and the network is used as it is.
+    The network was trained on bands of many kinds with simulated noise (:func:`simulate_scene`);
+    its weights come with the package. With ``adapt`` it is trained further on the data themselves,
+    which are split at random as in :func:`denoise_counts`. The new weights are used only if they
+    make held-out counts significantly likelier. If the noise of neighbouring pixels is correlated,
+    counts cannot be split, and the network is not trained further.
 
     Parameters
     ----------
@@ -223,7 +225,7 @@ def denoise_pretrained(
 
     See Also
     --------
-    denoise : chooses a method that suits the data.
+    denoise : choose the method by the noise of the data.
     decompose_pretrained : the same with error bars.
 
     Examples

@@ -1,4 +1,4 @@
-"""The two-stage denoiser, and the method that it improves on (``denoise_fixed_input``)."""
+"""The two-stage denoiser, and its predecessor with a fixed input (``denoise_fixed_input``)."""
 
 from __future__ import annotations
 
@@ -23,27 +23,29 @@ __all__ = ["decompose_pcp_unet", "denoise_fixed_input", "denoise_pcp_unet"]
 OWN = {
     "recipe": """
         recipe : {"robust", "published"}
-            ``"robust"``: residuals are weighted by their Poisson-like standard deviation and
-            clipped at three of them, the learning rate falls to zero, and two networks are
-            averaged. ``"published"``: the settings of the paper [1]_ with its weight decay
-            (λ = 0.02, eq. S32), kept for reference; its sparse term takes up noise and signal
-            together, after which nothing more is learned. The documentation compares both.""",
+            ``"robust"``: residuals are divided by their Poisson-like standard deviation and
+            clipped at three standard deviations, the learning rate falls to zero, and the images of
+            two networks are averaged. ``"published"``: the settings of [1]_ with the weight decay
+            given there (λ = 0.02, eq. S32), kept for reference; its sparse term absorbs noise and
+            signal together, after which the network learns nothing more. The documentation compares
+            both.""",
     "iterations": """
         iterations : int, optional
-            Steps of the optimiser; default 600 (robust) or 2000 (published). Fewer give a smoother,
-            more a noisier image.""",
+            Steps of the optimiser; default 600 (robust) or 2000 (published). Fewer steps give a
+            smoother image, more steps a noisier one.""",
     "networks": """
         networks : int, optional
-            Networks fitted from different starts and averaged; default 2 (robust) or 1
-            (published). More take proportionally longer and gain a little.""",
+            Number of networks that are fitted from different starts and averaged; default 2
+            (robust) or 1 (published). More take proportionally longer and lower the error a
+            little.""",
     "noise_ratio": """
         noise_ratio : float
-            η_a / η_s of eq. 4, for recipes with a sparse term (``"published"``,
-            :func:`denoise_fixed_input`): a larger value leaves less to the sparse term.""",
+            η_a / η_s of eq. 4 of [1]_, used only with a sparse term (``"published"``,
+            :func:`denoise_fixed_input`). A larger value leaves less to the sparse term.""",
     "sparsity": """
         sparsity : float, optional
-            λ of the first stage, see :func:`decompose_pcp`. It shapes the input of the network
-            only.""",
+            Weight λ of the sparse part in the first stage, see :func:`decompose_pcp`. It affects
+            only the input of the network.""",
     "paper": """
         .. [1] Huang, Liu, Qian and Weng, "Training-set-free two-stage deep learning for
            spectroscopic data de-noising" (2024).""",
@@ -66,11 +68,11 @@ def denoise_pcp_unet(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:
-    """Denoise a cut without any training data: principal component pursuit, then a network.
+    """Denoise a cut without training data, by principal component pursuit and a network.
 
-    A convolutional network is fitted to the one noisy image, with its low-rank part as input
-    (eq. 3 of [1]_). Such a network takes up bands, edges and backgrounds long before it takes up
-    noise.
+    A convolutional network is fitted to the noisy image itself, with its low-rank part as input
+    (eq. 3 of [1]_). Such a network reproduces bands, edges and backgrounds long before it
+    reproduces noise, so that a fit that is stopped in time is denoised.
 
     Parameters
     ----------
@@ -98,7 +100,7 @@ def denoise_pcp_unet(
 
     See Also
     --------
-    decompose_pcp_unet : the same with residual, sparse part, prior and loss.
+    decompose_pcp_unet : the same, and residual, sparse part, prior and loss.
 
     References
     ----------
@@ -167,15 +169,15 @@ def decompose_pcp_unet(
     Returns
     -------
     xarray.Dataset
-        In the unit of the data, with ``data = clean + sparse + residual``:
+        The parts are in the unit of the data, and ``data = clean + sparse + residual``:
 
-        - ``clean``: the network's image, what :func:`denoise_pcp_unet` returns;
-        - ``sparse``: outliers. ``recipe="robust"``: what lies beyond three standard deviations;
-          ``"published"``: the term ``g * g - h * h`` of eq. 3 of [1]_;
-        - ``residual``: the rest. Structure in it is signal that was removed;
+        - ``clean``: denoised image, as :func:`denoise_pcp_unet` returns it;
+        - ``sparse``: outliers. ``recipe="robust"``: the part of the residual beyond three standard
+          deviations; ``"published"``: the term ``g * g - h * h`` of eq. 3 of [1]_;
+        - ``residual``: remainder. Structure in it is signal that was removed;
         - ``prior``: low-rank part from the first stage, the network's input;
-        - ``loss`` (iteration): what was minimised, averaged over the networks. A fit that ended
-          well ends flat.
+        - ``loss`` (iteration): minimised function, averaged over the networks. It is flat at the
+          end if the fit has converged.
 
     Raises
     ------
@@ -235,19 +237,20 @@ def denoise_fixed_input(
 ) -> xr.DataArray | xr.Dataset:
     """Denoise with a network whose input is fixed noise, trained by stochastic gradient descent.
 
-    This is the previous method [2]_ as [1]_ describes it, here for comparison: same network and
-    loss as ``denoise_pcp_unet(recipe="published")``, but a random input instead of the prior and
-    plain gradient descent instead of AdamW. Prefer :func:`denoise_pcp_unet`.
+    This is the earlier method of [2]_ as described in [1]_, included for comparison. It has the
+    network and loss of ``denoise_pcp_unet(recipe="published")``, but a random input instead of the
+    prior and plain gradient descent instead of AdamW. Prefer :func:`denoise_pcp_unet`.
 
     Parameters
     ----------
     {image}
     iterations : int
-        Steps of gradient descent. The paper quotes 8000.
+        Steps of gradient descent; 8000 in [1]_. Fewer steps give a smoother image, more steps a
+        noisier one.
     learning_rate : float, optional
-        Step of the network's weights; the sparse term's is this over ``noise_ratio``. The paper
-        gives none for this method; the default is the largest that did not diverge on the
-        benchmark sets.
+        Learning rate of the network's weights; that of the sparse term is this over
+        ``noise_ratio``. [1]_ does not state one for this method; the default is the largest that
+        did not diverge on the benchmark data.
     {noise_ratio}
     {precision}
     {batch_size}

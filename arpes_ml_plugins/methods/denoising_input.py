@@ -1,4 +1,4 @@
-"""What the denoising methods share: their noise estimate, and blocks of their docstrings."""
+"""Common parts of the denoising methods: the noise estimate, and blocks of their docstrings."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ COUNTED = ("counts", "scaled counts")
 SERVED = (*COUNTED, "correlated", "offset")
 """Kinds of noise that the pre-trained network takes."""
 BUNCHED = 1.3  # gain over step
-FEW_HOT = 5e-5  # of the pixels, which are not worth a sentence
+FEW_HOT = 5e-5  # fraction of the pixels below which hot pixels are not mentioned
 IMAGES = 32
-"""Images that the noise estimate looks at; of a larger data set, evenly spread ones."""
+"""Number of images that the noise is estimated from, evenly spread over a larger data set."""
 SIDE, PIXELS = 96, 12 * 96**2
-"""Of windows in larger images, whose noise is enough to know."""
+"""Side and total pixels of the windows from which the noise of larger images is estimated."""
 MOST_PIXELS = 1_000_000
-"""In which whole lines and defects are looked for, which windows do not show."""
+"""Pixels of whole images that are searched for uneven lines and defects, unseen in windows."""
 NUMBERS = (
     "gain",
     "gain_error",
@@ -76,8 +76,8 @@ BLOCKS = {
     "image": """
         data : xarray.DataArray or xarray.Dataset
             Intensities with an energy and a momentum (or angle) axis, at least 16 x 16 pixels.
-            Other dimensions (time, temperature, photon energy, a second angle) are a batch. A
-            Dataset has its spectrum replaced. NaN pixels take no part and stay NaN.""",
+            Other dimensions (time, temperature, photon energy, a second angle) are a batch. In a
+            Dataset the spectrum is replaced. NaN pixels are ignored and stay NaN.""",
     "counts": """
         data : xarray.DataArray or xarray.Dataset
             Counts, or counts times a gain, with an energy and a momentum (or angle) axis, at least
@@ -85,78 +85,80 @@ BLOCKS = {
             and filled in; NaN stay NaN.""",
     "gain": """
         gain : float, optional
-            Variance over mean, in the unit of the data: 1 for single electrons. Default: the
-            estimate of :func:`estimate_noise`, or an error if the data are not counts. A given
-            gain is used as it is, with a warning if the data contradict it.""",
+            Variance over mean, in the unit of the data: 1 for single electrons. By default it is
+            estimated (:func:`estimate_noise`), and an error is raised if the data are not counts.
+            A given gain is used as it is, with a warning if the noise of the data differs from it.
+            A larger gain means fewer electrons, and thus a smoother image.""",
     "repeats": """
         repeats : str or None
-            A dimension along which the same scene was measured again. The differences of these
-            exposures give the noise, whatever the structure; the network sees their sum and is
-            judged by how one half of them predicts the other; and a warning tells if they differ
-            by more than noise. The result is their mean, without that dimension. ``"auto"`` takes
-            a dimension called sweep, repeat, repetition or exposure; ``None`` takes it for a batch
-            like any other.""",
+            Dimension along which the same scene was measured repeatedly. The noise is estimated
+            from the differences of these exposures, which contain no structure; their sum is
+            denoised, and the network is tested on how well one half of them predicts the other. A
+            warning is issued if they differ by more than noise. The result is their mean, without
+            that dimension. ``"auto"`` takes a dimension named sweep, repeat, repetition or
+            exposure; with ``None`` it is a batch like any other.""",
     "mesh": """
         mesh : {"auto", None}
-            ``"auto"``: look for the mesh in front of the detector, one for all images, and divide
-            it out if there is one for certain (:func:`remove_mesh`); provenance says so. ``None``:
-            leave it in.""",
+            ``"auto"``: search for the mesh in front of the detector, the same for all images, and
+            divide it out if it is significant (:func:`remove_mesh`); this is recorded in the
+            provenance. ``None``: leave the mesh in.""",
     "series": """
         series : str or None
-            A dimension along which neighbouring images resemble each other (time, temperature, the
-            second angle): one network then serves all of them and sees the neighbours of each
-            image; the pre-trained one only if held-out counts say that this helps. ``"auto"`` takes
-            the longest scanned axis of at least four images whose coordinate is in order (of two
-            of one length, time or temperature rather than an angle); name another one if
-            neighbours along it are more alike. ``None``: a network of its own for every
-            image.""",
+            Dimension along which neighbouring images resemble each other (time, temperature, the
+            second angle). One network then denoises all of them, and its input includes the
+            neighbours of each image; for the pre-trained network only if held-out counts show that
+            this helps. ``"auto"`` takes the longest scanned axis of at least four images whose
+            coordinate is monotonic (of two with the same length, time or temperature rather than an
+            angle). Name another dimension if neighbours along it are more alike. With ``None``
+            every image has its own network.""",
     "calibrate": """
         calibrate : bool
-            Compare the errors that one half of the data states with how far it is from the other
-            half, and stretch them if they are too small. Provenance says by how much. About twice
-            as slow.""",
+            Whether to test the error bars: one half of the data is denoised, its distance from the
+            other half is compared with its error bars, and all error bars are stretched if they are
+            too small. The factor is recorded in the provenance. The method takes about twice as
+            long.""",
     "precision": """
         precision : {"auto", "float32", "bfloat16"}
-            Precision of the convolutions. ``"auto"`` takes bfloat16 if the hardware multiplies
-            it.""",
+            Precision of the convolutions. ``"auto"`` takes bfloat16 if the hardware has it.""",
     "batch_size": """
         batch_size : int, optional
-            Images fitted together; default 1 on a CPU, 16 on a GPU, halved when memory runs
-            out.""",
+            Number of images fitted together; default 1 on a CPU, 16 on a GPU, halved when memory
+            runs out. More need more memory.""",
     "rng": """
         rng : int, numpy.random.Generator or torch.Generator, optional
-            Seed of everything that is drawn at random. The seed used is recorded in the
-            provenance.""",
+            Seed of all random numbers; the same seed gives the same result. The seed used is
+            recorded in the provenance.""",
     "unused_rng": """
         rng : int, numpy.random.Generator or torch.Generator, optional
-            Not used, because nothing is random. All methods take it.""",
+            Not used, because the method is deterministic; it is accepted by all methods.""",
     "dims": """
         dims : mapping or sequence of str, optional
-            The energy and the momentum axis if their names are not recognised: ``("eV", "phi")``
-            or ``{"momentum": "phi"}``.""",
+            Energy and momentum axis, if their names are not recognised: ``("eV", "phi")`` or
+            ``{"momentum": "phi"}``.""",
     "clean": """
         xarray.DataArray or xarray.Dataset
-            Same type, axes, metadata and unit as ``data``, with denoised values. Integers become
+            Denoised values with the type, axes, metadata and unit of ``data``. Integers become
             float32.""",
     "error_bars": """
         xarray.Dataset
             ``clean``, and ``lower`` and ``upper``, between which the truth lies in 68 % of the
-            pixels. The band is that of repeated simulated measurements of the clean image, widened
-            if the data show structure that the clean image lacks.""",
+            pixels. These errors are those of repeated simulated measurements of the clean image,
+            enlarged if the data contain structure that the clean image lacks.""",
     "unusable": """
         AxisError, DataError, DataTypeError, ParameterError, DeviceError
-            Unusable input; the message says what to do.""",
+            The input cannot be used; the message says what to do.""",
     "no_counts": """
         DataError
             The noise is not that of counts (interpolated, with an offset, background subtracted),
-            or there is too little of it to decide. The message says which, and what to do.
+            or there are too few pixels or counts to decide. The message names the reason and a
+            remedy.
         AxisError, DataTypeError, ParameterError, DeviceError
-            Unusable input.""",
+            The input cannot be used; the message says what to do.""",
     "contradicted": """
         CountsWarning
-            ``gain`` was given for data whose noise contradicts it; held-out counts prefer a
-            Gaussian filter to the network's image, and the filtered image is returned; or what the
-            clean image leaves of the data is not the noise that was assumed.""",
+            ``gain`` differs from that of the noise; or a Gaussian filter predicts held-out counts
+            better than the network, and the filtered image is returned; or the difference between
+            data and clean image is not the noise that was assumed.""",
 }
 """Blocks of docstrings of the denoising methods, for ``parameters.documented``."""
 
@@ -169,10 +171,10 @@ def rounded(precision: str, device: str) -> bool:
 
 
 def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.DataArray]:
-    """What a block of data has to know of the noise; lazy if ``noise`` is.
+    """The numbers of the noise estimate that every block of data needs; lazy if ``noise`` is.
 
-    ``"served"`` is 1 if the kind is one of ``kinds``, else 0. Correlations are those of correlated
-    noise only, so that chance does not make independent pixels look correlated.
+    ``"served"`` is 1 if the kind is one of ``kinds``, otherwise 0. Correlations are zero unless the
+    noise is of the kind ``"correlated"``, so that chance does not correlate independent pixels.
     """
     correlated = noise["kind"] == "correlated"
     return {
@@ -191,10 +193,11 @@ def noise_of(
     progress: ProgressOption = False,
     repeats: Hashable | None = None,
 ) -> xr.Dataset:
-    """Estimate the noise of an array whose axes are settled; lazy if the array is.
+    """Estimate the noise of an array whose axes are known; lazy if the array is.
 
-    Along ``repeats`` lie exposures of one scene: the noise of one of them comes from their
-    differences, and ``drift`` and ``drift_error`` say whether they differ by more than noise.
+    Along ``repeats`` lie exposures of one scene: the noise of a single exposure is estimated from
+    their differences, and ``drift`` and ``drift_error`` show whether they differ by more than
+    noise.
     """
     names = NUMBERS if repeats is None else (*NUMBERS, *DRIFT)
     exposures = () if repeats is None else (repeats,)
@@ -277,7 +280,7 @@ def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
 
 
 def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:
-    """What only whole images show."""
+    """Defects that only whole images show."""
     from arpes_ml_plugins.denoising.irregular import clipped, uneven_lines
 
     images, valid = batch.images, batch.valid
@@ -318,16 +321,17 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
     both = (noise["energy_correlation"], noise["momentum_correlation"])
     along = " and ".join(f"{value:.2f} along {dim}" for value, dim in zip(both, dims, strict=True))
     return {
-        "counts": f"Counts of {noise['step']:.4g} each: {counts:.3g} electrons per pixel.",
-        "scaled counts": f"White noise of gain {gain:.4g} ± {error:.2g}: {counts:.3g} electrons "
-        f"per pixel.{_bunched(gain, noise['step'])}",
+        "counts": f"The values are counts of {noise['step']:.4g} per electron: {counts:.3g} "
+        f"electrons per pixel.",
+        "scaled counts": f"The noise is white with gain {gain:.4g} ± {error:.2g}: {counts:.3g} "
+        f"electrons per pixel.{_bunched(gain, noise['step'])}",
         "correlated": f"The noise of neighbouring pixels is correlated ({along}), as behind a "
-        f"camera or after interpolation. At long wavelengths it is that of counts of gain "
+        f"camera or after interpolation. At long wavelengths it is that of counts with gain "
         f"{gain:.3g} ± {error:.2g}: {counts:.3g} electrons per pixel.",
         "offset": _offset(gain, noise["shift"], counts, noise["negative_fraction"]),
         "negative": f"{noise['negative_fraction']:.1%} of the pixels are negative, so something "
         f"was subtracted (or interpolation overshot): these are not counts. Denoise before such "
-        f"steps where you can.",
+        f"steps if you can.",
         "unknown": "There are too few pixels or counts to estimate the gain; pass gain= if you "
         "know it.",
     }[name]
@@ -337,30 +341,31 @@ def _bunched(gain: float, step: float) -> str:
     if not gain > BUNCHED * step:
         return ""
     return (
-        f" The values are multiples of {step:.4g} and yet this noisy: an electron is more than one "
-        f"count, or the source fluctuates (over-dispersed, as at free-electron lasers)."
+        f" The values are multiples of {step:.4g}, but their noise is stronger than that of such "
+        f"counts: an electron gives more than one count, or the source fluctuates (as at "
+        f"free-electron lasers)."
     )
 
 
 def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> list[str]:
-    """What is wrong with whole lines of pixels, or with the brightest ones."""
+    """Sentences about uneven lines of pixels and about saturation."""
     found = []
     for name, dim in zip(("energy", "momentum"), dims, strict=True):
         jitter, alternation = noise[f"{name}_jitter"], noise[f"{name}_alternation"]
         if alternation > 0:
             found.append(
-                f"Every second {dim} is brighter by {alternation:.0%}, as when bins hold one and "
-                f"two channels in turn: sum them in pairs."
+                f"Every second {dim} is brighter by {alternation:.0%}, as if bins contained one "
+                f"and two channels in turn: sum them in pairs."
             )
         elif jitter > 0:
             found.append(
-                f"Brightness jumps by {jitter:.0%} from one {dim} to the next in the whole image, "
-                f"as when the beam fluctuates: divide by its current, if it was recorded."
+                f"The intensity jumps by {jitter:.0%} from one {dim} to the next in the whole "
+                f"image, as if the beam fluctuated: divide by its current, if it was recorded."
             )
     if noise["clipped_fraction"] > 0:
         found.append(
-            f"{noise['clipped_fraction']:.2%} of the pixels have the same highest value: there the "
-            f"detector or the file was full, and the truth is brighter."
+            f"{noise['clipped_fraction']:.2%} of the pixels have the same highest value: the "
+            f"detector or the file format saturates there, and the true intensity is higher."
         )
     return found
 
@@ -369,11 +374,12 @@ def _offset(gain: float, shift: float, counts: float, negative: float) -> str:
     if shift == 0:
         return (
             f"The variance is {gain:.3g} times the intensity, less than that of whole electrons, "
-            f"as with a pedestal or after smoothing: {counts:.3g} electrons per pixel if it is not."
+            f"as with a pedestal or after smoothing: {counts:.3g} electrons per pixel if there is "
+            f"neither."
         )
     cause = "read-out noise or a subtracted constant" if shift > 0 else "a pedestal"
     if shift > 0 and negative == 0:
-        cause += ", or where a detector saturates and bright bands look flatter than they are"
+        cause += ", or with a detector that saturates, so that bright bands look too flat"
     return (
         f"The variance is {gain:.3g} times the intensity {shift:+.3g}, as with {cause}: "
         f"{counts:.3g} electrons per pixel."

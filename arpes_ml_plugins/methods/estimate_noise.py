@@ -1,4 +1,4 @@
-"""``estimate_noise``: what kind of noise the data have, in numbers and in words."""
+"""``estimate_noise``: the kind of noise of the data, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ def estimate_noise(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Estimate the noise: its gain, whether the data are counts, and what is wrong with them.
+    """Estimate the noise of the data: its gain, whether they are counts, and defects.
 
-    Counting electrons gives noise whose variance is the mean; a detector or a unit multiplies
-    both, and variance over mean is then the gain. The spatial frequencies at which no structure is
-    left show it at any number of counts, and show whether the noise is white: after interpolation,
-    smoothing or conversion to momentum, or behind a camera, it is not. Such counts cannot be split
-    at random, and the gain is that of long wavelengths.
+    The variance of counted electrons is their mean. If a detector or a unit multiplies the values,
+    variance over mean is the gain. The gain is estimated from the spatial frequencies that contain
+    no structure, which works at any number of counts. They also show whether the noise is white:
+    it is not after interpolation, smoothing or conversion to momentum, or behind a camera. Such
+    counts cannot be split at random, and their gain is that at long wavelengths.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
         Intensities with an energy and a momentum (or angle) axis, at least 8 x 8 pixels. All
-        images are assumed to come from one detector. Of large data, evenly spread windows are
-        used, of 110 000 pixels in all, and up to a million pixels of whole images to find uneven
-        lines, ceilings and missing or negative values; the time is then the same whatever the size.
+        images are assumed to come from one detector. From large data, evenly spread windows of
+        about 110 000 pixels in total are used, and up to a million pixels of whole images to find
+        uneven lines, saturation and missing or negative values, so that the time does not grow
+        with the size.
     {device}
     {unused_rng}
     {progress}
@@ -52,27 +53,27 @@ def estimate_noise(
     Returns
     -------
     xarray.Dataset
-        Single numbers for the whole array:
+        Scalar variables for the whole array:
 
-        - ``gain``: variance over mean, in the unit of the data; NaN if there is no such
-          number. ``gain_error``: its standard deviation. If the values are whole multiples of a
-          step and the noise agrees with it, the gain is that step;
-        - ``step``: the number that all values are multiples of (1 for integers), or NaN;
-        - ``shift``: the variance is ``gain * (mean + shift)``; above zero for read-out noise or a
-          subtracted constant, below zero for a pedestal, zero if neither shows;
-        - ``energy_correlation``, ``momentum_correlation``: of the noise of neighbouring pixels
-          along either axis, 0 for counts;
+        - ``gain``: variance over mean, in the unit of the data; NaN if it cannot be estimated.
+          ``gain_error``: its standard deviation. If the values are multiples of a step and the
+          noise agrees with it, the gain is that step;
+        - ``step``: number of which all values are multiples (1 for integers), or NaN;
+        - ``shift``: the variance is ``gain * (mean + shift)``; positive for read-out noise or a
+          subtracted constant, negative for a pedestal, zero if neither is significant;
+        - ``energy_correlation``, ``momentum_correlation``: correlation of the noise of neighbouring
+          pixels along each axis, 0 for counts;
         - ``hot_fraction``, ``missing_fraction``, ``negative_fraction``: fractions of the pixels;
         - ``mean_counts``: electrons per pixel, intensity over gain;
-        - ``energy_jitter``, ``momentum_jitter``: relative standard deviation by which all pixels
-          of one energy (momentum) are brighter or darker than those beside it, 0 if that is no
-          more than noise; ``energy_alternation``, ``momentum_alternation``: by how much every
-          second one is brighter, 0 if they do not take turns;
-        - ``clipped_fraction``: pixels at a ceiling of the detector;
+        - ``energy_jitter``, ``momentum_jitter``: relative standard deviation of the intensity from
+          one energy (momentum) to the next beyond noise and structure, 0 if it is not significant;
+          ``energy_alternation``, ``momentum_alternation``: relative excess of every second energy
+          (momentum), 0 if they do not alternate;
+        - ``clipped_fraction``: fraction of the pixels at which the detector saturates;
         - ``kind``: ``"counts"`` (variance = step), ``"scaled counts"`` (white, another gain),
           ``"correlated"``, ``"offset"`` (variance and intensity are not proportional),
           ``"negative"`` (something was subtracted) or ``"unknown"`` (too few pixels or counts);
-        - ``verdict``: a sentence.
+        - ``verdict``: summary in words.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def estimate_noise(
 
     See Also
     --------
-    arpes_ml_plugins.plotting.diagnose : the same as a picture.
+    arpes_ml_plugins.plotting.diagnose : draw the noise and this verdict.
 
     Examples
     --------

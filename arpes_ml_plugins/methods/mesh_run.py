@@ -1,4 +1,4 @@
-"""The mesh in front of a detector: found in the data, for the methods that divide it out."""
+"""Estimate the mesh in front of a detector from the data, for the methods that divide it out."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def mesh_of(
     fixed: bool = True,
     progress: ProgressOption = False,
 ) -> xr.Dataset:
-    """Flat, lattice and depth of the mesh; lazy if ``array`` is.
+    """Estimate flat, lattice and depth of the mesh; lazy if ``array`` is.
 
-    ``make`` gives the network that estimates the image behind the mesh. With ``fixed`` all images
+    ``make`` returns the network that estimates the image behind the mesh. With ``fixed`` all images
     share one mesh, which is estimated from their sum.
     """
     batch = [dim for dim in array.dims if dim not in image]
@@ -73,7 +73,7 @@ def divided(array: xr.DataArray, flat: xr.DataArray) -> xr.DataArray:
 
 
 def mesh_words(mesh: xr.Dataset) -> dict[str, Any]:
-    """What provenance holds of a mesh that is computed: a sentence, and numbers if there is one."""
+    """Description of a computed mesh for provenance: a sentence, and numbers if there is a mesh."""
     depths = mesh["depth"].values.ravel()
     there = depths > 0
     if not there.any():
@@ -87,8 +87,8 @@ def mesh_words(mesh: xr.Dataset) -> dict[str, Any]:
     depth = float(depths[there].max())
     share = "" if there.all() else f" in {there.sum()} of {there.size} images"
     return {
-        "mesh": f"A mesh{share} was divided out: period {wires} to the first axis of the image, "
-        f"up to {depth:.0%} deep.",
+        "mesh": f"A mesh was divided out{share}: its period is {wires} to the first axis of the "
+        f"image, its depth up to {depth:.0%}.",
         "mesh_periods": periods,
         "mesh_angles": angles,
         "mesh_depth": depth,
@@ -96,15 +96,15 @@ def mesh_words(mesh: xr.Dataset) -> dict[str, Any]:
 
 
 def _suspected(periods: np.ndarray, angles: np.ndarray) -> str:
-    """What to say where no mesh was divided out."""
+    """The sentence for data from which no mesh was divided out."""
     seen = periods.ravel() > 0
     if not seen.any():
         return NONE
     period, angle = periods.ravel()[seen][0], angles.ravel()[seen][0]
     return (
-        f"{NONE[:-1]} for certain. A periodic pattern of {period:.1f} px at {angle:.0f}° to the "
-        f"first axis of the image was left in, and may be one: look whether it goes on in dark "
-        f"parts of the image, and measure the flat field if it does."
+        f"No significant mesh was found. A periodic pattern of {period:.1f} px at {angle:.0f}° to "
+        f"the first axis of the image was left in, and may be one: check whether it continues in "
+        f"dark parts of the image, and measure the flat field if it does."
     )
 
 
@@ -141,7 +141,7 @@ def _estimate(
 def _smoother(
     batch: ImageBatch, make: Callable[[int], CountsNetwork]
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The stored network, loaded when it is first needed."""
+    """A smoother that loads the stored network when it is first called."""
     import torch
 
     from arpes_ml_plugins.denoising.splitting import Counts, predict

@@ -34,10 +34,11 @@ def remove_mesh(
     """Find the mesh in front of the detector in the data themselves, and divide it out.
 
     A mesh multiplies the intensity by a periodic pattern, equally deep in bright and in dark
-    places. Its lattice shows in the spectrum of what a smooth image leaves; the pattern is fitted
-    to the data while the pre-trained network estimates the image behind it. Periodic structure of
-    the sample (replicas of a band, lines at equal distances) is left alone: its depth differs
-    between bright and dark places, or it is bright where a wire would be dark.
+    places. Its lattice appears as peaks in the Fourier spectrum of the data after subtraction of a
+    smooth image; the pattern is then fitted to the data in turn with the image behind it, which the
+    pre-trained network estimates. Periodic structure of the sample (replicas of a band, lines at
+    equal distances) is not removed: its depth differs between bright and dark places, or its narrow
+    parts are bright, whereas wires are dark.
 
     Parameters
     ----------
@@ -46,9 +47,9 @@ def remove_mesh(
         Variance over mean, in the unit of the data; default: the estimate of
         :func:`estimate_noise`. Values whose noise is not that of counts are left as they are.
     fixed : bool
-        Whether all images were seen through the mesh at the same place (of the detector): it is
-        then estimated from their sum, and shows with far fewer counts. False: each image has a
-        mesh of its own, as if energies were swept over the detector.
+        Whether all images were measured through the mesh at the same place of the detector: it is
+        then estimated from their sum, which needs far fewer counts per image. With False each image
+        has its own mesh, as when energies are swept over the detector.
     {device}
     {unused_rng}
     {progress}
@@ -58,16 +59,17 @@ def remove_mesh(
     -------
     xarray.Dataset
         - ``flat``: transmission of the mesh over its mean, in the shape of the data; exactly 1
-          everywhere if there is none, NaN where the data are;
+          everywhere if there is no mesh, NaN where the data are NaN;
         - ``clean``: ``data / flat``;
-        - ``depth``: largest less smallest transmission over the largest, 0 if there is no mesh;
+        - ``depth``: difference of the largest and the smallest transmission over the largest, 0 if
+          there is no mesh;
         - ``period_1``, ``period_2``: distances of the wires in pixels; the second is 0 for a grid
           in one direction; ``angle_1``, ``angle_2``: directions across the wires, in degrees from
-          the first axis of the image (the energy). With a depth of 0, ``period_1`` and
-          ``angle_1`` are those of a periodic pattern that may be a mesh and was left in, 0 if
-          there is none.
+          the first axis of the image (the energy). If ``depth`` is 0, ``period_1`` and
+          ``angle_1`` are those of a periodic pattern that may be a mesh but was left in, or 0 if
+          there is no such pattern.
 
-        ``attrs["provenance"]["record"]["found"]["mesh"]`` says it in words.
+        ``attrs["provenance"]["record"]["found"]["mesh"]`` describes the mesh in words.
 
     Raises
     ------
@@ -75,14 +77,14 @@ def remove_mesh(
 
     See Also
     --------
-    denoise : does this by itself, with ``mesh="auto"``.
+    denoise : remove the mesh before denoising, with ``mesh="auto"`` (the default).
 
     Notes
     -----
-    Periods from 4 to 32 pixels are found if the shorter side of the image holds at least seven of
-    them, and at least 64 pixels. The pattern may be slightly curved (a cubic polynomial of the
-    position). A mesh in front of bands that repeat themselves with nearly its own period is often
-    left in: what cannot be told for certain is not divided out.
+    Periods from 4 to 32 pixels are found if the shorter side of the image has at least 64 pixels
+    and contains at least seven periods. The pattern may be slightly curved (a cubic polynomial of
+    the position). If bands repeat with nearly the period of the mesh, the mesh is often left in,
+    because only a significant pattern is divided out.
 
     Examples
     --------
@@ -115,12 +117,12 @@ def remove_mesh(
     if array.chunks is None:
         result.attrs["found"] = mesh_words(mesh) | weights_used()
     else:
-        result.attrs["found"] = {"mesh": "looked for when computed, see depth"} | weights_used()
+        result.attrs["found"] = {"mesh": "searched for when computed, see depth"} | weights_used()
     return result
 
 
 def _of_batch(array: xr.DataArray, image: tuple[Hashable, Hashable]) -> dict[Hashable, xr.Variable]:
-    """Coordinates that single numbers per image have too."""
+    """Coordinates of the data that do not depend on the axes of the image."""
     return {
         name: coordinate.variable
         for name, coordinate in array.coords.items()

@@ -1,4 +1,4 @@
-"""Repeated exposures: which dimension they lie along, and what they say of each other."""
+"""Repeated exposures: their dimension, and whether they agree with each other."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def repeated_dim(
         return named[0] if len(named) == 1 else None
     if repeats not in batch or array.sizes[repeats] < 2:
         raise AxisError(
-            f"repeats={repeats!r} is no dimension of at least two exposures; expected 'auto', None "
-            f"or one of {', '.join(map(repr, batch)) or '(there is only one image)'}"
+            f"repeats={repeats!r} is not a dimension with at least two exposures; expected 'auto', "
+            f"None or one of {', '.join(map(repr, batch)) or '(there is only one image)'}"
         )
     return repeats
 
@@ -42,18 +42,21 @@ def together(array: xr.DataArray, repeats: Hashable) -> xr.DataArray:
 
 
 def check_drift(noise: xr.Dataset, repeats: Hashable, count: int) -> str:
-    """What the exposures say of each other; a warning if they are not of one scene."""
+    """Compare the exposures in a sentence; warn if the scene changed between them."""
     drift, error = float(noise["drift"]), float(noise["drift_error"])
     if math.isnan(drift):  # too few counts
-        return f"{count} exposures along {repeats}, with too few counts to compare them."
+        return f"There are {count} exposures along {repeats}, with too few counts to compare them."
     if drift > max(1 + SURE * error, MATTERS):
         said = (
             f"the {count} exposures along {repeats} differ by {drift:.3g} times the variance of "
-            f"their noise: the scene changed between them"
+            f"their noise, so the scene changed between them"
         )
         warn(
-            f"{said}; their mean is denoised. Denoise with repeats=None to see the change.",
+            f"{said}; their mean is denoised. Pass repeats=None to see the change.",
             CountsWarning,
         )
         return f"{said[0].upper()}{said[1:]}."
-    return f"{count} exposures along {repeats} agree within their noise ({drift:.2f} times it)."
+    return (
+        f"The {count} exposures along {repeats} agree within their noise (they differ by "
+        f"{drift:.2f} times its variance)."
+    )

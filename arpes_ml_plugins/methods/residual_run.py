@@ -1,4 +1,4 @@
-"""What the denoised image leaves of the data, in words."""
+"""Describe the residual of a denoised image in words."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ __all__ = ["OUTPUTS", "residual_numbers", "say_what_is_left"]
 OUTPUTS: dict[str, Output] = {
     name: Scalar() for name in ("structure", "power", "bright", "filter", "replica")
 }
-LEFT = 0.03  # of the image
+LEFT = 0.03  # fraction of the image
 WEAK, STRONG = 0.8, 1.3  # power of the residual over that of the noise
-SATURATED, BUNCHED = 0.8, 1.5  # power where it is bright over that where it is dim
+SATURATED, BUNCHED = 0.8, 1.5  # power in bright places over that in dim ones
 SERIOUS = {"structure": (0.0, 0.05), "power": (0.5, 2.0), "bright": (SATURATED, 2.5)}
-"""Ranges beyond which words are not enough, and a warning is given."""
-NOISE = "The residual is noise as it was assumed."
+"""Ranges beyond which a warning is issued."""
+NOISE = "The residual is noise as assumed."
 
 
 def residual_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
-    """One number each for images that are denoised together."""
+    """Summarise the residual of images that are denoised together, one number per kind."""
     import torch
 
     if result.filtered is not None:  # its residual is small by construction
@@ -50,7 +50,7 @@ def residual_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
 
 
 def say_what_is_left(arrays: dict[str, xr.DataArray]) -> dict[str, Any]:
-    """Take the numbers out of ``arrays`` and put them into words; warn if they are serious."""
+    """Remove the numbers from ``arrays`` and describe them in words; warn if they are serious."""
     values = {name: arrays.pop(name).values.ravel() for name in OUTPUTS}
     filters, replicas = values.pop("filter"), values.pop("replica")
     numbers = {name: _typical(name, known[np.isfinite(known)]) for name, known in values.items()}
@@ -61,7 +61,7 @@ def say_what_is_left(arrays: dict[str, xr.DataArray]) -> dict[str, Any]:
         if math.isfinite(numbers[name])
     ):
         warn(
-            f"what the clean image leaves of the data is not the noise that was assumed. "
+            f"the difference between data and clean image is not the noise that was assumed. "
             f"{' '.join(sentences)}",
             CountsWarning,
         )
@@ -70,32 +70,32 @@ def say_what_is_left(arrays: dict[str, xr.DataArray]) -> dict[str, Any]:
 
 
 def _typical(name: str, known: np.ndarray) -> float:
-    """Of all images: the worst structure, and the median of the others."""
+    """Summary over all images: the maximum for structure, otherwise the median."""
     if not known.size:
         return math.nan
     return float(known.max() if name == "structure" else np.median(known))
 
 
 def _filtered(widths: np.ndarray) -> list[str]:
-    """Where a Gaussian filter took the place of the network."""
+    """A sentence if a Gaussian filter replaced the network."""
     used = np.isfinite(widths)
     if not used.any():
         return []
-    which = "of the image" if used.all() else f"of {used.sum()} of {used.size} images"
+    which = "" if used.all() else f" for {used.sum()} of {used.size} images"
     return [
-        f"In the place {which} that the network made is one that held-out data prefer: a Gaussian "
-        f"filter of {widths[used].max():g} pixels, or the data themselves for 0."
+        f"A Gaussian filter replaces the network{which}, because it predicts held-out data "
+        f"better: its width is {widths[used].max():g} pixels (0 stands for the data themselves)."
     ]
 
 
 def _replicas(strengths: np.ndarray) -> list[str]:
-    """Weak copies of bands that were added to what the network found."""
+    """A sentence if weak copies of bands were added to the network's image."""
     highest = float(np.nanmax(strengths, initial=0.0))
     if highest == 0:
         return []
     return [
-        f"A copy of the bands at another place, of {highest:.2g} times their intensity, was too "
-        f"weak for the network and has been added back from the data."
+        f"A weak replica of the bands ({highest:.2g} times their intensity) was missing from the "
+        f"network's image and has been added from the data."
     ]
 
 
@@ -103,22 +103,22 @@ def _sentences(structure: float, power: float, bright: float) -> list[str]:
     said = []
     if structure > LEFT:
         said.append(
-            f"Around {structure:.0%} of the pixels (of the worst image) it holds structure, or "
-            f"noise that differs from place to place: compare with the data there."
+            f"Around {structure:.0%} of the pixels (of the worst image) the residual contains "
+            f"structure, or noise that varies from place to place: compare with the data there."
         )
     if power > STRONG or power < WEAK:
         said.append(
-            f"It is {power:.2g} times as strong as noise of this gain would be: the gain may be "
-            f"wrong, or the detector's pixels differ in sensitivity."
+            f"The variance of the residual is {power:.2g} times that of noise of this gain: the "
+            f"gain may be wrong, or the detector's pixels differ in sensitivity."
         )
     if structure <= LEFT and bright < SATURATED:
         said.append(
-            f"Where it is bright the variance is {bright:.2g} times what the dim parts predict, as "
-            f"when the detector saturates: bright bands look flatter and sharper than they are."
+            f"In bright places the variance is {bright:.2g} times what dim places predict, as "
+            f"for a detector that saturates: bright bands look flatter and sharper than they are."
         )
     if bright > BUNCHED:
         said.append(
-            f"Where it is bright the variance is {bright:.2g} times what the dim parts predict, as "
-            f"when the source fluctuates or pixels differ in sensitivity."
+            f"In bright places the variance is {bright:.2g} times what dim places predict, as "
+            f"for a source that fluctuates, or pixels that differ in sensitivity."
         )
     return said

@@ -1,4 +1,4 @@
-"""``sample_posterior``: images that the truth may be, to carry their error into a fit."""
+"""``sample_posterior``: samples of the true image, to propagate errors into a fit."""
 
 from __future__ import annotations
 
@@ -38,20 +38,21 @@ def sample_posterior(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:
-    """Images that the truth may be, given the data: :func:`denoise_pretrained` and its errors.
+    """Draw samples of the true image, given the data, around that of :func:`denoise_pretrained`.
 
-    After denoising, the errors of neighbouring pixels are alike, so that no error bar per pixel
-    tells how sure a fitted position or width is. Fit every sample instead (:func:`fit_draws`): the
-    scatter of the results is their error, noise and denoiser together.
+    The errors of neighbouring pixels are correlated after denoising, so the error of a fitted
+    position or width does not follow from error bars per pixel. Fit every sample instead
+    (:func:`fit_draws`): the scatter of the results is their error, including both the noise of the
+    data and the error of the denoiser.
 
     Parameters
     ----------
     {counts}
     draws : int
-        Number of samples, at least 2. The scatter of 16 is known to 18 %, of 64 to 9 %; time and
-        memory grow with them.
+        Number of samples, at least 2. The scatter of 16 samples is accurate to 18 %, of 64 samples
+        to 9 %; time and memory grow in proportion.
     adapt : bool
-        Train the network further on the data, as :func:`denoise_pretrained` does.
+        Whether to train the network further on the data, as in :func:`denoise_pretrained`.
     {gain}
     {mesh}
     {series}
@@ -66,8 +67,8 @@ def sample_posterior(
     Returns
     -------
     xarray.DataArray or xarray.Dataset
-        The data's own kind with a first dimension ``draw``. The mean over it is the clean image,
-        cut off at zero.
+        Samples of the same type as ``data``, with a first dimension ``draw``. Their mean is the
+        clean image, clipped at zero.
 
     Raises
     ------
@@ -84,15 +85,15 @@ def sample_posterior(
 
     Notes
     -----
-    A parametric bootstrap: the clean image is measured again in simulation, with the noise of the
-    data, and denoised as they were. The scatter of the results around their mean is the noise that
-    gets through; their mean less the clean image is the bias, as the same denoiser has done the
-    same to the truth. A sample deviates from the clean image by one such scatter, and by the bias
-    with a sign and size drawn for the whole sample. Where the residual of the data is larger than
-    those of the simulated ones, noise of that size is added; where that is so in single pixels, the
-    noise is stronger than assumed, and all deviations are scaled. What this cannot know is
-    structure that neither the clean image nor the residual shows: the samples of a faint band that
-    was smoothed away do not hold it.
+    This is a parametric bootstrap. Measurements of the clean image are simulated with the noise of
+    the data, and denoised as the data were. The scatter of the results around their mean is the
+    noise that passes the denoiser; the difference between their mean and the clean image estimates
+    the bias, on the assumption that the denoiser has the same bias for the true image. A sample
+    deviates from the clean image by one such scatter, and by the bias with a sign and size drawn
+    for the whole sample. Where the residual of the data is larger than those of the simulations,
+    noise of that size is added; if single pixels show this too, the noise is stronger than assumed,
+    and all deviations are scaled. Structure that neither the clean image nor the residual shows is
+    not included: the samples lack a faint band that was smoothed away.
 
     Examples
     --------
@@ -109,8 +110,8 @@ def sample_posterior(
     check_count("draws", draws, least=FEWEST_DRAWS)
     if isinstance(data, xr.DataArray) and DRAW in (*data.dims, *data.coords):
         raise AxisError(
-            f"the data have a dimension or coordinate named {DRAW!r}, which is that of the "
-            f"samples; rename it, for example data.rename({DRAW}='own_{DRAW}')"
+            f"the data have a dimension or coordinate named {DRAW!r}, which is the name of the "
+            f"dimension of the samples; rename it, for example data.rename({DRAW}='own_{DRAW}')"
         )
     arrays = adapting("sample_posterior", adapt).sampling(draws, calibrate)(
         data,

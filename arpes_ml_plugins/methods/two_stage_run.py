@@ -1,4 +1,4 @@
-"""What the two-stage methods have in common: from checked parameters to fitted images."""
+"""Common part of the two-stage methods: from checked parameters to fitted images."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def fit_images(
 
 
 def chosen_recipe(name: str, iterations: int | None, networks: int | None) -> Recipe:
-    """The recipe called ``name``, changed as the user wants."""
+    """The recipe called ``name``, with the user's numbers of iterations and networks."""
     from arpes_ml_plugins.denoising.recipes import recipe_named
 
     check_count("iterations", iterations, optional=True)
@@ -91,14 +91,14 @@ def _fit(
     sparsity: float | None,
     precision: str,
 ) -> dict[str, torch.Tensor]:
-    """Both stages on a batch."""
+    """Run both stages on a batch."""
     from arpes_ml_plugins.denoising.defects import dead_lines
     from arpes_ml_plugins.denoising.noise import variance_over_mean
     from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
     from arpes_ml_plugins.denoising.two_stage import denoise_images
 
     valid = batch.valid
-    if recipe.loss == "huber":  # which clips hot pixels by itself, but not a whole line
+    if recipe.loss == "huber":  # it clips hot pixels by itself, but not a whole line
         gain = variance_over_mean(batch.images, valid)
         valid = valid & ~dead_lines(batch.images, valid, gain.expand(len(valid))[:, None, None])
     low_rank = None
@@ -127,7 +127,7 @@ def _fit(
 
 
 def fit_each(batch: ImageBatch) -> dict[str, torch.Tensor]:
-    """What :func:`denoise_pcp_unet` does by default, image by image, on a batch of any size."""
+    """Denoise as :func:`denoise_pcp_unet` does by default, one image at a time."""
     import torch
 
     recipe = chosen_recipe("robust", None, None)

@@ -1,9 +1,10 @@
-"""Pictures: matplotlib figures of what went in and what came out."""
+"""Draw data and results as matplotlib figures."""
 
 from arpes_ml_plugins.plotting.components import components
 from arpes_ml_plugins.plotting.counts import component_count
 from arpes_ml_plugins.plotting.explore import explore
-from arpes_ml_plugins.plotting.images import compare, diagnose, draws, loss_curve
+from arpes_ml_plugins.plotting.images import compare, draws, loss_curve
+from arpes_ml_plugins.plotting.noise import diagnose
 from arpes_ml_plugins.plotting.spectra import spectrum
 
 __all__ = [

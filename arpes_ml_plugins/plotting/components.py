@@ -1,4 +1,4 @@
-"""Pictures of separated components."""
+"""Draw separated components."""
 
 from __future__ import annotations
 
@@ -26,25 +26,27 @@ TOP = 99.5  # percentile of a map that is its brightest colour
 
 @closed_on_error
 def components(result: xr.Dataset) -> Figure:
-    """Each component's spectrum above its map, and where the residual is more than noise.
+    """Draw the spectrum and the map of each component, and a map of the misfit.
 
     Parameters
     ----------
     result : xarray.Dataset
-        What a ``separate_*`` method returned: spectra along one axis or two, maps along one or
+        Result of a ``separate_*`` method, with spectra along one or two axes and maps along one or
         two.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Spectra with three standard errors either way (images, if they have two axes), maps, and in
-        the last column all spectra together, along energy, over the map of chi^2 per degree of
-        freedom (1 is noise). What ``status`` warns of is the title.
+        Spectra with bands of three standard errors in either direction (images, if they have two
+        axes) above their maps. The last column shows all spectra together, along energy, above the
+        map of χ² per degree of freedom (1 for noise alone). The title shows the ``status``, if it
+        is a warning.
 
     Raises
     ------
     AxisError, DataError
-        Not such a result, or one with too many dimensions; the message says what to select.
+        The Dataset is not such a result, or has too many dimensions; the message says what to
+        select.
 
     Examples
     --------
@@ -63,9 +65,9 @@ def components(result: xr.Dataset) -> Figure:
     along, space = result["spectra"].dims[1:], result["residual_chi2"].dims
     if len(along) not in (1, 2) or len(space) not in (1, 2):
         raise AxisError(
-            f"expected spectra along one axis or two, and maps along one or two, got "
-            f"{', '.join(map(str, along))} and {', '.join(map(str, space))}; select some, for "
-            f"example with .isel"
+            f"expected spectra and maps along one or two axes each, got spectra along "
+            f"{', '.join(map(str, along))} and maps along {', '.join(map(str, space))}; select "
+            f"points along the others, for example with .isel"
         )
     result = result.compute()
     for dim in (*along, *space):
@@ -94,7 +96,7 @@ def components(result: xr.Dataset) -> Figure:
         together.plot(one["spectra"][along[0]], one["spectra"].mean(along[1:]), color=colour)
         _map(axes[1, i], one["maps"], space, MAP_CMAP, "intensity")
     together.set(xlabel=axis_label(result["spectra"][along[0]]), title="all")
-    _map(axes[1, count], result["residual_chi2"], space, CHI2_CMAP, "χ² a value")
+    _map(axes[1, count], result["residual_chi2"], space, CHI2_CMAP, "χ² per value")
     axes[1, count].set_title("residual", fontsize="medium")
     status = str(result["status"].item())
     if status != "ok":

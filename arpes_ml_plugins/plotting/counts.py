@@ -1,4 +1,4 @@
-"""Picture of how many components there are."""
+"""Draw the evidence for the number of components."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ NEEDED = ("chi2", "stability", "collinearity", "recommended", "reason")
 
 @closed_on_error
 def component_count(result: xr.Dataset) -> Figure:
-    """What speaks for and against each number of components.
+    """Draw the evidence for and against each number of components.
 
     Parameters
     ----------
     result : xarray.Dataset
-        What :func:`~arpes_ml_plugins.choose_components` returned.
+        Result of :func:`~arpes_ml_plugins.choose_components`.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Misfit on the left, where it should level off; on the right the agreement between halves,
-        which should be near 1, and the likeness of components, which should not. A line at the
-        recommended number, the reason as the title.
+        The left panel shows the misfit, which levels off at the right number. The right panel shows
+        the agreement of the components of two halves of the data, which should be near 1, and the
+        similarity of different components, which should not. A line marks the recommended number;
+        the title states the reason.
 
     Raises
     ------
     DataError
-        Not such a result.
+        The Dataset is not such a result.
 
     Examples
     --------

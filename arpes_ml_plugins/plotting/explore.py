@@ -1,4 +1,4 @@
-"""Raw and denoised data under sliders, in a notebook."""
+"""Compare raw and denoised data with sliders, in a notebook."""
 
 from __future__ import annotations
 
@@ -24,33 +24,35 @@ def explore(
     *,
     dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
 ) -> Explorer:
-    """Compare raw and denoised data under sliders: before and after, with an EDC and an MDC.
+    """Compare raw and denoised data interactively, with sliders, an EDC and an MDC.
 
-    For notebooks; it needs ``ipywidgets``. :func:`compare` draws the same without sliders.
+    This works in notebooks and needs ``ipywidgets``. :func:`compare` draws the same without
+    sliders.
 
     Parameters
     ----------
     raw, clean : xarray.DataArray or xarray.Dataset
-        Of the same shape, with an energy and a momentum (or angle) axis, or a map at constant
-        energy. Every further dimension (of a map or a series) gets a slider. Of a ``decompose_*``
-        result the clean image is shown. Lazy data are computed slice by slice, as they are shown.
+        Data of the same shape, with an energy and a momentum (or angle) axis, or a map at constant
+        energy. Every further dimension (of a map or a series) gets a slider. If ``clean`` is the
+        result of a ``decompose_*`` method, its clean image is shown. Lazy data are computed slice
+        by slice, when they are shown.
     dims : mapping or sequence, optional
-        The energy and the momentum axis where names do not tell, as for the methods.
+        Energy and momentum axis, if their names are not recognised, as for the methods.
 
     Returns
     -------
     ipywidgets.VBox
-        Left of the divider the image shows ``raw``, right of it ``clean``, on one colour scale; the
-        dotted lines are where the two curves are taken. Its attribute ``sliders`` holds the sliders
-        by name (the dimensions and ``"divider"``), whose values count pixels, and ``figure`` the
-        matplotlib figure.
+        Widget whose image shows ``raw`` left of the divider and ``clean`` right of it, on one
+        colour scale; dotted lines mark the positions of the two curves. The attribute ``sliders``
+        holds the sliders by name (the dimensions and ``"divider"``), with values in pixels, and
+        ``figure`` the matplotlib figure.
 
     Raises
     ------
     MissingPackageError
         ``ipywidgets`` is not installed.
     AxisError
-        The two differ in shape, or have no such axes.
+        The two differ in shape, or lack these axes.
 
     Examples
     --------
@@ -79,7 +81,7 @@ def explore(
 
 
 def _values(data: xr.DataArray | xr.Dataset) -> xr.DataArray:
-    """Without unit, every dimension with a coordinate."""
+    """The array without unit, and with a coordinate for every dimension."""
     if isinstance(data, xr.Dataset) and "clean" in data:
         data = data["clean"]
     array, _ = strip_unit(select_spectrum(data)[0])

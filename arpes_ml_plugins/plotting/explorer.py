@@ -1,7 +1,7 @@
 """The widget of :func:`~arpes_ml_plugins.plotting.explore`; importing it needs ipywidgets.
 
-A picture is sent for every change of a slider: that works with every backend of matplotlib, and
-opens none of its windows.
+A picture is sent for every change of a slider, which works with every backend of matplotlib and
+opens no window.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["DIVIDER", "Explorer"]
 
 DIVIDER = "divider"
 SIZE, DPI = (9.0, 4.2), 80
-BRIGHTEST = 99.8  # percentile of the clean image that has the brightest colour
+BRIGHTEST = 99.8  # percentile of the clean image at the end of the colour scale
 STYLES: dict[str, dict[str, Any]] = {
     "raw": {"color": "0.6", "marker": ".", "linestyle": ""},
     "clean": {"color": "C3", "linewidth": 2},
@@ -34,7 +34,7 @@ STYLES: dict[str, dict[str, Any]] = {
 
 
 class Explorer(ipywidgets.VBox):  # type: ignore[misc]
-    """Sliders above an image, an MDC and an EDC. A slider's value counts pixels from 0."""
+    """Sliders above an image, an MDC and an EDC. The value of a slider is a pixel index."""
 
     def __init__(
         self, raw: xr.DataArray, clean: xr.DataArray, dims: tuple[Hashable, Hashable]
@@ -48,13 +48,13 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         self._read()
         self._prepare()
         self._draw()
-        self.figure.set_layout_engine("none")  # found once: panels stay where they are
+        self.figure.set_layout_engine("none")  # computed once, so that panels do not move
         for name, slider in self.sliders.items():
             slider.observe(self._reread if name in self._others else self._redraw, "value")
         super().__init__([*self.sliders.values(), self._picture])
 
     def _read(self) -> None:
-        """The two images that are shown, energy by momentum."""
+        """The two images shown, energy by momentum."""
         where = {dim: self.sliders[dim].value for dim in self._others}
         self._shown = {
             name: data.isel(where).transpose(*self._dims).compute().astype(float)
@@ -119,7 +119,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
 
 
 def _slider(axis: xr.DataArray, name: str) -> ipywidgets.SelectionSlider:
-    """Over the pixels of an axis, labelled by its coordinate, which may be anything."""
+    """A slider over the pixels of an axis, labelled by its coordinate of whatever type."""
     labels = [f"{value:.4g}" if axis.dtype.kind in "iuf" else str(value) for value in axis.values]
     return ipywidgets.SelectionSlider(
         options=[(label, number) for number, label in enumerate(labels)],

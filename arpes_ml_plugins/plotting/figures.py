@@ -1,4 +1,4 @@
-"""Figures that fail leave nothing open, and axes that cannot be drawn are refused before."""
+"""Close figures whose drawing fails, and refuse axes that cannot be drawn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 def closed_on_error(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator that closes what ``function`` has opened if it fails or is interrupted."""
+    """Decorator that closes the figures of ``function`` if it fails or is interrupted."""
 
     @functools.wraps(function)
     def draw(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -37,11 +37,11 @@ def closed_on_error(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def check_drawable(axis: xr.DataArray) -> None:
-    """Refuse a coordinate that has no places on an axis: words, NaN, points that go to and fro."""
+    """Refuse a coordinate that cannot be an axis: text, NaN, values that are not monotonic."""
     name = axis.name
     if axis.dtype.kind == "M":
         if np.isnat(axis.values).any():
-            raise AxisError(f"the coordinate {name!r} holds NaT; leave these points out")
+            raise AxisError(f"the coordinate {name!r} contains NaT; leave these points out")
         values = axis.values.astype(np.int64).astype(np.float64)
     else:
         values = numbers_along(axis)

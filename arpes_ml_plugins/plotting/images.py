@@ -1,4 +1,4 @@
-"""Pictures of images: before and after, what their noise is like, how a training went."""
+"""Draw images before and after denoising, samples of them, and the loss of a fit."""
 
 from __future__ import annotations
 
@@ -12,15 +12,10 @@ from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.fitting import DRAW
 from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
 from arpes_ml_plugins.labelled.missing import fill_missing
-from arpes_ml_plugins.labelled.series import sampled
 from arpes_ml_plugins.labelled.spectrum import check_array, check_values, select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
-from arpes_ml_plugins.methods.denoising_input import IMAGES, noise_of
-from arpes_ml_plugins.methods.estimate_noise import SMALLEST_IMAGE
-from arpes_ml_plugins.parameters import check_image
 from arpes_ml_plugins.plotting.figures import check_drawable, closed_on_error
 from arpes_ml_plugins.plotting.labels import (
-    LONGEST_TITLE,
     aspect_of,
     axis_label,
     curve_title,
@@ -33,14 +28,14 @@ if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
-__all__ = ["compare", "diagnose", "draws", "loss_curve"]
+__all__ = ["IMAGE_CMAP", "compare", "draws", "image_of", "loss_curve", "show_image"]
 
 SMOOTHING = 4  # pixels, of the second derivative; the same for all images
 IMAGE_CMAP = "magma"
 DERIVATIVE_CMAP = "Greys"
 DERIVATIVES = ("second", "curvature")
-RIM = 0.05  # of each axis at either end, where no curve is taken unasked
-CURVATURE_FLOOR = 0.05  # of the squared largest slope: less shows weaker bands, and more noise
+EDGE = 0.05  # fraction of each axis at either end, where no curve is taken by default
+CURVATURE_FLOOR = 0.05  # of the squared largest slope; a smaller one shows weak bands and noise
 
 
 @closed_on_error
@@ -54,34 +49,35 @@ def compare(
     derivative: str = "second",
     dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
 ) -> Figure:
-    """Raw and denoised image side by side, their second derivatives, an MDC and an EDC.
+    """Draw the raw and the denoised image, their second derivatives, an MDC and an EDC.
 
     Parameters
     ----------
     raw, clean : xarray.DataArray or xarray.Dataset
-        Two-dimensional, with an energy and a momentum (or angle) axis, or a map at constant energy
-        or in space: its curves are then called by its axes. A ``decompose_*`` result
-        as ``clean`` shows its error bars in the MDC and the EDC, one of ``sample_posterior`` the
-        mean and the standard deviation of its samples.
+        Two-dimensional data with an energy and a momentum (or angle) axis, or a map at constant
+        energy or in space, whose curves are named after its axes. If ``clean`` is the result of a
+        ``decompose_*`` method, its error bars are drawn in the MDC and the EDC; if it is that of
+        ``sample_posterior``, the mean and the standard deviation of the samples.
     reference : xarray.DataArray or xarray.Dataset, optional
-        A third image, for example a longer measurement, on the same intensity scale.
+        A third image on the same intensity scale, for example a longer measurement.
     energy, momentum : float, optional
-        Where the MDC and the EDC are taken, in the units of the axes; default is where the clean
-        image is brightest, 5 % at each edge left out.
+        Energy of the MDC and momentum of the EDC, in the units of the axes. By default they are
+        those of the brightest pixel of the clean image, except within 5 % of each edge.
     derivative : {"second", "curvature"}
-        What the second row shows, along energy, after a Gaussian of 4 pixels (the same for all
-        images): the negative second derivative, or the curvature, which also shows weak bands.
+        Derivative along energy in the second row, after smoothing with a Gaussian of 4 pixels (the
+        same for all images): the negative second derivative, or the curvature [1]_, which also
+        shows weak bands.
     dims : mapping or sequence, optional
-        The energy and the momentum axis where names do not tell, as for the methods.
+        Energy and momentum axis, if their names are not recognised, as for the methods.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Images share one colour scale; derivatives are dark where a band is.
+        Figure in which all images share one colour scale, and bands are dark in the derivatives.
 
     References
     ----------
-    Curvature: Zhang et al., Rev. Sci. Instrum. 82, 043712 (2011).
+    .. [1] Zhang et al., Rev. Sci. Instrum. 82, 043712 (2011).
 
     Examples
     --------
@@ -102,7 +98,7 @@ def compare(
     named = {"raw": raw, "denoised": clean}
     if reference is not None:
         named["reference"] = reference
-    images = {title: _image(data, dims) for title, data in named.items()}
+    images = {title: image_of(data, dims) for title, data in named.items()}
     band = _error_band(clean, dims)
     first = images["denoised"]
     where = _point(first, energy, momentum)
@@ -121,12 +117,12 @@ def compare(
     for column, (title, image) in enumerate(images.items()):
         place = slice(column * span, (column + 1) * span)
         axes = figure.add_subplot(grid[0, place])
-        shown = _show(axes, image, IMAGE_CMAP, top)
+        shown = show_image(axes, image, IMAGE_CMAP, top)
         axes.set_title(title)
         axes.axhline(where[0], color="white", linewidth=0.6, linestyle=":")
         axes.axvline(where[1], color="white", linewidth=0.6, linestyle=":")
         below = figure.add_subplot(grid[1, place])
-        _show(below, bent[title], DERIVATIVE_CMAP, bent_top)
+        show_image(below, bent[title], DERIVATIVE_CMAP, bent_top)
         below.set_title(f"{title}, {label}")
     figure.colorbar(shown, ax=figure.axes[0::2], label=_value_label(first), shrink=0.9, pad=0.01)
     for axis, place in ((0, slice(0, 3)), (1, slice(3, 6))):
@@ -143,25 +139,25 @@ def draws(
     momentum: float | None = None,
     dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
 ) -> Figure:
-    """An MDC and an EDC of every sample of ``sample_posterior``: what the truth may be.
+    """Draw an MDC and an EDC of every sample of ``sample_posterior``.
 
     Parameters
     ----------
     samples : xarray.DataArray or xarray.Dataset
-        With a dimension ``draw``, an energy and a momentum (or angle) axis.
+        Samples with a dimension ``draw``, an energy and a momentum (or angle) axis.
     raw : xarray.DataArray or xarray.Dataset, optional
-        The data, drawn as dots.
+        Data to draw as dots.
     energy, momentum : float, optional
-        Where the MDC and the EDC are taken; default is where the mean is brightest, 5 % at each
-        edge left out.
+        Energy of the MDC and momentum of the EDC. By default they are those of the brightest pixel
+        of the mean, except within 5 % of each edge.
     dims : mapping or sequence, optional
-        The energy and the momentum axis where names do not tell.
+        Energy and momentum axis, if their names are not recognised.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Thin lines are samples, the thick one is their mean. Samples that move together, up or down
-        or to one side, show errors that neighbouring pixels share.
+        Thin lines are the samples, the thick line is their mean. If samples shift as a whole, up
+        and down or sideways, the errors of neighbouring pixels are correlated.
 
     Examples
     --------
@@ -176,10 +172,10 @@ def draws(
     array, _ = select_spectrum(samples)
     if DRAW not in array.dims:
         raise AxisError(f"expected samples with a dimension {DRAW!r}, got {array.dims}")
-    images = {"denoised": _image(array.mean(DRAW), dims)}
+    images = {"denoised": image_of(array.mean(DRAW), dims)}
     if raw is not None:
-        images = {"raw": _image(raw, dims)} | images
-    each = [_image(one, dims) for one in array.transpose(DRAW, ...)]
+        images = {"raw": image_of(raw, dims)} | images
+    each = [image_of(one, dims) for one in array.transpose(DRAW, ...)]
     where = _point(images["denoised"], energy, momentum)
     figure, both = plt.subplots(
         1, 2, FigureClass=NotebookFigure, figsize=(8.4, 3.2), layout="constrained"
@@ -193,149 +189,18 @@ def draws(
 
 
 @closed_on_error
-def diagnose(
-    data: xr.DataArray | xr.Dataset,
-    *,
-    dims: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
-) -> Figure:
-    """What :func:`~arpes_ml_plugins.estimate_noise` sees, as a picture.
-
-    Parameters
-    ----------
-    data : xarray.DataArray or xarray.Dataset
-        As for :func:`~arpes_ml_plugins.estimate_noise`.
-    dims : mapping or sequence, optional
-        The energy and the momentum axis where names do not tell.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The (middle) image with its hot pixels marked; variance against mean of the noise, block by
-        block, which counts put on a line through zero; and the power of the noise against spatial
-        frequency, flat for counts and falling where neighbouring pixels are correlated. The verdict
-        is the title.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr, arpes_ml_plugins.plotting as plotting
-    >>> cut = xr.DataArray(np.random.default_rng(0).poisson(5.0, (64, 64)), dims=("phi", "eV"))
-    >>> figure = plotting.diagnose(cut)
-    """
-    import textwrap
-
-    import matplotlib.pyplot as plt
-    import torch
-
-    from arpes_ml_plugins.denoising import noise as statistics
-    from arpes_ml_plugins.denoising.defects import hot_pixels
-    from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
-
-    array, _ = select_spectrum(data)
-    array, _ = strip_unit(array)
-    image_dims = resolve_dims(array, ("energy", "momentum"), dims)
-    check_array(array)
-    check_values(array, image_dims)
-    array, axes_pair = check_image(array, image_dims, SMALLEST_IMAGE)
-    noise = noise_of(array, axes_pair, "cpu").compute()
-    some = sampled(array, axes_pair, IMAGES).transpose(..., *image_dims)
-    values = some.values.astype(np.float64).reshape(-1, *some.shape[-2:])
-    images, valid = torch.from_numpy(fill_missing(values)).nan_to_num(), ~np.isnan(values)
-    mask = torch.from_numpy(valid)
-    found = statistics.estimate(images, mask)
-    gain = float(
-        found.gain if found.gain.isfinite() else statistics.variance_over_mean(images, mask)
-    )
-    hot = hot_pixels(images, mask, torch.full((len(images), 1, 1), gain, dtype=images.dtype))
-    if not found.gain.isfinite():
-        gain = float(statistics.variance_over_mean(images, mask & ~hot))
-
-    figure, panels = plt.subplots(
-        1, 3, FigureClass=NotebookFigure, figsize=(12.5, 4.2), layout="constrained"
-    )
-    batch = some.shape[:-2]
-    middle = int(np.ravel_multi_index([size // 2 for size in batch], batch)) if batch else 0
-    shown = _image(
-        some.isel({d: s // 2 for d, s in some.sizes.items() if d not in image_dims}), dims
-    )
-    _show(panels[0], shown, IMAGE_CMAP, float(np.nanpercentile(shown, 99.8)) or None)
-    rows, columns = np.nonzero(hot[middle].numpy())
-    panels[0].plot(
-        shown.coords[image_dims[1]].values[columns],
-        shown.coords[image_dims[0]].values[rows],
-        "o",
-        color="cyan",
-        markersize=4,
-        markerfacecolor="none",
-        linestyle="",
-        label=f"{len(rows)} hot pixels",
-    )
-    if len(rows):
-        panels[0].legend(loc="upper right", fontsize="small")
-    panels[0].set_title("data")
-    _photon_transfer(panels[1], *statistics.block_variances(images, mask & ~hot), gain, noise)
-    spectra = statistics.noise_spectra(images, mask & ~hot)
-    for spectrum, dim, colour in zip(spectra, image_dims, ("C0", "C1"), strict=True):
-        _spectrum(panels[2], spectrum.numpy(), str(dim), colour)
-    correlated = noise["kind"].item() == "correlated"
-    wavelengths = "long wavelengths" if correlated else "high frequencies"
-    if np.isfinite(gain):  # values below zero have none
-        panels[2].axhline(
-            gain, color="black", linewidth=1, linestyle="--", label=f"gain at {wavelengths}"
-        )
-        panels[2].set_ylim(0, 3 * gain)
-    panels[2].set(
-        xlabel="frequency / Nyquist frequency",
-        ylabel="noise power",
-        title="It is flat if pixels are independent",
-    )
-    panels[2].legend(fontsize="small")
-    figure.suptitle(textwrap.fill(str(noise["verdict"].item()), LONGEST_TITLE))
-    return figure
-
-
-def _photon_transfer(axes: Axes, mean: Any, variance: Any, gain: float, noise: xr.Dataset) -> None:
-    """Variance against mean of the noise; a line through zero for counts."""
-    from matplotlib.ticker import LogFormatter
-
-    axes.loglog(mean, variance, ".", color="0.6", markersize=4, label="blocks of 16 x 16 pixels")
-    if len(mean):
-        ends = np.array([max(float(mean.min()), 1e-3 * float(mean.max())), float(mean.max())])
-        named = float(noise["gain"]) if np.isfinite(noise["gain"]) else gain
-        told = f"variance = {named:.3g} x mean"
-        if noise["kind"].item() == "correlated":
-            told += ",\nat long wavelengths"
-        axes.loglog(ends, named * ends, color="C3", label=told)
-        axes.legend(fontsize="small")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(LogFormatter())  # 20, not 2 x 10^1
-        axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
-    axes.set(
-        xlabel="mean", ylabel="variance of the noise", title="Counts lie on a line through zero"
-    )
-
-
-def _spectrum(axes: Axes, power: np.ndarray, dim: str, colour: str) -> None:
-    """Averaged over a few frequencies, for the eye."""
-    width = max(1, len(power) // 40)
-    used = len(power) // width * width
-    frequency = (np.arange(used).reshape(-1, width).mean(1) + 0.5) / len(power)
-    axes.plot(
-        frequency, power[:used].reshape(-1, width).mean(1), color=colour, label=f"along {dim}"
-    )
-
-
-@closed_on_error
 def loss_curve(result: xr.Dataset) -> Figure:
-    """Loss against iteration of a ``decompose_*`` result: a fit that ended well ends flat.
+    """Draw the loss against the iteration, from the result of a ``decompose_*`` method.
 
     Parameters
     ----------
     result : xarray.Dataset
-        With a variable ``loss`` along ``iteration``; one curve for each image.
+        Result with a variable ``loss`` along ``iteration``.
 
     Returns
     -------
     matplotlib.figure.Figure
+        One curve per image. It is flat at the end if the fit has converged.
     """
     import matplotlib.pyplot as plt
 
@@ -354,10 +219,10 @@ def loss_curve(result: xr.Dataset) -> Figure:
     return figure
 
 
-def _image(
+def image_of(
     data: xr.DataArray | xr.Dataset, dims: Mapping[str, Hashable] | Sequence[Hashable] | None
 ) -> xr.DataArray:
-    """Energy by momentum, without unit; of a ``decompose_*`` result the clean image."""
+    """The image, energy by momentum, without unit; the clean one of a ``decompose_*`` result."""
     if isinstance(data, xr.Dataset) and "clean" in data:
         data = data["clean"]
     array, _ = select_spectrum(data)
@@ -381,7 +246,7 @@ def _image(
 
 
 def _with_bars(clean: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
-    """Of samples their mean, and error bars of a standard deviation."""
+    """Replace samples by their mean, with error bars of one standard deviation."""
     if DRAW not in clean.dims:
         return clean
     array, _ = select_spectrum(clean)
@@ -393,15 +258,15 @@ def _error_band(
     clean: xr.DataArray | xr.Dataset, dims: Mapping[str, Hashable] | Sequence[Hashable] | None
 ) -> tuple[xr.DataArray, xr.DataArray] | None:
     if isinstance(clean, xr.Dataset) and {"lower", "upper"} <= set(clean.data_vars):
-        return _image(clean["lower"], dims), _image(clean["upper"], dims)
+        return image_of(clean["lower"], dims), image_of(clean["upper"], dims)
     return None
 
 
 def _point(
     image: xr.DataArray, energy: float | None, momentum: float | None
 ) -> tuple[float, float]:
-    """Energy and momentum of the curves: as asked, or where the image is brightest."""
-    brightest = np.unravel_index(int(np.nanargmax(_without_rim(image.values))), image.shape)
+    """Energy and momentum of the curves: as given, or those of the brightest pixel."""
+    brightest = np.unravel_index(int(np.nanargmax(_without_edges(image.values))), image.shape)
     found = []
     for dim, asked, index, name in zip(
         image.dims, (energy, momentum), brightest, ("energy", "momentum"), strict=True
@@ -409,15 +274,18 @@ def _point(
         values = image.coords[dim].values
         if asked is not None and not values.min() <= asked <= values.max():
             raise ParameterError(
-                f"{name}={asked} lies outside the data ({values.min():.4g} to {values.max():.4g})"
+                f"{name}={asked} is outside the data, which range from {values.min():.4g} to "
+                f"{values.max():.4g}"
             )
         found.append(float(values[index]) if asked is None else float(asked))
     return found[0], found[1]
 
 
-def _without_rim(values: np.ndarray) -> np.ndarray:
-    """NaN at the edges, unless nothing else is known."""
-    inner = tuple(slice(rim, size - rim) for size in values.shape for rim in [round(RIM * size)])
+def _without_edges(values: np.ndarray) -> np.ndarray:
+    """The image with NaN at the edges, unless all other values are NaN."""
+    inner = tuple(
+        slice(edge, size - edge) for size in values.shape for edge in [round(EDGE * size)]
+    )
     if np.isnan(values[inner]).all():
         return values
     kept = np.full_like(values, np.nan)
@@ -438,11 +306,12 @@ def _bent(image: xr.DataArray, derivative: str) -> xr.DataArray:
         bent = bent / (level + slope**2) ** 1.5
     bent[missing] = np.nan
     if len(bent) > 4 * SMOOTHING:
-        bent[:SMOOTHING] = bent[-SMOOTHING:] = np.nan  # the rim bends by itself
+        bent[:SMOOTHING] = bent[-SMOOTHING:] = np.nan  # the edges curve without bands
     return image.copy(data=np.clip(bent, 0, None))
 
 
-def _show(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> QuadMesh:
+def show_image(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> QuadMesh:
+    """Draw an image with labelled axes; colours range from zero to ``top``, if there is one."""
     energies, momenta = (image.coords[dim] for dim in image.dims)
     shown = axes.pcolormesh(
         momenta, energies, image, cmap=cmap, vmin=0 if top else None, vmax=top, rasterized=True
@@ -479,7 +348,7 @@ def _curves(
             color="C3",
             alpha=0.25,
             linewidth=0,
-            label="68 %",
+            label="68 % interval",
         )
     first = next(iter(images.values()))
     axes.set(xlabel=axis_label(first.coords[first.dims[1 - fixed]]), ylabel=_value_label(first))
@@ -489,7 +358,7 @@ def _curves(
 
 
 def _curve(image: xr.DataArray, fixed: int, value: float) -> xr.DataArray:
-    """Nearest to ``value`` on the axis ``fixed``."""
+    """The curve nearest to ``value`` on the axis ``fixed``."""
     values = image.coords[image.dims[fixed]].values
     return image.isel({image.dims[fixed]: int(np.abs(values - value).argmin())})
 

@@ -1,4 +1,4 @@
-"""What is written at the axes and above them, and how long they are."""
+"""Labels, titles, ticks and aspect ratios of axes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = [
     "readable_ticks",
 ]
 
-LONGEST_TITLE = 80  # characters of a line
-MOST_STRETCHED = 5  # of two axes with equal units, the longer by the shorter
-MOST_STEPS = 5  # from tick to tick
+LONGEST_TITLE = 80  # characters per line
+MOST_STRETCHED = 5  # longest ratio of two axes that are drawn with equal scales
+MOST_STEPS = 5  # intervals between ticks
 LENGTHS = frozenset(ROLES["space"][0])
 MOMENTA = frozenset({"kx", "ky", "kz", "kp"})
 NO_ENERGY = LENGTHS.union(*ROLES["momentum"])
@@ -43,7 +43,7 @@ def axis_label(axis: xr.DataArray) -> str:
 
 
 def curve_title(image: xr.DataArray, fixed: int, value: float) -> str:
-    """What a curve through ``image`` is called that holds the axis ``fixed`` at ``value``.
+    """Title of the curve through ``image`` at ``value`` on the axis ``fixed``.
 
     Examples
     --------
@@ -58,17 +58,17 @@ def curve_title(image: xr.DataArray, fixed: int, value: float) -> str:
 
 
 def derivative_label(image: xr.DataArray) -> str:
-    """The negative second derivative along the rows."""
+    """Label of the negative second derivative along the rows."""
     return f"−d²I/d{'E' if has_energy(image) else _name(image.dims[0])}²"
 
 
 def has_energy(image: xr.DataArray) -> bool:
-    """Whether the first axis is an energy; maps at constant energy and in space have none."""
+    """Whether the first axis is an energy; maps at constant energy or in space have none."""
     return str(image.dims[0]) not in NO_ENERGY
 
 
 def aspect_of(image: xr.DataArray) -> Literal["equal", "auto"]:
-    """Equal if both axes are lengths, or both momenta, and about as long."""
+    """``"equal"`` if both axes are lengths, or both momenta, of similar range."""
     names = {str(dim) for dim in image.dims}
     axes = [image.coords[dim] for dim in image.dims if dim in image.coords]
     if len(axes) != 2 or not (names <= LENGTHS or names <= MOMENTA):
@@ -80,9 +80,9 @@ def aspect_of(image: xr.DataArray) -> Literal["equal", "auto"]:
 
 
 def readable_ticks(axes: Axes) -> None:
-    """At most six, with the whole number at each: no offset beside the axis. Dates stay.
+    """Set at most six ticks with complete numbers, without an offset; axes of dates stay.
 
-    Of axes with equal units the shorter one has fewer: call it when the data are drawn.
+    Of axes with equal scales the shorter one gets fewer, so call this after drawing the data.
     """
     from matplotlib.ticker import MaxNLocator, ScalarFormatter
 

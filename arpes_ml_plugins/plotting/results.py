@@ -1,4 +1,4 @@
-"""Whether a Dataset is what a picture needs."""
+"""Check that a Dataset has the variables that a figure needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["check_result"]
 
 
 def check_result(result: Any, needed: tuple[str, ...], source: str) -> None:
-    """Refuse what is not the Dataset of ``source``, by the variables that it lacks."""
+    """Refuse a Dataset that is not a result of ``source``, and name the missing variables."""
     missing = [name for name in needed if name not in getattr(result, "data_vars", {})]
     if missing:
         raise DataError(f"expected the Dataset of {source}; it lacks {', '.join(missing)}")

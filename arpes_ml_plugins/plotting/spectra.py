@@ -1,4 +1,4 @@
-"""Pictures of spectral functions and of how they explain the data."""
+"""Draw spectral functions and how well they fit the data."""
 
 from __future__ import annotations
 
@@ -30,24 +30,26 @@ def spectrum(
     *,
     at: Any = None,
 ) -> Figure:
-    """The spectral function with its error band, and how its back-transform fits the data.
+    """Draw the spectral function with its credible interval, and the fit to the data.
 
     Parameters
     ----------
     result : xarray.Dataset
-        What a ``continue_*`` method returned, with one more dimension at the most.
+        Result of a ``continue_*`` method, with at most one dimension besides the frequency.
     data : xarray.DataArray, optional
-        What it was made from; shown with its residuals, in standard errors.
+        Data that were continued; they are drawn with the back-transform, and their residuals in
+        standard errors.
     reference : xarray.DataArray, optional
-        A spectral function to compare with, along the same axes.
+        Spectral function to compare with, along the same axes.
     at : float or numpy.datetime64, optional
-        Where along the other dimension the curves are taken; default its middle.
+        Position of the curves along the other dimension; default its middle.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The image A(k, omega) if there is another dimension; A(omega) with its band; data,
-        back-transform and residuals. Real parts of data at Matsubara frequencies are dashed.
+        Image A(k, ω) if there is another dimension; A(ω) with its 90 % credible interval; data,
+        back-transform and residuals. The title states χ² per data point, and the ``status`` if it
+        is not ``"ok"``. Real parts of data at Matsubara frequencies are dashed.
 
     Examples
     --------
@@ -67,8 +69,8 @@ def spectrum(
     others = [dim for dim in density.dims if dim != frequency and density.sizes[dim] > 1]
     if len(others) > 1:
         raise AxisError(
-            f"expected one dimension beside {frequency!r}, got {', '.join(map(str, others))}; "
-            f"select one, for example with .isel"
+            f"expected at most one dimension besides {frequency!r}, got "
+            f"{', '.join(map(str, others))}; select points along the others, for example with .isel"
         )
     result = result.compute()
     density = result["spectral_function"]
@@ -91,8 +93,8 @@ def spectrum(
         data = data.isel({k: v for k, v in where.items() if k in data.dims}).squeeze(drop=True)
         if data.shape != one["back_transform"].shape:
             raise AxisError(
-                f"expected data with {one['back_transform'].size} points along {tau!r}, as the "
-                f"result was made from, got {dict(data.sizes)}"
+                f"expected the data that were continued, with {one['back_transform'].size} points "
+                f"along {tau!r}, got {dict(data.sizes)}"
             )
     upper = figure.add_subplot(grid[0, panels - 1])
     _fit(upper, figure.add_subplot(grid[1, panels - 1], sharex=upper), one, data, tau)
@@ -108,7 +110,7 @@ def _chosen(density: xr.DataArray, dim: Hashable, at: Any) -> dict[Hashable, Any
     try:
         at = np.datetime64(at) if values.dtype.kind == "M" else float(at)
     except (TypeError, ValueError) as error:
-        raise ParameterError(f"at must lie along {dim!r}, got {at!r}") from error
+        raise ParameterError(f"at must be a position along {dim!r}, got {at!r}") from error
     return {dim: int(np.abs(values - at).argmin())}
 
 

@@ -1,4 +1,4 @@
-"""A small picture of data or of a result, for a page that has little room."""
+"""Draw a small picture of data or of a result, for HTML representations."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ __all__ = ["thumbnail"]
 
 SIZE = (2.6, 1.9)  # inches
 DPI = 100
-MOST_PIXELS = 260  # of an image along one axis: about what the picture has
+MOST_PIXELS = 260  # of an image along one axis: about as many as the picture has
 BRIGHTEST = 99.8  # percentile
 SHOWN = ("clean", "spectral_function", "spectra", "low_rank")
-"""Variables of results worth a picture, the best one first."""
+"""Variables of results to draw; the first one present is drawn."""
 
 
 def thumbnail(
     data: xr.DataArray | xr.Dataset, dims: Sequence[Hashable] = ()
 ) -> tuple[bytes, str] | None:
-    """Draw the middle image, the curve or the spectra of the components; no axes, no background.
+    """Draw the middle image, the curve or the spectra of the components, without axes.
 
     Parameters
     ----------
     data
-        Data, or the result of a method. Lazy data are not computed.
+        Data or the result of a method. Lazy data are not computed.
     dims
-        The rows and the columns of an image, if they are known.
+        Dimensions of the rows and the columns of an image, if they are known.
 
     Returns
     -------
     tuple of bytes and str, or None
-        A PNG file and what it shows; None if there is nothing to draw.
+        A PNG file and a description of what it shows; None if there is nothing to draw.
     """
     from matplotlib.figure import Figure
 
@@ -73,7 +73,7 @@ def _chosen(data: xr.DataArray | xr.Dataset) -> xr.DataArray:
 
 
 def _reduced(array: xr.DataArray, dims: Sequence[Hashable]) -> xr.DataArray:
-    """Rows by columns, components by curve or a curve, in rising order of its coordinates."""
+    """Rows by columns, components by curve, or a curve, with ascending coordinates."""
     if array.dtype.kind == "c":
         array = array.real
     if DRAW in array.dims:
@@ -106,7 +106,7 @@ def _falls(values: np.ndarray) -> bool:
 
 
 def _thinned(values: np.ndarray) -> np.ndarray:
-    """Every so many-th value of what is larger than the picture."""
+    """Every n-th value of an array that is larger than the picture."""
     return values[tuple(slice(None, None, -(-size // MOST_PIXELS)) for size in values.shape)]
 
 
@@ -117,6 +117,6 @@ def _image(axes: Axes, values: np.ndarray) -> None:
 
 
 def _lines(axes: Axes, values: np.ndarray) -> None:
-    axes.axhline(0, color="0.5", linewidth=0.8)  # seen on white and on black
+    axes.axhline(0, color="0.5", linewidth=0.8)  # visible on white and on black
     for number, curve in enumerate(np.atleast_2d(values)):
         axes.plot(curve, color=f"C{number}", linewidth=1.6)

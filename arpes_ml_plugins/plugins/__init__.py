@@ -1,1 +1,1 @@
-"""The plugin system: hooks, the registry of methods, and how a call runs through them."""
+"""The plugin system: hooks, the registry of methods, and how a call passes through them."""

@@ -1,4 +1,4 @@
-"""The methods of this package, registered through the same hooks as everybody else's."""
+"""The methods of this package, registered through the same hooks as those of plugins."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One call of a method, from the user's arguments to the finished result.
 
-The spectrum is taken out of the Dataset, its unit is taken off, axes, seed and device are settled,
-the hooks run the method, and the result gets the labels, unit and history of the input.
+The spectrum is selected from the Dataset and its unit removed; axes, seed and device are resolved;
+the hooks run the method; and the result gets the labels, unit and history of the input.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ logger = logging.getLogger(__name__)
 
 
 def public_function(method: Method) -> Callable[..., Any]:
-    """What users call: the method with everything that is common to all methods around it.
+    """The function that users call: the method with all that is common to all methods.
 
-    The traceback of an error that is raised on purpose ends here: frames further in explain
-    nothing to who reads the message. A logger at the level DEBUG keeps them.
+    The traceback of an error that is raised on purpose ends here, because inner frames do not help
+    the reader of the message. With logging at the level DEBUG they are kept.
     """
 
     @functools.wraps(method.function)
@@ -69,7 +69,7 @@ def public_function(method: Method) -> Callable[..., Any]:
 
 
 def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
-    """Run ``method`` on what the user holds, with the parameters given."""
+    """Run ``method`` on the user's data with the given parameters."""
     array, name = select_spectrum(data, method.example_dims)
     bare, restore_unit = strip_unit(array)
     check_array(bare, accepts_complex=method.accepts_complex)
@@ -101,7 +101,7 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
 
 
 def _bind(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All parameters with their defaults; a misspelt one is refused by name."""
+    """All parameters with their defaults; unknown names are refused."""
     signature = method.signature
     known = [name for name in signature.parameters if name != "data"]
     for name in given:
@@ -115,7 +115,7 @@ def _bind(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_flags(method: Method, parameters: Mapping[str, Any]) -> None:
-    """True or False where the default is one: the word "no" would mean yes."""
+    """Refuse other values than True or False for flags: the text "no" would count as True."""
     check_progress(parameters["progress"])
     for name, parameter in method.signature.parameters.items():
         if name != "progress" and (parameter.default is True or parameter.default is False):
@@ -140,7 +140,7 @@ def _dress(
     record: Mapping[str, Any],
     arrays: Arrays,
 ) -> xr.DataArray | xr.Dataset:
-    """Units, attributes and provenance back on; never on the objects that the method returned."""
+    """Restore units, attributes and provenance, on copies of what the method returned."""
     expected = xr.DataArray if method.returns_array else xr.Dataset
     if not isinstance(result, expected):
         raise DataTypeError(

@@ -1,4 +1,4 @@
-"""What a docstring in numpydoc's form documents."""
+"""Read the parts of docstrings in numpydoc's format."""
 
 from __future__ import annotations
 

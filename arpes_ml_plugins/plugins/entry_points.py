@@ -1,4 +1,4 @@
-"""Installed plugins, found and loaded one by one: whatever is wrong with one stays with it."""
+"""Find and load installed plugins one by one, so that a broken one does not affect the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arpes_ml_plugins.plugins.hookspecs import PROJECT
 __all__ = ["DISABLE_VARIABLE", "load_all", "message_of"]
 
 DISABLE_VARIABLE = "ARPES_ML_PLUGINS_DISABLE"
-"""Environment variable: entry points to leave out, separated by commas, or ``all``."""
+"""Environment variable with the entry points to skip, separated by commas, or ``all``."""
 
 
 def load_all(register: Callable[[object, str], object]) -> None:
@@ -46,7 +46,7 @@ def load_all(register: Callable[[object, str], object]) -> None:
 
 
 def message_of(error: BaseException) -> str:
-    """The message of an error, also if its class is broken.
+    """The message of an error, even if its class is broken.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def message_of(error: BaseException) -> str:
 
 
 def _entries() -> Iterator[metadata.EntryPoint]:
-    """Entry points of this package's group, whatever state the metadata of others are in."""
+    """Entry points of this package's group, even if the metadata of other packages are broken."""
     try:
         found = list(metadata.entry_points(group=PROJECT))
     except Exception:  # the metadata of one distribution break the look-up of all
@@ -88,7 +88,7 @@ def _one_by_one() -> Iterator[metadata.EntryPoint]:
 
 
 def _name_of(distribution: Any) -> str:
-    """From the name of its folder where there is one: metadata may be what is broken."""
+    """The name of a distribution, from its folder if possible, as its metadata may be broken."""
     folder = getattr(getattr(distribution, "_path", None), "name", "")
     stem, dot, _ = folder.rpartition(".")
     if dot:

@@ -23,43 +23,44 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class HookSpecs:
-    """What a plugin may implement."""
+    """Hooks that a plugin may implement."""
 
     @hookspec(historic=True)
     def register_methods(self, registry: MethodOffers) -> None:
         """Offer methods: call ``registry.add(function, roles=...)`` for each.
 
-        Historic: a plugin registered late, even in a notebook, is heard at once, and its methods
-        appear on ``.S``.
+        This hook is historic: it also runs for a plugin that is registered later, even in a
+        notebook, and the methods appear on ``.S`` at once.
         """
 
     @hookspec(historic=True)
     def register_libraries(self, registry: LibraryOffers) -> None:
         """Offer spectrum libraries, manifolds or weights: ``registry.add(name, loader)``.
 
-        Historic, as ``register_methods``. The loader runs when the library is first asked for.
+        This hook is historic, as ``register_methods``. The loader runs at the first use of the
+        library.
         """
 
     @hookspec(firstresult=True)
     def resolve_axis(self, data: xr.DataArray, role: str) -> Hashable | None:
         """Name the dimension of ``data`` that plays ``role`` ("energy", "momentum", ...).
 
-        For a laboratory's own axis names. The first answer that is not ``None`` counts; answer
-        ``None`` for data that are not yours. The names of PyARPES, erlab and peaks are tried last,
-        and where the answer is no dimension of ``data``.
+        This is for a laboratory's own axis names. The first answer that is not ``None`` counts;
+        return ``None`` for other data. The names of PyARPES, erlab and peaks are tried last, and if
+        the answer is not a dimension of ``data``.
         """
 
     @hookspec(firstresult=True)
     def select_device(self, call: MethodCall) -> str | None:
-        """Name the torch device for ``call``, such as ``"cuda:1"``: scheduling on shared machines.
+        """Name the torch device for ``call``, such as ``"cuda:1"``, to schedule shared machines.
 
-        Asked only where the user left ``device="auto"``.
+        It is called only if the user left ``device="auto"``.
         """
 
     @hookspec(firstresult=True)
     def run_method(self, call: MethodCall) -> Any:
-        """Run ``call`` and return its result; ``None`` passes it on, the last one really runs it.
+        """Run ``call`` and return its result, or ``None`` to leave it to the next plugin.
 
-        With ``wrapper=True`` it goes around any method: caching, timing, logging, a veto (raise).
-        The call's parameters are complete: axes, seed and device are settled.
+        With ``wrapper=True`` it wraps any method, for caching, timing, logging or a veto (raise).
+        The parameters of the call are complete: axes, seed and device are resolved.
         """

@@ -1,4 +1,4 @@
-"""The plugin manager: built-ins, entry points and what is registered by hand."""
+"""The plugin manager: built-in plugins, entry points and plugins registered by hand."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Plugins:
         Raises
         ------
         RegistrationError
-            It implements a hook that does not exist, or offers what the registry refuses. Nothing
-            of it is kept then.
+            The plugin implements a hook that does not exist, or offers something that the registry
+            refuses. Nothing of the plugin is kept then.
         """
         owner = _checked_name(plugin, name)
         if self._manager.has_plugin(owner):
@@ -67,12 +67,12 @@ class Plugins:
         return owner
 
     def unregister(self, name: str) -> None:
-        """Take a plugin out, with its methods and libraries.
+        """Remove a plugin with its methods and libraries.
 
         Raises
         ------
         RegistrationError
-            It is what this package registers itself.
+            The plugin is the built-in one of this package.
         """
         if name == PROJECT:
             raise RegistrationError("the methods of arpes_ml_plugins itself cannot be unregistered")
@@ -80,7 +80,7 @@ class Plugins:
 
     @contextmanager
     def _adding(self, owner: str) -> Iterator[None]:
-        """What hooks add in the block belongs to ``owner``; one may register another plugin."""
+        """Assign what hooks add in the block to ``owner``; blocks may be nested."""
         registries = (self.methods, self.libraries)
         before = [registry.owned_by(owner) for registry in registries]
         try:
@@ -96,7 +96,7 @@ class Plugins:
             self._manager.unregister(name=name)
 
     def load_entry_points(self) -> None:
-        """Register every installed plugin; a broken one warns with its name and is left out."""
+        """Register every installed plugin; warn about broken ones by name and skip them."""
         load_all(self.register)
 
     def names(self) -> list[str]:
@@ -121,7 +121,7 @@ class Plugins:
 
 
 def _checked_name(plugin: object, name: object) -> str:
-    """The name to register ``plugin`` under; what can be no plugin is refused."""
+    """The name to register ``plugin`` under; refuse objects that cannot be plugins."""
     if inspect.isclass(plugin):
         raise RegistrationError(
             f"expected a module or an object, got the class {plugin.__name__}; register an "
@@ -143,10 +143,10 @@ _system: Plugins | None = None
 
 
 def plugins() -> Plugins:
-    """The one plugin system of this process, with built-ins and entry points loaded.
+    """The plugin system of this process, with built-in plugins and entry points loaded.
 
-    It is there before the entry points are loaded: a plugin may use it while it is imported. After
-    Ctrl-C in the middle of that, the next call begins anew.
+    It exists before the entry points are loaded, so that a plugin may use it while it is imported.
+    If loading is interrupted by Ctrl-C, the next call starts again.
     """
     global _system
     if _system is None:

@@ -1,4 +1,4 @@
-"""What plugins see of the registries: they can add and look, and nothing else."""
+"""The view of the registries that plugins get: they can add entries and read them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["LibraryOffers", "MethodOffers"]
 
 
 class _Fixed:
-    """No attribute can be set or deleted."""
+    """Object whose attributes cannot be set or deleted."""
 
     __slots__ = ()
 

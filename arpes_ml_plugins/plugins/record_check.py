@@ -1,4 +1,4 @@
-"""Records of steps from files of strangers: checked in every field before anything is run."""
+"""Check every field of a recorded step from an untrusted file before anything is run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORK_LIMITS = {
     "components": 100,
     "size": 100_000,
 }
-"""Largest number that a record may ask for, by the last word of the parameter's name."""
+"""Largest number allowed in a record, by the last word of the parameter's name."""
 WHOLE_LIMIT = 1_000_000
 """The same for whole numbers of any other name, those of seeds excepted."""
 ARRAY_LIMIT = 10_000_000
@@ -99,7 +99,7 @@ def _check_names(step: Step) -> None:
 
 
 def _check_work(step: Step) -> None:
-    """No number that sets the work may be larger than anybody needs."""
+    """Refuse numbers that determine the amount of work and exceed their limits."""
     needed = set(hashes_in(step.parameters))
     size = sum(array.size for key, array in step.arrays.items() if key in needed)
     if size > ARRAY_LIMIT:

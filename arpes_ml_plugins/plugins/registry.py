@@ -1,6 +1,6 @@
-"""What plugins have registered: methods and libraries, checked on the way in; and a call of one.
+"""Registries of methods and libraries, which check what plugins add; and a call of a method.
 
-Plugins get them as :mod:`arpes_ml_plugins.plugins.offers`, which can add and nothing else.
+Plugins get them as :mod:`arpes_ml_plugins.plugins.offers`, which can only add and read entries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["LibraryRegistry", "Method", "MethodCall", "MethodRegistry"]
 COMMON_PARAMETERS = ("device", "rng", "progress", "dims")
 UNKNOWN = "unknown"
 ARRAY_PREFIXES = ("denoise", "sample")
-"""Methods of these families return what they were given; all others return a Dataset."""
+"""Methods of these families return the type of their input; all others return a Dataset."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Method:
 
     name: str
     function: Callable[..., Any]
-    """As written by its author: ``function(data, *, ...)`` with ``data`` a DataArray."""
+    """Function as its author wrote it: ``function(data, *, ...)`` with ``data`` a DataArray."""
     roles: tuple[str, ...]
     """Axes the method needs, by role; the function gets them resolved as ``dims``."""
     owner: str
     accepts_nan: bool = True
-    """Whether missing values may reach the function; else they are refused."""
+    """Whether missing values may reach the function; otherwise they are refused."""
     accepts_complex: bool = False
-    """Whether complex values may reach the function; else they are refused."""
+    """Whether complex values may reach the function; otherwise they are refused."""
     beside: tuple[str, ...] = ()
     """Dimensions that the data usually have beside those of the roles."""
 
@@ -64,7 +64,7 @@ class Method:
 
 @dataclass(frozen=True)
 class MethodCall:
-    """A method about to run, as the hooks see it. All parameters are settled."""
+    """A method about to run, as the hooks see it. All parameters are resolved."""
 
     method: Method
     data: xr.DataArray
@@ -91,11 +91,11 @@ class _Owned:
         return before
 
     def check_open(self) -> None:
-        """Refuse what is added while no hook runs: nobody would know whose it is."""
+        """Refuse entries that are added while no hook runs, because their owner is unknown."""
         if self._owner is None:
             raise RegistrationError(
-                "the registry takes entries while the hook runs that it was passed to, and none "
-                "later; to add some in a session, use arpes_ml_plugins.register(plugin)"
+                "the registry takes entries only while the hook runs that it was passed to; to add "
+                "some later, use arpes_ml_plugins.register(plugin)"
             )
 
 
@@ -126,11 +126,11 @@ class MethodRegistry(_Owned):
             int, ``device`` as the name of an existing device. It must return a DataArray if its
             name begins with ``denoise``, a Dataset otherwise, and leave ``data`` as it is.
         roles : sequence of str
-            The axes it needs: "energy", "momentum", "time", "space", "tau".
+            Axes that it needs: "energy", "momentum", "time", "space", "tau".
         accepts_nan : bool
             False if it cannot handle missing values; they are then refused before it is called.
         accepts_complex : bool
-            True if complex values mean something to it; they are refused otherwise.
+            True if it can handle complex values; otherwise they are refused.
         beside : sequence of str
             Names of dimensions that the data usually have beside those of the roles, ``("y", "x")``
             for a spectral map: an error about plain arrays shows them.
@@ -220,7 +220,7 @@ class MethodRegistry(_Owned):
                 removed(method)
 
     def listen(self, added: Callable[[Method], None], removed: Callable[[Method], None]) -> None:
-        """Be told of every method that comes (those already there first) and of those that go."""
+        """Call back for every method, present or added later, and for those that are removed."""
         for method in self:
             added(method)
         self._listeners.append((added, removed))

@@ -37,25 +37,25 @@ def replay(
 ) -> xr.DataArray | xr.Dataset:
     """Run the last step of ``result`` again on ``parent``, as its provenance records it.
 
-    On the same machine's CPU the values are the same, bit for bit. The record may come from a file
-    of somebody else, so all of it is checked before anything runs: only registered methods are
-    called, with parameters that they have. Nothing in a record is ever executed.
+    On the CPU of the same machine the values are identical, bit for bit. The record may come from
+    an untrusted file, so it is checked completely before anything runs: only registered methods are
+    called, with parameters that they have. Code in a record is never executed.
 
     Parameters
     ----------
     result : xarray.DataArray or xarray.Dataset
-        What a method of this package returned, also after saving and loading.
+        Result of a method of this package, also after saving and loading.
     parent : xarray.DataArray or xarray.Dataset
-        What the method was applied to.
+        Data to which the method was applied.
     trusted : bool
-        Unless True, a record may not ask for endless work: at most 100 000 iterations or training
-        steps, 200 layers, 50 networks, 1000 draws, 100 components, 1 000 000 for any other whole
-        number, 10 million numbers in arrays, and no more threads than this machine has.
+        Whether to lift the limits on the work that a record may ask for: 100 000 iterations or
+        training steps, 200 layers, 50 networks, 1000 draws, 100 components, 1 000 000 for any other
+        whole number, 10 million numbers in arrays, and the number of threads of this machine.
 
     Returns
     -------
     xarray.DataArray or xarray.Dataset
-        A new result.
+        New result of the method.
 
     Raises
     ------
@@ -105,14 +105,14 @@ def _threads_for(step: Step, trusted: bool) -> int | None:
         return step.threads
     _warn(
         f"the result was made with {step.threads} threads, this machine has {most}; the values "
-        f"may differ in the last bits. trusted=True takes as many threads as then"
+        f"may differ in the last bits; pass trusted=True to use the recorded number of threads"
     )
     return most
 
 
 @contextmanager
 def _recorded_threads(threads: int | None) -> Iterator[None]:
-    """Torch with as many threads as then; sums in another order differ in the last bits."""
+    """Use the recorded number of threads: sums in another order differ in the last bits."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Methods on an ``xarray.DataTree`` of scans: on each node that holds data for them."""
+"""Apply methods to an ``xarray.DataTree`` of scans: to each node that holds data for them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def is_tree(data: Any) -> bool:
 def over_nodes(
     tree: xr.DataTree, method: Method, call: Callable[[xr.Dataset], xr.DataArray | xr.Dataset]
 ) -> xr.DataTree:
-    """A new tree with ``call(node)`` in the place of each node that ``method`` has data in.
+    """Return a new tree with ``call(node)`` in the place of each node with data for ``method``.
 
-    Other nodes (metadata, references, nothing at all) are as they were.
+    Other nodes (metadata, references, empty ones) are unchanged.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Physics that makes data whose truth is known; nothing is trained here."""
+"""Simulate data with known truth from physics; nothing is trained here."""

@@ -25,11 +25,11 @@ class Band:
     dispersion: Dispersion
     weight: float
     shift: float
-    """Of the energy, a slice."""
+    """Change of the energy per slice."""
     slide: float
-    """Of the momentum, a slice."""
+    """Change of the momentum per slice."""
     growth: float
-    """Logarithm of the weight's ratio between slices."""
+    """Logarithm of the ratio of the weights of consecutive slices."""
 
     def energy(self, momentum: Array, step: float) -> Array:
         """Bare energy in slice ``step`` (0 is the middle of a series)."""

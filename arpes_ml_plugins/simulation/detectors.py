@@ -1,4 +1,4 @@
-"""What a detector makes of electrons: clouds of charge, resampling, gains, noise of its own."""
+"""Simulate detectors: clouds of charge, resampling, gains, and noise of the detector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.floating]
 def clouds(
     rate: Array, width: tuple[float, float], spread: float, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Every electron is a blob of random height, as behind a channel plate with a camera.
+    """Simulate a camera behind a channel plate: each electron is a blob of random height.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def clouds(
 
 
 def resampled(counts: Array, rate: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Both on another grid by linear interpolation, as a conversion to momentum does."""
+    """Interpolate both linearly on another grid, as a conversion to momentum does."""
     rows, columns = np.indices(rate.shape).astype(float)
     middle = [(n - 1) / 2 for n in rate.shape]
     angle, stretch = rng.normal(0, 0.02), rng.uniform(0.75, 1.0, 2)
@@ -52,12 +52,12 @@ def resampled(counts: Array, rate: Array, rng: np.random.Generator) -> tuple[Arr
 
 
 def over_dispersed(rate: Array, modes: float, rng: np.random.Generator) -> Array:
-    """Counts of light that fluctuates: negative binomial, variance ``m + m**2 / modes``."""
+    """Draw counts for a fluctuating source: negative binomial, variance ``m + m**2 / modes``."""
     return rng.poisson(rate * rng.gamma(modes, 1 / modes, rate.shape)).astype(float)
 
 
 def neighbour_correlation(values: Array, expectation: Array) -> tuple[float, float]:
-    """Of the noise, between neighbours along rows and along columns, where the truth is known."""
+    """Correlation of the noise of neighbours along rows and columns, from the known truth."""
     z = (values - expectation) / np.sqrt(expectation + 1e-3 * expectation.mean() + 1e-12)
     z = np.clip(z, -6, 6)
     power = max(float((z**2).mean()), 1e-12)

@@ -35,31 +35,31 @@ def simulate_greens_function(
     Parameters
     ----------
     spectral_function : xarray.DataArray
-        ``A(w)`` along ``eV`` or ``omega``, zero at the chemical potential, any spacing; all other
-        dimensions are kept. The grid has to resolve every peak.
+        ``A(w)`` along ``eV`` or ``omega``, which is zero at the chemical potential and may be
+        unevenly spaced; all other dimensions are kept. The grid has to resolve every peak.
     beta : float
         Inverse temperature, in the inverse unit of the energy axis.
     times : int
         Number of evenly spaced times from 0 to beta, both included.
     stderr : float
-        Standard deviation of the errors. More hides more of the spectrum; quantum Monte Carlo
-        reaches 1e-3 to 1e-5.
+        Standard deviation of the errors. A larger value hides more of the spectrum; quantum Monte
+        Carlo reaches 1e-3 to 1e-5.
     rng : int, numpy or torch Generator, optional
         Seed of the errors.
     dims : str, optional
-        The energy axis, if its name is not known.
+        Energy axis, if its name is not recognised.
 
     Returns
     -------
     xarray.DataArray
-        Positive, along the other dimensions and ``tau`` (in 1/eV if the energy axis is ``eV``),
-        with a scalar coordinate ``beta`` that the ``continue_*`` methods read.
+        Green's function, positive, along the other dimensions and ``tau`` (in 1/eV if the energy
+        axis is ``eV``), with a scalar coordinate ``beta`` that the ``continue_*`` methods read.
 
     Raises
     ------
     AxisError, DataError, ParameterError
-        No energy axis, values that are not finite, ``beta`` or ``times`` too small, a negative
-        ``stderr``.
+        There is no energy axis, values are not finite, ``beta`` or ``times`` is too small, or
+        ``stderr`` is negative.
 
     References
     ----------

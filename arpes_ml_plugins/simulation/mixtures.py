@@ -1,4 +1,4 @@
-"""Simulated mixtures to learn source separation from: spectra of a library, sparse sources."""
+"""Simulate mixtures for training source separation: spectra of a library, sparse sources."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def generalised_gaussian(
 
 
 def add_noise(clean: torch.Tensor, snr: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Add white noise at a signal-to-noise ratio in dB, one for each mixture ``(b, m, t)``."""
+    """Add white noise at a signal-to-noise ratio in dB, one per mixture ``(b, m, t)``."""
     power = clean.square().mean((-2, -1), keepdim=True)
     sigma = (power * 10 ** (-snr[:, None, None] / 10)).sqrt()
     return clean + sigma * torch.randn(
@@ -44,7 +44,7 @@ def add_noise(clean: torch.Tensor, snr: torch.Tensor, generator: torch.Generator
 
 @dataclass(frozen=True)
 class Mixtures:
-    """Mixtures ``X = A S + N``, drawn for ever.
+    """An endless supply of random mixtures ``X = A S + N``.
 
     Spectra are normalised to length 1, sources to length 1 times their strength.
     """

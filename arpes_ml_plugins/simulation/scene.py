@@ -1,8 +1,8 @@
-"""Simulated ARPES scenes: what the pre-trained denoiser has seen, open to everybody.
+"""Simulate ARPES scenes, those that the pre-trained denoiser was trained on.
 
 A scene is drawn from physics: bands with self-energies, matrix elements, inelastic background,
-Fermi edge, resolution and the window of the detector. What is drawn at random is broad on purpose;
-where it is narrow, a network trained on it fails.
+Fermi edge, resolution and the window of the detector. The random distributions are broad on
+purpose, because a network fails on data outside those that it was trained on.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["Scene", "draw_scene", "simulate_scene"]
 Array = NDArray[np.floating]
 
 SMALLEST = 16
-EXPOSURES = (0.03, 300.0)  # mean counts a pixel
+EXPOSURES = (0.03, 300.0)  # mean counts per pixel
 ACCEPTANCE = 0.5  # of the energy by which a band moves from pixel to pixel
-BRIGHTEST = 3e4  # counts in a pixel; beyond, no detector counts
+BRIGHTEST = 3e4  # counts per pixel; detectors do not count beyond
 
 
 GEOMETRY = dict.fromkeys(("x", "y", "z", "beta", "chi", "psi", "theta", "xi"), 0.0)
@@ -54,7 +54,7 @@ def simulate_scene(
     slices: int | None = None,
     rng: int | np.random.Generator | None = None,
 ) -> xr.Dataset:
-    """A random ARPES cut, or a series of them, with its truth.
+    """Simulate a random ARPES cut, or a series of them, with its truth.
 
     One to seven kinds of bands (parabolas, lines, gapped cones, cosines, Rashba pairs, flat bands,
     core levels) with Fermi-liquid and electron-phonon self-energies, matrix elements, a background
@@ -64,25 +64,26 @@ def simulate_scene(
     Parameters
     ----------
     size : tuple of int
-        Pixels along energy and along the angle.
+        Number of pixels along energy and along the angle.
     counts : float, optional
-        Mean counts a pixel; default is drawn between 0.03 and 300.
+        Mean counts per pixel; by default drawn between 0.03 and 300. More counts mean less noise.
     slices : int, optional
-        Draw a series along ``scan`` in which bands shift, slide and change in weight.
+        Number of images of a series along ``scan``, in which the bands shift in energy and momentum
+        and change in weight. By default a single image is drawn.
     rng : int or numpy.random.Generator, optional
-        Seed: the same scene every time.
+        Seed of all random numbers; the same seed gives the same scene.
 
     Returns
     -------
     xarray.Dataset
         ``spectrum``: Poisson counts ``(scan, eV, phi)`` or ``(eV, phi)``; ``truth``: their
-        expectation. ``eV`` is zero at the Fermi level, ``phi`` in rad. Coordinates and attributes
-        for a conversion to momentum: normal emission, a photon energy of 21.2 eV.
+        expectation. ``eV`` is zero at the Fermi level, ``phi`` is in rad. Coordinates and attributes
+        for a conversion to momentum are those of normal emission at a photon energy of 21.2 eV.
 
     Raises
     ------
     ParameterError
-        Fewer than 16 pixels along an axis, no slices, or counts that are not positive.
+        ``size`` is below 16 pixels along an axis, ``slices`` below 1, or ``counts`` not positive.
 
     Examples
     --------
@@ -122,7 +123,7 @@ def draw_exposure(rate: Array, rng: np.random.Generator) -> float:
 def draw_scene(
     size: tuple[int, int], slices: int, rng: np.random.Generator, *, whole: int | None = None
 ) -> Scene:
-    """Expected intensities of a random scene.
+    """Draw the expected intensities of a random scene.
 
     ``whole`` is the number of pixels along each axis of the detector of which ``size`` is a part,
     so that small training images show structure at the scale of large ones.
@@ -185,7 +186,7 @@ def _draw_self_energy(span: float, temperature: float, rng: np.random.Generator)
 def _spectral_function(energy: Array, bare: Array, real: Array, width: Array) -> Array:
     """Lorentzian in energy around the ``bare`` band, shifted and broadened by a self-energy."""
     detuning = (energy - real)[:, None] - bare[None, :]
-    # A pixel accepts a range of momenta; a steep band would else be a row of dots.
+    # A pixel accepts a range of momenta; otherwise a steep band would be a row of dots.
     seen = width[:, None] + ACCEPTANCE * np.abs(np.gradient(bare))[None, :]
     return seen / (detuning**2 + seen**2)
 
@@ -222,7 +223,7 @@ class _Background:
         )
 
     def added(self, image: Array, energy: Array, field: Array) -> Array:
-        """With the background that the Fermi edge cuts off; the inelastic part piles up below."""
+        """Add the background, cut off at the Fermi edge; the inelastic part grows below it."""
         top = np.quantile(image, 0.999)
         ramp = self.constant * (1 + self.slope * (energy.max() - energy))
         pile = np.cumsum(image.mean(1)[::-1])[::-1]

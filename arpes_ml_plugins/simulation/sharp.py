@@ -1,7 +1,7 @@
-"""Scenes with what soft bands lack: lines of a pixel, doublets, hard edges, replicas, dark tails.
+"""Simulate scenes with sharp features: narrow lines, doublets, hard edges, replicas, dark tails.
 
-Distances are in pixels, because a network sees pixels. The scenes that the benchmarks score are
-not among these.
+Distances are in pixels, because networks work on pixels. The scenes of the benchmarks are not
+among these.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _tail(size: tuple[int, int], rng: np.random.Generator) -> tuple[Array, Array
 
 
 def _plain(size: tuple[int, int], rng: np.random.Generator) -> tuple[Array, Array]:
-    """Nothing but a background, where nothing must be seen; the probe is absent."""
+    """A scene of background alone, in which no structure may be found; the probe is absent."""
     weak = log_uniform(rng, 0.01, 0.3) * _profile(rng)(_distance(size, rng)(0.0))
     image = _background(size, rng)
     return image * _occupied(size, rng), weak * image.max()

@@ -1,4 +1,4 @@
-"""Spectra to learn analytic continuation from: those of the paper, and a broader prior.
+"""Simulate spectra for training analytic continuation: the published ones, and a broader prior.
 
 All live on the window ``[-1, 1]`` (frequencies over the half-width of the window) and are
 normalised to a sum of 1.
@@ -30,11 +30,11 @@ NARROWEST = 0.008  # far from zero
 NARROWEST_QUASIPARTICLE = 0.002
 SHAPES = ("gaussian", "gaussian", "lorentzian", "semicircle", "box")
 WIDEST, CENTRE, GROWTH = 0.031, 0.028, 0.12
-"""Of the cells: width far from zero, distance at which they begin to grow, and how they grow."""
+"""Width of the cells far from zero, distance at which they begin to grow, and how they grow."""
 
 
 def centres(points: int = POINTS, fine: int = 1) -> torch.Tensor:
-    """Frequencies of a grid with ``fine`` points a bin, on [-1, 1] (the outer bins reach over)."""
+    """Frequencies of a grid with ``fine`` points per bin on [-1, 1] (outer bins reach beyond)."""
     step = 2 / (points - 1)
     inner = (torch.arange(fine, dtype=torch.float64, device="cpu") - (fine - 1) / 2) * step / fine
     return (
@@ -89,11 +89,11 @@ def window_grid() -> torch.Tensor:
 def broad_spectra(
     count: int, generator: torch.Generator, grid: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Spectra of many kinds: a fifth as published, the others of random make.
+    """Draw spectra of many kinds: a fifth as published, the others with random features.
 
-    Those have one to six peaks of random height, width, centre and shape (Gaussian, Lorentzian,
-    semicircle, box), some a quasiparticle peak, a gap, the gap of a superconductor, an edge or
-    particle-hole symmetry; they fill a fifth to the whole of the window.
+    The latter have one to six peaks of random height, width, centre and shape (Gaussian,
+    Lorentzian, semicircle, box), some a quasiparticle peak, a gap, the gap of a superconductor, an
+    edge or particle-hole symmetry; they fill a fifth to the whole of the window.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What every method promises, as tests: subclass :class:`ConformanceSuite`, name the method."""
+"""Tests that every method passes: subclass :class:`ConformanceSuite` and name the method."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ TOLERANCE = 1e-5  # relative to the largest value: float32 arithmetic in another
 
 
 class ConformanceSuite:
-    """Run by pytest for every subclass that sets :attr:`method`."""
+    """Tests of a method, which pytest runs for every subclass that sets :attr:`method`."""
 
     method: ClassVar[str]
     """Name of the registered method."""
     parameters: ClassVar[dict[str, Any]] = {}
-    """Parameters that make it quick; quality is not tested here."""
+    """Parameters with which the method is fast; accuracy is not tested here."""
     reports_progress: ClassVar[bool] = True
-    """Set to False for a method that is done at once."""
+    """Set this to False for a method that needs no progress reports."""
     one_answer: ClassVar[bool] = False
-    """Set to True for a method that looks at all images together and answers once."""
+    """Set this to True for a method that returns one result for all images together."""
     axes: ClassVar[tuple[str, ...]] = ()
-    """Roles of the axes of the test data, where the method needs more than its own roles."""
+    """Roles of the axes of the test data, if the method needs more than its own roles."""
 
     added: ClassVar[tuple[str, ...]] = ()
-    """Dimensions of the result that the data have not."""
+    """Dimensions of the result that the data do not have."""
 
     _baselines: ClassVar[dict[tuple[int, str | None], Any]]
 

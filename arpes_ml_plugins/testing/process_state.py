@@ -1,4 +1,4 @@
-"""State that all of a process shares: methods run in threads, so they must leave it alone."""
+"""State shared by the whole process, which methods must not change, as they run in threads."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SETTERS = (
     "numpy.seterr",
     "random.seed",
 )
-"""Functions that change what other threads see, also where they change it back."""
+"""Functions that change the state of other threads, even if they restore it later."""
 
 
 def process_state() -> dict[str, Any]:
-    """What a user's other code may rely on, in a form that compares."""
+    """State that other code of the user may rely on, in a form that can be compared."""
     import torch
 
     return {
@@ -70,7 +70,7 @@ def default_dtype(name: str) -> Iterator[None]:
 
 
 def _recorded(name: str, called: list[str]) -> Callable[..., Any]:
-    """The function of this name, which writes down that it was called."""
+    """The function of this name, wrapped to record its calls."""
     module, _, attribute = name.rpartition(".")
     original = getattr(sys.modules[module], attribute)
 
@@ -83,7 +83,7 @@ def _recorded(name: str, called: list[str]) -> Callable[..., Any]:
 
 @contextmanager
 def many_switches() -> Iterator[None]:
-    """Let threads take turns as often as possible, so that races are lost rather than won."""
+    """Switch between threads as often as possible, so that races show."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

@@ -14,7 +14,7 @@ ROLE_AXES = {
     "space": ("x", 0.0, 5.0, 16),
     "tau": ("tau", 0.0, 10.0, 24),
 }
-"""For each axis role a dimension as PyARPES names it: name, first, last, length."""
+"""Dimension for each axis role as PyARPES names it: name, first, last, length."""
 
 
 def sample_cut(
