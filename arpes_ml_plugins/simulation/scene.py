@@ -77,8 +77,8 @@ def simulate_scene(
     -------
     xarray.Dataset
         ``spectrum``: Poisson counts ``(scan, eV, phi)`` or ``(eV, phi)``; ``truth``: their
-        expectation. ``eV`` is zero at the Fermi level, ``phi`` is in rad. Coordinates and attributes
-        for a conversion to momentum are those of normal emission at a photon energy of 21.2 eV.
+        expectation. ``eV`` is zero at the Fermi level, ``phi`` is in rad. Coordinates and
+        attributes for a conversion to momentum are those of normal emission at 21.2 eV.
 
     Raises
     ------
