@@ -426,7 +426,7 @@ class BoundMethods(Generic[Data]):
     def separate_sgmca(
         self,
         *,
-        manifolds: SpectrumLibrary
+        library: SpectrumLibrary
         | SpectrumManifolds
         | Mapping[str, xr.DataArray]
         | Mapping[str, Manifold]

@@ -91,7 +91,7 @@ print(states)
 # -------------------------------------
 # Nothing is trained. Which component belongs to which family is found out; the substrate, of which
 # no model is given, takes the third place.
-result = nano.S.separate_sgmca(manifolds=states, n_components=3, rng=0)
+result = nano.S.separate_sgmca(library=states, n_components=3, rng=0)
 plotting.components(result)
 
 # %%

@@ -182,7 +182,7 @@ def test_maps_that_the_penalty_erases_are_told(refine, library):
 )
 @pytest.mark.parametrize("value", ["no", 0])
 def test_flags_are_true_or_false(method, flag, value, library):
-    known = {"separate_sgmca": {"manifolds": library}, "choose_components": {}}
+    known = {"separate_sgmca": {"library": library}, "choose_components": {}}
     options = known.get(method, {"n_components": 2})
     with pytest.raises(ParameterError, match=f"{flag} must be True"):
         getattr(image(*truth()).S, method)(**options, **{flag: value})
@@ -393,7 +393,7 @@ def test_training_leaves_the_process_alone(library, monkeypatch, own_cache):
     arpes_ml_plugins.train_lpalm(library, steps=2, layers=2, seed=91)
     arpes_ml_plugins.train_iae(library, steps=2, seed=91)
     image(*truth()).S.separate_sgmca(
-        manifolds=library, manifold="iae", training_steps=3, training_seed=92, rng=0
+        library=library, manifold="iae", training_steps=3, training_seed=92, rng=0
     )
     assert torch.equal(torch.get_rng_state(), before)
 

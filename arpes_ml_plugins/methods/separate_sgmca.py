@@ -40,7 +40,7 @@ PUBLISHED_SCALES = 2  # of the starlet (paper, Section 4)
 def separate_sgmca(
     data: xr.DataArray | xr.Dataset,
     *,
-    manifolds: SpectrumLibrary
+    library: SpectrumLibrary
     | SpectrumManifolds
     | Mapping[str, xr.DataArray]
     | Mapping[str, Manifold]
@@ -72,11 +72,12 @@ def separate_sgmca(
     Parameters
     ----------
     {data}
-    manifolds : SpectrumLibrary, SpectrumManifolds, or mapping or sequence of Manifold
-        A family of spectra for each known component; or what
-        :func:`~arpes_ml_plugins.train_iae` made of one; or objects of your own class, derived
-        from ``arpes_ml_plugins.separation.manifolds.Manifold``, by name or in a list, on the
-        energies of the data.
+    library : SpectrumLibrary, SpectrumManifolds, or mapping or sequence of Manifold
+        What is known of the spectra: a family of spectra for each known component; or the
+        manifolds that :func:`~arpes_ml_plugins.train_iae` trained on such a library; or objects of
+        your own class, derived from ``arpes_ml_plugins.separation.manifolds.Manifold``, by name or
+        in a list, on the energies of the data. The old name ``manifolds`` works until version 0.4,
+        with a FutureWarning.
     n_components : int, optional
         Number of all components. Those beyond the manifolds are free: nothing is known of their
         spectra. Default: no free ones.
@@ -145,7 +146,7 @@ def separate_sgmca(
     ... )
     >>> peak = xr.DataArray(np.exp(-((energy + 0.25) ** 2) / 0.02), {"eV": energy}, "eV")
     >>> library = SpectrumLibrary.from_spectra({"left": peak}, shift=0.1)
-    >>> result = image.S.separate_sgmca(manifolds=library, n_components=2)
+    >>> result = image.S.separate_sgmca(library=library, n_components=2)
     >>> result.component.values.tolist(), result.status.item()
     (['left', 'free 1'], 'ok')
     >>> result.spectra.idxmax("eV").round(1).values.tolist()
@@ -158,10 +159,10 @@ def separate_sgmca(
     check_flag("match", match)
     check_flag("refine", refine)
     published = recipe == "published"
-    if isinstance(manifolds, Mapping) and "networks" in manifolds:
-        manifolds = SpectrumManifolds.from_record(manifolds)  # in a replay
-    own = own_manifolds(manifolds)
-    trained = manifolds if isinstance(manifolds, SpectrumManifolds) else None
+    if isinstance(library, Mapping) and "networks" in library:
+        library = SpectrumManifolds.from_record(library)  # in a replay
+    own = own_manifolds(library)
+    trained = library if isinstance(library, SpectrumManifolds) else None
     kind = _kind(manifold, published, trained, own)
     setup = setup_of(
         data,
@@ -171,7 +172,7 @@ def separate_sgmca(
         transform,
         noise,
         nonnegative,
-        library=None if own else _library(manifolds),
+        library=None if own else _families(library),
         manifolds=own,
         mask=mask,
     )
@@ -198,12 +199,12 @@ def separate_sgmca(
     return run("separate_sgmca", setup, solver, steps + 1, device, seed_of(rng), progress)
 
 
-def _library(manifolds: Any) -> Any:
-    if isinstance(manifolds, SpectrumManifolds):
-        return manifolds.library
-    if manifolds is None:
-        raise ParameterError("manifolds must be a SpectrumLibrary, got NoneType")
-    return manifolds
+def _families(library: Any) -> Any:
+    if isinstance(library, SpectrumManifolds):
+        return library.library
+    if library is None:
+        raise ParameterError("library must be a SpectrumLibrary, got NoneType")
+    return library
 
 
 def _seen(data: Whitened, report: Report | None, *, own: Mapping[str, Manifold]) -> list[Manifold]:
@@ -238,15 +239,16 @@ def _kind(
     if own is not None:
         if manifold is not None:
             raise ParameterError(
-                f"manifold is for families of spectra, but manifolds are objects that know it "
-                f"themselves; got manifold={manifold!r}"
+                f"manifold is an option for families of spectra, but library holds Manifold "
+                f"objects, which define it themselves; got manifold={manifold!r}; leave it out"
             )
         return "own"
     if trained is not None:
         if manifold not in (None, "iae"):
             raise ParameterError(
-                f'manifolds are trained autoencoders, so manifold must be "iae", got {manifold!r}; '
-                f"give their library instead: manifolds.library"
+                f'library holds trained autoencoders, so manifold must be "iae", got '
+                f"{manifold!r}; for another kind, pass the families that they were trained on: "
+                f"library=trained.library"
             )
         return "iae"
     if manifold is None:

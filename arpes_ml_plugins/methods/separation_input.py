@@ -284,24 +284,24 @@ def _on_axes(
     return library.on(*axes)
 
 
-def own_manifolds(manifolds: Any) -> dict[str, Manifold] | None:
-    """Name to manifold, if ``manifolds`` are objects of the user's; None if they are a library."""
+def own_manifolds(library: Any) -> dict[str, Manifold] | None:
+    """Name to manifold, if ``library`` holds Manifold objects; None if it holds spectra."""
     from arpes_ml_plugins.separation.projection import Manifold
 
-    if isinstance(manifolds, Mapping):
-        given = {str(name): one for name, one in manifolds.items()}
-    elif isinstance(manifolds, Sequence) and not isinstance(manifolds, str):
-        given = {f"component {i + 1}": one for i, one in enumerate(manifolds)}
+    if isinstance(library, Mapping):
+        given = {str(name): one for name, one in library.items()}
+    elif isinstance(library, Sequence) and not isinstance(library, str):
+        given = {f"component {i + 1}": one for i, one in enumerate(library)}
     else:
         return None
     other = [name for name, one in given.items() if not isinstance(one, Manifold)]
-    if len(other) == len(given) and isinstance(manifolds, Mapping):
+    if len(other) == len(given) and isinstance(library, Mapping):
         return None
     if other or not given:
         what = f"{other[0]!r} is {type(given[other[0]]).__name__}" if other else "there is none"
         raise ParameterError(
-            f"manifolds must all be objects of arpes_ml_plugins.separation.manifolds.Manifold, or "
-            f"a SpectrumLibrary of all components; {what}"
+            f"library must be a SpectrumLibrary, or hold objects of "
+            f"arpes_ml_plugins.separation.manifolds.Manifold only; {what}"
         )
     return given
 

@@ -90,7 +90,7 @@ def hint(cube: Cube, spectra: torch.Tensor, setup: Setup) -> str | None:
     return (
         f"the spectra explain more if they shift from pixel to pixel, by {spread:.2g} (standard "
         f"deviation): components may be missing, or what looks like chemistry is charging, which a "
-        f"library of the components undoes: separate_sgmca(manifolds=library)"
+        f"library of the components undoes: separate_sgmca(library=library)"
     )
 
 

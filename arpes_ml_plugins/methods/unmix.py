@@ -148,7 +148,7 @@ def _known(
         if loose:
             raise ParameterError(
                 f"spectra must hold one spectrum per component, but {loose[0]!r} has "
-                f"{found[loose[0]].sizes['sample']}; where they vary, use separate_sgmca(manifolds="
+                f"{found[loose[0]].sizes['sample']}; where they vary, use separate_sgmca(library="
                 f"library)"
             )
         return found, list(found)

@@ -103,7 +103,7 @@ def train_iae(
     Returns
     -------
     SpectrumManifolds
-        For ``separate_sgmca(manifolds=...)``.
+        For ``separate_sgmca(library=...)``.
 
     Raises
     ------
