@@ -1,4 +1,4 @@
-"""``separate_sgmca``: spectral images whose spectra lie on manifolds, some or all."""
+"""``separate_sgmca``: separate spectral images some or all of whose spectra are known roughly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["separate_sgmca"]
 
-PUBLISHED_SCALES = 2  # of the starlet (paper, Section 4)
+PUBLISHED_SCALES = 2  # of the starlet (Carloni Gertosio et al., Section 4)
 
 
 @documented(**SEPARATION, shift=SHIFT)
@@ -65,9 +65,10 @@ def separate_sgmca(
 ) -> xr.Dataset:
     """Separate a spectral image whose spectra lie on known manifolds, some or all (sGMCA).
 
-    Alternates between sparse maps and spectra, and puts each spectrum that a manifold is known for
-    back onto it. Which component belongs to which manifold is found out. Nothing is trained, unless
-    manifolds are autoencoders.
+    Alternates between sparse maps and spectra, and projects each spectrum whose manifold is known
+    onto it [1]_. A manifold holds all spectra that a component may have. Which component belongs to
+    which manifold is determined from the data. Nothing is trained, unless manifolds are
+    autoencoders.
 
     Parameters
     ----------
@@ -79,36 +80,38 @@ def separate_sgmca(
         in a list, on the energies of the data. The old name ``manifolds`` works until version 0.4,
         with a FutureWarning.
     n_components : int, optional
-        Number of all components. Those beyond the manifolds are free: nothing is known of their
-        spectra. Default: no free ones.
+        Number of all components. Those beyond the library are free: their spectra are not
+        constrained. Default: no free components.
     manifold : {"simplex", "nearest", "iae"}, optional
-        What lies between the spectra of a family: mixtures of the six nearest; nothing; or what an
-        interpolatory autoencoder generates, trained in about 15 s per family and kept. The first
-        is the default.
+        How to interpolate between the spectra of a family: mixtures of the six nearest (default);
+        none, the nearest spectrum is taken; or an interpolatory autoencoder, which is trained in
+        about 15 s per family and kept in the cache.
     recipe : {"robust", "published"}
-        ``"published"``: the paper's algorithm alone, with autoencoders, two wavelet scales, one
-        noise for all channels, thresholds from the sources themselves, no matching, any sign. The
-        maps are the algorithm's own sources: thresholded details, and the coarse scale by least
-        squares. Different from the paper: spectra of all components have length 1 (their sources
-        take the scale); both signs of a column are tried for a manifold; the autoencoders are
-        projected on by Levenberg-Marquardt instead of Adam; and a cycle, which the paper
-        describes, ends the iteration. The robust recipe takes the interference that Algorithm 2
-        finds in a column off before the first projection, where Algorithm 1 projects the column
-        itself, and its thresholds are three standard deviations of the measured noise.
+        ``"robust"``: before the first projection, subtract from each column the interference that
+        Algorithm 2 of [1]_ finds in it (Algorithm 1 projects the column itself); thresholds are
+        three standard deviations of the measured noise. ``"published"``: the algorithm of [1]_
+        alone, with autoencoders, two wavelet scales, one noise for all channels, thresholds from
+        the sources themselves, no matching, any sign. The maps are the algorithm's own sources:
+        thresholded details, and the coarse scale by least squares. Differences from the paper: the
+        spectra of all components have length 1 (their sources take the scale); both signs of a
+        column are tried for a manifold; the projection onto autoencoders is by Levenberg-Marquardt
+        instead of Adam; and a cycle, which the paper describes, ends the iteration.
     {transform}
     match : bool
-        Finally take known spectra where their manifold meets the signal space of the data: exact
-        also for weak components and correlated maps, and off the manifold only where noise does
-        not explain the distance. Otherwise keep those of sGMCA, which are always on the manifold.
+        Finally replace known spectra by the point where their manifold meets the signal space of
+        the data. This is exact also for weak components and correlated maps, and leaves the
+        manifold only if noise does not explain the distance. If False, keep the spectra of sGMCA,
+        which are always on the manifold.
     refine : bool
-        Polish free spectra by alternating least squares.
+        Polish free spectra by alternating least squares, which removes the bias by thresholds.
     {noise}
     {nonnegative}
     {shift}
     {channels}
     {mask}
     training_steps, training_seed
-        Options of autoencoders that are trained, as in :func:`~arpes_ml_plugins.train_iae`.
+        Steps and seed of the training of autoencoders, as in
+        :func:`~arpes_ml_plugins.train_iae`.
     {device}
     {rng}
     {progress}
@@ -118,8 +121,9 @@ def separate_sgmca(
     -------
     xarray.Dataset
         {parts}
+
         Known components come first, in the order of the library; free ones are named "free 1", ...
-        by falling intensity.
+        in the order of decreasing intensity.
 
     Raises
     ------
@@ -128,12 +132,12 @@ def separate_sgmca(
     Warns
     -----
     DistributionWarning
-        ``status`` is not "ok", as for :func:`separate_lpalm`.
+        ``status`` is not "ok", as in :func:`separate_lpalm`.
 
     References
     ----------
-    Carloni Gertosio, Bobin and Acero, "Semi-blind source separation with learned constraints",
-    Signal Process. 202, 108776 (2023), Algorithms 1 and 2.
+    .. [1] Carloni Gertosio, Bobin and Acero, "Semi-blind source separation with learned
+       constraints", Signal Process. 202, 108776 (2023), Algorithms 1 and 2.
 
     Examples
     --------
@@ -233,7 +237,7 @@ def _kind(
     trained: SpectrumManifolds | None,
     own: Mapping[str, Manifold] | None,
 ) -> str:
-    """What lies between the spectra of a family."""
+    """How to interpolate between the spectra of a family."""
     from arpes_ml_plugins.separation.manifolds import MANIFOLDS
 
     if own is not None:

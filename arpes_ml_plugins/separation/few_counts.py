@@ -53,8 +53,8 @@ def few_counts_notes(data: Whitened, found: torch.Tensor) -> tuple[str, ...]:
     if not unsure:
         return ()
     return (
-        f"{unsure} of {found.shape[1]} components are not found for certain in so few counts: "
-        f"halves of the pixels give other spectra",
+        f"{unsure} of {found.shape[1]} components are uncertain, because the counts are few: "
+        f"halves of the pixels give different spectra",
     )
 
 

@@ -98,8 +98,8 @@ class Nmf:
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         if not data.nonnegative:
             raise DataError(
-                "the data are negative beyond their noise, which this factorisation cannot "
-                "describe; use separate_gmca, or do not subtract a background beforehand"
+                "the data are negative beyond their noise, which a non-negative factorisation "
+                "cannot describe; use separate_gmca, or do not subtract a background beforehand"
             )
         chosen = strongest_columns(data.pixels, data.pixels.new_ones(data.pixels.shape[1]))
         spectra, done = factorised(
@@ -170,8 +170,8 @@ class Palm:
             report(self.iterations, None)
         polished = ", polished by alternating least squares" if self.refine else ""
         note = (
-            f"the penalty erased {empty} of {spectra.shape[1]} maps; the spectra before stand in"
-            f"{polished}"
+            f"the penalty set {empty} of {spectra.shape[1]} maps to zero; their spectra are those "
+            f"from before that{polished}"
         )
         notes = (note,) if empty else ()
         return Separated(spectra, fixed=fixed, notes=notes + few_counts_notes(data, spectra))
@@ -221,7 +221,7 @@ class Lpalm:
         notes: tuple[str, ...] = ()
         if diverged:
             notes = (
-                f"the network diverged; {prior.origin} stands in"
+                f"the network diverged; {prior.origin} is shown instead"
                 f"{', polished by alternating least squares' if refine else ''}",
             )
         plain = mixing[0] / weights
