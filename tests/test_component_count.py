@@ -21,7 +21,7 @@ def test_the_number_of_components_is_found(count, noise):
     maps = rng.exponential(size=(40, 40, count)) * (rng.random((40, 40, count)) < 0.4)
     found = image(spectra, 100 * maps, noise).S.choose_components(rng=0, max_components=8)
     assert int(found.recommended) == count, found.reason.item()
-    assert found.reason.item().startswith(f"{count}: ")
+    assert found.reason.item().startswith(f"{count} component")
     assert dict(found.sizes) == {"n_components": 8}
 
 
@@ -76,7 +76,7 @@ def test_components_are_added_as_long_as_each_gains(changed, wanted, words):
         numbers[name][at] = value
     found, reason = recommended_count(**numbers, idle=0.01)
     assert found == wanted
-    assert reason.startswith(f"{wanted}: ")
+    assert reason.startswith(f"{wanted} component")
     assert re.search(words, reason)
 
 

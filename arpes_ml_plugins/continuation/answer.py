@@ -81,7 +81,7 @@ LONGEST = sum(map(len, STATUSES.values())) + 2 * len(STATUSES)
 
 @dataclass(frozen=True)
 class Solution:
-    """What an algorithm found for one :class:`Observation`; weights ``(b, n)``."""
+    """The solution of an algorithm for one :class:`Observation`; weights ``(b, n)``."""
 
     weights: torch.Tensor
     status: torch.Tensor  # (b,) int64, bits
@@ -97,7 +97,7 @@ class Solution:
     draws: torch.Tensor | None = None
     """Densities on the frequencies that the user named, ``(b, draws, n)``."""
     fitted: bool = True
-    """Whether it is meant to agree with the data within their errors; a bare network is not."""
+    """Whether it should agree with the data within their errors; a bare network need not."""
 
 
 Solver = Callable[[Observation], Solution]
@@ -136,7 +136,7 @@ def answer(
     data
         ``(b, m)``, complex at Matsubara frequencies.
     errors
-        Standard errors of the real rows, ``(b, rows)``; measured if None.
+        Standard errors of the real rows, ``(b, rows)``; estimated if None.
     covariance
         Of the errors, ``(rows, rows)``, or of each data set, ``(b, rows, rows)``, instead.
     solver
@@ -202,7 +202,7 @@ def _flag(where: torch.Tensor, bit: int) -> torch.Tensor:
 
 
 def _misses(seen: Observation, solution: Solution) -> torch.Tensor:
-    """Whether the data used are further from a solution, or from all, than errors explain."""
+    """Whether the data used are further from the solution, or from any, than errors explain."""
     if not solution.fitted:
         return torch.zeros_like(seen.which, dtype=torch.bool)
     count = seen.data.shape[1]

@@ -39,7 +39,7 @@ class SpectrumManifolds:
     library: SpectrumLibrary
 
     def recorded(self) -> dict[str, Any]:
-        """All that defines the manifolds, for the record of results that were obtained with them."""
+        """All that defines the manifolds, for the record of results obtained with them."""
         networks = {name: numbers_of(network) for name, network in self.networks.items()}
         return {"networks": networks, "library": self.library}
 

@@ -47,7 +47,7 @@ class SeparationNetwork:
     recipe: str
 
     def recorded(self) -> dict[str, Any]:
-        """All that defines the network, for the record of results that were obtained with it."""
+        """All that defines the network, for the record of results obtained with it."""
         content = {field.name: getattr(self, field.name) for field in fields(self)}
         return content | {"network": numbers_of(self.network)}
 

@@ -1,4 +1,4 @@
-"""Join what is known of spectra with what the data show, and find free components beside them."""
+"""Combine prior knowledge of spectra with the data, and find free components in addition."""
 
 from __future__ import annotations
 

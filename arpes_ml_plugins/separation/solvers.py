@@ -1,4 +1,4 @@
-"""Solvers: each takes whitened data and returns spectra, by one algorithm and what follows it."""
+"""Solvers: each finds spectra of whitened data by one algorithm and its post-processing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Solver(Protocol):
 
     @property
     def summed(self) -> bool:
-        """Whether it looks at sums of pixels where there are few counts."""
+        """Whether it uses sums of pixels if counts are few."""
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         """Spectra of the whitened data."""
@@ -70,7 +70,7 @@ class Prior:
 class Gmca:
     """GMCA on the sparse coefficients, then alternating least squares on coefficients and pixels.
 
-    What is smooth has no details, and only the pixels show it.
+    Smooth maps have no details; only the pixels show them.
     """
 
     count: int
@@ -181,7 +181,7 @@ class Palm:
 class Trained:
     """An LPALM network, the pixels of its training mixtures, and weights ``(k,)`` of channels.
 
-    The weights are what the network's own whitening differs by from that of the data.
+    The weights are the ratio between the whitening of the network and that of the data.
     """
 
     network: UnrolledSeparation
@@ -191,7 +191,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Lpalm:
-    """LPALM; then divergence is looked for, spectra are polished and matched with the library.
+    """LPALM; then check for divergence, polish the spectra and match them with the library.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ class Lpalm:
 
 @dataclass(frozen=True)
 class Sgmca:
-    """sGMCA from GMCA; then the signal space decides where it meets the manifolds.
+    """sGMCA from GMCA; then take spectra from where the signal space meets the manifolds.
 
     Parameters
     ----------
@@ -254,8 +254,8 @@ class Sgmca:
     refine
         Polish the free spectra by alternating least squares.
     published
-        Algorithm 1 and nothing else: neither refine nor match, all pixels, thresholds from the
-        sources, no interference taken off before the first projection, and its own sources.
+        Algorithm 1 alone: neither refine nor match, all pixels, thresholds from the sources, no
+        subtraction of interference before the first projection, and its own sources.
     """
 
     manifolds: Callable[[Whitened, Report | None], list[Manifold]]
@@ -332,7 +332,7 @@ def _completed(
 
 def _diverged(data: torch.Tensor, mixing: torch.Tensor, sources: torch.Tensor) -> bool:
     """Whether the network explains the data much worse than least squares with its spectra, or
-    its spectra much worse than any could.
+    these much worse than the best spectra.
     """
     if not (torch.isfinite(mixing).all() and torch.isfinite(sources).all()):
         return True
