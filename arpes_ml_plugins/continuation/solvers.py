@@ -62,8 +62,8 @@ FAINT = 1e-4  # default models beyond the frequencies of the result, over those 
 NEURAL_SHARE = 0.98  # of the default model; the rest is flat
 BAND = 1.9
 """Half-width of MaxEnt's own 90 % interval in standard deviations of its posterior. A Gaussian
-would have 1.645, which holds 86 to 89 % of the truths: the posterior knows nothing of how ``alpha``
-was chosen, nor of the error of the default model."""
+would have 1.645, whose interval covers the truth at 86 to 89 % only: the posterior neglects the
+choice of ``alpha`` and the error of the default model."""
 
 Algorithm = Callable[[Observation, "Estimate | str"], Solution]
 """From data, and the estimate of the general network or the reason for none, to a solution."""
@@ -282,7 +282,7 @@ def _solution(
     resolved: bool = True,
     width: torch.Tensor | None = None,
 ) -> Solution:
-    """With the interval of the posterior, which knows no sign; ``resolved``: with the resolution
+    """With the interval of the posterior, for either sign; ``resolved``: with the resolution
     around its default model.
     """
     widths = cell_widths(seen.problem.omega)
@@ -326,7 +326,9 @@ def _refined(seen: Observation, density: torch.Tensor, rule: str = "classic") ->
     neural = density * widths
     flat = neural.sum(-1, keepdim=True) * _flat(seen)
     default = NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat
-    return _maxent(seen, default, rule, resolved=False)  # that of a flat default model is asked for
+    return _maxent(
+        seen, default, rule, resolved=False
+    )  # the resolution is that of a flat default model
 
 
 def _without_outliers(seen: Observation, view: Estimate | str) -> torch.Tensor:

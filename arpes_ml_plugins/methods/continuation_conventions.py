@@ -132,7 +132,7 @@ def check_sign(data: xr.DataArray, dim: Hashable, problem: Problem) -> None:
         said = "positive" if problem.convention == 1 else "negative"
         what = "-Im G(i w_n) is" if problem.axis == "matsubara" else "the data are"
         raise DataError(
-            f"sign={problem.convention} says that {what} {said}, but in {wrong} of {len(rows)} "
+            f"sign={problem.convention} means that {what} {said}, but in {wrong} of {len(rows)} "
             f"slices it is the opposite; pass sign={-problem.convention}, or sign=None to take it "
             f"from the data"
         )

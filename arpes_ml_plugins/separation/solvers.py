@@ -134,7 +134,9 @@ class Clusters:
         number = torch.bincount(labels, minlength=self.count)
         mean = unit_columns(data.pixels.mean(1, keepdim=True)).expand(-1, self.count)
         empty = int((number == 0).sum())
-        note = f"{empty} of {self.count} clusters are empty: the mean of all pixels stands in"
+        note = (
+            f"{empty} of {self.count} clusters are empty: the mean of all pixels is shown instead"
+        )
         spectra = upright(data, cluster_means(data.pixels, labels, mean))
         return Separated(spectra, labels=labels, notes=(note,) if empty else ())
 
