@@ -99,7 +99,7 @@ def separate_lpalm(
         diverges, the mean of each family is shown instead, and ``status`` reports it.
     {transform}
     refine : bool
-        Polish the spectra by alternating least squares, which removes the bias by thresholds.
+        Whether to polish the spectra by alternating least squares.
     match : bool
         Finally replace each spectrum by the point where its family meets the signal space of the
         data, if spectra are polished.

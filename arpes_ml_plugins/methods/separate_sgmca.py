@@ -83,9 +83,9 @@ def separate_sgmca(
         Number of all components. Those beyond the library are free: their spectra are not
         constrained. Default: no free components.
     manifold : {"simplex", "nearest", "iae"}, optional
-        How to interpolate between the spectra of a family: mixtures of the six nearest (default);
-        none, the nearest spectrum is taken; or an interpolatory autoencoder, which is trained in
-        about 15 s per family and kept in the cache.
+        How to interpolate between the spectra of a family. ``"simplex"`` (default): mixtures of the
+        six nearest. ``"nearest"``: not at all, the nearest spectrum is taken. ``"iae"``: by an
+        interpolatory autoencoder, which is trained in about 15 s per family and kept in the cache.
     recipe : {"robust", "published"}
         ``"robust"``: before the first projection, subtract from each column the interference that
         Algorithm 2 of [1]_ finds in it (Algorithm 1 projects the column itself); thresholds are
@@ -103,7 +103,7 @@ def separate_sgmca(
         manifold only if noise does not explain the distance. If False, keep the spectra of sGMCA,
         which are always on the manifold.
     refine : bool
-        Polish free spectra by alternating least squares, which removes the bias by thresholds.
+        Whether to polish free spectra by alternating least squares.
     {noise}
     {nonnegative}
     {shift}
