@@ -83,9 +83,10 @@ def separate_sgmca(
         Number of all components. Those beyond the library are free: their spectra are not
         constrained. Default: no free components.
     manifold : {"simplex", "nearest", "iae"}, optional
-        How to interpolate between the spectra of a family. ``"simplex"`` (default): mixtures of the
-        six nearest. ``"nearest"``: not at all, the nearest spectrum is taken. ``"iae"``: by an
+        How to interpolate between the spectra of a family. ``"simplex"``: mixtures of the six
+        nearest. ``"nearest"``: not at all, the nearest spectrum is taken. ``"iae"``: by an
         interpolatory autoencoder, which is trained in about 15 s per family and kept in the cache.
+        Default: ``"simplex"``, or ``"iae"`` for the published recipe and trained autoencoders.
     recipe : {"robust", "published"}
         ``"robust"``: before the first projection, subtract from each column the interference that
         Algorithm 2 of [1]_ finds in it (Algorithm 1 projects the column itself); thresholds are
