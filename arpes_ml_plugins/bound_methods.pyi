@@ -54,7 +54,7 @@ class BoundMethods(Generic[Data]):
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
-        """Analytic continuation by sparsity alone: basis pursuit, solved by ISTA or FISTA."""
+        """Continue analytically by sparsity alone: basis pursuit, solved by ISTA or FISTA."""
 
     def continue_lista(
         self,
@@ -78,7 +78,7 @@ class BoundMethods(Generic[Data]):
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
-        """Analytic continuation by LISTA, the learned optimizer without relaxation."""
+        """Continue analytically by LISTA, the learned optimizer without relaxation."""
 
     def continue_maxent(
         self,
@@ -104,7 +104,7 @@ class BoundMethods(Generic[Data]):
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
-        """Analytic continuation by maximum entropy, for all slices at once."""
+        """Continue analytically by maximum entropy, for all slices at once."""
 
     def continue_rlista(
         self,
@@ -132,7 +132,7 @@ class BoundMethods(Generic[Data]):
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
-        """Analytic continuation by a learned optimizer (RLISTA), refined by maximum entropy."""
+        """Continue analytically by a learned optimizer (RLISTA), refined by maximum entropy."""
 
     def continue_self_energy(
         self,
@@ -148,7 +148,7 @@ class BoundMethods(Generic[Data]):
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
-        """Analytic continuation of a self-energy, with its real part by Kramers-Kronig."""
+        """Continue a self-energy analytically, with its real part by Kramers-Kronig."""
 
     def decompose_counts(
         self,
@@ -426,7 +426,7 @@ class BoundMethods(Generic[Data]):
     def separate_sgmca(
         self,
         *,
-        manifolds: SpectrumLibrary
+        library: SpectrumLibrary
         | SpectrumManifolds
         | Mapping[str, xr.DataArray]
         | Mapping[str, Manifold]

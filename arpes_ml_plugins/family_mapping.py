@@ -1,4 +1,4 @@
-"""A family of spectra per component, all on the same axes: a mapping that checks them."""
+"""Map each component to a family of spectra, all on the same axes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class FamilyMapping(Mapping[str, xr.DataArray]):
         return len(self._families)
 
     def __or__(self, other: Mapping[str, xr.DataArray]) -> Self:
-        """The components of both; those of ``other`` where a name is in both."""
+        """The components of both; for a name in both, that of ``other``."""
         if not isinstance(other, Mapping):
             return NotImplemented
         return type(self)({**self, **other})
@@ -91,14 +91,14 @@ class FamilyMapping(Mapping[str, xr.DataArray]):
         Raises
         ------
         AxisError
-            An axis reaches beyond that of the library or holds no numbers, or the library has
-            others.
+            An axis reaches beyond that of the library or does not hold numbers, or the library has
+            other axes.
         """
         if {axis.name for axis in channels} != set(self.channels):
             raise AxisError(
                 f"the spectra of the library have the dimensions {_listed(self._first.dims[1:])}, "
-                f"those of the data {_listed([axis.name for axis in (energy, *channels)])}: they "
-                f"must be the same; channels= names those beside energy"
+                f"those of the data {_listed([axis.name for axis in (energy, *channels)])}, but "
+                f"must have the same; name those beside energy with channels="
             )
         moved = {name: _interpolated(family, self.energy, energy) for name, family in self.items()}
         for axis in channels:

@@ -1,4 +1,4 @@
-"""Formulas for the backgrounds of photoelectron spectra.
+"""Compute the inelastic backgrounds of photoelectron spectra.
 
 Electrons that have lost energy arrive at lower kinetic energy. The background of a spectrum ``F``
 is linear in it: ``B(E) = int_E K(E' - E) F(E') dE'``, where ``K`` is 1 for Shirley's background and
@@ -16,7 +16,7 @@ from arpes_ml_plugins.errors import ParameterError
 __all__ = ["BACKGROUNDS", "LOSSES", "lost", "polynomials"]
 
 UNIVERSAL = 1643.0  # eV^2: C of Tougaard's universal cross section
-BINDING = ("binding_energy", "BE", "Eb")  # axes along which kinetic energy falls
+BINDING = ("binding_energy", "BE", "Eb")  # axes along which kinetic energy decreases
 LOSSES = ("shirley", "tougaard")
 BACKGROUNDS = ("constant", "polynomial", *LOSSES)
 
@@ -35,7 +35,7 @@ def lost(
     energy
         Energy axis in eV.
     binding
-        Whether kinetic energy falls along the axis. By default its name decides.
+        Whether kinetic energy decreases along the axis. Default: according to its name.
 
     References
     ----------

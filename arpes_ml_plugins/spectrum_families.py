@@ -1,4 +1,4 @@
-"""Families of spectra as a library holds them: checked, drawn from models, varied."""
+"""Check families of spectra, draw them from models, and vary them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 SAMPLE = "sample"
 ROUNDING = 1e-14  # of the length of a spectrum of length 1
-TRIES = 50  # draws of a model before its parameter ranges are given up
+TRIES = 50  # draws of a model before its parameter ranges are refused
 
 Range = tuple[float, float]
 
@@ -79,7 +79,7 @@ def checked_family(
 def family_of(values: NDArray[np.floating], *axes: xr.DataArray) -> xr.DataArray:
     """Spectra ``(sample, *axes)`` of length 1, with the coordinates of their axes."""
     length = np.sqrt((values**2).sum(tuple(range(1, values.ndim)), keepdims=True))
-    # A family that is a family already stays as it is, to the last bit.
+    # Spectra that have length 1 already stay as they are, to the last bit.
     unit = values / np.where(np.abs(length - 1) < ROUNDING, 1.0, length)
     coords = {a.name: (a.name, a.values) for a in axes if a.name in a.coords}
     return xr.DataArray(unit, dims=(SAMPLE, *(axis.name for axis in axes)), coords=coords)

@@ -1,4 +1,4 @@
-"""What is known of the components beforehand: a family of spectra for each."""
+"""Prior knowledge of the components: a family of spectra for each."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from arpes_ml_plugins.spectrum_families import (
 
 __all__ = ["SpectrumLibrary"]
 
-COUNT = 300  # spectra of a family that is drawn
+COUNT = 300  # spectra drawn per family
 
 
 class SpectrumLibrary(FamilyMapping):
-    """One family of spectra per component: name to DataArray ``(sample, eV)``.
+    """Map the name of each component to a family of spectra, a DataArray ``(sample, eV)``.
 
-    A component may look like any spectrum of its family, and a little like its neighbours. Only
-    shapes matter: spectra are scaled to length 1. A family of one spectrum is fixed: it is known
-    exactly, and only its map is looked for. Libraries are joined by ``one | other``.
+    The spectrum of a component may be any spectrum of its family, or one between neighbouring ones.
+    Only shapes matter: spectra are scaled to length 1. A family of one spectrum is fixed: it is
+    taken as exact, and only its map is fitted. Libraries are joined by ``one | other``.
 
     Parameters
     ----------
     families : mapping of str to xarray.DataArray
-        Along ``sample`` and an energy axis with coordinates; all on the same axis. Further
+        Spectra along ``sample`` and an energy axis with coordinates, the same axis for all. Further
         dimensions, such as momentum, belong to the spectra.
     channels : sequence of str, optional
-        The dimensions beside energy that belong to the spectra; all others are samples. Default:
+        Dimensions beside energy that belong to the spectra; all others are samples. Default:
         all, if there is a dimension ``sample``; otherwise none.
 
     Raises
     ------
     AxisError, DataError, DataTypeError
-        No energy axis, different axes, spectra that are empty, zero or not finite.
+        There is no energy axis, axes differ, or spectra are empty, zero or not finite.
 
     Examples
     --------
@@ -69,25 +69,27 @@ class SpectrumLibrary(FamilyMapping):
         count: int = COUNT,
         rng: int | np.random.Generator | None = 0,
     ) -> SpectrumLibrary:
-        """Families from fit models and the ranges of their parameters.
+        """Draw families from fit models and the ranges of their parameters.
 
         Parameters
         ----------
         models : mapping
-            Name of the component to ``(model, ranges)``: an lmfit model and, for each of its
-            parameters, a number or ``(lowest, highest)``. Parameters that are left out keep their
-            default or, with finite bounds in their hints, are drawn between them.
+            From names of components to ``(model, ranges)``: an lmfit model and, for each of its
+            parameters, a number or ``(lowest, highest)``, between which it is drawn uniformly.
+            Parameters that are left out are drawn between the bounds of their hints, if these are
+            finite, and keep their default otherwise.
         energy : xarray.DataArray
-            Coordinate of the data: ``data.eV``.
+            Energies of the data: ``data.eV``.
         count : int
-            Spectra of each family.
+            Number of spectra per family. More represent it more closely and take longer.
         rng : int or numpy.random.Generator, optional
-            Seed.
+            Seed of the draws.
 
         Raises
         ------
         ParameterError
-            A range for a parameter that the model lacks, or none for one without a default.
+            There is a range for a parameter that the model lacks, or none for a parameter without
+            a default.
 
         Examples
         --------
@@ -128,27 +130,29 @@ class SpectrumLibrary(FamilyMapping):
         channels: Sequence[str] = (),
         rng: int | np.random.Generator | None = 0,
     ) -> SpectrumLibrary:
-        """Families from measured references, or from simulated families as they are.
+        """Make families of measured references, or of simulated families as they are.
 
-        Without variation a single reference is fixed: known exactly, and only its map is looked
-        for. If it is not quite what the data hold, ``status`` says so, and the reference stays.
+        Without variation a single reference is fixed: it is taken as exact, and only its map is
+        fitted. If it differs from the spectrum in the data, ``status`` reports it, and the
+        reference is kept.
 
         Parameters
         ----------
         spectra : mapping or sequence of xarray.DataArray
-            One spectrum per component, or already several along another dimension.
+            One spectrum per component, or several along another dimension.
         shift : float
-            Largest shift either way, in the unit of the energy axis.
+            Largest shift in either direction, in the unit of the energy axis. Families with larger
+            variations fit more data, and are told apart less well.
         broaden : float
-            Largest additional broadening (Gaussian, full width at half maximum), same unit.
+            Largest additional broadening (Gaussian, full width at half maximum), in the same unit.
         strength : float
             Largest relative change of a linear background under the spectrum: 0.1 tilts and lifts
-            by up to 10 % of the maximum.
+            it by up to 10 % of the maximum.
         channels : sequence of str
-            Dimensions beside energy that belong to the spectra: ``("kx",)`` for cuts. Variations
-            are along energy.
+            Dimensions beside energy that belong to the spectra: ``("kx",)`` for cuts. Spectra are
+            shifted and broadened along energy only.
         count, rng
-            As for :meth:`from_lmfit`; families stay as they are if nothing is varied.
+            As in :meth:`from_lmfit`; without effect if nothing is varied.
 
         Examples
         --------
@@ -193,25 +197,26 @@ class SpectrumLibrary(FamilyMapping):
         count: int = COUNT,
         rng: int | np.random.Generator | None = 0,
     ) -> SpectrumLibrary:
-        """Families around the spectra that a blind separation found.
+        """Make families around the spectra that a blind separation found.
 
-        Blindly found spectra are wrong mostly by a share of each other, and by noise: families
+        The errors of blind spectra are mostly leakage between components, and noise: families
         vary by both. Rename components (``result.assign_coords(component=[...])``), drop or
-        correct some, and separate again with what you then know.
+        correct some, and separate again with the library.
 
         Parameters
         ----------
         result : xarray.Dataset
-            Of a ``separate_*`` method; spectra along energy and other channels, if they have any.
+            Result of a ``separate_*`` method, with spectra along energy and any other channels.
         leak : float
-            Largest share of each other component, either way, by length.
+            Largest share of each other component that is added or subtracted, relative to the
+            length of the spectrum. Larger values allow for more leakage.
         shift, broaden, count, rng
-            As for :meth:`from_spectra`.
+            As in :meth:`from_spectra`.
 
         Raises
         ------
         DataError
-            Not such a result.
+            ``result`` is not the Dataset of a ``separate_*`` method.
 
         Examples
         --------
@@ -261,37 +266,40 @@ class SpectrumLibrary(FamilyMapping):
         count: int = COUNT,
         rng: int | np.random.Generator | None = 0,
     ) -> SpectrumLibrary:
-        """A background as a component of its own: join it with ``library | background``.
+        """Make a background as a component of its own, joined with ``library | background``.
 
         Parameters
         ----------
         kind : {"constant", "polynomial", "shirley", "tougaard"}
-            Fixed and flat; not negative and of a degree; or what electrons of the library's
-            spectra leave at lower kinetic energy, as steps below each line (Shirley) or by single
-            losses with the universal cross section (Tougaard).
+            A fixed and flat background; polynomials that are not negative; or the inelastic
+            background of the library's lines at lower kinetic energy, as steps below each line
+            (Shirley [1]_, [2]_) or by single losses with the universal cross section (Tougaard
+            [3]_).
         of : xarray.DataArray or SpectrumLibrary
-            Energies of the data, ``data.eV``, for the first two; for the others a library of lines
-            without background. Their shares are free: where each line has a step of its own
-            height, see :meth:`with_background`.
+            Energies of the data, ``data.eV``, for the first two kinds; a library of lines without
+            background for the others. The shares of the lines vary; if the background of each line
+            belongs to it, use :meth:`with_background` instead.
         degree : int
-            Of polynomials. A larger one follows more, lines too.
+            Degree of the polynomials. Those of larger degree fit more structure, also that of
+            lines.
         binding : bool, optional
-            Whether kinetic energy falls along the axis, as along positive binding energies.
-            Default: by its name.
+            Whether kinetic energy decreases along the axis, as with positive binding energies.
+            Default: according to the name of the axis.
         name : str
-            Of the component.
+            Name of the component.
         count, rng
-            As for :meth:`from_lmfit`.
+            As in :meth:`from_lmfit`.
 
         Raises
         ------
         ParameterError
-            Another kind, or ``of`` is not what it needs.
+            The kind is unknown, or ``of`` is not of the type that it needs.
 
         References
         ----------
-        Shirley, Phys. Rev. B 5, 4709 (1972); Proctor and Sherwood, Anal. Chem. 54, 13 (1982);
-        Tougaard, Surf. Interface Anal. 11, 453 (1988).
+        .. [1] Shirley, Phys. Rev. B 5, 4709 (1972).
+        .. [2] Proctor and Sherwood, Anal. Chem. 54, 13 (1982).
+        .. [3] Tougaard, Surf. Interface Anal. 11, 453 (1988).
 
         Examples
         --------
@@ -334,18 +342,18 @@ class SpectrumLibrary(FamilyMapping):
         count: int = COUNT,
         rng: int | np.random.Generator | None = 0,
     ) -> SpectrumLibrary:
-        """The same lines, each on the background that its own electrons leave.
+        """Add to each line of the library the background of its own inelastic electrons.
 
-        Where a line is strong its background is, so that both are one component with one map.
+        A line and its background are proportional, so both are one component with one map.
 
         Parameters
         ----------
         kind : {"shirley", "tougaard"}
-            As for :meth:`background`.
+            As in :meth:`background`.
         share : (float, float)
-            Lowest and highest background, over the height of the line.
+            Lowest and highest background, relative to the height of the line.
         binding, count, rng
-            As for :meth:`background`.
+            As in :meth:`background`.
 
         Examples
         --------
@@ -373,7 +381,7 @@ class SpectrumLibrary(FamilyMapping):
 
 
 def _drawn(family: xr.DataArray, count: int, draw: np.random.Generator) -> NDArray[np.floating]:
-    """Spectra ``(count, ...)`` of a family: each of them first, if there is room, then again."""
+    """Spectra ``(count, ...)`` of a family: each once, as far as possible, before any repeats."""
     size = family.sizes[SAMPLE]
     return family.values[np.resize(draw.permutation(size), count)]
 

@@ -95,8 +95,8 @@ def _row(name: str, shift: Values, counts: int, library: SpectrumLibrary) -> dic
     for seed in range(REALISATIONS):
         data = mixture(shift, counts, seed)
         runs = {
-            "shift=False": lambda d=data: d.S.separate_sgmca(manifolds=library, shift=False, rng=0),
-            "default": lambda d=data: d.S.separate_sgmca(manifolds=library, rng=0),
+            "shift=False": lambda d=data: d.S.separate_sgmca(library=library, shift=False, rng=0),
+            "default": lambda d=data: d.S.separate_sgmca(library=library, rng=0),
             "NMF": lambda d=data: d.S.separate_nmf(n_components=3, rng=0),
         }
         for run, separate in runs.items():

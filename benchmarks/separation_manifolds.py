@@ -373,7 +373,7 @@ def by_exactness(kind: str, far: torch.Tensor) -> dict[str, object]:
         image = labelled(mixture(a, snr=30.0, ratio=1.0, seed=i).x, SHAPE)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            result = arpes_ml_plugins.separate_sgmca(image, manifolds=known, rng=0)
+            result = arpes_ml_plugins.separate_sgmca(image, library=known, rng=0)
         found = torch.from_numpy(result.spectra.values).double().mT
         found = found / found.norm(dim=0)
         for name, one, true in zip(NAMES, found.mT, a.mT, strict=True):

@@ -60,7 +60,7 @@ references = {
     for (name, centre), offset in zip(states.items(), (0.05, -0.06, 0.04), strict=True)
 }
 library = arpes_ml_plugins.SpectrumLibrary.from_spectra(references, shift=0.2, broaden=0.1)
-result = nano.S.separate_sgmca(manifolds=library, rng=0)
+result = nano.S.separate_sgmca(library=library, rng=0)
 plotting.components(result)
 plt.show()
 

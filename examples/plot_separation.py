@@ -92,7 +92,7 @@ print(states)
 # -------------------------------------
 # Nothing is trained. The method finds out which component belongs to which family. The substrate
 # has no model and is the third component.
-result = nano.S.separate_sgmca(manifolds=states, n_components=3, rng=0)
+result = nano.S.separate_sgmca(library=states, n_components=3, rng=0)
 plotting.components(result)
 
 # %%

@@ -81,7 +81,7 @@ def test_lines_and_what_they_leave_are_one_component(kind):
     library = lines().with_background(kind, (0, 0.4))
     library |= SpectrumLibrary.background("constant", data.eV)
     assert list(library) == ["metal", "oxide", "background"]
-    result = data.S.separate_sgmca(manifolds=library, rng=0, shift=False)
+    result = data.S.separate_sgmca(library=library, rng=0, shift=False)
     assert result.status.item() == "ok"
     wanted = spectra / spectra.max(1, keepdims=True)
     assert float(np.abs(result.spectra[:2] - wanted).max()) < 0.02
@@ -112,7 +112,7 @@ def test_backgrounds_as_components(kind, of, option):
     data = xr.DataArray(values, {"eV": ENERGY}, ("y", "x", "eV"))
     given = data.eV if of == "energy" else lines()
     library = lines() | SpectrumLibrary.background(kind, given, **option)
-    result = data.S.separate_sgmca(manifolds=library, rng=0, shift=False)
+    result = data.S.separate_sgmca(library=library, rng=0, shift=False)
     assert result.status.item() == "ok"
     assert float(np.abs(result.spectra[:2] - pure / pure.max(1, keepdims=True)).max()) < 0.03
     # Steps have three parameters: 300 samples are some way apart.

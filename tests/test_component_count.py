@@ -21,7 +21,7 @@ def test_the_number_of_components_is_found(count, noise):
     maps = rng.exponential(size=(40, 40, count)) * (rng.random((40, 40, count)) < 0.4)
     found = image(spectra, 100 * maps, noise).S.choose_components(rng=0, max_components=8)
     assert int(found.recommended) == count, found.reason.item()
-    assert found.reason.item().startswith(f"{count}: ")
+    assert found.reason.item().startswith(f"{count} component")
     assert dict(found.sizes) == {"n_components": 8}
 
 
@@ -56,12 +56,12 @@ def test_small_data_are_tried_with_fewer():
 @pytest.mark.parametrize(
     ("changed", "wanted", "words"),
     [
-        ({}, 4, "one more lowers"),
-        ({"gains": (1, 0.001)}, 2, "one more lowers"),  # whatever a fourth gains
+        ({}, 4, "one more would lower"),
+        ({"gains": (1, 0.001)}, 2, "one more would lower"),  # whatever a fourth gains
         ({"gains": (3, 1.0)}, 5, "largest number tried"),
-        ({"stability": (3, 0.5)}, 3, "by the misfit 4, but these are not told apart"),
-        ({"stability": (2, 0.5)}, 4, "one more lowers"),  # three of four need not be stable
-        ({"collinearity": (3, 0.999)}, 3, "not told apart .*0.999"),
+        ({"stability": (3, 0.5)}, 3, "misfit alone would justify 4, but"),
+        ({"stability": (2, 0.5)}, 4, "one more would lower"),  # three of four need not be stable
+        ({"collinearity": (3, 0.999)}, 3, "cannot be told apart .*0.999"),
     ],
 )
 def test_components_are_added_as_long_as_each_gains(changed, wanted, words):
@@ -76,7 +76,7 @@ def test_components_are_added_as_long_as_each_gains(changed, wanted, words):
         numbers[name][at] = value
     found, reason = recommended_count(**numbers, idle=0.01)
     assert found == wanted
-    assert reason.startswith(f"{wanted}: ")
+    assert reason.startswith(f"{wanted} component")
     assert re.search(words, reason)
 
 

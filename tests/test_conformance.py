@@ -190,7 +190,7 @@ def humps():
 @no_mixture
 class TestSeparateSgmca(ConformanceSuite):
     method = "separate_sgmca"
-    parameters: ClassVar = {"manifolds": humps(), "n_components": 2}
+    parameters: ClassVar = {"library": humps(), "n_components": 2}
     axes = ("energy", "space")
     one_answer = True
 

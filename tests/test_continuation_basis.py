@@ -169,7 +169,7 @@ class TestBases:
             legendre_data().S.continue_maxent(beta=BETA, stderr=1e-4, omega=OMEGA, basis=basis)
 
     def test_networks_are_not_trained_for_a_basis(self):
-        with pytest.raises(ParameterError, match="general recipe"):
+        with pytest.raises(ParameterError, match="recipe='general'"):
             legendre_data().S.continue_rlista(
                 beta=BETA, stderr=1e-4, omega=OMEGA, basis=legendre_functions, recipe="trained"
             )

@@ -58,7 +58,7 @@ def test_even_wants_both_signs_and_the_general_network():
     g = green(GAP)
     with pytest.raises(ParameterError, match="both signs"):
         g.S.continue_maxent(beta=BETA, stderr=1e-4, omega=OMEGA[60:], even=True)
-    with pytest.raises(ParameterError, match="general recipe"):
+    with pytest.raises(ParameterError, match="recipe='general'"):
         g.S.continue_rlista(recipe="trained", even=True, **OPTIONS)
     with pytest.raises(ParameterError, match="even must be True"):
         g.S.continue_ista(even="yes", **OPTIONS)

@@ -44,7 +44,7 @@ def test_networks_of_ones_own(recipe, norm, own_cache, quick_training):
 def test_training_for_data_outside_the_range(quick_training):
     g = green(SPECTRA["metal"], tau=np.linspace(0, BETA, 15))
     options = {**OPTIONS, "training_seed": 1}
-    with pytest.warns(DistributionWarning, match="outside what the network was trained for"):
+    with pytest.warns(DistributionWarning, match="outside the training range of the network"):
         fallen = g.S.continue_rlista(**options)
     with pytest.warns(DistributionWarning, match="a network was trained"):
         trained = g.S.continue_rlista(outside="train", training_steps=200, **options)

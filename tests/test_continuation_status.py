@@ -69,7 +69,7 @@ def test_everything_is_said_at_once():
 
 
 UNEXPLAINED = "does not explain the data"
-UNLIKE = "unlike the spectra of the training"
+UNLIKE = "the data are unlike those of all training spectra"
 NARROW = np.linspace(-0.5, 0.5, 51)
 
 

@@ -56,7 +56,7 @@ def angle(result):
 def test_a_map_that_charges_up_is_no_chemistry(method):
     data = mixture(RAMP, 200)
     options = {"rng": 0}
-    known = {"manifolds": library()} if method == "separate_sgmca" else {"library": library()}
+    known = {"library": library()}
     if method == "separate_lpalm":
         options |= {"training_steps": 120, "layers": 8}
     result = getattr(data.S, method)(**known, **options)
@@ -83,7 +83,7 @@ def test_blind_methods_point_it_out(method):
 @shifted
 @pytest.mark.parametrize("counts", [10, 1000])
 def test_grains(counts):
-    result = mixture(GRAINS, counts).S.separate_sgmca(manifolds=library(), rng=0)
+    result = mixture(GRAINS, counts).S.separate_sgmca(library=library(), rng=0)
     off = result["shift"].values - (GRAINS - np.median(GRAINS))
     assert off.std() < 0.035
     assert np.median(np.abs(off)) < 0.02
@@ -92,8 +92,8 @@ def test_grains(counts):
 @pytest.mark.parametrize("counts", [3, 10, 100, 1000])
 def test_without_shifts_nothing_changes(counts):
     data = mixture(STILL, counts)
-    one = data.S.separate_sgmca(manifolds=library(), rng=0)
-    other = data.S.separate_sgmca(manifolds=library(), rng=0, shift=False)
+    one = data.S.separate_sgmca(library=library(), rng=0)
+    other = data.S.separate_sgmca(library=library(), rng=0, shift=False)
     assert one.status.item() == "ok"
     assert (one["shift"] == 0).all()
     np.testing.assert_array_equal(one.spectra, other.spectra)
@@ -105,19 +105,19 @@ def test_a_library_of_other_spectra_is_no_shift():
         n: xr.DataArray(line(c), {"eV": ENERGY}, "eV") for n, c in {"a": -1.8, "b": -5}.items()
     }
     families = SpectrumLibrary.from_spectra(wrong, shift=0.1, count=100)
-    result = mixture(STILL, 300).S.separate_sgmca(manifolds=families, rng=0)
+    result = mixture(STILL, 300).S.separate_sgmca(library=families, rng=0)
     assert "energies shift" not in result.status.item()
 
 
 def test_what_cannot_be_asked_for():
     data = mixture(STILL, 30)
     with pytest.raises(ParameterError, match="library of all components"):
-        data.S.separate_sgmca(manifolds=library(), n_components=3, shift=True)
+        data.S.separate_sgmca(library=library(), n_components=3, shift=True)
     with pytest.raises(ParameterError, match="shift must be"):
-        data.S.separate_sgmca(manifolds=library(), shift=-0.1)
+        data.S.separate_sgmca(library=library(), shift=-0.1)
     uneven = data.assign_coords(eV=np.sign(ENERGY) * 6 * np.abs(ENERGY / 6) ** 1.1)
     with pytest.raises(AxisError, match="evenly spaced"):
-        uneven.S.separate_sgmca(manifolds=library(), shift=True)
+        uneven.S.separate_sgmca(library=library(), shift=True)
 
 
 def test_moved_and_moved_back():
@@ -134,7 +134,7 @@ def test_moved_and_moved_back():
 @pytest.mark.parametrize("gain", [1.0, 26.0])
 def test_counts_that_the_right_library_explains_are_ok(counts, gain):
     data = gain * mixture(STILL, counts)
-    result = data.S.separate_sgmca(manifolds=library(), rng=0)
+    result = data.S.separate_sgmca(library=library(), rng=0)
     assert result.status.item() == "ok"
     assert float(result.residual_chi2.mean()) == pytest.approx(1, abs=0.1)
     brightness = data.sum("eV")

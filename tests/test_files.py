@@ -279,7 +279,7 @@ def separated():
     image = xr.DataArray(values, {"eV": energy}, ("y", "x", "eV"))
     peak = xr.DataArray(peaks[0], {"eV": energy}, "eV")
     library = SpectrumLibrary.from_spectra({"left": peak}, shift=0.1, count=200)
-    result = image.S.separate_sgmca(manifolds=library, n_components=2, rng=1)
+    result = image.S.separate_sgmca(library=library, n_components=2, rng=1)
     return image, library, result
 
 
@@ -323,7 +323,7 @@ class TestReplayOfLargeParameters:
         image, _, result = separated
         bare = result.copy()
         bare.attrs["provenance"] = dict(bare.attrs["provenance"])
-        with pytest.raises(ParameterError, match="'manifolds'.*no longer beside the record"):
+        with pytest.raises(ParameterError, match="'library'.*no longer beside the record"):
             arpes_ml_plugins.replay(bare, image)
 
 

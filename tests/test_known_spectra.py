@@ -43,7 +43,7 @@ def test_fixed_spectra_stay(fixed):
     spectra_given = spectra.copy()
     spectra_given[0] = peak(CENTRES["a"] + 0.02)
     library = library_of(spectra_given, fixed)
-    result = image(spectra, maps, noise=0.3).S.separate_sgmca(manifolds=library, rng=0, shift=False)
+    result = image(spectra, maps, noise=0.3).S.separate_sgmca(library=library, rng=0, shift=False)
     for i, name in enumerate(CENTRES):
         given = spectra_given[i] / spectra_given[i].max()
         found = result.spectra.sel(component=name)
@@ -75,7 +75,7 @@ def test_a_fixed_spectrum_that_is_not_there_is_told():
         {"a": labelled(peak(0.8, 0.1))}
     )
     with pytest.warns(match="'a'"):
-        result = image(spectra, maps).S.separate_sgmca(manifolds=other, rng=0, shift=False)
+        result = image(spectra, maps).S.separate_sgmca(library=other, rng=0, shift=False)
     assert "chi^2" in result.status.item()
     assert float(result.spectra.sel(component="a").idxmax("eV")) == pytest.approx(0.8, abs=0.08)
 

@@ -72,9 +72,9 @@ def test_libraries_of_images():
 @pytest.mark.parametrize(
     ("method", "option"),
     [
-        ("separate_sgmca", {"manifolds": library_of("film", "substrate"), "n_components": 3}),
+        ("separate_sgmca", {"library": library_of("film", "substrate"), "n_components": 3}),
         ("separate_palm", {"library": library_of("film", "substrate", "edge")}),
-        ("separate_sgmca", {"manifolds": library_of("edge", "film", "substrate")}),
+        ("separate_sgmca", {"library": library_of("edge", "film", "substrate")}),
     ],
 )
 def test_semi_blind_in_one_line(method, option):
@@ -94,7 +94,7 @@ def test_blind_and_again_with_what_was_found():
     )
     library = SpectrumLibrary.from_blind(blind, leak=0.1, shift=0.02)
     assert library.channels == ("kx",)
-    result = data.S.separate_sgmca(manifolds=library, rng=0)
+    result = data.S.separate_sgmca(library=library, rng=0)
     assert cosines(result, images).min() > 0.99
     again = data.S.unmix(spectra=result.spectra)
     np.testing.assert_allclose(again.maps, result.maps, atol=0.05 * float(result.maps.max()))
@@ -103,7 +103,7 @@ def test_blind_and_again_with_what_was_found():
 def test_spectra_of_images_fixed_or_not_at_all():
     data, images, _ = cuts()
     fixed = SpectrumLibrary.from_spectra({"film": band(*BANDS["film"])}, channels=("kx",))
-    result = data.S.separate_sgmca(manifolds=fixed, n_components=3, rng=0)
+    result = data.S.separate_sgmca(library=fixed, n_components=3, rng=0)
     np.testing.assert_allclose(result.spectra[0] / result.spectra[0].max(),
                                images[0] / images[0].max(), atol=1e-9)  # fmt: skip
     assert cosines(result, images).min() > 0.999
@@ -128,9 +128,9 @@ def test_channels_that_are_forgotten_are_pointed_out():
 def test_libraries_that_do_not_fit():
     data, *_ = cuts()
     with pytest.raises(AxisError, match="'eV', 'kx', those of the data 'eV'"):
-        data.S.separate_sgmca(manifolds=library_of("film"), channels=())
+        data.S.separate_sgmca(library=library_of("film"), channels=())
     with pytest.raises(AxisError, match="along 'kx'"):
-        data.assign_coords(kx=MOMENTUM * 3).S.separate_sgmca(manifolds=library_of("film"))
+        data.assign_coords(kx=MOMENTUM * 3).S.separate_sgmca(library=library_of("film"))
     with pytest.raises(AxisError, match="no dimension 'ky'"):
         SpectrumLibrary.from_spectra({"film": band(-0.5, 0.6)}, channels=("ky",))
 

@@ -99,9 +99,7 @@ class TestSeparation:
             "dates": np.arange(20).astype("M8[ns]"),
         }[energies]
         with pytest.raises(AxisError, match="must hold real numbers"):
-            arpes_ml_plugins.separate_sgmca(
-                data.assign_coords(eV=values), manifolds=library, **QUICK
-            )
+            arpes_ml_plugins.separate_sgmca(data.assign_coords(eV=values), library=library, **QUICK)
 
 
 def test_levels_of_an_index_survive_silently():

@@ -115,7 +115,7 @@ def test_negative_data_keep_their_sign(library):
 
 def test_absent_component(library):
     spectra, maps = truth(strengths=(1, 1, 0))
-    with pytest.warns(DistributionWarning, match="do not show 'c'"):
+    with pytest.warns(DistributionWarning, match="'c' was not detected"):
         result = image(spectra, maps).S.separate_lpalm(library=library, **QUICK)
     assert "'c'" in result.status.item()
     assert float(result.maps.sel(component="c").mean()) < 1
@@ -148,7 +148,7 @@ def test_without_polish_a_diverged_network_is_not_said_to_be_polished(library):
     with torch.no_grad():
         broken.weight.fill_(3.0)
     network = SeparationNetwork(broken, library, np.ones(40), 500, "robust")
-    with pytest.warns(DistributionWarning, match="the mean of each family stands in"):
+    with pytest.warns(DistributionWarning, match="the mean of each family is shown instead"):
         result = image(*truth()).S.separate_lpalm(network=network, refine=False, rng=0)
     assert "least squares" not in result.status.item()
     mean = library["a"].mean("sample").values
@@ -157,7 +157,7 @@ def test_without_polish_a_diverged_network_is_not_said_to_be_polished(library):
 
 @pytest.mark.parametrize("refine", [True, False])
 def test_maps_that_the_penalty_erases_are_told(refine, library):
-    with pytest.warns(DistributionWarning, match="erased 3 of 3 maps"):
+    with pytest.warns(DistributionWarning, match="set 3 of 3 maps to zero"):
         result = image(*truth()).S.separate_palm(
             library=library, sparsity=1e5, refine=refine, rng=0
         )
@@ -182,7 +182,7 @@ def test_maps_that_the_penalty_erases_are_told(refine, library):
 )
 @pytest.mark.parametrize("value", ["no", 0])
 def test_flags_are_true_or_false(method, flag, value, library):
-    known = {"separate_sgmca": {"manifolds": library}, "choose_components": {}}
+    known = {"separate_sgmca": {"library": library}, "choose_components": {}}
     options = known.get(method, {"n_components": 2})
     with pytest.raises(ParameterError, match=f"{flag} must be True"):
         getattr(image(*truth()).S, method)(**options, **{flag: value})
@@ -393,7 +393,7 @@ def test_training_leaves_the_process_alone(library, monkeypatch, own_cache):
     arpes_ml_plugins.train_lpalm(library, steps=2, layers=2, seed=91)
     arpes_ml_plugins.train_iae(library, steps=2, seed=91)
     image(*truth()).S.separate_sgmca(
-        manifolds=library, manifold="iae", training_steps=3, training_seed=92, rng=0
+        library=library, manifold="iae", training_steps=3, training_seed=92, rng=0
     )
     assert torch.equal(torch.get_rng_state(), before)
 

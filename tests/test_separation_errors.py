@@ -30,7 +30,7 @@ def test_errors_of_matched_spectra(counts):
     for seed in range(3):
         known = {n: xr.DataArray(peak(c), {"eV": ENERGY}, "eV") for n, c in CENTRES.items()}
         library = SpectrumLibrary.from_spectra(known, shift=0.1, broaden=0.1, count=200, rng=seed)
-        result = image(counts, seed).S.separate_sgmca(manifolds=library, rng=0)
+        result = image(counts, seed).S.separate_sgmca(library=library, rng=0)
         truth = np.stack([peak(c) / peak(c).max() for c in CENTRES.values()])
         assert float(result.spectra_stderr.min()) > 0
         ratios.append((result.spectra.values - truth) / result.spectra_stderr.values)

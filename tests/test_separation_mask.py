@@ -70,8 +70,8 @@ def test_shifts_are_found_beside_a_mask(library):
     values[:10] = 500 * np.random.default_rng(1).random((10, 32, 1)) * peak(-0.9, 0.05)
     mixed = xr.DataArray(values, {"eV": ENERGY}, ("y", "x", "eV"))
     mask = xr.DataArray(np.arange(32) >= 10, dims="y")
-    with pytest.warns(match="undone"):
-        result = mixed.S.separate_sgmca(manifolds=library, mask=mask, rng=0)
+    with pytest.warns(match="corrected"):
+        result = mixed.S.separate_sgmca(library=library, mask=mask, rng=0)
     found = result["shift"][10:] - result["shift"][10:].mean()
     assert float(np.abs(found - ramp[10:]).mean()) < 0.02
     assert result.maps[:, :10].isnull().all()

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from arpes_ml_plugins.cli.console import tell
 from arpes_ml_plugins.cli.values import WORDS, Kinds, kinds_of, read_value
 from arpes_ml_plugins.plugins.docstrings import first_sentence, parameter_notes
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.plugins.registry import Method
 
-__all__ = ["OWN", "given_parameters", "method_options", "with_flag_words"]
+__all__ = [
+    "OWN",
+    "given_parameters",
+    "method_options",
+    "with_flag_words",
+    "with_present_names",
+]
 
 OWN = ("out", "overwrite", "variable", "help")
 """Options of every command; a method's parameter of such a name is ``--parameter-NAME``."""
@@ -139,6 +146,20 @@ def given_parameters(ctx: click.Context, method: Method) -> dict[str, Any]:
         for name in method.signature.parameters
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     }
+
+
+def with_present_names(arguments: Sequence[str], method: Method) -> list[str]:
+    """Options under their present names; each that has an old one is told on stderr."""
+    options = {f"--{old.replace('_', '-')}": old for old in method.formerly}
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    for i, word in enumerate(words[:end]):
+        name, equals, value = word.partition("=")
+        old = options.get(name.replace("_", "-"))
+        if old is not None:
+            tell(method.renaming_of(old))
+            words[i] = f"--{method.formerly[old].now.replace('_', '-')}{equals}{value}"
+    return words
 
 
 def with_flag_words(arguments: Sequence[str], options: Sequence[click.Parameter]) -> list[str]:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arpes_ml_plugins.cli.console import encodable
-from arpes_ml_plugins.cli.options import given_parameters, method_options, with_flag_words
+from arpes_ml_plugins.cli.options import (
+    given_parameters,
+    method_options,
+    with_flag_words,
+    with_present_names,
+)
 from arpes_ml_plugins.cli.plan import STREAM, plan
 from arpes_ml_plugins.cli.work import Task, run_all
 from arpes_ml_plugins.plugins.manager import plugins
@@ -92,7 +97,7 @@ class MethodCommand(click.Command):
         if ctx.resilient_parsing:  # for the shell, in the middle of a line
             return super().parse_args(ctx, args)
         try:
-            args = with_flag_words(args, self.params)
+            args = with_flag_words(with_present_names(args, self.method), self.params)
         except click.UsageError as error:
             error.ctx = ctx
             raise

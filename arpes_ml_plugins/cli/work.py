@@ -180,7 +180,7 @@ def _is_finished(task: Task, data: xr.DataArray | xr.Dataset, target: Path) -> b
         for name, parameter in task.method.signature.parameters.items()
         if name not in NOT_COMPARED and (name in task.parameters or name != "rng")
     }
-    recorded = record.get("parameters", {})
+    recorded = task.method.with_present_names(record.get("parameters", {}))
     array, _ = strip_unit(select_spectrum(data, task.method.example_dims)[0])
     return (
         record.get("parent_hash") == fingerprint(array)

@@ -1,1 +1,1 @@
-"""Analytic continuation: from imaginary time or Matsubara frequencies to real frequencies."""
+"""Continue analytically from imaginary time or Matsubara frequencies to real frequencies."""

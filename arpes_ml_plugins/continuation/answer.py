@@ -1,4 +1,4 @@
-"""One answer per data set, whatever the algorithm: spectrum, interval, back-transform, status."""
+"""Solve for each data set, with any algorithm: spectrum, interval, back-transform and status."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ __all__ = ["STATUSES", "Answer", "Solution", "Solver", "answer", "in_words"]
 STATUSES = {
     RAISED: "errors raised: the data scatter more than stated",
     OUTLIERS: "outliers left out",
-    UNSURE: "sign taken from data that hardly differ from zero",
+    UNSURE: "sign uncertain: the data hardly differ from zero",
     BEYOND: "part of the spectrum lies beyond omega",
-    NORMED: "norm 1 assumed: these data do not determine it",
-    UNTRAINED: "fell back to MaxEnt: outside what the network was trained for",
-    UNLIKE: "fell back to MaxEnt: unlike the spectra of the training",
-    TRAINED: "a network was trained: outside what the stored one was trained for",
-    STRANGE: "unlike the spectra of the training",
+    NORMED: "norm 1 assumed: the data do not determine it",
+    UNTRAINED: "fell back to MaxEnt: outside the training range of the network",
+    UNLIKE: "fell back to MaxEnt: the data are unlike those of all training spectra",
+    TRAINED: "a network was trained: outside the training range of the stored one",
+    STRANGE: "the data are unlike those of all training spectra",
     CONTRADICTED: "data and moments contradict each other",
-    UNEXPLAINED: "does not explain the data",
+    UNEXPLAINED: "the result does not explain the data",
     UNCONVERGED: "not converged",
 }
-"""What each bit says; "ok" where none of them is set."""
+"""Text of each bit; "ok" if none of them is set."""
 
 MOST_BEYOND = 0.01
-"""Part of the spectrum beyond the frequencies of the result: more is told."""
+"""Part of the spectrum beyond the frequencies of the result, above which it is reported."""
 MOST_EXCESS = 4.0
-"""Measured over stated errors: above this it is not the errors that are wrong."""
+"""Measured over stated errors, above which the errors are not the cause."""
 MISFIT = 6.0  # standard deviations of chi^2
 LEAST_MISFIT_OF_ALL = 3.0  # standard deviations of chi^2, where nothing is regularised
 LEAST_MISFIT = 2.0
@@ -63,7 +63,7 @@ LEAST_MISFIT = 2.0
 
 
 def in_words(status: int) -> str:
-    """All that the bits of a status say.
+    """Text of all bits of a status.
 
     Examples
     --------
@@ -81,7 +81,7 @@ LONGEST = sum(map(len, STATUSES.values())) + 2 * len(STATUSES)
 
 @dataclass(frozen=True)
 class Solution:
-    """What an algorithm found for one :class:`Observation`; weights ``(b, n)``."""
+    """The solution of an algorithm for one :class:`Observation`; weights ``(b, n)``."""
 
     weights: torch.Tensor
     status: torch.Tensor  # (b,) int64, bits
@@ -97,7 +97,7 @@ class Solution:
     draws: torch.Tensor | None = None
     """Densities on the frequencies that the user named, ``(b, draws, n)``."""
     fitted: bool = True
-    """Whether it is meant to agree with the data within their errors; a bare network is not."""
+    """Whether it should agree with the data within their errors; a bare network need not."""
 
 
 Solver = Callable[[Observation], Solution]
@@ -136,7 +136,7 @@ def answer(
     data
         ``(b, m)``, complex at Matsubara frequencies.
     errors
-        Standard errors of the real rows, ``(b, rows)``; measured if None.
+        Standard errors of the real rows, ``(b, rows)``; estimated if None.
     covariance
         Of the errors, ``(rows, rows)``, or of each data set, ``(b, rows, rows)``, instead.
     solver
@@ -202,7 +202,7 @@ def _flag(where: torch.Tensor, bit: int) -> torch.Tensor:
 
 
 def _misses(seen: Observation, solution: Solution) -> torch.Tensor:
-    """Whether the data used are further from a solution, or from all, than errors explain."""
+    """Whether the data used are further from the solution, or from any, than errors explain."""
     if not solution.fitted:
         return torch.zeros_like(seen.which, dtype=torch.bool)
     count = seen.data.shape[1]

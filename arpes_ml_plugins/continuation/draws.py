@@ -1,10 +1,11 @@
-"""Spectra that the truth may be: draws that keep to the band at each frequency, and to the data.
+"""Draw spectra from the posterior: consistent with the data, and with the credible interval.
 
-A band says nothing of how the errors of different frequencies go together. Draws do: a field
-``z`` of unit variance, correlated over a part of the resolution, is mapped at each frequency so
-that its 5 % and 95 % quantiles are the ends of the band, and conditioned on the data, which leaves
-to it what these do not determine. As the map is not linear, maximum entropy then makes each draw
-agree with data that have noise of its own, with the draw as default model.
+A credible interval at each frequency does not show how the errors of different frequencies are
+correlated. Draws do. A field ``z`` of unit variance, correlated over a part of the resolution, is
+mapped at each frequency so that its 5 % and 95 % quantiles are the ends of the interval, and is
+conditioned on the data, so that it varies only what these do not determine. As the map is not
+linear, maximum entropy then makes each draw agree with data that have noise of their own, with the
+draw as default model.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from arpes_ml_plugins.continuation.problem import cell_widths
 __all__ = ["Cells", "draw_spectra", "draws_of"]
 
 QUANTILE = 1.645  # standard deviations to either end of a 90 % interval
-LENGTH = 0.25  # of the resolution: over which errors go together
-FAINTEST = 0.02  # of the spectrum: where the band ends at zero its lower quantile is this
-ONE_SIDED = 0.2  # least size of one side of the band, in units of the other
+LENGTH = 0.25  # of the resolution: over which errors are correlated
+FAINTEST = 0.02  # of the spectrum: lower quantile where the interval ends at zero
+ONE_SIDED = 0.2  # least size of one side of the interval, in units of the other
 NEGLIGIBLE = 1e-3  # standard errors: what the widest draw changes less than this in the data
 JITTER = 1e-6
 LOOSE = 0.5
-"""Strength of the entropy over that at which its own spread is the width of the band. With less of
-it single weights leave the band, with more the draws are narrower than it is."""
+"""Strength of the entropy, over that at which its own spread is the width of the interval. At
+smaller values single weights leave the interval, at larger ones the draws are narrower than it."""
 SCALINGS, WIDEST = 10, 4.0  # rounds to make the conditioned field one of unit variance; its limit
 
 
@@ -48,7 +49,7 @@ class Cells:
 def draws_of(
     seen: Observation, solution: Solution, parts: int, count: int, seeds: list[int]
 ) -> torch.Tensor:
-    """Draws for all data sets on the frequencies that the user named, as densities
+    """Draws for all data sets on the frequencies of the user, as densities
     ``(b, count, n)``.
 
     Parameters
@@ -103,7 +104,7 @@ def draw_spectra(cells: Cells, count: int, generator: torch.Generator) -> torch.
     Parameters
     ----------
     cells
-        The answer, its band and what it was made of.
+        The solution, its interval, and the data that it was found from.
     """
     marginal = _Marginal.of(cells)
     _, s, vt = torch.linalg.svd(cells.kernel, full_matrices=False)
@@ -122,17 +123,17 @@ def draw_spectra(cells: Cells, count: int, generator: torch.Generator) -> torch.
     values = marginal.at((start + off.mT @ reached) @ root.mT)
     if not cells.positive:
         return values
-    # It is not; what that does to the data is undone, by changes as large as the band is wide.
+    # It is not; correct what that does to the data, by changes in proportion to the interval.
     strength = LOOSE * float(cells.weights.sum() / marginal.slope.square().sum())
     return adapted(kernel, noise + kernel @ cells.weights, values, strength)
 
 
 @dataclass(frozen=True)
 class _Marginal:
-    """From a field of unit variance to weights whose quantiles are the ends of the band."""
+    """Map from a field of unit variance to weights with the ends of the interval as quantiles."""
 
     weights: torch.Tensor
-    above: torch.Tensor  # standard deviations above the answer
+    above: torch.Tensor  # standard deviations above the solution
     below: torch.Tensor
     positive: bool
 
@@ -154,7 +155,7 @@ class _Marginal:
         values = self.weights + torch.where(up, self.above, self.below) * z
         if not self.positive:
             return values
-        # Below, positive weights fall exponentially: they never get to zero.
+        # Below, positive weights decrease exponentially and never reach zero.
         least = (1 - QUANTILE * self.below / self.weights.clamp(min=1e-300)).clamp(FAINTEST, 1.0)
         falling = self.weights * (least.log() / -QUANTILE * z.clamp(max=0)).exp()
         return torch.where(up, values, falling)

@@ -1,9 +1,9 @@
 """One RLISTA network for every inverse temperature, noise and time grid.
 
-Only the product of inverse temperature and window and what the data resolve matter. Every weight
-matrix is a cubic polynomial in these two numbers; with both fixed, the network is a plain
-RLISTA (paper, eq. 15) on the features of :mod:`arpes_ml_plugins.continuation.prior`, which are
-linear in the data.
+Only two numbers matter: the product of inverse temperature and window, and the number of components
+that the data resolve. Every weight matrix is a cubic polynomial in these two numbers. With both
+fixed, the network is a plain RLISTA (paper, eq. 15) on the features of
+:mod:`arpes_ml_plugins.continuation.prior`, which are linear in the data.
 
 The thresholds were not constrained when the network that comes with the package was trained, and
 some are negative: in four of its eight layers for most kinds of data of the training
@@ -27,7 +27,7 @@ from arpes_ml_plugins.continuation.rlista import ETA, unroll
 __all__ = ["FURTHEST", "REACH", "GeneralNetwork", "condition"]
 
 REACH = (2.0, 5000.0)
-"""Inverse temperature times half-width of the window, of the data it is trained for."""
+"""Inverse temperature times half-width of the window, of the training data."""
 FURTHEST = 8 * REACH[1]
 """Up to here data are treated as those of the largest reach: what changes are details at zero that
 neither resolve."""
@@ -49,7 +49,7 @@ def condition(reach: float, view: View) -> torch.Tensor:
 
 
 class GeneralNetwork(nn.Module):
-    """RLISTA layers with weights that depend on the kind of data, and a head for the error band.
+    """RLISTA layers with weights that depend on the kind of data, and a head for the interval.
 
     Works on the window of the prior, ``n`` points; weights of a spectrum add up to 1. All of it is
     float32, but for the frequencies.
@@ -73,7 +73,7 @@ class GeneralNetwork(nn.Module):
     fine_mean: torch.Tensor
     fine_root: torch.Tensor
     stretch: torch.Tensor
-    """Factor on the band, from the calibration after the training."""
+    """Factor on the credible interval, from the calibration after the training."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class GeneralNetwork(nn.Module):
 
     @property
     def fine_prior(self) -> GaussianPrior:
-        """The prior within the bins too, for judging what is likely."""
+        """The prior within the bins too, for the probability of data."""
         return GaussianPrior(self.fine_mean.double(), self.fine_root.double())
 
     def fold(self, terms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -150,8 +150,8 @@ class GeneralNetwork(nn.Module):
     def quantiles(
         self, spectrum: torch.Tensor, features: torch.Tensor, terms: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The band that holds the truth at 90 % of the frequencies, ``(..., b, n)`` both: the
-        density at the middle of each cell, times its width.
+        """Ends of the interval that contains the truth at 90 % of the frequencies, ``(..., b, n)``:
+        the density at the middle of each cell, times its width.
         """
         known = terms[..., None, :].expand(*features.shape[:-1], TERMS)
         told = torch.cat([spectrum * self.points, features[..., :-1], known], -1)

@@ -5,7 +5,7 @@ For whitened data ``g`` and kernel ``K = U S V^T`` the spectrum that minimises (
     |g - K a|^2 / 2 + alpha * sum(a log(a / d) - a + d)
 
 is ``a = d exp(V S y)``, and ``y`` minimises the convex dual ``alpha |y|^2 / 2 + sum(a) - y U^T g``
-of some twenty unknowns (Bryan's subspace). Newton's method with a line search solves it for every
+of about twenty unknowns (Bryan's subspace). Newton's method with a line search solves it for every
 data set together; each ``alpha`` starts from the one before.
 """
 
@@ -34,7 +34,7 @@ SMALLEST_ALPHA = 1.0
 LARGEST_ALPHA = 1e14
 """Both for a spectrum of integral 1; strengths are in units of one over the norm."""
 NEGLIGIBLE = 1e-3
-"""Singular values (in units of the noise) times the norm below which data know nothing."""
+"""Singular values (in units of the noise) times the norm, below which data contain nothing."""
 LONGEST_STEP = 4.0  # growth of log(a) in one Newton step; it may fall by any amount
 LOG_NEGLIGIBLE = -14.0  # logarithm of a weight over the norm
 TOLERANCE = 1e-8  # change of a, summed, over its norm
@@ -47,7 +47,7 @@ SMALLEST_DEFAULT = 1e-7  # of its largest value
 
 @dataclass(frozen=True)
 class Subspace:
-    """What of a whitened kernel matters: ``spread`` is ``V S``, ``(n, r)``."""
+    """The significant part of a whitened kernel: ``spread`` is ``V S``, ``(n, r)``."""
 
     left: torch.Tensor  # U, (m, r)
     spread: torch.Tensor
@@ -92,15 +92,15 @@ class MaxEntResult:
     alpha: torch.Tensor  # (b,)
     deviation: torch.Tensor  # (b, n): of the Gaussian around the maximum of the posterior
     least: torch.Tensor
-    """``(b,)``: chi^2 almost without regularisation: what no positive spectrum gets below."""
+    """``(b,)``: chi^2 almost without regularisation, below which no positive spectrum gets."""
     converged: torch.Tensor  # (b,)
     space: Subspace
     default: torch.Tensor  # (b, n): by which a spectrum of default answers to the data
     evidence: torch.Tensor  # (b,): largest logarithm of the probability along the path
 
     def blur(self) -> torch.Tensor:
-        """``(b, n)``: over how many of its own cells the weight of one frequency is spread, if the
-        spectrum is the default model and a little at that frequency.
+        """``(b, n)``: number of its own cells over which a small weight at one frequency, on top of
+        the default model, is spread.
 
         The sum of the linear response to this weight, over the response at its place.
         """
@@ -121,7 +121,7 @@ def maxent(
     rule: str = "chi2kink",
     mixing: torch.Tensor | None = None,
 ) -> MaxEntResult:
-    """Spectra of maximum entropy, the regularisation chosen for each by ``rule``.
+    """Find spectra of maximum entropy; ``rule`` chooses the regularisation of each.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def _solve(
     alpha: torch.Tensor,
     start: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Newton's method on the dual, for one ``alpha`` a data set."""
+    """Newton's method on the dual, for one ``alpha`` per data set."""
     target = data @ space.left
     result, converged = start.clone(), torch.zeros(len(data), dtype=torch.bool, device=data.device)
     left = torch.arange(len(data), device=data.device)
@@ -263,7 +263,7 @@ def _solve(
         gap = -a * (gradient * step).sum(-1)  # in the cost that is minimised
         done = ((spectrum * change.abs()).sum(-1) < TOLERANCE * norm[left]) | (gap < SMALLEST_GAP)
         converged[left[done]] = True
-        # What is negligible may grow until it no longer is, at once.
+        # Negligible weights may grow in one step until they are no longer negligible.
         logs = (y @ space.spread.mT + d.log()) - norm[left, None].log()
         room = LONGEST_STEP + (LOG_NEGLIGIBLE - logs).clamp(min=0)
         length = (room / change.clamp(min=1e-30)).amin(-1).clamp(max=1.0)

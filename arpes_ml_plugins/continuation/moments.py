@@ -15,7 +15,7 @@ __all__ = ["Moments"]
 EXACT = 2e-5
 """Standard error of an exact moment, in units of norm and window, as it cannot be zero."""
 CONTRADICTED = 6.0  # standard errors by which a solution may miss a moment
-LEAST_MISS = 1e-3  # in units of norm and window: less is nothing to tell
+LEAST_MISS = 1e-3  # in units of norm and window: smaller ones are not reported
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ def mean_and_covariance(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating], int]:
     """Mean of bins ``(b, m)``, the covariance ``(m, m)`` of its errors, and how many were merged.
 
-    Consecutive bins are merged until they are independent. With few of them many directions of a
-    covariance come out too small; it is therefore drawn towards its diagonal, as far as its own
-    scatter says (Ledoit and Wolf, J. Multivariate Anal. 88, 365 (2004)).
+    Consecutive bins are merged until they are independent. With few bins, many directions of a
+    covariance have too small a variance; it is therefore shrunk towards its diagonal, by an amount
+    that follows from its own scatter (Ledoit and Wolf, J. Multivariate Anal. 88, 365 (2004)).
     """
     from sklearn.covariance import ledoit_wolf
 

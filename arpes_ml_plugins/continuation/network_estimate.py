@@ -1,4 +1,4 @@
-"""The general network at work: from whitened data to a spectrum, its error band and a warning."""
+"""Apply the general network: from whitened data to a spectrum, its interval and a warning."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ window or more; a smaller window pays for narrower ones only."""
 DOUBLINGS = 2  # further windows, where the spectrum may go on beyond that of the user
 CONVINCING = 50.0  # nats by which another window must be more likely
 HELD, MARGIN = 0.995, 1.5
-"""A window that nobody named is so many times as wide as what holds this part of the spectrum."""
+"""A default window is ``MARGIN`` times as wide as the one that contains ``HELD`` of a spectrum."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,23 @@ class Estimate:
     upper: torch.Tensor
     surprise: torch.Tensor  # (b,): 1 on the average over the prior
     inside: torch.Tensor  # (b, n) bool: frequencies within the network's window
-    kind: torch.Tensor  # (b, 2): the two numbers of the kind of data, as the network knows it
+    kind: torch.Tensor  # (b, 2): the two numbers of the kind of data
     referee: Referee
-    """Weighs what comes of it against what comes of a flat default model."""
+    """Finds the shares of its solution and of that with a flat default model."""
 
     @property
     def unlike(self) -> torch.Tensor:
-        """Whether the data are unlike those of all spectra of the training, ``(b,)``."""
+        """Whether the data are unlike those of all training spectra, ``(b,)``."""
         return self.surprise > SURPRISE
 
 
 def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
-    """What the network makes of the data; a reason in words where it was not trained for them."""
+    """Estimate by the network; a reason in words if it was not trained for such data."""
     reason = _outside(seen)
     if reason:
         return reason
     omega = seen.problem.omega
-    # A somewhat wider window than asked for does no harm.
+    # A slightly wider window does no harm.
     whole = max(seen.problem.half_width, REACH[0] / seen.problem.beta)
     candidates = [whole / 2**k for k in range(HALVINGS)]
     if seen.problem.named is not None:
@@ -84,7 +84,7 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
         grid = window * network.grid.to(omega)
         unit = found.norm * seen.scale / cell_widths(grid)
         density = regrid(found.spectrum * unit, grid, omega)
-        # The ends of the band are not smooth: cubic splines would swing, and cross each other.
+        # The ends of the interval are not smooth: cubic splines would oscillate, and cross.
         ends = ((end * unit) @ linear(grid, omega).mT for end in (found.lower, found.upper))
         for part, value in zip(parts, (density, *ends), strict=True):
             part[which] = value
@@ -97,7 +97,7 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the network says on its own grid: weights ``(b, n)`` that add up to 1, and the norm."""
+    """Result of the network on its own grid: weights ``(b, n)`` that add up to 1, and the norm."""
 
     spectrum: torch.Tensor
     lower: torch.Tensor
@@ -112,7 +112,9 @@ def _seen_by(
     view, data = _view(network, seen, window, seen.data[which])
     features = data @ view.features.mT
     rough = seen.norms[which, None] / seen.scale
-    norm = features[:, -1:].maximum(LEAST_NORM * rough)  # it may be far off where data say little
+    norm = features[:, -1:].maximum(
+        LEAST_NORM * rough
+    )  # it may be far off if data determine little
     terms = condition(seen.problem.beta * window, view).to(norm.device)
     told = (features / norm).float()
     with torch.inference_mode():
@@ -124,7 +126,7 @@ def _seen_by(
 
 
 def norm_error(network: GeneralNetwork, seen: Observation) -> float:
-    """Relative standard error of the integral of the spectrum, as the data alone tell it."""
+    """Relative standard error of the integral of the spectrum, from the data alone."""
     problem = seen.problem
     window = min(max(problem.half_width, REACH[0] / problem.beta), FURTHEST / problem.beta)
     return _view(network, seen, window, seen.data)[0].norm_error
@@ -217,10 +219,10 @@ def _outside(seen: Observation) -> str:
         return f"errors are above {LARGEST_ERROR:g} of the norm"
     if 2 * reach < REACH[0]:
         return (
-            f"beta times the largest frequency is {reach:.3g}, below the {REACH[0] / 2:g} allowed"
+            f"beta times the largest frequency is {reach:.3g}, below the limit of {REACH[0] / 2:g}"
         )
     if reach > FURTHEST:
-        return f"beta times the largest frequency is {reach:.3g}, above the {FURTHEST:g} allowed"
+        return f"beta times the largest frequency is {reach:.3g}, above the limit of {FURTHEST:g}"
     return ""
 
 
@@ -234,8 +236,8 @@ def _view(
 ) -> tuple[View, torch.Tensor]:
     """The view of normalised spectra on a window, and data softened to errors it was trained on.
 
-    The network was trained on features of the kernel at the centres of its bins; what is likely is
-    judged by the ``fine`` prior, which has several points a bin.
+    The network was trained on features of the kernel at the centres of its bins; probabilities
+    are those of the ``fine`` prior, which has several points per bin.
     """
     grid = window * network.grid.to(seen.problem.omega)
     prior = network.prior

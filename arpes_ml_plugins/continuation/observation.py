@@ -1,4 +1,4 @@
-"""Data with their errors: whitening, errors that nobody stated, outliers."""
+"""Whiten data, estimate errors that are not stated, and find outliers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from arpes_ml_plugins.continuation.problem import Problem
 __all__ = ["Observation", "estimate_error", "find_outliers", "observations"]
 
 BEYOND_REACH = 1e-9  # of the largest singular value: no spectrum moves the data there
-UNSEEN = 1e-2  # standard errors: what spectra change less than this in the data
-LEAST_FREEDOM = 4  # data left to measure the errors from
+UNSEEN = 1e-2  # standard errors: smaller changes of the data by spectra do not count
+LEAST_FREEDOM = 4  # data left to estimate the errors from
 OUTLIER = 6.0  # standard errors
 SIGNIFICANT = 4.0  # standard deviations by which measured errors must exceed the stated ones
 MOST_OUTLIERS = 0.05  # of the data
@@ -138,7 +138,7 @@ def _whitener(errors: torch.Tensor, covariance: torch.Tensor | None) -> torch.Te
 
 
 def _rough_norm(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
-    """Scale of each spectrum: from the end points where ``K(0) + K(beta) = 1``, else by a fit."""
+    """Scale of each spectrum: from end points if ``K(0) + K(beta) = 1``, otherwise by a fit."""
     times = problem.times
     if problem.statistics == "fermion" and problem.axis == "tau" and not problem.coefficients:
         span = problem.beta * 1e-6
@@ -151,10 +151,10 @@ def _rough_norm(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> t
 
 
 def estimate_error(kernel: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Standard error of each data set, from the part that no spectrum can make, ``(b,)``.
+    """Standard error of each data set, from the part that no spectrum can produce, ``(b,)``.
 
-    Uncorrelated errors of one size are assumed. With few data part of a spectrum is counted as
-    error: the estimate is then too large, never too small.
+    Assumes uncorrelated errors of one size. With few data, part of a spectrum counts as error: the
+    estimate is then too large, never too small.
     """
     u, s, _ = torch.linalg.svd(kernel, full_matrices=True)
     reached = int((s > BEYOND_REACH * s[0]).sum())
@@ -172,10 +172,10 @@ def estimate_error(kernel: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 def find_outliers(
     problem: Problem, rows: torch.Tensor, errors: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Single data far from what any spectrum could give.
+    """Find single data far from those of any spectrum.
 
-    Whitened residuals of the part that no spectrum makes, over their expected size; the worst one
-    is taken out until none is larger than six standard errors (measured or stated, whichever is
+    Takes whitened residuals of the part that no spectrum can produce, over their expected size, and
+    removes the largest until none is above six standard errors (estimated or stated, whichever is
     larger).
 
     Returns
@@ -183,8 +183,7 @@ def find_outliers(
     kept
         ``(b, rows)`` bool.
     excess
-        How many times larger than stated the errors of the rest are, ``(b,)``; 1 unless that is
-        significant.
+        Estimated over stated errors of the rest, ``(b,)``; 1 unless the difference is significant.
     """
     kept = torch.ones_like(rows, dtype=torch.bool)
     excess = rows.new_ones(len(rows))
@@ -205,7 +204,7 @@ def find_outliers(
 
 
 def _residual(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is left of data ``(..., m)`` after all that spectra can make; share left of each."""
+    """Residuals of data ``(..., m)`` after all that spectra can produce; share left of each."""
     u, s, _ = torch.linalg.svd(kernel, full_matrices=False)
     norm = float(data.abs().amax() / kernel.abs().amax())  # of spectra, roughly
     inside = u[:, (s > BEYOND_REACH * s[0]) & (s * norm > UNSEEN)]
@@ -227,7 +226,7 @@ def _without_outliers(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.T
 
 def _excess(residual: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     freedom = float(share.sum())
-    if freedom < LEAST_FREEDOM:  # spectra can make nearly anything of so few data
+    if freedom < LEAST_FREEDOM:  # spectra can explain nearly any such few data
         return residual.new_ones(len(residual)) if residual.ndim > 1 else residual.new_ones(())
     size = (residual.square().sum(-1) / freedom).sqrt()
     return torch.where(size > 1 + SIGNIFICANT / (2 * freedom) ** 0.5, size, 1.0)

@@ -1,8 +1,8 @@
-"""What data say about a spectrum under a Gaussian prior: the features that the network sees.
+"""Features of data under a Gaussian prior of spectra: the input of the network.
 
-For ``g = norm * K (m + R z) + noise`` with ``z`` standard normal, everything that the data know is
-in the posterior mean of ``z``. It is a linear map of ``g`` that copes with any times, errors and
-correlations, and its components have at most unit variance, which is what a network likes.
+For ``g = norm * K (m + R z) + noise`` with ``z`` standard normal, all information in the data is
+contained in the posterior mean of ``z``. It is a linear map of ``g`` for any times, errors and
+correlations, and its components have at most unit variance, which suits a network.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ __all__ = ["GaussianPrior", "View"]
 
 @dataclass(frozen=True)
 class View:
-    """How one kind of data sees the spectra of a prior. Data are whitened: noise of unit variance.
+    """One kind of data with a prior of spectra. Data are whitened: their noise has unit variance.
 
-    ``n`` frequencies, ``m`` data a spectrum.
+    ``n`` frequencies, ``m`` data per spectrum.
     """
 
     posterior: torch.Tensor
@@ -36,7 +36,7 @@ class View:
 
     @property
     def resolved(self) -> float:
-        """How many components of a spectrum the data determine."""
+        """Number of components of a spectrum that the data determine."""
         squares = self.strengths.square()
         return float((squares / (squares + 1)).sum())
 
@@ -58,7 +58,7 @@ class View:
         return -(distance + (1 + squares).log().sum()) / 2
 
     def surprise(self, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """How unusual whitened data ``(..., m)`` are.
+        """Score how unusual whitened data ``(..., m)`` are.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The forward problem: how data in imaginary time or at Matsubara frequencies follow from A(w)."""
+"""The forward problem: from A(w) to data in imaginary time or at Matsubara frequencies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arpes_ml_plugins.continuation.kernels import KERNELS, integrate_bins, real_
 __all__ = ["Problem", "cell_edges", "cell_widths", "merged", "subdivided"]
 
 WIDER = 4.0
-"""How far the problem goes beyond the largest frequency that the user named, in units of it."""
+"""Range of the problem beyond the largest frequency of the user, in units of it."""
 CERTAIN_SIGN = 4.0  # standard errors
 GROWTH = 1.25  # from cell to cell out there
 
@@ -43,7 +43,7 @@ def cell_widths(omega: torch.Tensor) -> torch.Tensor:
 
 
 def subdivided(omega: torch.Tensor, parts: int) -> torch.Tensor:
-    """The centres of so many equal parts of every cell, ``(n * parts,)``.
+    """The centres of ``parts`` equal parts of every cell, ``(n * parts,)``.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def _onward(ends: torch.Tensor, reach: float) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is known beside the data. Complex data are handled as real parts, then imaginary parts.
+    """All settings beside the data. Complex data are handled as real parts, then imaginary parts.
 
     The spectral function is handled as weights ``a = A dw``: a sum is an integral, and paper and
     code agree (eq. 3).
@@ -93,7 +93,7 @@ class Problem:
     named: tuple[int, int] | None = None
     """Where in ``omega`` the user's frequencies begin and end, if there are others."""
     signed: bool = False
-    """Spectra of either sign, whose data do not tell their convention."""
+    """Whether spectra may have either sign; their data do not show their sign convention."""
     symmetric: bool = False
     """The spectrum is known to be even, on frequencies of both signs too."""
     convention: int | None = None
@@ -145,7 +145,7 @@ class Problem:
         return replace(self, omega=torch.cat([below, omega, above]), named=named)
 
     def beyond(self) -> torch.Tensor:
-        """Which frequencies nobody named, ``(n,)`` bool."""
+        """Frequencies that are not the user's, ``(n,)`` bool."""
         outside = torch.zeros(len(self.omega), dtype=torch.bool, device=self.omega.device)
         if self.named is not None:
             outside[: self.named[0]] = outside[self.named[1] :] = True
@@ -185,7 +185,7 @@ class Problem:
         return torch.where((rows * flat).sum(-1) < 0, -1.0, 1.0).to(rows.dtype)
 
     def unsure(self, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
-        """Whether noise may have made the sign that was taken from the data, ``(...,)`` bool."""
+        """Whether noise may have determined the sign of the data, ``(...,)`` bool."""
         if self.convention is not None or self.signed:
             return torch.zeros_like(rows[..., 0], dtype=torch.bool)
         flat = self.kernel.sum(-1)

@@ -1,10 +1,9 @@
-"""How much of the answer is the network's, and how wide its band: a small network that sees two
-answers to the same data.
+"""Mix two solutions for the same data: a small network finds their shares and the interval.
 
-Maximum entropy around the general network's spectrum is best for most data. Where these determine
-much, and the spectrum is smooth, that around a flat default model is better by far, and neither the
-evidence nor times that are left out tell so. What tells are the two answers themselves. Both fit
-the data, and so does any mixture of them.
+Maximum entropy around the spectrum of the general network is best for most data. If these determine
+much and the spectrum is smooth, that around a flat default model is far better; neither the
+evidence nor tests on left-out times show this, but the two solutions themselves do. Both fit the
+data, and so does any mixture of them.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ STRETCHES = (-3.0, 1.5)  # least and largest logarithm
 
 
 class Referee(nn.Module):
-    """From :func:`features_of` to the share of the network's answer and the stretch of its band.
+    """From :func:`features_of` to the share of the network's solution and a factor on its interval.
 
     Parameters
     ----------
@@ -41,11 +40,11 @@ class Referee(nn.Module):
         self.weighing, self.stretching = (_small(generator) for _ in range(2))
 
     def share(self, features: torch.Tensor) -> torch.Tensor:
-        """Of the network's answer, between 0 and 1, ``(b,)``."""
+        """Share of the network's solution, between 0 and 1, ``(b,)``."""
         return torch.sigmoid(self.weighing(self._told(features)))[..., 0]
 
     def stretch(self, features: torch.Tensor) -> torch.Tensor:
-        """Factor on the band around the mixed answer, ``(b,)``."""
+        """Factor on the credible interval around the mixture, ``(b,)``."""
         return self.stretching(self._told(features))[..., 0].clamp(*STRETCHES).exp()
 
     def _told(self, features: torch.Tensor) -> torch.Tensor:
@@ -60,14 +59,14 @@ def features_of(
     widths: torch.Tensor,
     misfits: torch.Tensor,
 ) -> torch.Tensor:
-    """What the referee sees, ``(b, FEATURES)``; none of it depends on the grid or on units.
+    """Input of the network, ``(b, FEATURES)``; none of it depends on the grid or on units.
 
     Parameters
     ----------
     terms
         The two numbers of the kind of data, ``(b, 2)``.
     bare, refined, flat
-        Weights ``(b, n)`` of the network, of the answer around them, and around a flat model.
+        Weights ``(b, n)`` of the network, of the solution around them, and around a flat model.
     widths
         Of the cells, ``(n,)``.
     misfits
@@ -86,7 +85,7 @@ def features_of(
 
 
 def _variation(density: torch.Tensor) -> torch.Tensor:
-    """Ups and downs over the largest value: twice the number of equal peaks."""
+    """Total variation over the largest value: twice the number of equal peaks."""
     return density.diff(dim=-1).abs().sum(-1) / density.amax(-1).clamp(min=1e-30)
 
 
@@ -98,7 +97,7 @@ def _small(generator: torch.Generator | None) -> nn.Sequential:
 
 
 def linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
-    """A layer that draws nothing from torch's global generator."""
+    """A layer that does not use torch's global generator."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32)
     bound = 1 / math.sqrt(inputs)  # as torch initialises layers
     for parameter in layer.parameters():

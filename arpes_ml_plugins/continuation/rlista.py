@@ -1,4 +1,4 @@
-"""LISTA and RLISTA: ISTA of a few steps whose matrices are learned."""
+"""LISTA and RLISTA: a few steps of ISTA with learned matrices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def unroll(
 ) -> torch.Tensor:
     """The learned iteration (paper, eq. 15), from a spectrum of zeros.
 
-    ``a <- (1 - eta) a + eta S(W_t a + W_e g)`` with one ``W_t``, ``W_e`` and threshold a layer.
+    ``a <- (1 - eta) a + eta S(W_t a + W_e g)``, with ``W_t``, ``W_e`` and threshold per layer.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a self-energy has beside a Green's function: a constant, a moment, and a real part."""
+"""Constant, moment and real part of a self-energy, which Green's functions do not need."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The algorithms as solvers of one group of data sets, see :mod:`~.continuation.answer`.
 
-Each is an immutable description with one method. What the general network makes of the data is
-handed to all of them: :class:`Checked` gives every answer the network's credible interval, wide
-enough to hold the answer itself, and a warning where the data are unlike those of its training.
+Each is an immutable description with one method. All of them get the estimate of the general
+network: :class:`Checked` gives every solution the credible interval of the network, wide enough to
+contain the solution itself, and a warning if the data are unlike those of its training.
 """
 
 from __future__ import annotations
@@ -57,31 +57,31 @@ __all__ = [
 ]
 
 UNDETERMINED = 0.1  # relative error of the norm: above it 1 is assumed
-ALL_FLAT = 1e-3  # share of the network below which its answer is not told of
+ALL_FLAT = 1e-3  # share of the network below which nothing is reported of it
 FAINT = 1e-4  # default models beyond the frequencies of the result, over those inside
 NEURAL_SHARE = 0.98  # of the default model; the rest is flat
 BAND = 1.9
 """Half-width of MaxEnt's own 90 % interval in standard deviations of its posterior. A Gaussian
-would have 1.645, which holds 86 to 89 % of the truths: the posterior knows nothing of how ``alpha``
-was chosen, nor of what the default model misses."""
+would have 1.645, whose interval covers the truth at 86 to 89 % only: the posterior neglects the
+choice of ``alpha`` and the error of the default model."""
 
 Algorithm = Callable[[Observation, "Estimate | str"], Solution]
-"""From data, and the general network's estimate (or why there is none), to a solution."""
+"""From data, and the estimate of the general network or the reason for none, to a solution."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """An algorithm whose answers the general network checks: a solver for ``answer``."""
+    """An algorithm whose solutions the general network checks: a solver for ``answer``."""
 
     network: GeneralNetwork
     algorithm: Algorithm
     norm: float | None = None
-    """Integral of the spectra, if the user knows it."""
+    """Integral of the spectra, if the user gives it."""
     moments: Moments | None = None
     draws: int = 0
-    """How many spectra to draw for each data set."""
+    """Number of spectra to draw per data set."""
     parts: int = 1
-    """Into how many parts the cells that the user named are divided."""
+    """Number of parts into which the cells of the user are divided."""
     seeds: tuple[int, ...] = ()
     """Of the draws, by the positions of the data sets."""
 
@@ -105,7 +105,7 @@ class Checked:
         return replace(solution, status=solution.status | NORMED)
 
     def _assumed_norm(self, seen: Observation) -> float | None:
-        """1 for fermions whose data do not tell the norm."""
+        """1 for fermions whose data do not determine the norm."""
         if seen.problem.statistics != "fermion":
             return None
         return 1.0 if norm_error(self.network, seen) > UNDETERMINED else None
@@ -153,12 +153,12 @@ class MaxEnt:
 
 @dataclass(frozen=True)
 class SignedMaxEnt:
-    """Maximum entropy for spectra of either sign, of which the network knows nothing."""
+    """Maximum entropy for spectra of either sign, for which the network is not trained."""
 
     rule: str
     preblur: float | None = 0.0
     model: Any = None
-    """Densities ``(slices, n)`` that the size of the spectrum is expected to have; flat if None."""
+    """Expected size of the spectrum, as densities ``(slices, n)``; flat if None."""
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if self.model is None:
@@ -175,12 +175,12 @@ class Pretrained:
 
     refine: bool
     fallback: Callable[[], Algorithm] | None
-    """What solves data outside the network's range; None is maximum entropy."""
+    """Solver of data outside the network's range; None is maximum entropy."""
     rule: str = "classic"
     flat_rule: str = "chi2kink"
-    """With the flat default model, for the share that the network has not."""
+    """Rule with the flat default model, for the share that is not the network's."""
     weighed: bool = False
-    """Whether the answer around the flat default model has a share, as the referee says."""
+    """Whether to mix in the solution around the flat default model."""
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if isinstance(view, str):
@@ -234,7 +234,7 @@ class Ista:
     sparsity: float
     iterations: int
     published: bool
-    """With unit errors, and spectra of either sign."""
+    """Use unit errors, and allow spectra of either sign."""
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if self.published:
@@ -258,7 +258,7 @@ def _status(converged: torch.Tensor, note: int = 0) -> torch.Tensor:
 
 
 def _bare(seen: Observation, density: torch.Tensor) -> Solution:
-    """The answer of a network as it is."""
+    """The spectrum of a network as it is."""
     status = torch.full_like(seen.which, ANSWERED)
     return Solution(density * cell_widths(seen.problem.omega), status, fitted=False)
 
@@ -266,7 +266,7 @@ def _bare(seen: Observation, density: torch.Tensor) -> Solution:
 def _maxent(
     seen: Observation, default: torch.Tensor, rule: str, *, note: int = 0, resolved: bool = True
 ) -> Solution:
-    """MaxEnt with its own credible interval, which is used where the network has none."""
+    """MaxEnt with its own credible interval, which is used if the network has none."""
     result = maxent(seen.kernel(), seen.data, default, rule=rule)
     return _positive(_solution(seen, result, note, resolved))
 
@@ -282,7 +282,7 @@ def _solution(
     resolved: bool = True,
     width: torch.Tensor | None = None,
 ) -> Solution:
-    """With the interval of the posterior, which knows no sign; ``resolved``: with the resolution
+    """With the interval of the posterior, for either sign; ``resolved``: with the resolution
     around its default model.
     """
     widths = cell_widths(seen.problem.omega)
@@ -314,7 +314,7 @@ def _flat_model(seen: Observation, view: Estimate | str) -> torch.Tensor:
 
 
 def _flat(seen: Observation) -> torch.Tensor:
-    """Weights of a flat spectrum on the frequencies that were named, faint beyond, ``(n,)``."""
+    """Weights of a flat spectrum on the frequencies of the user, faint beyond, ``(n,)``."""
     widths = cell_widths(seen.problem.omega)
     widths = torch.where(seen.problem.beyond(), FAINT * widths, widths)
     return widths / widths.sum()
@@ -326,7 +326,9 @@ def _refined(seen: Observation, density: torch.Tensor, rule: str = "classic") ->
     neural = density * widths
     flat = neural.sum(-1, keepdim=True) * _flat(seen)
     default = NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat
-    return _maxent(seen, default, rule, resolved=False)  # that of a flat default model is asked for
+    return _maxent(
+        seen, default, rule, resolved=False
+    )  # the resolution is that of a flat default model
 
 
 def _without_outliers(seen: Observation, view: Estimate | str) -> torch.Tensor:
@@ -340,7 +342,7 @@ def _without_outliers(seen: Observation, view: Estimate | str) -> torch.Tensor:
 def _interval(
     seen: Observation, view: Estimate | str, solution: Solution
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The network's interval; where the network is not trusted, or sees nothing, MaxEnt's own."""
+    """The network's interval; that of MaxEnt where the network is not valid."""
     if isinstance(view, Estimate):
         trusted = view.inside & (solution.status & UNLIKE == 0)[:, None]
         if bool(trusted.all()):
@@ -356,7 +358,7 @@ def _interval(
 def stretched(
     density: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, factor: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A band ``(b, n)`` around an answer, wider by a factor ``(b,)``; never below zero."""
+    """An interval ``(b, n)`` around a solution, wider by a factor ``(b,)``; never below zero."""
     wider = (density + factor[:, None] * (end - density) for end in (lower, upper))
     below, above = wider
     return below.clamp(min=0), above
@@ -365,7 +367,7 @@ def stretched(
 def referee_features(
     seen: Observation, view: Estimate, neural: Solution, flat: Solution
 ) -> torch.Tensor:
-    """What the referee sees of two answers, ``(b, FEATURES)``."""
+    """Input of the mixing network for two solutions, ``(b, FEATURES)``."""
     widths = cell_widths(seen.problem.omega)
     misfits = [
         (seen.data - solution.weights @ seen.kernel().mT).square().mean(-1)

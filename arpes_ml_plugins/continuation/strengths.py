@@ -15,7 +15,7 @@ __all__ = ["RULES"]
 MOST_MISFIT, MISFIT = 1.5, 4.0
 """Most chi^2 per datum that ``chi2kink`` leaves, and the same in its standard deviations."""
 KINK_OFFSET = 2.5
-"""How far past the middle of the fall of chi^2, in units of its width, ``chi2kink`` goes."""
+"""Distance of the kink from the middle of the fall of chi^2, in units of its width."""
 
 
 def _most_probable(path: Path, count: int) -> torch.Tensor:

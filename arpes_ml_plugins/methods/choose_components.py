@@ -1,4 +1,4 @@
-"""``choose_components``: how many components a spectral image holds."""
+"""``choose_components``: count the components of a spectral image."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def choose_components(
 ) -> xr.Dataset:
     """Find how many components a spectral image holds, with the evidence.
 
-    Separates the data blindly into 1, 2, ... components: all pixels, and halves of them chosen at
-    random, twice. Components are added as long as each lowers the misfit by much more than one of
-    noise does. Of these numbers the largest is recommended at which both halves find the same
-    spectra and no two spectra are nearly the same. It takes a few seconds.
+    Separates the data blindly into 1, 2, ... components: all pixels and, twice, two random halves
+    of them. Components are added as long as each lowers the misfit by much more than a component of
+    noise does. The recommended number is the largest of these for which both halves give the same
+    spectra and no two spectra are nearly the same. This takes a few seconds.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def choose_components(
         Intensities with an energy axis; all other dimensions are pixels. Those with missing
         values are left out.
     max_components : int
-        Largest number to try. Take it somewhat larger than you expect, so that components of noise
-        are seen too. Small data are tried with fewer.
+        Largest number to try. Choose it somewhat larger than the number you expect, so that
+        components of noise are seen too. Small data allow fewer.
     {noise}
     {nonnegative}
     {channels}
@@ -78,10 +78,13 @@ def choose_components(
     Returns
     -------
     xarray.Dataset
-        Along ``n_components``: ``chi2``, chi^2 per degree of freedom, 1 if nothing but noise is
-        left; ``stability``, smallest cosine between the spectra of two halves; ``collinearity``,
-        largest cosine between two spectra, over the noise. ``recommended``, the number to take,
-        and ``reason`` in words. ``plotting.component_count`` draws it.
+        - ``chi2`` (n_components): chi^2 per degree of freedom, 1 if nothing but noise is left;
+        - ``stability`` (n_components): smallest cosine between the spectra of two halves;
+        - ``collinearity`` (n_components): largest cosine between two spectra, divided by the noise;
+        - ``recommended``: the recommended number;
+        - ``reason``: the recommendation, the evidence and the thresholds, in words.
+
+        ``plotting.component_count`` draws them.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Coefficients of G(tau) in a basis: Legendre polynomials, or functions that the user brings.
+"""Read coefficients of G(tau) in a basis: Legendre polynomials, or functions from the user.
 
-The kernel is expanded in the basis, as the data are; the data stay as they came.
+The kernel is expanded in the basis, like the data, which are not changed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Basis:
 def read_basis(
     basis: Any, data: xr.DataArray, dim: Hashable, beta: float, statistics: str
 ) -> Basis:
-    """The functions of a basis, as an array along tau, a function of tau, or what sparse-ir has."""
+    """The functions of a basis, from an array along tau, a function of tau, or sparse-ir."""
     if isinstance(basis, xr.DataArray):
         found = _sampled(basis, dim, beta)
     else:
@@ -76,7 +76,7 @@ def read_basis(
         if not callable(functions):
             raise ParameterError(
                 f"basis must be a DataArray along tau and {dim!r}, a function of tau or an object "
-                f"with such a function u (as of sparse-ir), got {type(basis).__name__}"
+                f"with such a function u (like those of sparse-ir), got {type(basis).__name__}"
             )
         times, weights = _nodes(beta)
         found = Basis(times, _called(functions, times, data.sizes[dim]), weights)
@@ -92,7 +92,7 @@ def read_basis(
 
 
 def _check_object(basis: Any, beta: float, statistics: str) -> None:
-    """An object that knows its own temperature or statistics must agree."""
+    """Refuse an object whose own temperature or statistics do not agree."""
     own = getattr(basis, "beta", None)
     if isinstance(own, (int, float, np.number)) and abs(own / beta - 1) > 1e-6:
         raise ParameterError(f"basis is for beta = {own:.6g}, the data are of beta = {beta:.6g}")

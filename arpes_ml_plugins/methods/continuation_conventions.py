@@ -1,5 +1,5 @@
-"""What data in imaginary time do not say of themselves: the range and unit of their times, which
-sign they have, and what their negative Matsubara frequencies are.
+"""Check conventions of data in imaginary time: range and unit of the times, sign of the values,
+and negative Matsubara frequencies.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SLACK = 1e-6  # of beta: how far tau may reach beyond [0, beta]
 SCALED = 0.9  # last of times that look like tau / beta
 CERTAIN = 10.0  # beta over the last time, above which data that rise again have the wrong beta
 RISE, CLEAR_RISE = 0.05, 0.3  # of the largest value; the latter where a spectrum may do so too
-OPPOSITE = 0.3  # cosine between data and those of a flat spectrum: no noise makes so much
+OPPOSITE = 0.3  # cosine between data and those of a flat spectrum, more than noise can cause
 COPIES = 1e-6  # relative difference of values that were copied
 CONTRADICTION = 2.0  # differences between +w and -w over what their errors explain
 UNCONJUGATED = 0.2  # the same over the data, if the errors are unknown
@@ -72,7 +72,7 @@ def check_times(
     if half and rise > RISE and even:
         raise AxisError(
             f"{dim!r} ends at {last:.6g}, not beyond half of beta = {beta:.6g}, but the data rise "
-            f"again at its end, which those of an even spectrum cannot do before; check beta"
+            f"again at its end; those of an even spectrum only rise beyond beta / 2; check beta"
         )
     if half and rise > CLEAR_RISE:
         _warn(
@@ -94,7 +94,7 @@ def _warn(message: str) -> None:
 
 
 def _rise(data: xr.DataArray, dim: Hashable) -> float:
-    """How far the data, all slices together, fall and rise again, over their largest value."""
+    """Depth by which the data of all slices fall and rise again, over their largest value."""
     others = [other for other in data.dims if other != dim]
     size = abs(data).mean(others).values
     few, third = max(1, len(size) // 20), len(size) // 3
@@ -105,7 +105,7 @@ def _rise(data: xr.DataArray, dim: Hashable) -> float:
 def check_frequencies(
     times: NDArray[np.floating], statistics: str, beta: float, dim: Hashable
 ) -> None:
-    """Refuse what are no Matsubara frequencies at ``beta``."""
+    """Refuse values that are not Matsubara frequencies at ``beta``."""
     numbers = (times * beta / math.pi - (statistics == "fermion")) / 2
     if np.abs(numbers - np.round(numbers)).max() > 1e-3:
         raise AxisError(
@@ -116,7 +116,7 @@ def check_frequencies(
 
 
 def check_sign(data: xr.DataArray, dim: Hashable, problem: Problem) -> None:
-    """Refuse data of clearly the other sign than the one stated; lazy data are not looked at."""
+    """Refuse data that clearly contradict the stated sign; lazy data are not checked."""
     import torch
 
     if problem.convention is None or problem.signed or data.chunks is not None:
@@ -132,7 +132,7 @@ def check_sign(data: xr.DataArray, dim: Hashable, problem: Problem) -> None:
         said = "positive" if problem.convention == 1 else "negative"
         what = "-Im G(i w_n) is" if problem.axis == "matsubara" else "the data are"
         raise DataError(
-            f"sign={problem.convention} says that {what} {said}, but in {wrong} of {len(rows)} "
+            f"sign={problem.convention} means that {what} {said}, but in {wrong} of {len(rows)} "
             f"slices it is the opposite; pass sign={-problem.convention}, or sign=None to take it "
             f"from the data"
         )
@@ -141,10 +141,10 @@ def check_sign(data: xr.DataArray, dim: Hashable, problem: Problem) -> None:
 def folded(
     data: xr.DataArray, dim: Hashable, stderr: Any, covariance: Any
 ) -> tuple[xr.DataArray, Any, Any]:
-    """Negative Matsubara frequencies on the positive ones, whose complex conjugates they hold.
+    """Fold negative Matsubara frequencies onto positive ones, as complex conjugates.
 
-    Where both are there, their mean is taken, by their errors if these differ. The errors follow:
-    unless one half is a copy of the other, a mean is better than each.
+    If both signs are there, take their mean, weighted by their errors if these differ. The errors
+    become those of the mean, which are smaller unless one half is a copy of the other.
     """
     if dim not in data.coords or data[dim].dtype.kind not in "iuf":
         return data, stderr, covariance  # told of later

@@ -1,4 +1,4 @@
-"""Errors of data in imaginary time: stated for each point, as a covariance, or by their bins."""
+"""Errors of data in imaginary time: stated per point, as a covariance, or from bins."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def stated_covariance(
 
 
 def _without_exact(matrix: NDArray[Any]) -> NDArray[np.floating]:
-    """A covariance in which directions without variance have so much that they do not count."""
+    """A covariance in which directions without variance get a large one, and so no weight."""
     rows = len(matrix)
     matrix = matrix.astype(np.float64)
     if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-6, atol=0):
@@ -149,6 +149,6 @@ def _without_exact(matrix: NDArray[Any]) -> NDArray[np.floating]:
             f"points it never is: take more, bin tau, or keep its diagonal as stderr"
         )
     _check_sizes("covariance", np.sqrt(values[~exact]))
-    # A sum rule that holds in every sample (G(0) + G(beta) = 1) tells nothing of the noise.
+    # A sum rule that holds in every sample (G(0) + G(beta) = 1) contains no noise.
     values[exact] = LEFT_OUT * values[-1]
     return (vectors * values) @ vectors.T if exact.any() else matrix

@@ -1,4 +1,4 @@
-"""The real frequencies of a continuation: the user's, or as wide as the data say."""
+"""Choose the real frequencies of a continuation: the user's, or as wide as the data require."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REACH = 1e-9, 1e9
 def checked_frequencies(
     omega: Any, data: xr.DataArray, dim: Hashable, unit: str, axis: str, statistics: str
 ) -> xr.Variable:
-    """The frequencies as a coordinate: ``eV`` where the unit of tau says so, else ``omega``."""
+    """The frequencies as a coordinate: ``eV`` if tau is in 1/eV, otherwise ``omega``."""
     electron_volts = unit in (INVERSE_EV if axis == "tau" else EV)
     name: Hashable = "eV" if electron_volts else "omega"
     attrs: Mapping[Any, Any] = {}
@@ -60,7 +60,7 @@ def checked_frequencies(
 
 
 def _check_grid(values: NDArray[np.float64]) -> None:
-    """Refuse more points, or more uneven ones, than arithmetic and patience allow."""
+    """Refuse too many points, or too uneven ones."""
     if len(values) > MOST_POINTS:
         raise ParameterError(
             f"omega has {len(values)} points, expected at most {MOST_POINTS}: the data determine "
@@ -76,7 +76,7 @@ def _check_grid(values: NDArray[np.float64]) -> None:
 
 
 def check_reach(values: NDArray[np.float64], beta: float, dim: Hashable) -> None:
-    """Refuse frequencies that have nothing to do with the temperature."""
+    """Refuse frequencies on a scale that does not fit the temperature."""
     reach = beta * float(np.abs(values).max())
     if not REACH[0] <= reach <= REACH[1]:
         raise ParameterError(
@@ -94,7 +94,7 @@ def own_frequencies(
     errors: NDArray[np.floating] | None,
     covariance: NDArray[np.floating] | None,
 ) -> NDArray[np.floating]:
-    """A grid as wide as the data say the widest spectrum is."""
+    """A grid over the window that the data make most likely."""
     import torch
 
     from arpes_ml_plugins.continuation.general_network import REACH

@@ -70,14 +70,14 @@ class ImaginaryData:
     dim: Hashable
     problem: Problem
     parts: int
-    """Into how many parts the cells of ``omega`` are divided in the problem."""
+    """Number of parts into which the cells of ``omega`` are divided in the problem."""
     omega: xr.Variable
     errors: NDArray[np.floating] | None  # (slices, rows)
     covariance: NDArray[np.floating] | None  # (rows, rows), or (slices, rows, rows)
     norm: float | None
     moments: Moments | None
     merged: int | None
-    """Monte Carlo bins that were merged into one, where there are bins."""
+    """Number of Monte Carlo bins that were merged into one, if there are bins."""
 
 
 def read_imaginary(
@@ -98,7 +98,7 @@ def read_imaginary(
     signed: bool = False,
     extend: bool = False,
 ) -> ImaginaryData:
-    """Settle everything that a continuation needs to know, or say what is wrong.
+    """Determine all settings of a continuation, or refuse input that cannot be used.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def read_imaginary(
 
 
 def _axis(data: xr.DataArray, dim: Hashable) -> str:
-    """``tau``, ``matsubara`` or ``legendre``: by the name, else by the type of the values."""
+    """``tau``, ``matsubara`` or ``legendre``: by the name, otherwise by the type of the values."""
     if dim in LEGENDRE_NAMES:
         return "legendre"
     if data.dtype.kind == "c":
@@ -253,7 +253,7 @@ def _beta(
     unit: str,
     given: float | None,
 ) -> float:
-    """The inverse temperature, from the user or from what the data say."""
+    """The inverse temperature, from the user or from the data."""
     check_positive("beta", given, optional=True)
     if given is not None:
         return float(given)
@@ -275,7 +275,7 @@ def _beta(
     raise ParameterError(
         "beta, the inverse temperature in the unit of tau, is needed: pass beta=..., or give the "
         "data a coordinate or attribute 'beta' (or 'temperature' in K, with tau in 1/eV); it "
-        "cannot be told from tau, whose last point need not be beta"
+        "cannot be taken from tau, whose last point need not be beta"
     )
 
 
@@ -302,7 +302,7 @@ def _settled(rough: float, times: NDArray[np.floating], axis: str, statistics: s
 
 
 def _betas_of(times: NDArray[np.floating], statistics: str) -> list[float]:
-    """What Matsubara frequencies say: the first one of a fermion, and their spacing."""
+    """``beta`` from Matsubara frequencies: from the first one of fermions, and their spacing."""
     spaced = 2 * math.pi / float(np.diff(times).min())
     positive = times[times > 0]
     if statistics == "fermion" and len(positive):

@@ -1,4 +1,4 @@
-"""Moments of the spectrum as users state them: numbers, per slice, with errors or exact."""
+"""Check the moments of the spectrum that users state: per slice, with errors or exact."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Run a solver over all slices and give the answers their labels, statuses and warnings.
+"""Run a solver over all slices, and label its results with statuses and warnings.
 
-With them: what the docstrings of all ``continue_*`` share.
+The blocks that the docstrings of all ``continue_*`` methods share are here too.
 """
 
 from __future__ import annotations
@@ -33,119 +33,123 @@ FAMILY = {
     "data": """
         data : xarray.DataArray or xarray.Dataset
             ``G(tau)`` of fermions (or a correlation function of bosons) along an axis ``tau``,
-            with values of either sign convention, or complex ``G(i w_n)`` along an axis ``iwn``.
+            with values of either sign convention; or complex ``G(i w_n)`` along an axis ``iwn``;
             or coefficients of ``G(tau)`` in Legendre polynomials or another ``basis`` along ``l``.
-            Negative frequencies are folded onto positive ones, whose conjugates they must hold;
-            their errors, and those of a mean of both, follow.
-            All other dimensions are a batch, but for ``bin``: Monte Carlo bins in the order of the
-            simulation. They are averaged, merged until they are independent, and give the
-            covariance of the errors, if neither ``stderr`` nor ``covariance`` is given. NaN is
-            refused.""",
+            Values at negative frequencies must be the conjugates of those at positive ones; they
+            are folded onto these, with their errors. All other dimensions are a batch, except
+            ``bin`` if neither ``stderr`` nor ``covariance`` is given: Monte Carlo bins in the order
+            of the simulation, which are averaged and, merged until they are independent, give the
+            covariance of the errors. NaN is refused.""",
     "beta": """
         beta : float, optional
             Inverse temperature in the unit of ``tau``. Default: a coordinate or attribute
             ``beta``, or ``temperature`` in K if ``tau`` is in 1/eV. A temperature may be rounded
-            to three digits: if it agrees that far with the last time or with the Matsubara
-            frequencies, these settle ``beta``. Without any, Matsubara frequencies suffice.""",
+            to three digits: if the last time or the Matsubara frequencies agree with it to that
+            accuracy, ``beta`` is taken from them. Matsubara frequencies alone are sufficient.""",
     "omega": """
         omega : array_like or xarray.DataArray, optional
             Real frequencies of the result, ascending, in the inverse unit of ``tau``. Default:
             101 points over the window that the data make most likely (fermions, not lazy).""",
     "stderr": """
         stderr : float, array_like or xarray.DataArray, optional
-            Standard error of the data: one number, one for each imaginary time, or with dimensions
-            of the data. Default: measured from what no spectrum can give, which takes errors to be
-            independent and equal; state it if you know it.""",
+            Standard error of the data: one number, one for each imaginary time, or an array with
+            dimensions of the data. Default: estimated from the part of the data that no spectrum
+            can produce, for errors that are independent and equal; state it if you know it.""",
     "covariance": """
         covariance : array_like, optional
-            Covariance of the errors, ``(tau, tau)``, instead of ``stderr``, or one for every
-            slice, ``(..., tau, tau)``. Directions in which it
-            has no variance, as where ``G(0) + G(beta) = 1`` holds in every sample, are left out,
-            if they are no more than a tenth.""",
+            Covariance of the errors, ``(tau, tau)``, or one for every slice, ``(..., tau, tau)``,
+            instead of ``stderr``. Directions without variance, for example because
+            ``G(0) + G(beta) = 1`` in every sample, are left out, if they are at most a tenth of
+            all.""",
     "statistics": """
         statistics : {"fermion", "boson"}
-            Bosons: the result is ``A(w) / w``; frequencies from zero up mean an even one.""",
+            Statistics of the operators. For bosons the result is ``A(w) / w``, which is taken to be
+            even if all frequencies are zero or above.""",
     "bins": """
         bins : bool, optional
-            Integrate the kernel over the cells of ``omega``, in which the spectrum is taken as
-            constant, or (False) take it at their centres, as the paper does. Default: if ``beta``
-            times the widest cell is above 1.5, so that ``exp(-tau w)`` bends within a cell, the
-            problem is solved on up to twelve parts of the cells (integrated over, if there would be
-            more), and the result is their mean.""",
+            Whether to integrate the kernel over the cells of ``omega``, in each of which the
+            spectrum is taken as constant (True), or to take it at their centres, as in the paper
+            (False). Default: at the centres; but if ``beta`` times the widest cell is above 1.5, so
+            that ``exp(-tau w)`` is not linear within a cell, solve on up to twelve parts of each
+            cell (and integrate over them, if more would be needed), and return their mean.""",
     "norm": """
         norm : float, optional
-            Integral of the spectrum, if it is known (1 for fermions). Default: it follows from the
-            data; where those do not determine it (no imaginary times near 0 or ``beta``), 1 is
-            assumed for fermions, and ``status`` says so.""",
+            Integral of the spectrum, if it is known (1 for fermions). Default: determined from the
+            data; if they do not determine it (no imaginary times near 0 or ``beta``), 1 is assumed
+            for fermions, and ``status`` reports it.""",
     "sign": """
         sign : {1, -1}, optional
             Convention of the data. 1: the positive one, ``<c(tau) c+> = -G(tau)``,
             ``Im G(i w_n) < 0`` for ``w_n > 0``; -1: the opposite, as ``G(tau) = -<T c(tau) c+>``
-            is stored by most codes. Data that contradict it are refused. Default: taken from each
-            slice by itself; ``sign`` in the result holds what was taken, and ``status`` says where
-            noise may have decided.""",
+            is stored by most codes. Data that contradict it are refused. Default: determined for
+            each slice separately; ``sign`` in the result holds it, and ``status`` reports slices in
+            which noise may have determined it.""",
     "even": """
         even : bool
-            Whether the spectrum is known to be even, ``A(-w) = A(w)``: fermions with particle-hole
-            symmetry, for which times in ``[0, beta / 2]`` say everything. Without it they leave
-            open what lies below zero. Bosons on frequencies from zero up are even anyway.""",
+            Whether the spectrum is known to be even, ``A(-w) = A(w)``, as for fermions with
+            particle-hole symmetry. Times in ``[0, beta / 2]`` are then sufficient; otherwise they
+            do not determine the spectrum below zero. Spectra of bosons on frequencies that are zero
+            or above are always taken as even.""",
     "basis": """
         basis : xarray.DataArray, callable or object, optional
-            If the data are coefficients ``G_l`` of ``G(tau) = sum_l U_l(tau) G_l`` along ``l``, the
-            functions: an array along imaginary time (with its coordinate) and ``l``; a function
-            from times ``(m,)`` to values ``(m, l)`` or ``(l, m)``; or an object that has such a
-            function ``u``, as the bases of sparse-ir do. Errors and covariance are those of the
-            coefficients. Default: data along ``l`` or ``legendre`` are Legendre coefficients,
+            The functions ``U_l``, if the data are coefficients ``G_l`` of
+            ``G(tau) = sum_l U_l(tau) G_l`` along ``l``: an array along imaginary time (with its
+            coordinate) and ``l``; a function from times ``(m,)`` to values ``(m, l)`` or
+            ``(l, m)``; or an object with such a function ``u``, like the bases of sparse-ir. Errors
+            and covariance are those of the coefficients. Default: data along ``l`` or ``legendre``
+            are Legendre coefficients,
             ``U_l = sqrt(2 l + 1) / beta P_l(2 tau / beta - 1)`` (Boehnke et al., Phys. Rev. B 84,
             075145 (2011)).""",
     "moments": """
         moments : sequence or mapping, optional
             Known moments of the spectrum, ``int w^n A(w) dw`` for n = 0, 1, 2, ... (or by n,
-            ``{1: 0.3}``; None for unknown ones): numbers, which are taken as exact, pairs of
-            value and standard error, or arrays along dimensions of the batch in place of the value.
-            For ``G = <<c, c+>>`` the first is ``<{[c, H], c+}>``. They are fitted beside the
-            data, whose errors and theirs decide; ``status`` says where both contradict each other.
-            With moments above n = 0 the spectrum is taken to lie within ``omega``. Of bosons they
-            are moments of the result, ``A(w) / w``.""",
+            ``{1: 0.3}``; None for unknown ones): numbers, which are taken as exact, or pairs of
+            value and standard error; values may be arrays along dimensions of the batch.
+            For ``G = <<c, c+>>`` the first is ``<{[c, H], c+}>``. They are fitted together with the
+            data, weighted by their errors; ``status`` reports contradictions between both. With
+            moments above n = 0 the spectrum is taken to lie within ``omega``. For bosons they are
+            moments of the result, ``A(w) / w``.""",
     "training_steps": """
         training_steps : int, optional
-            Steps of the training of a network; default 4000 (published: 58 650).""",
+            Number of training steps, if a network is trained; default 4000 (published: 58 650).""",
     "training_seed": """
         training_seed : int
-            A network trained with the same seed for the same kind of data is taken from the
-            cache.""",
+            Seed of the training. A network trained with the same seed for the same kind of data is
+            taken from the cache.""",
     "device": """
         device : str
-            ``"auto"`` (CUDA, then CPU; MPS has no float64, which this needs) or a torch device.""",
+            Where to compute: ``"auto"`` (CUDA, then the CPU; not MPS, which lacks float64) or the
+            name of a torch device.""",
     "rng": """
         rng : int, numpy.random.Generator or torch.Generator, optional
-            Seed of the draws. Nothing else is random but a training, which has its own seed.""",
+            Seed of the draws. Otherwise only training is random, and has a seed of its own.""",
     "draws": """
         draws : int
-            Number of spectra that the truth may be, to be drawn for each slice; 0 for none. What
-            belongs to several frequencies (the weight in a window, a fitted width, a Kramers-Kronig
-            transform) has the scatter of its values over the draws as error, which the band does
-            not tell. Takes about 1 ms for each draw.""",
+            Number of spectra to draw per slice from the posterior; 0 for none. The error of a
+            quantity that depends on several frequencies (the weight in a window, a fitted width, a
+            Kramers-Kronig transform) is the scatter of its values over the draws; it cannot be
+            obtained from ``lower`` and ``upper``. Each draw takes about 1 ms.""",
     "dims": """
         dims : mapping or sequence of str, optional
-            The imaginary axis if its name is not a usual one, ``{"tau": "t"}``.""",
+            The imaginary axis, if its name does not show it: ``{"tau": "t"}``.""",
     "returns": """
         xarray.Dataset
             - ``spectral_function`` (..., omega): per unit of ``omega``; its axis is called ``eV``
               if the data say that ``tau`` is in 1/eV.
             - ``lower``, ``upper`` (..., omega): 90 % credible interval for the truth at each
-              frequency, from the general network's posterior; from that of maximum entropy if the
-              network was not trained for such data.
-            - ``resolution`` (..., omega): the width that a delta function of little weight would
-              get at each frequency, on a flat default model: its area over its height. Narrower
-              structure is blurred; where it lies and its area are known better than its width.
-            - ``draws`` (..., draw, omega): if ``draws`` were asked for: each explains the data, and
-              at each frequency about 90 % of them lie within the band.
-            - ``back_transform`` (..., tau): the data of the result, in the sign of the data.
+              frequency, from the posterior of the general network, or from that of maximum entropy
+              if the network was not trained for such data.
+            - ``resolution`` (..., omega): width (area over height) that a delta function of small
+              weight would have in the result at each frequency, on a flat default model. Narrower
+              structure is blurred; its position and area are known better than its width.
+            - ``draws`` (..., draw, omega): only with ``draws`` above 0. Each explains the data, and
+              at each frequency about 90 % of them lie within the credible interval.
+            - ``back_transform`` (..., tau): the data that the result gives, in the sign of the
+              data.
             - ``chi2``: chi^2 per datum, with the stated errors, of the data that were used.
-            - ``out_of_distribution``: the result does not explain the data, or the data are unlike
-              those of all spectra of the training.
-            - ``status``: in words, everything that is to be said; ``"ok"`` otherwise.
+            - ``out_of_distribution``: True if the result does not explain the data, or the data are
+              unlike those of all training spectra.
+            - ``status``: everything that is unusual, in words; otherwise ``"ok"``.
             - ``sign``: 1 for positive data, ``-G(tau)``, and -1 for the other convention.
             - ``stderr`` (..., tau): the errors used (complex at Matsubara frequencies: those of
               real and imaginary part).""",
@@ -156,10 +160,10 @@ FAMILY = {
             NaN; the message says what to do.""",
     "warns": """
         DistributionWarning
-            Some results do not explain their data, or the data are unlike those of the training;
-            errors were raised or outliers left out. ``status`` says where.
+            Some results do not explain their data, some data are unlike those of the training,
+            errors were raised, or outliers were left out. ``status`` shows for which slices.
         ConvergenceWarning
-            The iteration did not converge; ``status`` says where.""",
+            The iteration did not converge. ``status`` shows for which slices.""",
 }
 """Blocks of docstrings, see :func:`~arpes_ml_plugins.parameters.documented`."""
 
@@ -174,7 +178,7 @@ def continued(
     draws: int = 0,
     seed: Any = None,
 ) -> xr.Dataset:
-    """The results of an algorithm for every slice, labelled."""
+    """Labelled results of an algorithm for every slice."""
     check_count("draws", draws, least=0)
     name = source.omega.dims[0]
     if draws and DRAW in (*source.array.dims, *source.array.coords):
@@ -223,7 +227,7 @@ def continued(
     if source.merged is not None:
         result.attrs["found"]["bins_merged"] = source.merged
     _describe(result, source)
-    if codes.chunks is None:  # lazy results are silent: their status says it
+    if codes.chunks is None:  # lazy results do not warn; their status reports it
         _warn(codes.values, result["chi2"].values, method)
         if source.problem.convention is None:
             _warn_of_signs(result["sign"].values[codes.values > 0], method)
@@ -285,7 +289,7 @@ def _run(
 
 
 def _in_words(codes: xr.DataArray) -> xr.DataArray:
-    """Statuses as words; for lazy codes of one width, whatever they will say."""
+    """Statuses in words; those of lazy codes have the width of the longest."""
     from arpes_ml_plugins.continuation.answer import LONGEST, in_words
 
     width = "U" if codes.chunks is None else f"U{LONGEST}"
@@ -304,7 +308,7 @@ def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
             result[name].attrs["units"] = f"1/{unit}"
     result["spectral_function"].attrs["long_name"] = "spectral function"
     if "draws" in result:
-        result["draws"].attrs["long_name"] = "spectral functions that the truth may be"
+        result["draws"].attrs["long_name"] = "spectral functions drawn from the posterior"
     result["lower"].attrs["long_name"] = "lower end of the 90 % credible interval"
     result["upper"].attrs["long_name"] = "upper end of the 90 % credible interval"
     result["resolution"].attrs["long_name"] = "width of a delta function"
@@ -314,7 +318,7 @@ def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
 
 
 def _warn(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
-    """One warning for each thing that any status says."""
+    """One warning for each kind of problem that any status reports."""
     from arpes_ml_plugins.continuation.answer import STATUSES, UNCONVERGED, UNEXPLAINED
 
     for bit, words in STATUSES.items():
@@ -323,7 +327,7 @@ def _warn(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
             continue
         more = ""
         if bit == UNEXPLAINED:
-            more = f" (chi2 up to {chi2[where].max():.3g} per datum); check beta, omega and stderr"
+            more = f" (chi^2 per datum up to {chi2[where].max():.3g}); check beta, omega and stderr"
         category = ConvergenceWarning if bit == UNCONVERGED else DistributionWarning
         warn(f"{method}: {where.sum()} of {where.size}: {words}{more}", category)
 
@@ -332,8 +336,9 @@ def _warn_of_signs(signs: np.ndarray, method: str) -> None:
     negative = int((signs < 0).sum())
     if 0 < negative < signs.size:
         warn(
-            f"{method}: {negative} of {signs.size} slices were taken as of the negative convention "
-            f"and the others as of the positive one; if all are of one, pass sign=1 or sign=-1; "
-            f"off-diagonal elements have either sign: continue_maxent(signed=True)",
+            f"{method}: {negative} of {signs.size} slices were read in the negative sign "
+            f"convention and the others in the positive one; if all have the same, pass sign=1 or "
+            f"sign=-1; for off-diagonal elements, which have either sign, use "
+            f"continue_maxent(signed=True)",
             DistributionWarning,
         )

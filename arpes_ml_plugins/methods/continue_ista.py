@@ -1,4 +1,4 @@
-"""``continue_ista``: analytic continuation by sparsity alone."""
+"""``continue_ista``: continue analytically by sparsity alone."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def continue_ista(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Analytic continuation by sparsity alone: basis pursuit, solved by ISTA or FISTA.
+    """Continue analytically by sparsity alone: basis pursuit, solved by ISTA or FISTA.
 
-    Nothing is learned. The problem is so ill-posed that the answer depends on ``sparsity`` and is
-    made of a few sharp peaks; it is here as the baseline that the learned optimizers start from.
+    Nothing is learned. The problem is so ill-posed that the result depends on ``sparsity`` and
+    consists of a few sharp peaks [1]_. It is the baseline that the learned optimizers improve on.
 
     Parameters
     ----------
@@ -61,15 +61,15 @@ def continue_ista(
     {even}
     {basis}
     sparsity : float
-        Weight of the l1 norm, for data normalised to a norm of 1 and with errors of equal size: a
-        larger one gives fewer peaks and a worse fit.
+        Weight of the l1 norm, for data normalised to a norm of 1 and with errors of equal size.
+        Larger values give fewer peaks and a worse fit.
     recipe : {"robust", "published"}
-        ``"robust"``: accelerated (FISTA), non-negative, and stated differences between errors
-        are used. ``"published"``: the plain iteration of eq. 13 with unit errors.
+        ``"robust"``: accelerated (FISTA [2]_) and non-negative, with the stated errors as weights.
+        ``"published"``: the plain iteration of [1]_, eq. 13, with unit errors.
     iterations : int
         Upper limit on the iterations. Few are enough to explain the data; the optimum itself takes
-        very many and is a worse spectrum, so stopping early is part of the method. ``status`` says
-        where the optimum was not reached.
+        very many and is a worse spectrum, so stopping early is part of the method. ``status``
+        reports slices in which the optimum was not reached.
     {draws}
     {device}
     {rng}
@@ -90,8 +90,8 @@ def continue_ista(
 
     References
     ----------
-    Huang and Yang, Phys. Rev. B 105, 075112 (2022), eqs. 8-13; Beck and Teboulle, SIAM J. Imaging
-    Sci. 2, 183 (2009).
+    .. [1] Huang and Yang, Phys. Rev. B 105, 075112 (2022), eqs. 8-13.
+    .. [2] Beck and Teboulle, SIAM J. Imaging Sci. 2, 183 (2009).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""``continue_maxent``: analytic continuation by maximum entropy."""
+"""``continue_maxent``: continue analytically by maximum entropy."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def continue_maxent(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Analytic continuation by maximum entropy, for all slices at once.
+    """Continue analytically by maximum entropy, for all slices at once.
 
-    Of all spectra that explain the data the one that differs least from a default model; how
-    closely the data are followed is settled by ``rule``, for every slice by itself.
+    Finds, of all spectra that explain the data, the one that differs least from a default model
+    [1]_. ``rule`` determines how closely the data are followed, for every slice separately.
 
     Parameters
     ----------
@@ -73,27 +73,29 @@ def continue_maxent(
     {even}
     {basis}
     default_model : {"flat", "rlista"} or xarray.DataArray
-        What the spectrum is where the data show nothing. ``"rlista"``: the answer of the general
-        network (fermions), which makes this the refinement of :func:`continue_rlista`. An array
-        along ``omega`` (and perhaps batch dimensions), positive, is interpolated to the
-        frequencies of the result; its integral is the norm expected.
+        The spectrum where the data determine nothing. ``"rlista"``: the estimate of the general
+        network (fermions), as in the refinement of :func:`continue_rlista` [4]_. An array along
+        ``omega`` (and, optionally, batch dimensions) must not be negative; it is interpolated to
+        the frequencies of the result, and its integral is the expected norm.
     rule : {"auto", "chi2kink", "classic", "bryan", "historic"}
-        ``"chi2kink"``: stop where following the data closer no longer pays, robust against
-        wrong errors; ``"classic"``: most probable strength; ``"bryan"``: average over its
-        probability; ``"historic"``: chi^2 equal to the number of data. ``"auto"``: ``"chi2kink"``
-        for the flat default model, ``"classic"`` otherwise, which measure best.
+        How to choose the strength of the regularisation. ``"chi2kink"``: where following the data
+        more closely hardly lowers chi^2 any more, robust against wrong errors [3]_;
+        ``"classic"``: the most probable strength; ``"bryan"``: an average over its probability
+        [2]_; ``"historic"``: chi^2 equal to the number of data. ``"auto"``: ``"chi2kink"`` for the
+        flat default model, ``"classic"`` otherwise, which were the most accurate in tests.
     preblur : float or "auto", optional
-        Width (standard deviation, in units of ``omega``) of a Gaussian that blurs the spectrum: the
-        entropy is that of a hidden spectrum, and what is narrower than its blur cannot come out.
-        This takes away structure that maximum entropy makes up, most of all near zero; peaks that
-        are narrower are lost. ``"auto"``: the most probable of six widths from none to a quarter of
-        the window, for every slice. Default: none.
+        Width (standard deviation, in units of ``omega``) of a Gaussian that blurs the spectrum
+        [5]_: the entropy is that of a hidden spectrum, and the result, its blurred form, has no
+        narrower structure. This removes artefacts of maximum entropy, above all near zero; larger
+        values also lose real peaks that are narrower. ``"auto"``: the most probable of six widths
+        from none to a quarter of the window, for every slice. Default: none.
     signed : bool
-        Spectra of either sign, as off-diagonal and anomalous Green's functions have: by
-        positive-negative entropy, where the default model is the size that the spectrum is expected
-        to have; ``sqrt(A_ii A_jj)`` is a good one, as no off-diagonal element is larger. The data
-        must have the sign of positive diagonal elements, ``-G(tau)`` or ``G(i w_n)``, or, with
-        ``sign=-1``, the opposite. No norm is assumed, and the band is that of maximum entropy.
+        Whether the spectrum may have either sign, as for off-diagonal and anomalous Green's
+        functions. It is found by positive-negative entropy [5]_, for which the default model is the
+        expected size of the spectrum; ``sqrt(A_ii A_jj)`` is a good choice, as no off-diagonal
+        element is larger. The data must have the sign of positive diagonal elements, ``-G(tau)`` or
+        ``G(i w_n)``, or, with ``sign=-1``, the opposite. No norm is assumed, and the credible
+        interval is that of maximum entropy.
     {draws}
     {device}
     {rng}
@@ -114,10 +116,11 @@ def continue_maxent(
 
     References
     ----------
-    Jarrell and Gubernatis, Phys. Rep. 269, 133 (1996); Bryan, Eur. Biophys. J. 18, 165 (1990);
-    Bergeron and Tremblay, Phys. Rev. E 94, 023303 (2016) for ``"chi2kink"``; Huang and Yang,
-    Phys. Rev. B 105, 075112 (2022), eq. 6 and Section III F; Kraberger et al., Phys. Rev. B 96,
-    155128 (2017) for ``signed`` and ``preblur``.
+    .. [1] Jarrell and Gubernatis, Phys. Rep. 269, 133 (1996).
+    .. [2] Bryan, Eur. Biophys. J. 18, 165 (1990).
+    .. [3] Bergeron and Tremblay, Phys. Rev. E 94, 023303 (2016).
+    .. [4] Huang and Yang, Phys. Rev. B 105, 075112 (2022), eq. 6 and Section III F.
+    .. [5] Kraberger et al., Phys. Rev. B 96, 155128 (2017).
 
     Examples
     --------
@@ -147,13 +150,13 @@ def continue_maxent(
         check_positive("preblur", preblur, optional=True)
     if signed and isinstance(default_model, str) and default_model == "rlista":
         raise ParameterError(
-            "the network knows positive spectra only: with signed=True default_model must be "
-            "'flat' or a DataArray of the size that the spectrum is expected to have"
+            "the network is trained for positive spectra only: with signed=True default_model must "
+            "be 'flat' or a DataArray with the expected size of the spectrum"
         )
     if preblur is not None and isinstance(default_model, str) and default_model == "rlista":
         raise ParameterError(
-            "preblur is for a default model that is flat or an array; the network's answer is as "
-            "sharp as it is meant to be"
+            "preblur needs default_model='flat' or a DataArray; the network's estimate must not be "
+            "blurred"
         )
     if signed and norm is not None:
         raise ParameterError("spectra of either sign have no norm; pass norm=None")

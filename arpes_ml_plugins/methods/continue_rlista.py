@@ -1,4 +1,4 @@
-"""``continue_rlista`` and ``continue_lista``: analytic continuation by learned optimizers."""
+"""``continue_rlista`` and ``continue_lista``: continue analytically by learned optimizers."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def continue_rlista(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Analytic continuation by a learned optimizer (RLISTA), refined by maximum entropy.
+    """Continue analytically by a learned optimizer (RLISTA), refined by maximum entropy.
 
-    A network that was trained on many kinds of spectra, inverse temperatures, time grids and
-    errors answers at once. Maximum entropy with this answer as default model then makes it agree
-    with the data (RLISTA+), within their errors and no closer. The result is a mixture of that and
-    of maximum entropy with a flat default model: for smooth spectra and small errors the latter is
-    better, and a small network that sees both tells their shares.
+    A network [1]_ that was trained on many kinds of spectra, inverse temperatures, time grids and
+    errors gives an estimate at once. Maximum entropy with this estimate as default model then makes
+    it agree with the data (RLISTA+), within their errors and no closer. The result is a mixture of
+    this and of maximum entropy with a flat default model, which is better for smooth spectra and
+    small errors; a small network determines their shares from both.
 
     Parameters
     ----------
@@ -78,22 +78,22 @@ def continue_rlista(
     {even}
     {basis}
     recipe : {"general", "trained", "published"}
-        ``"general"``: the network that comes with the package. ``"trained"``: one trained for just
-        these times, ``beta``, ``stderr`` and frequencies, a minute on one core, kept in the user's
-        cache. ``"published"``: trained as in the paper (raw data, Table I, spectra of eq. 16), some
-        minutes, kept too. Different from the paper: frequencies are scaled to the window, and
-        thresholds are kept at zero or above.
+        ``"general"``: the network that comes with the package. ``"trained"``: a network trained for
+        exactly these times, ``beta``, ``stderr`` and frequencies, in a minute on one core, and kept
+        in the user's cache. ``"published"``: a network trained as in [1]_ (raw data, Table I,
+        spectra of eq. 16), in some minutes, and kept too. Differences from the paper: frequencies
+        are scaled to the window, and thresholds are kept at zero or above.
     refine : bool, optional
-        Refine by maximum entropy. Default: yes, but for ``"published"``. Without it the network's
-        answer stands alone, and may miss the data by many standard errors, which ``status`` does
-        not count as a fault: see ``chi2``.
+        Refine by maximum entropy. Default: True, except for ``"published"``. If False, the result
+        is that of the network alone and may miss the data by many standard errors, which ``status``
+        does not report: see ``chi2``.
     outside : {"maxent", "train"}
         What to do with data outside the range of the general network (fewer than 20 times, errors
-        above 2 % of the norm, ``beta`` times the largest frequency outside 1 to 40 000): maximum
-        entropy with a flat default model, or train (fermions). Data unlike all spectra of the
-        training go to maximum entropy too; ``status`` says so.
+        above 2 % of the norm, ``beta`` times the largest frequency outside 1 to 40 000): use
+        maximum entropy with a flat default model, or train a network (fermions). Maximum entropy is
+        also used for data unlike those of all training spectra; ``status`` reports it.
     layers : int, optional
-        Depth of a network that is trained; default 10.
+        Depth of the network, if one is trained; default 10.
     {training_steps}
     {training_seed}
     {draws}
@@ -116,8 +116,8 @@ def continue_rlista(
 
     References
     ----------
-    Huang and Yang, "Learned optimizers for analytic continuation", Phys. Rev. B 105, 075112
-    (2022): eq. 15 and Section III F.
+    .. [1] Huang and Yang, "Learned optimizers for analytic continuation", Phys. Rev. B 105, 075112
+       (2022), eq. 15 and Section III F.
 
     Examples
     --------
@@ -146,8 +146,8 @@ def continue_rlista(
     check_flag("refine", refine, optional=True)
     if recipe != "general" and (even or basis is not None or moments is not None):
         raise ParameterError(
-            "networks are trained for G(tau), G(i w_n) and Legendre coefficients, of spectra of "
-            "which nothing else is known; with even=True, basis= or moments= use the general recipe"
+            "networks are trained for G(tau), G(i w_n) and Legendre coefficients, without further "
+            "knowledge of the spectrum; with even=True, basis= or moments= use recipe='general'"
         )
     source = read_imaginary(
         data,
@@ -204,10 +204,10 @@ def continue_lista(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Analytic continuation by LISTA, the learned optimizer without relaxation.
+    """Continue analytically by LISTA, the learned optimizer without relaxation.
 
-    A network is trained for just these times, ``beta``, ``stderr`` and frequencies, and kept in
-    the user's cache. It is here for comparison: :func:`continue_rlista` answers at once.
+    A network [1]_ is trained for exactly these times, ``beta``, ``stderr`` and frequencies, and
+    kept in the user's cache. It is meant for comparison: :func:`continue_rlista` needs no training.
 
     Parameters
     ----------
@@ -223,9 +223,9 @@ def continue_lista(
     recipe : {"trained", "published"}
         As in :func:`continue_rlista`.
     refine : bool, optional
-        Refine by maximum entropy. Default: yes, but for ``"published"``.
+        Refine by maximum entropy. Default: True, except for ``"published"``.
     layers : int
-        Depth; LISTA gains little beyond 6.
+        Depth of the network. LISTA gains little beyond 6.
     {training_steps}
     {training_seed}
     {draws}
@@ -248,7 +248,7 @@ def continue_lista(
 
     References
     ----------
-    Huang and Yang, Phys. Rev. B 105, 075112 (2022), eq. 15 and Table II.
+    .. [1] Huang and Yang, Phys. Rev. B 105, 075112 (2022), eq. 15 and Table II.
 
     Examples
     --------
@@ -317,6 +317,6 @@ def _trained(
 def _check_trainable(statistics: str) -> None:
     if statistics != "fermion":
         raise ParameterError(
-            "networks are trained for fermions only; use continue_maxent for bosons, or "
-            "continue_rlista, whose general recipe does so"
+            "networks can be trained for fermions only; for bosons use continue_rlista with "
+            "recipe='general', or continue_maxent"
         )

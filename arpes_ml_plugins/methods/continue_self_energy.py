@@ -1,4 +1,4 @@
-"""``continue_self_energy``: from Sigma(i w_n) to the complex self-energy at real frequencies."""
+"""``continue_self_energy``: continue Sigma(i w_n) to real frequencies."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def continue_self_energy(
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Analytic continuation of a self-energy, with its real part by Kramers-Kronig.
+    """Continue a self-energy analytically, with its real part by Kramers-Kronig.
 
-    ``Sigma(z) = constant + int A(w) / (z - w) dw``: the constant (Hartree-Fock) is taken as
-    unknown while ``A = -Im Sigma / pi`` is found as a spectral function is, its integral (the
-    first moment, the coefficient of ``1 / (i w_n)``) as well.
+    ``Sigma(z) = constant + int A(w) / (z - w) dw``. ``A = -Im Sigma / pi`` is found like a spectral
+    function, with an unknown constant (Hartree-Fock) and an unknown integral (the first moment, the
+    coefficient of ``1 / (i w_n)``).
 
     Parameters
     ----------
@@ -57,12 +57,14 @@ def continue_self_energy(
     {beta}
     {omega}
     stderr : float, optional
-        Standard error of real and imaginary part. Default: measured from what no spectrum can give.
+        Standard error of real and imaginary part. Default: estimated from the part of the data that
+        no spectrum can produce.
     constant, moment : float, optional
-        Limit at high frequencies and coefficient of ``1 / (i w_n)``, where they are known (for a
-        Hubbard model ``U <n>`` and ``U^2 <n> (1 - <n>)``). Default: found, with errors.
+        Limit at high frequencies and coefficient of ``1 / (i w_n)``, if they are known (for a
+        Hubbard model ``U <n>`` and ``U^2 <n> (1 - <n>)``). Default: determined from the data, with
+        errors.
     solver : {"rlista", "maxent"}
-        What finds ``A``: as :func:`continue_rlista` or as :func:`continue_maxent`.
+        How to find ``A``: as in :func:`continue_rlista` or in :func:`continue_maxent`.
     {device}
     {rng}
     {progress}
@@ -71,11 +73,11 @@ def continue_self_energy(
     Returns
     -------
     xarray.Dataset
-        That of :func:`continue_rlista`, with ``spectral_function`` for ``-Im Sigma / pi``, and
+        As from :func:`continue_rlista`, with ``-Im Sigma / pi`` as ``spectral_function``, and
 
         - ``self_energy`` (..., omega): complex, in the unit of the data;
-        - ``constant``, ``moment`` and ``constant_stderr``, ``moment_stderr``: not for
-          ``Sigma(tau)``, whose constant is what was given, or zero.
+        - ``constant``, ``moment`` and ``constant_stderr``, ``moment_stderr``: only for
+          ``Sigma(i w_n)``; the constant of ``Sigma(tau)`` is the given one, or zero.
 
     Raises
     ------
@@ -164,7 +166,7 @@ def _with_unknown_constant(source: ImaginaryData) -> ImaginaryData:
     if source.errors is not None:
         error = float(np.median(source.errors))
     elif array.chunks is not None:
-        raise DataError("the errors of lazy data are not measured; pass stderr=...")
+        raise DataError("the errors of lazy data cannot be estimated; pass stderr=...")
     else:
         rows = source.problem.rows(
             torch.from_numpy(array.transpose(..., source.dim).values.reshape(-1, array.shape[-1]))

@@ -1,4 +1,4 @@
-"""Before a separation: hot values go, and scattered gaps are filled, so that no pixel is lost."""
+"""Remove hot values and fill scattered gaps before a separation, so that no pixel is lost."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 __all__ = ["mended", "usable_pixels"]
 
 COMPLETE = 0.9
-"""Of the pixels that are at least half there: with fewer complete ones gaps are filled."""
+"""Complete pixels over those with at least half of their values, below which gaps are filled."""
 HALF = 0.5  # of the channels of a pixel, without which it is not filled in
 
 
 def usable_pixels(cube: Cube) -> torch.Tensor:
-    """Pixels ``(*space)`` to find spectra from: complete ones, where these are most; else those
-    that are at least half there.
+    """Pixels ``(*space)`` to find spectra from: the complete ones, if these are most; otherwise
+    those with at least half of their values.
     """
     seen = cube.valid.flatten(1).any(1)  # channels with any value at all
     valid = cube.valid[seen]
@@ -29,9 +29,9 @@ def usable_pixels(cube: Cube) -> torch.Tensor:
 
 
 def mended(cube: Cube, setup: Setup) -> tuple[Cube, int]:
-    """The data without hot values and with their gaps filled; how many values were hot.
+    """The data without hot values and with their gaps filled; the number of hot values.
 
-    What was hot or missing stays marked as not valid.
+    Hot and missing values stay marked as not valid.
     """
     import torch
 

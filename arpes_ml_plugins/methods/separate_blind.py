@@ -1,4 +1,4 @@
-"""``separate_gmca`` and ``separate_nmf``: separation without any knowledge of the spectra."""
+"""``separate_gmca`` and ``separate_nmf``: separate without any knowledge of the spectra."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def separate_gmca(
 ) -> xr.Dataset:
     """Separate a spectral image blindly, by the sparsity of its maps in wavelets (GMCA).
 
-    Right for maps of grains, flakes and edges, whose details tell components apart. Smooth maps
-    have no details: there :func:`separate_nmf` is the better start.
+    Use it for maps of grains, flakes and edges, whose details tell components apart [1]_, [2]_. For
+    smooth maps, which have no details, :func:`separate_nmf` is the better start.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def separate_gmca(
     {n_components}
     {transform}
     refine : bool
-        Polish spectra by alternating least squares on coefficients and pixels, non-negative where
-        the data are.
+        Polish spectra by alternating least squares on wavelet coefficients and pixels,
+        non-negative if the data are.
     {noise}
     {nonnegative}
     {channels}
@@ -62,7 +62,8 @@ def separate_gmca(
     -------
     xarray.Dataset
         {parts}
-        Components come by falling intensity.
+
+        Components come in the order of decreasing intensity.
 
     Raises
     ------
@@ -74,8 +75,9 @@ def separate_gmca(
 
     References
     ----------
-    Bobin, Starck, Fadili and Moudden, IEEE Trans. Image Process. 16, 2662 (2007); thresholds as
-    in Carloni Gertosio, Bobin and Acero, Signal Process. 202, 108776 (2023), Section 3.3.
+    .. [1] Bobin, Starck, Fadili and Moudden, IEEE Trans. Image Process. 16, 2662 (2007).
+    .. [2] Carloni Gertosio, Bobin and Acero, Signal Process. 202, 108776 (2023), Section 3.3, for
+       the thresholds.
 
     Examples
     --------
@@ -115,16 +117,16 @@ def separate_nmf(
 ) -> xr.Dataset:
     """Separate a spectral image blindly into non-negative spectra and maps (NMF).
 
-    scikit-learn's factorisation (coordinate descent, HALS) of the data over their noise, from the
-    principal components.
+    Factorises the data, divided by their noise, with scikit-learn (coordinate descent, HALS [1]_),
+    starting from the principal components.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        As in :func:`separate_gmca`, not negative beyond noise.
+        Intensities as in :func:`separate_gmca`, not negative beyond their noise.
     {n_components}
     sparsity : float
-        l1 penalty of maps and spectra, in units of the noise. Larger values give emptier maps.
+        l1 penalty on maps and spectra, in units of the noise. Larger values give emptier maps.
     {noise}
     {channels}
     {mask}
@@ -137,7 +139,8 @@ def separate_nmf(
     -------
     xarray.Dataset
         {parts}
-        Components come by falling intensity.
+
+        Components come in the order of decreasing intensity.
 
     Raises
     ------
@@ -149,7 +152,7 @@ def separate_nmf(
 
     References
     ----------
-    Gillis and Glineur, Neural Comput. 24, 1085 (2012).
+    .. [1] Gillis and Glineur, Neural Comput. 24, 1085 (2012).
 
     Examples
     --------

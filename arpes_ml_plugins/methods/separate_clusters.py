@@ -1,4 +1,4 @@
-"""``separate_clusters``: pixels in groups of like spectra."""
+"""``separate_clusters``: group pixels with similar spectra."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def separate_clusters(
 ) -> xr.Dataset:
     """Group the pixels of a spectral image by their spectra (k-means or Gaussian mixture).
 
-    Right where each pixel shows one material: grains, domains, terraces larger than the spot. Where
-    pixels are mixtures, the clusters are mixtures too, and the other ``separate_*`` methods take
-    them apart. Spectra are compared over their noise, in the space of their strong principal
+    Use it if each pixel shows one material: grains, domains, terraces larger than the spot. If
+    pixels are mixtures, so are the clusters, and the other ``separate_*`` methods take them apart.
+    Spectra are divided by their noise and compared in the space of their strong principal
     components.
 
     Parameters
@@ -49,11 +49,11 @@ def separate_clusters(
     {data}
     {n_components}
     kind : {"kmeans", "gaussian"}
-        Clusters about equally wide in all directions, or Gaussian distributions, each of its own
-        width in each direction (more pixels are needed for that).
+        ``"kmeans"``: clusters are about equally wide in all directions. ``"gaussian"``: each is a
+        Gaussian distribution with its own width in each direction, which needs more pixels.
     by_shape : bool
-        Compare shapes, so that brightness makes no clusters; in k-means, bright pixels count most.
-        Without, spectra of one shape and different brightness may be different clusters.
+        Compare the shapes of spectra, whatever their brightness; in k-means, bright pixels count
+        most. If False, spectra of one shape and different brightness may form different clusters.
     {noise}
     {nonnegative}
     {channels}
@@ -67,9 +67,11 @@ def separate_clusters(
     -------
     xarray.Dataset
         {parts}
-        Spectra are the mean spectra of the clusters; maps say how much of each is in a pixel.
-        ``label`` (space) is the component that a pixel is grouped with, NaN for pixels that are
-        left out. Components come by falling intensity.
+        - ``label`` (space): number of the component of each pixel, NaN for pixels that are left
+          out.
+
+        Spectra are the mean spectra of the clusters; maps hold the amount of each in a pixel.
+        Components come in the order of decreasing intensity.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def separate_clusters(
 
     References
     ----------
-    scikit-learn, ``KMeans`` and ``GaussianMixture``.
+    .. [1] scikit-learn, ``KMeans`` and ``GaussianMixture``.
 
     Examples
     --------

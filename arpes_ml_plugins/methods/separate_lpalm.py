@@ -1,4 +1,4 @@
-"""``separate_lpalm``: spectral images into component spectra and maps, by a learned iteration."""
+"""``separate_lpalm``: separate spectral images by a learned iteration."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def separate_lpalm(
 ) -> xr.Dataset:
     """Separate a spectral image into components whose spectra are roughly known (LPALM).
 
-    A network of 25 unrolled PALM iterations, trained on mixtures simulated from the library with
-    the noise of these data (half a minute, then kept in the user's cache), finds the spectra; they
-    are polished by least squares. Then the library is used a second time: all spectra of a
-    mixture lie in the space of its strong principal components, whatever the maps, and where that
-    space meets a family is the spectrum.
+    A network of 25 unrolled PALM iterations [1]_ finds the spectra. It is trained on mixtures
+    simulated from the library with the noise of these data (half a minute, then kept in the user's
+    cache). The spectra are polished by least squares. Then the library is used a second time: all
+    spectra of a mixture lie in the space of its strong principal components, whatever the maps, and
+    the spectrum of a component is the point where its family meets that space.
 
     Parameters
     ----------
@@ -82,31 +82,35 @@ def separate_lpalm(
         A family of spectra for each component: from lmfit models with parameter ranges, measured
         references or simulations. It is interpolated to the energies of the data.
     n_components : int, optional
-        Instead of a library: start blindly and take families of spectra around what is found. It
-        tells components apart by their maps alone; check the result against physics.
+        Number of components, instead of a library: separate blindly first, and take families
+        around the spectra found. Components are then told apart by their maps alone; check the
+        result against physics.
     network : SeparationNetwork, optional
-        From :func:`~arpes_ml_plugins.train_lpalm`, instead of a library; nothing is trained then.
+        A network from :func:`~arpes_ml_plugins.train_lpalm`, instead of a library; nothing is
+        trained then.
     recipe : {"robust", "published"}
-        ``"published"``: the paper's algorithm alone, trained as in its Appendix A, with one noise
+        ``"published"``: the algorithm of [1]_ alone, trained as in its Appendix A, with one noise
         for all channels, any sign, no refinement and no matching. The maps are the network's own
         sources for the wavelet details, completed by the coarse scale with the pseudo-inverse
-        of the spectra. Different from the paper: data are first brought to the scale and number
+        of the spectra. Differences from the paper: data are first brought to the scale and number
         of pixels that the network was trained for, because it is unusable at any other;
         ``transform`` has as many scales as the image allows; mixtures are drawn anew at every
         training step, where the paper goes 100 times through 750 of them; and if the network
-        diverges, the mean of each family stands in and ``status`` says so.
+        diverges, the mean of each family is shown instead, and ``status`` reports it.
     {transform}
     refine : bool
-        Polish the spectra by alternating least squares.
+        Whether to polish the spectra by alternating least squares.
     match : bool
-        Take spectra where the library meets the signal space of the data, if they are polished.
+        Finally replace each spectrum by the point where its family meets the signal space of the
+        data, if spectra are polished.
     {noise}
     {nonnegative}
     {shift}
     {channels}
     {mask}
     layers, training_steps, training_seed
-        Options of the network that is trained, as in :func:`~arpes_ml_plugins.train_lpalm`.
+        Depth, steps and seed of the training of the network, as in
+        :func:`~arpes_ml_plugins.train_lpalm`.
     {device}
     {rng}
     {progress}
@@ -116,7 +120,8 @@ def separate_lpalm(
     -------
     xarray.Dataset
         {parts}
-        Components come in the order of the library, or by falling intensity.
+
+        Components come in the order of the library, or of decreasing intensity.
 
     Raises
     ------
@@ -125,13 +130,13 @@ def separate_lpalm(
     Warns
     -----
     DistributionWarning
-        ``status`` is not "ok": a component that the data do not show or that is not like its
-        library, more in the data than the components explain, a network that diverged.
+        ``status`` is not "ok": a component was not detected or is unlike its family, the components
+        do not explain the data within their noise, or the network diverged.
 
     References
     ----------
-    Fahes, Kervazo, Bobin and Tupin, "Unrolling PALM for sparse semi-blind source separation"
-    (ICLR 2022), eqs. 8-10, Appendix A.
+    .. [1] Fahes, Kervazo, Bobin and Tupin, "Unrolling PALM for sparse semi-blind source
+       separation" (ICLR 2022), eqs. 8-10, Appendix A.
 
     Examples
     --------
@@ -219,7 +224,7 @@ def _trained(
 def _given(
     data: Whitened, prior: Prior, report: Report | None, *, network: SeparationNetwork, steps: int
 ) -> Trained:
-    """The user's network, and what its noise differs by from that of the data."""
+    """The user's network, and the ratio of the data's noise to that it was trained with."""
     import torch
 
     from arpes_ml_plugins.separation.solvers import Trained
@@ -245,7 +250,7 @@ def _of_network(network: Any, library: Any) -> SpectrumLibrary:
 
 
 def _snr_range(snr: float, published: bool) -> tuple[float, float]:
-    """Of the training mixtures: around that of the data, on a grid, so that the cache is used."""
+    """Range for training mixtures: around that of the data, on a grid, for use of the cache."""
     if published:
         return PUBLISHED_SNR
     centre = min(max(round(snr / SNR_STEP) * SNR_STEP, SNR_LIMITS[0]), SNR_LIMITS[1])

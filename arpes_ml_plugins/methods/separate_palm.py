@@ -1,4 +1,4 @@
-"""``separate_palm``: spectral images into component spectra and maps, by PALM."""
+"""``separate_palm``: separate spectral images by proximal alternating minimisation."""
 
 from __future__ import annotations
 
@@ -48,23 +48,24 @@ def separate_palm(
 ) -> xr.Dataset:
     """Separate a spectral image into components by proximal alternating minimisation (PALM).
 
-    Finds spectra and sparse maps of least squared misfit plus an l1 penalty on the maps, for
-    falling penalties, each from the solution before. The result depends on the start and on
-    ``sparsity``; :func:`separate_lpalm` has learned both.
+    Finds the spectra and sparse maps that minimise the squared misfit plus an l1 penalty on the
+    maps [1]_, [2]_, for decreasing penalties, each from the solution for the one before. The result
+    depends on the start and on ``sparsity``; :func:`separate_lpalm` has learned both.
 
     Parameters
     ----------
     {data}
     library : SpectrumLibrary, optional
-        Where to start from: the mean spectrum of each family.
+        A family of spectra for each component; the iteration starts from the mean of each.
     n_components : int, optional
         Number of components if there is no library: the start is then a non-negative matrix
         factorisation (independent components if the data are negative in places).
     sparsity : float
-        Last penalty, in standard deviations of the noise: what is weaker counts as noise. Larger
-        values give emptier maps, and lose weak components.
+        Last penalty, in standard deviations of the noise: anything weaker counts as noise. Larger
+        values give emptier maps and lose weak components.
     iterations : int
-        Upper limit on the iterations for each of eight penalties.
+        Upper limit on the iterations for each of eight penalties. More is slower and rarely
+        changes the result.
     {transform}
     refine : bool
         Polish the spectra by alternating least squares, without penalty on strong values.
@@ -81,7 +82,8 @@ def separate_palm(
     -------
     xarray.Dataset
         {parts}
-        Components come in the order of the library, or by falling intensity.
+
+        Components come in the order of the library, or of decreasing intensity.
 
     Raises
     ------
@@ -93,7 +95,8 @@ def separate_palm(
 
     References
     ----------
-    Bolte, Sabach and Teboulle, Math. Program. 146, 459 (2014); Fahes et al. (ICLR 2022), eq. 6.
+    .. [1] Bolte, Sabach and Teboulle, Math. Program. 146, 459 (2014).
+    .. [2] Fahes, Kervazo, Bobin and Tupin (ICLR 2022), eq. 6.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""``separate_sgmca``: spectral images whose spectra lie on manifolds, some or all."""
+"""``separate_sgmca``: separate spectral images some or all of whose spectra are known roughly."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 __all__ = ["separate_sgmca"]
 
-PUBLISHED_SCALES = 2  # of the starlet (paper, Section 4)
+PUBLISHED_SCALES = 2  # of the starlet (Carloni Gertosio et al., Section 4)
 
 
 @documented(**SEPARATION, shift=SHIFT)
 def separate_sgmca(
     data: xr.DataArray | xr.Dataset,
     *,
-    manifolds: SpectrumLibrary
+    library: SpectrumLibrary
     | SpectrumManifolds
     | Mapping[str, xr.DataArray]
     | Mapping[str, Manifold]
@@ -65,49 +65,54 @@ def separate_sgmca(
 ) -> xr.Dataset:
     """Separate a spectral image whose spectra lie on known manifolds, some or all (sGMCA).
 
-    Alternates between sparse maps and spectra, and puts each spectrum that a manifold is known for
-    back onto it. Which component belongs to which manifold is found out. Nothing is trained, unless
-    manifolds are autoencoders.
+    Alternates between sparse maps and spectra, and projects each spectrum whose manifold is known
+    onto it [1]_. A manifold holds all spectra that a component may have. Which component belongs to
+    which manifold is determined from the data. Nothing is trained, unless manifolds are
+    autoencoders.
 
     Parameters
     ----------
     {data}
-    manifolds : SpectrumLibrary, SpectrumManifolds, or mapping or sequence of Manifold
-        A family of spectra for each known component; or what
-        :func:`~arpes_ml_plugins.train_iae` made of one; or objects of your own class, derived
-        from ``arpes_ml_plugins.separation.manifolds.Manifold``, by name or in a list, on the
-        energies of the data.
+    library : SpectrumLibrary, SpectrumManifolds, or mapping or sequence of Manifold
+        What is known of the spectra: a family of spectra for each known component; or the
+        manifolds that :func:`~arpes_ml_plugins.train_iae` trained on such a library; or objects of
+        your own class, derived from ``arpes_ml_plugins.separation.manifolds.Manifold``, by name or
+        in a list, on the energies of the data. The old name ``manifolds`` works until version 0.4,
+        with a FutureWarning.
     n_components : int, optional
-        Number of all components. Those beyond the manifolds are free: nothing is known of their
-        spectra. Default: no free ones.
+        Number of all components. Those beyond the library are free: their spectra are not
+        constrained. Default: no free components.
     manifold : {"simplex", "nearest", "iae"}, optional
-        What lies between the spectra of a family: mixtures of the six nearest; nothing; or what an
-        interpolatory autoencoder generates, trained in about 15 s per family and kept. The first
-        is the default.
+        How to interpolate between the spectra of a family. ``"simplex"``: mixtures of the six
+        nearest. ``"nearest"``: not at all, the nearest spectrum is taken. ``"iae"``: by an
+        interpolatory autoencoder, which is trained in about 15 s per family and kept in the cache.
+        Default: ``"simplex"``, or ``"iae"`` for the published recipe and trained autoencoders.
     recipe : {"robust", "published"}
-        ``"published"``: the paper's algorithm alone, with autoencoders, two wavelet scales, one
-        noise for all channels, thresholds from the sources themselves, no matching, any sign. The
-        maps are the algorithm's own sources: thresholded details, and the coarse scale by least
-        squares. Different from the paper: spectra of all components have length 1 (their sources
-        take the scale); both signs of a column are tried for a manifold; the autoencoders are
-        projected on by Levenberg-Marquardt instead of Adam; and a cycle, which the paper
-        describes, ends the iteration. The robust recipe takes the interference that Algorithm 2
-        finds in a column off before the first projection, where Algorithm 1 projects the column
-        itself, and its thresholds are three standard deviations of the measured noise.
+        ``"robust"``: before the first projection, subtract from each column the interference that
+        Algorithm 2 of [1]_ finds in it (Algorithm 1 projects the column itself); thresholds are
+        three standard deviations of the measured noise. ``"published"``: the algorithm of [1]_
+        alone, with autoencoders, two wavelet scales, one noise for all channels, thresholds from
+        the sources themselves, no matching, any sign. The maps are the algorithm's own sources:
+        thresholded details, and the coarse scale by least squares. Differences from the paper: the
+        spectra of all components have length 1 (their sources take the scale); both signs of a
+        column are tried for a manifold; the projection onto autoencoders is by Levenberg-Marquardt
+        instead of Adam; and a cycle, which the paper describes, ends the iteration.
     {transform}
     match : bool
-        Finally take known spectra where their manifold meets the signal space of the data: exact
-        also for weak components and correlated maps, and off the manifold only where noise does
-        not explain the distance. Otherwise keep those of sGMCA, which are always on the manifold.
+        Finally replace known spectra by the point where their manifold meets the signal space of
+        the data. This is exact also for weak components and correlated maps, and leaves the
+        manifold only if noise does not explain the distance. If False, keep the spectra of sGMCA,
+        which are always on the manifold.
     refine : bool
-        Polish free spectra by alternating least squares.
+        Whether to polish free spectra by alternating least squares.
     {noise}
     {nonnegative}
     {shift}
     {channels}
     {mask}
     training_steps, training_seed
-        Options of autoencoders that are trained, as in :func:`~arpes_ml_plugins.train_iae`.
+        Steps and seed of the training of autoencoders, as in
+        :func:`~arpes_ml_plugins.train_iae`.
     {device}
     {rng}
     {progress}
@@ -117,8 +122,9 @@ def separate_sgmca(
     -------
     xarray.Dataset
         {parts}
+
         Known components come first, in the order of the library; free ones are named "free 1", ...
-        by falling intensity.
+        in the order of decreasing intensity.
 
     Raises
     ------
@@ -127,12 +133,12 @@ def separate_sgmca(
     Warns
     -----
     DistributionWarning
-        ``status`` is not "ok", as for :func:`separate_lpalm`.
+        ``status`` is not "ok", as in :func:`separate_lpalm`.
 
     References
     ----------
-    Carloni Gertosio, Bobin and Acero, "Semi-blind source separation with learned constraints",
-    Signal Process. 202, 108776 (2023), Algorithms 1 and 2.
+    .. [1] Carloni Gertosio, Bobin and Acero, "Semi-blind source separation with learned
+       constraints", Signal Process. 202, 108776 (2023), Algorithms 1 and 2.
 
     Examples
     --------
@@ -145,7 +151,7 @@ def separate_sgmca(
     ... )
     >>> peak = xr.DataArray(np.exp(-((energy + 0.25) ** 2) / 0.02), {"eV": energy}, "eV")
     >>> library = SpectrumLibrary.from_spectra({"left": peak}, shift=0.1)
-    >>> result = image.S.separate_sgmca(manifolds=library, n_components=2)
+    >>> result = image.S.separate_sgmca(library=library, n_components=2)
     >>> result.component.values.tolist(), result.status.item()
     (['left', 'free 1'], 'ok')
     >>> result.spectra.idxmax("eV").round(1).values.tolist()
@@ -158,10 +164,10 @@ def separate_sgmca(
     check_flag("match", match)
     check_flag("refine", refine)
     published = recipe == "published"
-    if isinstance(manifolds, Mapping) and "networks" in manifolds:
-        manifolds = SpectrumManifolds.from_record(manifolds)  # in a replay
-    own = own_manifolds(manifolds)
-    trained = manifolds if isinstance(manifolds, SpectrumManifolds) else None
+    if isinstance(library, Mapping) and "networks" in library:
+        library = SpectrumManifolds.from_record(library)  # in a replay
+    own = own_manifolds(library)
+    trained = library if isinstance(library, SpectrumManifolds) else None
     kind = _kind(manifold, published, trained, own)
     setup = setup_of(
         data,
@@ -171,7 +177,7 @@ def separate_sgmca(
         transform,
         noise,
         nonnegative,
-        library=None if own else _library(manifolds),
+        library=None if own else _families(library),
         manifolds=own,
         mask=mask,
     )
@@ -198,12 +204,12 @@ def separate_sgmca(
     return run("separate_sgmca", setup, solver, steps + 1, device, seed_of(rng), progress)
 
 
-def _library(manifolds: Any) -> Any:
-    if isinstance(manifolds, SpectrumManifolds):
-        return manifolds.library
-    if manifolds is None:
-        raise ParameterError("manifolds must be a SpectrumLibrary, got NoneType")
-    return manifolds
+def _families(library: Any) -> Any:
+    if isinstance(library, SpectrumManifolds):
+        return library.library
+    if library is None:
+        raise ParameterError("library must be a SpectrumLibrary, got NoneType")
+    return library
 
 
 def _seen(data: Whitened, report: Report | None, *, own: Mapping[str, Manifold]) -> list[Manifold]:
@@ -232,21 +238,22 @@ def _kind(
     trained: SpectrumManifolds | None,
     own: Mapping[str, Manifold] | None,
 ) -> str:
-    """What lies between the spectra of a family."""
+    """How to interpolate between the spectra of a family."""
     from arpes_ml_plugins.separation.manifolds import MANIFOLDS
 
     if own is not None:
         if manifold is not None:
             raise ParameterError(
-                f"manifold is for families of spectra, but manifolds are objects that know it "
-                f"themselves; got manifold={manifold!r}"
+                f"manifold is an option for families of spectra, but library holds Manifold "
+                f"objects, which define it themselves; got manifold={manifold!r}; leave it out"
             )
         return "own"
     if trained is not None:
         if manifold not in (None, "iae"):
             raise ParameterError(
-                f'manifolds are trained autoencoders, so manifold must be "iae", got {manifold!r}; '
-                f"give their library instead: manifolds.library"
+                f'library holds trained autoencoders, so manifold must be "iae", got '
+                f"{manifold!r}; for another kind, pass the families that they were trained on: "
+                f"library=trained.library"
             )
         return "iae"
     if manifold is None:

@@ -1,4 +1,4 @@
-"""What is settled before any ``separate_*`` method starts: parameters, library, axes and noise."""
+"""Check parameters, library, axes and noise before a ``separate_*`` method starts."""
 
 from __future__ import annotations
 
@@ -33,64 +33,69 @@ __all__ = [
 ]
 
 TRANSFORMS = ("starlet", "none")
-LEAK, LEAKY = 0.3, 200  # blind spectra are taken to hold up to this share of each other
+LEAK, LEAKY = 0.3, 200  # largest share of each other in blind spectra; spectra drawn
 
 SEPARATION = {
     "data": """
         data : xarray.DataArray or xarray.Dataset
             Intensities with an energy axis; all other dimensions are pixels, at least as many as
-            components. Pixels with missing values are left out, or, where more than a tenth of the
-            pixels have some, filled in to find the spectra; their maps are solved for at the end
-            from the values that they have. Single hot values are left out.""",
+            components. Pixels with missing values take no part in finding the spectra; if more than
+            a tenth of the pixels have some, their gaps are filled for that purpose instead. Their
+            maps are fitted at the end, to the values that are there. Single hot values are left
+            out.""",
     "n_components": """
         n_components : int
-            Number of components: see :func:`choose_components`.""",
+            Number of components. :func:`choose_components` recommends one.""",
     "transform": """
         transform : {"starlet", "none"}
-            Look for spectra in the wavelet details of the maps along the last two spatial axes,
-            where edges and grains are sparse, or in the pixels themselves: right for pixels in no
-            order.""",
+            ``"starlet"``: find spectra in the wavelet details of the maps along the last two
+            spatial axes, where edges and grains are sparse. ``"none"``: in the pixels themselves,
+            for pixels in no particular order.""",
     "noise": """
         noise : float or xarray.DataArray, optional
-            Standard error of the data, one number or one per channel. Default: measured for every
-            channel, from differences of neighbouring pixels and from regression on the other
-            channels; for ``residual_chi2`` and ``status`` for every value, if its variance is in
-            proportion to the intensity, as that of counts is.""",
+            Standard error of the data, one number or one per channel. Default: estimated for every
+            channel from differences of neighbouring pixels and from regression on the other
+            channels. If the variance is proportional to the intensity, as for counts,
+            ``residual_chi2`` and ``status`` use an estimate for every value.""",
     "nonnegative": """
         nonnegative : bool, optional
-            Whether spectra and maps are never negative. Default: if the data are not, beyond
-            noise.""",
+            Whether spectra and maps are forced not to be negative. Default: True unless the data
+            are negative beyond their noise.""",
     "channels": """
         channels : sequence of str, optional
-            More dimensions that belong to the spectrum, not to space: ``("kx",)`` separates a map
-            of cuts into images of energy and momentum. Default: those of the library, otherwise
-            none. Data with a momentum or angle beside ``x``, ``y`` or ``z`` can be read both ways
-            and need it: ``()`` if each momentum is a pixel of its own.""",
+            Further dimensions that belong to the spectrum, not to space: ``("kx",)`` separates a
+            map of cuts into images of energy and momentum. Default: those of the library, otherwise
+            none. It is required for data with a momentum or angle beside ``x``, ``y`` or ``z``,
+            which can be read both ways: pass ``()`` if each momentum is a pixel of its own.""",
     "mask": """
         mask : xarray.DataArray of bool, optional
             Pixels to use, along all or some of the spatial dimensions: False for the beam dump, a
-            hole, vacuum beside a flake. All others are as if they were missing: they take no part,
-            and are NaN in every map. Default: all. For maps of pixels that the spectra were not
-            found from, see :func:`unmix`.""",
+            hole, vacuum beside a flake. Pixels that are False are treated as missing: they take no
+            part and are NaN in every map. Default: all pixels are used. To map pixels that took no
+            part, see :func:`unmix`.""",
     "rng": """
         rng : int, numpy.random.Generator or torch.Generator, optional
-            Seed of the start without a library and of the half-splits.""",
+            Seed of the start without a library and of the splits of the pixels into halves.""",
     "dims": """
         dims : mapping or sequence of str, optional
             The energy axis, if its name does not show it: ``("eV",)``.""",
     "parts": """
-        ``spectra`` (component, energy), largest value 1; ``maps`` (component, space), in the unit
-        of the data; ``spectra_stderr`` and ``maps_stderr``, from half-splits of the pixels and,
-        for maps, the noise: errors of the measurement, not of a wrong model; ``reconstruction``
-        and ``residual``, shape of the data; ``residual_chi2`` (space), chi^2 per degree of
-        freedom, 1 where the residual is noise; ``library_distance`` (component), the sine of the
-        angle between a family and the signal space of the data, well below 0.1 where the library
-        holds, NaN for components that are not matched with a family; with a library ``shift`` and
-        ``shift_stderr`` (space), in the unit of the energy axis, zero where none was found or
-        looked for; ``status``: "ok", or what to mistrust.""",
+        - ``spectra`` (component, energy): largest value 1;
+        - ``maps`` (component, space): in the unit of the data;
+        - ``spectra_stderr``, ``maps_stderr``: from a comparison of halves of the pixels and, for
+          maps, the noise: errors of the measurement, not of a wrong model;
+        - ``reconstruction``, ``residual``: shape of the data;
+        - ``residual_chi2`` (space): chi^2 per degree of freedom, 1 where the residual is noise;
+        - ``library_distance`` (component): sine of the angle between a family and the signal space
+          of the data, well below 0.1 if the library holds, NaN for components that are not matched
+          with a family;
+        - ``shift``, ``shift_stderr`` (space): with a library only; in the unit of the energy axis,
+          zero if no shift was found or looked for;
+        - ``status``: "ok", or the reasons for doubt.
+        """,
     "raises": """
         AxisError, DataError, DataTypeError, ParameterError, DeviceError
-            Unusable input; the message says what to do.""",
+            The input cannot be used; the message says why, and what to do.""",
     "warns": """
         DistributionWarning
             ``status`` is not "ok".""",
@@ -100,14 +105,14 @@ SEPARATION = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What is known before the values of the data are looked at."""
+    """Checked parameters, before any values of the data are read."""
 
     data: xr.DataArray
     channels: tuple[Hashable, ...]
     library: SpectrumLibrary | None
     components: list[str] | NDArray[np.integer]
     known: int
-    """How many of the components are known beforehand; they come first."""
+    """Number of components that are known beforehand; they come first."""
     transform: str
     noise: NDArray[np.floating] | None
     nonnegative: bool | None = None
@@ -133,9 +138,9 @@ def setup_of(
     mask: xr.DataArray | None = None,
     least_pixels: int | None = None,
 ) -> Setup:
-    """Check everything that can be checked before the values are looked at.
+    """Check everything that can be checked before the values are read.
 
-    There must be ``least_pixels``, by default as many as components.
+    At least ``least_pixels`` are required, by default as many as there are components.
     """
     check_choice("transform", transform, TRANSFORMS)
     check_flag("nonnegative", nonnegative, optional=True)
@@ -207,7 +212,7 @@ def _used_pixels(
 
 
 def _size(data: xr.DataArray, dims: Any, spectrum: tuple[Hashable, ...]) -> int:
-    """How many channels a spectrum has."""
+    """Number of channels of a spectrum."""
     for dim in spectrum[len(dims) :]:
         if dim not in data.dims or spectrum.count(dim) > 1:
             raise AxisError(
@@ -240,7 +245,7 @@ def _channels(
     data: xr.DataArray,
     dims: tuple[Hashable, ...],
 ) -> tuple[Hashable, ...]:
-    """Dimensions beside energy that belong to the spectra; refused where nobody says which."""
+    """Dimensions beside energy that belong to the spectra; an error if that is ambiguous."""
     if isinstance(channels, str):
         raise ParameterError(
             f"channels must be a sequence of names, got {channels!r}; give a tuple"
@@ -284,24 +289,24 @@ def _on_axes(
     return library.on(*axes)
 
 
-def own_manifolds(manifolds: Any) -> dict[str, Manifold] | None:
-    """Name to manifold, if ``manifolds`` are objects of the user's; None if they are a library."""
+def own_manifolds(library: Any) -> dict[str, Manifold] | None:
+    """Name to manifold, if ``library`` holds Manifold objects; None if it holds spectra."""
     from arpes_ml_plugins.separation.projection import Manifold
 
-    if isinstance(manifolds, Mapping):
-        given = {str(name): one for name, one in manifolds.items()}
-    elif isinstance(manifolds, Sequence) and not isinstance(manifolds, str):
-        given = {f"component {i + 1}": one for i, one in enumerate(manifolds)}
+    if isinstance(library, Mapping):
+        given = {str(name): one for name, one in library.items()}
+    elif isinstance(library, Sequence) and not isinstance(library, str):
+        given = {f"component {i + 1}": one for i, one in enumerate(library)}
     else:
         return None
     other = [name for name, one in given.items() if not isinstance(one, Manifold)]
-    if len(other) == len(given) and isinstance(manifolds, Mapping):
+    if len(other) == len(given) and isinstance(library, Mapping):
         return None
     if other or not given:
         what = f"{other[0]!r} is {type(given[other[0]]).__name__}" if other else "there is none"
         raise ParameterError(
-            f"manifolds must all be objects of arpes_ml_plugins.separation.manifolds.Manifold, or "
-            f"a SpectrumLibrary of all components; {what}"
+            f"library must be a SpectrumLibrary, or hold objects of "
+            f"arpes_ml_plugins.separation.manifolds.Manifold only; {what}"
         )
     return given
 
@@ -345,21 +350,21 @@ def _noise_values(
 
 
 def check_one_of(library: Any, n_components: int | None) -> None:
-    """Either a library or a number of components, not both."""
+    """Refuse both or neither of a library and a number of components."""
     if (library is None) == (n_components is None):
         raise ParameterError(
-            "give either library=, what is known of the spectra of the components, or "
-            "n_components=, how many there are where nothing is known"
+            "give either library=, with a family of spectra for each component, or n_components=, "
+            "the number of components, if nothing is known of their spectra"
         )
 
 
 def seed_of(rng: Any) -> int:
-    """What the call has settled ``rng=`` to."""
+    """The seed that the call has made of ``rng=``."""
     return int(rng)
 
 
 def prior_of(data: Whitened, setup: Setup, seed: int) -> Prior:
-    """From the library, or around a blind start."""
+    """Prior knowledge of the spectra, from the library or around a blind start."""
     import torch
 
     from arpes_ml_plugins.separation.blind_start import blind_start

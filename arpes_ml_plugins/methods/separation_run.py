@@ -1,4 +1,4 @@
-"""What all ``separate_*`` methods do: whiten, solve, go back to the axes and units, and report."""
+"""Run a ``separate_*`` method: whiten, solve, return to axes and units, and report."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(
     progress: ProgressOption,
     more: Mapping[str, str] = MappingProxyType({}),
 ) -> xr.Dataset:
-    """Separate with ``solver``, put the result on its axes, and warn of what its status says.
+    """Separate with ``solver``, put the result on its axes, and warn unless its status is "ok".
 
     ``more``: outputs beyond those of all methods.
     """
@@ -190,7 +190,7 @@ def _in_units(
     complete: torch.Tensor,
     setup: Setup,
 ) -> dict[str, Any]:
-    """Spectra of largest value 1, maps in the unit of the data, and what is left."""
+    """Spectra of largest value 1, maps in the unit of the data, and the residual."""
     import torch
 
     values, noise = cube.values, ready.noise[ready.kept][:, None]
@@ -282,7 +282,7 @@ def _labels(labels: torch.Tensor, whole: torch.Tensor, order: list[int]) -> torc
 
 
 def _noise_of_values(cube: Cube, ready: Whitened, setup: Setup) -> ValueNoise | None:
-    """Noise in proportion to intensity, where nobody has stated another and the data have it."""
+    """Noise in proportion to intensity, if the data have it and no other is given."""
     from arpes_ml_plugins.separation.value_noise import value_noise
 
     if setup.noise is not None or setup.common_noise:
@@ -332,15 +332,15 @@ def _status(
     more: list[str],
     limit: float,
 ) -> str:
-    """Say "ok", or all that is wrong or unusual."""
+    """Everything that is wrong or unusual, in words; otherwise "ok"."""
     notes = [*more, *found.notes, *_of_families(found, [str(name) for name in setup.components])]
     if chi2 > limit:
-        cause = "more components, other families, or more noise than measured"
+        cause = "missing components, wrong families, or more noise than estimated"
         if found.sources is not None:
-            cause = f"the algorithm's thresholds shrink the maps; or {cause}"
+            cause = f"thresholds of the algorithm that shrink the maps, {cause}"
         notes.append(
-            f"chi^2 per degree of freedom is {chi2:.2g}: the components do not explain the data "
-            f"within their noise ({cause})"
+            f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}: the components do not "
+            f"explain the data within their noise (possible causes: {cause})"
         )
     for count, what in ((constant, "constant channels"), (empty, "channels without values")):
         if count:
@@ -349,7 +349,7 @@ def _status(
 
 
 def _of_families(found: Separated, names: list[str]) -> list[str]:
-    """Where library and data do not agree, and which of them the spectra shown come from."""
+    """Components whose family and data disagree, and which of the two their spectra come from."""
     if found.match is None:
         return []
     present = found.match.present.tolist()
@@ -364,17 +364,23 @@ def _of_families(found: Separated, names: list[str]) -> list[str]:
     notes = []
     if absent:
         notes.append(
-            f"the data do not show {_listed(absent)}: the nearest spectrum of the library stands in"
+            f"{_listed(absent)} was not detected: the spectrum shown comes from the library"
+            if len(absent) == 1
+            else f"{_listed(absent)} were not detected: the spectra shown come from the library"
         )
     if far:
-        notes.append(f"the data hold nothing quite like the family of {', of '.join(far.values())}")
+        notes.append(
+            f"the data contain no spectrum close to the family of {', of '.join(far.values())}; "
+            f"the threshold is {UNLIKE:g}"
+        )
     if len(off) == 1:
         notes.append(
-            f"the spectrum shown as {off[0]!r} is not of its family: it follows from the data alone"
+            f"the spectrum shown for {off[0]!r} lies outside its family: it comes from the data "
+            f"alone"
         )
     elif off:
         notes.append(
-            f"the spectra shown as {_listed(off)} are not of their families: they follow from the "
+            f"the spectra shown for {_listed(off)} lie outside their families: they come from the "
             f"data alone"
         )
     return notes

@@ -1,4 +1,4 @@
-"""Energies that shift from pixel to pixel, found and undone before a separation with a library."""
+"""Find energies that shift from pixel to pixel, and correct them before a separation."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 __all__ = ["SHIFT", "aligned", "check_shift", "fewer", "hint", "undone_note"]
 
 EVEN = 1e-3  # relative deviation of an evenly spaced axis
-ENOUGH = 10_000  # pixels that tell whether there are shifts
+ENOUGH = 10_000  # pixels: they show whether there are shifts
 LEAST_NOISE = 0.05  # of the mean of all channels
 
 SHIFT = """
         shift : {"auto"}, bool or float
-            Whether the energies of a pixel may be shifted, all of its components alike, as by
-            charging, band bending or strain. ``"auto"``: shifts are looked for if all components
-            are in the library and the pixels are complete, and undone if the data have any; True or
-            a number, the largest shift in the unit of the axis: undone in any case. Shifts are
-            relative to their median; components that shift against each other need families that
-            do (``SpectrumLibrary.from_spectra(..., shift=)``)."""
-"""Block of docstrings."""
+            Whether the energies of a pixel may be shifted, equally for all of its components, as by
+            charging, band bending or strain. ``"auto"``: look for shifts if all components are in
+            the library and the pixels are complete, and correct them if they are significant. True:
+            correct them in any case. A number: the same, with this largest shift in the unit of
+            the axis. Shifts are relative to their median. For components that shift against each
+            other, vary their families (``SpectrumLibrary.from_spectra(..., shift=)``)."""
+"""Block of the docstrings of methods that correct shifts."""
 
 
 def check_shift(shift: Any, setup: Setup) -> None:
-    """Refuse what cannot be asked for."""
+    """Refuse a value of ``shift=`` that these data or this library cannot have."""
     number = isinstance(shift, (int, float)) and not isinstance(shift, bool)
     if not (shift == "auto" or isinstance(shift, bool) or (number and shift > 0)):
         raise ParameterError(
@@ -48,7 +48,8 @@ def check_shift(shift: Any, setup: Setup) -> None:
         return
     if setup.library is None or setup.known < len(setup.components):
         raise ParameterError(
-            "shifts are found by a library of all components; give one, or pass shift=False"
+            "shifts can only be found with a library of all components; give one, or pass "
+            "shift=False"
         )
     if _step(setup) is None:
         raise AxisError(
@@ -58,7 +59,7 @@ def check_shift(shift: Any, setup: Setup) -> None:
 
 
 def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Shifts | None]:
-    """The data with their shifts undone, if there are any."""
+    """The data with their shifts corrected, if there are any."""
     import torch
 
     if setup.shift is False or setup.library is None or setup.known < len(setup.components):
@@ -75,27 +76,27 @@ def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Shifts | None]:
 
 
 def undone_note(shifts: Shifts) -> str:
-    """What to say of data whose shifts were undone."""
+    """Status of data whose shifts were corrected."""
     spread = float(shifts.shift.std())
-    return f"energies shift from pixel to pixel, by {spread:.2g} (standard deviation): undone"
+    return f"energies shift from pixel to pixel by {spread:.2g} (standard deviation): corrected"
 
 
 def hint(cube: Cube, spectra: torch.Tensor, setup: Setup) -> str | None:
-    """What to say of a blind result whose spectra ``(n, m)`` explain more when they may move."""
+    """Status of a blind result whose spectra ``(n, m)`` fit better if they may shift."""
     some = _spaced(cube)
     found = _found(some, spectra, setup) if bool(spectra.isfinite().all()) else None
     if found is None or not found.found:
         return None
     spread = float(found.shift.std())
     return (
-        f"the spectra explain more if they shift from pixel to pixel, by {spread:.2g} (standard "
-        f"deviation): components may be missing, or what looks like chemistry is charging, which a "
-        f"library of the components undoes: separate_sgmca(manifolds=library)"
+        f"the fit improves if energies may shift from pixel to pixel, by {spread:.2g} (standard "
+        f"deviation): either components are missing, or charging looks like chemistry; to correct "
+        f"shifts, give a library of all components: separate_sgmca(library=library)"
     )
 
 
 def _spaced(cube: Cube) -> Cube:
-    """Evenly spaced pixels of a large image: whether there are shifts needs no more."""
+    """Evenly spaced pixels of a large image, enough to show whether there are shifts."""
     axes = cube.values.ndim - 1
     every = max(1, round((cube.values[0].numel() / ENOUGH) ** (1 / max(axes, 1))))
     some = (slice(None), *[slice(None, None, every)] * axes)
@@ -105,7 +106,7 @@ def _spaced(cube: Cube) -> Cube:
 def fewer(
     cube: Cube, setup: Setup, most: int, spectra: Sequence[torch.Tensor]
 ) -> tuple[int, float] | None:
-    """Fewer components than ``most``, and the spread of their shifts, if these explain more.
+    """Fewer components than ``most`` and the spread of their shifts, if these fit better.
 
     ``spectra`` are those of a separation into 1, 2, ... components, ``(m, n)``.
     """

@@ -1,4 +1,4 @@
-"""``unmix``: maps of components whose spectra are known."""
+"""``unmix``: map components whose spectra are known."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["unmix"]
 
 COMPONENT = "component"
 TOO_MUCH, TOO_MUCH_OF_VALUES = 1.3, 1.15  # chi^2 per degree of freedom, as after a separation
-ALIKE = 0.995  # cosine between spectra whose maps are not told apart
+ALIKE = 0.995  # cosine between spectra whose maps cannot be told apart
 OUTPUTS = {
     "spectra": "spectra",
     "spectra_stderr": "spectra",
@@ -57,21 +57,21 @@ def unmix(
 ) -> xr.Dataset:
     """Map components whose spectra are all known: weighted least squares, pixel by pixel.
 
-    Spectra that were separated in one map are so found in another one, in the pixels that a
-    ``mask=`` had left out, or in a single line of pixels. Nothing is looked for but the maps.
+    Use it to find spectra that were separated in one map again in another map, in the pixels that
+    a ``mask=`` left out, or in a single line of pixels. Only the maps are fitted.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
         Intensities with an energy axis; all other dimensions are pixels, one or more. Missing
-        values have no weight.
+        values are left out of the fit.
     spectra : xarray.DataArray or mapping of str to xarray.DataArray
         ``result.spectra`` of a separation, along ``component`` and energy; or one spectrum per
         name. They are interpolated to the energies of the data.
     {noise}
     nonnegative : bool, optional
-        Whether maps are never negative. Default: if neither the data, beyond noise, nor the spectra
-        are.
+        Whether maps are forced not to be negative. Default: True if neither the spectra nor,
+        beyond their noise, the data are negative.
     channels : sequence of str, optional
         More dimensions that belong to the spectrum. Default: all that ``spectra`` have.
     {mask}
@@ -88,8 +88,8 @@ def unmix(
         ``spectra_stderr``, zero; ``maps`` (component, space), in the unit of the data, and
         ``maps_stderr`` by the noise; ``reconstruction`` and ``residual``, shape of the data;
         ``residual_chi2`` (space), chi^2 per degree of freedom, 1 where the residual is noise;
-        ``status``: "ok", or what to mistrust. Errors are those of the measurement; a spectrum
-        that is wrong or missing shows in ``residual_chi2``.
+        ``status``: "ok", or the reasons for doubt. Errors are those of the measurement; a
+        spectrum that is wrong or missing shows in ``residual_chi2``.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def _known(
         if loose:
             raise ParameterError(
                 f"spectra must hold one spectrum per component, but {loose[0]!r} has "
-                f"{found[loose[0]].sizes['sample']}; where they vary, use separate_sgmca(manifolds="
+                f"{found[loose[0]].sizes['sample']}; where they vary, use separate_sgmca(library="
                 f"library)"
             )
         return found, list(found)
@@ -198,21 +198,23 @@ def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[st
 def _status(found: Unmixed, spectra: torch.Tensor, names: list[str]) -> str:
     notes = []
     chi2 = float(found.chi2.nanmean())
-    if chi2 > (TOO_MUCH_OF_VALUES if found.by_value else TOO_MUCH):
+    limit = TOO_MUCH_OF_VALUES if found.by_value else TOO_MUCH
+    if chi2 > limit:
         notes.append(
-            f"chi^2 per degree of freedom is {chi2:.2g}: these spectra do not explain the data "
-            f"within their noise (more components, other spectra, energies that shift, or more "
-            f"noise than measured)"
+            f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}: these spectra do not "
+            f"explain the data within their noise (possible causes: missing components, wrong "
+            f"spectra, shifted energies, or more noise than estimated)"
         )
     unit = spectra / spectra.norm(dim=0)
     cosine = (unit.mT @ unit).abs().triu(1)
     for i, j in (cosine > ALIKE).nonzero().tolist():
         notes.append(
-            f"the spectra of {names[i]!r} and {names[j]!r} are nearly the same: their maps are not "
-            f"told apart"
+            f"the spectra of {names[i]!r} and {names[j]!r} are nearly the same (cosine above "
+            f"{ALIKE:g}), so their maps cannot be told apart"
         )
     if found.from_rest:
         notes.append(
-            "the noise was taken from what is left, as there are few pixels, so chi^2 tells nothing"
+            "there are few pixels, so the noise was estimated from the residual, and chi^2 is no "
+            "test of the spectra"
         )
     return "; ".join(notes) or "ok"

@@ -1,1 +1,1 @@
-"""Trained networks and where they lie: in the package or in the user's cache."""
+"""Trained networks, stored in the package or in the user's cache."""

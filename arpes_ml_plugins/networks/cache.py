@@ -25,14 +25,14 @@ CHECKSUM = "sha256"
 
 
 def cache_folder() -> Path:
-    """Where trained networks are kept: the user's cache, as the system has it."""
+    """Folder of trained networks: the user's cache folder of the system."""
     from platformdirs import user_cache_path
 
     return user_cache_path("arpes_ml_plugins")
 
 
 def content_key(**content: object) -> str:
-    """A name for what follows from ``content``; tensors go in by their values.
+    """A hash of ``content``, with tensors by their values.
 
     Examples
     --------
@@ -64,8 +64,8 @@ def kept_network(
 
     A file that is damaged, by as little as one bit, or that holds tensors of other names, shapes or
     types than the network ``empty()``, is written again. A folder that cannot be read counts as
-    empty, and one that cannot be written to is warned of. ``report`` is told of all ``steps`` at
-    once if there was nothing to train.
+    empty; there is a warning for one that cannot be written to. ``report`` is called with all
+    ``steps`` at once if no training is needed.
     """
     network = empty()
     path = None if folder is None else folder / f"{name}.safetensors"

@@ -19,7 +19,7 @@ __all__ = ["as_library", "families_of", "rows_of"]
 
 
 def as_library(library: Any) -> SpectrumLibrary:
-    """A library, also of a mapping of families (as provenance holds it)."""
+    """A SpectrumLibrary, also from a mapping of families, as in provenance."""
     if isinstance(library, SpectrumLibrary):
         return library
     if isinstance(library, Mapping):

@@ -1,4 +1,4 @@
-"""``train_iae``: interpolatory autoencoders of a library's families, kept in the cache."""
+"""``train_iae``: train interpolatory autoencoders of families, and keep them in the cache."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SpectrumManifolds:
     library: SpectrumLibrary
 
     def recorded(self) -> dict[str, Any]:
-        """All that the manifolds are, for the record of what was separated with them."""
+        """All that defines the manifolds, for the record of results obtained with them."""
         networks = {name: numbers_of(network) for name, network in self.networks.items()}
         return {"networks": networks, "library": self.library}
 
@@ -78,32 +78,32 @@ def train_iae(
 ) -> SpectrumManifolds:
     """Train an interpolatory autoencoder for each family, or take it from the user's cache.
 
-    Each learns to travel on its family: between a few anchor spectra it interpolates in a space
-    where the family is flat. ``separate_sgmca(manifold="iae")`` does this by itself.
+    Each learns to interpolate within its family [1]_, between a few anchor spectra and in a space
+    where the family is flat. ``separate_sgmca(manifold="iae")`` does this automatically.
 
     Parameters
     ----------
     library : SpectrumLibrary
-        A family of spectra for each component; a hundred spectra each are enough.
+        A family of spectra for each component; a hundred spectra per family are enough.
     anchors : int or mapping, optional
-        Anchor spectra of each family: one more than the family has parameters. Default: two or
-        three, from the shape of a neighbourhood.
+        Number of anchor spectra per family: one more than the family has parameters. Default: two
+        or three, depending on the shape of neighbourhoods in the family.
     layers : int
-        Fully connected layers each way.
+        Number of fully connected layers of the encoder, and of the decoder.
     recipe : {"robust", "published"}
-        5000 batches of 64 with a falling rate, about 15 s per family on one core; or Table 1 of
-        the paper: 240 000 batches of 25 at a rate of 1e-4.
+        ``"robust"``: 5000 batches of 64 with a decreasing rate, about 15 s per family on one core.
+        ``"published"``: 240 000 batches of 25 at a rate of 1e-4, as in Table 1 of [1]_.
     steps : int, optional
-        Batches, instead of those of the recipe.
+        Number of batches, if not that of the recipe.
     seed : int
-        Same seed, same autoencoder.
+        Seed of the training; the same seed gives the same autoencoder.
     progress : bool or callable
         Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
 
     Returns
     -------
     SpectrumManifolds
-        For ``separate_sgmca(manifolds=...)``.
+        For ``separate_sgmca(library=...)``.
 
     Raises
     ------
@@ -112,8 +112,8 @@ def train_iae(
 
     References
     ----------
-    Carloni Gertosio, Bobin and Acero, "Semi-blind source separation with learned constraints",
-    Signal Process. 202, 108776 (2023), Table 1 and Appendix B.
+    .. [1] Carloni Gertosio, Bobin and Acero, "Semi-blind source separation with learned
+       constraints", Signal Process. 202, 108776 (2023), Table 1 and Appendix B.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""``train_lpalm``: networks for source separation, trained once and kept in the cache."""
+"""``train_lpalm``: train networks for source separation, and keep them in the cache."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ PIXELS = 500
 
 @dataclass(frozen=True)
 class SeparationNetwork:
-    """A trained LPALM network, and what it was trained on."""
+    """A trained LPALM network with its library and noise."""
 
     network: UnrolledSeparation
     library: SpectrumLibrary
     noise: np.ndarray
-    """``(m,)``: the noise of the channels that spectra were divided by, up to a factor."""
+    """``(m,)``: noise of the channels, by which spectra were divided, up to a factor."""
     pixels: int
     recipe: str
 
     def recorded(self) -> dict[str, Any]:
-        """All that the network is, for the record of what was separated with it."""
+        """All that defines the network, for the record of results obtained with it."""
         content = {field.name: getattr(self, field.name) for field in fields(self)}
         return content | {"network": numbers_of(self.network)}
 
@@ -78,8 +78,8 @@ def train_lpalm(
 ) -> SeparationNetwork:
     """Train an LPALM network on mixtures of a library, or take it from the user's cache.
 
-    ``separate_lpalm`` does this by itself, for the noise of the data that it is given. Train one
-    ahead of time to use it on many data sets: ``separate_lpalm(network=...)``.
+    ``separate_lpalm`` does this automatically, for the noise of its data. Train a network [1]_
+    ahead of time to use it for many data sets: ``separate_lpalm(network=...)``.
 
     Parameters
     ----------
@@ -87,25 +87,26 @@ def train_lpalm(
         A family of spectra for each component.
     noise : float or xarray.DataArray
         Noise of the channels, along the energy axis of the library; only its shape matters.
-        Channels with more noise have less weight.
+        Channels with more noise get less weight.
     snr : tuple of float
-        Signal-to-noise ratios of the training mixtures, lowest and highest, in dB.
+        Lowest and highest signal-to-noise ratio of the training mixtures, in dB.
     pixels : int
-        Number of pixels of a training mixture. Data may have any number.
+        Number of pixels of a training mixture. The data may have any other number.
     layers : int
-        Depth K. More than 25 gains little (Fig. 10 of the paper).
+        Depth K. More than 25 layers gain little ([1]_, Fig. 10).
     recipe : {"robust", "published"}
         ``"robust"``: sources of random strength and sparsity, mixtures of norm 1, batches of 5, a
-        cosine schedule, a tenth of the spectra held out to stop by, half a minute on one core.
-        ``"published"``: Appendix A of the paper, with the loss of its eq. 9 and all of its steps:
-        sources of one sparsity and strength, one mixture at a time at a constant rate, many
-        minutes. Different from the paper: mixtures are drawn anew at every step, where it goes 100
-        times through 750 of them, and thresholds are kept at zero or above.
+        cosine schedule, and early stopping by a tenth of the spectra that are held out; it takes
+        half a minute on one core. ``"published"``: Appendix A of [1]_, with the loss of its eq. 9
+        and all of its steps: sources of one sparsity and strength, one mixture at a time, a
+        constant rate; it takes many minutes. Differences from the paper: mixtures are drawn anew at
+        every step, where the paper goes 100 times through 750 of them, and thresholds are kept at
+        zero or above.
     steps : int, optional
-        Default 3000 (published: 75 000). The robust recipe stops before if the validation loss
-        does not fall any more.
+        Number of training steps; default 3000 (published: 75 000). The robust recipe stops earlier
+        if the validation loss does not decrease any more.
     seed : int
-        Same seed, same network.
+        Seed of the training; the same seed gives the same network.
     progress : bool or callable
         Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
 
@@ -121,8 +122,8 @@ def train_lpalm(
 
     References
     ----------
-    Fahes, Kervazo, Bobin and Tupin, "Unrolling PALM for sparse semi-blind source separation"
-    (ICLR 2022), eqs. 8 and 9, Appendix A.
+    .. [1] Fahes, Kervazo, Bobin and Tupin, "Unrolling PALM for sparse semi-blind source
+       separation" (ICLR 2022), eqs. 8 and 9, Appendix A.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Networks that users trained, as arrays by which a result can be had again."""
+"""Networks that users trained, as arrays from which a result can be reproduced."""
 
 from __future__ import annotations
 

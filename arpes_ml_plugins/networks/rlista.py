@@ -1,4 +1,4 @@
-"""``train_rlista``: networks for continuation, stored with the package or kept in the cache."""
+"""``train_rlista``: networks for continuation, from the package, the cache or a training."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def trained_network(
 ) -> tuple[UnrolledNetwork, torch.Tensor]:
     """The network for one kind of data, and the frequencies of its output.
 
-    ``stderr`` None takes the errors that were measured.
+    If ``stderr`` is None, the estimated errors are used.
     """
     import torch
 
@@ -91,8 +91,8 @@ def train_rlista(
 ) -> UnrolledNetwork:
     """Train an RLISTA (or LISTA) network for one kind of data, or take it from the user's cache.
 
-    ``continue_rlista(recipe="trained")`` does this by itself. Call it to train ahead of time, to
-    use the network on bare tensors, or to repeat the paper.
+    ``continue_rlista(recipe="trained")`` does this automatically. Call it to train ahead of time,
+    to use the network on bare tensors, or to reproduce [1]_.
 
     Parameters
     ----------
@@ -103,26 +103,28 @@ def train_rlista(
     stderr : float
         Standard error of the data, for a spectrum of integral 1.
     window : float
-        Spectra live on 50 frequencies from ``-window`` to ``window``.
+        Largest frequency of the spectra, which have 50 points from ``-window`` to ``window``.
     prior : {"broad", "published"}
-        Spectra of many kinds, or those of eq. 16.
+        Training spectra: of many kinds, or those of [1]_, eq. 16.
     recipe : {"robust", "published"}
-        Whitened data, non-negative normalised spectra, fresh noise in every step, Muon and Adam
-        with a cosine schedule; or raw data and Table I. Both keep thresholds at zero or above.
+        ``"robust"``: whitened data, non-negative normalised spectra, fresh noise in every step,
+        Muon and Adam with a cosine schedule. ``"published"``: raw data and Table I of [1]_. Both
+        keep thresholds at zero or above.
     layers : int
-        Depth.
+        Depth of the network.
     relaxation : float
-        ``eta`` of eq. 15, above 0; 1 is LISTA.
+        ``eta`` of [1]_, eq. 15, above 0 and at most 1. A value of 1 gives LISTA.
     steps : int, optional
-        Default 4000, about half a minute on one core (published: 58 650, some minutes).
+        Number of training steps; default 4000, about half a minute on one core (published: 58 650,
+        some minutes).
     seed : int
-        Same seed, same network.
+        Seed of the training; the same seed gives the same network.
     {progress}
 
     Returns
     -------
     torch.nn.Module
-        From data ``(b, m)`` float64, normalised to an integral of 1, to weights ``(b, 50)``.
+        Maps data ``(b, m)`` float64, normalised to an integral of 1, to weights ``(b, 50)``.
 
     Raises
     ------
@@ -131,7 +133,7 @@ def train_rlista(
 
     References
     ----------
-    Huang and Yang, Phys. Rev. B 105, 075112 (2022), eq. 15, Appendix A.
+    .. [1] Huang and Yang, Phys. Rev. B 105, 075112 (2022), eq. 15, Appendix A.
 
     Examples
     --------

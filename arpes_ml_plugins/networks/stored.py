@@ -1,4 +1,4 @@
-"""Weights that come with the package: safetensors, checked by SHA-256, never pickles."""
+"""Load the weights of the package: safetensors, checked by SHA-256, never pickles."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def stored_weights(name: str) -> dict[str, torch.Tensor]:
     Raises
     ------
     DataError
-        The file is not the one that this version was released with.
+        The file is not the released one.
     """
     from safetensors.torch import load
 

@@ -1,1 +1,1 @@
-"""What the algorithm families share: proximal operators and iteration drivers (pure torch)."""
+"""Proximal operators, which several families of algorithms share (pure torch)."""

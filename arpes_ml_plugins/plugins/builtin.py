@@ -80,11 +80,16 @@ def register_methods(registry: MethodOffers) -> None:
         separate_lpalm,
         separate_nmf,
         separate_palm,
-        separate_sgmca,
         unmix,
     )
     for one in separations:
         registry.add(one, roles=("energy",), beside=("y", "x"))
+    registry.add(
+        separate_sgmca,
+        roles=("energy",),
+        beside=("y", "x"),
+        formerly={"manifolds": ("library", "0.4")},
+    )
 
 
 @hookimpl

@@ -16,7 +16,7 @@ from typing import Any
 import xarray as xr
 
 from arpes_ml_plugins.errors import ArpesMLError, DataError, DataTypeError
-from arpes_ml_plugins.frames import users_traceback
+from arpes_ml_plugins.frames import users_traceback, warn
 from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.border import plain_torch
 from arpes_ml_plugins.labelled.devices import resolve_device
@@ -102,6 +102,11 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
 
 def _bind(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     """All parameters with their defaults; unknown names are refused."""
+    present = method.with_present_names(given)
+    for old in method.formerly:
+        if old in given:
+            warn(method.renaming_of(old), FutureWarning)
+    given = present
     signature = method.signature
     known = [name for name in signature.parameters if name != "data"]
     for name in given:

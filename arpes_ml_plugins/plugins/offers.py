@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from arpes_ml_plugins.plugins.registry import LibraryRegistry, Method, MethodRegistry
@@ -42,6 +42,7 @@ class MethodOffers(_Fixed):
         accepts_nan: bool = True,
         accepts_complex: bool = False,
         beside: Sequence[str] = (),
+        formerly: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         self.__registry.check_open()
         self.__registry.add(
@@ -50,6 +51,7 @@ class MethodOffers(_Fixed):
             accepts_nan=accepts_nan,
             accepts_complex=accepts_complex,
             beside=beside,
+            formerly=formerly,
         )
 
     add.__doc__ = MethodRegistry.add.__doc__

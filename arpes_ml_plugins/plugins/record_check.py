@@ -46,7 +46,9 @@ class Step:
         if not isinstance(record, Mapping) or "parameters" not in record:
             raise ParameterError(UNKNOWN)
         self.method = _method(record.get("by"))
-        self.parameters = _text_keys(record["parameters"], "parameters")
+        self.parameters = self.method.with_present_names(
+            _text_keys(record["parameters"], "parameters")
+        )
         self.arrays = _arrays(getattr(provenance, "arrays", {}))
         self.parent_hash = _text(record.get("parent_hash"), "parent_hash")
         parent_id = provenance.get("parent_id")  # whatever a laboratory calls its data by

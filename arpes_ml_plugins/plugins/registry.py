@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from arpes_ml_plugins.errors import ParameterError, RegistrationError
@@ -17,12 +17,20 @@ from arpes_ml_plugins.labelled.axes import ROLES
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["LibraryRegistry", "Method", "MethodCall", "MethodRegistry"]
+__all__ = ["LibraryRegistry", "Method", "MethodCall", "MethodRegistry", "Renamed"]
 
 COMMON_PARAMETERS = ("device", "rng", "progress", "dims")
 UNKNOWN = "unknown"
 ARRAY_PREFIXES = ("denoise", "sample")
 """Methods of these families return the type of their input; all others return a Dataset."""
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """The present name of a parameter, and the version from which the old name is gone."""
+
+    now: str
+    gone_in: str
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,27 @@ class Method:
     """Whether complex values may reach the function; otherwise they are refused."""
     beside: tuple[str, ...] = ()
     """Dimensions that the data usually have beside those of the roles."""
+    formerly: Mapping[str, Renamed] = field(default_factory=dict, hash=False)
+    """Old names of parameters, which still work."""
+
+    def with_present_names(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters under their present names; one that is given under both is refused."""
+        for old, renamed in self.formerly.items():
+            if old in given and renamed.now in given:
+                raise ParameterError(
+                    f"{self.name}() got both {renamed.now!r} and its old name {old!r}; pass "
+                    f"{renamed.now}= alone"
+                )
+        now = {old: renamed.now for old, renamed in self.formerly.items()}
+        return {now.get(name, name): value for name, value in given.items()}
+
+    def renaming_of(self, old: str) -> str:
+        """What to say when a parameter is given under its old name."""
+        renamed = self.formerly[old]
+        return (
+            f"{self.name}: {old!r} is now called {renamed.now!r}; the old name works until "
+            f"version {renamed.gone_in} of {self.owner}, which removes it"
+        )
 
     @property
     def example_dims(self) -> tuple[str, ...]:
@@ -115,6 +144,7 @@ class MethodRegistry(_Owned):
         accepts_nan: bool = True,
         accepts_complex: bool = False,
         beside: Sequence[str] = (),
+        formerly: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         """Register ``function`` as a method of its own name.
 
@@ -134,6 +164,10 @@ class MethodRegistry(_Owned):
         beside : sequence of str
             Names of dimensions that the data usually have beside those of the roles, ``("y", "x")``
             for a spectral map: an error about plain arrays shows them.
+        formerly : mapping of str to tuple of two str, optional
+            Old names of parameters, each with the present name and the version that removes the
+            old one, ``{"sigma": ("width", "2.0")}``. They still work, with a FutureWarning; records
+            that hold them are replayed without one.
 
         Raises
         ------
@@ -150,7 +184,14 @@ class MethodRegistry(_Owned):
                 )
         owner = self._owner or UNKNOWN
         method = Method(
-            name, function, roles, owner, bool(accepts_nan), bool(accepts_complex), beside
+            name,
+            function,
+            roles,
+            owner,
+            bool(accepts_nan),
+            bool(accepts_complex),
+            beside,
+            self._renamings(name, function, formerly or {}),
         )
         self._methods[name] = method
         for added, _ in self._listeners:
@@ -179,6 +220,21 @@ class MethodRegistry(_Owned):
                 f"{self._where(method)}: {what} must be a tuple of str, got {given!r}"
             )
         return names
+
+    def _renamings(
+        self, method: str, function: Callable[..., Any], formerly: Any
+    ) -> dict[str, Renamed]:
+        """Old names of parameters, none of which the function still has."""
+        known, checked = inspect.signature(function).parameters, {}
+        for old, new in dict(formerly).items():
+            pair = self._names(method, "formerly", new)
+            if len(pair) != 2 or pair[0] not in known or old in known:
+                raise RegistrationError(
+                    f"{self._where(method)}: formerly must map an old name to a parameter of the "
+                    f"function and the version that removes the old name, got {old!r}: {new!r}"
+                )
+            checked[old] = Renamed(*pair)
+        return checked
 
     def _check(self, function: Callable[..., Any], name: str) -> None:
         where = self._where(name)

@@ -1,4 +1,4 @@
-"""Source separation: data as a mixing matrix times sparse sources; and scores of it."""
+"""Separate sources: write data as a mixing matrix times sparse sources, and score the result."""
 
 from arpes_ml_plugins.separation.metrics import (
     match,

@@ -1,4 +1,4 @@
-"""Find spectra of which nothing is known: non-negative or independent components."""
+"""Find spectra without prior knowledge: non-negative or independent components."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def factorised(
         alpha_H=0.0 if sparsity == 0 else "same",
         l1_ratio=1.0,
     )
-    with unconverged():  # told by the result
+    with unconverged():  # the result reports it
         model.fit(sample)
     spectra = torch.from_numpy(model.components_.T.copy()).to(pixels)
-    # One component is exact at once, and then nothing falls, by which scikit-learn judges.
+    # One component is exact at once; nothing decreases then, which scikit-learn tests.
     return unit_columns(spectra), count == 1 or model.n_iter_ < rounds
 
 

@@ -1,4 +1,4 @@
-"""Group pixels whose spectra are alike: k-means, or a mixture of Gaussian distributions."""
+"""Group pixels with similar spectra by k-means or a mixture of Gaussian distributions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cluster_means", "clustered"]
 
-MOST_PIXELS = 20_000  # that clusters are found from
+MOST_PIXELS = 20_000  # from which clusters are found
 MOST_DIRECTIONS = 20
 STARTS = 10
 

@@ -1,4 +1,4 @@
-"""How many components the data hold: misfit, stability between halves, collinearity."""
+"""Count the components of data by misfit, stability between halves and collinearity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ROUNDS", "ComponentCount", "count_components", "misfit", "recommende
 
 MOST_PIXELS = 4000
 SPLITS = 2
-ROUNDS = 150  # of a factorisation: what is looked for shows early
+ROUNDS = 150  # of a factorisation: enough for a number of components
 SEVERAL = 6  # components, of which the last third is noise
 GAIN = 5.0  # of a component, over what components of noise gain
 TOO_MUCH = 1.5  # of chi^2 per degree of freedom
@@ -24,7 +24,7 @@ COLLINEAR = 0.995  # largest cosine between two spectra
 
 @dataclass(frozen=True)
 class ComponentCount:
-    """For 1, 2, ... components, and the number to take."""
+    """Evidence for 1, 2, ... components, and the recommended number."""
 
     chi2: torch.Tensor  # (n,)
     stability: torch.Tensor  # (n,)
@@ -37,8 +37,9 @@ class ComponentCount:
     def with_shifts(self, count: int, spread: float) -> ComponentCount:
         """Fewer components, if their energies shift by ``spread`` (standard deviation)."""
         reason = (
-            f"{count}: if energies shift from pixel to pixel, by {spread:.2g} (standard "
-            f"deviation), which explains more than another component. Without shifts, {self.reason}"
+            f"{_named(count)} with energies that shift from pixel to pixel by {spread:.2g} "
+            f"(standard deviation): this explains the data better than another component does. "
+            f"Without shifts: {self.reason}"
         )
         return replace(self, recommended=count, reason=reason)
 
@@ -61,13 +62,13 @@ def count_components(
     seed: int,
     report: Callable[[int, float | None], None] | None = None,
 ) -> ComponentCount:
-    """Separate whitened data ``(m, t)`` blindly into ever more components, whole and in halves.
+    """Separate whitened data ``(m, t)`` blindly into 1, 2, ... components, whole and in halves.
 
     Parameters
     ----------
     most
-        Largest number that is tried; a few more than there are, so that the gain by fitting noise
-        can be seen.
+        Largest number to try; a few more than there are, so that the gain by fitting noise can be
+        seen.
     """
     draw = torch.Generator().manual_seed(seed)
     order = torch.randperm(pixels.shape[1], generator=draw, device="cpu")[:MOST_PIXELS]
@@ -90,15 +91,15 @@ def count_components(
     possible = _largest_gains(data)[: most - 1]
     gains = torch.minimum(chi2[:-1] - chi2[1:], possible)
     idle = _noise_gain(*data.shape)
-    if most > SEVERAL:  # noise that is not white gains more: the last of many components tell
+    if most > SEVERAL:  # noise that is not white gains more: the last of many show it
         idle = max(idle, float(possible[-(most // 3) :].median()))
     recommended, reason = recommended_count(chi2, gains, stability, collinearity, idle)
     return ComponentCount(chi2, stability, collinearity, recommended, reason, tuple(spectra))
 
 
 def _noise_gain(channels: int, pixels: int) -> float:
-    """What a component of white noise takes from chi^2: the edge of Marchenko and Pastur, less
-    what is expected of a direction.
+    """Gain in chi^2 by a component of white noise: the edge of Marchenko and Pastur, less the
+    expected gain of a direction.
     """
     return ((1 + (channels / pixels) ** 0.5) ** 2 - 1) / channels
 
@@ -125,9 +126,9 @@ def _agreement(
 
 
 def _largest_gains(data: torch.Tensor) -> torch.Tensor:
-    """What a second, third, ... component could take from chi^2 at most: the next principal one.
+    """Largest possible gains by a second, third, ... component: those of principal components.
 
-    A factorisation that has not converged seems to need more.
+    A factorisation that has not converged seems to gain more.
     """
     values = torch.linalg.eigvalsh(data @ data.mT).flip(0)
     count = torch.arange(1, len(values), device="cpu").to(values)
@@ -143,11 +144,11 @@ def recommended_count(
     collinearity: torch.Tensor,
     idle: float,
 ) -> tuple[int, str]:
-    """Add components as long as each gains much more than one of noise; of these numbers take the
-    largest whose components are told apart.
+    """Add components as long as each gains much more than one of noise does, and take the largest
+    of these numbers whose components can be told apart.
 
     Fewer components than there are may well be unstable: several choices are about equally good.
-    Gains are those by a second, third, ... component, ``idle`` is that by one of noise.
+    ``gains`` are those of a second, third, ... component, ``idle`` is that of one of noise.
     """
     wanted = 1
     for gain in gains.tolist():
@@ -156,23 +157,36 @@ def recommended_count(
         wanted += 1
     apart = (stability >= STABLE) & (collinearity < COLLINEAR)
     found = next((n for n in range(wanted, 1, -1) if bool(apart[n - 1])), 1)
-    numbers = (
-        f"chi^2 per degree of freedom {float(chi2[found - 1]):.3g}, {_told(found, stability)}, "
-        f"between components {float(collinearity[found - 1]):.3f}"
-    )
-    left = "; yet much more than noise is left" if float(chi2[found - 1]) > TOO_MUCH else ""
+    cosines = [_cosines(n, stability, collinearity) for n in (found, wanted)]
+    left = float(chi2[found - 1])
     if found < wanted:
         why = (
-            f"by the misfit {wanted}, but these are not told apart ({_told(wanted, stability)}, "
-            f"between components {float(collinearity[wanted - 1]):.3f})"
+            f"the misfit alone would justify {wanted}, but their spectra cannot be told apart "
+            f"reliably: {cosines[1]}"
         )
     elif found == len(chi2):
-        why = "this is the largest number tried"
+        why = "this is the largest number tried, so there may be more"
     else:
         gain = max(0.0, float(gains[found - 1]))
-        why = f"one more lowers chi^2 by {gain:.2g} only, one of noise by {idle:.2g}"
-    return found, f"{found}: {why}. {numbers[0].upper()}{numbers[1:]}{left}"
+        why = (
+            f"one more would lower chi^2 by only {gain:.2g}; the threshold is {GAIN * idle:.2g}, "
+            f"{GAIN:g} times the gain by a component of noise"
+        )
+    evidence = f"with {found}, chi^2 per degree of freedom is {left:.3g}"
+    if found > 1:
+        evidence += f", {cosines[0]}"
+    if left > TOO_MUCH:
+        evidence += f"; chi^2 above {TOO_MUCH:g} means that much more than noise is left"
+    return found, f"{_named(found)}: {why}. {evidence[0].upper()}{evidence[1:]}."
 
 
-def _told(count: int, stability: torch.Tensor) -> str:
-    return f"cosine between halves {float(stability[count - 1]):.3f}"
+def _named(count: int) -> str:
+    return f"{count} component{'s' if count > 1 else ''}"
+
+
+def _cosines(count: int, stability: torch.Tensor, collinearity: torch.Tensor) -> str:
+    return (
+        f"the cosine between the spectra of two halves of the pixels is at least "
+        f"{float(stability[count - 1]):.3f} (threshold {STABLE:g}), that between two components at "
+        f"most {float(collinearity[count - 1]):.3f} (threshold {COLLINEAR:g})"
+    )

@@ -1,8 +1,8 @@
-"""Spectra whose energies shift from pixel to pixel: charging, band bending, strain, work function.
+"""Find energies that shift from pixel to pixel: charging, band bending, strain, work function.
 
-With the spectra of the components known, the shift of a pixel is where their shifted copies explain
-most of it by least squares. It is looked for pixel by pixel, and in a smoothed image; the channels
-of even and of odd number, whose noise is independent, tell which of the two is true, if any.
+If the spectra of the components are known, the shift of a pixel is the one at which their shifted
+copies explain most of it by least squares. It is found pixel by pixel, and in a smoothed image.
+Channels of even and of odd number, whose noise is independent, show which of the two holds, if any.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EVERY = slice(None)
 
 @dataclass(frozen=True)
 class Shifts:
-    """Of ``t`` pixels, in units of the energy axis, relative to their median."""
+    """Shifts of ``t`` pixels, in units of the energy axis, relative to their median."""
 
     shift: torch.Tensor
     stderr: torch.Tensor
@@ -55,7 +55,7 @@ class Shifts:
 
     @classmethod
     def none(cls, stderr: torch.Tensor, step: float) -> Shifts:
-        """No shifts, and how well that is known."""
+        """Zero shifts, with their standard errors."""
         return cls(torch.zeros_like(stderr), stderr, step, found=False)
 
 
@@ -85,12 +85,12 @@ def find_shifts(
     shape
         Of the image.
     largest
-        Shift to look for. Default: an eighth of the range, and no further than spectra stay more
-        like themselves than like each other.
+        Largest shift. Default: an eighth of the range, but only as far as each shifted spectrum is
+        more similar to itself than to the others.
     used
-        Pixels ``(t,)`` that tell of shifts; the others were filled in from around them.
+        Pixels ``(t,)`` to find shifts from; the others were filled in from their neighbours.
     certain
-        Whether there are shifts, however little they explain.
+        Whether shifts are known to exist, however little they explain.
     """
     reach = REACH * abs(step) * (len(pixels) - 1) if largest is None else largest
     count = max(2, math.ceil(STEPS * reach / abs(step)))
@@ -108,7 +108,7 @@ def find_shifts(
     if found is None and not certain:
         return Shifts.none(scan.stderr(centres.mT, "free"), step)
     kind, shift = found or ("slow", scan.smooth_shift(centres.mT))
-    # Again with spectra from the data: the centres of families are not quite theirs.
+    # Again with spectra from the data, from which the centres of families differ a little.
     spectra = centres.mT
     for _ in range(ROUNDS):
         before, spectra = shift, scan.own_spectra(spectra, shift)
@@ -120,7 +120,7 @@ def find_shifts(
     fitted = FREE_COST * without / (len(pixels) - len(centres)) if kind == "free" else 0.0
     left = scan.left(spectra, shift) + fitted
     if not certain and left > WORTH * without:
-        # As many spectra that do not move explain as much: the library is not quite theirs.
+        # If as many unshifted spectra explain as much, the library differs from the data.
         return Shifts.none(scan.stderr(centres.mT, "free"), step)
     stderr = scan.stderr(spectra, kind)
     return Shifts(shift - shift[used].median(), stderr, step, found=True, left=left)
@@ -128,7 +128,7 @@ def find_shifts(
 
 @dataclass(frozen=True)
 class _Scan:
-    """What shifted spectra ``(m, n)`` explain of every pixel, for all candidates."""
+    """Squared part of every pixel that shifted spectra ``(m, n)`` explain, for all candidates."""
 
     scaled: torch.Tensor  # (m, t), over the noise
     noise: torch.Tensor
@@ -147,21 +147,21 @@ class _Scan:
         return (0.0, *(SMOOTH if size > 2 else 0.0 for size in self.shape))
 
     def free_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
-        """Of every pixel by itself."""
+        """Scores of every pixel by itself."""
         return _peak(self._scores(self.scaled, spectra, channels), self.candidates)
 
     def smooth_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
-        """Of a smoothed image, and smoothed once more."""
+        """Scores of a smoothed image, smoothed once more."""
         shift = _peak(self._scores(self.smoothed, spectra, channels), self.candidates)
         size = [3 if s > 2 else 1 for s in self.shape]
         image = median_filter(shift.reshape(self.shape).cpu().numpy(), size)
         return torch.from_numpy(image).flatten().to(shift)
 
     def shifts(self, spectra: torch.Tensor) -> tuple[str, torch.Tensor] | None:
-        """The kind of shift that the data show, and it; None if there is none.
+        """The significant kind of shift, with its values; None if there is none.
 
-        Even and odd channels have noise of their own: what their shifts have in common is true,
-        whatever the noise.
+        The noise of even and odd channels is independent, so the covariance of their shifts is that
+        of true ones.
         """
         halves = slice(0, None, 2), slice(1, None, 2)
         free = [self.free_shift(spectra, half) for half in halves]
@@ -171,7 +171,7 @@ class _Scan:
             return "free", self.free_shift(spectra)
         if self._common(slow[0], slow[1], 1 / self.noise_left) <= least:
             return None
-        # Where every pixel tells its own shift well enough, nothing is smeared.
+        # If the shift of every single pixel is accurate enough, do not smooth.
         if float(self.stderr(spectra, "free")[self.used].median()) < 2 * UNKNOWN * abs(self.step):
             return "free", self.free_shift(spectra)
         return "slow", self.smooth_shift(spectra)
@@ -183,7 +183,7 @@ class _Scan:
         return float(rest[self.used].mean()) / (len(self.scaled) - spectra.shape[1])
 
     def stderr(self, spectra: torch.Tensor, kind: str) -> torch.Tensor:
-        """Standard errors, from how the scores bend at their top."""
+        """Standard errors, from the curvature of the scores at their maximum."""
         data, share = (self.scaled, 1.0) if kind == "free" else (self.smoothed, self.noise_left)
         scores, step = self._scores(data, spectra, EVERY), float(self.candidates.diff()[0])
         top = _peak(scores, self.candidates)

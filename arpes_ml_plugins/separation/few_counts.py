@@ -1,9 +1,9 @@
-"""Blind separation where single pixels hold little but noise.
+"""Separate blindly if single pixels contain little but noise.
 
-Wavelet details drown first, and alternating least squares on noisy pixels returns noise as a
-component. Sums over squares of pixels are mixtures of the same spectra, with less noise; their
-non-negative factorisation is no worse for the mixed squares at edges. It takes the place of what
-the algorithm has found if that explains these sums much worse.
+Wavelet details are the first to vanish in noise, and alternating least squares on noisy pixels
+returns noise as a component. Sums over squares of pixels are mixtures of the same spectra with less
+noise, and mixed squares at edges do no harm to their non-negative factorisation. It replaces the
+spectra of the algorithm if those explain these sums much worse.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ ALIKE = 0.97  # cosine between spectra of two halves, below which neither is bel
 def seen_coarsely(data: Whitened, found: torch.Tensor) -> torch.Tensor:
     """``found``, or spectra ``(k, n)`` from sums of pixels if these contradict it.
 
-    Both have as many parameters. What explains the sums worse by more than as many squares as
-    spectra have values is wrong, and not by chance.
+    Both have equally many parameters. Spectra are wrong, and not by chance, if their chi^2 of the
+    sums is larger by more than the number of values of the spectra.
     """
     coarse = data.coarse
     if coarse is None:
@@ -36,9 +36,9 @@ def seen_coarsely(data: Whitened, found: torch.Tensor) -> torch.Tensor:
 
 
 def few_counts_notes(data: Whitened, found: torch.Tensor) -> tuple[str, ...]:
-    """What to say of components that halves of the sums do not agree on.
+    """Note on components for which halves of the sums give different spectra.
 
-    Each half has a start of its own: what follows from ``found`` would agree by that alone.
+    Each half has a start of its own: from the common start ``found`` they would agree too often.
     """
     if data.coarse is None:
         return ()
@@ -53,8 +53,8 @@ def few_counts_notes(data: Whitened, found: torch.Tensor) -> tuple[str, ...]:
     if not unsure:
         return ()
     return (
-        f"{unsure} of {found.shape[1]} components are not found for certain in so few counts: "
-        f"halves of the pixels give other spectra",
+        f"{unsure} of {found.shape[1]} components are uncertain, because the counts are few: "
+        f"halves of the pixels give different spectra",
     )
 
 

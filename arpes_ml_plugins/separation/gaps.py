@@ -1,4 +1,4 @@
-"""Values that are missing, or that a single hot voxel made, filled in from all the others."""
+"""Fill in missing values and single hot voxels from all other values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPARE = 2  # directions beside those of the components
 
 
 def hot_values(cube: torch.Tensor, valid: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """Which values ``(m, *space)`` stick out of their image and of their spectrum, bool.
+    """Values ``(m, *space)`` that stick out of both their image and their spectrum, bool.
 
     A bright grain sticks out of the image alone, a line out of the spectrum alone.
     """
@@ -41,10 +41,10 @@ def hot_values(cube: torch.Tensor, valid: torch.Tensor, noise: torch.Tensor) -> 
 def filled(
     flat: torch.Tensor, valid: torch.Tensor, noise: torch.Tensor, components: int
 ) -> torch.Tensor:
-    """Values ``(m, t)`` with those that are not ``valid`` from the strongest directions.
+    """Values ``(m, t)``, with those that are not ``valid`` from the strongest directions.
 
-    Expectation and maximisation for principal components: what is missing is what the directions
-    say of it, and the directions are those of the filled data.
+    Expectation and maximisation for principal components: missing values follow from the
+    directions, and the directions from the filled data.
     """
     scale = noise.clamp(min=1e-3 * float(noise.mean()) or 1.0)[:, None]
     scaled = flat / scale

@@ -32,10 +32,10 @@ def gmca(
 ) -> torch.Tensor:
     """Spectra ``(m, count)``, length 1, of coefficients in which the sources are sparse.
 
-    Sources are found by least squares and thresholded at three times their own noise, measured by
-    the median absolute deviation, so leakage that looks like noise goes too. At first only the
-    largest coefficients are kept, then more and more: these tell the components apart best. At the
-    end thresholds shrink strong coefficients ever less (reweighted l1).
+    Sources are found by least squares and thresholded at three times their own noise, which is
+    estimated by the median absolute deviation, so that leakage that looks like noise is removed
+    too. At first only the largest coefficients are kept, which tell the components apart best, then
+    more and more. At the end thresholds shrink strong coefficients less and less (reweighted l1).
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def _own_limit(sources: torch.Tensor, share: float) -> torch.Tensor:
     stride = max(1, size.shape[-1] // SAMPLE)
     sample = size[..., ::stride]
     limit = SIGMAS * MAD_TO_SIGMA * sample.median(-1, keepdim=True).values
-    # Dense maps have no coefficient above three deviations; their largest ones are what there is.
+    # Dense maps may have no coefficient above three deviations; then take the largest ones.
     ordered = sample.sort(-1, descending=True).values
     limit = torch.minimum(limit, ordered[..., int(FEWEST * ordered.shape[-1]), None])
     if share < 1:
@@ -114,7 +114,7 @@ def _level(ordered: torch.Tensor, limit: torch.Tensor, share: float) -> torch.Te
 def spectra_of(data: torch.Tensor, sources: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     """Least squares for the spectra, length 1; those of empty sources begin anew.
 
-    A source that is empty takes the strongest direction of what the others leave.
+    An empty source takes the strongest direction of the residual of the others.
     """
     cross = data @ sources.mT
     found = solve_gram(sources @ sources.mT, cross.mT).mT

@@ -122,7 +122,7 @@ def farthest_points(samples: torch.Tensor, count: int) -> torch.Tensor:
 
 
 class AutoencoderManifold(Manifold):
-    """What a trained autoencoder generates, seen with weights of the channels.
+    """The spectra that a trained autoencoder generates, with weights of the channels.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class AutoencoderManifold(Manifold):
         return made / made.norm(dim=1, keepdim=True)
 
     def family(self) -> torch.Tensor:
-        """What the autoencoder makes of the samples, and points between them."""
+        """The samples as the autoencoder reproduces them, and points between them."""
         made = self._seen(self._network.generate(self._starts))
         made = made / made.norm(dim=1, keepdim=True)
         return torch.cat([made, self.sample(FAMILY, torch.Generator().manual_seed(0))])

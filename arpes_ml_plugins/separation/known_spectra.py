@@ -1,4 +1,4 @@
-"""Maps of spectra that are known: weighted least squares, pixel by pixel."""
+"""Map known spectra by weighted least squares, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_A_TIME = 20_000  # pixels
 
 @dataclass(frozen=True)
 class Unmixed:
-    """Maps ``(n, t)`` and what they leave."""
+    """Maps ``(n, t)`` with errors, model and chi^2."""
 
     maps: torch.Tensor
     errors: torch.Tensor
@@ -28,7 +28,7 @@ class Unmixed:
     by_value: bool
     """Whether the noise is that of each value."""
     from_rest: bool
-    """Whether the noise was taken from what is left, so that chi^2 is 1 on average."""
+    """Whether the noise was estimated from the residual, so that chi^2 is 1 on average."""
 
 
 def unmixed(
@@ -96,7 +96,7 @@ def _fitted(
 
 
 def _from_rest(flat: torch.Tensor, known: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
-    """One noise for all channels ``(m,)``, from what plain least squares leaves."""
+    """One noise for all channels ``(m,)``, from the residual of plain least squares."""
     weight = known.to(flat)
     maps, _ = weighted_sources(flat, weight, spectra)
     freedom = (known.sum(0) - spectra.shape[1]).clamp(min=0).sum().clamp(min=1)

@@ -34,8 +34,8 @@ def refine(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Alternate least squares for the sources, thresholded, and for the mixing matrix.
 
-    A source below three standard deviations of its noise is set to zero; above, it is shrunk by
-    ever less (reweighted l1). Columns of the mixing matrix keep length 1.
+    A source below three standard deviations of its noise is set to zero; larger values are shrunk
+    less and less (reweighted l1). Columns of the mixing matrix keep length 1.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def refine(
     noise
         Standard deviation of the data, ``(b,)``, or of each of its columns, ``(b, 1, t)``.
     sweeps
-        Upper limit; fewer if the mixing matrix settles before.
+        Upper limit on the sweeps; it stops earlier if the mixing matrix converges.
     nonnegative
         Keep mixing matrix and sources at zero or above.
     fixed
@@ -60,7 +60,7 @@ def refine(
     for sweep in range(sweeps):
         plain, spread = least_squares(data, mixing)
         limit = SIGMAS * noise * spread
-        # Shrunk less where the sweep before found something strong.
+        # Shrunk less where the source of the last sweep was strong.
         weight = limit / (limit + sources.abs()) if sweep else 1.0
         sources = soft_threshold(plain, limit * weight)
         if nonnegative:

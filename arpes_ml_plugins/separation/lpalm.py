@@ -41,7 +41,7 @@ def project_columns(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def start_mixing(data: torch.Tensor, sources: int) -> torch.Tensor:
-    """The start of eq. 8: all columns alike, of length 1."""
+    """The start of eq. 8: equal columns of length 1."""
     channels = data.shape[-2]
     return data.new_full((*data.shape[:-2], channels, sources), channels**-0.5)
 
@@ -107,9 +107,9 @@ class UnrolledSeparation(nn.Module):
     def separate(self, data: torch.Tensor, pixels: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Mixing matrix and sources of data ``(b, m, t)`` of any scale and number of pixels.
 
-        The network has learned on ``pixels`` pixels with sources of length 1, so the data are
-        brought to the norm that these have; sums over pixels grow with their number, so the norm
-        grows with its root and the step for A falls.
+        The network was trained on ``pixels`` pixels with sources of length 1, so the data are
+        brought to that norm; sums over pixels are proportional to their number, so the norm is
+        proportional to its root, and the step for A decreases.
         """
         if self.s_update != "lista-cp" or self.a_update != "ista-ll":
             raise ValueError(f"not for the updates {self.s_update}, {self.a_update}")
@@ -144,7 +144,7 @@ def ista_llt(
 def lista(
     net: UnrolledSeparation, k: int, x: torch.Tensor, a: torch.Tensor, s: torch.Tensor
 ) -> torch.Tensor:
-    """Eq. 4, which knows nothing of the mixing matrix at hand."""
+    """Eq. 4, which does not use the current mixing matrix."""
     return soft_threshold(net.memory[k] @ s + net.weight[k].mT @ x, net.threshold[k])
 
 

@@ -1,4 +1,4 @@
-"""Manifolds by name: the samples themselves, mixtures of near ones, and what a network generates.
+"""Manifolds by name: the samples themselves, mixtures of near ones, or a network.
 
 The interface, for manifolds of your own, is :class:`Manifold`.
 """
@@ -44,10 +44,10 @@ class NearestSpectrum(Manifold):
 
 
 class LocalSimplex(Manifold):
-    """Mixtures, without negative weights, of the samples nearest to a spectrum.
+    """Non-negative mixtures of the samples nearest to a spectrum.
 
-    Between samples the manifold is filled in linearly, so its error falls with the square of their
-    distance.
+    The manifold is interpolated linearly between samples, so its error is proportional to the
+    square of their distance.
 
     Examples
     --------
@@ -90,4 +90,4 @@ MANIFOLDS: dict[str, type[Manifold]] = {
     "nearest": NearestSpectrum,
     "iae": AutoencoderManifold,
 }
-"""What lies between the spectra of a family, by the names that ``separate_sgmca`` takes."""
+"""Interpolations between the spectra of a family, by the names that ``separate_sgmca`` takes."""

@@ -1,4 +1,4 @@
-"""Join what is known of spectra with what the data show, and find free components beside them."""
+"""Combine prior knowledge of spectra with the data, and find free components in addition."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def matched(
     trusted: bool = True,
     refined: bool = True,
 ) -> Separated:
-    """Take spectra where the signal space meets the families of the first components.
+    """Take spectra from where the signal space meets the families of the first components.
 
-    The others are free: they follow by alternating least squares. Where these can explain the data
-    much better, the families are not exact, and the data alone decide; but where the data hold
-    more than these components, least squares would mix the rest into the spectra, and the families
-    stay.
+    The others are free and follow by alternating least squares. If least squares without families
+    explain the data much better, the families are not exact, and the spectra come from the data
+    alone; but if the data contain more components than these, least squares would mix the rest into
+    the spectra, and the families are kept.
 
     Parameters
     ----------
     blind
         Spectra ``(k, n)`` of a blind separation, among which free components may be.
     trusted
-        Among spectra about equally close to the signal space take those near ``spectra``; a wrong
-        estimate is worse than none.
+        Whether to choose those near ``spectra`` among spectra that are about equally close to the
+        signal space; a wrong estimate is worse than none.
     """
     space = signal_space(data.pixels)
     near = spectra[:, : len(families)] if trusted else None
@@ -113,9 +113,9 @@ def _with_free(
 ) -> torch.Tensor:
     """``known`` columns, and as many others as ``spectra`` has more.
 
-    ``spectra`` may have lost a weak component, or have a known one twice; ``blind`` ones may be
-    mixtures; what is found across the known ones lacks all that is like them. The likeliest is
-    polished beside the known ones.
+    ``spectra`` may lack a weak component or have a known one twice; ``blind`` ones may be mixtures;
+    those found across the known ones lack everything similar to these. The most likely set is
+    polished together with the known ones.
     """
     count = spectra.shape[1] - known.shape[1]
     if count == 0:
@@ -134,7 +134,7 @@ def _with_free(
 
 
 def _across(data: Whitened, known: torch.Tensor, count: int) -> torch.Tensor:
-    """Components of what is left across the known spectra, so that strong ones hide nothing."""
+    """Components of the residual across the known spectra, which may hide weak ones."""
     basis, _ = torch.linalg.qr(known)
     sparse = thinned(data)
     left = (sparse - basis @ (basis.mT @ sparse)).float()
@@ -163,7 +163,7 @@ def _misfit(data: Whitened, spectra: torch.Tensor) -> float:
 
 
 def _off(spectra: torch.Tensor, families: Sequence[torch.Tensor]) -> torch.Tensor:
-    """How far the first spectra are from their families: the sine of the angle, ``(n,)``."""
+    """Sine of the angle between the first spectra and their families, ``(n,)``."""
     rows = spectra.mT[: len(families), None]
     return torch.cat(
         [LocalSimplex(family).distance(row) for family, row in zip(families, rows, strict=True)]

@@ -1,7 +1,7 @@
-"""Where the data say that all spectra lie, and where this meets what is known of each.
+"""Match families of spectra with the signal space of the data.
 
 Whatever the maps are, every spectrum of a mixture lies in the space that the strong principal
-components of the whitened data span. A component whose spectra are known as a family lies where
+components of the whitened data span. The spectrum of a component with a known family lies where
 this space meets the family: a condition that needs neither sparse nor independent maps.
 """
 
@@ -37,17 +37,17 @@ class SignalSpace:
     reliability: torch.Tensor
 
     def outside(self, spectra: torch.Tensor) -> torch.Tensor:
-        """What of rows ``(k, m)`` does not lie in the signal space."""
+        """The part of rows ``(k, m)`` outside the signal space."""
         return spectra - spectra @ self.directions @ self.directions.mT
 
     def uncertainty(self, spectra: torch.Tensor) -> torch.Tensor:
-        """How far from the signal space true spectra ``(k, m)`` would lie, for its noise."""
+        """Expected distance of true spectra ``(k, m)`` from the signal space, due to its noise."""
         along = (spectra @ self.directions).square()
         return (along * (1 - self.reliability)).sum(1).clamp(min=0).sqrt()
 
 
 def signal_space(data: torch.Tensor) -> SignalSpace:
-    """Of whitened data ``(m, t)``: directions whose variance white noise cannot reach.
+    """Directions of whitened data ``(m, t)`` with a variance that white noise cannot reach.
 
     The reliability is the squared cosine between a measured and the true direction in the spiked
     model (Baik, Ben Arous and Péché 2005; Paul 2007): 1 far above the noise, 0 at its edge.
@@ -74,7 +74,7 @@ def signal_space(data: torch.Tensor) -> SignalSpace:
 
 @dataclass(frozen=True)
 class Match:
-    """Spectra ``(m, n)`` of length 1, and how well library and data agree."""
+    """Spectra ``(m, n)`` of length 1, and the agreement of library and data."""
 
     spectra: torch.Tensor
     distance: torch.Tensor  # (n,), sine of the angle between family and signal space
@@ -88,16 +88,16 @@ def match_families(
     near: torch.Tensor | None = None,
     neighbours: int = NEIGHBOURS,
 ) -> Match:
-    """One spectrum of each family where it comes closest to the signal space.
+    """Find the spectrum of each family that is closest to the signal space.
 
     Parameters
     ----------
     families
-        Of each component ``(samples, m)``, rows of length 1, whitened like the data. A single
-        spectrum is fixed, and stays whatever the data show.
+        Families ``(samples, m)``, one per component, rows of length 1, whitened like the data. A
+        single spectrum is fixed, whatever the data.
     near
-        Estimates ``(m, n)``; of spectra that lie about equally close to the signal space those
-        near the estimate are taken.
+        Estimates ``(m, n)``, to choose between spectra that are about equally close to the signal
+        space.
     neighbours
         Spectra of a family that are mixed; 1 takes one as it is.
     """
@@ -109,7 +109,7 @@ def match_families(
     outside = space.outside(known)
     distance, expected = outside.norm(dim=1), space.uncertainty(known)
     present = distance < PRESENT * _apart(known)
-    # Where noise does not explain the distance the family is not exact: the data decide.
+    # If noise does not explain the distance, the family is not exact: use the data instead.
     inexact = present & (distance > TOLERATED * expected)
     inexact &= torch.tensor([len(family) > 1 for family in families], device=known.device)
     spectra = torch.where(inexact[:, None], known - outside, known)
@@ -120,8 +120,8 @@ def match_families(
 def plausible(space: SignalSpace, family: torch.Tensor) -> torch.Tensor:
     """Probability of each spectrum of a family ``(samples, m)`` to be that of the data.
 
-    By its distance from the signal space and the noise of this, but with a few of them at least:
-    what lies between the samples of a family is not known better than they are apart.
+    It follows from the distance to the signal space and its noise, but is spread over a few spectra
+    at least: between its samples a family is known no better than their distance.
     """
     distance = space.outside(family).square().sum(1)
     free = max(family.shape[1] - len(space.reliability), 1)
@@ -172,7 +172,7 @@ def simplex_weights(corners: torch.Tensor, target: torch.Tensor) -> torch.Tensor
 
 
 def _apart(spectra: torch.Tensor) -> torch.Tensor:
-    """How far each row lies from the space of all others: the sine of the angle."""
+    """Sine of the angle between each row and the space of all others."""
     found = []
     for i, left in enumerate(spectra):
         others = torch.cat([spectra[:i], spectra[i + 1 :]])

@@ -1,4 +1,4 @@
-"""How well sources and mixing matrices are recovered, their order and scale put right first."""
+"""Score recovered sources and mixing matrices, after a match of order and scale."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def spectral_angle(found: torch.Tensor, truth: torch.Tensor) -> float:
 def separation_ratios(
     found: torch.Tensor, truth: torch.Tensor, noise: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """SDR, SIR, SNR and SAR in dB, one a source, in the order of the truth.
+    """SDR, SIR, SNR and SAR in dB, one per source, in the order of the truth.
 
     A found source is split by orthogonal projections onto its true source, onto all true sources,
     and onto these and the noise: target, interference, noise, and the rest, artefacts (Vincent,

@@ -42,7 +42,7 @@ def palm(
     data, mixing
         ``(b, m, t)`` and the start ``(b, m, n)``.
     sparsity
-        One number, or one a data set.
+        One number, or one per data set.
     sources
         Start; default the pseudo-inverse of ``mixing`` times the data.
     tolerance
@@ -85,10 +85,10 @@ def palm_path(
     iterations: int = 2000,
     tolerance: float = 1e-6,
 ) -> list[PalmResult]:
-    """Solutions for falling ``sparsities``, each from the one before; the sources shrink less.
+    """Solutions for decreasing ``sparsities``, each from the one before.
 
-    The path is what makes the answer depend less on the start: large values settle the strong
-    sources first.
+    Sources shrink less and less. The path makes the result depend less on the start: large values
+    determine the strong sources first.
     """
     results: list[PalmResult] = []
     sources = None

@@ -9,7 +9,7 @@ from arpes_ml_plugins.separation.whiten import Whitened, strongest_columns
 
 __all__ = ["MANY_SWEEPS", "polish", "polish_on_pixels", "upright"]
 
-MANY_SWEEPS = 100  # for components that nothing is known of
+MANY_SWEEPS = 100  # for components without a family
 
 
 def polish(
@@ -54,12 +54,12 @@ def polish_on_pixels(
 
 
 def upright(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
-    """With the sign that makes the sum of the map positive: counts are."""
+    """With the sign for which the sum of the map is positive, as counts are."""
     maps = torch.linalg.pinv(spectra) @ data.pixels.mean(1)
     return spectra * torch.where(maps < 0, -1.0, 1.0).to(spectra)
 
 
 def _kept(found: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    """Columns that an empty source has erased stay as they were."""
+    """Keep the columns that an empty source has set to zero."""
     lost = ~torch.isfinite(found).all(0) | (found.norm(dim=0) < 0.5)
     return torch.where(lost, before, found)

@@ -1,4 +1,4 @@
-"""The interface of manifolds: project a spectrum onto all that a component may look like.
+"""The interface of manifolds: project a spectrum onto those that a component may have.
 
 A manifold is a set of directions: spectra are compared with it up to a positive scale.
 """
@@ -64,14 +64,14 @@ class Manifold(ABC):
         """The nearest points, with a free scale (eq. 11 of Carloni Gertosio et al. 2023)."""
 
     neighbours = 12
-    """How many spectra of the :meth:`family` are mixed where it meets the signal space of data."""
+    """Number of spectra of the :meth:`family` to mix at its intersection with the signal space."""
 
     def weighted(self, channels: torch.Tensor) -> Manifold:
         """The same spectra times factors ``channels (m,)``; those of factor 0 are left out.
 
-        Data are divided by the noise of their channels, so the manifold is seen with these
-        weights. By default spectra are projected without them, which gives a point of the
-        manifold, but the nearest one only where all factors are alike.
+        Data are divided by the noise of their channels, so the manifold has to be as well. By
+        default spectra are projected without these weights, which gives a point of the manifold,
+        but the nearest one only if all factors are equal.
         """
         return WeightedManifold(self, channels)
 
@@ -97,14 +97,14 @@ class Manifold(ABC):
 
 
 def measured(spectra: torch.Tensor, points: torch.Tensor) -> Projection:
-    """The projection onto given points, one a spectrum."""
+    """The projection onto given points, one per spectrum."""
     unit = _unit(points)
     scale = (spectra * unit).sum(1).clamp(min=0)
     return Projection(unit, scale, (spectra - scale[:, None] * unit).norm(dim=1))
 
 
 class WeightedManifold(Manifold):
-    """Another manifold, seen with weights of the channels: see :meth:`Manifold.weighted`."""
+    """Another manifold with weights of the channels: see :meth:`Manifold.weighted`."""
 
     def __init__(self, manifold: Manifold, channels: torch.Tensor) -> None:
         self._manifold, self._used = manifold, channels > 0
@@ -120,7 +120,7 @@ class WeightedManifold(Manifold):
 
     def project(self, spectra: torch.Tensor) -> Projection:
         inner = self._manifold.samples
-        # What is left out is filled in by the nearest sample.
+        # Channels that are left out are filled in from the nearest sample.
         nearest = (spectra @ self.samples.mT).argmax(1)
         plain = spectra / self._factors
         full = inner[nearest.to(inner.device)].to(plain)

@@ -1,4 +1,4 @@
-"""Spectra that a solver found, the maps that belong to them, and the errors of both."""
+"""Spectra from a solver, the maps that belong to them, and the errors of both."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ FLOOR = 1e-2  # of the mean squared error of a spectrum: no value is exact
 
 @dataclass(frozen=True)
 class Separated:
-    """Spectra of the whitened channels, length 1, and what is known about them."""
+    """Spectra of the whitened channels, of length 1, and how they were found."""
 
     spectra: torch.Tensor  # (k, n)
     sources: torch.Tensor | None = None
-    """``(n, t)``: an algorithm's own sources; without them the maps follow by least squares."""
+    """``(n, t)``: an algorithm's own sources; if None, maps follow by least squares."""
     match: Match | None = None
-    """Where the library meets the data; of the first components, if there are free ones."""
+    """Intersections of the library with the signal space; of the first components only."""
     families: tuple[torch.Tensor, ...] = ()
-    """What the match was made with; empty if the data alone decided."""
+    """What the match was made with; empty if the spectra come from the data alone."""
     off: torch.Tensor | None = None
-    """How far each spectrum is from its family, as a sine; only if the data alone decided."""
+    """Distance of each spectrum from its family, a sine; only if it comes from the data alone."""
     neighbours: int = NEIGHBOURS
     fixed: torch.Tensor | None = None
     """``(n,)`` bool: spectra that were known exactly."""

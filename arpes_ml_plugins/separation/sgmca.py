@@ -1,4 +1,4 @@
-"""sGMCA: GMCA whose spectra are kept on manifolds, as far as these are known.
+"""Separate with spectra on manifolds, as far as these are known (sGMCA).
 
 Algorithms 1 and 2 of Carloni Gertosio, Bobin and Acero, "Semi-blind source separation with learned
 constraints" (2023).
@@ -19,7 +19,7 @@ __all__ = ["SemiBlind", "identify", "returned", "sgmca"]
 
 ITERATIONS = 50
 TOLERANCE = 1e-6
-CYCLE = 8  # longest cycle that is looked for
+CYCLE = 8  # longest cycle that is detected
 SAME = 1e-4  # distance of spectra that counts as the same point of a cycle
 GRID = torch.linspace(0, 1, 11, dtype=torch.float64, device="cpu")
 MOST_INTERFERING = 4  # spectra whose shares are searched on the grid
@@ -48,10 +48,10 @@ def sgmca(
     iterations: int = ITERATIONS,
     tolerance: float = TOLERANCE,
 ) -> SemiBlind:
-    """Algorithm 1, from spectra ``start (m, n)`` of GMCA.
+    """Run Algorithm 1 from spectra ``start (m, n)`` of GMCA.
 
-    Which manifold belongs to which spectrum is settled in the first iteration (Algorithm 2); from
-    then on the order stays.
+    The first iteration assigns the manifolds to spectra (Algorithm 2); the order is kept from then
+    on.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ def sgmca(
     manifolds
         At most ``n``.
     noise
-        Standard deviation of the data in each scale ``(scales,)``, from which the thresholds of
-        the sources follow. Default: as published, from the sources, which takes strong sources for
-        noise in part and leaves more of them in the spectra of the others.
+        Standard deviation of the data in each scale ``(scales,)``, which sets the thresholds of
+        the sources. Default: from the sources themselves, as published; strong sources then raise
+        their own threshold, and leak more into the spectra of the others.
     cleaned
-        In the first iteration project the columns less the interference that Algorithm 2 has
-        found in them. Otherwise, as published, the columns as they are.
+        Whether the first iteration subtracts from the columns the interference that Algorithm 2
+        finds in them, before it projects them. False projects the columns themselves, as published.
     """
     sources = threshold_sources(data, start, scales, noise=noise)
     mixing = spectra_of(data, sources, start)
@@ -100,7 +100,7 @@ def _constrained(mixing: torch.Tensor, manifolds: Sequence[Manifold]) -> torch.T
 
 
 def returned(mixing: torch.Tensor, history: list[torch.Tensor]) -> bool:
-    """Whether this is a point of a cycle: the same as some steps ago, not as the last step."""
+    """Whether this is a point of a cycle: equal to an earlier step, but not to the last one."""
     if float((mixing - history[-1]).norm()) < SAME:
         return False
     return any(float((mixing - one).norm()) < SAME for one in history[:-1])
@@ -108,7 +108,7 @@ def returned(mixing: torch.Tensor, history: list[torch.Tensor]) -> bool:
 
 @dataclass(frozen=True)
 class Identified:
-    """Which column of the mixing matrix each manifold has, and the spectra on the manifolds."""
+    """Column of the mixing matrix that belongs to each manifold, and the spectra on these."""
 
     columns: list[int]
     signs: torch.Tensor  # (manifolds,)
@@ -116,10 +116,10 @@ class Identified:
 
 
 def identify(mixing: torch.Tensor, manifolds: Sequence[Manifold]) -> Identified:
-    """Algorithm 2: one pair of column and manifold after the other, the best first.
+    """Assign columns to manifolds, one pair after the other, the best first (Algorithm 2).
 
-    Shares of the spectra that are already identified are subtracted from each column, on a grid:
-    a weak component is often mostly interference at first.
+    Shares of the spectra that are already identified are subtracted from each column, on a grid,
+    because a weak component is often mostly interference at first.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Fewer components, whose energies shift from pixel to pixel, in the place of many that do not.
+"""Explain many components by fewer ones whose energies shift from pixel to pixel.
 
-A line that shifts is its shape, its derivative, and more: shifts make components. What tells is
-that few spectra with one map of shifts explain more than as many and another one, which has as many
-maps.
+A line that shifts is a sum of its shape, its derivative, and more, so shifts look like further
+components. They are accepted if a few spectra with one map of shifts explain more than these
+spectra with one component more, which have equally many maps.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def fewer_with_shifts(
     step
         Of the energy axis.
     spectra
-        Of one component, of two, ... ``(m, n)``, in the unit of the data; numbers below the last
-        are compared with one component more.
+        Spectra ``(m, n)`` of separations into one component, two, ..., in the unit of the data;
+        each is compared with the next.
     used
         Pixels ``(t,)`` that are not filled in.
     """

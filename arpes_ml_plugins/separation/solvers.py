@@ -1,4 +1,4 @@
-"""Solvers: each takes whitened data and returns spectra, by one algorithm and what follows it."""
+"""Solvers: each finds spectra of whitened data by one algorithm and its post-processing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Solver(Protocol):
 
     @property
     def summed(self) -> bool:
-        """Whether it looks at sums of pixels where there are few counts."""
+        """Whether it uses sums of pixels if counts are few."""
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         """Spectra of the whitened data."""
@@ -70,7 +70,7 @@ class Prior:
 class Gmca:
     """GMCA on the sparse coefficients, then alternating least squares on coefficients and pixels.
 
-    What is smooth has no details, and only the pixels show it.
+    Smooth maps have no details; only the pixels show them.
     """
 
     count: int
@@ -98,8 +98,8 @@ class Nmf:
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         if not data.nonnegative:
             raise DataError(
-                "the data are negative beyond their noise, which this factorisation cannot "
-                "describe; use separate_gmca, or do not subtract a background beforehand"
+                "the data are negative beyond their noise, which a non-negative factorisation "
+                "cannot describe; use separate_gmca, or do not subtract a background beforehand"
             )
         chosen = strongest_columns(data.pixels, data.pixels.new_ones(data.pixels.shape[1]))
         spectra, done = factorised(
@@ -134,7 +134,9 @@ class Clusters:
         number = torch.bincount(labels, minlength=self.count)
         mean = unit_columns(data.pixels.mean(1, keepdim=True)).expand(-1, self.count)
         empty = int((number == 0).sum())
-        note = f"{empty} of {self.count} clusters are empty: the mean of all pixels stands in"
+        note = (
+            f"{empty} of {self.count} clusters are empty: the mean of all pixels is shown instead"
+        )
         spectra = upright(data, cluster_means(data.pixels, labels, mean))
         return Separated(spectra, labels=labels, notes=(note,) if empty else ())
 
@@ -170,8 +172,8 @@ class Palm:
             report(self.iterations, None)
         polished = ", polished by alternating least squares" if self.refine else ""
         note = (
-            f"the penalty erased {empty} of {spectra.shape[1]} maps; the spectra before stand in"
-            f"{polished}"
+            f"the penalty set {empty} of {spectra.shape[1]} maps to zero; their spectra are those "
+            f"from before that{polished}"
         )
         notes = (note,) if empty else ()
         return Separated(spectra, fixed=fixed, notes=notes + few_counts_notes(data, spectra))
@@ -181,7 +183,7 @@ class Palm:
 class Trained:
     """An LPALM network, the pixels of its training mixtures, and weights ``(k,)`` of channels.
 
-    The weights are what the network's own whitening differs by from that of the data.
+    The weights are the ratio between the whitening of the network and that of the data.
     """
 
     network: UnrolledSeparation
@@ -191,7 +193,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Lpalm:
-    """LPALM; then divergence is looked for, spectra are polished and matched with the library.
+    """LPALM; then check for divergence, polish the spectra and match them with the library.
 
     Parameters
     ----------
@@ -221,7 +223,7 @@ class Lpalm:
         notes: tuple[str, ...] = ()
         if diverged:
             notes = (
-                f"the network diverged; {prior.origin} stands in"
+                f"the network diverged; {prior.origin} is shown instead"
                 f"{', polished by alternating least squares' if refine else ''}",
             )
         plain = mixing[0] / weights
@@ -241,7 +243,7 @@ class Lpalm:
 
 @dataclass(frozen=True)
 class Sgmca:
-    """sGMCA from GMCA; then the signal space decides where it meets the manifolds.
+    """sGMCA from GMCA; then take spectra from where the signal space meets the manifolds.
 
     Parameters
     ----------
@@ -254,8 +256,8 @@ class Sgmca:
     refine
         Polish the free spectra by alternating least squares.
     published
-        Algorithm 1 and nothing else: neither refine nor match, all pixels, thresholds from the
-        sources, no interference taken off before the first projection, and its own sources.
+        Algorithm 1 alone: neither refine nor match, all pixels, thresholds from the sources, no
+        subtraction of interference before the first projection, and its own sources.
     """
 
     manifolds: Callable[[Whitened, Report | None], list[Manifold]]
@@ -332,7 +334,7 @@ def _completed(
 
 def _diverged(data: torch.Tensor, mixing: torch.Tensor, sources: torch.Tensor) -> bool:
     """Whether the network explains the data much worse than least squares with its spectra, or
-    its spectra much worse than any could.
+    these much worse than the best spectra.
     """
     if not (torch.isfinite(mixing).all() and torch.isfinite(sources).all()):
         return True

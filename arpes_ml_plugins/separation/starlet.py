@@ -43,7 +43,7 @@ def starlet(images: torch.Tensor, scales: int) -> torch.Tensor:
 
 
 def largest_scales(shape: tuple[int, int]) -> int:
-    """How many scales an image is large enough for.
+    """Number of scales that an image is large enough for.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def _smooth(images: torch.Tensor, scale: int) -> torch.Tensor:
 
 @lru_cache(maxsize=64)
 def _sources(size: int, scale: int) -> torch.Tensor:
-    """Which pixels the five taps see from each, mirrored at the ends, ``(5, size)``."""
+    """Pixels under the five taps around each pixel, mirrored at the ends, ``(5, size)``."""
     period = 2 * (size - 1)
     taps = (torch.arange(len(SPLINE), device="cpu") - 2) * 2**scale
     source = (torch.arange(size, device="cpu") + taps[:, None]) % period

@@ -1,10 +1,10 @@
-"""Noise of each value: counts vary in proportion to the intensity, not by channel.
+"""Estimate the noise of each value: the variance of counts is proportional to the intensity.
 
-Second differences of neighbouring pixels, and what all other channels do not explain of one, know
-nothing of the components, so that a wrong answer cannot hide in the noise that it leaves. They are
-taken in classes of equal intensity; a line through their variances is ``gain * intensity + read
-noise``. The former are better where pixels are in order, the latter where they are not. If one
-number per channel explains them better, that is kept.
+Second differences of neighbouring pixels, and residuals of a regression of one channel on all
+others, do not depend on the components, so that a wrong separation does not raise the noise. They
+are grouped in classes of equal intensity; a line through their variances is ``gain * intensity +
+read noise``. The former are better if pixels are in order, the latter if they are not. If one
+number per channel explains them better, it is used instead.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def value_noise(
 ) -> ValueNoise | None:
     """The noise of values ``(m, *space)``, or None if ``channel_noise`` ``(m,)`` is as good.
 
-    Also None where there are too few pixels to tell.
+    Also None if there are too few pixels for an estimate.
     """
     cube, valid = strips(cube, valid)
     scale = float(cube[valid].mean())
@@ -96,7 +96,7 @@ def _differences(
 def _unexplained(
     cube: torch.Tensor, valid: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The same from what all other channels do not explain of each, for pixels in any order."""
+    """The same from residuals of each channel on all others, for pixels in any order."""
     flat = cube.flatten(1)[:, valid.all(0).flatten()]
     alive = (flat.amax(1) > flat.amin(1)) if flat.numel() else valid.flatten(1).any(1)
     flat, pixels = flat[alive], flat.shape[1]
@@ -151,5 +151,5 @@ def _clipped(square: torch.Tensor) -> float:
 
 
 def _some(values: torch.Tensor) -> torch.Tensor:
-    """Evenly spaced ones: quantiles need no more."""
+    """Evenly spaced values, enough for quantiles."""
     return values[:: max(1, len(values) // 100_000)]

@@ -1,4 +1,4 @@
-"""Prepare data for separation: channels over their measured noise, and wavelet details of maps."""
+"""Prepare data for separation: divide channels by their noise, and transform maps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ENOUGH = 4  # pixels per channel for the regression
 
 @dataclass(frozen=True)
 class Whitened:
-    """What the algorithms work on."""
+    """Whitened data, as the algorithms use them."""
 
     pixels: torch.Tensor
     """``(k, t)``: usable channels over their noise, complete pixels."""
@@ -59,7 +59,7 @@ class Whitened:
 
     @property
     def weights(self) -> torch.Tensor:
-        """``(m,)``: what spectra in the unit of the data are multiplied by; 0 for unused ones.
+        """``(m,)``: factors on spectra in the unit of the data; 0 for unused channels.
 
         One over the noise, of mean about 1.
         """
@@ -174,7 +174,7 @@ def _details(
 def thinned(data: Whitened) -> torch.Tensor:
     """Sparse coefficients ``(k, scales * fewer)`` of evenly spaced pixels, where there are many.
 
-    A share of the pixels tells the spectra nearly as well, and keeps the proportion of strong
+    A part of the pixels determines the spectra nearly as well, and keeps the ratio of strong
     coefficients to noise, which the strongest alone would not.
     """
     by_scale = data.sparse.unflatten(1, (data.scales, -1))
@@ -185,7 +185,7 @@ def thinned(data: Whitened) -> torch.Tensor:
 def strongest_columns(
     data: torch.Tensor, noise: torch.Tensor, count: int = MOST_COLUMNS
 ) -> torch.Tensor:
-    """Which columns of ``(k, T)`` to use where there are too many: those with most signal."""
+    """Columns of ``(k, T)`` to use if there are too many: those with most signal."""
     if data.shape[1] <= count:
         return torch.arange(data.shape[1], device=data.device)
     return (data.norm(dim=0) / noise).topk(count).indices
@@ -194,10 +194,10 @@ def strongest_columns(
 def channel_noise(cube: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Standard deviation of the noise of every channel; 0 where a channel does not change.
 
-    Several estimates, of which the smallest is taken, since each only errs upwards: differences of
-    neighbouring pixels along each axis (median absolute deviation) contain edges; what a channel
-    has in addition to all others (residual variance of a regression on them, one over the diagonal
-    of the inverse covariance) contains narrow lines. The last needs no order among the pixels.
+    The smallest of several estimates, since each of them can only be too large: differences of
+    neighbouring pixels along each axis (median absolute deviation) contain edges; residuals of a
+    regression of a channel on all others (one over the diagonal of the inverse covariance) contain
+    narrow lines. The latter does not depend on the order of the pixels.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def _regression(flat: torch.Tensor, alive: torch.Tensor) -> torch.Tensor:
 
 
 def _own(flat: torch.Tensor) -> torch.Tensor:
-    """Of every channel ``(m, t)``, what the others do not explain."""
+    """Residuals ``(m, t)`` of a regression of every channel on the others."""
     channels, pixels = flat.shape
     if channels < 2 or pixels < ENOUGH * channels:
         return flat.new_full((channels,), float("inf"))

@@ -1,1 +1,1 @@
-"""Simulated data, training loops and stored weights."""
+"""Training loops of the networks."""

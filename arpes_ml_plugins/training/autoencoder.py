@@ -1,4 +1,4 @@
-"""Training of interpolatory autoencoders, one a family of spectra."""
+"""Train interpolatory autoencoders, one per family of spectra."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ AUTOENCODERS = {
 
 
 def dimension_of(samples: torch.Tensor) -> int:
-    """How many parameters a family seems to have, 1 or 2: from its widest principal components.
+    """Estimate the number of parameters of a family, 1 or 2, from its principal components.
 
-    A family of one parameter is a curve, and a curve bends: its components fall off slowly. Two
-    anchors are taken only where a straight line through neighbours explains a neighbourhood.
+    A family of one parameter is a curve, and as a curve bends, its components decrease slowly. Two
+    anchors are used only if a straight line explains a neighbourhood.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Training of the network behind ``denoise_pretrained``, on simulated scenes alone.
+"""Train the network of ``denoise_pretrained``, on simulated scenes alone.
 
-The released weights went through five trainings, some six hours on one core:
+The released weights are the result of five trainings, about six hours on one core:
 
 - 90 minutes on soft scenes and series alone, without the second part of the network;
 - ``FILE --start FIRST --steps 7000 --learning-rate 5e-4 --seed 11 --gaps 0.2``, 69 minutes, with
@@ -62,7 +62,7 @@ SHOWN = 5.0  # standard deviations at which half of an amplitude's error counts
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step of the training sees, ``(n, height, width)``, and what it should find."""
+    """Input ``(n, height, width)`` and target of a training step."""
 
     counts: torch.Tensor
     valid: torch.Tensor
@@ -70,7 +70,7 @@ class Batch:
     correlation: torch.Tensor  # (n, 2)
     truth: torch.Tensor
     probe: torch.Tensor
-    """A weak pattern that the truth holds or does not hold; its amplitude must come out right."""
+    """A weak pattern, present in the truth or not, whose amplitude must be recovered."""
 
     def on(self, device: str) -> Batch:
         return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
@@ -85,7 +85,7 @@ class _Example:
 
 
 class Scenes:
-    """Batches of counts with their truth, drawn for ever."""
+    """Endless batches of counts with their truth."""
 
     def __init__(self, seed: int, gaps: float = GAPS) -> None:
         self.gaps = gaps

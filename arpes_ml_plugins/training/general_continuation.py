@@ -1,7 +1,7 @@
-"""Training of the network behind ``continue_rlista``, on simulated spectra alone.
+"""Train the network of ``continue_rlista``, on simulated spectra alone.
 
-The released weights went through two trainings, 70 minutes together on one core beside other work,
-and then got their referee (:mod:`arpes_ml_plugins.training.referee`):
+The released weights are the result of two trainings, 70 minutes together on one core that was also
+used otherwise, and of that of the mixing network (:mod:`arpes_ml_plugins.training.referee`):
 
 - ``FILE --steps 30000``, on fermions alone;
 - ``FILE --start FIRST --steps 32000 --learning-rate 1.2e-3 --muon 0.012 --seed 2``.
@@ -41,12 +41,12 @@ EVEN = 0.7  # of the spectra of bosons
 GROUPS = 4  # kinds of data in a step
 BATCH = 256  # spectra of each
 POOL = 60_000
-COVERED = 0.9  # of the truths, by the band
-LOWEST = 0.01  # of the largest density, below which the band is not judged
+COVERED = 0.9  # coverage of the truth by the interval
+LOWEST = 0.01  # of the largest density, below which the interval is not tested
 
 
 def draw_times(generator: torch.Generator) -> torch.Tensor:
-    """Imaginary times over the inverse temperature: 20 to 400 points, of many makes."""
+    """Imaginary times over the inverse temperature: 20 to 400 points, of many kinds."""
     count = int(20 * 20 ** float(torch.rand((), generator=generator, device="cpu")))
     kind = int(torch.randint(5, (), generator=generator, device="cpu"))
     ends = torch.linspace(0, 1, count, dtype=torch.float64, device="cpu")
@@ -150,10 +150,10 @@ def pinball(value: torch.Tensor, truth: torch.Tensor, level: float) -> torch.Ten
 
 @torch.inference_mode()
 def calibrate(network: GeneralNetwork, data: Kinds, generator: torch.Generator) -> None:
-    """Give the network its fine prior, and stretch the band so that it holds what it says.
+    """Set the fine prior of the network, and stretch the interval to its nominal coverage.
 
-    Quantiles alone hold too much: where the truth is zero nothing is below the lower one. What
-    counts is where there is a spectrum: above a hundredth of its largest density.
+    Quantiles alone cover too much: where the truth is zero, nothing is below the lower one. The
+    coverage is that above a hundredth of the largest density of each spectrum.
     """
     grid = network.grid
     fine = GaussianPrior.of(torch.cat([broad_spectra(5000, generator, grid) for _ in range(10)]))

@@ -1,4 +1,4 @@
-"""Training of LPALM and its variants on simulated mixtures."""
+"""Train LPALM and its variants on simulated mixtures."""
 
 from __future__ import annotations
 
@@ -108,9 +108,9 @@ def train_network(
 ) -> list[float]:
     """Train ``network`` in place, from the start of Appendix A; the loss every 20 steps.
 
-    With ``validation`` the weights that do best on mixtures of it are kept, and training stops
-    once they have not become better for six checks, of twenty in all. Where hardly a step of
-    twenty was usable, training goes back to the weights before and on at half the rates.
+    With ``validation``, the weights with the lowest loss on its mixtures are kept, and training
+    stops after six checks, of twenty in all, without a lower one. If hardly any of twenty steps was
+    usable, training continues from the weights before them, at half the rates.
     """
     _, mixing, sources = mixtures.draw(1, generator)
     network.initialise(mixing[0], sources[0], SPARSITY)
@@ -198,7 +198,7 @@ class _Watch:
 def mixtures_like(
     families: torch.Tensor, recipe: str, *, snr: tuple[float, float], pixels: int
 ) -> tuple[Mixtures, Mixtures | None]:
-    """What to train on, and what to validate on, if the recipe does.
+    """Mixtures for training and, if the recipe has it, for validation.
 
     As published, or with sources of any strength.
 

@@ -1,7 +1,7 @@
-"""Muon for stacks of small matrices: momentum whose singular values are all set to about one.
+"""Muon for stacks of small matrices: momentum with all singular values set to about one.
 
 ``torch.optim.Muon`` takes single matrices, one at a time and in bfloat16; for the fifty small ones
-of an unrolled network on a CPU that is some fifteen times slower than one stack.
+of an unrolled network on a CPU that is about fifteen times slower than one stack.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class StackedMuon(torch.optim.Optimizer):
     Parameters
     ----------
     parameters
-        Of any number of leading dimensions.
+        Parameters with any number of leading dimensions.
     lr
         Spectral norm of a step.
     momentum
-        Of the running mean of gradients (Nesterov's form).
+        Decay of the running mean of gradients (Nesterov's form).
     """
 
     def __init__(

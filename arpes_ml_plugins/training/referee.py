@@ -1,11 +1,11 @@
-"""Training of the referee between the general network's answer and that of a flat default model.
+"""Train the network that mixes the general network's solution with that of a flat model.
 
     python -m arpes_ml_plugins.training.referee continuation.safetensors
 
-Spectra of the broad prior, data of the kinds that the network was trained on, both answers as
-``continue_rlista`` finds them, and the errors of their mixtures. The referee learns the share of
-the network with the least error, and is punished where a mixture is much worse than the answer of
-the flat model: nobody should fare worse with a network than without.
+The training data are spectra of the broad prior, data of the kinds that the general network was
+trained on, both solutions as ``continue_rlista`` finds them, and the errors of their mixtures. The
+mixing network learns the share with the least error. The loss has a penalty if a mixture is much
+worse than the solution of the flat model: no result should be worse with the network than without.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ KINDS = 500
 SPECTRA = 16  # of each kind
 POINTS = (81, 241)  # frequencies of the result
 SHARES = 11  # of the network, whose errors are measured
-WORSE = 1.15  # times the error of the flat model: more is punished
+WORSE = 1.15  # times the error of the flat model: more has a penalty
 PUNISHED = 4.0
-CHOSEN = 32  # frequencies of a spectrum at which its band is judged
+CHOSEN = 32  # frequencies of a spectrum at which its interval is tested
 STEPS = 2500
 
 
 def train_referee(file: Path, *, seed: int, kinds: int) -> None:
-    """Give the network in ``file`` its referee."""
+    """Train the mixing network of the weights in ``file``, and write it to them."""
     from safetensors.torch import load_file
 
     stored = {name: value.float() for name, value in load_file(file).items()}
@@ -63,8 +63,8 @@ def train_referee(file: Path, *, seed: int, kinds: int) -> None:
 def _examples(
     network: GeneralNetwork, generator: torch.Generator
 ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Features of both answers ``(b, FEATURES)``, errors of mixtures ``(b, SHARES)``, and at some
-    frequencies the truth, both answers and the band ``(b, 5, CHOSEN)``.
+    """Features of both solutions ``(b, FEATURES)``, errors of mixtures ``(b, SHARES)``, and at some
+    frequencies the truth, both solutions and the interval ``(b, 5, CHOSEN)``.
     """
     kind = draw_kind(generator)
     low, high = POINTS
@@ -176,7 +176,7 @@ def _fit(
 
 
 def _ratios(points: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Errors of the mixed answers over the reach of the band on their side, ``(b, CHOSEN)``."""
+    """Errors of the mixtures over the interval on their side, ``(b, CHOSEN)``."""
     truth, neural, flat, lower, upper = points.unbind(1)
     answer = torch.lerp(flat, neural, share[:, None])
     below, above = answer - torch.minimum(lower, answer), torch.maximum(upper, answer) - answer
@@ -192,7 +192,7 @@ def _loss(share: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
 
 
 def _between(errors: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Error of a mixture, linear between the shares that were measured."""
+    """Error of a mixture, linear between the measured shares."""
     place = share * (SHARES - 1)
     below = place.detach().floor().long().clamp(0, SHARES - 2)
     part = place - below

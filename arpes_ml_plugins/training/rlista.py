@@ -1,4 +1,4 @@
-"""Training of LISTA and RLISTA networks for one kind of data."""
+"""Train LISTA and RLISTA networks for one kind of data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Recipe:
     ``"published"`` is Table I and Appendix A of the paper: Adam, 150 epochs of 100 000 spectra of
     eq. 16 in batches of 256, the rate falling by 0.9 every 3906 steps, the root of the squared
     error, a penalty of 0.01 on the squared weights of all layers but the last, LeCun's initial
-    weights. Different from the paper, or not stated there:
+    weights. Differences from the paper, or settings not stated there:
 
     - Thresholds are kept at zero or above by setting negative ones to zero after each step; the
       paper calls them learnable and says no more. Free ones become negative, and with whitened data
@@ -95,7 +95,7 @@ RECIPES: dict[str, Recipe] = {
 
 @dataclass(frozen=True)
 class Samples:
-    """What a network is trained on: spectra of a prior on ``[-window, window]``, and their data."""
+    """Training samples: spectra of a prior on ``[-window, window]``, and their data."""
 
     times: tuple[float, ...]
     beta: float
@@ -111,7 +111,7 @@ class Samples:
         return real_rows(kernel(times, centres(POINTS, fine) * self.window, self.beta))
 
     def spectra(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """``(count, POINTS * fine)``, with one point a bin for the published prior."""
+        """``(count, POINTS * fine)``, with one point per bin for the published prior."""
         draw = broad_spectra if self.prior == "broad" else published_spectra
         chunks = [
             draw(min(POOL_CHUNK, count - start), generator) for start in range(0, count, POOL_CHUNK)
@@ -244,7 +244,7 @@ def _batches(
     spectra: torch.Tensor,
     generator: torch.Generator,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Inputs and truth, for ever."""
+    """Endless batches of inputs and truth."""
     signal = (features @ samples.kernel(samples.fine)).float().mT
     noise = (features * samples.stderr).float().mT
     if not recipe.whitened:
