@@ -324,7 +324,7 @@ class TestRefusals:
         with pytest.warns(CountsWarning) as told:
             labelled(counts).S.denoise_pretrained(adapt=False, gain=3, rng=0)
         assert re.search("gain=3.*gain of 1", str(told[0].message))
-        assert "0.34 times as strong" in str(told[1].message)
+        assert "0.34 times that of noise" in str(told[1].message)
 
     @pytest.mark.parametrize(
         "options",

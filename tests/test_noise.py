@@ -301,7 +301,7 @@ def test_counts_of_a_fluctuating_source_are_told():
     rng = np.random.default_rng(5)
     noise = noise_of(rng.poisson(rng.gamma(5, band(20) / 5)).astype(float))
     assert noise["kind"] == "scaled counts"
-    assert "over-dispersed" in str(noise["verdict"].values)
+    assert "source fluctuates" in str(noise["verdict"].values)
 
 
 def test_nothing_is_told_of_good_counts():

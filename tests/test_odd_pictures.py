@@ -16,6 +16,7 @@ from arpes_ml_plugins.plotting.figures import closed_on_error
 
 @pytest.fixture(autouse=True)
 def _close():
+    plt.close("all")  # those of other tests
     yield
     plt.close("all")
 
