@@ -14,13 +14,13 @@ from matplotlib import pyplot as plt
 import arpes_ml_plugins  # noqa: F401  (this import adds the methods to .S)
 from arpes_ml_plugins.scoring import thin_counts
 
-volume = example_data.map.spectrum.transpose("theta", "phi", "eV").isel(theta=slice(8, 56))
+volume = example_data.map.spectrum.transpose("theta", "phi", "eV").isel(theta=slice(12, 44))
 print(dict(volume.sizes))
 
 # %%
 # The map's values are in units of its detector. The noise shows how many electrons they are.
 
-verdict = volume.isel(theta=20).S.estimate_noise()
+verdict = volume.isel(theta=16).S.estimate_noise()
 print(verdict.verdict.item())
 electrons = np.round(volume / float(verdict.gain)).clip(min=0).astype(int)
 fraction = 10.0 / float(electrons.mean())
@@ -51,8 +51,8 @@ plt.show()
 
 figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True, layout="constrained")
 for axes, (title, data) in zip(panels, shown.items(), strict=True):
-    cut = data.isel(theta=20)
-    top = float(reference.isel(theta=20).quantile(0.995))
+    cut = data.isel(theta=16)
+    top = float(reference.isel(theta=16).quantile(0.995))
     cut.plot(ax=axes, x="phi", y="eV", cmap="magma", vmin=0, vmax=top, add_colorbar=False)
     axes.set_title(title)
 plt.show()

@@ -199,6 +199,7 @@ class TestErrorBars:
         inside = (result.lower <= scene.truth) & (scene.truth <= result.upper)
         assert 0.5 < float(inside.mean()) < 0.88
 
+    @pytest.mark.slow
     def test_over_exposures(self):
         fractions = []
         for seed, counts in enumerate((0.5, 3, 15, 80)):

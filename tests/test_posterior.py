@@ -105,6 +105,7 @@ class TestFits:
     def params(self):
         return self.model.make_params(amplitude=0.5, center=0.05, sigma=0.03, c=0.5)
 
+    @pytest.mark.slow
     def test_the_stated_error_is_the_error(self):
         """Of positions at many energies, which all have one truth."""
         off, stated = [], []
