@@ -82,7 +82,7 @@ def main() -> None:
                     image, words = denoised(drawn, on)
                     if strength:
                         found[on].append(kept(image, parts, rate))
-                    told += on and "added back" in words
+                    told += on and "replica of the bands" in words
             information = (parts[-1] ** 2 / rate).sum() ** 0.5
             row: dict[str, object] = {
                 "intensity of the copy": f"{strength:.1%}",

@@ -124,7 +124,7 @@ def _strongest(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -
     best: list[Replica] = []
     for axis in (-2, -1):
         for mirrored in (False, True):
-            parts = (counts - clean) * weight, weight, template
+            parts = (counts - clean) * weight, weight, template, structure
             strength, significance = _filtered(*parts, axis, mirrored)
             highest, place = significance.max(-1)
             best_here = [
@@ -142,6 +142,7 @@ def _filtered(
     residual: torch.Tensor,
     weight: torch.Tensor,
     template: torch.Tensor,
+    structure: torch.Tensor,
     axis: int,
     mirrored: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -149,7 +150,7 @@ def _filtered(
 
     Weighted least squares: the copy's overlap with the residual over that with itself.
     """
-    copy = template.flip(axis) if mirrored else template
+    copy, whole_copy = (x.flip(axis) if mirrored else x for x in (template, structure))
     found = _overlaps(residual, copy, axis)
     information = _overlaps(weight, copy.square(), axis).clamp(min=0)
     same = _overlaps(weight * template, copy, axis)
@@ -158,7 +159,9 @@ def _filtered(
     tiny = torch.finfo(found.dtype).tiny
     tried = (information > INSIDE * most) & (most > 0)
     tried &= same.abs() < ALIKE * (information * whole).sqrt()
-    strength = found / information.clamp(min=tiny)
+    # What is missing is a share of the structure, of which the template is a part.
+    response = _overlaps(weight, copy * whole_copy, axis)
+    strength = found / torch.maximum(response, information).clamp(min=tiny)
     score = torch.where(tried, found / information.clamp(min=tiny).sqrt(), 0)
     below = score < 0
     spread = (score.square() * below).sum(-1, keepdim=True) / below.sum(-1, keepdim=True).clamp(1)
