@@ -30,7 +30,7 @@ COMMON = {
 }
 settings.register_profile("few", max_examples=25, derandomize=True, database=None, **COMMON)
 settings.register_profile(
-    "fuzz", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "1000")), **COMMON
+    "fuzz", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "300")), **COMMON
 )
 settings.load_profile("few")
 

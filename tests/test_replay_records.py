@@ -10,12 +10,14 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given
 
 import arpes_ml_plugins
 from arpes_ml_plugins.errors import ArpesMLError, ParameterError, ReplayWarning
 from arpes_ml_plugins.labelled.provenance import Provenance
 from arpes_ml_plugins.plugins import replay as module
+from arpes_ml_plugins.plugins import replay_cost
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.record_check import WORK_LIMITS
 from arpes_ml_plugins.testing.samples import sample_cut
@@ -88,6 +90,20 @@ def test_trusted_records_may_ask_for_much(result, record, cut):
     assert again.attrs["provenance"]["record"]["parameters"]["iterations"] == 100_001
     with pytest.raises(ParameterError, match="trusted must be"):
         arpes_ml_plugins.replay(result, cut, trusted="yes")
+
+
+def test_hours_and_memory_are_estimated(result, record, cut, monkeypatch, calls):
+    with_method(record, plugins().methods["denoise_pcp_unet"])
+    record["parameters"]["iterations"] = 90_000
+    large = xr.concat([cut] * 2000, "scan")
+    with pytest.raises(ParameterError, match="h on one core, more than 6 h"):
+        arpes_ml_plugins.replay(result, large)
+    with_method(record, plugins().methods["sample_posterior"])
+    record["parameters"]["draws"] = 900
+    monkeypatch.setattr(replay_cost, "_memory", lambda: 1e6)
+    with pytest.raises(ParameterError, match="GiB of memory"):
+        arpes_ml_plugins.replay(result, cut)
+    assert not calls
 
 
 def test_arrays_without_end(result, record, cut):

@@ -25,6 +25,7 @@ from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.parameters import check_flag
 from arpes_ml_plugins.plugins.call import call_method
 from arpes_ml_plugins.plugins.record_check import Step, check_step, most_threads
+from arpes_ml_plugins.plugins.replay_cost import check_cost
 
 __all__ = ["replay"]
 
@@ -77,6 +78,8 @@ def replay(
             )
     check_flag("trusted", trusted)
     step = check_step(read_provenance(result) or {}, trusted=trusted)
+    if not trusted:
+        check_cost(step, parent)
     given = step.read_parameters()
     _compare_parents(step, parent)
     _compare_versions(step.versions)
