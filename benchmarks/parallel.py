@@ -8,20 +8,18 @@ core, or which others use, wall times say less than those of the tasks.
 
 from __future__ import annotations
 
-import csv
 import os
 import pickle
 import time
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from distributed import Client, LocalCluster, get_task_stream
+from tables import write
 
 from arpes_ml_plugins import simulate_scene
 
-OUTPUT = Path(__file__).parent.parent / "docs" / "measured" / "parallel.csv"
 SHAPE, CHUNK = (64, 96, 96), 8
 
 
@@ -30,11 +28,7 @@ def main() -> None:
     expected = scene.S.denoise(adapt=False, rng=0)
     lazy = scene.chunk(scan=CHUNK).S.denoise(adapt=False, rng=0)
     graph = len(pickle.dumps(dict(lazy.__dask_graph__())))
-    rows = [measured(lazy, expected, workers, graph) for workers in (1, 2)]
-    with OUTPUT.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write("parallel.csv", [measured(lazy, expected, workers, graph) for workers in (1, 2)])
 
 
 def measured(lazy, expected, workers, graph):
@@ -50,7 +44,7 @@ def measured(lazy, expected, workers, graph):
         for task in stream.data
     }
     difference = float(np.abs(computed - expected).max() / expected.max())
-    row = {
+    return {
         "workers": workers,
         "seconds": round(wall, 1),
         "all_tasks_s": round(sum(took.values()), 1),
@@ -59,8 +53,6 @@ def measured(lazy, expected, workers, graph):
         "graph_kB": round(graph / 1000),
         "difference": difference,
     }
-    print(row, flush=True)
-    return row
 
 
 def loaded():

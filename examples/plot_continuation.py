@@ -30,15 +30,7 @@ truth /= truth.integrate("eV")
 # As ``tau`` is in 1/eV, results have an axis ``eV`` like ARPES data.
 
 beta, error = 40.0, 1e-4
-tau = np.linspace(0, beta, 161)
-exponent = np.where(energy < 0, beta - tau[:, None], -tau[:, None]) * energy
-kernel = np.exp(exponent) / (1 + np.exp(-beta * np.abs(energy)))
-clean = (truth.values @ kernel.T) * (energy[1] - energy[0])
-g = xr.DataArray(
-    clean + error * np.random.default_rng(0).normal(size=clean.shape),
-    coords={"k": k, "tau": ("tau", tau, {"units": "1/eV"})},
-    dims=("k", "tau"),
-)
+g = arpes_ml_plugins.simulate_greens_function(truth, beta=beta, times=161, stderr=error, rng=0)
 
 # %%
 # All momenta are continued at once, by the network that comes with the package and maximum entropy

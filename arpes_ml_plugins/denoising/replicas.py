@@ -82,7 +82,9 @@ def recover_replicas(
         structure = _structure(clean, valid)
         added = [
             replica.copied(one) if replica.certain else torch.zeros_like(one)
-            for replica, one in zip(_strongest(counts, clean, valid), structure, strict=True)
+            for replica, one in zip(
+                _strongest(counts, clean, valid, structure), structure, strict=True
+            )
         ]
         if not any(bool(one.any()) for one in added):
             break
@@ -97,7 +99,7 @@ def replica_strengths(
 
     NaN for images that lack no replica.
     """
-    strongest = _strongest(counts, clean, valid)
+    strongest = _strongest(counts, clean, valid, _structure(clean, valid))
     strengths = [one.strength if one.certain else math.nan for one in strongest]
     return torch.tensor(strengths, dtype=torch.float64, device="cpu")
 
@@ -112,20 +114,24 @@ def _structure(clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     return torch.where(valid, clean - background, 0)
 
 
-def _strongest(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> list[Replica]:
-    """The most significant copy that each image lacks."""
-    structure = _structure(clean, valid)
+def _strongest(
+    counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor, structure: torch.Tensor
+) -> list[Replica]:
+    """The most significant copy of its ``structure`` that each image lacks."""
     mask = valid.to(clean)
     smooth = gaussian_mean(structure[:, None], mask[:, None], SMOOTH)[:, 0]
     template = torch.where(valid, structure - smooth, 0)
     mean = torch.where(valid, clean, 0).mean((-2, -1), keepdim=True)
     variance = clean.clamp(min=0) + DARK * mean.clamp(min=torch.finfo(clean.dtype).tiny)
     weight = mask / variance
+    images = (counts - clean) * weight, weight, weight * template
+    own = (weight * template.square()).sum((-2, -1))[:, None]
     best: list[Replica] = []
     for axis in (-2, -1):
+        spectra = [_spectrum(image, axis) for image in images]
         for mirrored in (False, True):
-            parts = (counts - clean) * weight, weight, template, structure
-            strength, significance = _filtered(*parts, axis, mirrored)
+            copies = [x.flip(axis) if mirrored else x for x in (template, structure)]
+            strength, significance = _filtered(spectra, copies, own, axis)
             highest, place = significance.max(-1)
             best_here = [
                 Replica(z, float(strength[i, at]), axis, at - clean.shape[axis] + 1, mirrored)
@@ -139,28 +145,33 @@ def _strongest(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -
 
 
 def _filtered(
-    residual: torch.Tensor,
-    weight: torch.Tensor,
-    template: torch.Tensor,
-    structure: torch.Tensor,
-    axis: int,
-    mirrored: bool,
+    images: list[torch.Tensor], copies: list[torch.Tensor], own: torch.Tensor, axis: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Strength of the copy at each shift, and its significance; ``(n, 2 size - 1)``.
 
     Weighted least squares: the copy's overlap with the residual over that with itself.
+
+    Parameters
+    ----------
+    images
+        Spectra of three images: weight times residual, weight, and weight times template.
+    copies
+        Template and structure, mirrored or not.
+    own
+        Information on the template at its own place, ``(n, 1)``.
     """
-    copy, whole_copy = (x.flip(axis) if mirrored else x for x in (template, structure))
-    found = _overlaps(residual, copy, axis)
-    information = _overlaps(weight, copy.square(), axis).clamp(min=0)
-    same = _overlaps(weight * template, copy, axis)
+    residual, weight, template = images
+    copy, whole_copy = copies
+    size = copy.shape[axis]
+    spectrum = _spectrum(copy, axis)
+    found, same = (_overlaps(image, spectrum, size) for image in (residual, template))
+    information = _overlaps(weight, _spectrum(copy.square(), axis), size).clamp(min=0)
+    # What is missing is a share of the structure, of which the template is a part.
+    response = _overlaps(weight, _spectrum(copy * whole_copy, axis), size)
     most = information.amax(-1, keepdim=True)
-    whole = (weight * template.square()).sum((-2, -1))[:, None]
     tiny = torch.finfo(found.dtype).tiny
     tried = (information > INSIDE * most) & (most > 0)
-    tried &= same.abs() < ALIKE * (information * whole).sqrt()
-    # What is missing is a share of the structure, of which the template is a part.
-    response = _overlaps(weight, copy * whole_copy, axis)
+    tried &= same.abs() < ALIKE * (information * own).sqrt()
     strength = found / torch.maximum(response, information).clamp(min=tiny)
     score = torch.where(tried, found / information.clamp(min=tiny).sqrt(), 0)
     below = score < 0
@@ -169,10 +180,12 @@ def _filtered(
     return strength, torch.where(strength < WEAK, significance, 0)
 
 
-def _overlaps(images: torch.Tensor, copies: torch.Tensor, axis: int) -> torch.Tensor:
-    """Sum of the images times the copies, these shifted along ``axis`` by 1 - size ... size - 1."""
-    size = images.shape[axis]
-    spectra = (torch.fft.rfft(each.movedim(axis, -1), 2 * size) for each in (images, copies))
-    image, copy = spectra
+def _spectrum(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """Along ``axis``, moved to the end and filled up with zeros, so that nothing wraps around."""
+    return torch.fft.rfft(values.movedim(axis, -1), 2 * values.shape[axis])
+
+
+def _overlaps(image: torch.Tensor, copy: torch.Tensor, size: int) -> torch.Tensor:
+    """Sums of the image times the copy, this shifted by 1 - size ... size - 1; from spectra."""
     sums = torch.fft.irfft((image * copy.conj()).sum(-2), 2 * size)
     return torch.cat([sums[..., size + 1 :], sums[..., :size]], -1)

@@ -13,7 +13,7 @@ import numpy as np
 from arpes_ml_plugins.errors import DataTypeError
 from arpes_ml_plugins.labelled.provenance import JsonDict, Provenance, provenance_of
 
-__all__ = ["RESERVED", "decode", "encode", "has_form", "is_text", "pack", "unpack"]
+__all__ = ["LONGEST", "RESERVED", "decode", "encode", "has_form", "is_text", "pack", "unpack"]
 
 PACKED = "arpes_ml_attributes"
 """Name of the one netCDF attribute that holds all that netCDF would lose or misread."""

@@ -14,6 +14,7 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import DataTypeError
 from arpes_ml_plugins.labelled.attributes import (
+    LONGEST,
     RESERVED,
     decode,
     encode,
@@ -33,7 +34,6 @@ ARRAYS_GROUP = "arpes_ml_parameters"
 """Group of a file that holds the large arrays among the parameters of records, under hashes."""
 VALUES = "values"
 """Name in the file of a DataArray without coordinates."""
-LONGEST = 200  # bytes in a name; netCDF has 256
 
 
 def flat(data: xr.DataArray | xr.Dataset) -> xr.Dataset:

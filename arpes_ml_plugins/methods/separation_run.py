@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.separation.value_noise import ValueNoise
     from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["LABELS", "OUTPUTS", "run", "whitened"]
+__all__ = ["LABELS", "OUTPUTS", "TOO_MUCH", "TOO_MUCH_OF_VALUES", "run", "whitened"]
 
 UNLIKE = 0.1  # sine of the angle between a family and the data
 TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual

@@ -14,6 +14,7 @@ from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, setup_of
+from arpes_ml_plugins.methods.separation_run import OUTPUTS, TOO_MUCH, TOO_MUCH_OF_VALUES
 from arpes_ml_plugins.networks.families import rows_of
 from arpes_ml_plugins.parameters import documented
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
@@ -27,18 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["unmix"]
 
 COMPONENT = "component"
-TOO_MUCH, TOO_MUCH_OF_VALUES = 1.3, 1.15  # chi^2 per degree of freedom, as after a separation
 ALIKE = 0.995  # cosine between spectra whose maps cannot be told apart
-OUTPUTS = {
-    "spectra": "spectra",
-    "spectra_stderr": "spectra",
-    "maps": "maps",
-    "maps_stderr": "maps",
-    "reconstruction": "data",
-    "residual": "data",
-    "residual_chi2": "space",
-    "status": "text",
-}
+MAPPED = {name: kind for name, kind in OUTPUTS.items() if name != "library_distance"}
 
 
 @documented(**SEPARATION)
@@ -124,7 +115,7 @@ def unmix(
         setup.data,
         setup.channels,
         partial(_unmixed, setup=setup, spectra=rows / np.abs(rows).max(1, keepdims=True)),
-        OUTPUTS,
+        MAPPED,
         components=names,
         method="unmix",
         device=device,

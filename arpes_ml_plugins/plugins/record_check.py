@@ -14,7 +14,7 @@ from arpes_ml_plugins.labelled.recording import hashes_in, read_back, unrecorded
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method
 
-__all__ = ["WORK_LIMITS", "Step", "check_step", "most_threads"]
+__all__ = ["WORK_LIMITS", "Step", "check_step", "kind_of_work", "most_threads", "refuse_work"]
 
 WORK_LIMITS = {
     "iterations": 100_000,
@@ -110,14 +110,19 @@ def _check_work(step: Step) -> None:
         limit = _limit_for(name)
         for number in _numbers_in(form):
             whole = isinstance(number, (int, np.integer))
-            if (whole or name.rsplit("_", 1)[-1] in WORK_LIMITS) and number > limit:
+            if (whole or kind_of_work(name) in WORK_LIMITS) and number > limit:
                 _too_much(f"parameter {name!r}", number, limit)
 
 
 def _limit_for(name: str) -> float:
     if name == "rng" or name.endswith("seed"):
         return math.inf
-    return WORK_LIMITS.get(name.rsplit("_", 1)[-1], WHOLE_LIMIT)
+    return WORK_LIMITS.get(kind_of_work(name), WHOLE_LIMIT)
+
+
+def kind_of_work(name: str) -> str:
+    """Return the last word of a parameter's name: ``"iterations"`` for ``"adam_iterations"``."""
+    return name.rsplit("_", 1)[-1]
 
 
 def _numbers_in(form: Any) -> Iterator[Any]:
@@ -190,9 +195,12 @@ def _refuse(expected: str, got: str) -> NoReturn:
 
 
 def _too_much(what: str, number: float, limit: float) -> NoReturn:
-    shown = _shown(number)
+    refuse_work(f"{what} is {_shown(number)}, more than {limit:,}")
+
+
+def refuse_work(what: str) -> NoReturn:
+    """Refuse a record that asks for more work than untrusted records may."""
     raise ParameterError(
-        f"the provenance of result asks for a lot of work: {what} is {shown}, more than "
-        f"{limit:,}, and may come from a file that was damaged or made to do harm; pass "
-        f"trusted=True if you know where it comes from"
+        f"the provenance of result asks for a lot of work: {what}, and may come from a file that "
+        f"was damaged or made to do harm; pass trusted=True if you know where it comes from"
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import xarray as xr
 
-from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
-from arpes_ml_plugins.plugins.record_check import Step
+from arpes_ml_plugins.plugins.record_check import Step, kind_of_work, refuse_work
 
 __all__ = ["check_cost"]
 
@@ -36,11 +36,12 @@ def check_cost(step: Step, parent: xr.DataArray | xr.Dataset) -> None:
     values = float(select_spectrum(parent)[0].size)
     seconds = SECONDS * values * _product(step.parameters, REPEATED)
     if seconds > LONGEST:
-        _refuse(f"about {seconds / 3600:.3g} h on one core", f"{LONGEST / 3600:g} h")
+        refuse_work(f"about {seconds / 3600:.3g} h on one core, more than {LONGEST / 3600:g} h")
     needed = BYTES * values * _product(step.parameters, COPIED)
     available = SHARE * _memory()
     if needed > available:
-        _refuse(f"about {needed / 2**30:.3g} GiB of memory", f"{available / 2**30:.3g} GiB")
+        asked, limit = (f"{size / 2**30:.3g} GiB" for size in (needed, available))
+        refuse_work(f"about {asked} of memory, more than {limit}")
 
 
 def _product(parameters: Mapping[str, Any], words: tuple[str, ...]) -> float:
@@ -50,22 +51,13 @@ def _product(parameters: Mapping[str, Any], words: tuple[str, ...]) -> float:
 def _numbers(parameters: Mapping[str, Any], words: tuple[str, ...]) -> Iterator[float]:
     for name, value in parameters.items():
         counted = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if counted and name.rsplit("_", 1)[-1] in words and value > 1:
+        if counted and kind_of_work(name) in words and value > 1:
             yield float(value)
 
 
 def _memory() -> float:
     """The memory of this machine in bytes; unlimited where the system does not say."""
-    import os
-
     try:
         return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return math.inf
-
-
-def _refuse(estimate: str, limit: str) -> None:
-    raise ParameterError(
-        f"the provenance of result asks for a lot of work: {estimate}, more than {limit}; pass "
-        f"trusted=True if that is right"
-    )

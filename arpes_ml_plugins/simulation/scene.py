@@ -29,7 +29,7 @@ BRIGHTEST = 3e4  # counts per pixel; detectors do not count beyond
 
 
 GEOMETRY = dict.fromkeys(("x", "y", "z", "beta", "chi", "psi", "theta", "xi"), 0.0)
-GEOMETRY["hv"] = 21.2  # eV, He I
+GEOMETRY |= {"hv": 21.2}  # eV, He I
 """Positions and angles of the sample that conversions to momentum in PyARPES and erlab need."""
 SETUP = {"alpha": 0.0, "spectrum_type": "cut", "configuration": 1, "sample_workfunction": 4.3}
 """An analyser without deflectors whose slit is vertical: type 1 of erlab."""

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
-import arpes_ml_plugins  # noqa: F401  (this import adds the methods to .S)
+from arpes_ml_plugins import simulate_greens_function
 from arpes_ml_plugins.demo import load_cut, thin_cut
 
 FOLDER = Path(__file__).parent
@@ -45,13 +45,7 @@ def draw_continuation() -> None:
     truth = xr.DataArray(-green.imag / np.pi, {"k": momentum, "eV": energy}, ("k", "eV"))
     truth /= truth.integrate("eV")
     beta, error = 40.0, 1e-3
-    tau = np.linspace(0, beta, 161)
-    exponent = np.where(energy < 0, beta - tau[:, None], -tau[:, None]) * energy
-    kernel = np.exp(exponent) / (1 + np.exp(-beta * np.abs(energy)))
-    clean = (truth.values @ kernel.T) * (energy[1] - energy[0])
-    noise = error * np.random.default_rng(0).normal(size=clean.shape)
-    times = ("tau", tau, {"units": "1/eV"})
-    g = xr.DataArray(clean + noise, {"k": momentum, "tau": times}, ("k", "tau"))
+    g = simulate_greens_function(truth, beta=beta, times=161, stderr=error, rng=0)
     result = g.S.continue_rlista(beta=beta, stderr=error, omega=np.linspace(-2.5, 2.5, 201))
     figure, (left, right) = plt.subplots(1, 2, figsize=SIZE, layout="constrained")
     g.sel(k=np.linspace(0, 1, 6), method="nearest").plot.line(
