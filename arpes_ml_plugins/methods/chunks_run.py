@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -20,25 +20,49 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.denoising.counts_network import CountsNetwork
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
-__all__ = ["choices_in", "choices_of", "in_chunks", "noise_model"]
+__all__ = ["choices_in", "noise_model", "together_or_in_chunks"]
 
 NEIGHBOURS, FILTER = "neighbours of the choice", "filter of the choice"
 
 
-def in_chunks(
-    array: xr.DataArray, series: Sequence[Hashable], exposures: Sequence[Hashable], alone: bool
-) -> Hashable | None:
-    """The dimension of the series, if its chunks can be denoised separately.
+def together_or_in_chunks(
+    array: xr.DataArray,
+    image: tuple[Hashable, Hashable],
+    series: Sequence[Hashable],
+    exposures: Sequence[Hashable],
+    numbers: dict[str, xr.DataArray],
+    make: Callable[[int], CountsNetwork],
+    *,
+    alone: bool,
+    gain: float | None,
+    precision: str,
+    method: str,
+    device: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Arguments of :func:`map_images`: the series as a whole, or its chunks separately.
 
-    They can if ``alone`` is True: no network is trained and no random numbers are drawn for the
-    whole series.
+    Chunks are denoised separately if ``alone`` is True: no network is trained and no random numbers
+    are drawn for the whole series. The choices that it shares are then made before.
     """
     if array.chunks is None or not alone or exposures or len(series) != 1:
-        return None
-    return series[0]
+        return {"series": (*series, *exposures), "numbers": numbers}
+    choices = _choices_of(
+        array,
+        image,
+        series[0],
+        numbers,
+        make,
+        gain=gain,
+        precision=precision,
+        method=method,
+        device=device,
+        seed=seed,
+    )
+    return {"beside": series[0], "numbers": numbers | choices}
 
 
-def choices_of(
+def _choices_of(
     array: xr.DataArray,
     image: tuple[Hashable, Hashable],
     series: Hashable,

@@ -21,7 +21,7 @@ from arpes_ml_plugins.methods.calibration_run import (
     calibration_numbers,
     say_how_calibrated,
 )
-from arpes_ml_plugins.methods.chunks_run import choices_in, choices_of, in_chunks, noise_model
+from arpes_ml_plugins.methods.chunks_run import choices_in, noise_model, together_or_in_chunks
 from arpes_ml_plugins.methods.denoising_input import (
     COUNTED,
     PRECISIONS,
@@ -132,22 +132,20 @@ class CountsRun:
             judged=judged,
             calibrate=self.calibrated,
         )
-        known = noise_numbers(noise, self.kinds)
-        alone = self.training is None and not self.draws
-        chunked = in_chunks(array, together, exposures, alone)
-        if chunked is not None:
-            known |= choices_of(
-                array,
-                image,
-                chunked,
-                known,
-                self.make,
-                gain=gain,
-                precision=precision,
-                method=self.method,
-                device=device,
-                seed=rng,
-            )
+        layout = together_or_in_chunks(
+            array,
+            image,
+            together,
+            exposures,
+            noise_numbers(noise, self.kinds),
+            self.make,
+            alone=self.training is None and not self.draws,
+            gain=gain,
+            precision=precision,
+            method=self.method,
+            device=device,
+            seed=rng,
+        )
         averaged = (*exposures,)
         outputs: dict[str, Output] = {name: Image(averaged=averaged) for name in self.results}
         outputs |= OUTPUTS if judged else {}
@@ -163,9 +161,7 @@ class CountsRun:
             steps=self._steps(array, image, together),
             progress=progress,
             batch_size=1,
-            series=() if chunked is not None else (*together, *exposures),
-            beside=chunked,
-            numbers=known,
+            **layout,
         )
         if self.make is pretrained:
             found |= weights_used()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
-from arpes_ml_plugins.methods.chunks_run import choices_of, in_chunks
+from arpes_ml_plugins.methods.chunks_run import together_or_in_chunks
 from arpes_ml_plugins.methods.counts_run import (
     adapting,
     pretrained,
@@ -188,21 +188,21 @@ def _chosen_later(
     array, noise, meshed = without_mesh(
         array, image, noise, mesh, gain=None, device=device, repeats=repeated
     )
-    numbers = noise_numbers(noise, SERVED)
-    chunked = in_chunks(array, series, exposures, alone=not adapt)
-    if chunked is not None:
-        numbers |= choices_of(
-            array,
-            image,
-            chunked,
-            numbers,
-            pretrained,
-            gain=None,
-            precision="auto",
-            method="denoise",
-            device=device,
-            seed=int(rng),  # type: ignore[call-overload]
-        )
+    seed = int(rng)  # type: ignore[call-overload]
+    layout = together_or_in_chunks(
+        array,
+        image,
+        series,
+        exposures,
+        noise_numbers(noise, SERVED),
+        pretrained,
+        alone=not adapt,
+        gain=None,
+        precision="auto",
+        method="denoise",
+        device=device,
+        seed=seed,
+    )
     arrays = map_images(
         array,
         image,
@@ -210,11 +210,9 @@ def _chosen_later(
         {"clean": Image(averaged=(*exposures,))},
         method="denoise",
         device=device,
-        seed=int(rng),  # type: ignore[call-overload]
+        seed=seed,
         batch_size=1,
-        series=() if chunked is not None else (*series, *exposures),
-        beside=chunked,
-        numbers=numbers,
+        **layout,
     )
     names = xr.apply_ufunc(
         _name_of_choice,
