@@ -96,7 +96,10 @@ class TestMemory:
             return solve(images, **options)
 
         monkeypatch.setattr(pcp, "principal_component_pursuit", short_of_memory)
-        xr.testing.assert_equal(arpes_ml_plugins.decompose_pcp(data, device="cpu"), expected)
+        # The last bit of a norm depends on the size of the batch where several threads sum it up.
+        xr.testing.assert_allclose(
+            arpes_ml_plugins.decompose_pcp(data, device="cpu"), expected, rtol=1e-9, atol=1e-12
+        )
         assert sizes == [5, 3, 2, 2, 1]
 
     def test_steps_of_a_failed_batch_are_taken_back(self):
