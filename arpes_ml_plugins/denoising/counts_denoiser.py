@@ -22,11 +22,13 @@ from arpes_ml_plugins.denoising.choices import (
 )
 from arpes_ml_plugins.denoising.counts_network import CountsNetwork
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
+from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS, best_shares
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.posterior import measured_again
 from arpes_ml_plugins.denoising.recovery import conserve, recover_locally, recover_structure
 from arpes_ml_plugins.denoising.replicas import recover_replicas, replica_strengths
 from arpes_ml_plugins.denoising.residual import Residual, residual_of
+from arpes_ml_plugins.denoising.similar_patches import SMALLEST, filter_similar
 from arpes_ml_plugins.denoising.splitting import (
     Counts,
     Training,
@@ -179,6 +181,10 @@ def denoise_counts_images(
         best = GaussianFilter(width)
     without = _recovered(noise, plan, best, counts, FLIPS if training is None else ALL_FLIPS)
     seen = counts.predicted()
+    if training is not None and width is None and min(images.shape[-2:]) >= SMALLEST:
+        shares = _shares(partial(_recovered, noise, plan, best), counts, without, noise, seed)
+        without = _mixed(without, seen, noise, shares)
+        denoised = partial(denoised, shares=shares)
     clean = _in_groups(recover_replicas, seen.images, without, seen.valid)
     spread = samples = calibration = None
     if draws:
@@ -253,9 +259,10 @@ def _denoised(
     state: torch.nn.Module,
     data: Counts,
     flips: int = 1,
+    shares: torch.Tensor | None = None,
 ) -> torch.Tensor:
     seen = data.predicted()
-    image = _recovered(noise, report, state, data, flips)
+    image = _mixed(_recovered(noise, report, state, data, flips), seen, noise, shares)
     return _in_groups(recover_replicas, seen.images, image, seen.valid)
 
 
@@ -270,6 +277,35 @@ def _recovered(
     rate = predict(state, data, flips=flips, pixels=_pixels_at_once(data.images), report=report)
     seen = data.predicted()
     return _in_groups(partial(_finished, noise=noise), seen.images, rate, seen.valid)
+
+
+def _shares(
+    recovered: Callable[[Counts, int], torch.Tensor],
+    counts: Counts,
+    clean: torch.Tensor,
+    noise: NoiseModel,
+    seed: int,
+) -> torch.Tensor | None:
+    """How much of the image filtered by similar patches is to be taken, pixel by pixel."""
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    return best_shares(
+        lambda images: recovered(replace(counts, images=images), FLIPS),
+        lambda images, image: filter_similar(images, image, counts.valid, noise),
+        counts.images,
+        clean,
+        lambda image: noise.measured(image, generator),
+    )
+
+
+def _mixed(
+    clean: torch.Tensor, counts: Counts, noise: NoiseModel, shares: torch.Tensor | None
+) -> torch.Tensor:
+    """``clean`` with these shares of the image filtered by similar patches."""
+    if shares is None:
+        return clean
+    filtered = filter_similar(counts.images, clean, counts.valid, noise)
+    mixed = clean + shares * (filtered - clean)
+    return _in_groups(conserve, counts.images, mixed, counts.valid)
 
 
 def _good(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch.Tensor:
@@ -346,6 +382,7 @@ def steps_of(
     if training is not None:
         lengthened = _lengthened(training, images * pixels)
         trained = lengthened.steps + images * (1 + lengthened.checks)
+        total += images * FLIPS * ROUNDS * DRAWS
     total += trained + images * (FLIPS if training is None else ALL_FLIPS)
     total += images * FLIPS * draws
     if calibrate:
