@@ -118,7 +118,7 @@ def test_x_is_horizontal_whatever_the_order(dims):
 @pytest.mark.parametrize("stretch", [1, 2.5])
 def test_a_ring_is_equally_dark_all_around(derivative, stretch):
     """Both axes are differentiated, in their units and not in pixels."""
-    x, y = np.linspace(-0.8, 0.8, 160), np.linspace(-0.8, 0.8, round(160 / stretch))
+    x, y = np.linspace(-0.8, 0.8, 320), np.linspace(-0.8, 0.8, round(320 / stretch))
     radius = np.hypot(*np.meshgrid(x, y, indexing="ij"))
     image = xr.DataArray(np.exp(-(((radius - 0.4) / 0.12) ** 2)), {"kx": x, "ky": y}, ("kx", "ky"))
     shown = bent(image, derivative)
