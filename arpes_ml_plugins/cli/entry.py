@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem, shell_complete
 
 from arpes_ml_plugins.cli.console import any_character, encodable, leave_broken_pipes, say, tell
 from arpes_ml_plugins.cli.run import RunGroup, find_method
+from arpes_ml_plugins.cli.threads import share_the_machine
 from arpes_ml_plugins.errors import ArpesMLError
 from arpes_ml_plugins.plugins.manager import plugins
 
@@ -35,7 +36,12 @@ Exit status:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
+    """Entry point; returns the exit status.
+
+    Without ``arguments`` it is the program itself, whose process belongs to it.
+    """
+    if arguments is None:
+        share_the_machine()
     words = list(sys.argv[1:] if arguments is None else arguments)
     with any_character():
         try:
