@@ -45,7 +45,7 @@ def test_compare_takes_datasets_nan_and_missing_coordinates(cut):
     [
         (lambda c: plotting.compare(c.expand_dims(b=2), c.expand_dims(b=2)), "two-dimensional"),
         (lambda c: plotting.compare(c, c, energy=3.0), "energy=3.0 is outside"),
-        (lambda c: plotting.loss_curve(xr.Dataset({"a": 1})), "variable 'loss'"),
+        (lambda c: plotting.loss_curve(xr.Dataset({"a": 1})), "with the variables loss; got a"),
     ],
 )
 def test_bad_input(cut, call, words):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.fitting import DRAW
 from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
 from arpes_ml_plugins.labelled.spectrum import check_array, check_values, select_spectrum
@@ -23,6 +23,7 @@ from arpes_ml_plugins.plotting.labels import (
     drawn_dims,
     readable_ticks,
 )
+from arpes_ml_plugins.plotting.results import check_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -218,11 +219,7 @@ def loss_curve(result: xr.Dataset) -> Figure:
 
     from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
 
-    if "loss" not in result:
-        raise DataError(
-            f"expected the Dataset of a decompose_* method with a variable 'loss', got the "
-            f"variables {', '.join(map(str, result.data_vars)) or 'none'}"
-        )
+    check_result(result, ("loss",), "a decompose_* method")
     figure, axes = plt.subplots(FigureClass=NotebookFigure, layout="constrained")
     curves = np.atleast_2d(result["loss"].transpose(..., "iteration").values)
     for curve in curves.reshape(-1, curves.shape[-1]):
@@ -259,6 +256,8 @@ def image_of(
 
 def _with_bars(clean: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
     """Replace samples by their mean, with error bars of one standard deviation."""
+    if not isinstance(clean, xr.Dataset):
+        select_spectrum(clean)  # refuses what is not labelled
     if DRAW not in clean.dims:
         return clean
     array, _ = select_spectrum(clean)
