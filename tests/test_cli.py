@@ -178,6 +178,12 @@ class TestRun:
         assert words in err
         assert not Path("out.nc").exists()
 
+    @pytest.mark.parametrize("words", [(), ("demo",), ("methods",), ("run",), ("run", "denoise")])
+    def test_the_short_word_for_help(self, run, words):
+        status, short, _ = run(*words, "-h")
+        assert status == 0
+        assert short == run(*words, "--help")[1]
+
     def test_errors_about_files_and_axes_are_for_people(self, run, tmp_path):
         for content, words in (
             (b"hello\n\tworld", 'it begins with the text "hello w"'),

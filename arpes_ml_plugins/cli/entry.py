@@ -92,10 +92,17 @@ class _Program(click.Group):
         return encodable(super().get_help(ctx))
 
 
-@click.group(cls=_Program, epilog=EXIT_STATUS)
+@click.group(
+    cls=_Program,
+    epilog=EXIT_STATUS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(metadata.version("arpes-ml-plugins"), message="%(version)s")
 def arpes_ml() -> None:
-    """Denoise, continue and separate ARPES data in files."""
+    """Denoise, continue and separate ARPES data in files.
+
+    For example: arpes-ml run denoise cut.nc clean.nc
+    """
 
 
 @arpes_ml.command()
@@ -103,6 +110,7 @@ def arpes_ml() -> None:
     "--output",
     type=click.Path(path_type=Path),
     default=Path("demo-output"),
+    show_default=True,
     metavar="FOLDER",
     help="Folder for the pictures and the result.",
 )
