@@ -7,6 +7,7 @@ imported before it is needed.
 
 from __future__ import annotations
 
+import difflib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,9 @@ def __getattr__(name: str) -> Any:
         return submodule
     if not name.startswith("_") and name in _plugins().methods:
         return public_function(_plugins().methods[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    close = difflib.get_close_matches(name, __dir__(), n=3) if not name.startswith("_") else []
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -8,9 +8,10 @@ warning, and caches nothing on the objects, so that PyARPES's takes over at once
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 import xarray as xr
@@ -53,6 +54,12 @@ class MethodsAccessor(BoundMethods[Data]):
         records = [step.get("record") if isinstance(step, dict) else step for step in self.history]
         return [one.get(key) if isinstance(one, dict) else one for one in records]
 
+    if not TYPE_CHECKING:  # type checkers know the methods, and refuse all other names
+
+        def __getattr__(self, name: str) -> Any:
+            """Refuse a name that is not known, and suggest similar ones."""
+            raise AttributeError(_unknown(name), name=name, obj=self)
+
     def __repr__(self) -> str:
         methods = ", ".join(method.name for method in plugins().methods)
         return f"<methods of arpes_ml_plugins: {methods}>"
@@ -62,6 +69,17 @@ class MethodsAccessor(BoundMethods[Data]):
         from arpes_ml_plugins.html_repr import html_of
 
         return html_of(self._obj, repr(self))
+
+
+def _unknown(name: str) -> str:
+    """What to say of a name that the accessor lacks; private ones, which tools try, get no hint."""
+    known = [method.name for method in plugins().methods] if not name.startswith("_") else []
+    close = difflib.get_close_matches(name, [*known, "history", "short_history"], n=3, cutoff=0.6)
+    if not close:
+        hint = "; arpes_ml_plugins.methods_available() lists the methods" if known else ""
+    else:
+        hint = f"; did you mean {' or '.join(map(repr, close))}?"
+    return f"arpes_ml_plugins has no method {name!r}{hint}"
 
 
 class _ShyAccessor:
@@ -122,8 +140,8 @@ def _bound(method: Method) -> Callable[..., Any]:
     """The public function as a method: same docstring, signature with ``self`` for ``data``."""
     public = public_function(method)
 
-    def call(self: Any, **parameters: Any) -> Any:
-        return public(self._obj, **parameters)
+    def call(self: Any, *misplaced: Any, **parameters: Any) -> Any:
+        return public(self._obj, *misplaced, **parameters)
 
     call.__name__ = method.name
     call.__qualname__ = f"{MethodsAccessor.__name__}.{method.name}"

@@ -109,8 +109,8 @@ def as_measured(
         Spectral function along ``eV`` or ``omega`` (zero at the chemical potential, evenly spaced
         if there is a resolution) and any other dimensions. It is not changed.
     beta : float, optional
-        Inverse temperature, in the inverse unit of the energy axis. A larger value gives a sharper
-        Fermi edge.
+        Inverse temperature, in the inverse unit of the energy axis; pass this or ``temperature``.
+        A larger value gives a sharper Fermi edge.
     temperature : float, optional
         Temperature in K, instead of ``beta``, for an axis in eV.
     resolution : float
@@ -142,10 +142,17 @@ def as_measured(
     from scipy.special import expit
 
     if (beta is None) == (temperature is None):
-        raise ParameterError("pass either beta or temperature (in K)")
+        raise ParameterError(
+            f"expected one of beta=... (in the inverse unit of the energy axis) and "
+            f"temperature=... (in K), got {'neither' if beta is None else 'both'}"
+        )
     given = float(beta) if beta is not None else float(temperature or 0.0)
     if not given > 0 or not resolution >= 0:
-        raise ParameterError("beta or temperature must be positive, resolution not negative")
+        name = "temperature" if beta is None else "beta"
+        raise ParameterError(
+            f"{name} must be positive and resolution not negative, got {name}={given:g} and "
+            f"resolution={resolution:g}"
+        )
     inverse = given if beta is not None else 1 / (BOLTZMANN * given)
     if not isinstance(spectral_function, xr.DataArray):
         raise DataTypeError(

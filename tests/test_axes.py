@@ -8,7 +8,7 @@ import xarray as xr
 
 from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.errors import AxisError
-from arpes_ml_plugins.labelled.axes import find_axis, resolve_dims
+from arpes_ml_plugins.labelled.axes import ROLES, find_axis, resolve_dims
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 
 IMAGE = ("energy", "momentum")
@@ -65,16 +65,29 @@ def test_image_axes(dims, expected):
         (("kx", "ky", "w"), r"no energy axis.*dims="),  # w may be the energy
         (("X", "Y", "energy"), "no momentum axis.*dims="),  # space, or a detector's pixels
         (("kx", "ky", "kz"), r"no energy axis.*dims=\('ky', 'kx'\)"),
-        (("y", "x"), r"no energy axis.*dims=\('y', 'x'\)"),
+        (("y", "x"), r"no energy or momentum axis.*dims=\('y', 'x'\)"),
         (("y", "x", "eV"), r"no momentum axis.*dims=\('eV', 'y'\)"),
         (("eV", "energy", "phi"), "'eV' and 'energy'"),
-        (("eV",), "no momentum axis"),
+        (("eV",), "^expected data along energy and momentum, got the dimensions eV"),
+        (("a", "b"), r"^no energy or momentum axis among the dimensions a .*dims=\('a', 'b'\)"),
         ((), "single number"),
     ],
 )
 def test_ambiguous_or_missing(dims, words):
     with pytest.raises(AxisError, match=words):
         resolve_dims(array(*dims), IMAGE)
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_the_point_comes_first_and_names_are_few(role):
+    """An error begins with what is wrong, and lists no more names than a reader takes in."""
+    with pytest.raises(AxisError) as raised:
+        find_axis(array("a", "b"), role)
+    words = str(raised.value)
+    assert words.startswith(f"no {role} axis among the dimensions a (")
+    assert f"dims={{'{role}': ...}}" in words[:120]
+    assert ROLES[role][0][0] in words
+    assert len(words) < 330
 
 
 def test_a_fermi_map_among_single_points():
@@ -149,7 +162,7 @@ def test_resolver_is_asked_and_checked():
     # An answer that does not fit these data leaves the names that everybody knows.
     known = array("eV", "phi", "r")
     assert resolve_dims(known, IMAGE, resolver=lambda d, role: names[role]) == ("eV", "phi")
-    with pytest.raises(AxisError, match="no energy axis"):
+    with pytest.raises(AxisError, match="no energy or momentum axis"):
         resolve_dims(data, IMAGE, resolver=lambda d, role: "gone")
 
 

@@ -178,6 +178,32 @@ class TestRun:
         assert words in err
         assert not Path("out.nc").exists()
 
+    @pytest.mark.parametrize("words", [(), ("demo",), ("methods",), ("run",), ("run", "denoise")])
+    def test_the_short_word_for_help(self, run, words):
+        status, short, _ = run(*words, "-h")
+        assert status == 0
+        assert short == run(*words, "--help")[1]
+
+    def test_errors_about_files_and_axes_are_for_people(self, run, tmp_path):
+        for content, words in (
+            (b"hello\n\tworld", 'it begins with the text "hello w"'),
+            (b"\x89PNG\r\n\x1a\n\0\0", "it begins with the bytes 89 50 4e 47"),
+            ("mä".encode(), "it begins with the bytes 6d c3 a4"),
+            (b"", "it is empty"),
+        ):
+            (tmp_path / "in.nc").write_bytes(content)
+            status, _, err = run("run", "denoise", "in.nc", "out.nc")
+            assert status == 1
+            assert words in err
+            assert "b'" not in err
+        arpes_ml_plugins.save(xr.DataArray(range(30), dims="eV"), "in.nc")
+        _, _, err = run("run", "denoise", "in.nc", "out.nc")
+        assert err.startswith("arpes-ml: expected data along energy and momentum, got")
+        arpes_ml_plugins.save(xr.DataArray([[0.0] * 30] * 30, dims=("a", "b")), "in.nc")
+        _, _, err = run("run", "denoise", "in.nc", "out.nc")
+        assert err.startswith("arpes-ml: no energy or momentum axis among the dimensions a (30)")
+        assert "--dims" in err
+
     def test_a_parameter_without_default_is_required(self, run, saved):
         status, _, err = run("run", "separate_nmf", saved, "out.nc")
         assert status == 2

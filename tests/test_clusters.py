@@ -72,10 +72,11 @@ def test_masks_gaps_and_types():
     data[3, 4, 5] = data[6, 7] = np.nan
     mask = xr.DataArray(np.arange(30) > 1, dims="y")
     result = data.astype(np.float32).S.separate_clusters(n_components=3, mask=mask, rng=0)
-    assert result.label.dtype == np.float32
-    assert result.label[:2].isnull().all()
-    assert np.isnan(result.label[6, 7])
-    assert int(result.label.isnull().sum()) == 2 * 32 + 2
+    assert result.label.dtype == np.int64
+    assert (result.label[:2] == 0).all()
+    assert result.label[6, 7] == 0
+    assert int((result.label == 0).sum()) == 2 * 32 + 2
+    assert sorted(np.unique(result.label)) == [0, *result.component]
     assert np.isfinite(result.maps[:, 3, 4]).all()
     assert wrong(result[["spectra"]].astype(float), spectra) < 1e-3
 

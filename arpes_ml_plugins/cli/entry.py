@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem, shell_complete
 
 from arpes_ml_plugins.cli.console import any_character, encodable, leave_broken_pipes, say, tell
 from arpes_ml_plugins.cli.run import RunGroup, find_method
+from arpes_ml_plugins.cli.threads import share_the_machine
 from arpes_ml_plugins.errors import ArpesMLError
 from arpes_ml_plugins.plugins.manager import plugins
 
@@ -35,7 +36,12 @@ Exit status:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
+    """Entry point; returns the exit status.
+
+    Without ``arguments`` it is the program itself, whose process belongs to it.
+    """
+    if arguments is None:
+        share_the_machine()
     words = list(sys.argv[1:] if arguments is None else arguments)
     with any_character():
         try:
@@ -86,10 +92,17 @@ class _Program(click.Group):
         return encodable(super().get_help(ctx))
 
 
-@click.group(cls=_Program, epilog=EXIT_STATUS)
+@click.group(
+    cls=_Program,
+    epilog=EXIT_STATUS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(metadata.version("arpes-ml-plugins"), message="%(version)s")
 def arpes_ml() -> None:
-    """Denoise, continue and separate ARPES data in files."""
+    """Denoise, continue and separate ARPES data in files.
+
+    For example: arpes-ml run denoise cut.nc clean.nc
+    """
 
 
 @arpes_ml.command()
@@ -97,6 +110,7 @@ def arpes_ml() -> None:
     "--output",
     type=click.Path(path_type=Path),
     default=Path("demo-output"),
+    show_default=True,
     metavar="FOLDER",
     help="Folder for the pictures and the result.",
 )

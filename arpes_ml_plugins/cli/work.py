@@ -69,11 +69,18 @@ def _told(task: Task, job: Job) -> tuple[str, str | bytes]:
             return _run(task, job)
     except EXPECTED as error:
         named = not task.into_folder or str(job.source) in str(error)
-        tell(str(error) if named else f"{job.source}: {error}")
+        tell((str(error) if named else f"{job.source}: {error}") + _on_command_line(error))
     except (Exception, SystemExit) as error:  # a plugin's code: anything may happen
         traceback.print_exception(error)
         tell(f"{job.source}: {type(error).__name__}")
     return "failed", ""
+
+
+def _on_command_line(error: BaseException) -> str:
+    """How to write here what an error recommends for Python."""
+    if isinstance(error, AxisError) and "dims=" in str(error):
+        return ". On the command line: --dims NAME,NAME"
+    return ""
 
 
 def _deliver(output: str | bytes) -> None:

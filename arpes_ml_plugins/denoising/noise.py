@@ -22,9 +22,7 @@ from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum, shifted_ga
 __all__ = [
     "KINDS",
     "NoiseEstimate",
-    "block_variances",
     "estimate",
-    "noise_spectra",
     "variance_over_mean",
 ]
 
@@ -49,7 +47,6 @@ ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
 ROUNDS = 2  # of finding hot pixels and the gain in turn
 DARKEST_PART = 0.02  # of the pixels
 AGREES = 0.12  # relative difference of two estimates of one gain
-BLOCK = 16  # pixels; local variances and means are compared block by block
 UNSURE = 0.2  # relative error of the gain beyond which nothing is said
 VERY_UNSURE = 0.5  # the same of correlated noise, which is modelled with less care
 NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
@@ -59,7 +56,6 @@ LARGEST_WHOLE = 2.0**53  # beyond, all floating-point numbers are whole
 LATTICE = 1e-3  # deviation from multiples of the step, in steps
 QUIETEST = 0.35  # steps: whole electrons have no less, and an estimate is never that far off
 QUIET_PART, AS_QUIET = 0.05, 1.2  # fraction of blocks of counts, and their noise in steps
-QUIET = 0.6  # of the Nyquist frequency of one axis: the noise along the other is seen alone
 SAME = 3.0  # standard deviations within which the gain equals the step
 ABOUT = 0.5  # relative: then whole numbers may be counts, if their noise is white
 LIKE_COUNTS = 0.3  # relative: whole numbers with nearly the noise of counts are counts
@@ -67,7 +63,7 @@ LIKE_COUNTS = 0.3  # relative: whole numbers with nearly the noise of counts are
 
 @dataclass(frozen=True)
 class NoiseEstimate:
-    """Noise of a stack of images from one detector; every entry is a single number."""
+    """Noise of a stack of images from one detector; all entries but ``used`` are numbers."""
 
     gain: torch.Tensor
     """Variance over mean, at long wavelengths; NaN if it cannot be estimated."""
@@ -93,6 +89,8 @@ class NoiseEstimate:
     columns: Lines
     clipped: torch.Tensor
     """Fraction of valid pixels at which the detector saturates."""
+    used: torch.Tensor
+    """Mask of the pixels that show the noise, ``(n, height, width)``."""
 
 
 def estimate(
@@ -168,6 +166,7 @@ def estimate(
         rows=uneven_lines(images, good),
         columns=uneven_lines(images.mT, good.mT),
         clipped=clipped(values),
+        used=good,
     )
 
 
@@ -247,43 +246,6 @@ def variance_over_mean(images: torch.Tensor, valid: torch.Tensor) -> torch.Tenso
     power, norm = _whitened_power(images, valid)
     gain, _ = _floor(power, norm, float(len(images)))
     return gain.abs().clamp(min=torch.finfo(gain.dtype).tiny)
-
-
-def noise_spectra(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Power of the fine structure against frequency along the first and along the second axis.
-
-    Averaged where the frequency along the other axis is high; from 0 to the Nyquist frequency. In
-    units of the power that counts of gain 1 have.
-    """
-    power, norm = _whitened_power(images, valid)
-    power[..., 0, :] /= 2  # the mode without variation has twice the norm of the others
-    power[..., :, 0] /= 2
-    rows, columns = _frequencies(power)
-    return (
-        power[:, columns[0] >= QUIET].mean(1) / norm,
-        power[rows[:, 0] >= QUIET].mean(0) / norm,
-    )
-
-
-def block_variances(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and variance of the noise in blocks of 16 x 16 pixels, ``(blocks,)`` each.
-
-    Variances are those of fourth differences, blind to smooth structure; no blocks in an image
-    that is too small.
-    """
-    one = images.new_tensor([1.0, -4.0, 6.0, -4.0, 1.0])
-    kernel = (one[:, None] * one[None, :])[None, None]
-    if min(images.shape[-2:]) < BLOCK + len(one):
-        return images.new_empty(0), images.new_empty(0)
-    values = torch.where(valid, images, 0)[:, None]
-    whole = F.max_pool2d((~valid).to(images)[:, None], len(one), 1) == 0
-    variance = F.avg_pool2d(F.conv2d(values, kernel).square() * whole, BLOCK).flatten()
-    mean = F.avg_pool2d(F.conv2d(values, kernel.square()) * whole, BLOCK).flatten()
-    # Partly missing blocks have lost the same share of both.
-    share = F.avg_pool2d(whole.to(images), BLOCK).flatten()
-    used = share > 0.5
-    scale = share[used] * kernel.square().sum()
-    return mean[used] / scale, variance[used] / scale
 
 
 def _whitened_power(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -56,6 +56,39 @@ class NoiseSpectrum:
     mean: torch.Tensor  # (blocks,)
     ratio: torch.Tensor
     """Noise of each block, over what the mean over all says: ``(blocks,)``."""
+    power: torch.Tensor
+    """Noise power over the mean intensity, against frequency: ``(rows, columns)``, from 0 to the
+    Nyquist frequency."""
+    model: torch.Tensor
+    """The smooth function that is fitted to it."""
+
+    @property
+    def frequencies(self) -> torch.Tensor:
+        """Frequencies of ``power`` along either axis, in units of the Nyquist frequency."""
+        return _frequencies(len(self.power)).to(self.power)
+
+    @property
+    def mean_power(self) -> torch.Tensor:
+        """Mean of the fitted power over all trusted frequencies: the gain of white noise."""
+        return self.model[_trusted(self.model)].mean()
+
+    @property
+    def block(self) -> int:
+        """Side of the blocks in pixels."""
+        return 2 * len(self.power)
+
+    def along_axes(self) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+        """Measured and fitted power along each axis, at frequency zero of the other one.
+
+        In units of the power at frequency zero of both. Measured values are medians over the other
+        axis, after division by the model's dependence on it.
+        """
+        off = torch.where(_trusted(self.model), self.power / self.model, torch.nan)
+        fitted = self.model[:, 0] / self.gain, self.model[0] / self.gain
+        return tuple(
+            (ratio.nanmedian(1).values * curve, curve)
+            for ratio, curve in zip((off, off.mT), fitted, strict=True)
+        )
 
 
 def noise_spectrum(images: torch.Tensor, valid: torch.Tensor) -> NoiseSpectrum:
@@ -81,9 +114,9 @@ def noise_spectrum(images: torch.Tensor, valid: torch.Tensor) -> NoiseSpectrum:
 
     first = _fitted(compared(white(None))).gain  # Gaussian: no gain is known so far
     drawn = white(first)
-    fit = _fitted(compared(drawn))
-    trusted = (fit.model > WEAKEST * fit.model.max()).to(ours)
-    trusted[: LOWEST + 1, : LOWEST + 1] = 0
+    measured = compared(drawn)
+    fit = _fitted(measured)
+    trusted = _trusted(fit.model).to(ours)
     own = (ours / fit.model * trusted).sum((-2, -1))
     expected = (drawn * trusted).sum((-2, -1)).reshape(SIMULATED, -1).mean(0)
     return NoiseSpectrum(
@@ -94,6 +127,8 @@ def noise_spectrum(images: torch.Tensor, valid: torch.Tensor) -> NoiseSpectrum:
         correlation_error=fit.spread,
         mean=level,
         ratio=own / expected.clamp(min=torch.finfo(expected.dtype).tiny),
+        power=measured,
+        model=fit.model,
     )
 
 
@@ -188,11 +223,15 @@ def _transform(size: int) -> tuple[torch.Tensor, torch.Tensor]:
     return matrix, window / window.square().mean().sqrt()
 
 
+def _frequencies(groups: int) -> torch.Tensor:
+    """Frequencies of groups of two modes, in units of the Nyquist frequency."""
+    modes = 2 * torch.arange(groups, dtype=torch.float64, device="cpu") + 0.5
+    return modes / (2 * groups)
+
+
 def _design(groups: int) -> torch.Tensor:
     """Logarithm of the power: its value at zero, and a cosine series along each axis."""
-    f = (2 * torch.arange(groups, dtype=torch.float64, device="cpu") + 0.5) / (
-        2 * groups
-    )  # of Nyquist
+    f = _frequencies(groups)
     rows, columns = torch.meshgrid(f, f, indexing="ij")
     terms = [torch.ones_like(rows)]
     terms += [1 - torch.cos(k * math.pi * axis) for axis in (rows, columns) for k in (1, 2)]
@@ -214,8 +253,7 @@ class _Fit:
 def _fitted(ratio: torch.Tensor) -> _Fit:
     """Give no weight to what stands out (structure at low frequencies, the lattice of a mesh)."""
     design = _design(len(ratio)).to(ratio)
-    usable = ratio > WEAKEST * ratio.max()
-    usable[: LOWEST + 1, : LOWEST + 1] = False
+    usable = _trusted(ratio)
     if int(usable.sum()) < 3 * design.shape[-1]:
         usable = torch.ones_like(usable)
     logs = ratio.clamp(min=torch.finfo(ratio.dtype).tiny).log()
@@ -228,6 +266,13 @@ def _fitted(ratio: torch.Tensor) -> _Fit:
         spread = (MAD_TO_SIGMA * off[usable].abs().median()).clamp(min=LEAST_SPREAD)
         weight = usable / (1 + (off / (2 * spread)).square())
     return _Fit(terms, (design @ terms).exp(), spread * inverse[0, 0].sqrt())
+
+
+def _trusted(power: torch.Tensor) -> torch.Tensor:
+    """Mask of the frequencies that neither structure nor rounding dominates."""
+    trusted = power > WEAKEST * power.max()
+    trusted[: LOWEST + 1, : LOWEST + 1] = False
+    return trusted
 
 
 def _neighbours(terms: torch.Tensor) -> torch.Tensor:

@@ -63,6 +63,9 @@ are compared without regard to case, separators and a unit in brackets (:func:`p
 SCANNED = ("delay", "time", "temperature", "T", "hv", "photon_energy", "pass", "sweep", "repeat")
 """Axes along which maps at constant energy may be scanned."""
 
+SHOWN = 6
+"""Number of known names that an error lists."""
+
 IMAGE = ("energy", "momentum")
 """Roles of the axes of an image."""
 
@@ -140,11 +143,10 @@ def find_axis(data: xr.DataArray, role: str) -> Hashable:
                 f"(dimensions: {_described(data)}); say which with dims=, for example "
                 f"dims={{'{role}': '{found[0]}'}}"
             )
-    names = ", ".join(name for tier in ROLES[role] for name in tier)
     raise AxisError(
-        f"no {role} axis among the dimensions {_described(data)}; expected one of {names}. "
-        f"Pass the name of yours with dims={{'{role}': ...}}, rename it, or add the name to a "
-        f"plugin's resolve_axis hook"
+        f"no {role} axis among the dimensions {_described(data)}; pass the name of yours, "
+        f"dims={{'{role}': ...}}, or rename it to one that is known, such as "
+        f"{', '.join(ROLES[role][0][:SHOWN])} (or add it to a plugin's resolve_axis hook)"
     )
 
 
@@ -270,10 +272,22 @@ def _by_what_is_left(
         momentum = chosen.get("momentum", long[1])
         return {"energy": next(dim for dim in long if dim != momentum), "momentum": momentum}
     error = next(iter(missing.values()))
-    if len(roles) < 2 or len(data.dims) < len(roles):
+    if len(data.dims) < len(roles):
+        raise AxisError(
+            f"expected data along {' and '.join(roles)}, got the dimensions {_described(data)}; "
+            f"pass the whole image, not a curve through it"
+        ) from error
+    if len(roles) < 2:
         raise error
     spare = iter(dim for dim in [*long, *data.dims] if dim not in chosen.values())
     example = tuple(chosen[role] if role in chosen else next(spare) for role in roles)
+    known = all(role in ROLES for role in missing)
+    if known and len(missing) > 1 and not any(plays(d, r) for d in data.dims for r in missing):
+        names = " and ".join(repr(ROLES[role][0][0]) for role in missing)
+        raise AxisError(
+            f"no {' or '.join(missing)} axis among the dimensions {_described(data)}; name them in "
+            f"the order {', '.join(roles)}: dims={example}, or rename them, for example to {names}"
+        ) from error
     raise AxisError(f"{error}. To work on other axes, name them in this order: dims={example}")
 
 

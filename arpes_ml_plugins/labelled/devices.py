@@ -46,6 +46,8 @@ def resolve_device(device: str) -> str:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of"):  # and thirty kinds of device that torch knows
+            reason = "torch knows no such device"
         raise DeviceError(
             f"device {device!r} cannot be used here ({reason}); expected 'auto', 'cpu', 'cuda', "
             f"'cuda:1', ... or 'mps'; this machine offers {', '.join(_available())}"

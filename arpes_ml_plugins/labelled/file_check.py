@@ -64,11 +64,20 @@ def format_of(path: Path) -> str:
         raise MissingFileError(f"there is no file {path}") from None
     except (OSError, ValueError) as error:
         raise FileError(f"{path} cannot be read: {error}") from None
-    what = f"it begins with {start!r}" if start else "it is empty"
     raise FileError(
-        f"{path} is no netCDF file: {what}; expected HDF5, netCDF-3 or a folder of zarr. "
-        f"xarray.open_dataset may know the format"
+        f"{path} is no netCDF file: {_beginning(start)}; expected HDF5, netCDF-3 or a folder of "
+        f"zarr. xarray.open_dataset may know the format"
     )
+
+
+def _beginning(start: bytes) -> str:
+    """What the first bytes of a file are, in words."""
+    if not start:
+        return "it is empty"
+    text = start.decode("ascii", "replace")
+    if all(letter.isprintable() or letter.isspace() for letter in text) and "\ufffd" not in text:
+        return f'it begins with the text "{" ".join(text.split())}"'
+    return f"it begins with the bytes {start.hex(' ')}"
 
 
 def limit_for(path: Path, max_bytes: int | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,11 @@ def select_spectrum(
     """
     if isinstance(data, xr.DataArray):
         return data, None
+    if isinstance(data, (str, PathLike)):
+        raise DataTypeError(
+            f"expected an xarray.DataArray or xarray.Dataset, got {data!r}; if that is a file, "
+            f"read it first, for example with arpes_ml_plugins.load"
+        )
     if not isinstance(data, xr.Dataset):
         raise DataTypeError(
             f"expected an xarray.DataArray or xarray.Dataset, got {type(data).__name__}; give a "

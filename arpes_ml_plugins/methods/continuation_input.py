@@ -273,9 +273,10 @@ def _beta(
     if axis == "matsubara":
         return _betas_of(times, statistics)[0]
     raise ParameterError(
-        "beta, the inverse temperature in the unit of tau, is needed: pass beta=..., or give the "
-        "data a coordinate or attribute 'beta' (or 'temperature' in K, with tau in 1/eV); it "
-        "cannot be taken from tau, whose last point need not be beta"
+        "beta, the inverse temperature in the unit of tau, is needed: pass beta=..., which is "
+        "11604.5 over the temperature in K if tau is in 1/eV. Instead, the data may have a "
+        "coordinate or attribute named 'beta', or one named 'temperature' in K if the units of tau "
+        "are 1/eV. It cannot be taken from tau, whose last point need not be beta"
     )
 
 

@@ -42,10 +42,12 @@ FAMILY = {
             covariance of the errors. NaN is refused.""",
     "beta": """
         beta : float, optional
-            Inverse temperature in the unit of ``tau``. Default: a coordinate or attribute
-            ``beta``, or ``temperature`` in K if ``tau`` is in 1/eV. A temperature may be rounded
-            to three digits: if the last time or the Matsubara frequencies agree with it to that
-            accuracy, ``beta`` is taken from them. Matsubara frequencies alone are sufficient.""",
+            Inverse temperature in the unit of ``tau``; for a temperature ``T`` in K and ``tau`` in
+            1/eV it is ``11604.5 / T``. Default: the coordinate or attribute ``beta`` of the data,
+            or that called ``temperature``, in K, if ``tau`` is in 1/eV. A temperature may be
+            rounded to three digits: if the last time or the Matsubara frequencies agree with it to
+            that accuracy, ``beta`` is taken from them. Matsubara frequencies alone are
+            sufficient.""",
     "omega": """
         omega : array_like or xarray.DataArray, optional
             Real frequencies of the result, ascending, in the inverse unit of ``tau``. Default:

@@ -318,8 +318,10 @@ def _words(
 
 def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> str:
     gain, error, counts = noise["gain"], noise["gain_error"], noise["mean_counts"]
+    negative = noise["negative_fraction"]
     both = (noise["energy_correlation"], noise["momentum_correlation"])
     along = " and ".join(f"{value:.2f} along {dim}" for value, dim in zip(both, dims, strict=True))
+    beside = f" {_shifted(gain, noise['shift'], negative)}" if noise["shift"] else ""
     return {
         "counts": f"The values are counts of {noise['step']:.4g} per electron: {counts:.3g} "
         f"electrons per pixel.",
@@ -327,11 +329,11 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
         f"electrons per pixel.{_bunched(gain, noise['step'])}",
         "correlated": f"The noise of neighbouring pixels is correlated ({along}), as behind a "
         f"camera or after interpolation. At long wavelengths it is that of counts with gain "
-        f"{gain:.3g} ± {error:.2g}: {counts:.3g} electrons per pixel.",
-        "offset": _offset(gain, noise["shift"], counts, noise["negative_fraction"]),
-        "negative": f"{noise['negative_fraction']:.1%} of the pixels are negative, so something "
-        f"was subtracted (or interpolation overshot): these are not counts. Denoise before such "
-        f"steps if you can.",
+        f"{gain:.3g} ± {error:.2g}: {counts:.3g} electrons per pixel.{beside}",
+        "offset": _offset(gain, noise["shift"], counts, negative),
+        "negative": f"{negative:.1%} of the pixels are negative, so these are "
+        f"not counts: something was subtracted (a background, another measurement), or an "
+        f"interpolation overshot. Denoise before such steps if you can.",
         "unknown": "There are too few pixels or counts to estimate the gain; pass gain= if you "
         "know it.",
     }[name]
@@ -377,10 +379,21 @@ def _offset(gain: float, shift: float, counts: float, negative: float) -> str:
             f"as with a pedestal or after smoothing: {counts:.3g} electrons per pixel if there is "
             f"neither."
         )
-    cause = "read-out noise or a subtracted constant" if shift > 0 else "a pedestal"
-    if shift > 0 and negative == 0:
-        cause += ", or with a detector that saturates, so that bright bands look too flat"
+    return f"{_shifted(gain, shift, negative)} There are {counts:.3g} electrons per pixel."
+
+
+def _shifted(gain: float, shift: float, negative: float) -> str:
+    """What noise means whose variance is proportional to the intensity plus ``shift``."""
+    size = abs(shift)
+    if shift < 0:
+        return (
+            f"The variance is {gain:.3g} × (intensity − {size:.3g}): a constant of about "
+            f"{size:.3g}, a pedestal, is part of the values; data - {size:.3g} removes it."
+        )
+    cause = f"after about {size:.3g} was subtracted"
+    if negative == 0:
+        cause += ", or at a detector that saturates, so that bright bands look too flat"
     return (
-        f"The variance is {gain:.3g} times the intensity {shift:+.3g}, as with {cause}: "
-        f"{counts:.3g} electrons per pixel."
+        f"The variance is {gain:.3g} × (intensity + {size:.3g}), as with read-out noise (standard "
+        f"deviation {math.sqrt(gain * size):.3g}) or {cause}."
     )

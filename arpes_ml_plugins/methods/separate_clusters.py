@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["separate_clusters"]
 
 KINDS = ("kmeans", "gaussian")
+OUTSIDE = 0
+"""Label of pixels that belong to no component."""
 
 
 @documented(**SEPARATION)
@@ -67,8 +69,8 @@ def separate_clusters(
     -------
     xarray.Dataset
         {parts}
-        - ``label`` (space): number of the component of each pixel, NaN for pixels that are left
-          out.
+        - ``label`` (space): number of the component of each pixel, a whole number counted from 1;
+          0 for pixels that are left out. ``label.where(label > 0)`` has NaN there.
 
         Spectra are the mean spectra of the clusters; maps hold the amount of each in a pixel.
         Components come in the order of decreasing intensity.
@@ -100,7 +102,7 @@ def separate_clusters(
     >>> result.spectra.idxmax("eV").round(1).values.tolist()
     [-0.3, 0.2]
     >>> result.label[:, 0].values[[0, 9, 10, 23]].tolist()
-    [2.0, 2.0, 1.0, 1.0]
+    [2, 2, 1, 1]
     """
     check_count("n_components", n_components)
     check_choice("kind", kind, KINDS)
@@ -110,4 +112,5 @@ def separate_clusters(
 
     seed = seed_of(rng)
     solver = Clusters(n_components, kind, by_shape, seed)
-    return run("separate_clusters", setup, solver, 1, device, seed, progress, LABELS)
+    result = run("separate_clusters", setup, solver, 1, device, seed, progress, LABELS)
+    return result.assign(label=result["label"].fillna(OUTSIDE).astype("int64"))

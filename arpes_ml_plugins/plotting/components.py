@@ -10,7 +10,13 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, DataError
 from arpes_ml_plugins.plotting.figures import check_drawable, closed_on_error
-from arpes_ml_plugins.plotting.labels import LONGEST_TITLE, aspect_of, axis_label
+from arpes_ml_plugins.plotting.labels import (
+    aspect_of,
+    axis_label,
+    readable_ticks,
+    status_title,
+    upright,
+)
 from arpes_ml_plugins.plotting.results import check_result
 
 if TYPE_CHECKING:
@@ -39,8 +45,9 @@ def components(result: xr.Dataset) -> Figure:
     matplotlib.figure.Figure
         Spectra with bands of three standard errors in either direction (images, if they have two
         axes) above their maps. The last column shows all spectra together, along energy, above the
-        map of χ² per degree of freedom (1 for noise alone). The title shows the ``status``, if it
-        is a warning.
+        map of χ² per degree of freedom (1 for noise alone). In maps ``x`` is horizontal and ``y``
+        vertical, whatever the order of the dimensions. The title shows the ``status``, if it is a
+        warning.
 
     Raises
     ------
@@ -100,19 +107,13 @@ def components(result: xr.Dataset) -> Figure:
     axes[1, count].set_title("residual", fontsize="medium")
     status = str(result["status"].item())
     if status != "ok":
-        figure.suptitle(_wrapped(status), fontsize="small")
+        status_title(figure, status)
     return figure
 
 
 def _title(one: xr.Dataset) -> str:
     name = one["component"].item()
     return f"component {name}" if isinstance(name, int) else str(name)
-
-
-def _wrapped(text: str) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text, LONGEST_TITLE))
 
 
 def _curve(axes: Axes, one: xr.Dataset, along: Hashable, colour: str) -> None:
@@ -134,19 +135,21 @@ def _map(
         axes.set(xlabel=axis_label(values[space[0]]), ylabel=label)
         return
     low, high = np.nanpercentile(values, 100 - TOP), np.nanpercentile(values, TOP)
-    image = values.transpose(*space)
+    vertical, horizontal = upright((space[0], space[1]))
+    image = values.transpose(vertical, horizontal)
     for dim in space:
         if dim not in image.coords:
             image = image.assign_coords({dim: np.arange(image.sizes[dim])})
     shown = axes.pcolormesh(
-        image[space[1]],
-        image[space[0]],
+        image[horizontal],
+        image[vertical],
         image,
         cmap=cmap,
         vmin=min(low, 0.0) if cmap == MAP_CMAP else low,
         vmax=high if high > low else None,
         rasterized=True,
     )
-    axes.set(xlabel=axis_label(image[space[1]]), ylabel=axis_label(image[space[0]]))
+    axes.set(xlabel=axis_label(image[horizontal]), ylabel=axis_label(image[vertical]))
     axes.set_aspect(aspect_of(image))
+    readable_ticks(axes)
     axes.figure.colorbar(shown, ax=axes, label=label, shrink=0.85)

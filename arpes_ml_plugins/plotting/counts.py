@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from arpes_ml_plugins.plotting.figures import closed_on_error
-from arpes_ml_plugins.plotting.labels import LONGEST_TITLE
+from arpes_ml_plugins.plotting.labels import status_title
 from arpes_ml_plugins.plotting.results import check_result
 
 if TYPE_CHECKING:
@@ -49,8 +49,6 @@ def component_count(result: xr.Dataset) -> Figure:
     >>> image = xr.DataArray(values, {"eV": energy}, ("y", "x", "eV"))
     >>> figure = plotting.component_count(image.S.choose_components(max_components=4))
     """
-    import textwrap
-
     import matplotlib.pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
@@ -79,7 +77,5 @@ def component_count(result: xr.Dataset) -> Figure:
         axes.axvline(int(result["recommended"]), color="0.3", linestyle=":")
         axes.set_xlabel("number of components")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.suptitle(
-        "\n".join(textwrap.wrap(str(result["reason"].item()), LONGEST_TITLE)), fontsize="small"
-    )
+    status_title(figure, str(result["reason"].item()))
     return figure

@@ -11,6 +11,7 @@ from arpes_ml_plugins.errors import AxisError, MissingPackageError
 from arpes_ml_plugins.labelled.axes import IMAGE, resolve_dims
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
+from arpes_ml_plugins.plotting.labels import drawn_dims
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.plotting.explorer import Explorer
@@ -77,7 +78,8 @@ def explore(
             f"expected raw and clean of the same shape, got {dict(before.sizes)} and "
             f"{dict(after.sizes)}; select the same part of both, for example with .isel"
         )
-    return Explorer(before, after, (axes[0], axes[1]))
+    shown = after.isel({dim: 0 for dim in after.dims if dim not in axes}).transpose(*axes)
+    return Explorer(before, after, drawn_dims(shown))
 
 
 def _values(data: xr.DataArray | xr.Dataset) -> xr.DataArray:

@@ -8,34 +8,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.fitting import DRAW
 from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
-from arpes_ml_plugins.labelled.missing import fill_missing
 from arpes_ml_plugins.labelled.spectrum import check_array, check_values, select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
+from arpes_ml_plugins.plotting.derivatives import DERIVATIVES, bent
 from arpes_ml_plugins.plotting.figures import check_drawable, closed_on_error
 from arpes_ml_plugins.plotting.labels import (
     aspect_of,
     axis_label,
     curve_title,
     derivative_label,
+    drawn_dims,
     readable_ticks,
 )
+from arpes_ml_plugins.plotting.results import check_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
-__all__ = ["IMAGE_CMAP", "compare", "draws", "image_of", "loss_curve", "show_image"]
+__all__ = [
+    "IMAGE_CMAP",
+    "colour_limits",
+    "compare",
+    "draws",
+    "image_of",
+    "loss_curve",
+    "show_image",
+]
 
-SMOOTHING = 4  # pixels, of the second derivative; the same for all images
 IMAGE_CMAP = "magma"
 DERIVATIVE_CMAP = "Greys"
-DERIVATIVES = ("second", "curvature")
+BRIGHTEST = 99.8  # percentile of an image at the end of its colour scale
 EDGE = 0.05  # fraction of each axis at either end, where no curve is taken by default
-CURVATURE_FLOOR = 0.05  # of the squared largest slope; a smaller one shows weak bands and noise
 
 
 @closed_on_error
@@ -66,7 +74,8 @@ def compare(
     derivative : {"second", "curvature"}
         Derivative along energy in the second row, after smoothing with a Gaussian of 4 pixels (the
         same for all images): the negative second derivative, or the curvature [1]_, which also
-        shows weak bands.
+        shows weak bands. In maps without energy it is that along both axes, in their unit: the
+        negative Laplacian, or the two-dimensional curvature.
     dims : mapping or sequence, optional
         Energy and momentum axis, if their names are not recognised, as for the methods.
 
@@ -74,6 +83,8 @@ def compare(
     -------
     matplotlib.figure.Figure
         Figure in which all images share one colour scale, and bands are dark in the derivatives.
+        ``kx`` and ``x`` are horizontal, ``ky`` and ``y`` vertical, whatever the order of the
+        dimensions.
 
     References
     ----------
@@ -111,18 +122,20 @@ def compare(
     grid = figure.add_gridspec(3, 6, height_ratios=(1, 1, 0.8))
     span = 6 // len(images)
     label = derivative_label(first) if derivative == "second" else derivative
-    top = float(np.nanpercentile(first, 99.8)) or None
-    bent = {title: _bent(image, derivative) for title, image in images.items()}
-    bent_top = float(np.nanpercentile(bent["denoised"], 99.8)) or None
+    limits = colour_limits(first)
+    bands = {title: bent(image, derivative) for title, image in images.items()}
+    bands_limits = colour_limits(bands["denoised"])
+    vertical, _ = drawn_dims(first)
     for column, (title, image) in enumerate(images.items()):
         place = slice(column * span, (column + 1) * span)
         axes = figure.add_subplot(grid[0, place])
-        shown = show_image(axes, image, IMAGE_CMAP, top)
+        shown = show_image(axes, image, IMAGE_CMAP, limits)
         axes.set_title(title)
-        axes.axhline(where[0], color="white", linewidth=0.6, linestyle=":")
-        axes.axvline(where[1], color="white", linewidth=0.6, linestyle=":")
+        for dim, position in zip(first.dims, where, strict=True):
+            line = axes.axhline if dim == vertical else axes.axvline
+            line(position, color="white", linewidth=0.6, linestyle=":")
         below = figure.add_subplot(grid[1, place])
-        show_image(below, bent[title], DERIVATIVE_CMAP, bent_top)
+        show_image(below, bands[title], DERIVATIVE_CMAP, bands_limits)
         below.set_title(f"{title}, {label}")
     figure.colorbar(shown, ax=figure.axes[0::2], label=_value_label(first), shrink=0.9, pad=0.01)
     for axis, place in ((0, slice(0, 3)), (1, slice(3, 6))):
@@ -206,11 +219,7 @@ def loss_curve(result: xr.Dataset) -> Figure:
 
     from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
 
-    if "loss" not in result:
-        raise DataError(
-            f"expected the Dataset of a decompose_* method with a variable 'loss', got the "
-            f"variables {', '.join(map(str, result.data_vars)) or 'none'}"
-        )
+    check_result(result, ("loss",), "a decompose_* method")
     figure, axes = plt.subplots(FigureClass=NotebookFigure, layout="constrained")
     curves = np.atleast_2d(result["loss"].transpose(..., "iteration").values)
     for curve in curves.reshape(-1, curves.shape[-1]):
@@ -247,6 +256,8 @@ def image_of(
 
 def _with_bars(clean: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
     """Replace samples by their mean, with error bars of one standard deviation."""
+    if not isinstance(clean, xr.Dataset):
+        select_spectrum(clean)  # refuses what is not labelled
     if DRAW not in clean.dims:
         return clean
     array, _ = select_spectrum(clean)
@@ -293,30 +304,26 @@ def _without_edges(values: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _bent(image: xr.DataArray, derivative: str) -> xr.DataArray:
-    """Negative second derivative or curvature along energy, zero where the image curves upwards."""
-    from scipy.ndimage import gaussian_filter
-
-    missing = np.isnan(image.values)
-    values = np.nan_to_num(fill_missing(image.values[None])[0])
-    bent = -gaussian_filter(values, SMOOTHING, order=(2, 0), mode="nearest")
-    if derivative == "curvature":
-        slope = gaussian_filter(values, SMOOTHING, order=(1, 0), mode="nearest")
-        level = CURVATURE_FLOOR * np.abs(slope).max() ** 2 or 1.0
-        bent = bent / (level + slope**2) ** 1.5
-    bent[missing] = np.nan
-    if len(bent) > 4 * SMOOTHING:
-        bent[:SMOOTHING] = bent[-SMOOTHING:] = np.nan  # the edges curve without bands
-    return image.copy(data=np.clip(bent, 0, None))
+def colour_limits(image: xr.DataArray) -> tuple[float, float] | tuple[None, None]:
+    """From zero, or what is below it, to the brightest pixels; None if all values are zero."""
+    low, high = np.nanpercentile(image, [100 - BRIGHTEST, BRIGHTEST])
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    return (low, high) if high > low else (None, None)
 
 
-def show_image(axes: Axes, image: xr.DataArray, cmap: str, top: float | None) -> QuadMesh:
-    """Draw an image with labelled axes; colours range from zero to ``top``, if there is one."""
-    energies, momenta = (image.coords[dim] for dim in image.dims)
+def show_image(
+    axes: Axes,
+    image: xr.DataArray,
+    cmap: str,
+    limits: tuple[float, float] | tuple[None, None],
+) -> QuadMesh:
+    """Draw an image with labelled axes and colours between ``limits``."""
+    image = image.transpose(*drawn_dims(image))
+    rows, columns = (image.coords[dim] for dim in image.dims)
     shown = axes.pcolormesh(
-        momenta, energies, image, cmap=cmap, vmin=0 if top else None, vmax=top, rasterized=True
+        columns, rows, image, cmap=cmap, vmin=limits[0], vmax=limits[1], rasterized=True
     )
-    axes.set(xlabel=axis_label(momenta), ylabel=axis_label(energies))
+    axes.set(xlabel=axis_label(columns), ylabel=axis_label(rows))
     axes.set_aspect(aspect_of(image))
     readable_ticks(axes)
     return shown

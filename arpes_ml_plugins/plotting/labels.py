@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.labelled.axes import ROLES, plain_name, plays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "LONGEST_TITLE",
@@ -19,10 +20,15 @@ __all__ = [
     "axis_label",
     "curve_title",
     "derivative_label",
+    "drawn_dims",
+    "has_energy",
     "readable_ticks",
+    "status_title",
+    "upright",
 ]
 
 LONGEST_TITLE = 80  # characters per line
+PAGE, SMALLEST_TEXT = 10.0, 10.0  # width of a page in inches, and of text on it in points
 MOST_STRETCHED = 5  # longest ratio of two axes that are drawn with equal scales
 MOST_STEPS = 5  # intervals between ticks
 LENGTHS = frozenset(ROLES["space"][0])
@@ -58,8 +64,47 @@ def curve_title(image: xr.DataArray, fixed: int, value: float) -> str:
 
 
 def derivative_label(image: xr.DataArray) -> str:
-    """Label of the negative second derivative along the rows."""
-    return f"−d²I/d{'E' if has_energy(image) else _name(image.dims[0])}²"
+    """Label of the negative second derivative along energy, or of both axes if there is none."""
+    return "−d²I/dE²" if has_energy(image) else "−∇²I"
+
+
+def upright(dims: tuple[Hashable, Hashable]) -> tuple[Hashable, Hashable]:
+    """The vertical and the horizontal of two axes: x is horizontal, and y and energy vertical.
+
+    Axes of other names stay as they are, the first one vertical.
+
+    Examples
+    --------
+    >>> upright(("x", "y")), upright(("kx", "ky")), upright(("phi", "eV"))
+    (('y', 'x'), ('ky', 'kx'), ('eV', 'phi'))
+    """
+    first, second = dims
+    return (second, first) if _height(first) > _height(second) else dims
+
+
+def drawn_dims(image: xr.DataArray) -> tuple[Hashable, Hashable]:
+    """The vertical and the horizontal axis of an image, energy by momentum or without energy."""
+    rows, columns = image.dims
+    return (rows, columns) if has_energy(image) else upright((rows, columns))
+
+
+def _height(dim: Hashable) -> int:
+    """Order of the axes from top (0), where they are vertical, to bottom."""
+    if plays(dim, "energy"):
+        return 0
+    plain = plain_name(dim)
+    letter = plain.removeprefix("k") if len(plain) == 2 else plain
+    return {"z": 1, "y": 2, "x2": 2, "spatial1": 2, "x": 4, "x1": 4, "spatial0": 4}.get(
+        letter.lower(), 3
+    )
+
+
+def status_title(figure: Figure, text: str) -> None:
+    """Write sentences above a figure, in letters that are legible where it is scaled down."""
+    import textwrap
+
+    size = SMALLEST_TEXT * max(1.0, figure.get_figwidth() / PAGE)
+    figure.suptitle(textwrap.fill(text, LONGEST_TITLE), fontsize=size)
 
 
 def has_energy(image: xr.DataArray) -> bool:

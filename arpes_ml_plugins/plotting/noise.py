@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -17,14 +17,19 @@ from arpes_ml_plugins.methods.denoising_input import IMAGES, noise_of
 from arpes_ml_plugins.methods.estimate_noise import SMALLEST_IMAGE
 from arpes_ml_plugins.parameters import check_image
 from arpes_ml_plugins.plotting.figures import closed_on_error
-from arpes_ml_plugins.plotting.images import IMAGE_CMAP, image_of, show_image
-from arpes_ml_plugins.plotting.labels import LONGEST_TITLE
+from arpes_ml_plugins.plotting.images import IMAGE_CMAP, colour_limits, image_of, show_image
+from arpes_ml_plugins.plotting.labels import readable_ticks, status_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum
+
 __all__ = ["diagnose"]
+
+ROUNDING, LEAST = 1e-12, 1e-300  # relative to the mean, and absolute: less noise is rounding
+MOST_BLOCKS = 0.98  # fraction of the blocks that the panel shows; structure is in the others
 
 
 @closed_on_error
@@ -45,10 +50,15 @@ def diagnose(
     Returns
     -------
     matplotlib.figure.Figure
-        Three panels: the (middle) image with its hot pixels marked; variance against mean of the
-        noise in blocks, a line through zero for counts; and the power of the noise against spatial
-        frequency, which is constant for counts and falls if neighbouring pixels are correlated. The
-        verdict of ``estimate_noise`` is the title.
+        Three panels, titled by the verdict of ``estimate_noise``:
+
+        - the (middle) image with its hot pixels marked;
+        - variance of the noise against mean intensity, in blocks, and the line ``gain * (mean +
+          shift)`` of ``estimate_noise``, which goes through zero for counts. Blocks with sharp
+          structure lie above it. If neighbouring pixels are correlated, the variance is that of
+          sums over many pixels, per pixel. Values below zero have no such line;
+        - power of the noise against spatial frequency along each axis, and the fitted curve: flat
+          for independent pixels, falling if neighbours are correlated.
 
     Examples
     --------
@@ -56,13 +66,12 @@ def diagnose(
     >>> cut = xr.DataArray(np.random.default_rng(0).poisson(5.0, (64, 64)), dims=("phi", "eV"))
     >>> figure = plotting.diagnose(cut)
     """
-    import textwrap
-
     import matplotlib.pyplot as plt
     import torch
 
     from arpes_ml_plugins.denoising import noise as statistics
     from arpes_ml_plugins.denoising.defects import hot_pixels
+    from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum
     from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
 
     array, _ = select_spectrum(data)
@@ -76,13 +85,15 @@ def diagnose(
     values = some.values.astype(np.float64).reshape(-1, *some.shape[-2:])
     images, valid = torch.from_numpy(fill_missing(values)).nan_to_num(), ~np.isnan(values)
     mask = torch.from_numpy(valid)
-    found = statistics.estimate(images, mask)
-    gain = float(
-        found.gain if found.gain.isfinite() else statistics.variance_over_mean(images, mask)
+    estimate = statistics.estimate(images, mask)
+    gain = (
+        estimate.gain if estimate.gain.isfinite() else statistics.variance_over_mean(images, mask)
     )
-    hot = hot_pixels(images, mask, torch.full((len(images), 1, 1), gain, dtype=images.dtype))
-    if not found.gain.isfinite():
-        gain = float(statistics.variance_over_mean(images, mask & ~hot))
+    hot = hot_pixels(images, mask, gain.expand(len(images))[:, None, None])
+    known = bool(np.isfinite(noise["gain"]))
+    shift = float(noise["shift"] if known else -images[mask].min())
+    # Above a pedestal, and with the noise of the read-out added, counts and their noise agree.
+    spectrum = noise_spectrum(images + shift, estimate.used)
 
     figure, panels = plt.subplots(
         1, 3, FigureClass=NotebookFigure, figsize=(12.5, 4.2), layout="constrained"
@@ -92,7 +103,7 @@ def diagnose(
     shown = image_of(
         some.isel({d: s // 2 for d, s in some.sizes.items() if d not in image_dims}), dims
     )
-    show_image(panels[0], shown, IMAGE_CMAP, float(np.nanpercentile(shown, 99.8)) or None)
+    show_image(panels[0], shown, IMAGE_CMAP, colour_limits(shown))
     rows, columns = np.nonzero(hot[middle].numpy())
     panels[0].plot(
         shown.coords[image_dims[1]].values[columns],
@@ -102,60 +113,73 @@ def diagnose(
         markersize=4,
         markerfacecolor="none",
         linestyle="",
-        label=f"{len(rows)} hot pixels",
+        label=f"{len(rows)} hot pixel{'s' * (len(rows) != 1)}",
     )
     if len(rows):
         panels[0].legend(loc="upper right", fontsize="small")
     panels[0].set_title("data")
-    _photon_transfer(panels[1], *statistics.block_variances(images, mask & ~hot), gain, noise)
-    spectra = statistics.noise_spectra(images, mask & ~hot)
-    for spectrum, dim, colour in zip(spectra, image_dims, ("C0", "C1"), strict=True):
-        _spectrum(panels[2], spectrum.numpy(), str(dim), colour)
-    correlated = noise["kind"].item() == "correlated"
-    wavelengths = "long wavelengths" if correlated else "high frequencies"
-    if np.isfinite(gain):  # values below zero have none
-        panels[2].axhline(
-            gain, color="black", linewidth=1, linestyle="--", label=f"gain at {wavelengths}"
-        )
-        panels[2].set_ylim(0, 3 * gain)
-    panels[2].set(
-        xlabel="frequency / Nyquist frequency",
-        ylabel="noise power",
-        title="Noise power: flat if pixels are independent",
-    )
-    panels[2].legend(fontsize="small")
-    figure.suptitle(textwrap.fill(str(noise["verdict"].item()), LONGEST_TITLE))
-    return figure
-
-
-def _photon_transfer(axes: Axes, mean: Any, variance: Any, gain: float, noise: xr.Dataset) -> None:
-    """Draw variance against mean of the noise, which is a line through zero for counts."""
-    from matplotlib.ticker import LogFormatter
-
-    axes.loglog(mean, variance, ".", color="0.6", markersize=4, label="blocks of 16 x 16 pixels")
-    if len(mean):
-        ends = np.array([max(float(mean.min()), 1e-3 * float(mean.max())), float(mean.max())])
-        named = float(noise["gain"]) if np.isfinite(noise["gain"]) else gain
-        told = f"variance = {named:.3g} x mean"
-        if noise["kind"].item() == "correlated":
-            told += ",\nat long wavelengths"
-        axes.loglog(ends, named * ends, color="C3", label=told)
-        axes.legend(fontsize="small")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(LogFormatter())  # 20, not 2 x 10^1
-        axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
-    axes.set(
-        xlabel="mean",
+    if float(spectrum.gain) > max(ROUNDING * abs(float(images[mask].mean())), LEAST):
+        _photon_transfer(panels[1], spectrum, shift, noise)
+        _spectrum(panels[2], spectrum, image_dims)
+    else:
+        for axes in panels[1:]:
+            axes.text(0.5, 0.5, "There is no noise.", ha="center", transform=axes.transAxes)
+    panels[1].set(
+        xlabel="mean intensity",
         ylabel="variance of the noise",
         title="Variance: for counts, a line through zero",
     )
-
-
-def _spectrum(axes: Axes, power: np.ndarray, dim: str, colour: str) -> None:
-    """Draw the power, averaged over a few frequencies for legibility."""
-    width = max(1, len(power) // 40)
-    used = len(power) // width * width
-    frequency = (np.arange(used).reshape(-1, width).mean(1) + 0.5) / len(power)
-    axes.plot(
-        frequency, power[:used].reshape(-1, width).mean(1), color=colour, label=f"along {dim}"
+    panels[2].set(
+        xlabel="frequency / Nyquist frequency",
+        ylabel="noise power / power at frequency zero",
+        title="Power: flat for independent pixels",
     )
+    status_title(figure, str(noise["verdict"].item()))
+    return figure
+
+
+def _photon_transfer(axes: Axes, spectrum: NoiseSpectrum, shift: float, noise: xr.Dataset) -> None:
+    """Draw variance against mean of the noise, with the line of the noise estimate."""
+    above = spectrum.mean.numpy()
+    correlated = noise["kind"].item() == "correlated"
+    power = spectrum.gain if correlated else spectrum.mean_power
+    variance = float(power) * spectrum.ratio.numpy() * above
+    mean, gain = above - shift, float(noise["gain"])
+    axes.plot(
+        mean,
+        variance,
+        ".",
+        color="0.6",
+        markersize=4,
+        label=f"blocks of {spectrum.block} x {spectrum.block} pixels",
+    )
+    top = float(np.quantile(variance, MOST_BLOCKS))
+    if np.isfinite(gain):  # values below zero have no line
+        ends = np.array([-shift, float(mean.max())])
+        line = gain * (ends + shift)
+        axes.plot(ends, line, color="C3", label=f"variance = {_model(gain, shift, correlated)}")
+        axes.set_xlim(left=min(0.0, -shift))
+        top = max(top, float(line[1]))
+    axes.set_ylim(0, 1.15 * top)
+    axes.legend(fontsize="small", loc="upper left")
+    readable_ticks(axes)
+
+
+def _model(gain: float, shift: float, correlated: bool) -> str:
+    """The line in words."""
+    sign = "+" if shift > 0 else "−"
+    mean = f"(mean {sign} {abs(shift):.3g})" if shift else "mean"
+    return f"{gain:.3g} × {mean}" + (",\nat long wavelengths" if correlated else "")
+
+
+def _spectrum(axes: Axes, spectrum: NoiseSpectrum, dims: Sequence[Hashable]) -> None:
+    """Draw the measured and the fitted noise power along each axis."""
+    frequency = spectrum.frequencies.numpy()
+    axes.axhline(1, color="0.6", linewidth=0.8, linestyle="--")
+    for (measured, fitted), dim, colour in zip(
+        spectrum.along_axes(), dims, ("C0", "C1"), strict=True
+    ):
+        axes.plot(frequency, measured.numpy(), "o", color=colour, label=f"along {dim}")
+        axes.plot(frequency, fitted.numpy(), color=colour)
+    axes.set(xlim=(0, 1), ylim=(0, max(1.6, 1.3 * axes.dataLim.ymax)))  # the legend is above
+    axes.legend(fontsize="small", loc="upper right")

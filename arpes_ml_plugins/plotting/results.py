@@ -13,4 +13,7 @@ def check_result(result: Any, needed: tuple[str, ...], source: str) -> None:
     """Refuse a Dataset that is not a result of ``source``, and name the missing variables."""
     missing = [name for name in needed if name not in getattr(result, "data_vars", {})]
     if missing:
-        raise DataError(f"expected the Dataset of {source}; it lacks {', '.join(missing)}")
+        got = ", ".join(map(str, getattr(result, "data_vars", {}))) or type(result).__name__
+        raise DataError(
+            f"expected the Dataset of {source} with the variables {', '.join(needed)}; got {got}"
+        )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import functools
 import logging
-from collections.abc import Callable, Hashable, Mapping
+import reprlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -54,7 +55,8 @@ def public_function(method: Method) -> Callable[..., Any]:
     """
 
     @functools.wraps(method.function)
-    def call(data: Any, **parameters: Any) -> Any:
+    def call(data: Any, *misplaced: Any, **parameters: Any) -> Any:
+        refuse_misplaced(method, misplaced)
         try:
             if is_tree(data):
                 return over_nodes(data, method, lambda node: call_method(method, node, parameters))
@@ -66,6 +68,17 @@ def public_function(method: Method) -> Callable[..., Any]:
             raise error  # logging at the level DEBUG shows the frames further in
 
     return call
+
+
+def refuse_misplaced(method: Method, values: Sequence[Any]) -> None:
+    """Refuse parameters without names."""
+    if values:
+        names = [name for name in method.signature.parameters if name != "data"]
+        example = next(iter(names), "name")
+        raise TypeError(
+            f"{method.name}() takes its parameters by name, for example {example}=..., got "
+            f"{reprlib.repr(values[0])} without one"
+        )
 
 
 def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
@@ -114,7 +127,10 @@ def _bind(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}"
             raise TypeError(f"{method.name}() has no parameter {name!r}; {hint}")
-    bound = signature.bind(None, **given)
+    try:
+        bound = signature.bind(None, **given)
+    except TypeError as error:
+        raise TypeError(f"{method.name}() is {error}") from None  # missing a required argument
     bound.apply_defaults()
     return {name: value for name, value in bound.arguments.items() if name != "data"}
 

@@ -1,0 +1,117 @@
+"""What a new user gets wrong: each error says what was expected, what came and what to do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import arpes_ml_plugins
+from arpes_ml_plugins import plotting
+from arpes_ml_plugins.accessor import MethodsAccessor
+from arpes_ml_plugins.errors import DataError, DataTypeError, DeviceError, ParameterError
+
+SLIPS = {
+    "a letter less": lambda name: name[:-1],
+    "a letter more": lambda name: name + "s",
+    "two in the wrong order": lambda name: name[1] + name[0] + name[2:],
+}
+
+
+@pytest.mark.parametrize("name", sorted(arpes_ml_plugins.methods_available()))
+@pytest.mark.parametrize("slip", list(SLIPS))
+def test_a_misspelt_method_is_suggested(cut, name, slip):
+    wrong = SLIPS[slip](name)
+    for data in (cut, cut.to_dataset(name="spectrum")):
+        with pytest.raises(AttributeError, match=f"no method '{wrong}'; did you mean .*'{name}'"):
+            getattr(data.arpes_ml, wrong)
+    with pytest.raises(AttributeError, match=f"'{wrong}'; did you mean .*'{name}'"):
+        getattr(arpes_ml_plugins, wrong)
+
+
+def test_names_that_are_like_none(cut):
+    with pytest.raises(AttributeError, match=r"no method 'fly'; arpes_ml_plugins.methods_avail"):
+        _ = cut.arpes_ml.fly
+    with pytest.raises(AttributeError, match="has no attribute 'fly'$"):
+        _ = arpes_ml_plugins.fly
+    for private in (
+        "_ipython_canary_method_should_not_exist_",
+        "__array_interface__",
+        "_repr_png_",
+    ):
+        assert not hasattr(cut.arpes_ml, private)
+    assert hasattr(cut.arpes_ml, "denoise")
+    assert "denoise" in dir(cut.arpes_ml)
+
+
+def test_the_class_of_others_stays_as_it_is():
+    """Suggestions are those of our own accessor: nothing is put on PyARPES's."""
+    owner = getattr(xr.DataArray, "S", None)
+    if isinstance(owner, type) and owner is not MethodsAccessor:
+        assert "__getattr__" not in vars(owner)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda c: c.S.denoise("counts"),
+            TypeError,
+            r"by name, for example method=\.\.\., got 'cou",
+        ),
+        (
+            lambda c: arpes_ml_plugins.denoise(c, "counts"),
+            TypeError,
+            "takes its parameters by name",
+        ),
+        (lambda c: c.S.denoise(adpat=False), TypeError, "did you mean 'adapt'"),
+        (lambda c: c.S.separate_nmf(), TypeError, r"separate_nmf\(\) is missing.*'n_components'"),
+        (lambda c: arpes_ml_plugins.denoise("cut.nc"), DataTypeError, "got 'cut.nc'; if that is a"),
+        (lambda c: arpes_ml_plugins.denoise([[1.0]]), DataTypeError, "got list"),
+        (lambda c: c.S.denoise(device="gpu"), DeviceError, r"here \(torch knows no such device\)"),
+        (lambda c: plotting.compare([1], [2]), DataTypeError, "got list"),
+        (lambda c: plotting.compare(c, c.values), DataTypeError, "got ndarray"),
+        (lambda c: plotting.loss_curve([1]), DataError, "variables loss; got list"),
+        (lambda c: plotting.components(c), DataError, "separate_.*got DataArray"),
+        (lambda c: arpes_ml_plugins.as_measured(c), ParameterError, "got neither"),
+        (
+            lambda c: arpes_ml_plugins.as_measured(c, beta=1, temperature=1),
+            ParameterError,
+            r"beta=\.\.\. .*temperature=\.\.\. \(in K\), got both",
+        ),
+        (
+            lambda c: arpes_ml_plugins.as_measured(c, temperature=-4),
+            ParameterError,
+            "temperature must be positive .* got temperature=-4",
+        ),
+    ],
+)
+def test_the_message_says_what_to_do(cut, call, error, words):
+    with pytest.raises(error, match=words):
+        call(cut)
+
+
+def test_beta_that_is_missing_is_explained():
+    data = xr.DataArray(np.ones(20), {"tau": np.linspace(0, 10, 20)}, ("tau",))
+    with pytest.raises(ParameterError, match=r"beta=\.\.\., which is 11604.5 over the temperature"):
+        data.arpes_ml.continue_maxent()
+
+
+@pytest.mark.parametrize(
+    ("shift", "words", "absent"),
+    [
+        (100.0, ("intensity − ", "a pedestal", "data - "), "subtracted"),
+        (0.0, ("counts of 1",), "×"),
+    ],
+)
+def test_verdicts_are_sentences(shift, words, absent):
+    """A shift is a part of a formula in brackets, and not a negative intensity."""
+    rows, columns = np.mgrid[:96, :96] / 96
+    rate = 30 * np.exp(-(((rows - 0.5 - 0.3 * columns**2) / 0.1) ** 2)) + 3 + 20 * rows
+    values = np.random.default_rng(0).poisson(rate) + shift
+    verdict = str(xr.DataArray(values, dims=("eV", "phi")).S.estimate_noise().verdict.item())
+    for word in words:
+        assert word in verdict
+    assert absent not in verdict
+    assert "intensity -" not in verdict
+    assert verdict.endswith(".")
