@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 
-if TYPE_CHECKING:
-    from arpes_ml_plugins.continuation.maxent import Path
-
 __all__ = ["RULES"]
+
+
+class Path(Protocol):
+    """Solutions along falling strengths, ``(k, b)`` each."""
+
+    @property
+    def alphas(self) -> torch.Tensor: ...
+
+    @property
+    def chi2(self) -> torch.Tensor: ...
+
+    @property
+    def evidence(self) -> torch.Tensor: ...
+
 
 MOST_MISFIT, MISFIT = 1.5, 4.0
 """Most chi^2 per datum that ``chi2kink`` leaves, and the same in its standard deviations."""

@@ -23,9 +23,19 @@ from arpes_ml_plugins.networks.stored import stored_hash
 from arpes_ml_plugins.parameters import check_count
 
 if TYPE_CHECKING:
+    from arpes_ml_plugins.continuation.problem import Problem
     from arpes_ml_plugins.continuation.solvers import Algorithm
 
-__all__ = ["FAMILY", "continued"]
+__all__ = [
+    "BATCH",
+    "FAMILY",
+    "continued",
+    "describe",
+    "facts",
+    "problem_on",
+    "statuses_in_words",
+    "warn_of_statuses",
+]
 
 BATCH = 500  # data sets at once
 
@@ -109,6 +119,11 @@ FAMILY = {
             data, weighted by their errors; ``status`` reports contradictions between both. With
             moments above n = 0 the spectrum is taken to lie within ``omega``. For bosons they are
             moments of the result, ``A(w) / w``.""",
+    "orbitals": """
+        orbitals : sequence of two str, optional
+            The two dimensions of a matrix of Green's functions, ``G_ij``, which are otherwise a
+            batch. The result is then Hermitian and positive semidefinite at every frequency, and
+            agrees with all elements of the data.""",
     "training_steps": """
         training_steps : int, optional
             Number of training steps, if a network is trained; default 4000 (published: 58 650).""",
@@ -216,19 +231,11 @@ def continued(
     if draws:
         arrays["draws"] = _unfolded(arrays["draws"], arrays["spectral_function"], draws)
     codes = arrays["status"]
-    result = xr.Dataset({**arrays, "status": _in_words(codes)})
-    # Into the provenance:
-    result.attrs["found"] = {
-        "beta": source.problem.beta,
-        "axis": source.problem.axis,
-        "frequencies": [float(source.omega.values[0]), float(source.omega.values[-1])],
-        "weights": {"continuation": stored_hash("continuation")},
-    }
-    if source.merged is not None:
-        result.attrs["found"]["bins_merged"] = source.merged
-    _describe(result, source)
+    result = xr.Dataset({**arrays, "status": statuses_in_words(codes)})
+    result.attrs["found"] = facts(source)  # into the provenance
+    describe(result, source)
     if codes.chunks is None:  # lazy results do not warn; their status reports it
-        _warn(codes.values, result["chi2"].values, method)
+        warn_of_statuses(codes.values, result["chi2"].values, method)
         if source.problem.convention is None:
             _warn_of_signs(result["sign"].values[codes.values > 0], method)
     return result
@@ -261,12 +268,7 @@ def _run(
         covariance = torch.from_numpy(source.covariance).to(device)
         if covariance.ndim == 3:
             covariance = covariance[torch.from_numpy(batch.index).to(device)]
-    problem = replace(
-        source.problem,
-        times=source.problem.times.to(device),
-        omega=source.problem.omega.to(device),
-        transform=None if source.problem.transform is None else source.problem.transform.to(device),
-    )
+    problem = problem_on(source, device)
     solver = Checked(
         continuation_network(str(device)),
         algorithm,
@@ -280,6 +282,7 @@ def _run(
     if batch.report:
         batch.report(len(batch.images), None)
     results = {name: getattr(answers, name) for name in answers.__dataclass_fields__}
+    del results["used"]
     if not draws:
         del results["draws"]
     for name in ("spectral_function", "lower", "upper", "resolution"):
@@ -288,7 +291,28 @@ def _run(
     return results
 
 
-def _in_words(codes: xr.DataArray) -> xr.DataArray:
+def problem_on(source: ImaginaryData, device: torch.device) -> Problem:
+    """The problem with all its tensors on a device."""
+    problem = source.problem
+    transform = None if problem.transform is None else problem.transform.to(device)
+    times, omega = problem.times.to(device), problem.omega.to(device)
+    return replace(problem, times=times, omega=omega, transform=transform)
+
+
+def facts(source: ImaginaryData) -> dict[str, Any]:
+    """What was found in the data, for the provenance."""
+    found: dict[str, Any] = {
+        "beta": source.problem.beta,
+        "axis": source.problem.axis,
+        "frequencies": [float(source.omega.values[0]), float(source.omega.values[-1])],
+        "weights": {"continuation": stored_hash("continuation")},
+    }
+    if source.merged is not None:
+        found["bins_merged"] = source.merged
+    return found
+
+
+def statuses_in_words(codes: xr.DataArray) -> xr.DataArray:
     """Statuses in words; those of lazy codes have the width of the longest."""
     from arpes_ml_plugins.continuation.answer import LONGEST, in_words
 
@@ -301,7 +325,7 @@ def _in_words(codes: xr.DataArray) -> xr.DataArray:
     return xr.apply_ufunc(words, codes, dask="parallelized", output_dtypes=[np.dtype(width)])
 
 
-def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
+def describe(result: xr.Dataset, source: ImaginaryData) -> None:
     unit = source.omega.attrs.get("units")
     for name in ("spectral_function", "lower", "upper", "draws"):
         if name in result and unit and source.problem.statistics == "fermion":
@@ -317,7 +341,7 @@ def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
     result["chi2"].attrs["long_name"] = "chi^2 per datum"
 
 
-def _warn(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
+def warn_of_statuses(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
     """One warning for each kind of problem that any status reports."""
     from arpes_ml_plugins.continuation.answer import STATUSES, UNCONVERGED, UNEXPLAINED
 
