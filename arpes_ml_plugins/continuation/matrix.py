@@ -29,13 +29,12 @@ from arpes_ml_plugins.continuation.answer import (
 )
 from arpes_ml_plugins.continuation.matrix_maxent import hermitian_basis, matrix_maxent
 from arpes_ml_plugins.continuation.observation import Observation, observed
-from arpes_ml_plugins.continuation.problem import Problem, cell_widths
+from arpes_ml_plugins.continuation.problem import Problem, cell_widths, flat_weights
 from arpes_ml_plugins.continuation.solvers import (
     BAND,
     NEURAL_SHARE,
     Checked,
     SignedMaxEnt,
-    flat_weights,
 )
 
 __all__ = ["MatrixSolver", "nearest_on_cone"]

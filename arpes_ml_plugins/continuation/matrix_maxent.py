@@ -38,7 +38,7 @@ __all__ = ["MatrixResult", "hermitian_basis", "matrix_maxent"]
 ITERATIONS = 60
 PASSED = 20.0
 """Nats below its maximum at which the probability of ever smaller strengths is not followed on."""
-ROUGH_GAP = 1e-3  # nats: how far solutions along the path may be from the minimum
+ROUGH_GAP = 1e-4  # nats: how far solutions along the path may be from the minimum
 DEGENERATE = 1e-5  # difference of two logarithms of eigenvalues that are taken as equal
 
 
@@ -69,13 +69,14 @@ def hermitian_basis(orbitals: int, complex_valued: bool) -> torch.Tensor:
     count = orbitals + pairs * (2 if complex_valued else 1)
     dtype = torch.complex128 if complex_valued else torch.float64
     found = torch.zeros(count, orbitals, orbitals, dtype=dtype, device="cpu")
+    half = torch.tensor(0.5j if complex_valued else 0.0, dtype=dtype, device="cpu")
     each, pair = torch.arange(orbitals, device="cpu"), torch.arange(pairs, device="cpu")
     found[each, each, each] = 1
     for rows, columns in (above, above.flip(0)):
         found[orbitals + pair, rows, columns] = 0.5
     if complex_valued:
-        found[orbitals + pairs + pair, above[0], above[1]] = 0.5j
-        found[orbitals + pairs + pair, above[1], above[0]] = -0.5j
+        found[orbitals + pairs + pair, above[0], above[1]] = half
+        found[orbitals + pairs + pair, above[1], above[0]] = -half
     return found
 
 

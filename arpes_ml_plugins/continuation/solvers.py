@@ -38,7 +38,7 @@ from arpes_ml_plugins.continuation.network_estimate import (
 )
 from arpes_ml_plugins.continuation.observation import Observation
 from arpes_ml_plugins.continuation.preblur import blurred
-from arpes_ml_plugins.continuation.problem import Problem, cell_widths
+from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights
 from arpes_ml_plugins.continuation.referee import features_of
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
 
@@ -53,14 +53,12 @@ __all__ = [
     "Pretrained",
     "SignedMaxEnt",
     "Trained",
-    "flat_weights",
     "referee_features",
     "stretched",
 ]
 
 UNDETERMINED = 0.1  # relative error of the norm: above it 1 is assumed
 ALL_FLAT = 1e-3  # share of the network below which nothing is reported of it
-FAINT = 1e-4  # default models beyond the frequencies of the result, over those inside
 NEURAL_SHARE = 0.98  # of the default model; the rest is flat
 BAND = 1.9
 """Half-width of MaxEnt's own 90 % interval in standard deviations of its posterior. A Gaussian
@@ -317,13 +315,6 @@ def _flat_model(seen: Observation, view: Estimate | str) -> torch.Tensor:
     if isinstance(view, Estimate):  # which knows better where tau has no end points
         norm = (view.density * cell_widths(seen.problem.omega)).sum(-1)
     return norm[:, None] * flat_weights(seen.problem)
-
-
-def flat_weights(problem: Problem) -> torch.Tensor:
-    """Weights of a flat spectrum on the frequencies of the user, faint beyond, ``(n,)``."""
-    widths = cell_widths(problem.omega)
-    widths = torch.where(problem.beyond(), FAINT * widths, widths)
-    return widths / widths.sum()
 
 
 def _refined(seen: Observation, density: torch.Tensor, rule: str = "classic") -> Solution:

@@ -25,6 +25,9 @@ class Path(Protocol):
 
 MOST_MISFIT, MISFIT = 1.5, 4.0
 """Most chi^2 per datum that ``chi2kink`` leaves, and the same in its standard deviations."""
+LEAST_FALL = 4.0
+"""chi^2 at the start of the path over that at its end, below which it has no kink: data that hold
+next to nothing, such as those of an off-diagonal element that is zero, would be fitted closely."""
 KINK_OFFSET = 2.5
 """Distance of the kink from the middle of the fall of chi^2, in units of its width."""
 
@@ -43,7 +46,10 @@ def _end_of_the_fall(path: Path, count: int) -> torch.Tensor:
     # Where the fall is not of the usual form it may end too early: not before the data are met.
     most = max(MOST_MISFIT, 1 + MISFIT * (2 / count) ** 0.5)
     met = _crossing(logs, path.chi2, most * path.chi2[-1].clamp(min=count))
-    return torch.minimum(kink, met).exp()
+    found = torch.minimum(kink, met).exp()
+    return torch.where(
+        path.chi2[0] < LEAST_FALL * path.chi2[-1], _most_probable(path, count), found
+    )
 
 
 RULES: dict[str, Callable[[Path, int], torch.Tensor]] = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError, ParameterError
 from arpes_ml_plugins.labelled.axes import ROLES
-from arpes_ml_plugins.methods.continuation_conventions import COPIES, CONTRADICTION, folded
+from arpes_ml_plugins.methods.continuation_conventions import CONTRADICTION, COPIES, folded
 from arpes_ml_plugins.methods.continuation_errors import (
     BIN,
     averaged,
@@ -65,7 +65,12 @@ class MatrixData:
 
 
 def read_matrix(
-    data: xr.DataArray, dims: Any, orbitals: Any, stderr: Any, covariance: Any, **options: Any
+    data: xr.DataArray | xr.Dataset,
+    dims: Any,
+    orbitals: Any,
+    stderr: Any,
+    covariance: Any,
+    **options: Any,
 ) -> MatrixData:
     """Determine all settings, as :func:`read_imaginary` does for single spectra."""
     if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
@@ -79,7 +84,10 @@ def read_matrix(
     parts = _Parts.of(data, dim, names, in_time)
     diagonal = parts.diagonal(data)
     options["moments"] = parts.of_moments(moments, diagonal=True)
-    own = parts.of_errors(stderr, data, diagonal=True), parts.of_covariance(covariance, data, diagonal=True)
+    own = (
+        parts.of_errors(stderr, data, diagonal=True),
+        parts.of_covariance(covariance, data, diagonal=True),
+    )
     source = read_imaginary(
         diagonal, dims, stderr=own[0], covariance=own[1], extend=True, **options
     )
@@ -98,9 +106,7 @@ def read_matrix(
         beside, errors, matrix = folded(beside, dim, errors, matrix)
     if BIN in beside.dims and stderr is None and covariance is None:
         beside, matrix, _ = averaged(beside, dim)
-    known = read_moments(
-        parts.of_moments(moments, diagonal=False), beside, dim, None, signed=True
-    )
+    known = read_moments(parts.of_moments(moments, diagonal=False), beside, dim, None, signed=True)
     rows = stated_errors(beside, dim, errors, axis)
     matrix = stated_covariance(matrix, beside, dim, axis, errors)
     count = beside.sizes[parts.element]
@@ -141,7 +147,7 @@ def _checked_orbitals(
             f"{sizes[0]} x {sizes[1]}"
         )
     labels = [data[name].values for name in orbitals if name in data.coords]
-    if len(labels) == 2 and not np.array_equal(*labels):
+    if len(labels) == 2 and not np.array_equal(labels[0], labels[1]):
         raise AxisError(
             f"the orbitals along {row!r} and {column!r} must be the same, in the same order; got "
             f"{labels[0]} and {labels[1]}"

@@ -23,6 +23,8 @@ from arpes_ml_plugins.networks.stored import stored_hash
 from arpes_ml_plugins.parameters import check_count
 
 if TYPE_CHECKING:
+    import torch
+
     from arpes_ml_plugins.continuation.problem import Problem
     from arpes_ml_plugins.continuation.solvers import Algorithm
 
@@ -121,9 +123,20 @@ FAMILY = {
             moments of the result, ``A(w) / w``.""",
     "orbitals": """
         orbitals : sequence of two str, optional
-            The two dimensions of a matrix of Green's functions, ``G_ij``, which are otherwise a
-            batch. The result is then Hermitian and positive semidefinite at every frequency, and
-            agrees with all elements of the data.""",
+            The two dimensions of a matrix of Green's functions, ``G_ij``, for example
+            ``("i", "j")``; otherwise they are a batch. The result is Hermitian and positive
+            semidefinite at every frequency, so that ``|A_ij| <= sqrt(A_ii A_jj)``, and agrees with
+            all elements of the data. The elements of the diagonal are continued first, then those
+            beside it by positive-negative entropy with this bound as default model, and then all
+            together by the maximum entropy of matrices (Sim and Han, Phys. Rev. B 98, 205102
+            (2018)) around both. The result is complex unless the data are real or symmetric;
+            ``lower``, ``upper`` and ``stderr`` are then those of real and imaginary part.
+            ``G_ij(tau)`` must be the conjugate of ``G_ji(tau)`` within its errors; if it is not
+            just a copy, the mean of both is used, which has the smaller error (lazy data are
+            taken as copies). ``moments`` may be matrices, too; numbers are those of the diagonal.
+            The result has a further variable ``violation`` (..., omega): the sum of the negative
+            eigenvalues, per unit of ``omega``, of the matrix of elements that are continued one by
+            one.""",
     "training_steps": """
         training_steps : int, optional
             Number of training steps, if a network is trained; default 4000 (published: 58 650).""",
@@ -326,6 +339,7 @@ def statuses_in_words(codes: xr.DataArray) -> xr.DataArray:
 
 
 def describe(result: xr.Dataset, source: ImaginaryData) -> None:
+    """Add units and long names."""
     unit = source.omega.attrs.get("units")
     for name in ("spectral_function", "lower", "upper", "draws"):
         if name in result and unit and source.problem.statistics == "fermion":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import DataError, ParameterError
-from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, Trace, map_images
+from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Trace, map_images
 from arpes_ml_plugins.labelled.outputs import Part
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.continuation_matrix import MatrixData
@@ -49,7 +50,7 @@ def continued_matrix(
     method: str,
     device: str,
     progress: ProgressOption,
-    data: xr.DataArray,
+    data: xr.DataArray | xr.Dataset,
 ) -> xr.Dataset:
     """Labelled results for every element of the matrix.
 
@@ -173,8 +174,6 @@ def _for_each(covariance: np.ndarray, count: int) -> np.ndarray:
 
 def _moments_of(moments: Moments | None, index: np.ndarray, elements: int) -> Moments | None:
     """Those of the elements of some matrices."""
-    from dataclasses import replace
-
     if moments is None:
         return None
     values = moments.values.reshape(-1, elements, moments.values.shape[-1])[index]
@@ -221,7 +220,9 @@ def _errors_of_elements(
     return xr.where(beside, both, real)
 
 
-def _in_order(result: xr.Dataset, matrix: MatrixData, data: xr.DataArray) -> xr.Dataset:
+def _in_order(
+    result: xr.Dataset, matrix: MatrixData, data: xr.DataArray | xr.Dataset
+) -> xr.Dataset:
     """With the dimensions in the order of the data, and the coordinates of the orbitals."""
     axis, dim = matrix.diagonal.omega.dims[0], matrix.diagonal.dim
     order = [name for name in data.dims if name in result.dims and name != dim]
