@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.continuation.problem import Problem
 
-__all__ = ["Observation", "estimate_error", "find_outliers", "observations", "observed"]
+__all__ = ["Observation", "estimate_error", "find_outliers", "observations", "observed", "scatter"]
 
 BEYOND_REACH = 1e-9  # of the largest singular value: no spectrum moves the data there
 UNSEEN = 1e-2  # standard errors: smaller changes of the data by spectra do not count
@@ -219,6 +219,19 @@ def find_outliers(
             kept[which[item]] = mask
             excess[which[item]] = size
     return kept, excess
+
+
+def scatter(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
+    """Estimated over stated errors of data, outliers among them, ``(b,)``; 1 unless the difference
+    is significant.
+    """
+    found = rows.new_ones(len(rows))
+    unique, member = torch.unique(errors, dim=0, return_inverse=True)
+    for group in range(len(unique)):
+        which = torch.nonzero(member == group)[:, 0]
+        kernel, data = problem.kernel / unique[group][:, None], rows[which] / unique[group]
+        found[which] = _excess(*_residual(kernel, data))
+    return found
 
 
 def _residual(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

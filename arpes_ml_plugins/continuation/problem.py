@@ -93,7 +93,7 @@ class Problem:
     beta: float
     statistics: str = "fermion"
     axis: str = "tau"
-    """``"tau"``, ``"matsubara"`` or ``"legendre"``."""
+    """``"tau"``, ``"matsubara"``, ``"real matsubara"`` (of bosons) or ``"legendre"``."""
     bins: bool = False
     """Integrate the kernel over the cells of ``omega`` instead of taking it at their centres."""
     window: float = 0.0

@@ -102,7 +102,7 @@ def read_matrix(
     errors = parts.of_errors(stderr, data, diagonal=False)
     matrix = parts.of_covariance(covariance, data, diagonal=False)
     axis = source.problem.axis
-    if axis == "matsubara":
+    if axis.endswith("matsubara"):
         beside, errors, matrix = folded(beside, dim, errors, matrix)
     if BIN in beside.dims and stderr is None and covariance is None:
         beside, matrix, _ = averaged(beside, dim)

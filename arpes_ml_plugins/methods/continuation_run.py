@@ -45,7 +45,8 @@ FAMILY = {
     "data": """
         data : xarray.DataArray or xarray.Dataset
             ``G(tau)`` of fermions (or a correlation function of bosons) along an axis ``tau``,
-            with values of either sign convention; or complex ``G(i w_n)`` along an axis ``iwn``;
+            with values of either sign convention; or complex ``G(i w_n)`` along an axis ``iwn``,
+            which may be real for bosons with an even spectrum;
             or coefficients of ``G(tau)`` in Legendre polynomials or another ``basis`` along ``l``.
             Values at negative frequencies must be the conjugates of those at positive ones; they
             are folded onto these, with their errors. All other dimensions are a batch, except
@@ -61,7 +62,8 @@ FAMILY = {
     "omega": """
         omega : array_like or xarray.DataArray, optional
             Real frequencies of the result, ascending, in the inverse unit of ``tau``. Default:
-            101 points over the window that the data make most likely (fermions, not lazy).""",
+            101 points over the window that the data make most likely (not lazy), for bosons from
+            zero up unless the data show that ``A(w) / w`` is not even.""",
     "stderr": """
         stderr : float, array_like or xarray.DataArray, optional
             Standard error of the data: one number, one for each imaginary time, or an array with
