@@ -7,6 +7,7 @@ python benchmarks/continuation.py dedicated   networks trained for one kind of d
 python benchmarks/continuation.py spectra     broad and foreign spectra
 python benchmarks/continuation.py bands       how often the 90 % interval holds the truth
 python benchmarks/continuation.py kinds       sharp, smooth, gapped ... spectra, beta 1 to 1000
+python benchmarks/continuation.py matrices    whole matrices, and element by element
 python benchmarks/continuation.py rough       wrong beta, wrong errors, outliers, ...
 python benchmarks/continuation.py networks    Fig. 2b: error against the number of parameters
 python benchmarks/continuation.py published   training as in Table I
@@ -31,6 +32,7 @@ import argparse
 import torch
 from continuation_accuracy import bands, dedicated, peer, rough, spectra, targets
 from continuation_kinds import kinds
+from continuation_matrix import matrices
 from continuation_networks import networks, neural, noise, published, thresholds, times
 from continuation_tables import tables
 
@@ -43,6 +45,7 @@ PARTS = {
         spectra,
         bands,
         kinds,
+        matrices,
         rough,
         neural,
         times,

@@ -185,7 +185,25 @@ def _times(rows: list[Row]) -> Iterable[dict[str, object]]:
         }
 
 
+def _matrices(rows: list[Row]) -> Iterable[dict[str, object]]:
+    for row in rows:
+        yield {
+            "": f"`{row['method']}`",
+            "σ": SHOWN[row["sigma"]],
+            "diagonal, single": _number(row["diagonal, single"], 3),
+            "diagonal, whole": _number(row["diagonal, whole"], 3),
+            "beside, flat default model": _number(row["beside, flat"], 3),
+            "beside, bound": _number(row["beside, bound"], 3),
+            "beside, cut off": _number(row["beside, cut"], 3),
+            "beside, whole": _number(row["beside, whole"], 3),
+            "χ² per datum, cut off": _short(row["chi2 cut"]),
+            "χ² per datum, whole": _short(row["chi2 whole"]),
+            "s per matrix": _number(row["seconds"], 1),
+        }
+
+
 MAKERS: dict[str, Callable[[list[Row]], Iterable[dict[str, object]]]] = {
+    "matrices": _matrices,
     "targets": _targets,
     "temperatures": _temperatures,
     "peer": _peer,

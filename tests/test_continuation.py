@@ -186,8 +186,6 @@ def test_bosons(even):
     assert other.status.item() == "ok"
     found = other.spectral_function.sel(omega=slice(0, None))
     assert np.abs(found - gauss(found.omega, 1.5, 0.4)).integrate("omega") < 0.35
-    with pytest.raises(ParameterError, match="omega"):
-        chi.S.continue_maxent(beta=BETA, stderr=sigma, statistics="boson")
 
 
 def test_bins_help_on_coarse_grids():

@@ -17,7 +17,16 @@ from arpes_ml_plugins.continuation.observation import (
 )
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths
 
-__all__ = ["STATUSES", "Answer", "Solution", "Solver", "answer", "in_words"]
+__all__ = [
+    "STATUSES",
+    "Answer",
+    "Solution",
+    "Solver",
+    "answer",
+    "chi2_per_datum",
+    "in_words",
+    "largest_misfit",
+]
 
 (
     ANSWERED,
@@ -33,7 +42,8 @@ __all__ = ["STATUSES", "Answer", "Solution", "Solver", "answer", "in_words"]
     BEYOND,
     UNSURE,
     CONTRADICTED,
-) = (1 << bit for bit in range(13))
+    INDEFINITE,
+) = (1 << bit for bit in range(14))
 """Bits of a status. 0: there were no data."""
 
 STATUSES = {
@@ -47,11 +57,14 @@ STATUSES = {
     TRAINED: "a network was trained: outside the training range of the stored one",
     STRANGE: "the data are unlike those of all training spectra",
     CONTRADICTED: "data and moments contradict each other",
+    INDEFINITE: "no positive semidefinite matrix explains the data",
     UNEXPLAINED: "the result does not explain the data",
     UNCONVERGED: "not converged",
 }
 """Text of each bit; "ok" if none of them is set."""
 
+WRONG = UNEXPLAINED | UNLIKE | STRANGE | CONTRADICTED
+"""What makes a result one that is out of the distribution of the training."""
 MOST_BEYOND = 0.01
 """Part of the spectrum beyond the frequencies of the result, above which it is reported."""
 MOST_EXCESS = 4.0
@@ -119,6 +132,7 @@ class Answer:
     draws: torch.Tensor | None
     """``(b, draws, n)``, on the frequencies that the user named, if the solver draws."""
     stderr: torch.Tensor  # (b, m): at Matsubara frequencies of real and imaginary part
+    used: torch.Tensor  # (b, rows) bool: False for outliers
 
 
 def answer(
@@ -188,12 +202,13 @@ def answer(
         upper=upper,
         resolution=resolution,
         back_transform=problem.unrows(back * sign[:, None]),
-        chi2=_chi2(rows - back, errors, covariance, used),
-        out_of_distribution=(status & (UNEXPLAINED | UNLIKE | STRANGE | CONTRADICTED)) > 0,
+        chi2=chi2_per_datum(rows - back, errors, covariance, used),
+        out_of_distribution=(status & WRONG) > 0,
         status=status,
         sign=sign,
         draws=torch.stack([drawn[item] for item in range(len(rows))]) if drawn else None,
         stderr=problem.unrows(final.contiguous()),
+        used=used,
     )
 
 
@@ -206,15 +221,20 @@ def _misses(seen: Observation, solution: Solution) -> torch.Tensor:
     if not solution.fitted:
         return torch.zeros_like(seen.which, dtype=torch.bool)
     count = seen.data.shape[1]
-    spread = (2 / count) ** 0.5
     misfit = (seen.data - solution.weights @ seen.kernel().mT).square().mean(-1)
-    misses = misfit > max(1 + MISFIT * spread, LEAST_MISFIT)
+    misses = misfit > largest_misfit(count)
+    spread = (2 / count) ** 0.5
     if solution.least is None:
         return misses
     return misses | (solution.least / count > 1 + LEAST_MISFIT_OF_ALL * spread)
 
 
-def _chi2(
+def largest_misfit(count: int) -> float:
+    """chi^2 per datum of ``count`` data up to which a result explains them."""
+    return max(1 + MISFIT * (2 / count) ** 0.5, LEAST_MISFIT)
+
+
+def chi2_per_datum(
     residual: torch.Tensor,
     errors: torch.Tensor,
     covariance: torch.Tensor | None,

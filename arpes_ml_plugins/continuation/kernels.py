@@ -19,6 +19,7 @@ __all__ = [
     "boson",
     "boson_legendre",
     "boson_matsubara",
+    "boson_matsubara_real",
     "fermion",
     "fermion_legendre",
     "fermion_matsubara",
@@ -87,6 +88,11 @@ def boson_matsubara(frequency: torch.Tensor, omega: torch.Tensor, beta: float) -
     return torch.complex(real, imag)
 
 
+def boson_matsubara_real(frequency: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
+    """Real part of :func:`boson_matsubara`, which is all of it if the spectrum is even."""
+    return boson_matsubara(frequency, omega, beta).real.contiguous()
+
+
 def fermion_legendre(order: torch.Tensor, omega: torch.Tensor, beta: float) -> torch.Tensor:
     """Legendre coefficients of :func:`fermion`, ``(m, n)``; ``order`` holds the l.
 
@@ -133,6 +139,7 @@ KERNELS: dict[tuple[str, str], Kernel] = {
     ("boson", "tau"): boson,
     ("fermion", "matsubara"): fermion_matsubara,
     ("boson", "matsubara"): boson_matsubara,
+    ("boson", "real matsubara"): boson_matsubara_real,
     ("fermion", "legendre"): fermion_legendre,
     ("boson", "legendre"): boson_legendre,
 }

@@ -19,13 +19,23 @@ from arpes_ml_plugins.continuation.strengths import RULES
 from arpes_ml_plugins.errors import ParameterError
 
 __all__ = [
+    "ALPHAS",
+    "LARGEST_ALPHA",
+    "LOG_NEGLIGIBLE",
+    "LONGEST_STEP",
     "RULES",
+    "SMALLEST_ALPHA",
+    "SMALLEST_DEFAULT",
+    "SMALLEST_GAP",
+    "TOLERANCE",
     "MaxEntResult",
     "Path",
+    "Subspace",
     "adapted",
     "choose_alpha",
     "maxent",
     "maxent_path",
+    "robust_cholesky",
     "signed_maxent",
 ]
 
@@ -104,7 +114,7 @@ class MaxEntResult:
 
         The sum of the linear response to this weight, over the response at its place.
         """
-        factor = _cholesky(self.space.hessian(self.default, self.alpha))
+        factor = robust_cholesky(self.space.hessian(self.default, self.alpha))
         unit = torch.eye(factor.shape[-1], device="cpu").to(factor)
         inverse = torch.linalg.solve_triangular(factor, unit, upper=False)
         root = inverse @ self.space.spread.mT  # (b, r, n)
@@ -197,7 +207,7 @@ def maxent_path(kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor)
         chi2 = (data - spectrum @ kernel.mT).square().sum(-1)
         logs = y @ space.spread.mT
         entropy = -(spectrum * logs - spectrum + default).sum(-1)
-        factor = _cholesky(space.hessian(spectrum, each))
+        factor = robust_cholesky(space.hessian(spectrum, each))
         volume = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         evidence = each * entropy - chi2 / 2 + (y.shape[1] * each.log() - volume) / 2
         columns.append((y, spectrum, chi2, entropy, evidence, converged))
@@ -257,7 +267,7 @@ def _solve(
         y, d, a, t = result[left], default[left], alpha[left], target[left]
         spectrum = d * (y @ space.spread.mT).exp()
         gradient = a[:, None] * y + spectrum @ space.spread - t
-        factor = _cholesky(space.hessian(spectrum, a))
+        factor = robust_cholesky(space.hessian(spectrum, a))
         step = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
         change = step @ space.spread.mT  # of log(spectrum)
         gap = -a * (gradient * step).sum(-1)  # in the cost that is minimised
@@ -275,7 +285,7 @@ def _solve(
     return result, converged
 
 
-def _cholesky(matrix: torch.Tensor) -> torch.Tensor:
+def robust_cholesky(matrix: torch.Tensor) -> torch.Tensor:
     """Lower factors of positive matrices ``(b, r, r)`` that rounding may have made indefinite.
 
     With errors of 1e-8 their eigenvalues span 16 decades and more. Scaled to a diagonal of 1, most
@@ -327,7 +337,7 @@ def _deviation(
     mixing: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Standard deviation of every weight under the Gaussian around the maximum."""
-    factor = _cholesky(space.hessian(spectrum, alpha))
+    factor = robust_cholesky(space.hessian(spectrum, alpha))
     scaled, free = spectrum[:, :, None] * space.spread, spectrum  # (b, n, r), (b, n)
     if mixing is not None:
         scaled, free = mixing @ scaled, spectrum @ mixing.square().mT

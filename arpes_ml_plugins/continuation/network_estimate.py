@@ -82,7 +82,7 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
         which = windows == window
         found = _seen_by(network, seen, window, which)
         grid = window * network.grid.to(omega)
-        unit = found.norm * seen.scale / cell_widths(grid)
+        unit = found.norm * _scale(seen) / cell_widths(grid)
         density = regrid(found.spectrum * unit, grid, omega)
         # The ends of the interval are not smooth: cubic splines would oscillate, and cross.
         ends = ((end * unit) @ linear(grid, omega).mT for end in (found.lower, found.upper))
@@ -226,6 +226,21 @@ def _outside(seen: Observation) -> str:
     return ""
 
 
+def _scale(seen: Observation) -> float:
+    """The norm of spectra on frequencies of both signs, which are those of the network."""
+    return seen.scale * (2 if seen.problem.even else 1)
+
+
+def _kernel(problem: Problem, even: bool) -> torch.Tensor:
+    """Kernel on frequencies of both signs; moments of an ``even`` spectrum are those from zero."""
+    kernel = problem.kernel
+    if not (even and problem.moments):
+        return kernel
+    at = problem.omega.abs() / problem.half_width
+    halves = torch.stack([at**order / 2 for order in problem.moments])
+    return torch.cat([kernel[: -len(halves)], halves])
+
+
 def _view(
     network: GeneralNetwork,
     seen: Observation,
@@ -245,7 +260,7 @@ def _view(
         prior = network.fine_prior
         grid = subdivided(grid, len(prior.mean) // network.points)
     problem = replace(seen.problem, omega=grid, bins=False)
-    kernel = seen.whitener @ problem.kernel * seen.scale
+    kernel = seen.whitener @ _kernel(problem, seen.problem.even) * _scale(seen)
     # The kernel of a fermion is at most 1: its largest element is one over the smallest error.
     soft = min(1.0, 1 / (SMALLEST_ERROR * float(kernel.abs().amax())))
     return prior.view(kernel * soft), data * soft

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.continuation.problem import Problem
 
-__all__ = ["Observation", "estimate_error", "find_outliers", "observations"]
+__all__ = ["Observation", "estimate_error", "find_outliers", "observations", "observed", "scatter"]
 
 BEYOND_REACH = 1e-9  # of the largest singular value: no spectrum moves the data there
 UNSEEN = 1e-2  # standard errors: smaller changes of the data by spectra do not count
@@ -108,25 +108,43 @@ def observations(
     for group in range(len(unique)):
         which = torch.nonzero(member == group)[:, 0]
         first = which[0]
-        inside = kept[first]
-        within = None
-        if covariance is not None:
-            own = covariance if covariance.ndim == 2 else covariance[first]
-            within = own[inside][:, inside]
-        whitener = _whitener(errors[first][inside], within)
-        full = rows.new_zeros(len(whitener), rows.shape[1])
-        full[:, inside] = whitener
-        yield Observation(
-            problem=problem,
+        own = covariance
+        if covariance is not None and covariance.ndim == 3:
+            own = covariance[first]
+        yield replace(
+            observed(problem, rows[which], errors[first], own, kept[first], norms[which]),
             which=which,
             slices=index[which.cpu().numpy()],
-            rows=rows[which],
-            data=rows[which] @ full.mT,
-            whitener=full,
             scale=NORM_STEP ** float(steps[first]),
-            norms=norms[which],
-            used=inside,
         )
+
+
+def observed(
+    problem: Problem,
+    rows: torch.Tensor,
+    errors: torch.Tensor,
+    covariance: torch.Tensor | None,
+    kept: torch.Tensor,
+    norms: torch.Tensor | None = None,
+) -> Observation:
+    """Data sets ``(b, rows)`` that share their errors ``(rows,)``, or covariance, and outliers."""
+    within = None if covariance is None else covariance[kept][:, kept]
+    whitener = _whitener(errors[kept], within)
+    full = rows.new_zeros(len(whitener), rows.shape[1])
+    full[:, kept] = whitener
+    which = torch.arange(len(rows), device=rows.device)
+    norms = _rough_norm(problem, rows, errors) if norms is None else norms
+    return Observation(
+        problem=problem,
+        which=which,
+        slices=which.cpu().numpy(),
+        rows=rows,
+        data=rows @ full.mT,
+        whitener=full,
+        scale=float(norms.log().mean().exp()),
+        norms=norms,
+        used=kept,
+    )
 
 
 def _whitener(errors: torch.Tensor, covariance: torch.Tensor | None) -> torch.Tensor:
@@ -201,6 +219,19 @@ def find_outliers(
             kept[which[item]] = mask
             excess[which[item]] = size
     return kept, excess
+
+
+def scatter(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
+    """Estimated over stated errors of data, outliers among them, ``(b,)``; 1 unless the difference
+    is significant.
+    """
+    found = rows.new_ones(len(rows))
+    unique, member = torch.unique(errors, dim=0, return_inverse=True)
+    for group in range(len(unique)):
+        which = torch.nonzero(member == group)[:, 0]
+        kernel, data = problem.kernel / unique[group][:, None], rows[which] / unique[group]
+        found[which] = _excess(*_residual(kernel, data))
+    return found
 
 
 def _residual(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,11 +10,12 @@ import torch
 
 from arpes_ml_plugins.continuation.kernels import KERNELS, integrate_bins, real_rows
 
-__all__ = ["Problem", "cell_edges", "cell_widths", "merged", "subdivided"]
+__all__ = ["Problem", "cell_edges", "cell_widths", "flat_weights", "merged", "subdivided"]
 
 WIDER = 4.0
 """Range of the problem beyond the largest frequency of the user, in units of it."""
 CERTAIN_SIGN = 4.0  # standard errors
+FAINT = 1e-4  # default models beyond the frequencies of the result, over those inside
 GROWTH = 1.25  # from cell to cell out there
 
 
@@ -40,6 +41,13 @@ def cell_edges(omega: torch.Tensor) -> torch.Tensor:
 def cell_widths(omega: torch.Tensor) -> torch.Tensor:
     """Width that each point of a grid stands for, ``(n,)``."""
     return cell_edges(omega).diff()
+
+
+def flat_weights(problem: Problem) -> torch.Tensor:
+    """Weights of a flat spectrum on the frequencies of the user, faint beyond, ``(n,)``."""
+    widths = cell_widths(problem.omega)
+    widths = torch.where(problem.beyond(), FAINT * widths, widths)
+    return widths / widths.sum()
 
 
 def subdivided(omega: torch.Tensor, parts: int) -> torch.Tensor:
@@ -85,7 +93,7 @@ class Problem:
     beta: float
     statistics: str = "fermion"
     axis: str = "tau"
-    """``"tau"``, ``"matsubara"`` or ``"legendre"``."""
+    """``"tau"``, ``"matsubara"``, ``"real matsubara"`` (of bosons) or ``"legendre"``."""
     bins: bool = False
     """Integrate the kernel over the cells of ``omega`` instead of taking it at their centres."""
     window: float = 0.0

@@ -38,12 +38,13 @@ from arpes_ml_plugins.continuation.network_estimate import (
 )
 from arpes_ml_plugins.continuation.observation import Observation
 from arpes_ml_plugins.continuation.preblur import blurred
-from arpes_ml_plugins.continuation.problem import cell_widths
+from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights
 from arpes_ml_plugins.continuation.referee import features_of
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
 
 __all__ = [
     "BAND",
+    "NEURAL_SHARE",
     "UNDETERMINED",
     "Algorithm",
     "Checked",
@@ -58,7 +59,6 @@ __all__ = [
 
 UNDETERMINED = 0.1  # relative error of the norm: above it 1 is assumed
 ALL_FLAT = 1e-3  # share of the network below which nothing is reported of it
-FAINT = 1e-4  # default models beyond the frequencies of the result, over those inside
 NEURAL_SHARE = 0.98  # of the default model; the rest is flat
 BAND = 1.9
 """Half-width of MaxEnt's own 90 % interval in standard deviations of its posterior. A Gaussian
@@ -86,23 +86,24 @@ class Checked:
     """Of the draws, by the positions of the data sets."""
 
     def __call__(self, seen: Observation) -> Solution:
-        if self.moments is None:
-            return self._without_moments(seen)
-        solution = self._without_moments(self.moments.beside(seen))
-        missed = self.moments.missed(seen, solution.weights)
-        return replace(solution, status=solution.status | missed * CONTRADICTED)
+        whole, note = self.completed(seen)
+        solution = self._solved(whole)
+        status = solution.status | note
+        if self.moments is not None:
+            missed = self.moments.missed(seen, solution.weights)
+            status = status | missed * CONTRADICTED
+        return replace(solution, status=status)
 
-    def _without_moments(self, seen: Observation) -> Solution:
-        if seen.problem.signed:
-            solution = self.algorithm(seen, "the network was trained on positive spectra")
-            return self._with_draws(seen, solution)
+    def completed(self, seen: Observation) -> tuple[Observation, int]:
+        """The data, beside them all that is known of the spectrum, and what was assumed of it."""
+        if self.moments is not None:
+            seen = self.moments.beside(seen)
+        if seen.problem.signed or isinstance(self.algorithm, Trained):
+            return seen, 0
         norm = None if 0 in seen.problem.moments else self.norm or self._assumed_norm(seen)
-        if norm is None or isinstance(self.algorithm, Trained):
-            return self._solved(seen)
-        solution = self._solved(seen.with_norm(norm))
-        if self.norm is not None:
-            return solution
-        return replace(solution, status=solution.status | NORMED)
+        if norm is None:
+            return seen, 0
+        return seen.with_norm(norm), 0 if self.norm is not None else NORMED
 
     def _assumed_norm(self, seen: Observation) -> float | None:
         """1 for fermions whose data do not determine the norm."""
@@ -111,6 +112,9 @@ class Checked:
         return 1.0 if norm_error(self.network, seen) > UNDETERMINED else None
 
     def _solved(self, seen: Observation) -> Solution:
+        if seen.problem.signed:
+            solution = self.algorithm(seen, "the network was trained on positive spectra")
+            return self._with_draws(seen, solution)
         view = estimate(self.network, seen)
         solution = self.algorithm(seen, view)
         lower, upper = _interval(seen, view, solution)
@@ -162,7 +166,7 @@ class SignedMaxEnt:
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if self.model is None:
-            model = _flat(seen).expand(len(seen.which), -1)
+            model = flat_weights(seen.problem).expand(len(seen.which), -1)
         else:
             model = _given_model(seen, self.model)
         result, width = blurred(signed_maxent, seen, model, self.rule, self.preblur)
@@ -310,21 +314,14 @@ def _flat_model(seen: Observation, view: Estimate | str) -> torch.Tensor:
     norm = seen.norms
     if isinstance(view, Estimate):  # which knows better where tau has no end points
         norm = (view.density * cell_widths(seen.problem.omega)).sum(-1)
-    return norm[:, None] * _flat(seen)
-
-
-def _flat(seen: Observation) -> torch.Tensor:
-    """Weights of a flat spectrum on the frequencies of the user, faint beyond, ``(n,)``."""
-    widths = cell_widths(seen.problem.omega)
-    widths = torch.where(seen.problem.beyond(), FAINT * widths, widths)
-    return widths / widths.sum()
+    return norm[:, None] * flat_weights(seen.problem)
 
 
 def _refined(seen: Observation, density: torch.Tensor, rule: str = "classic") -> Solution:
     """RLISTA+: MaxEnt with the network's spectrum as default model (paper, Section III F)."""
     widths = cell_widths(seen.problem.omega)
     neural = density * widths
-    flat = neural.sum(-1, keepdim=True) * _flat(seen)
+    flat = neural.sum(-1, keepdim=True) * flat_weights(seen.problem)
     default = NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat
     return _maxent(
         seen, default, rule, resolved=False

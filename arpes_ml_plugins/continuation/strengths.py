@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 
-if TYPE_CHECKING:
-    from arpes_ml_plugins.continuation.maxent import Path
-
 __all__ = ["RULES"]
+
+
+class Path(Protocol):
+    """Solutions along falling strengths, ``(k, b)`` each."""
+
+    @property
+    def alphas(self) -> torch.Tensor: ...
+
+    @property
+    def chi2(self) -> torch.Tensor: ...
+
+    @property
+    def evidence(self) -> torch.Tensor: ...
+
 
 MOST_MISFIT, MISFIT = 1.5, 4.0
 """Most chi^2 per datum that ``chi2kink`` leaves, and the same in its standard deviations."""
+LEAST_FALL = 4.0
+"""chi^2 at the start of the path over that at its end, below which it has no kink: data that hold
+next to nothing, such as those of an off-diagonal element that is zero, would be fitted closely."""
 KINK_OFFSET = 2.5
 """Distance of the kink from the middle of the fall of chi^2, in units of its width."""
 
@@ -32,7 +46,10 @@ def _end_of_the_fall(path: Path, count: int) -> torch.Tensor:
     # Where the fall is not of the usual form it may end too early: not before the data are met.
     most = max(MOST_MISFIT, 1 + MISFIT * (2 / count) ** 0.5)
     met = _crossing(logs, path.chi2, most * path.chi2[-1].clamp(min=count))
-    return torch.minimum(kink, met).exp()
+    found = torch.minimum(kink, met).exp()
+    return torch.where(
+        path.chi2[0] < LEAST_FALL * path.chi2[-1], _most_probable(path, count), found
+    )
 
 
 RULES: dict[str, Callable[[Path, int], torch.Tensor]] = {

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from arpes_ml_plugins.errors import AxisError, ParameterError
 
 if TYPE_CHECKING:
+    import torch
+
     from arpes_ml_plugins.continuation.problem import Problem
 
 __all__ = ["EV", "INVERSE_EV", "POINTS", "check_reach", "checked_frequencies", "own_frequencies"]
@@ -21,6 +23,9 @@ EV = {"eV", "electron_volt"}
 POINTS = 101  # frequencies, if users name none
 MOST_POINTS = 5000
 MOST_UNEVEN = 1e12  # widest over narrowest step
+ASYMMETRIC = 1.5
+"""Scatter of data around those of even spectra over that around any, above which spectra of bosons
+are not even."""
 REACH = 1e-9, 1e9
 """Of ``beta`` times the largest frequency: beyond, exponentials are 0 or 1 on all of the grid."""
 
@@ -94,7 +99,9 @@ def own_frequencies(
     errors: NDArray[np.floating] | None,
     covariance: NDArray[np.floating] | None,
 ) -> NDArray[np.floating]:
-    """A grid over the window that the data make most likely."""
+    """A grid over the window that the data make most likely; from zero up for bosons whose spectra
+    ``A(w) / w`` are even.
+    """
     import torch
 
     from arpes_ml_plugins.continuation.general_network import REACH
@@ -102,11 +109,11 @@ def own_frequencies(
     from arpes_ml_plugins.continuation.observation import estimate_error
     from arpes_ml_plugins.networks.rlista import continuation_network
 
-    if data.chunks is not None or statistics != "fermion":
-        why = "lazy data are not looked at" if data.chunks is not None else "bosons need it"
+    if data.chunks is not None:
         raise ParameterError(
-            f"omega, the real frequencies of the result, is needed here ({why}): pass for example "
-            f"omega=numpy.linspace(-3, 3, 101), in the inverse unit of {dim!r}"
+            f"omega, the real frequencies of the result, is needed here (lazy data are not looked "
+            f"at): pass for example omega=numpy.linspace(-3, 3, 101), in the inverse unit of "
+            f"{dim!r}"
         )
     network = continuation_network("cpu")
     problem = problem_on(network.grid.numpy())
@@ -124,4 +131,19 @@ def own_frequencies(
     half = float(suggest_windows(network, problem, rows, used).max())
     # Two digits: the same grid for data that differ by their noise.
     half = float(f"{half:.1e}")
-    return np.linspace(-half, half, POINTS)
+    even = statistics == "boson" and not bool(_asymmetric(problem, rows, used, half).any())
+    return np.linspace(0 if even else -half, half, POINTS)
+
+
+def _asymmetric(
+    problem: Problem, rows: torch.Tensor, errors: torch.Tensor, half: float
+) -> torch.Tensor:
+    """Which data even spectra do not explain, but others do, ``(b,)`` bool."""
+    import torch
+
+    from arpes_ml_plugins.continuation.observation import scatter
+
+    above = half * torch.logspace(-4, 0.5, 2 * POINTS, dtype=rows.dtype, device="cpu")
+    above = torch.cat([above.new_zeros(1), above])
+    whole = problem.on(torch.cat([-above[1:].flip(0), above]))
+    return scatter(problem.on(above), rows, errors) > ASYMMETRIC * scatter(whole, rows, errors)

@@ -123,14 +123,14 @@ def read_imaginary(
             "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead"
         )
     dim = dims[0]
-    axis = "tau" if basis is not None else _axis(data, dim)
+    axis = "tau" if basis is not None else _axis(data, dim, statistics)
     coefficients = basis is not None or axis == "legendre"
     if coefficients and data.dtype.kind == "c":
         raise DataTypeError(
             f"expected real coefficients along {dim!r}, got complex values (dtype {data.dtype}); "
             f"take data.real"
         )
-    if axis == "matsubara":
+    if axis.endswith("matsubara"):
         data, stderr, covariance = folded(data, dim, stderr, covariance)
     times = legendre_orders(data, dim) if coefficients else _times(data, dim)
     _check_count(times, dim)
@@ -145,7 +145,7 @@ def read_imaginary(
         times, transform = functions.times, torch.from_numpy(functions.transform)
     elif axis == "tau":
         check_times(data, dim, times, beta, even=even, signed=signed)
-    elif axis == "matsubara":
+    elif axis.endswith("matsubara"):
         check_frequencies(times, statistics, beta, dim)
     merged = None
     if BIN in data.dims and stderr is None and covariance is None:
@@ -195,8 +195,10 @@ def read_imaginary(
     return ImaginaryData(data, dim, problem, parts, grid, errors, matrix, norm, known, merged)
 
 
-def _axis(data: xr.DataArray, dim: Hashable) -> str:
-    """``tau``, ``matsubara`` or ``legendre``: by the name, otherwise by the type of the values."""
+def _axis(data: xr.DataArray, dim: Hashable, statistics: str) -> str:
+    """``tau``, ``matsubara`` (or ``real matsubara``) or ``legendre``: by the name, otherwise by the
+    type of the values.
+    """
     if dim in LEGENDRE_NAMES:
         return "legendre"
     if data.dtype.kind == "c":
@@ -206,6 +208,8 @@ def _axis(data: xr.DataArray, dim: Hashable) -> str:
                 f"take data.real, or name the axis 'iwn' if it holds Matsubara frequencies"
             )
         return "matsubara"
+    if dim in MATSUBARA_NAMES and statistics == "boson":  # chi(i nu) of an even spectrum
+        return "real matsubara"
     if dim in MATSUBARA_NAMES:
         raise DataTypeError(
             f"expected complex G(i w_n) along {dim!r}, got real values (dtype {data.dtype}); pass "
@@ -268,9 +272,9 @@ def _beta(
             continue
         if name == "beta":
             return float(value)
-        if unit in INVERSE_EV or (axis == "matsubara" and unit in EV):
+        if unit in INVERSE_EV or (axis.endswith("matsubara") and unit in EV):
             return _settled(1 / (BOLTZMANN * float(value)), times, axis, statistics)
-    if axis == "matsubara":
+    if axis.endswith("matsubara"):
         return _betas_of(times, statistics)[0]
     raise ParameterError(
         "beta, the inverse temperature in the unit of tau, is needed: pass beta=..., which is "
@@ -290,7 +294,7 @@ def _check_size(name: str, value: float) -> None:
 
 def _settled(rough: float, times: NDArray[np.floating], axis: str, statistics: str) -> float:
     """``beta`` of a temperature that may be rounded: that of the times, if they agree so far."""
-    if axis == "matsubara":
+    if axis.endswith("matsubara"):
         candidates = _betas_of(times, statistics)
     elif not axis:
         candidates = []

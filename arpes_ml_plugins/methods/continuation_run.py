@@ -23,9 +23,21 @@ from arpes_ml_plugins.networks.stored import stored_hash
 from arpes_ml_plugins.parameters import check_count
 
 if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.continuation.problem import Problem
     from arpes_ml_plugins.continuation.solvers import Algorithm
 
-__all__ = ["FAMILY", "continued"]
+__all__ = [
+    "BATCH",
+    "FAMILY",
+    "continued",
+    "describe",
+    "facts",
+    "problem_on",
+    "statuses_in_words",
+    "warn_of_statuses",
+]
 
 BATCH = 500  # data sets at once
 
@@ -33,7 +45,8 @@ FAMILY = {
     "data": """
         data : xarray.DataArray or xarray.Dataset
             ``G(tau)`` of fermions (or a correlation function of bosons) along an axis ``tau``,
-            with values of either sign convention; or complex ``G(i w_n)`` along an axis ``iwn``;
+            with values of either sign convention; or complex ``G(i w_n)`` along an axis ``iwn``,
+            which may be real for bosons with an even spectrum;
             or coefficients of ``G(tau)`` in Legendre polynomials or another ``basis`` along ``l``.
             Values at negative frequencies must be the conjugates of those at positive ones; they
             are folded onto these, with their errors. All other dimensions are a batch, except
@@ -51,7 +64,8 @@ FAMILY = {
     "omega": """
         omega : array_like or xarray.DataArray, optional
             Real frequencies of the result, ascending, in the inverse unit of ``tau``. Default:
-            101 points over the window that the data make most likely (fermions, not lazy).""",
+            101 points over the window that the data make most likely (not lazy), for bosons from
+            zero up unless the data show that ``A(w) / w`` is not even.""",
     "stderr": """
         stderr : float, array_like or xarray.DataArray, optional
             Standard error of the data: one number, one for each imaginary time, or an array with
@@ -111,6 +125,22 @@ FAMILY = {
             data, weighted by their errors; ``status`` reports contradictions between both. With
             moments above n = 0 the spectrum is taken to lie within ``omega``. For bosons they are
             moments of the result, ``A(w) / w``.""",
+    "orbitals": """
+        orbitals : sequence of two str, optional
+            The two dimensions of a matrix of Green's functions, ``G_ij``, for example
+            ``("i", "j")``; otherwise they are a batch. The result is Hermitian and positive
+            semidefinite at every frequency, so that ``|A_ij| <= sqrt(A_ii A_jj)``, and agrees with
+            all elements of the data. The elements of the diagonal are continued first, then those
+            beside it by positive-negative entropy with this bound as default model, and then all
+            together by the maximum entropy of matrices (Sim and Han, Phys. Rev. B 98, 205102
+            (2018)) around both. The result is complex unless the data are real or symmetric;
+            ``lower``, ``upper`` and ``stderr`` are then those of real and imaginary part.
+            ``G_ij(tau)`` must be the conjugate of ``G_ji(tau)`` within its errors; if it is not
+            just a copy, the mean of both is used, which has the smaller error (lazy data are
+            taken as copies). ``moments`` may be matrices, too; numbers are those of the diagonal.
+            The result has a further variable ``violation`` (..., omega): the sum of the negative
+            eigenvalues, per unit of ``omega``, of the matrix of elements that are continued one by
+            one.""",
     "training_steps": """
         training_steps : int, optional
             Number of training steps, if a network is trained; default 4000 (published: 58 650).""",
@@ -218,19 +248,11 @@ def continued(
     if draws:
         arrays["draws"] = _unfolded(arrays["draws"], arrays["spectral_function"], draws)
     codes = arrays["status"]
-    result = xr.Dataset({**arrays, "status": _in_words(codes)})
-    # Into the provenance:
-    result.attrs["found"] = {
-        "beta": source.problem.beta,
-        "axis": source.problem.axis,
-        "frequencies": [float(source.omega.values[0]), float(source.omega.values[-1])],
-        "weights": {"continuation": stored_hash("continuation")},
-    }
-    if source.merged is not None:
-        result.attrs["found"]["bins_merged"] = source.merged
-    _describe(result, source)
+    result = xr.Dataset({**arrays, "status": statuses_in_words(codes)})
+    result.attrs["found"] = facts(source)  # into the provenance
+    describe(result, source)
     if codes.chunks is None:  # lazy results do not warn; their status reports it
-        _warn(codes.values, result["chi2"].values, method)
+        warn_of_statuses(codes.values, result["chi2"].values, method)
         if source.problem.convention is None:
             _warn_of_signs(result["sign"].values[codes.values > 0], method)
     return result
@@ -263,12 +285,7 @@ def _run(
         covariance = torch.from_numpy(source.covariance).to(device)
         if covariance.ndim == 3:
             covariance = covariance[torch.from_numpy(batch.index).to(device)]
-    problem = replace(
-        source.problem,
-        times=source.problem.times.to(device),
-        omega=source.problem.omega.to(device),
-        transform=None if source.problem.transform is None else source.problem.transform.to(device),
-    )
+    problem = problem_on(source, device)
     solver = Checked(
         continuation_network(str(device)),
         algorithm,
@@ -282,6 +299,7 @@ def _run(
     if batch.report:
         batch.report(len(batch.images), None)
     results = {name: getattr(answers, name) for name in answers.__dataclass_fields__}
+    del results["used"]
     if not draws:
         del results["draws"]
     for name in ("spectral_function", "lower", "upper", "resolution"):
@@ -290,7 +308,28 @@ def _run(
     return results
 
 
-def _in_words(codes: xr.DataArray) -> xr.DataArray:
+def problem_on(source: ImaginaryData, device: torch.device) -> Problem:
+    """The problem with all its tensors on a device."""
+    problem = source.problem
+    transform = None if problem.transform is None else problem.transform.to(device)
+    times, omega = problem.times.to(device), problem.omega.to(device)
+    return replace(problem, times=times, omega=omega, transform=transform)
+
+
+def facts(source: ImaginaryData) -> dict[str, Any]:
+    """What was found in the data, for the provenance."""
+    found: dict[str, Any] = {
+        "beta": source.problem.beta,
+        "axis": source.problem.axis,
+        "frequencies": [float(source.omega.values[0]), float(source.omega.values[-1])],
+        "weights": {"continuation": stored_hash("continuation")},
+    }
+    if source.merged is not None:
+        found["bins_merged"] = source.merged
+    return found
+
+
+def statuses_in_words(codes: xr.DataArray) -> xr.DataArray:
     """Statuses in words; those of lazy codes have the width of the longest."""
     from arpes_ml_plugins.continuation.answer import LONGEST, in_words
 
@@ -303,7 +342,8 @@ def _in_words(codes: xr.DataArray) -> xr.DataArray:
     return xr.apply_ufunc(words, codes, dask="parallelized", output_dtypes=[np.dtype(width)])
 
 
-def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
+def describe(result: xr.Dataset, source: ImaginaryData) -> None:
+    """Add units and long names."""
     unit = source.omega.attrs.get("units")
     for name in ("spectral_function", "lower", "upper", "draws"):
         if name in result and unit and source.problem.statistics == "fermion":
@@ -319,7 +359,7 @@ def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
     result["chi2"].attrs["long_name"] = "chi^2 per datum"
 
 
-def _warn(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
+def warn_of_statuses(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
     """One warning for each kind of problem that any status reports."""
     from arpes_ml_plugins.continuation.answer import STATUSES, UNCONVERGED, UNEXPLAINED
 

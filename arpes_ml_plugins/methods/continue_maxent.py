@@ -15,7 +15,9 @@ from arpes_ml_plugins.methods.continuation_input import (
     check_aligned,
     read_imaginary,
 )
+from arpes_ml_plugins.methods.continuation_matrix import read_matrix
 from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
+from arpes_ml_plugins.methods.matrix_run import check_without_matrix, continued_matrix
 from arpes_ml_plugins.parameters import check_choice, check_flag, check_positive, documented
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def continue_maxent(
     rule: str = "auto",
     preblur: float | str | None = None,
     signed: bool = False,
+    orbitals: Sequence[str] | None = None,
     draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
@@ -95,7 +98,9 @@ def continue_maxent(
         expected size of the spectrum; ``sqrt(A_ii A_jj)`` is a good choice, as no off-diagonal
         element is larger. The data must have the sign of positive diagonal elements, ``-G(tau)`` or
         ``G(i w_n)``, or, with ``sign=-1``, the opposite. No norm is assumed, and the credible
-        interval is that of maximum entropy.
+        interval is that of maximum entropy. To continue a whole matrix, name its dimensions:
+        ``orbitals``.
+    {orbitals}
     {draws}
     {device}
     {rng}
@@ -160,23 +165,27 @@ def continue_maxent(
         )
     if signed and norm is not None:
         raise ParameterError("spectra of either sign have no norm; pass norm=None")
-    source = read_imaginary(
-        data,
-        dims,
-        beta=beta,
-        omega=omega,
-        stderr=stderr,
-        covariance=covariance,
-        statistics=statistics,
-        bins=bins,
-        norm=norm,
-        moments=moments,
-        sign=sign,
-        even=even,
-        basis=basis,
-        signed=signed,
-        extend=True,
-    )
+    options = {
+        "beta": beta,
+        "omega": omega,
+        "stderr": stderr,
+        "covariance": covariance,
+        "statistics": statistics,
+        "bins": bins,
+        "norm": norm,
+        "moments": moments,
+        "sign": sign,
+        "even": even,
+        "basis": basis,
+    }
+    if orbitals is not None:
+        own_model = isinstance(default_model, xr.DataArray)
+        check_without_matrix(signed=signed, preblur=preblur, draws=draws, default_model=own_model)
+        matrix = read_matrix(data, dims, orbitals, **options)
+        algorithm = _algorithm(default_model, rule, matrix.diagonal, 0.0, signed=False)
+        whole = "classic" if rule == "auto" else rule
+        return continued_matrix(matrix, algorithm, whole, "continue_maxent", device, progress, data)
+    source = read_imaginary(data, dims, signed=signed, extend=True, **options)
     width = None if isinstance(preblur, str) else preblur or 0.0
     algorithm = _algorithm(default_model, rule, source, width, signed=signed)
     return continued(source, algorithm, "continue_maxent", device, progress, draws=draws, seed=rng)

@@ -12,7 +12,9 @@ import xarray as xr
 from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.continuation_input import ImaginaryData, read_imaginary
+from arpes_ml_plugins.methods.continuation_matrix import read_matrix
 from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
+from arpes_ml_plugins.methods.matrix_run import check_without_matrix, continued_matrix
 from arpes_ml_plugins.networks.rlista import trained_network
 from arpes_ml_plugins.parameters import check_choice, check_count, check_flag, documented
 
@@ -49,6 +51,7 @@ def continue_rlista(
     layers: int | None = None,
     training_steps: int | None = None,
     training_seed: int = 0,
+    orbitals: Sequence[str] | None = None,
     draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
@@ -96,6 +99,7 @@ def continue_rlista(
         Depth of the network, if one is trained; default 10.
     {training_steps}
     {training_seed}
+    {orbitals}
     {draws}
     {device}
     {rng}
@@ -149,22 +153,31 @@ def continue_rlista(
             "networks are trained for G(tau), G(i w_n) and Legendre coefficients, without further "
             "knowledge of the spectrum; with even=True, basis= or moments= use recipe='general'"
         )
-    source = read_imaginary(
-        data,
-        dims,
-        beta=beta,
-        omega=omega,
-        stderr=stderr,
-        covariance=covariance,
-        statistics=statistics,
-        bins=bins,
-        norm=norm,
-        moments=moments,
-        sign=sign,
-        even=even,
-        basis=basis,
-        extend=recipe == "general",
-    )
+    options = {
+        "beta": beta,
+        "omega": omega,
+        "stderr": stderr,
+        "covariance": covariance,
+        "statistics": statistics,
+        "bins": bins,
+        "norm": norm,
+        "moments": moments,
+        "sign": sign,
+        "even": even,
+        "basis": basis,
+    }
+    matrix = None
+    if orbitals is None:
+        source = read_imaginary(data, dims, extend=recipe == "general", **options)
+    else:
+        if recipe != "general" or refine is False:
+            raise ParameterError(
+                "orbitals needs recipe='general' and refine=True: a network alone does not see the "
+                "matrix as a whole"
+            )
+        check_without_matrix(draws=draws)
+        matrix = read_matrix(data, dims, orbitals, **options)
+        source = matrix.diagonal
     refine = recipe != "published" if refine is None else refine
     training = {"layers": layers or 10, "steps": training_steps, "seed": training_seed}
     algorithm: Algorithm
@@ -175,6 +188,10 @@ def continue_rlista(
         if outside == "train" and statistics == "fermion":
             fallback = partial(_trained, source, "trained", 0.5, training, progress, refine)
         algorithm = Pretrained(refine, fallback, weighed=True)
+        if matrix is not None:
+            return continued_matrix(
+                matrix, algorithm, "classic", "continue_rlista", device, progress, data
+            )
     else:
         _check_trainable(statistics)
         algorithm = _trained(source, recipe, 0.5, training, progress, refine)
