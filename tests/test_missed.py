@@ -144,14 +144,18 @@ class TestMisfit:
 
 
 def test_structure_is_shared_by_all_pixels_of_a_sample():
-    """The sum over a structure scatters as its pixels do, together."""
-    clean, structure = torch.full((1, 8, 9), 50.0), torch.full((1, 8, 9), 2.0)
-    nothing = torch.zeros((12, 1, 8, 9))
+    """Its intensity scatters as a whole, and that of the region around it does not."""
+    clean, structure = torch.full((1, *SHAPE), 50.0), 4 * line(0.4)[None]
+    nothing = torch.zeros((12, 1, *SHAPE))
     deviations = Deviations(clean, nothing, nothing[0], structure[None], scale=1.0)
-    np.testing.assert_allclose(deviations.spread(), structure)
-    samples = deviations.samples(torch.Generator().manual_seed(0))
-    assert float(samples.sum((-2, -1)).std(correction=0)) == pytest.approx(2 * 72, rel=1e-3)
-    np.testing.assert_allclose(samples.mean(0), clean, rtol=1e-5)
+    np.testing.assert_allclose(deviations.spread(), structure, atol=1e-6)
+    off = deviations.samples(torch.Generator().manual_seed(0)) - clean
+    on = structure[0] > 2
+    together = off[:, 0, on].sum(-1).std(correction=0)
+    assert float(together / off[:, 0, on].std(0, correction=0).sum()) == pytest.approx(1, abs=1e-3)
+    assert float(together) > 0.7 * float(structure[0, on].sum())
+    assert float(off.sum((-2, -1)).std()) < 0.2 * float(structure.sum())
+    assert float(off.mean(0).abs().max()) < 1e-4
 
 
 def weak(counts: float) -> tuple[np.ndarray, np.ndarray]:
