@@ -29,6 +29,7 @@ CHANCE = 2.5  # times the squared contrast of the simulations, below which it ma
 SHARP = 1.5  # pixels; what is narrower is sharp
 PIXEL = 0.7  # pixels, over which squared sharp structure is averaged
 SHARP_REGION = 10.0  # pixels, in which the residual is compared with sharp structure
+LOUD = 1.2  # variance over that assumed, from which on the noise is not as assumed
 RIDGES = (1.2, 2.0)  # pixels, widths of the Gaussians that ridges are compared with
 LENGTH = 8.0  # pixels, of a piece of a ridge; longer pieces do not follow a curved one
 BESIDE = 2.5  # widths, of the Gaussian that is taken off as the background of a ridge
@@ -71,10 +72,14 @@ class Misfit:
         return (excess * self.mask[:, 0]).sqrt() * self.structure[:, 0]
 
     def sharp(self, residual: torch.Tensor, louder: torch.Tensor) -> torch.Tensor:
-        """Variance of what is missing of sharp structure, beyond one standard deviation."""
+        """Variance of what is missing of sharp structure, beyond one standard deviation.
+
+        Zero where the noise is louder: bright and sharp places then have more of it.
+        """
         usual = self.seen[:, 1]
         excess = self.compare(residual / louder.sqrt())[1] - usual.mean(0) - usual.std(0)
-        return (excess[:, None].clamp(min=0) * self.sharpness * self.variance * self.mask)[:, 0]
+        excess = torch.where(louder < LOUD, excess.clamp(min=0), 0)
+        return (excess[:, None] * self.sharpness * self.variance * self.mask)[:, 0]
 
     def _regions(
         self, first: torch.Tensor, second: torch.Tensor

@@ -26,7 +26,7 @@ __all__ = ["Deviations", "measured_again"]
 SCALE = 1.03  # by which deviations are too small: 68 % of simulated scenes
 SMOOTH = 1.5  # pixels over which squared deviations are averaged
 REGION = 8.0  # pixels, in which the residual is compared with those of the repetitions
-CONSERVED = 12.0  # pixels, in which the denoiser conserves counts
+SHARED = 12.0  # pixels, over which structure that is missing is missing together
 COARSE = 1.5  # pixels; what the network misses is wider than one
 CERTAIN = 3.0  # standard deviations of a misfit that is no chance
 LEAST = 1e-3  # misfit that says anything
@@ -60,23 +60,26 @@ class Deviations:
         """Samples of the true image, ``(draws, n, height, width)``; their mean is the clean one.
 
         The bias, known in size, has one sign in all of a sample: it is shared by all pixels of a
-        fit. The same holds of structure that the clean image lacks, except that the intensity of a
-        region is known from its counts. What it lacks in single pixels is different in every one.
+        fit. Structure that the clean image lacks has a factor that changes slowly over the image.
+        What it lacks in single pixels is different in every one.
         """
         draws = len(self.repeated)
         bias = self.repeated.mean(0)
         scatter = (self.repeated - bias) * (draws / (draws - 1)) ** 0.5
-        mean = gaussian_mean(self.shared, torch.ones_like(self.shared), CONSERVED)
-        wrong = torch.cat([bias[None], self.shared - mean])
-        signs = torch.randn(
-            (draws, len(wrong)), generator=generator, dtype=bias.dtype, device="cpu"
-        )
-        signs = (signs - signs.mean(0)) / signs.std(0, correction=0)
+        signs = torch.randn(draws, generator=generator, dtype=bias.dtype, device="cpu")
+        signs = (signs - signs.mean()) / signs.std(correction=0)
         unseen = torch.randn(scatter.shape, generator=generator, dtype=bias.dtype, device="cpu").to(
             scatter
         )
-        deviation = scatter + torch.einsum("dk,knhw->dnhw", signs.to(scatter), wrong)
+        deviation = scatter + signs.to(scatter)[:, None, None, None] * bias
         deviation += (unseen - unseen.mean(0)) * self.missing.sqrt()
+        for structure in self.shared:
+            factor = torch.randn(
+                scatter.shape, generator=generator, dtype=bias.dtype, device="cpu"
+            ).to(scatter)
+            factor = gaussian_mean(factor, torch.ones_like(factor), SHARED)
+            factor = (factor - factor.mean(0)) / factor.std(0, correction=0).clamp(min=1e-12)
+            deviation += factor * structure
         return (self.clean + self.scale * deviation).clamp(min=0)
 
 

@@ -95,7 +95,10 @@ def _numbers(
     if min(int(bright.sum()), int(dim.sum())) >= FEWEST:
         ratio = float(local[bright].median() / local[dim].median())
         uncertain = math.sqrt(2 * TOGETHER * (1 / float(bright.sum()) + 1 / float(dim.sum())))
-        if ratio < SATURATED:  # dim places have more power than the median, and no structure
-            level = torch.where(dim, local[dim].median().clamp(min=float(median)), median)
+        if ratio < SATURATED:  # dim places have more power than the median without any structure
+            levels = expected[dim].median(), expected[bright].median()
+            exponent = math.log(ratio) / math.log(float(levels[1] / levels[0]))
+            law = local[dim].median() * (expected / levels[0]).clamp(min=1e-9) ** exponent
+            level = torch.where(use, law, median).clamp(min=float(median))
     above = local > level * (1 + STANDS_OUT * error).clamp(min=STRONGER)
     return float((above & use).double().mean()), float(median), ratio, uncertain
