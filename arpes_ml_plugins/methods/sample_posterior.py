@@ -91,7 +91,8 @@ def sample_posterior(
     the bias, on the assumption that the denoiser has the same bias for the true image. A sample
     deviates from the clean image by one such scatter, and by the bias with a sign and size drawn
     for the whole sample. Structure that the clean image lacks or has too much, according to the
-    data, is added in the same way: faint ridges, and the contrast of regions. Where the residual of
+    data, is added too, with a sign and size that change over a dozen pixels: faint ridges, and the
+    contrast of regions. Where the residual of
     the data is larger than those of the simulations, noise of that size is added; if single pixels
     show this too, the noise is stronger than assumed, and all deviations are scaled. Structure that
     neither the clean image nor the data show significantly is not included: the samples lack a
