@@ -59,7 +59,8 @@ def test_the_ratio_of_errors_is_found(exposed, wrong):
         size = 0.3 * part.sqrt()
         errors = smooth_noise(generator, 9)
         clean = part + size * errors[0]
-        stated = Deviations(clean, size / wrong * errors[1:], torch.zeros_like(clean), scale=1.0)
+        repeated, nothing = size / wrong * errors[1:], torch.zeros_like(clean)
+        stated = Deviations(clean, repeated, nothing, nothing[None], scale=1.0)
         found.append(judged(half, stated, noise))
     assert np.mean([one.ratio for one in found]) == pytest.approx(wrong**2, rel=0.25)
     if wrong == 2.0:

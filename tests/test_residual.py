@@ -49,6 +49,46 @@ def test_saturation_is_told(seed, strength):
     assert "saturates" in told["noise"] + told["residual"]
 
 
+@pytest.mark.parametrize("structured", [False, True])
+def test_noise_that_falls_with_intensity_is_no_structure(structured):
+    """Strong compression: in dim places the noise is far stronger than in a typical one."""
+    import torch
+
+    rng = np.random.default_rng(3)
+    truth = np.tile(np.linspace(5.0, 100.0, 128), (96, 1))
+    noise = np.sqrt(truth) * (truth / np.median(truth)) ** -0.4 * rng.standard_normal(truth.shape)
+    if structured:
+        noise[:20, 20:60] += 8 * np.sqrt(truth[:20, 20:60]) * np.sin(np.arange(40.0))
+    left = residual_of(
+        torch.from_numpy(truth + noise)[None],
+        torch.from_numpy(truth)[None],
+        torch.ones((1, *truth.shape), dtype=torch.bool),
+        NoiseModel(1.0),
+    )
+    assert float(left.bright) < 0.6
+    assert (float(left.structure) > 0.03) == structured
+
+
+def test_mild_saturation_is_told_if_the_image_is_large_enough_to_be_sure():
+    rng = np.random.default_rng(1)
+    counts = rng.poisson(smooth_rate(rng, 40, (224, 224)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # told, but not serious
+        told = found(counts / (1 + 0.2 * counts / counts.max()), gain=1, mesh=None)
+    assert 0.8 < told["residual_bright"] < 1 - 3 * told["residual_bright_error"]
+    assert "saturates" in told["residual"]
+
+
+def test_samples_come_with_the_same_words():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(smooth_rate(rng, 60, (64, 96)))
+    data = xr.DataArray(counts / (1 + counts / counts.max()), dims=("phi", "eV"))
+    with pytest.warns(CountsWarning, match="saturates"):
+        samples = data.S.sample_posterior(draws=2, adapt=False, mesh=None, rng=0)
+    assert "saturates" in samples.attrs["provenance"]["record"]["found"]["residual"]
+    assert samples.sizes == {"draw": 2, "phi": 64, "eV": 96}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_pixels_of_different_sensitivity_are_told(seed):
     rng = np.random.default_rng(seed)

@@ -92,6 +92,8 @@ def judged(half: Half, deviations: Deviations, noise: NoiseModel) -> Calibration
     expected = half.louder * share * mean(clean)
     excess = (mean(half.other - clean).square() - expected) * weight
     scattered = torch.stack([mean(one).square() for one in deviations.repeated]).mean(0)
+    for one in deviations.shared:
+        scattered = scattered + mean(one).square()
     stated = deviations.scale**2 * (scattered + share * mean(deviations.missing)) * weight
     total = float(stated.sum())
     independent = max(float(valid.sum()) * share, 1.0)

@@ -2,10 +2,10 @@
 
 How far the results scatter shows the noise that got through; how far their mean is from the clean
 image shows what the denoiser smooths away: what it does to the clean image it has done to the
-truth. Structure that the clean image lacks altogether shows in neither, but in the residual of the
-data, as more variance over a few pixels than the repetitions have there. If single pixels have as
-much more, it is no structure: the noise is stronger than was assumed, as with over-dispersed
-counts, and all deviations are scaled.
+truth. Structure that the clean image lacks altogether shows in neither, but in a comparison of the
+clean image with the data (``missed.py``), and in the residual of the data, as more variance over a
+few pixels than the repetitions have there. If single pixels have as much more, it is no structure:
+the noise is stronger than assumed, as with over-dispersed counts, and all deviations are scaled.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.missed import Misfit, faint_ridges
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.splitting import Counts
 
 __all__ = ["Deviations", "measured_again"]
 
-SCALE = 1.1  # by which deviations are too small: 68 % of simulated scenes
+SCALE = 1.03  # by which deviations are too small: 68 % of simulated scenes
 SMOOTH = 1.5  # pixels over which squared deviations are averaged
 REGION = 8.0  # pixels, in which the residual is compared with those of the repetitions
+SHARED = 12.0  # pixels, over which structure that is missing is missing together
 COARSE = 1.5  # pixels; what the network misses is wider than one
 CERTAIN = 3.0  # standard deviations of a misfit that is no chance
 LEAST = 1e-3  # misfit that says anything
@@ -40,7 +42,9 @@ class Deviations:
     repeated: torch.Tensor
     """Repetitions less the clean image, ``(draws, n, height, width)``."""
     missing: torch.Tensor
-    """Variance of what the clean image lacks, ``(n, height, width)``."""
+    """Variance of what the clean image lacks in single pixels, ``(n, height, width)``."""
+    shared: torch.Tensor
+    """Structure that it lacks or has too much, of either sign, ``(kinds, n, height, width)``."""
     scale: float = SCALE
     """Factor by which errors are larger than these deviations."""
 
@@ -50,13 +54,14 @@ class Deviations:
         intensity = self.clean + DARK
         relative = (self.repeated.square().mean(0) / intensity)[:, None]
         smooth = gaussian_mean(relative, torch.ones_like(relative), SMOOTH)[:, 0] * intensity
-        return self.scale * (smooth + self.missing).sqrt()
+        return self.scale * (smooth + self.missing + self.shared.square().sum(0)).sqrt()
 
     def samples(self, generator: torch.Generator) -> torch.Tensor:
         """Samples of the true image, ``(draws, n, height, width)``; their mean is the clean one.
 
         The bias, known in size, has one sign in all of a sample: it is shared by all pixels of a
-        fit. What the clean image lacks is different in every pixel.
+        fit. Structure that the clean image lacks has a factor that changes slowly over the image.
+        What it lacks in single pixels is different in every one.
         """
         draws = len(self.repeated)
         bias = self.repeated.mean(0)
@@ -68,6 +73,13 @@ class Deviations:
         )
         deviation = scatter + signs.to(scatter)[:, None, None, None] * bias
         deviation += (unseen - unseen.mean(0)) * self.missing.sqrt()
+        for structure in self.shared:
+            factor = torch.randn(
+                scatter.shape, generator=generator, dtype=bias.dtype, device="cpu"
+            ).to(scatter)
+            factor = gaussian_mean(factor, torch.ones_like(factor), SHARED)
+            factor = (factor - factor.mean(0)) / factor.std(0, correction=0).clamp(min=1e-12)
+            deviation += factor * structure
         return (self.clean + self.scale * deviation).clamp(min=0)
 
 
@@ -82,11 +94,13 @@ def measured_again(
     """Simulate ``draws`` measurements of ``clean`` and denoise each as the data were."""
     repeated = clean.new_empty((draws, *clean.shape))
     fine, coarse = clean.new_empty((2, draws, *clean.shape))
+    misfit = Misfit(clean, counts.valid, draws)
     for draw in range(draws):
         drawn = noise.measured(clean, generator)
         again = denoised(replace(counts, images=drawn))
         repeated[draw] = again - clean
         fine[draw], coarse[draw] = _misfits(drawn, again, counts.valid)
+        misfit.seen[draw] = misfit.compare(drawn - again)
     seen_fine, seen_coarse = _misfits(counts.images, clean, counts.valid)
     # More noise than was assumed is alike at all wavelengths; missing structure is not.
     usual = fine.mean(0)
@@ -94,7 +108,14 @@ def measured_again(
     louder = 1 + _beyond_chance(seen_fine / usual - 1, fine / usual).nan_to_num()
     missing = _beyond_chance(seen_coarse - louder * coarse.mean(0), louder * coarse).clamp(min=0)
     share = 1 / (4 * math.pi * COARSE**2)
-    return Deviations(clean, repeated * louder.sqrt(), missing * clean * share)
+    residual = counts.images.to(clean) - clean
+    ridges = faint_ridges(counts.images, clean, counts.valid, noise, louder)
+    return Deviations(
+        clean,
+        repeated * louder.sqrt(),
+        missing * clean * share + misfit.sharp(residual, louder),
+        torch.stack([misfit.contrast(residual, louder), ridges]),
+    )
 
 
 def _beyond_chance(excess: torch.Tensor, repeated: torch.Tensor) -> torch.Tensor:

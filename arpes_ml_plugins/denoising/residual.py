@@ -26,7 +26,9 @@ KNOWN = 0.2  # of a region
 STANDS_OUT = 5.0  # standard deviations above the median
 STRONGER = 1.5  # and this much above it
 BRIGHT, DIM = 0.7, 0.35  # of the intensity of a typical electron
+SATURATED = 0.8  # power in bright places over that in dim ones, below which it follows intensity
 FEWEST = 50  # pixels
+TOGETHER = 1.3  # pixels whose finest details are one: the sum of squared correlations
 USUAL = (0.93, 1.06, 0.94)  # of the noise's power, left by images that are right
 
 
@@ -40,6 +42,8 @@ class Residual:
     """Power of the residual at one pixel, over that of the assumed noise."""
     bright: torch.Tensor
     """The same where it is bright, over where it is dim: 1 if variance follows intensity."""
+    bright_error: torch.Tensor
+    """Standard error of this ratio, relative."""
 
 
 def residual_of(
@@ -68,22 +72,33 @@ def residual_of(
         numbers.append(
             [_numbers(*image) for image in zip(local, error, expected, use, strict=True)]
         )
-    table = torch.tensor(numbers, dtype=torch.float64, device="cpu")  # (scales, n, 3)
+    table = torch.tensor(numbers, dtype=torch.float64, device="cpu")  # (scales, n, 4)
     structure = table[..., 0].nan_to_num().amax(0) / valid.double().mean((-2, -1)).cpu()
-    return Residual(structure, table[1, :, 1], table[0, :, 2])
+    return Residual(structure, table[1, :, 1], table[0, :, 2], table[0, :, 3])
 
 
 def _numbers(
-    local: torch.Tensor, error: torch.Tensor, expected: torch.Tensor, use: torch.Tensor
-) -> tuple[float, float, float]:
-    """Fraction of the image that stands out, median power, that of bright pixels over dim ones."""
+    local: torch.Tensor,
+    error: torch.Tensor,
+    expected: torch.Tensor,
+    use: torch.Tensor,
+) -> tuple[float, float, float, float]:
+    """Fraction of the image that stands out, median power, that of bright pixels over dim ones and
+    its relative error (of the finest details).
+    """
     if int(use.sum()) < FEWEST:
-        return math.nan, math.nan, math.nan
-    median = float(local[use].median())
-    above = local > median * (1 + STANDS_OUT * error).clamp(min=STRONGER)
+        return math.nan, math.nan, math.nan, math.nan
+    level = median = local[use].median()
     typical = float(expected[use].square().sum() / expected[use].sum())
     bright, dim = use & (expected > BRIGHT * typical), use & (expected < DIM * typical)
-    ratio = math.nan
+    ratio = uncertain = math.nan
     if min(int(bright.sum()), int(dim.sum())) >= FEWEST:
         ratio = float(local[bright].median() / local[dim].median())
-    return float((above & use).double().mean()), median, ratio
+        uncertain = math.sqrt(2 * TOGETHER * (1 / float(bright.sum()) + 1 / float(dim.sum())))
+        if ratio < SATURATED:  # dim places have more power than the median without any structure
+            levels = expected[dim].median(), expected[bright].median()
+            exponent = math.log(ratio) / math.log(float(levels[1] / levels[0]))
+            law = local[dim].median() * (expected / levels[0]).clamp(min=1e-9) ** exponent
+            level = torch.where(use, law, median).clamp(min=float(median))
+    above = local > level * (1 + STANDS_OUT * error).clamp(min=STRONGER)
+    return float((above & use).double().mean()), float(median), ratio, uncertain

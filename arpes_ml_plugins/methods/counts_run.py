@@ -118,7 +118,7 @@ class CountsRun:
             if repeated is not None:
                 found["repeats"] = check_drift(noise, repeated, array.sizes[repeated])
         found |= meshed
-        judged = array.chunks is None and not self.sampled
+        judged = array.chunks is None
         algorithm = partial(
             _denoise,
             make=self.make,
@@ -375,11 +375,12 @@ def _denoise(
         own=None if batch.own is None else torch.from_numpy(batch.own).to(batch.images.device),
     )
     found = calibration_numbers(result) if calibrate else {}
+    found |= residual_numbers(result) if judged else {}
     if result.samples is not None:
         samples = result.samples / exposures
         return found | dict(zip(_samples_of(draws), samples, strict=True))
     clean = result.clean / exposures
-    found |= {"clean": clean} | (residual_numbers(result) if judged else {})
+    found["clean"] = clean
     if result.spread is None:
         return found
     spread = result.spread / exposures

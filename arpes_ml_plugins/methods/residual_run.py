@@ -21,11 +21,12 @@ __all__ = ["OUTPUTS", "residual_numbers", "say_what_is_left"]
 
 
 OUTPUTS: dict[str, Output] = {
-    name: Scalar() for name in ("structure", "power", "bright", "filter", "replica")
+    name: Scalar() for name in ("structure", "power", "bright", "bright_error", "filter", "replica")
 }
 LEFT = 0.03  # fraction of the image
 WEAK, STRONG = 0.8, 1.3  # power of the residual over that of the noise
 SATURATED, BUNCHED = 0.8, 1.5  # power in bright places over that in dim ones
+BENT, CERTAIN = 0.9, 3.0  # the same of a detector that saturates a little; standard errors below 1
 SERIOUS = {"structure": (0.0, 0.05), "power": (0.5, 2.0), "bright": (SATURATED, 2.5)}
 """Ranges beyond which a warning is issued."""
 NOISE = "The residual is noise as assumed."
@@ -44,6 +45,7 @@ def residual_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
         "structure": residual.structure.amax()[None],
         "power": residual.power.nanmedian()[None],
         "bright": residual.bright.nanmedian()[None],
+        "bright_error": residual.bright_error.nanmedian()[None],
         "filter": torch.full((1,), math.nan, device="cpu"),
         "replica": result.replicas().nan_to_num(0.0).amax()[None],
     }
@@ -99,8 +101,9 @@ def _replicas(strengths: np.ndarray) -> list[str]:
     ]
 
 
-def _sentences(structure: float, power: float, bright: float) -> list[str]:
+def _sentences(structure: float, power: float, bright: float, bright_error: float) -> list[str]:
     said = []
+    bent = bright < SATURATED or bright < min(BENT, 1 - CERTAIN * bright_error)
     if structure > LEFT:
         said.append(
             f"Around {structure:.0%} of the pixels (of the worst image) the residual contains "
@@ -111,7 +114,7 @@ def _sentences(structure: float, power: float, bright: float) -> list[str]:
             f"The variance of the residual is {power:.2g} times that of noise of this gain: the "
             f"gain may be wrong, or the detector's pixels differ in sensitivity."
         )
-    if structure <= LEFT and bright < SATURATED:
+    if structure <= LEFT and bent:
         said.append(
             f"In bright places the variance is {bright:.2g} times what dim places predict, as "
             f"for a detector that saturates: bright bands look flatter and sharper than they are."

@@ -90,10 +90,13 @@ def sample_posterior(
     noise that passes the denoiser; the difference between their mean and the clean image estimates
     the bias, on the assumption that the denoiser has the same bias for the true image. A sample
     deviates from the clean image by one such scatter, and by the bias with a sign and size drawn
-    for the whole sample. Where the residual of the data is larger than those of the simulations,
-    noise of that size is added; if single pixels show this too, the noise is stronger than assumed,
-    and all deviations are scaled. Structure that neither the clean image nor the residual shows is
-    not included: the samples lack a faint band that was smoothed away.
+    for the whole sample. Structure that the clean image lacks or has too much, according to the
+    data, is added too, with a sign and size that change over a dozen pixels: faint ridges, and the
+    contrast of regions. Where the residual of
+    the data is larger than those of the simulations, noise of that size is added; if single pixels
+    show this too, the noise is stronger than assumed, and all deviations are scaled. Structure that
+    neither the clean image nor the data show significantly is not included: the samples lack a
+    faint band of less than two standard deviations per piece of 25 pixels.
 
     Examples
     --------
