@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,10 +14,11 @@ from arpes_ml_plugins.denoising.choices import (
     Choices,
     GaussianFilter,
     Probe,
+    in_runs,
+    middles,
     neighbours_help,
     passes,
     safer_filter,
-    series_part,
 )
 from arpes_ml_plugins.denoising.counts_network import CountsNetwork
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
@@ -41,10 +41,11 @@ __all__ = [
     "ADAPTED",
     "SCRATCH",
     "CountsResult",
-    "choose",
     "denoise_counts_images",
     "new_network",
+    "prepare",
     "steps_of",
+    "steps_to_prepare",
 ]
 
 ADAPTED = Training(steps=30, learning_rate=2e-4)
@@ -122,8 +123,8 @@ def denoise_counts_images(
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
     exposures: torch.Tensor | None = None,
-    calibrate: bool = False,
     choices: Choices | None = None,
+    untouched: CountsNetwork | None = None,
     own: torch.Tensor | None = None,
 ) -> CountsResult:
     """Denoise images ``(n, height, width)`` whose noise is that of ``noise``.
@@ -132,23 +133,26 @@ def denoise_counts_images(
     pixels and dead lines are left out and filled in. Correlated noise cannot be split, so the
     network is not trained further on such images. If the images are sums of ``exposures``, ``(n,
     repeats, height, width)``, one half of them is the held-out data for the other. Error bars,
-    and samples if ``sampled``, come from ``draws`` simulated measurements, if there are any; with
-    ``calibrate`` they are stretched if one half of the data says so of the other. ``choices`` are
-    made from the images if they are not given; ``own`` are the images that results are wanted of,
-    if the others are only their neighbours.
+    and samples if ``sampled``, come from ``draws`` simulated measurements, if there are any. They
+    are stretched if one half of the data says so of the other, for which a network is needed that
+    is still ``untouched`` by the data. If ``choices`` are given,
+    :func:`prepare` made them and trained the network; otherwise both are done here, on all images.
+    ``own`` are the images that results are wanted of, if the others are only their neighbours.
     """
     good = _good(images, valid, noise)
     generator = torch.Generator(device="cpu").manual_seed(seed)
     electrons = noise.electrons(images)
     counts = Counts(electrons.float(), good, series, own=own)
-    _made_ready(network, images.device, noise, bfloat16)
+    for state in (network, untouched):
+        if state is not None:
+            _made_ready(state, images.device, noise, bfloat16)
     steps = steps_of(
         training,
         len(images) if own is None else len(own),
         images.shape[-2] * images.shape[-1],
         series=series,
         draws=draws,
-        calibrate=calibrate,
+        calibrate=untouched is not None,
         chosen=choices is not None,
     )
     plan = Plan(report, steps)
@@ -163,9 +167,8 @@ def denoise_counts_images(
     parts = counts
     if noise.white and (training is not None or draws):
         parts = replace(counts, images=whole_counts(electrons, generator))
-    untouched = copy.deepcopy(network) if calibrate else network
     improvement = 0.0
-    if training is not None and noise.white:
+    if training is not None and noise.white and choices is None:
         training = _lengthened(training, counts.images.numel())
         improvement = adapt(network, parts, training, denoised, seed=seed, report=plan)
     best: torch.nn.Module = network
@@ -185,11 +188,11 @@ def denoise_counts_images(
         deviations = measured_again(
             lambda data: denoised(best, data, FLIPS), counts, clean, noise, draws, generator
         )
-        if calibrate:
+        if untouched is not None:
             half = halves(parts, noise, generator, exposures)
             if training is not None and noise.white and width is None:
                 adapt(untouched, half.seen, training, denoised, seed=seed, report=plan)
-            state = untouched if width is None else best
+            state: torch.nn.Module = untouched if width is None else best
             calibration = _calibration(
                 half, lambda data: denoised(state, data, FLIPS), noise, draws, generator
             )
@@ -210,28 +213,42 @@ def denoise_counts_images(
     )
 
 
-def choose(
+def prepare(
     images: torch.Tensor,
     valid: torch.Tensor,
     noise: NoiseModel,
     network: CountsNetwork,
+    training: Training | None,
     *,
-    of: int,
+    run: int,
+    complete: bool,
     seed: int,
     bfloat16: bool = False,
+    report: Callable[[int, float | None], None] | None = None,
 ) -> Choices:
-    """The choices for a series of ``of`` images, from those that :func:`looked_at` names.
+    """Make the choices for a large data set from a sample of it, and train ``network`` on that.
 
-    They are the same as those of :func:`denoise_counts_images` without training.
+    ``run`` images at a time follow each other in the sample ``(n, height, width)``. The choices are
+    tested on the images in the middle of each run, or on all if the sample is ``complete``, because
+    it consists of all data.
     """
     electrons = noise.electrons(images)
-    counts = series_part(electrons.float(), _good(images, valid, noise), of)
+    counts = in_runs(electrons.float(), _good(images, valid, noise), run)
     _made_ready(network, images.device, noise, bfloat16)
-    denoised = partial(_denoised, noise, None)
-    probe = Probe.from_chosen(counts, electrons, noise, seed)
+    steps = steps_to_prepare(training, len(images), images[0].numel(), run=run, complete=complete)
+    plan = Plan(report, steps)
+    denoised = partial(_denoised, noise, plan)
+    tested = counts if complete else replace(counts, own=middles(counts, run))
+    probe = Probe.from_chosen(tested, electrons, noise, seed)
     beside = neighbours_help(network, probe, denoised)
     probe = probe if beside else probe.alone()
+    if training is not None and noise.white:
+        parts = replace(probe.parts, own=None)
+        adapt(
+            network, parts, _lengthened(training, images.numel()), denoised, seed=seed, report=plan
+        )
     width = safer_filter(network, probe, denoised, _pixels_at_once(images))
+    plan.finish()
     if width is not None:
         _warn_of_filter(width, noise)
     return Choices(beside, width)
@@ -339,18 +356,31 @@ def steps_of(
 ) -> int:
     """Number of steps that :func:`denoise_counts_images` reports: images and training steps.
 
-    ``pixels`` are those of one image; ``chosen`` says that the choices are made already.
+    ``pixels`` are those of one image; ``chosen`` says that :func:`prepare` has run.
     """
     total = 0 if chosen else passes(images, series)
-    trained = 0
-    if training is not None:
-        lengthened = _lengthened(training, images * pixels)
-        trained = lengthened.steps + images * (1 + lengthened.checks)
-    total += trained + images * (FLIPS if training is None else ALL_FLIPS)
+    trained = _training_steps(training, images, pixels)
+    total += 0 if chosen else trained
+    total += images * (FLIPS if training is None else ALL_FLIPS)
     total += images * FLIPS * draws
     if calibrate:
         total += trained + images * FLIPS * (1 + draws)
     return total
+
+
+def steps_to_prepare(
+    training: Training | None, images: int, pixels: int, *, run: int, complete: bool
+) -> int:
+    """Number of steps that :func:`prepare` reports for a sample of ``images``."""
+    tested = images if complete else images // run
+    return 3 * tested + _training_steps(training, images, pixels)
+
+
+def _training_steps(training: Training | None, images: int, pixels: int) -> int:
+    if training is None:
+        return 0
+    lengthened = _lengthened(training, images * pixels)
+    return lengthened.steps + images * (1 + lengthened.checks)
 
 
 def _lengthened(training: Training, pixels: int) -> Training:

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 from arpes_ml_plugins.errors import ParameterError
 
-__all__ = ["Progress", "ProgressOption", "Report", "check_progress", "reporter"]
+__all__ = [
+    "Progress",
+    "ProgressOption",
+    "Report",
+    "Stage",
+    "check_progress",
+    "counted",
+    "reporter",
+    "stages",
+]
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,16 @@ Report = Callable[[int, "float | None"], None]
 """``report(steps, loss)``: this number of further iterations is done."""
 
 
+@dataclass(frozen=True)
+class Stage:
+    """The option ``progress`` of a part of a computation: its steps are counted among all steps."""
+
+    report: Report | None
+
+    def __call__(self, progress: Progress) -> None:
+        """Never called: :func:`reporter` passes ``report`` on."""
+
+
 def check_progress(option: object) -> None:
     """Refuse values other than True, False or a function; the text "no" would count as True."""
     if not isinstance(option, bool) and not callable(option):
@@ -49,11 +68,55 @@ def reporter(option: ProgressOption, method: str, total: int) -> Iterator[Report
     expected duration is logged at INFO after one second, if it is more than five seconds.
     """
     check_progress(option)
+    if isinstance(option, Stage):
+        yield option.report
+        return
     with _shown(option, method, total) as shown:
         if logger.isEnabledFor(logging.INFO) and total > FEWEST_STEPS:
             yield _Estimate(method, total, shown)
         else:
             yield shown
+
+
+@contextmanager
+def stages(option: ProgressOption, method: str, total: int) -> Iterator[Stage]:
+    """The option for each part of a computation of ``total`` steps; what is not needed is reported
+    in the end.
+    """
+    with reporter(option, method, total) as report:
+        if report is None:
+            yield Stage(None)
+            return
+        left = total
+
+        def count(steps: int, loss: float | None) -> None:
+            nonlocal left
+            left -= steps
+            report(steps, loss)
+
+        yield Stage(count)
+        if left > 0:
+            report(left, None)
+
+
+@contextmanager
+def counted(report: Report | None) -> Iterator[Report | None]:
+    """``report``, whose steps are taken back if the batch fails and has to be done again."""
+    if report is None:
+        yield None
+        return
+    told = 0
+
+    def count(steps: int, loss: float | None) -> None:
+        nonlocal told
+        told += steps
+        report(steps, loss)
+
+    try:
+        yield count
+    except Exception:
+        report(-told, None)
+        raise
 
 
 @contextmanager

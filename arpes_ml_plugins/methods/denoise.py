@@ -15,13 +15,7 @@ from arpes_ml_plugins.labelled.apply import Image, ImageBatch, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
 from arpes_ml_plugins.methods.chunks_run import together_or_in_chunks
-from arpes_ml_plugins.methods.counts_run import (
-    adapting,
-    pretrained,
-    run_pretrained,
-    weights_used,
-    without_mesh,
-)
+from arpes_ml_plugins.methods.counts_run import adapting, run_pretrained
 from arpes_ml_plugins.methods.denoise_counts import denoise_counts, denoise_pretrained
 from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet
 from arpes_ml_plugins.methods.denoising_input import (
@@ -31,8 +25,9 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_numbers,
     noise_of,
 )
-from arpes_ml_plugins.methods.mesh_run import MESH
+from arpes_ml_plugins.methods.mesh_run import MESH, without_mesh
 from arpes_ml_plugins.methods.repeats_run import repeated_dim, together
+from arpes_ml_plugins.methods.stored_network import pretrained, weights_used
 from arpes_ml_plugins.methods.two_stage_run import fit_each
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -189,6 +184,7 @@ def _chosen_later(
         array, image, noise, mesh, gain=None, device=device, repeats=repeated
     )
     seed = int(rng)  # type: ignore[call-overload]
+    run = adapting("denoise", adapt)
     layout = together_or_in_chunks(
         array,
         image,
@@ -196,7 +192,9 @@ def _chosen_later(
         exposures,
         noise_numbers(noise, SERVED),
         pretrained,
-        alone=not adapt,
+        run.training,
+        once=run.once,
+        alone=True,
         gain=None,
         precision="auto",
         method="denoise",
