@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -64,6 +65,7 @@ def denoise(
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
+    out: str | os.PathLike[str] | None = None,  # handled by the call, see plugins.into_store
 ) -> xr.DataArray | xr.Dataset:
     """Denoise ARPES data with the method that suits their noise.
 
@@ -94,6 +96,7 @@ def denoise(
     {rng}
     {progress}
     {dims}
+    {out}
 
     Returns
     -------

@@ -33,6 +33,7 @@ from arpes_ml_plugins.labelled.spectrum import (
 )
 from arpes_ml_plugins.labelled.units import as_attribute, strip_unit
 from arpes_ml_plugins.parameters import check_flag
+from arpes_ml_plugins.plugins.into_store import OUT, into_store
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method, MethodCall
 from arpes_ml_plugins.plugins.trees import is_tree, over_nodes
@@ -70,6 +71,8 @@ def public_function(method: Method) -> Callable[..., Any]:
 
 def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     """Run ``method`` on the user's data with the given parameters."""
+    if given.get(OUT) is not None and OUT in method.signature.parameters:
+        return into_store(method, data, given, call_method)
     array, name = select_spectrum(data, method.example_dims)
     bare, restore_unit = strip_unit(array)
     check_array(bare, accepts_complex=method.accepts_complex)
@@ -91,7 +94,7 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
         result = hook.run_method(call=call)
     record, arrays = make_record(
         method.name,
-        {k: v for k, v in parameters.items() if k != "progress"},
+        {k: v for k, v in parameters.items() if k not in ("progress", OUT)},
         owner=method.owner,
         roles=dict(zip(method.roles, parameters["dims"], strict=True)),
         parent_hash=fingerprint(bare),
