@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 import arpes_ml_plugins
+from arpes_ml_plugins.cli import main
 from arpes_ml_plugins.errors import FileError, MissingPackageError
 from arpes_ml_plugins.labelled import unfinished
 
@@ -83,6 +84,24 @@ def test_data_in_memory_stay_there(series, written, tmp_path):
     assert isinstance(result, xr.Dataset)
     assert result.spectrum.chunks is None
     xr.testing.assert_allclose(result, expected)
+
+
+def test_the_command_line_goes_on_too(series, written, tmp_path, capsys):
+    scan, out = tmp_path / "scan.nc", tmp_path / "clean.zarr"
+    arpes_ml_plugins.save(series, scan)
+    written[0].limit = 0
+    command = ["run", "denoise-pretrained", str(scan), str(out), "--no-adapt", "--mesh", "none"]
+    command += ["--gain", "1"]
+    assert main(command) == 130
+    assert (tmp_path / "clean.zarr.unfinished").is_dir()
+    written[0].limit = 9
+    for _ in range(2):
+        assert main(command) == 0
+        assert len(written[1]) == 1
+    assert "written" in capsys.readouterr().out
+    assert main([*command, "--adapt"]) == 1
+    assert "adapt=True (there False)" in capsys.readouterr().err
+    assert arpes_ml_plugins.load(out).sizes == series.sizes
 
 
 def test_a_folder_of_somebody_else_is_kept(series, tmp_path):

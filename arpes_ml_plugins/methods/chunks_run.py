@@ -34,8 +34,8 @@ __all__ = [
 
 NEIGHBOURS, FILTER = "neighbours of the choice", "filter of the choice"
 WEIGHTS = "weights of the network"
-ENOUGH = 240_000
-"""Pixels of a sample, unless its least number of runs has more."""
+ENOUGH = 480_000
+"""Pixels to train on, unless the least number of runs has more."""
 
 
 def together_or_in_chunks(
@@ -83,26 +83,35 @@ def together_or_in_chunks(
 
 
 def sampled_images(
-    array: xr.DataArray, image: tuple[Hashable, Hashable], series: Hashable
+    array: xr.DataArray,
+    image: tuple[Hashable, Hashable],
+    series: Hashable,
+    training: Training | None,
 ) -> xr.DataArray:
     """Indices of the images from which choices are made and on which the network is trained.
 
-    All images of a small data set; otherwise runs of five along the series, at least five runs.
+    All images of a small data set; otherwise runs of five along the series: five runs, or more of
+    small images if there is a training.
     """
     batch = [dim for dim in array.dims if dim not in image]
     shape = [array.sizes[dim] for dim in batch]
     index = xr.DataArray(np.arange(math.prod(shape)).reshape(shape), dims=batch)
-    return _sample_of(index, array, image, series)
+    return _sample_of(index, array, image, series, training)
 
 
 def _sample_of(
-    of: xr.DataArray, array: xr.DataArray, image: tuple[Hashable, Hashable], series: Hashable
+    of: xr.DataArray,
+    array: xr.DataArray,
+    image: tuple[Hashable, Hashable],
+    series: Hashable,
+    training: Training | None,
 ) -> xr.DataArray:
     from arpes_ml_plugins.denoising.choices import RUN as LENGTH
     from arpes_ml_plugins.denoising.choices import RUNS
 
     pixels = math.prod(array.sizes[dim] for dim in image)
-    return runs(of, image, series, LENGTH, max(RUNS, ENOUGH // (LENGTH * pixels)))
+    number = RUNS if training is None else max(RUNS, ENOUGH // (LENGTH * pixels))
+    return runs(of, image, series, LENGTH, number)
 
 
 def _prepared(
@@ -124,8 +133,8 @@ def _prepared(
 
     They are lazy if ``array`` is: one task for the sample.
     """
-    index = sampled_images(array, image, series)
-    sample = _sample_of(array, array, image, series)
+    index = sampled_images(array, image, series, training)
+    sample = _sample_of(array, array, image, series, training)
     outputs: dict[str, Output] = {NEIGHBOURS: Scalar(), FILTER: Scalar()}
     if training is not None:
         outputs[WEIGHTS] = Trace(WEIGHTS, len(_vector(make(0))))
@@ -164,7 +173,7 @@ def steps_before(
     """Number of steps that :func:`together_or_in_chunks` reports if it prepares."""
     from arpes_ml_plugins.denoising.counts_denoiser import steps_to_prepare
 
-    index = sampled_images(array, image, series)
+    index = sampled_images(array, image, series, training)
     return steps_to_prepare(
         training,
         index.size,

@@ -124,7 +124,7 @@ class CountsRun:
         if self.make is pretrained:
             found |= weights_used()
         if self.training is not None and self._once(together, exposures):
-            sample = sampled_images(array, image, together[0])
+            sample = sampled_images(array, image, together[0], self.training)
             found["trained_on"] = [int(number) for number in sample.values.ravel()]
         total, each = self._steps(array, image, together, exposures)
         listening = progress if array.chunks is None else False

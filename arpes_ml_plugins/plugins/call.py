@@ -71,7 +71,7 @@ def public_function(method: Method) -> Callable[..., Any]:
 
 def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     """Run ``method`` on the user's data with the given parameters."""
-    if given.get(OUT) is not None and OUT in method.signature.parameters:
+    if method.resumable and given.get(OUT) is not None:
         return into_store(method, data, given, call_method)
     array, name = select_spectrum(data, method.example_dims)
     bare, restore_unit = strip_unit(array)
@@ -92,9 +92,10 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     check_fork()
     with plain_torch():
         result = hook.run_method(call=call)
+    unrecorded = ("progress", OUT) if method.resumable else ("progress",)
     record, arrays = make_record(
         method.name,
-        {k: v for k, v in parameters.items() if k not in ("progress", OUT)},
+        {k: v for k, v in parameters.items() if k not in unrecorded},
         owner=method.owner,
         roles=dict(zip(method.roles, parameters["dims"], strict=True)),
         parent_hash=fingerprint(bare),

@@ -15,11 +15,11 @@ import xarray as xr
 from arpes_ml_plugins.errors import FileError, MissingPackageError
 from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.progress import check_progress, reporter
-from arpes_ml_plugins.labelled.provenance import read_provenance
+from arpes_ml_plugins.labelled.provenance import fingerprint, read_provenance
 from arpes_ml_plugins.labelled.seeds import seed_from
 from arpes_ml_plugins.labelled.spectrum import check_array, select_spectrum
 from arpes_ml_plugins.labelled.unfinished import Unfinished, opened, run_of
-from arpes_ml_plugins.labelled.units import as_attribute
+from arpes_ml_plugins.labelled.units import as_attribute, strip_unit
 from arpes_ml_plugins.labelled.whole import check_target
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method
@@ -66,6 +66,9 @@ def into_store(
         parameters | {"progress": False},
     )
     spectrum = result if name is None else result[name]
+    if array.chunks is None:
+        for one in (result, spectrum):
+            one.attrs["provenance"]["record"]["parent_hash"] = fingerprint(strip_unit(array)[0])
     run = _run(spectrum, lazy)
     if before is not None:
         _check_same(before, run, target if target.exists() else unfinished.folder)
