@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,12 +16,19 @@ from arpes_ml_plugins.denoising.choices import (
     in_runs,
     middles,
     neighbours_help,
-    passes,
     safer_filter,
 )
 from arpes_ml_plugins.denoising.counts_network import CountsNetwork
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.plan import (
+    ALL_FLIPS,
+    FLIPS,
+    Plan,
+    lengthened,
+    steps_of,
+    steps_to_prepare,
+)
 from arpes_ml_plugins.denoising.posterior import measured_again
 from arpes_ml_plugins.denoising.recovery import conserve, recover_locally, recover_structure
 from arpes_ml_plugins.denoising.replicas import recover_replicas, replica_strengths
@@ -44,8 +50,6 @@ __all__ = [
     "denoise_counts_images",
     "new_network",
     "prepare",
-    "steps_of",
-    "steps_to_prepare",
 ]
 
 ADAPTED = Training(steps=30, learning_rate=2e-4)
@@ -55,8 +59,6 @@ SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, chec
 SMALL = (32, 48, 64)
 FLOOR = 0.1  # of the mean intensity: below it the recovery takes the noise as constant
 GROUP_PIXELS = 250_000  # worked on at a time by an accelerator; a CPU takes image by image
-FLIPS = 2
-ALL_FLIPS = 4
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,19 @@ class CountsResult:
 
 
 def _in_groups(
-    function: Callable[..., torch.Tensor], images: torch.Tensor, *others: torch.Tensor
+    function: Callable[..., torch.Tensor],
+    images: torch.Tensor,
+    *others: torch.Tensor,
+    report: Callable[[int, float | None], None] | None = None,
 ) -> torch.Tensor:
     """``function`` of a few images at a time, so that memory does not grow with their number."""
     size = max(1, _pixels_at_once(images) // (images.shape[-2] * images.shape[-1]))
-    groups = zip(images.split(size), *(other.split(size) for other in others), strict=True)
-    return torch.cat([function(*group) for group in groups])
+    results = []
+    for group in zip(images.split(size), *(other.split(size) for other in others), strict=True):
+        results.append(function(*group))
+        if report:
+            report(len(group[0]), None)
+    return torch.cat(results)
 
 
 def _pixels_at_once(images: torch.Tensor) -> int:
@@ -169,7 +178,7 @@ def denoise_counts_images(
         parts = replace(counts, images=whole_counts(electrons, generator))
     improvement = 0.0
     if training is not None and noise.white and choices is None:
-        training = _lengthened(training, counts.images.numel())
+        training = lengthened(training, counts.images.numel())
         improvement = adapt(network, parts, training, denoised, seed=seed, report=plan)
     best: torch.nn.Module = network
     if choices is None:
@@ -180,9 +189,9 @@ def denoise_counts_images(
         if choices is None:
             _warn_of_filter(width, noise)
         best = GaussianFilter(width)
-    without = _recovered(noise, plan, best, counts, FLIPS if training is None else ALL_FLIPS)
+    flips = FLIPS if training is None else ALL_FLIPS
+    without, clean = _recovered(noise, plan, best, counts, flips).unbind(1)
     seen = counts.predicted()
-    clean = _in_groups(recover_replicas, seen.images, without, seen.valid)
     spread = samples = calibration = None
     if draws:
         deviations = measured_again(
@@ -208,7 +217,7 @@ def denoise_counts_images(
         improvement,
         width,
         calibration,
-        partial(residual_of, seen.images, clean, seen.valid, noise),
+        partial(_residual, seen.images, clean, seen.valid, noise, report),
         partial(_in_groups, replica_strengths, seen.images, without, seen.valid),
     )
 
@@ -245,7 +254,7 @@ def prepare(
     if training is not None and noise.white:
         parts = replace(probe.parts, own=None)
         adapt(
-            network, parts, _lengthened(training, images.numel()), denoised, seed=seed, report=plan
+            network, parts, lengthened(training, images.numel()), denoised, seed=seed, report=plan
         )
     width = safer_filter(network, probe, denoised, _pixels_at_once(images))
     plan.finish()
@@ -271,9 +280,7 @@ def _denoised(
     data: Counts,
     flips: int = 1,
 ) -> torch.Tensor:
-    seen = data.predicted()
-    image = _recovered(noise, report, state, data, flips)
-    return _in_groups(recover_replicas, seen.images, image, seen.valid)
+    return _recovered(noise, report, state, data, flips)[:, 1]
 
 
 def _recovered(
@@ -283,10 +290,13 @@ def _recovered(
     data: Counts,
     flips: int,
 ) -> torch.Tensor:
-    """The network's image with what it has missed, but for replicas."""
+    """The network's images with what it has missed, ``(n, 2, height, width)``: without replicas
+    and with them.
+    """
     rate = predict(state, data, flips=flips, pixels=_pixels_at_once(data.images), report=report)
     seen = data.predicted()
-    return _in_groups(partial(_finished, noise=noise), seen.images, rate, seen.valid)
+    finished = partial(_finished, noise=noise)
+    return _in_groups(finished, seen.images, rate, seen.valid, report=report)
 
 
 def _good(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch.Tensor:
@@ -305,12 +315,27 @@ def _made_ready(
 def _finished(
     counts: torch.Tensor, rate: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
 ) -> torch.Tensor:
-    """The network's image with what it has missed."""
+    """The network's image with what it has missed: without replicas and with them."""
     recovered = recover_structure(counts, rate, valid, floor=FLOOR).clamp(min=0)
     shape = (rate.shape[-2], rate.shape[-1])
     transfer = None if noise.white else noise.transfer(shape, rate.device)
     recovered = recover_locally(counts, recovered, valid, transfer).clamp(min=0)
-    return conserve(counts, recovered, valid)
+    without = conserve(counts, recovered, valid)
+    return torch.stack([without, recover_replicas(counts, without, valid)], 1)
+
+
+def _residual(
+    images: torch.Tensor,
+    clean: torch.Tensor,
+    valid: torch.Tensor,
+    noise: NoiseModel,
+    report: Callable[[int, float | None], None] | None,
+) -> Residual:
+    def numbers(*group: torch.Tensor) -> torch.Tensor:
+        found = residual_of(*group, noise)
+        return torch.stack([found.structure, found.power, found.bright], 1)
+
+    return Residual(*_in_groups(numbers, images, clean, valid, report=report).unbind(1))
 
 
 def _calibration(
@@ -323,67 +348,3 @@ def _calibration(
     """Calibration of errors that are stated for one half of the data as for all of them."""
     clean = denoised(half.seen)
     return judged(half, measured_again(denoised, half.seen, clean, noise, draws, generator), noise)
-
-
-class Plan:
-    """Reports steps, never more than were promised, and the rest of them when all is done."""
-
-    def __init__(self, report: Callable[[int, float | None], None] | None, steps: int) -> None:
-        self.report = report
-        self.left = steps
-
-    def __call__(self, steps: int, loss: float | None) -> None:
-        steps = min(steps, self.left)
-        self.left -= steps
-        if self.report:
-            self.report(steps, loss)
-
-    def finish(self) -> None:
-        """Report the steps that were not needed, for example if noise is correlated."""
-        if self.left:
-            self(self.left, None)
-
-
-def steps_of(
-    training: Training | None,
-    images: int,
-    pixels: int,
-    *,
-    series: bool,
-    draws: int = 0,
-    calibrate: bool = False,
-    chosen: bool = False,
-) -> int:
-    """Number of steps that :func:`denoise_counts_images` reports: images and training steps.
-
-    ``pixels`` are those of one image; ``chosen`` says that :func:`prepare` has run.
-    """
-    total = 0 if chosen else passes(images, series)
-    trained = _training_steps(training, images, pixels)
-    total += 0 if chosen else trained
-    total += images * (FLIPS if training is None else ALL_FLIPS)
-    total += images * FLIPS * draws
-    if calibrate:
-        total += trained + images * FLIPS * (1 + draws)
-    return total
-
-
-def steps_to_prepare(
-    training: Training | None, images: int, pixels: int, *, run: int, complete: bool
-) -> int:
-    """Number of steps that :func:`prepare` reports for a sample of ``images``."""
-    tested = images if complete else images // run
-    return 3 * tested + _training_steps(training, images, pixels)
-
-
-def _training_steps(training: Training | None, images: int, pixels: int) -> int:
-    if training is None:
-        return 0
-    lengthened = _lengthened(training, images * pixels)
-    return lengthened.steps + images * (1 + lengthened.checks)
-
-
-def _lengthened(training: Training, pixels: int) -> Training:
-    """More images, more steps: with the square root, four times as many at most."""
-    factor = math.sqrt(pixels / training.pixels)
-    return replace(training, steps=round(training.steps * min(max(factor, 1.0), 4.0)))

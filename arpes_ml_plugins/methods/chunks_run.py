@@ -171,7 +171,7 @@ def steps_before(
     training: Training | None,
 ) -> int:
     """Number of steps that :func:`together_or_in_chunks` reports if it prepares."""
-    from arpes_ml_plugins.denoising.counts_denoiser import steps_to_prepare
+    from arpes_ml_plugins.denoising.plan import steps_to_prepare
 
     index = sampled_images(array, image, series, training)
     return steps_to_prepare(

@@ -230,7 +230,7 @@ class CountsRun:
         exposures: list[Hashable],
     ) -> tuple[int, int]:
         """Number of all progress steps, and of those for each image or series."""
-        from arpes_ml_plugins.denoising.counts_denoiser import steps_of
+        from arpes_ml_plugins.denoising.plan import steps_of
 
         images, pixels = (math.prod(array.sizes[dim] for dim in dims) for dims in (together, image))
         items = array.size // (images * pixels * math.prod(array.sizes[dim] for dim in exposures))
@@ -244,6 +244,7 @@ class CountsRun:
             calibrate=self.calibrated,
             chosen=chosen,
         )
+        each += images * self._judged(array)  # their residuals
         before = steps_before(array, image, together[0], self.training) if chosen else 0
         return before + items * each, each
 
