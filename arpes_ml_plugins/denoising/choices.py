@@ -22,6 +22,7 @@ __all__ = [
     "Choices",
     "GaussianFilter",
     "Probe",
+    "choices_untrained",
     "in_runs",
     "middles",
     "neighbours_help",
@@ -139,7 +140,22 @@ def safer_filter(
 ) -> float | None:
     """Width of a Gaussian filter that predicts held-out data better than the network, if any."""
     held_out = _held_out(probe)
+    return _better_filter(held_out, denoised(network, held_out.seen), pixels)
+
+
+def choices_untrained(
+    network: torch.nn.Module, probe: Probe, denoised: Denoiser, pixels: int
+) -> Choices:
+    """Both choices, for a network that is not trained in between: on the same held-out data."""
+    held_out = _held_out(probe)
     ours = denoised(network, held_out.seen)
+    alone = denoised(network, replace(held_out.seen, series=False))
+    beside = held_out.gained(ours, alone)[0] >= 0
+    return Choices(beside, _better_filter(held_out, ours if beside else alone, pixels))
+
+
+def _better_filter(held_out: Trial, ours: torch.Tensor, pixels: int) -> float | None:
+    """Width of a filter that is significantly better than the network's image ``ours``, if any."""
     best, highest = None, 0.0
     for width in PLAIN_WIDTHS:
         plain = predict(GaussianFilter(width), held_out.seen, flips=1, pixels=pixels)
