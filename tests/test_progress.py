@@ -29,7 +29,7 @@ class Clock:
 
 @pytest.mark.parametrize(
     ("steps", "each", "words"),
-    [(100, 0.5, "about 50 s (2 of 100"), (60, 4.0, "about 4 min"), (4000, 3.0, "about 3.3 h")],
+    [(100, 0.5, "about 50 s (3 of 100"), (60, 4.0, "about 4 min"), (4000, 3.0, "about 3.3 h")],
 )
 @pytest.mark.parametrize("option", [False, lambda told: None])
 def test_long_work_is_announced_once(steps, each, words, option, caplog, monkeypatch):
@@ -39,6 +39,15 @@ def test_long_work_is_announced_once(steps, each, words, option, caplog, monkeyp
         assert words in caplog.text
         clock.work(report, steps - 3, each)
     assert len(caplog.records) == 1
+
+
+def test_a_slow_first_step_does_not_mislead(caplog, monkeypatch):
+    """What is loaded by the first step is loaded once."""
+    clock = Clock(monkeypatch)
+    with caplog.at_level(logging.INFO), reporter(False, "denoise", 101) as report:
+        clock.work(report, 1, 5.0)
+        clock.work(report, 3, 0.5)
+    assert "about 55 s (3 of 101" in caplog.text
 
 
 def test_short_work_is_not(caplog, monkeypatch):

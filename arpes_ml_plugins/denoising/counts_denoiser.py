@@ -153,9 +153,9 @@ def denoise_counts_images(
     generator = torch.Generator(device="cpu").manual_seed(seed)
     electrons = noise.electrons(images)
     counts = Counts(electrons.float(), good, series, own=own)
-    for state in (network, untouched):
-        if state is not None:
-            _made_ready(state, images.device, noise, bfloat16)
+    for each in (network, untouched):
+        if each is not None:
+            _made_ready(each, images.device, noise, bfloat16)
     steps = steps_of(
         training,
         len(images) if own is None else len(own),
@@ -336,7 +336,8 @@ def _residual(
     report: Callable[[int, float | None], None] | None,
 ) -> Residual:
     def numbers(*group: torch.Tensor) -> torch.Tensor:
-        found = residual_of(*group, noise)
+        some, shown, known = group
+        found = residual_of(some, shown, known, noise)
         return torch.stack([found.structure, found.power, found.bright], 1)
 
     return Residual(*_in_groups(numbers, images, clean, valid, report=report).unbind(1))

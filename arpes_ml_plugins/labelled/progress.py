@@ -151,6 +151,8 @@ class _Estimate:
     def __init__(self, method: str, total: int, shown: Report | None) -> None:
         self.method, self.total, self.shown = method, total, shown
         self.start = time.perf_counter()
+        self.begun: tuple[float, int] | None = None
+        """Time and steps of the first report: the first step takes longer than the others."""
         self.done = 0
         self.said = False
 
@@ -158,10 +160,13 @@ class _Estimate:
         self.done += steps
         if self.shown:
             self.shown(steps, loss)
-        spent = time.perf_counter() - self.start
-        if not self.said and spent >= FIRST_LOOK and self.done >= FEWEST_STEPS:
+        now = time.perf_counter()
+        if self.begun is None:
+            self.begun = now, self.done
+        since, before = now - self.begun[0], self.done - self.begun[1]
+        if not self.said and since >= FIRST_LOOK and before > 0:
             self.said = True
-            seconds = spent * self.total / self.done
+            seconds = self.begun[0] - self.start + since * (self.total - self.begun[1]) / before
             if seconds > WORTH_SAYING:
                 logger.info(
                     "%s will take about %s (%d of %d steps in %.1f s)",
@@ -169,7 +174,7 @@ class _Estimate:
                     _in_words(seconds),
                     self.done,
                     self.total,
-                    spent,
+                    now - self.start,
                 )
 
 

@@ -94,7 +94,7 @@ class Unfinished:
         if report:
             report(values.npartitions - len(blocks), None)
         if blocks:
-            chunks = [_Chunks(str(self.store), str(self.done))] * len(blocks)
+            chunks: list[Any] = [_Chunks(str(self.store), str(self.done))] * len(blocks)
             with self._watched(report):
                 da.store(blocks, chunks, regions=regions, lock=False)
 

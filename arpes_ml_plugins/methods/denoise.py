@@ -85,8 +85,8 @@ def denoise(
         Variance over mean, in the unit of the data: 1 for single electrons. If it is given, the
         data are treated as counts with this gain. ``"pcp_unet"`` does not need it.
     adapt : bool
-        Whether to train the pre-trained network further on the data, which takes seconds per image
-        or series. The other methods ignore it.
+        Whether to train the pre-trained network further on the data: on each image, or once on a
+        sample of all series, which takes up to minutes. The other methods ignore it.
     {repeats}
         The methods ``"counts"`` and ``"pcp_unet"`` denoise the mean of the exposures and make no
         other use of them.

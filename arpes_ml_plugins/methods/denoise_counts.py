@@ -26,9 +26,9 @@ OWN = {
             take longer; they do not fit the noise, because held-out counts decide when to stop.""",
     "adapt": """
         adapt : bool
-            Whether to train the network further on the data, which takes seconds per image or
-            series. Without it (False) the result is immediate, and nearly as accurate for data that
-            resemble the simulations.""",
+            Whether to train the network further on the data: on each image, or once on a sample of
+            all series, which takes up to minutes. Without it (False) the result is immediate, and
+            nearly as accurate for data that resemble the simulations.""",
 }
 
 
