@@ -52,7 +52,7 @@ class Method:
     formerly: Mapping[str, Renamed] = field(default_factory=dict, hash=False)
     """Old names of parameters, which still work."""
     resumable: bool = False
-    """Whether its parameter ``out`` is that of :mod:`~arpes_ml_plugins.plugins.into_store`."""
+    """Whether its parameter ``out`` is handled by the caller: a folder to write the result to."""
 
     def with_present_names(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters under their present names; one that is given under both is refused."""
