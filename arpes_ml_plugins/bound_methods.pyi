@@ -1,5 +1,6 @@
 """Written by tools/write_bound_methods.py; do not edit."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic
 
@@ -226,6 +227,7 @@ class BoundMethods(Generic[Data]):
         rng: int | np.random.Generator | torch.Generator | None = None,
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
+        out: str | os.PathLike[str] | None = None,
     ) -> Data:
         """Denoise ARPES data with the method that suits their noise."""
 
@@ -240,6 +242,7 @@ class BoundMethods(Generic[Data]):
         rng: int | np.random.Generator | torch.Generator | None = None,
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
+        out: str | os.PathLike[str] | None = None,
     ) -> Data:
         """Denoise counts with a network that is trained on these counts alone, by splitting them."""
 
@@ -272,6 +275,7 @@ class BoundMethods(Generic[Data]):
         rng: int | np.random.Generator | torch.Generator | None = None,
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
+        out: str | os.PathLike[str] | None = None,
     ) -> Data:
         """Denoise a cut without training data, by principal component pursuit and a network."""
 
@@ -288,6 +292,7 @@ class BoundMethods(Generic[Data]):
         rng: int | np.random.Generator | torch.Generator | None = None,
         progress: ProgressOption = False,
         dims: Mapping[str, str] | Sequence[str] | None = None,
+        out: str | os.PathLike[str] | None = None,
     ) -> Data:
         """Denoise counts with a network trained on simulated ARPES scenes, and adapt it to the data."""
 

@@ -56,7 +56,7 @@ def measured(lazy, expected, workers, graph):
 
 
 def loaded():
-    from arpes_ml_plugins.methods.counts_run import pretrained
+    from arpes_ml_plugins.methods.stored_network import pretrained
 
     pretrained(0)
 

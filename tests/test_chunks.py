@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import arpes_ml_plugins  # noqa: F401
-from arpes_ml_plugins.denoising.choices import RUN, RUNS, looked_at
+from arpes_ml_plugins.denoising import choices, counts_denoiser
+from arpes_ml_plugins.denoising.choices import RUN, in_runs, middles
 from arpes_ml_plugins.denoising.splitting import Counts
 from arpes_ml_plugins.labelled.apply import Image, map_images
+from arpes_ml_plugins.labelled.series import RUN as RUN_DIM
+from arpes_ml_plugins.labelled.series import runs
+from arpes_ml_plugins.methods import chunks_run
 
 dask = pytest.importorskip("dask")
 OPTIONS = {"adapt": False, "rng": 0, "mesh": None, "gain": 1}
@@ -34,6 +41,15 @@ def eager(series):
     return series.S.denoise_pretrained(**OPTIONS)
 
 
+@pytest.fixture
+def small_sample(monkeypatch):
+    """Samples of two runs although the images are small, and few steps on them."""
+    monkeypatch.setattr(chunks_run, "ENOUGH", 0)
+    monkeypatch.setattr(choices, "RUNS", 2)
+    short = replace(counts_denoiser.ADAPTED, steps=2, checks=1)
+    monkeypatch.setattr(counts_denoiser, "ADAPTED", short)
+
+
 @pytest.mark.parametrize("chunks", [{"scan": (1, 13, 1, 13)}, {"scan": 11, "eV": 10}])
 def test_chunks_change_nothing(series, eager, chunks):
     lazy = series.chunk(chunks).S.denoise_pretrained(**OPTIONS)
@@ -50,19 +66,20 @@ def test_chunks_of_the_series_stay_as_they_are(series):
 
 
 def test_denoise_chooses_the_same_whatever_the_chunks(series):
+    series = series.isel(scan=slice(9))
     whole = series.S.denoise(adapt=False, rng=0, mesh=None)
-    lazy = series.chunk(scan=8).S.denoise(adapt=False, rng=0, mesh=None)
+    lazy = series.chunk(scan=4).S.denoise(adapt=False, rng=0, mesh=None)
     computed = lazy.compute(scheduler="threads")
     np.testing.assert_allclose(computed, whole, rtol=0, atol=1e-6 * float(whole.max()))
     assert str(computed.denoise_method.values) == "denoise_pretrained"
 
 
 def test_several_series(series):
-    two = xr.concat([series, series.isel(scan=slice(None, None, -1))], "hv", join="override")
+    short = series.isel(scan=slice(5))
+    two = xr.concat([short, short.isel(scan=slice(None, None, -1))], "hv", join="override")
     two = two.transpose("scan", "hv", "phi", "eV")
-    options = OPTIONS | {"gain": None}
-    expected = two.S.denoise_pretrained(**options)
-    lazy = two.chunk(scan=9, hv=1).S.denoise_pretrained(**options)
+    expected = two.S.denoise_pretrained(**OPTIONS)
+    lazy = two.chunk(scan=3, hv=1).S.denoise_pretrained(**OPTIONS)
     computed = lazy.compute(scheduler="synchronous")
     np.testing.assert_allclose(computed, expected, rtol=0, atol=1e-6 * float(expected.max()))
 
@@ -90,12 +107,72 @@ def test_an_algorithm_sees_what_is_beside_a_chunk():
     assert result.compute()[:, 0, 0].values.tolist() == [5.0] * 4 + [7.0] * 4 + [3.0] * 2
 
 
-@pytest.mark.parametrize("images", [1, RUN * RUNS, RUN * RUNS + 1, 100])
-def test_what_choices_are_tested_on(images):
-    chosen = looked_at(images)
-    assert chosen == sorted(set(chosen))
-    assert 0 <= chosen[0] <= chosen[-1] < images
-    assert len(chosen) == min(images, RUN * RUNS)
+def test_a_network_trained_on_a_sample_serves_every_chunk(series, eager, small_sample, monkeypatch):
+    """Once, in a task of its own, which sees two runs of five images."""
+    trained = []
+
+    @torch.no_grad()
+    def train(network, counts, *others, **options):
+        """Change the weights by what only the sample as a whole says."""
+        trained.append(len(counts))
+        network.leave.bias += 0.01 * counts.images.mean()
+        return 0.0
+
+    monkeypatch.setattr(counts_denoiser, "adapt", train)
+    options = OPTIONS | {"adapt": True}
+    expected = series.S.denoise_pretrained(**options)
+    lazy = series.chunk(scan=8).S.denoise_pretrained(**options)
+    assert trained == [10]
+    assert lazy.chunksizes["scan"] == (8, 8, 8, 4)
+    assert len(pickle.dumps(dict(lazy.__dask_graph__()))) < 1_000_000
+    computed = lazy.compute(scheduler="threads")
+    assert trained == [10, 10]
+    np.testing.assert_allclose(computed, expected, rtol=0, atol=1e-6 * float(expected.max()))
+    for result in (expected, lazy):
+        used = result.attrs["provenance"]["record"]["found"]["trained_on"]
+        assert len(used) == 10
+    assert not np.allclose(eager, expected, rtol=1e-3)
+
+
+def test_several_series_share_a_network(series, small_sample):
+    short = series.isel(scan=slice(6))
+    two = xr.concat([short, short.isel(scan=slice(None, None, -1))], "hv", join="override")
+    options = OPTIONS | {"adapt": True}
+    expected = two.S.denoise_pretrained(**options)
+    lazy = two.chunk(scan=4, hv=1).S.denoise_pretrained(**options)
+    computed = lazy.compute(scheduler="synchronous")
+    np.testing.assert_allclose(computed, expected, rtol=0, atol=1e-6 * float(expected.max()))
+
+
+@settings(max_examples=60, derandomize=True)
+@given(
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 7), st.integers(1, 3)),
+    number=st.integers(1, 12),
+    length=st.integers(1, 6),
+)
+def test_runs_are_spread_and_never_overlap(shape, number, length):
+    index = xr.DataArray(np.arange(np.prod(shape)).reshape(shape), dims=("t", "a", "b"))
+    sample = runs(index, ("y", "x"), "t", length, number).transpose(RUN_DIM, "t").values
+    assert len(set(sample.ravel())) == sample.size
+    assert (np.diff(sample, axis=1) == shape[1] * shape[2]).all()  # one after the other
+    if index.size <= number * length:
+        assert sample.size == index.size
+    else:
+        assert sample.size <= number * length
+        assert sample.shape[1] == min(length, shape[0])
+        series = shape[1] * shape[2]
+        assert len(sample) == min(number, series * (shape[0] // sample.shape[1]))
+        used = np.unique(sample[:, 0] % series)
+        assert len(used) == min(len(sample), series)
+
+
+def test_images_of_a_long_series_are_tested_in_the_middle_of_runs():
+    images = torch.arange(15.0)[:, None, None].expand(15, 2, 2)
+    sample = in_runs(images, torch.ones(15, 2, 2, dtype=torch.bool), RUN)
+    assert middles(sample, RUN).tolist() == [2, 7, 12]
+    beside = sample.neighbours(torch.tensor([2, 5]))[..., 0, 0]
+    expected = torch.tensor([[0.0, 1.0, 3.0, 4.0], [torch.nan, torch.nan, 6.0, 7.0]])
+    torch.testing.assert_close(beside, expected, equal_nan=True)
 
 
 def test_images_that_do_not_follow_each_other_are_no_neighbours():

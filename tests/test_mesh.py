@@ -9,7 +9,7 @@ import xarray as xr
 
 from arpes_ml_plugins.denoising.mesh import estimate_mesh
 from arpes_ml_plugins.denoising.splitting import Counts, predict
-from arpes_ml_plugins.methods.counts_run import pretrained
+from arpes_ml_plugins.methods.stored_network import pretrained
 from arpes_ml_plugins.scoring import psnr
 
 SIZE = 160

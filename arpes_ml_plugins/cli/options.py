@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from arpes_ml_plugins.cli.console import tell
 from arpes_ml_plugins.cli.values import WORDS, Kinds, kinds_of, read_value
 from arpes_ml_plugins.plugins.docstrings import first_sentence, parameter_notes
+from arpes_ml_plugins.plugins.into_store import OUT
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.plugins.registry import Method
@@ -79,7 +80,9 @@ def _data_behind(name: str, mapping: bool) -> Any:
 def method_options(method: Method) -> list[click.Option]:
     """An option for each parameter of the method, with its type, default and first sentence."""
     notes = parameter_notes(inspect.getdoc(method.function) or "")
-    parameters = [p for name, p in method.signature.parameters.items() if name != "data"]
+    # Where the result goes to is an argument of the command.
+    without = ("data", OUT) if method.resumable else ("data",)
+    parameters = [p for name, p in method.signature.parameters.items() if name not in without]
     return [_option(parameter, *notes.get(parameter.name, ("", ""))) for parameter in parameters]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["STREAM", "Job", "plan"]
+__all__ = ["STREAM", "Job", "is_zarr", "plan"]
 
 STREAM = Path("-")
 """Standard input or output instead of a file."""
@@ -24,6 +24,11 @@ class Job:
 
     source: Path
     target: Path
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether this is, or will be, a folder of zarr, which counts as one file."""
+    return path.suffix.lower() == ".zarr" and (path.is_dir() or not path.exists())
 
 
 def plan(paths: Sequence[Path], out: Path | None) -> tuple[list[Job], bool]:
@@ -40,7 +45,7 @@ def plan(paths: Sequence[Path], out: Path | None) -> tuple[list[Job], bool]:
                 "expected IN... OUT or IN... --out FOLDER; the output is missing"
             )
         *sources, target = paths
-        if not target.is_dir():
+        if not target.is_dir() or is_zarr(target):
             return [_single(_expanded(sources), target)], False
         out = target
     else:
@@ -68,13 +73,13 @@ def _expanded(sources: Sequence[Path]) -> list[Path]:
 
 
 def _single(sources: Sequence[Path], target: Path) -> Job:
-    if len(sources) != 1 or sources[0].is_dir():
+    if len(sources) != 1 or (sources[0].is_dir() and not is_zarr(sources[0])):
         raise click.UsageError(
             f"{target} is not a folder, which the results of several files need; pass --out FOLDER"
         )
     if target != STREAM and not target.resolve().parent.is_dir():
         raise FileNotFoundError(f"cannot write {target}: not a file in an existing folder")
-    if target != STREAM and target.exists() and not target.is_file():
+    if target != STREAM and target.exists() and not (target.is_file() or is_zarr(target)):
         raise click.UsageError(f"{target} is a device or pipe; write - for stdout")
     return Job(sources[0], target)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arpes_ml_plugins.cli.console import say, tell
-from arpes_ml_plugins.cli.plan import STREAM, Job
+from arpes_ml_plugins.cli.plan import STREAM, Job, is_zarr
 from arpes_ml_plugins.errors import ArpesMLError, AxisError, DataError
 
 if TYPE_CHECKING:
@@ -107,6 +107,10 @@ def _warnings_about(source: Path) -> Iterator[None]:
 def _run(task: Task, job: Job) -> tuple[str, str | bytes]:
     from arpes_ml_plugins.plugins.call import public_function
 
+    if task.method.resumable and is_zarr(job.target) and not task.overwrite:
+        data = _chosen(_read(job.source), task.variable, job.source)
+        public_function(task.method)(data, **task.parameters, out=job.target)
+        return "written", f"written: {job.target}"
     _check_target(task, job)
     data = _chosen(_read(job.source), task.variable, job.source)
     if task.into_folder and job.target.exists() and not task.overwrite:

@@ -1,7 +1,7 @@
 """Choices made on held-out data: whether neighbouring images help, and whether a filter is better.
 
-In a long series the choices are made on some images with their neighbours. They then take the same
-time for any length, and can be made before the series is processed in parts.
+In a large data set the choices are made on a sample: runs of images that follow each other. They
+then take the same time for any size, and can be made before the data are processed in parts.
 """
 
 from __future__ import annotations
@@ -17,22 +17,27 @@ from arpes_ml_plugins.denoising.splitting import Counts, predict, whole_counts
 from arpes_ml_plugins.denoising.trials import Trial, repeated_trial, trial
 
 __all__ = [
+    "RUN",
+    "RUNS",
     "Choices",
     "GaussianFilter",
     "Probe",
-    "looked_at",
+    "choices_untrained",
+    "in_runs",
+    "middles",
     "neighbours_help",
     "passes",
     "safer_filter",
-    "series_part",
 ]
 
 PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Widths in pixels of the Gaussian filters to compare with; 0 is the data themselves."""
 FILLING = 1.0  # pixels, of the filter that fills in where the data themselves are returned
 CERTAIN = 2.0  # standard deviations by which a filter must be better than the network
-RUN = 2 * max(AROUND) + 1  # images: one with its neighbours
-RUNS = 5  # in a long series
+RUN = 2 * max(AROUND) + 1
+"""Number of images in a run of a sample: one with its neighbours."""
+RUNS = 5
+"""Least number of runs in a sample."""
 
 Denoiser = Callable[..., torch.Tensor]
 
@@ -68,12 +73,12 @@ class Probe:
         seed: int,
         exposures: torch.Tensor | None = None,
     ) -> Probe:
-        """The probe from all images, in electrons: those that :func:`looked_at` selects."""
+        """The probe from all images, in electrons: runs of them if the series is long."""
         if counts.series and len(counts) > RUN * RUNS:
-            chosen = torch.tensor(looked_at(len(counts)), device=counts.images.device)
+            chosen = torch.tensor(_spread(len(counts)), device=counts.images.device)
             exposures = None if exposures is None else exposures[chosen]
-            images, valid = counts.images[chosen], counts.valid[chosen]
-            counts = series_part(images, valid, len(counts))
+            sample = in_runs(counts.images[chosen], counts.valid[chosen], RUN)
+            counts = replace(sample, own=middles(sample, RUN))
             electrons = electrons[chosen]
         return cls.from_chosen(counts, electrons, noise, seed, exposures)
 
@@ -98,27 +103,26 @@ class Probe:
         return replace(self, counts=counts, parts=parts)
 
 
-def looked_at(images: int) -> list[int]:
-    """Indices of the images on which choices are tested: all, or evenly spread runs."""
-    if images <= RUN * RUNS:
-        return list(range(images))
+def _spread(images: int) -> list[int]:
+    """Indices of the images of evenly spread runs in a long series."""
     starts = [round(k * (images - RUN) / (RUNS - 1)) for k in range(RUNS)]
     return [start + k for start in starts for k in range(RUN)]
 
 
-def series_part(images: torch.Tensor, valid: torch.Tensor, of: int) -> Counts:
-    """The images that :func:`looked_at` names in a series of ``of``, with the middle of each run
-    as those that are predicted.
-    """
-    if of <= RUN * RUNS:
-        return Counts(images, valid, series=True)
-    places = torch.tensor(looked_at(of), device=images.device)
-    centres = torch.arange(RUN // 2, len(places), RUN, device=images.device)
-    return Counts(images, valid, series=True, places=places, own=centres)
+def in_runs(images: torch.Tensor, valid: torch.Tensor, run: int) -> Counts:
+    """Images ``(n, height, width)`` of which ``run`` at a time follow each other."""
+    number = torch.arange(len(images), device=images.device)
+    apart = number + number // run * RUN  # no image is a neighbour of one in another run
+    return Counts(images, valid, series=True, places=apart if run < len(images) else None)
+
+
+def middles(sample: Counts, run: int) -> torch.Tensor:
+    """Indices of the images in the middle of each run."""
+    return torch.arange(run // 2, len(sample), run, device=sample.images.device)
 
 
 def passes(images: int, series: bool) -> int:
-    """Images that are denoised to make the choices."""
+    """Number of images that are denoised to make the choices."""
     if not series:
         return images
     return 3 * (images if images <= RUN * RUNS else RUNS)
@@ -136,7 +140,22 @@ def safer_filter(
 ) -> float | None:
     """Width of a Gaussian filter that predicts held-out data better than the network, if any."""
     held_out = _held_out(probe)
+    return _better_filter(held_out, denoised(network, held_out.seen), pixels)
+
+
+def choices_untrained(
+    network: torch.nn.Module, probe: Probe, denoised: Denoiser, pixels: int
+) -> Choices:
+    """Both choices, for a network that is not trained in between: on the same held-out data."""
+    held_out = _held_out(probe)
     ours = denoised(network, held_out.seen)
+    alone = denoised(network, replace(held_out.seen, series=False))
+    beside = held_out.gained(ours, alone)[0] >= 0
+    return Choices(beside, _better_filter(held_out, ours if beside else alone, pixels))
+
+
+def _better_filter(held_out: Trial, ours: torch.Tensor, pixels: int) -> float | None:
+    """Width of a filter that is significantly better than the network's image ``ours``, if any."""
     best, highest = None, 0.0
     for width in PLAIN_WIDTHS:
         plain = predict(GaussianFilter(width), held_out.seen, flips=1, pixels=pixels)

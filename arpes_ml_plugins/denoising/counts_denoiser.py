@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import torch
@@ -15,15 +13,24 @@ from arpes_ml_plugins.denoising.choices import (
     Choices,
     GaussianFilter,
     Probe,
+    choices_untrained,
+    in_runs,
+    middles,
     neighbours_help,
-    passes,
     safer_filter,
-    series_part,
 )
 from arpes_ml_plugins.denoising.counts_network import CountsNetwork
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
-from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS, best_shares
+from arpes_ml_plugins.denoising.mixture import best_shares
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.plan import (
+    ALL_FLIPS,
+    FLIPS,
+    Plan,
+    lengthened,
+    steps_of,
+    steps_to_prepare,
+)
 from arpes_ml_plugins.denoising.posterior import measured_again
 from arpes_ml_plugins.denoising.recovery import conserve, recover_locally, recover_structure
 from arpes_ml_plugins.denoising.replicas import recover_replicas, replica_strengths
@@ -43,10 +50,9 @@ __all__ = [
     "ADAPTED",
     "SCRATCH",
     "CountsResult",
-    "choose",
     "denoise_counts_images",
     "new_network",
-    "steps_of",
+    "prepare",
 ]
 
 ADAPTED = Training(steps=30, learning_rate=2e-4)
@@ -56,8 +62,6 @@ SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, chec
 SMALL = (32, 48, 64)
 FLOOR = 0.1  # of the mean intensity: below it the recovery takes the noise as constant
 GROUP_PIXELS = 250_000  # worked on at a time by an accelerator; a CPU takes image by image
-FLIPS = 2
-ALL_FLIPS = 4
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,24 @@ class CountsResult:
 
 
 def _in_groups(
-    function: Callable[..., torch.Tensor], images: torch.Tensor, *others: torch.Tensor
+    function: Callable[..., torch.Tensor],
+    images: torch.Tensor,
+    *others: torch.Tensor,
+    report: Callable[[int, float | None], None] | None = None,
 ) -> torch.Tensor:
     """``function`` of a few images at a time, so that memory does not grow with their number."""
     size = max(1, _pixels_at_once(images) // (images.shape[-2] * images.shape[-1]))
-    groups = zip(images.split(size), *(other.split(size) for other in others), strict=True)
-    return torch.cat([function(*group) for group in groups])
+    results = []
+    for group in zip(images.split(size), *(other.split(size) for other in others), strict=True):
+        results.append(function(*group))
+        if report:
+            report(len(group[0]), None)
+    return torch.cat(results)
+
+
+def _large_enough(images: torch.Tensor) -> bool:
+    """Whether images hold enough patches to compare."""
+    return min(images.shape[-2:]) >= SMALLEST
 
 
 def _pixels_at_once(images: torch.Tensor) -> int:
@@ -124,8 +140,8 @@ def denoise_counts_images(
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
     exposures: torch.Tensor | None = None,
-    calibrate: bool = False,
     choices: Choices | None = None,
+    untouched: CountsNetwork | None = None,
     own: torch.Tensor | None = None,
 ) -> CountsResult:
     """Denoise images ``(n, height, width)`` whose noise is that of ``noise``.
@@ -134,23 +150,26 @@ def denoise_counts_images(
     pixels and dead lines are left out and filled in. Correlated noise cannot be split, so the
     network is not trained further on such images. If the images are sums of ``exposures``, ``(n,
     repeats, height, width)``, one half of them is the held-out data for the other. Error bars,
-    and samples if ``sampled``, come from ``draws`` simulated measurements, if there are any; with
-    ``calibrate`` they are stretched if one half of the data says so of the other. ``choices`` are
-    made from the images if they are not given; ``own`` are the images that results are wanted of,
-    if the others are only their neighbours.
+    and samples if ``sampled``, come from ``draws`` simulated measurements, if there are any. They
+    are stretched if one half of the data says so of the other, for which a network is needed that
+    is still ``untouched`` by the data. If ``choices`` are given,
+    :func:`prepare` made them and trained the network; otherwise both are done here, on all images.
+    ``own`` are the images that results are wanted of, if the others are only their neighbours.
     """
     good = _good(images, valid, noise)
     generator = torch.Generator(device="cpu").manual_seed(seed)
     electrons = noise.electrons(images)
     counts = Counts(electrons.float(), good, series, own=own)
-    _made_ready(network, images.device, noise, bfloat16)
+    for each in (network, untouched):
+        if each is not None:
+            _made_ready(each, images.device, noise, bfloat16)
     steps = steps_of(
         training,
         len(images) if own is None else len(own),
         images.shape[-2] * images.shape[-1],
         series=series,
         draws=draws,
-        calibrate=calibrate,
+        calibrate=untouched is not None,
         chosen=choices is not None,
     )
     plan = Plan(report, steps)
@@ -165,10 +184,9 @@ def denoise_counts_images(
     parts = counts
     if noise.white and (training is not None or draws):
         parts = replace(counts, images=whole_counts(electrons, generator))
-    untouched = copy.deepcopy(network) if calibrate else network
     improvement = 0.0
-    if training is not None and noise.white:
-        training = _lengthened(training, counts.images.numel())
+    if training is not None and noise.white and choices is None:
+        training = lengthened(training, counts.images.numel())
         improvement = adapt(network, parts, training, denoised, seed=seed, report=plan)
     best: torch.nn.Module = network
     if choices is None:
@@ -179,23 +197,25 @@ def denoise_counts_images(
         if choices is None:
             _warn_of_filter(width, noise)
         best = GaussianFilter(width)
-    without = _recovered(noise, plan, best, counts, FLIPS if training is None else ALL_FLIPS)
+    flips = FLIPS if training is None else ALL_FLIPS
+    without, clean = _recovered(noise, plan, best, counts, flips).unbind(1)
     seen = counts.predicted()
-    if training is not None and width is None and min(images.shape[-2:]) >= SMALLEST:
-        shares = _shares(partial(_recovered, noise, plan, best), counts, without, noise, seed)
-        without = _mixed(without, seen, noise, shares)
-        denoised = partial(denoised, shares=shares)
-    clean = _in_groups(recover_replicas, seen.images, without, seen.valid)
+    if training is not None and width is None and not series and _large_enough(images):
+        recovered = partial(_recovered, noise, plan, best)
+        shares = _shares(recovered, counts, without, noise, seed)
+        if shares is not None:
+            without, clean = _mixed(without, counts, noise, shares).unbind(1)
+            denoised = partial(denoised, shares=shares)
     spread = samples = calibration = None
     if draws:
         deviations = measured_again(
             lambda data: denoised(best, data, FLIPS), counts, clean, noise, draws, generator
         )
-        if calibrate:
+        if untouched is not None:
             half = halves(parts, noise, generator, exposures)
             if training is not None and noise.white and width is None:
                 adapt(untouched, half.seen, training, denoised, seed=seed, report=plan)
-            state = untouched if width is None else best
+            state: torch.nn.Module = untouched if width is None else best
             calibration = _calibration(
                 half, lambda data: denoised(state, data, FLIPS), noise, draws, generator
             )
@@ -211,36 +231,53 @@ def denoise_counts_images(
         improvement,
         width,
         calibration,
-        partial(residual_of, seen.images, clean, seen.valid, noise),
+        partial(_residual, seen.images, clean, seen.valid, noise, report),
         partial(_in_groups, replica_strengths, seen.images, without, seen.valid),
     )
 
 
-def choose(
+def prepare(
     images: torch.Tensor,
     valid: torch.Tensor,
     noise: NoiseModel,
     network: CountsNetwork,
+    training: Training | None,
     *,
-    of: int,
+    run: int,
+    complete: bool,
     seed: int,
     bfloat16: bool = False,
+    report: Callable[[int, float | None], None] | None = None,
 ) -> Choices:
-    """The choices for a series of ``of`` images, from those that :func:`looked_at` names.
+    """Make the choices for a large data set from a sample of it, and train ``network`` on that.
 
-    They are the same as those of :func:`denoise_counts_images` without training.
+    ``run`` images at a time follow each other in the sample ``(n, height, width)``. The choices are
+    tested on the images in the middle of each run, or on all if the sample is ``complete``, because
+    it consists of all data.
     """
     electrons = noise.electrons(images)
-    counts = series_part(electrons.float(), _good(images, valid, noise), of)
+    counts = in_runs(electrons.float(), _good(images, valid, noise), run)
     _made_ready(network, images.device, noise, bfloat16)
-    denoised = partial(_denoised, noise, None)
-    probe = Probe.from_chosen(counts, electrons, noise, seed)
-    beside = neighbours_help(network, probe, denoised)
-    probe = probe if beside else probe.alone()
-    width = safer_filter(network, probe, denoised, _pixels_at_once(images))
-    if width is not None:
-        _warn_of_filter(width, noise)
-    return Choices(beside, width)
+    steps = steps_to_prepare(training, len(images), images[0].numel(), run=run, complete=complete)
+    plan = Plan(report, steps)
+    denoised = partial(_denoised, noise, plan)
+    tested = counts if complete else replace(counts, own=middles(counts, run))
+    probe = Probe.from_chosen(tested, electrons, noise, seed)
+    pixels = _pixels_at_once(images)
+    if training is None:
+        chosen = choices_untrained(network, probe, denoised, pixels)
+    else:
+        beside = neighbours_help(network, probe, denoised)
+        probe = probe if beside else probe.alone()
+        if noise.white:
+            parts = replace(probe.parts, own=None)
+            longer = lengthened(training, images.numel())
+            adapt(network, parts, longer, denoised, seed=seed, report=plan)
+        chosen = Choices(beside, safer_filter(network, probe, denoised, pixels))
+    plan.finish()
+    if chosen.filtered is not None:
+        _warn_of_filter(chosen.filtered, noise)
+    return chosen
 
 
 def _warn_of_filter(width: float, noise: NoiseModel) -> None:
@@ -261,9 +298,8 @@ def _denoised(
     flips: int = 1,
     shares: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    seen = data.predicted()
-    image = _mixed(_recovered(noise, report, state, data, flips), seen, noise, shares)
-    return _in_groups(recover_replicas, seen.images, image, seen.valid)
+    both = _recovered(noise, report, state, data, flips)
+    return both[:, 1] if shares is None else _mixed(both[:, 0], data, noise, shares)[:, 1]
 
 
 def _recovered(
@@ -273,10 +309,13 @@ def _recovered(
     data: Counts,
     flips: int,
 ) -> torch.Tensor:
-    """The network's image with what it has missed, but for replicas."""
+    """The network's images with what it has missed, ``(n, 2, height, width)``: without replicas
+    and with them.
+    """
     rate = predict(state, data, flips=flips, pixels=_pixels_at_once(data.images), report=report)
     seen = data.predicted()
-    return _in_groups(partial(_finished, noise=noise), seen.images, rate, seen.valid)
+    finished = partial(_finished, noise=noise)
+    return _in_groups(finished, seen.images, rate, seen.valid, report=report)
 
 
 def _shares(
@@ -289,7 +328,7 @@ def _shares(
     """How much of the image filtered by similar patches is to be taken, pixel by pixel."""
     generator = torch.Generator(device="cpu").manual_seed(seed)
     return best_shares(
-        lambda images: recovered(replace(counts, images=images), FLIPS),
+        lambda images: recovered(replace(counts, images=images), FLIPS)[:, 0],
         lambda images, image: filter_similar(images, image, counts.valid, noise),
         counts.images,
         clean,
@@ -298,14 +337,14 @@ def _shares(
 
 
 def _mixed(
-    clean: torch.Tensor, counts: Counts, noise: NoiseModel, shares: torch.Tensor | None
+    clean: torch.Tensor, counts: Counts, noise: NoiseModel, shares: torch.Tensor
 ) -> torch.Tensor:
-    """``clean`` with these shares of the image filtered by similar patches."""
-    if shares is None:
-        return clean
+    """``clean`` with these shares of the image filtered by similar patches, as :func:`_recovered`
+    returns it.
+    """
     filtered = filter_similar(counts.images, clean, counts.valid, noise)
     mixed = clean + shares * (filtered - clean)
-    return _in_groups(conserve, counts.images, mixed, counts.valid)
+    return _in_groups(_completed, counts.images, mixed, counts.valid)
 
 
 def _good(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch.Tensor:
@@ -324,12 +363,32 @@ def _made_ready(
 def _finished(
     counts: torch.Tensor, rate: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
 ) -> torch.Tensor:
-    """The network's image with what it has missed."""
+    """The network's image with what it has missed: without replicas and with them."""
     recovered = recover_structure(counts, rate, valid, floor=FLOOR).clamp(min=0)
     shape = (rate.shape[-2], rate.shape[-1])
     transfer = None if noise.white else noise.transfer(shape, rate.device)
     recovered = recover_locally(counts, recovered, valid, transfer).clamp(min=0)
-    return conserve(counts, recovered, valid)
+    return _completed(counts, recovered, valid)
+
+
+def _completed(counts: torch.Tensor, image: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    without = conserve(counts, image, valid)
+    return torch.stack([without, recover_replicas(counts, without, valid)], 1)
+
+
+def _residual(
+    images: torch.Tensor,
+    clean: torch.Tensor,
+    valid: torch.Tensor,
+    noise: NoiseModel,
+    report: Callable[[int, float | None], None] | None,
+) -> Residual:
+    def numbers(*group: torch.Tensor) -> torch.Tensor:
+        some, shown, known = group
+        found = residual_of(some, shown, known, noise)
+        return torch.stack([getattr(found, each.name) for each in fields(Residual)], 1)
+
+    return Residual(*_in_groups(numbers, images, clean, valid, report=report).unbind(1))
 
 
 def _calibration(
@@ -342,55 +401,3 @@ def _calibration(
     """Calibration of errors that are stated for one half of the data as for all of them."""
     clean = denoised(half.seen)
     return judged(half, measured_again(denoised, half.seen, clean, noise, draws, generator), noise)
-
-
-class Plan:
-    """Reports steps, never more than were promised, and the rest of them when all is done."""
-
-    def __init__(self, report: Callable[[int, float | None], None] | None, steps: int) -> None:
-        self.report = report
-        self.left = steps
-
-    def __call__(self, steps: int, loss: float | None) -> None:
-        steps = min(steps, self.left)
-        self.left -= steps
-        if self.report:
-            self.report(steps, loss)
-
-    def finish(self) -> None:
-        """Report the steps that were not needed, for example if noise is correlated."""
-        if self.left:
-            self(self.left, None)
-
-
-def steps_of(
-    training: Training | None,
-    images: int,
-    pixels: int,
-    *,
-    series: bool,
-    draws: int = 0,
-    calibrate: bool = False,
-    chosen: bool = False,
-) -> int:
-    """Number of steps that :func:`denoise_counts_images` reports: images and training steps.
-
-    ``pixels`` are those of one image; ``chosen`` says that the choices are made already.
-    """
-    total = 0 if chosen else passes(images, series)
-    trained = 0
-    if training is not None:
-        lengthened = _lengthened(training, images * pixels)
-        trained = lengthened.steps + images * (1 + lengthened.checks)
-        total += images * FLIPS * ROUNDS * DRAWS
-    total += trained + images * (FLIPS if training is None else ALL_FLIPS)
-    total += images * FLIPS * draws
-    if calibrate:
-        total += trained + images * FLIPS * (1 + draws)
-    return total
-
-
-def _lengthened(training: Training, pixels: int) -> Training:
-    """More images, more steps: with the square root, four times as many at most."""
-    factor = math.sqrt(pixels / training.pixels)
-    return replace(training, steps=round(training.steps * min(max(factor, 1.0), 4.0)))

@@ -21,6 +21,7 @@ __all__ = ["Counts", "Training", "adapt", "gained", "predict", "split", "whole_c
 
 DARKEST = 1e-6  # counts; keeps logarithms finite
 GRADIENT_LIMIT = 1.0
+BACKWARD = 3  # time of a training step on an image over that of a prediction
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class Training:
     """Standard errors by which a state must be better than the first one."""
     pixels: int = 60_000
     """Upper limit per step: a larger data set is visited slice by slice."""
+
+    def used(self, images: int, pixels: int) -> int:
+        """Number of images, each of so many ``pixels``, in a step."""
+        return max(1, min(images, self.pixels // pixels))
+
+    def passes(self, images: int, pixels: int) -> int:
+        """Number of images that are predicted in about the time of a step."""
+        return BACKWARD * self.used(images, pixels)
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,7 @@ def adapt(
     average = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=0)
     every = max(training.steps // training.checks, 1)
+    passes = training.passes(len(counts), counts.images[0].numel())
     for step in range(training.steps):
         for group in optimizer.param_groups:
             group["lr"] = training.learning_rate * _schedule(step, training)
@@ -140,7 +150,7 @@ def adapt(
             if better > max(highest, training.significance * error):
                 best, highest = copy.deepcopy(average), better
         if report:
-            report(1, float(loss.detach()) if step % 10 == 0 else None)
+            report(passes, float(loss.detach()) if step % 10 == 0 else None)
     network.load_state_dict(best.state_dict())
     return highest
 
@@ -159,7 +169,7 @@ def _step(
     """Loss of one split of (some of) the images, turned over at random."""
     fraction = training.least + (training.most - training.least) * _uniform(generator)
     height, width = counts.images.shape[-2:]
-    used = max(1, min(len(counts), training.pixels // (height * width)))
+    used = training.used(len(counts), height * width)
     chosen = torch.randperm(len(counts), generator=generator, device="cpu")[:used].to(
         counts.images.device
     )

@@ -7,8 +7,7 @@ values are handled alike. An algorithm never sees names, NaN, units, chunks or d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -43,7 +42,7 @@ from arpes_ml_plugins.labelled.outputs import (
     room,
 )
 from arpes_ml_plugins.labelled.overlap import Overlap, own_images, true_index
-from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
+from arpes_ml_plugins.labelled.progress import ProgressOption, Report, counted, reporter
 from arpes_ml_plugins.labelled.seeds import slice_seed
 
 __all__ = [
@@ -64,8 +63,12 @@ LONGEST_TEXT = 600
 Algorithm = Callable[[ImageBatch], Mapping[str, Any]]
 MixtureAlgorithm = Callable[[Cube], Mapping[str, Any]]
 Numbers = Mapping[str, float]
-Step = Callable[[np.ndarray, np.ndarray, str, "Report | None", Numbers], Mapping[str, Any]]
-"""Function from items ``(n, *core)`` and the numbers of their slices to outputs ``(n, ...)``."""
+Step = Callable[
+    [np.ndarray, np.ndarray, str, "Report | None", Numbers, "NDArray[Any] | None"],
+    Mapping[str, Any],
+]
+"""Function from items ``(n, *core)``, their indices, the device, a report, their numbers and the
+weights to outputs ``(n, ...)``."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def map_images(
     series: Sequence[Hashable] = (),
     beside: Hashable | None = None,
     numbers: Mapping[str, xr.DataArray] | None = None,
+    weights: xr.DataArray | None = None,
     index: xr.DataArray | None = None,
 ) -> dict[str, xr.DataArray]:
     """Apply ``algorithm`` to every image of ``data``; lazily if ``data`` is backed by dask.
@@ -125,6 +129,8 @@ def map_images(
     numbers
         Numbers, lazy or not, that are passed to every call of the algorithm: scalars, or one per
         item, along dimensions of the batch.
+    weights
+        Numbers of a network along one dimension, lazy or not, that are passed to every call.
     index
         Indices of the images, from which their seeds are derived; counted by default. For a
         selection of images of a larger array, pass their indices in that array.
@@ -146,7 +152,14 @@ def map_images(
     )
     core = (*series, *dims) if beside is None else (beside, *dims)
     return _apply(
-        data, core, task, series=series, beside=beside, numbers=numbers or {}, index=index
+        data,
+        core,
+        task,
+        series=series,
+        beside=beside,
+        numbers=numbers or {},
+        weights=weights,
+        index=index,
     )
 
 
@@ -222,6 +235,7 @@ def _apply(
     series: Sequence[Hashable] = (),
     beside: Hashable | None = None,
     numbers: Mapping[str, xr.DataArray] | None = None,
+    weights: xr.DataArray | None = None,
     index: xr.DataArray | None = None,
 ) -> dict[str, xr.DataArray]:
     """Run ``task`` on all blocks of ``data``; an item is what lies along ``core``."""
@@ -248,12 +262,14 @@ def _apply(
         extra = {k: v.chunk({d: chunks[d] for d in v.dims}) for k, v in extra.items()}
         task = replace(task, progress=False, steps=0)
     new = [output for output in map(new_dimension, task.outputs.values()) if output]
+    state = [] if weights is None else [weights.drop_vars(weights.coords)]
     raw = xr.apply_ufunc(
         partial(_run_block, task=task, names=tuple(extra), core=core, beside=beside is not None),
         bare,
         index,
         *extra.values(),
-        input_core_dims=[inner, together, *([] for _ in extra)],
+        *state,
+        input_core_dims=[inner, together, *([] for _ in extra), *(array.dims for array in state)],
         output_core_dims=[
             [names.get(dim, dim) for dim in axes_of(output, core) if dim != beside]
             for output in task.outputs.values()
@@ -297,6 +313,8 @@ def _run_block(
     beside: bool,
 ) -> Any:
     """Numpy in, numpy out: one chunk, ``(*batch, *core)``; this runs in a thread of dask's."""
+    weights = np.ravel(numbers[-1]) if len(numbers) > len(names) else None
+    numbers = numbers[: len(names)]
     outer = values.ndim - len(core)
     batch, shape = values.shape[:outer], values.shape[outer:]
     items = values.reshape(-1, *shape)
@@ -322,10 +340,10 @@ def _run_block(
 
         def run(part: slice, device: str) -> None:
             chosen = seen[part]
-            with plain_torch(), _counted(report) as count:
+            with plain_torch(), counted(report) as count:
                 first = chosen[0]  # numbers of items differ only where items go one by one
                 here = {name: float(number[first]) for name, number in known.items()}
-                found = task.step(items[chosen], slices[chosen], device, count, here)
+                found = task.step(items[chosen], slices[chosen], device, count, here, weights)
                 for name, value in found.items():
                     room_there = filled[name]
                     found_there = narrowed(as_numpy(value), room_there.dtype)
@@ -349,12 +367,13 @@ def _on_images(
     device: str,
     report: Report | None,
     numbers: Numbers,
+    weights: NDArray[Any] | None,
 ) -> Mapping[str, Any]:
     """Items are images, or series of images."""
     own, index = own_images(slices.ravel()), true_index(slices.ravel())
     seeds = [slice_seed(seed, int(i)) for i in index]
     images = items.reshape(-1, *items.shape[items.ndim - inner :])
-    batch = as_images(images, seeds, index, device, report, numbers)
+    batch = replace(as_images(images, seeds, index, device, report, numbers), weights=weights)
     if own.all():
         return algorithm(batch)
     results = {}
@@ -374,26 +393,7 @@ def _on_mixture(
     device: str,
     report: Report | None,
     numbers: Numbers,
+    weights: NDArray[Any] | None,
 ) -> Mapping[str, Any]:
     """The only item is all data."""
     return algorithm(as_cube(items[0], channels, device, report, used))
-
-
-@contextmanager
-def _counted(report: Report | None) -> Iterator[Report | None]:
-    """``report``, whose steps are taken back if the batch fails and has to be done again."""
-    if report is None:
-        yield None
-        return
-    told = 0
-
-    def count(steps: int, loss: float | None) -> None:
-        nonlocal told
-        told += steps
-        report(steps, loss)
-
-    try:
-        yield count
-    except Exception:
-        report(-told, None)
-        raise

@@ -33,6 +33,8 @@ class ImageBatch:
     report: Report | None
     numbers: Mapping[str, float] = field(default_factory=dict)
     """Numbers for the algorithm, see ``map_images``."""
+    weights: NDArray[Any] | None = None
+    """Numbers of a network, see ``map_images``."""
     own: NDArray[np.integer] | None = None
     """Images for which results are returned, if the others are only their neighbours."""
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 from arpes_ml_plugins.errors import ParameterError
 
-__all__ = ["Progress", "ProgressOption", "Report", "check_progress", "reporter"]
+__all__ = [
+    "Progress",
+    "ProgressOption",
+    "Report",
+    "Stage",
+    "check_progress",
+    "counted",
+    "reporter",
+    "stages",
+]
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,16 @@ Report = Callable[[int, "float | None"], None]
 """``report(steps, loss)``: this number of further iterations is done."""
 
 
+@dataclass(frozen=True)
+class Stage:
+    """The option ``progress`` of a part of a computation: its steps are counted among all steps."""
+
+    report: Report | None
+
+    def __call__(self, progress: Progress) -> None:
+        """Never called: :func:`reporter` passes ``report`` on."""
+
+
 def check_progress(option: object) -> None:
     """Refuse values other than True, False or a function; the text "no" would count as True."""
     if not isinstance(option, bool) and not callable(option):
@@ -49,11 +68,55 @@ def reporter(option: ProgressOption, method: str, total: int) -> Iterator[Report
     expected duration is logged at INFO after one second, if it is more than five seconds.
     """
     check_progress(option)
+    if isinstance(option, Stage):
+        yield option.report
+        return
     with _shown(option, method, total) as shown:
         if logger.isEnabledFor(logging.INFO) and total > FEWEST_STEPS:
             yield _Estimate(method, total, shown)
         else:
             yield shown
+
+
+@contextmanager
+def stages(option: ProgressOption, method: str, total: int) -> Iterator[Stage]:
+    """The option for each part of a computation of ``total`` steps; what is not needed is reported
+    in the end.
+    """
+    with reporter(option, method, total) as report:
+        if report is None:
+            yield Stage(None)
+            return
+        left = total
+
+        def count(steps: int, loss: float | None) -> None:
+            nonlocal left
+            left -= steps
+            report(steps, loss)
+
+        yield Stage(count)
+        if left > 0:
+            report(left, None)
+
+
+@contextmanager
+def counted(report: Report | None) -> Iterator[Report | None]:
+    """``report``, whose steps are taken back if the batch fails and has to be done again."""
+    if report is None:
+        yield None
+        return
+    told = 0
+
+    def count(steps: int, loss: float | None) -> None:
+        nonlocal told
+        told += steps
+        report(steps, loss)
+
+    try:
+        yield count
+    except Exception:
+        report(-told, None)
+        raise
 
 
 @contextmanager
@@ -88,6 +151,8 @@ class _Estimate:
     def __init__(self, method: str, total: int, shown: Report | None) -> None:
         self.method, self.total, self.shown = method, total, shown
         self.start = time.perf_counter()
+        self.begun: tuple[float, int] | None = None
+        """Time and steps of the first report: the first step takes longer than the others."""
         self.done = 0
         self.said = False
 
@@ -95,10 +160,13 @@ class _Estimate:
         self.done += steps
         if self.shown:
             self.shown(steps, loss)
-        spent = time.perf_counter() - self.start
-        if not self.said and spent >= FIRST_LOOK and self.done >= FEWEST_STEPS:
+        now = time.perf_counter()
+        if self.begun is None:
+            self.begun = now, self.done
+        since, before = now - self.begun[0], self.done - self.begun[1]
+        if not self.said and since >= FIRST_LOOK and before > 0:
             self.said = True
-            seconds = spent * self.total / self.done
+            seconds = self.begun[0] - self.start + since * (self.total - self.begun[1]) / before
             if seconds > WORTH_SAYING:
                 logger.info(
                     "%s will take about %s (%d of %d steps in %.1f s)",
@@ -106,7 +174,7 @@ class _Estimate:
                     _in_words(seconds),
                     self.done,
                     self.total,
-                    spent,
+                    now - self.start,
                 )
 
 

@@ -12,12 +12,15 @@ import xarray as xr
 from arpes_ml_plugins.errors import AxisError
 from arpes_ml_plugins.labelled.axes import plays
 
-__all__ = ["SHORTEST", "WINDOW", "choose_series", "sampled", "windows"]
+__all__ = ["RUN", "SHORTEST", "WINDOW", "choose_series", "runs", "sampled", "windows"]
 
 SHORTEST = 4
 """Images along an axis; with fewer each image is taken by itself."""
+GOLDEN = (math.sqrt(5) - 1) / 2
 WINDOW = "window of the noise estimate"
 """Dimension of what :func:`windows` returns."""
+RUN = "run of a series"
+"""Dimension of what :func:`runs` returns."""
 
 
 def choose_series(
@@ -94,6 +97,39 @@ def windows(
             chosen[dim] = slice(start, start + size)
         cut.append(bare.isel(chosen))
     return xr.concat(cut, WINDOW)
+
+
+def runs(
+    data: xr.DataArray,
+    dims: tuple[Hashable, Hashable],
+    series: Hashable,
+    length: int,
+    number: int,
+) -> xr.DataArray:
+    """``number`` runs along ``RUN``, each of ``length`` images that follow each other in a series.
+
+    They are spread evenly over all series and over places in these, do not overlap, and have no
+    coordinates. Of a small data set, all series are returned, each as a run.
+    """
+    bare = data.drop_vars(data.coords)
+    others = [dim for dim in data.dims if dim not in (series, *dims)]
+    shape = [data.sizes[dim] for dim in others]
+    many, images = math.prod(shape), data.sizes[series]
+    if many * images <= number * length:
+        return bare.stack({RUN: others}, create_index=False) if others else bare.expand_dims(RUN)
+    length = min(length, images)
+    number = min(number, many * (images // length))
+    cut = []
+    for k in range(number):
+        which = k * many // number
+        inside = [j for j in range(number) if j * many // number == which]
+        # Neighbouring series are cut in places that are not neighbours.
+        place = inside.index(k) / (len(inside) - 1) if len(inside) > 1 else k * GOLDEN % 1
+        start = math.floor(place * (images - length) + 0.5)
+        other = np.unravel_index(which, shape) if others else ()
+        at: dict[Hashable, Any] = {dim: int(i) for dim, i in zip(others, other, strict=True)}
+        cut.append(bare.isel({**at, series: slice(start, start + length)}))
+    return xr.concat(cut, RUN)
 
 
 def _ordered(data: xr.DataArray, dim: Hashable) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -14,14 +13,21 @@ import xarray as xr
 from arpes_ml_plugins.errors import CountsWarning, DataError
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, map_images
-from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.labelled.progress import ProgressOption, Stage, stages
 from arpes_ml_plugins.labelled.series import choose_series
 from arpes_ml_plugins.methods.calibration_run import (
     CALIBRATION,
     calibration_numbers,
     say_how_calibrated,
 )
-from arpes_ml_plugins.methods.chunks_run import choices_in, noise_model, together_or_in_chunks
+from arpes_ml_plugins.methods.chunks_run import (
+    choices_in,
+    network_of,
+    noise_model,
+    sampled_images,
+    steps_before,
+    together_or_in_chunks,
+)
 from arpes_ml_plugins.methods.denoising_input import (
     COUNTED,
     PRECISIONS,
@@ -31,10 +37,10 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_of,
     rounded,
 )
-from arpes_ml_plugins.methods.mesh_run import MESH, divided, mesh_of, mesh_words
+from arpes_ml_plugins.methods.mesh_run import MESH, without_mesh
 from arpes_ml_plugins.methods.repeats_run import check_drift, repeated_dim
 from arpes_ml_plugins.methods.residual_run import OUTPUTS, residual_numbers, say_what_is_left
-from arpes_ml_plugins.networks.stored import stored_hash, stored_weights
+from arpes_ml_plugins.methods.stored_network import pretrained, weights_used
 from arpes_ml_plugins.parameters import (
     check_choice,
     check_count,
@@ -53,16 +59,11 @@ __all__ = [
     "CountsRun",
     "adapting",
     "from_scratch",
-    "pretrained",
     "run_pretrained",
-    "weights_used",
-    "without_mesh",
 ]
 
 BAR_DRAWS = 8
 """Number of simulated measurements from which error bars are estimated."""
-WEIGHTS = "denoiser"
-"""Name of the stored network."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class CountsRun:
     """Whether to return samples instead of the clean image and its error bars."""
     calibrated: bool = False
     """Whether to test the errors on held-out data."""
+    once: bool = False
+    """Whether a network is trained once for all series, on a sample of them."""
 
     def __call__(
         self,
@@ -118,7 +121,59 @@ class CountsRun:
             if repeated is not None:
                 found["repeats"] = check_drift(noise, repeated, array.sizes[repeated])
         found |= meshed
-        judged = array.chunks is None
+        if self.make is pretrained:
+            found |= weights_used()
+        if self.training is not None and self._once(together, exposures):
+            sample = sampled_images(array, image, together[0], self.training)
+            found["trained_on"] = [int(number) for number in sample.values.ravel()]
+        total, each = self._steps(array, image, together, exposures)
+        listening = progress if array.chunks is None else False
+        with stages(listening, self.method, total) as stage:
+            arrays = self._run(
+                array,
+                image,
+                together,
+                exposures,
+                noise_numbers(noise, self.kinds),
+                gain=gain,
+                precision=precision,
+                device=device,
+                seed=rng,
+                steps=each,
+                stage=stage,
+            )
+        if self._judged(array):
+            found |= say_what_is_left(arrays)
+        if self.calibrated:
+            said = {name: arrays.pop(name) for name in CALIBRATION}
+            found |= say_how_calibrated(said) if array.chunks is None else {}
+        for result in arrays.values():
+            result.attrs["found"] = found
+        return arrays
+
+    def _once(self, together: tuple[Hashable, ...], exposures: list[Hashable]) -> bool:
+        """Whether choices and training are those of all series, and not of each by itself."""
+        return self.once and bool(together) and not exposures
+
+    def _judged(self, array: xr.DataArray) -> bool:
+        """Whether to test the residual."""
+        return array.chunks is None and not self.sampled
+
+    def _run(
+        self,
+        array: xr.DataArray,
+        image: tuple[Hashable, Hashable],
+        together: tuple[Hashable, ...],
+        exposures: list[Hashable],
+        numbers: dict[str, xr.DataArray],
+        *,
+        gain: float | None,
+        precision: str,
+        device: str,
+        seed: int,
+        steps: int,
+        stage: Stage,
+    ) -> dict[str, xr.DataArray]:
         algorithm = partial(
             _denoise,
             make=self.make,
@@ -128,8 +183,8 @@ class CountsRun:
             sampled=self.sampled,
             precision=precision,
             series=bool(together),
-            exposures=1 if repeated is None else array.sizes[repeated],
-            judged=judged,
+            exposures=math.prod(array.sizes[dim] for dim in exposures),
+            judged=self._judged(array),
             calibrate=self.calibrated,
         )
         layout = together_or_in_chunks(
@@ -137,60 +192,61 @@ class CountsRun:
             image,
             together,
             exposures,
-            noise_numbers(noise, self.kinds),
+            numbers,
             self.make,
-            alone=self.training is None and not self.draws,
+            self.training,
+            once=self.once,
+            alone=not self.draws,
             gain=gain,
             precision=precision,
             method=self.method,
             device=device,
-            seed=rng,
+            seed=seed,
+            progress=stage,
         )
         averaged = (*exposures,)
         outputs: dict[str, Output] = {name: Image(averaged=averaged) for name in self.results}
-        outputs |= OUTPUTS if judged else {}
+        outputs |= OUTPUTS if self._judged(array) else {}
         outputs |= CALIBRATION if self.calibrated else {}
-        arrays = map_images(
+        return map_images(
             array,
             image,
             algorithm,
             outputs,
             method=self.method,
             device=device,
-            seed=rng,
-            steps=self._steps(array, image, together),
-            progress=progress,
+            seed=seed,
+            steps=steps,
+            progress=stage,
             batch_size=1,
             **layout,
         )
-        if self.make is pretrained:
-            found |= weights_used()
-        if judged:
-            found |= say_what_is_left(arrays)
-        if self.calibrated:
-            said = {name: arrays.pop(name) for name in CALIBRATION}
-            found |= say_how_calibrated(said) if array.chunks is None else {}
-        for result in arrays.values():
-            result.attrs["found"] = found
-        return arrays
 
     def _steps(
         self,
         array: xr.DataArray,
         image: tuple[Hashable, Hashable],
         together: tuple[Hashable, ...],
-    ) -> int:
-        from arpes_ml_plugins.denoising.counts_denoiser import steps_of
+        exposures: list[Hashable],
+    ) -> tuple[int, int]:
+        """Number of all progress steps, and of those for each image or series."""
+        from arpes_ml_plugins.denoising.plan import steps_of
 
         images, pixels = (math.prod(array.sizes[dim] for dim in dims) for dims in (together, image))
-        return steps_of(
+        items = array.size // (images * pixels * math.prod(array.sizes[dim] for dim in exposures))
+        chosen = self._once(together, exposures)
+        each = steps_of(
             self.training,
             images,
             pixels,
             series=bool(together),
             draws=self.draws,
             calibrate=self.calibrated,
+            chosen=chosen,
         )
+        each += images * self._judged(array)  # their residuals
+        before = steps_before(array, image, together[0], self.training) if chosen else 0
+        return before + items * each, each
 
     def dataset(self, data: xr.DataArray | xr.Dataset, **parameters: Any) -> xr.Dataset:
         """Run the method and return all results as one Dataset."""
@@ -232,61 +288,13 @@ def from_scratch(method: str, iterations: int | None) -> CountsRun:
 def adapting(method: str, adapt: bool) -> CountsRun:
     """A method whose network is the stored one, trained further on the data if ``adapt``."""
     check_flag("adapt", adapt)
-    return CountsRun(method, pretrained, _adapted(adapt), SERVED)
+    return CountsRun(method, pretrained, _adapted(adapt), SERVED, once=True)
 
 
 def _adapted(adapt: bool) -> Training | None:
     from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED
 
     return ADAPTED if adapt else None
-
-
-def pretrained(seed: int) -> CountsNetwork:
-    """A copy of the stored network, whatever the seed."""
-    return copy.deepcopy(_stored_network())
-
-
-@cache
-def _stored_network() -> CountsNetwork:
-    from arpes_ml_plugins.denoising.counts_denoiser import new_network
-    from arpes_ml_plugins.denoising.counts_network import WIDTHS
-
-    network = new_network(0, WIDTHS, refined=True)
-    network.load_state_dict(stored_weights(WEIGHTS))
-    return network
-
-
-def without_mesh(
-    array: xr.DataArray,
-    image: tuple[Hashable, Hashable],
-    noise: xr.Dataset,
-    mesh: str | None,
-    *,
-    gain: float | None,
-    device: str,
-    repeats: Hashable | None = None,
-) -> tuple[xr.DataArray, xr.Dataset, dict[str, Any]]:
-    """``array`` without its mesh (if it has one), its noise, and what provenance records.
-
-    The flat has a mean of 1, so the gain hardly changes. Behind the wires the variance exceeds the
-    mean, because both were divided by the transmission, the variance twice.
-    """
-    if mesh is None:
-        return array, noise, {}
-    result = mesh_of(array, image, noise, pretrained, gain=gain, device=device)
-    if array.chunks is not None:
-        array, found = divided(array, result["flat"]), {"mesh": "searched for when computed"}
-    else:
-        found = mesh_words(result)
-        if "mesh_depth" not in found:
-            return array, noise, found
-        array = divided(array, result["flat"])
-    return array, noise_of(array, image, device, repeats=repeats), found
-
-
-def weights_used() -> dict[str, dict[str, str]]:
-    """What provenance records of the stored network."""
-    return {"weights": {WEIGHTS: stored_hash(WEIGHTS)}}
 
 
 def _check_counts(
@@ -361,7 +369,7 @@ def _denoise(
         images.sum(1),
         batch.valid.unflatten(0, (-1, exposures)).all(1),
         noise_model(numbers, gain, exposures),
-        make(batch.seeds[0]),
+        network_of(batch, make),
         training,
         series=series,
         seed=batch.seeds[0],
@@ -370,8 +378,8 @@ def _denoise(
         bfloat16=rounded(precision, batch.images.device.type),
         report=batch.report,
         exposures=images if exposures > 1 else None,
-        calibrate=calibrate,
         choices=choices_in(numbers),
+        untouched=make(batch.seeds[0]) if calibrate else None,
         own=None if batch.own is None else torch.from_numpy(batch.own).to(batch.images.device),
     )
     found = calibration_numbers(result) if calibrate else {}

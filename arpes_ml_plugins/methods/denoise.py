@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,13 +16,7 @@ from arpes_ml_plugins.labelled.apply import Image, ImageBatch, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
 from arpes_ml_plugins.methods.chunks_run import together_or_in_chunks
-from arpes_ml_plugins.methods.counts_run import (
-    adapting,
-    pretrained,
-    run_pretrained,
-    weights_used,
-    without_mesh,
-)
+from arpes_ml_plugins.methods.counts_run import adapting, run_pretrained
 from arpes_ml_plugins.methods.denoise_counts import denoise_counts, denoise_pretrained
 from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet
 from arpes_ml_plugins.methods.denoising_input import (
@@ -31,8 +26,9 @@ from arpes_ml_plugins.methods.denoising_input import (
     noise_numbers,
     noise_of,
 )
-from arpes_ml_plugins.methods.mesh_run import MESH
+from arpes_ml_plugins.methods.mesh_run import MESH, without_mesh
 from arpes_ml_plugins.methods.repeats_run import repeated_dim, together
+from arpes_ml_plugins.methods.stored_network import pretrained, weights_used
 from arpes_ml_plugins.methods.two_stage_run import fit_each
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -69,6 +65,7 @@ def denoise(
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
+    out: str | os.PathLike[str] | None = None,  # handled by the call, see plugins.into_store
 ) -> xr.DataArray | xr.Dataset:
     """Denoise ARPES data with the method that suits their noise.
 
@@ -88,8 +85,8 @@ def denoise(
         Variance over mean, in the unit of the data: 1 for single electrons. If it is given, the
         data are treated as counts with this gain. ``"pcp_unet"`` does not need it.
     adapt : bool
-        Whether to train the pre-trained network further on the data, which takes seconds per image
-        or series. The other methods ignore it.
+        Whether to train the pre-trained network further on the data: on each image, or once on a
+        sample of all series, which takes up to minutes. The other methods ignore it.
     {repeats}
         The methods ``"counts"`` and ``"pcp_unet"`` denoise the mean of the exposures and make no
         other use of them.
@@ -99,6 +96,7 @@ def denoise(
     {rng}
     {progress}
     {dims}
+    {out}
 
     Returns
     -------
@@ -189,6 +187,7 @@ def _chosen_later(
         array, image, noise, mesh, gain=None, device=device, repeats=repeated
     )
     seed = int(rng)  # type: ignore[call-overload]
+    run = adapting("denoise", adapt)
     layout = together_or_in_chunks(
         array,
         image,
@@ -196,7 +195,9 @@ def _chosen_later(
         exposures,
         noise_numbers(noise, SERVED),
         pretrained,
-        alone=not adapt,
+        run.training,
+        once=run.once,
+        alone=True,
         gain=None,
         precision="auto",
         method="denoise",

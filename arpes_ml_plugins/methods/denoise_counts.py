@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,9 @@ OWN = {
             take longer; they do not fit the noise, because held-out counts decide when to stop.""",
     "adapt": """
         adapt : bool
-            Whether to train the network further on the data, which takes seconds per image or
-            series. Without it (False) the result is immediate, and nearly as accurate for data that
-            resemble the simulations.""",
+            Whether to train the network further on the data: on each image, or once on a sample of
+            all series, which takes up to minutes. Without it (False) the result is immediate, and
+            nearly as accurate for data that resemble the simulations.""",
 }
 
 
@@ -43,6 +44,7 @@ def denoise_counts(
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
+    out: str | os.PathLike[str] | None = None,  # handled by the call, see plugins.into_store
 ) -> xr.DataArray | xr.Dataset:
     """Denoise counts with a network that is trained on these counts alone, by splitting them.
 
@@ -62,6 +64,7 @@ def denoise_counts(
     {rng}
     {progress}
     {dims}
+    {out}
 
     Returns
     -------
@@ -187,6 +190,7 @@ def denoise_pretrained(
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
+    out: str | os.PathLike[str] | None = None,  # handled by the call, see plugins.into_store
 ) -> xr.DataArray | xr.Dataset:
     """Denoise counts with a network trained on simulated ARPES scenes, and adapt it to the data.
 
@@ -209,6 +213,7 @@ def denoise_pretrained(
     {rng}
     {progress}
     {dims}
+    {out}
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -67,6 +68,7 @@ def denoise_pcp_unet(
     rng: int | np.random.Generator | torch.Generator | None = None,
     progress: ProgressOption = False,
     dims: Mapping[str, str] | Sequence[str] | None = None,
+    out: str | os.PathLike[str] | None = None,  # handled by the call, see plugins.into_store
 ) -> xr.DataArray | xr.Dataset:
     """Denoise a cut without training data, by principal component pursuit and a network.
 
@@ -88,6 +90,7 @@ def denoise_pcp_unet(
     {rng}
     {progress}
     {dims}
+    {out}
 
     Returns
     -------

@@ -135,6 +135,12 @@ BLOCKS = {
         dims : mapping or sequence of str, optional
             Energy and momentum axis, if their names are not recognised: ``("eV", "phi")`` or
             ``{"momentum": "phi"}``.""",
+    "out": """
+        out : path-like, optional
+            Folder of zarr to write the result to, chunk by chunk while it is computed; needs the
+            packages zarr and dask. If the call is interrupted, the finished chunks stay in a folder
+            beside it, whose name ends with ``.unfinished``, and the same call with the same data
+            goes on from there. Of a Dataset only the spectrum is written.""",
     "clean": """
         xarray.DataArray or xarray.Dataset
             Denoised values with the type, axes, metadata and unit of ``data``. Integers become

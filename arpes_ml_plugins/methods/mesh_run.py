@@ -12,14 +12,15 @@ import xarray as xr
 
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.denoising_input import SERVED, noise_numbers
+from arpes_ml_plugins.methods.denoising_input import SERVED, noise_numbers, noise_of
+from arpes_ml_plugins.methods.stored_network import pretrained
 
 if TYPE_CHECKING:
     import torch
 
     from arpes_ml_plugins.denoising.counts_network import CountsNetwork
 
-__all__ = ["MESH", "divided", "mesh_of", "mesh_words"]
+__all__ = ["MESH", "divided", "mesh_of", "mesh_words", "without_mesh"]
 
 MESH = ("auto", None)
 """What the parameter ``mesh`` of the denoising methods may be."""
@@ -63,6 +64,34 @@ def mesh_of(
     )
     arrays["flat"] = arrays["flat"].fillna(1.0)
     return xr.Dataset(arrays)
+
+
+def without_mesh(
+    array: xr.DataArray,
+    image: tuple[Hashable, Hashable],
+    noise: xr.Dataset,
+    mesh: str | None,
+    *,
+    gain: float | None,
+    device: str,
+    repeats: Hashable | None = None,
+) -> tuple[xr.DataArray, xr.Dataset, dict[str, Any]]:
+    """``array`` without its mesh (if it has one), its noise, and what provenance records.
+
+    The flat has a mean of 1, so the gain hardly changes. Behind the wires the variance exceeds the
+    mean, because both were divided by the transmission, the variance twice.
+    """
+    if mesh is None:
+        return array, noise, {}
+    result = mesh_of(array, image, noise, pretrained, gain=gain, device=device)
+    if array.chunks is not None:
+        array, found = divided(array, result["flat"]), {"mesh": "searched for when computed"}
+    else:
+        found = mesh_words(result)
+        if "mesh_depth" not in found:
+            return array, noise, found
+        array = divided(array, result["flat"])
+    return array, noise_of(array, image, device, repeats=repeats), found
 
 
 def divided(array: xr.DataArray, flat: xr.DataArray) -> xr.DataArray:

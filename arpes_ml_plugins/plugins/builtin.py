@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_methods(registry: MethodOffers) -> None:
+    resumable = (denoise, denoise_counts, denoise_pcp_unet, denoise_pretrained)
     for function in (
         decompose_counts,
         decompose_pcp,
@@ -61,7 +62,7 @@ def register_methods(registry: MethodOffers) -> None:
         remove_mesh,
         sample_posterior,
     ):
-        registry.add(function, roles=IMAGE)
+        registry.add(function, roles=IMAGE, resumable=function in resumable)
     continuations: tuple[Callable[..., Any], ...] = (
         continue_ista,
         continue_lista,

@@ -34,6 +34,7 @@ from arpes_ml_plugins.labelled.spectrum import (
 )
 from arpes_ml_plugins.labelled.units import as_attribute, strip_unit
 from arpes_ml_plugins.parameters import check_flag
+from arpes_ml_plugins.plugins.into_store import OUT, into_store
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method, MethodCall
 from arpes_ml_plugins.plugins.trees import is_tree, over_nodes
@@ -83,6 +84,8 @@ def refuse_misplaced(method: Method, values: Sequence[Any]) -> None:
 
 def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     """Run ``method`` on the user's data with the given parameters."""
+    if method.resumable and given.get(OUT) is not None:
+        return into_store(method, data, given, call_method)
     array, name = select_spectrum(data, method.example_dims)
     bare, restore_unit = strip_unit(array)
     check_array(bare, accepts_complex=method.accepts_complex)
@@ -102,9 +105,10 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     check_fork()
     with plain_torch():
         result = hook.run_method(call=call)
+    unrecorded = ("progress", OUT) if method.resumable else ("progress",)
     record, arrays = make_record(
         method.name,
-        {k: v for k, v in parameters.items() if k != "progress"},
+        {k: v for k, v in parameters.items() if k not in unrecorded},
         owner=method.owner,
         roles=dict(zip(method.roles, parameters["dims"], strict=True)),
         parent_hash=fingerprint(bare),

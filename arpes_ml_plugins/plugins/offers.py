@@ -43,6 +43,7 @@ class MethodOffers(_Fixed):
         accepts_complex: bool = False,
         beside: Sequence[str] = (),
         formerly: Mapping[str, tuple[str, str]] | None = None,
+        resumable: bool = False,
     ) -> None:
         self.__registry.check_open()
         self.__registry.add(
@@ -52,6 +53,7 @@ class MethodOffers(_Fixed):
             accepts_complex=accepts_complex,
             beside=beside,
             formerly=formerly,
+            resumable=resumable,
         )
 
     add.__doc__ = MethodRegistry.add.__doc__

@@ -51,6 +51,8 @@ class Method:
     """Dimensions that the data usually have beside those of the roles."""
     formerly: Mapping[str, Renamed] = field(default_factory=dict, hash=False)
     """Old names of parameters, which still work."""
+    resumable: bool = False
+    """Whether its parameter ``out`` is handled by the caller: a folder to write the result to."""
 
     def with_present_names(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters under their present names; one that is given under both is refused."""
@@ -145,6 +147,7 @@ class MethodRegistry(_Owned):
         accepts_complex: bool = False,
         beside: Sequence[str] = (),
         formerly: Mapping[str, tuple[str, str]] | None = None,
+        resumable: bool = False,
     ) -> None:
         """Register ``function`` as a method of its own name.
 
@@ -168,6 +171,10 @@ class MethodRegistry(_Owned):
             Old names of parameters, each with the present name and the version that removes the
             old one, ``{"sigma": ("width", "2.0")}``. They still work, with a FutureWarning; records
             that hold them are replayed without one.
+        resumable : bool
+            True if it has a parameter ``out=None``, which the function need not handle: the caller
+            passes a folder of zarr, to which the result is written chunk by chunk, and in which an
+            interrupted call goes on. The function must work on lazy data chunk by chunk.
 
         Raises
         ------
@@ -192,6 +199,7 @@ class MethodRegistry(_Owned):
             bool(accepts_complex),
             beside,
             self._renamings(name, function, formerly or {}),
+            self._resumable(name, function, resumable),
         )
         self._methods[name] = method
         for added, _ in self._listeners:
@@ -235,6 +243,15 @@ class MethodRegistry(_Owned):
                 )
             checked[old] = Renamed(*pair)
         return checked
+
+    def _resumable(self, method: str, function: Callable[..., Any], given: bool) -> bool:
+        """``given``, if it is possible."""
+        known = inspect.signature(function).parameters
+        if given and ("out" not in known or known["out"].default is not None):
+            raise RegistrationError(
+                f"{self._where(method)}: a resumable method takes a parameter out=None"
+            )
+        return bool(given)
 
     def _check(self, function: Callable[..., Any], name: str) -> None:
         where = self._where(name)
