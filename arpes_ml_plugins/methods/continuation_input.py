@@ -6,7 +6,7 @@ Everything that can be wrong with the input of a continuation is found here, bef
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,8 @@ class ImaginaryData:
     errors: NDArray[np.floating] | None  # (slices, rows)
     covariance: NDArray[np.floating] | None  # (rows, rows), or (slices, rows, rows)
     norm: float | None
+    any_norm: bool
+    """Whether the norm of fermions may differ from 1 without notice."""
     moments: Moments | None
     merged: int | None
     """Number of Monte Carlo bins that were merged into one, if there are bins."""
@@ -90,7 +92,7 @@ def read_imaginary(
     covariance: Any,
     statistics: str,
     bins: bool | None,
-    norm: float | None,
+    norm: float | str | None,
     sign: int | None = None,
     even: bool = False,
     basis: Any = None,
@@ -113,9 +115,7 @@ def read_imaginary(
 
     check_choice("statistics", statistics, STATISTICS)
     check_flag("bins", bins, optional=True)
-    check_positive("norm", norm, optional=True)
-    if norm is not None:
-        _check_size("norm", norm)
+    norm, any_norm = _read_norm(norm)
     check_convention(sign)
     check_flag("even", even)
     if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
@@ -192,7 +192,23 @@ def read_imaginary(
         # A little weight far outside would make any higher moment.
         problem = problem.extended()
     check_sign(data, dim, problem)
-    return ImaginaryData(data, dim, problem, parts, grid, errors, matrix, norm, known, merged)
+    return ImaginaryData(
+        data, dim, problem, parts, grid, errors, matrix, norm, any_norm, known, merged
+    )
+
+
+def _read_norm(norm: float | str | None) -> tuple[float | None, bool]:
+    """The norm, if it is stated, and whether any is right."""
+    if isinstance(norm, str):
+        if norm != "any":
+            raise ParameterError(
+                f"norm must be a positive number, 'any' or None (1 for fermions), got {norm!r}"
+            )
+        return None, True
+    check_positive("norm", norm, optional=True)
+    if norm is not None:
+        _check_size("norm", norm)
+    return norm, False
 
 
 def _axis(data: xr.DataArray, dim: Hashable) -> str:
@@ -253,30 +269,50 @@ def _beta(
     unit: str,
     given: float | None,
 ) -> float:
-    """The inverse temperature, from the user or from the data."""
+    """The inverse temperature, from the user or from the data, which must agree."""
     check_positive("beta", given, optional=True)
-    if given is not None:
-        return float(given)
-    for name in ("beta", "temperature"):
-        if name in data.coords and data.coords[name].ndim == 0:
-            value = data.coords[name].values.item()
-        elif name in data.attrs:
-            value = data.attrs[name]
-        else:
-            continue
-        if not isinstance(value, (int, float, np.number)) or not value > 0:
-            continue
-        if name == "beta":
-            return float(value)
-        if unit in INVERSE_EV or (axis == "matsubara" and unit in EV):
-            return _settled(1 / (BOLTZMANN * float(value)), times, axis, statistics)
-    if axis == "matsubara":
+    stated = list(_stated_betas(data, times, axis, statistics, unit))
+    if given is None and stated:
+        given = stated[0][1]
+    elif given is None and axis == "matsubara":
         return _betas_of(times, statistics)[0]
-    raise ParameterError(
-        "beta, the inverse temperature in the unit of tau, is needed: pass beta=..., or give the "
-        "data a coordinate or attribute 'beta' (or 'temperature' in K, with tau in 1/eV); it "
-        "cannot be taken from tau, whose last point need not be beta"
-    )
+    if given is None:
+        raise ParameterError(
+            "beta, the inverse temperature in the unit of tau, is needed: pass beta=..., or give "
+            "the data a coordinate or attribute 'beta' (or 'temperature' in K, with tau in 1/eV); "
+            "it cannot be taken from tau, whose last point need not be beta"
+        )
+    for name, value in stated:
+        if abs(value / given - 1) > ROUNDED:
+            raise ParameterError(
+                f"beta is {given:.6g}, but the {name} of the data means {value:.6g}; pass the "
+                f"right one, and correct or drop what is wrong in the data, for example by "
+                f"data.drop_vars() or data.assign_attrs()"
+            )
+    return float(given)
+
+
+def _stated_betas(
+    data: xr.DataArray, times: NDArray[np.floating], axis: str, statistics: str, unit: str
+) -> Iterator[tuple[str, float]]:
+    """Every ``beta`` that coordinates and attributes of the data contain, with their names."""
+    for name in ("beta", "temperature"):
+        known = name == "beta" or unit in INVERSE_EV or (axis == "matsubara" and unit in EV)
+        found: list[tuple[str, Any]] = []
+        if name in data.coords:
+            values = np.asarray(data.coords[name].values)
+            spread = values.ravel() if values.dtype.kind in "iuf" else []
+            found += [(f"coordinate {name!r}", value) for value in np.unique(spread)]
+        if name in data.attrs:
+            found.append((f"attribute {name!r}", data.attrs[name]))
+        for where, value in found if known else []:
+            if not isinstance(value, (int, float, np.number)) or not 0 < value < math.inf:
+                continue
+            if name == "beta":
+                yield where, float(value)
+            else:
+                inverse = 1 / (BOLTZMANN * float(value))
+                yield where, _settled(inverse, times, axis, statistics)
 
 
 def _check_size(name: str, value: float) -> None:

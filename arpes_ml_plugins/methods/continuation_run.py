@@ -73,10 +73,12 @@ FAMILY = {
             that ``exp(-tau w)`` is not linear within a cell, solve on up to twelve parts of each
             cell (and integrate over them, if more would be needed), and return their mean.""",
     "norm": """
-        norm : float, optional
-            Integral of the spectrum, if it is known (1 for fermions). Default: determined from the
-            data; if they do not determine it (no imaginary times near 0 or ``beta``), 1 is assumed
-            for fermions, and ``status`` reports it.""",
+        norm : float or "any", optional
+            Integral of the spectrum, if it is known. Default: determined from the data; for
+            fermions ``status`` reports it if it is not 1 (``G = <<c, c+>>``), because a wrong
+            ``beta`` or unit shows in nothing else. If the data do not determine it (no imaginary
+            times near 0 or ``beta``), 1 is assumed for fermions, and ``status`` reports it.
+            ``"any"``: any norm is right (hybridisation functions, composite operators).""",
     "sign": """
         sign : {1, -1}, optional
             Convention of the data. 1: the positive one, ``<c(tau) c+> = -G(tau)``,
@@ -248,8 +250,8 @@ def _run(
     import torch
 
     from arpes_ml_plugins.continuation.answer import answer
+    from arpes_ml_plugins.continuation.checked import Checked
     from arpes_ml_plugins.continuation.problem import merged
-    from arpes_ml_plugins.continuation.solvers import Checked
 
     if not bool(batch.valid.all()):  # of lazy data only: others are looked at before
         raise DataError("the data hold NaN, which this method does not handle; fill them first")
@@ -271,6 +273,7 @@ def _run(
         continuation_network(str(device)),
         algorithm,
         source.norm,
+        source.any_norm,
         source.moments,
         draws,
         source.parts,

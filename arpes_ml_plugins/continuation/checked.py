@@ -1,0 +1,133 @@
+"""Solutions that are checked: by the general network, by their integral and by ``beta``.
+
+Every solution gets the credible interval of the network, wide enough to contain the solution
+itself, and a warning if the data are unlike those of its training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from arpes_ml_plugins.continuation.answer import (
+    CONTRADICTED,
+    MISTIMED,
+    NORMED,
+    STRANGE,
+    UNLIKE,
+    UNNORMED,
+    Solution,
+)
+from arpes_ml_plugins.continuation.draws import draws_of
+from arpes_ml_plugins.continuation.general_network import GeneralNetwork
+from arpes_ml_plugins.continuation.intervals import grounded, stretched
+from arpes_ml_plugins.continuation.moments import Moments
+from arpes_ml_plugins.continuation.network_estimate import Estimate, estimate, measured_norm
+from arpes_ml_plugins.continuation.norms import (
+    UNDETERMINED,
+    contradicted_norm,
+    is_mistimed,
+    is_unnormed,
+)
+from arpes_ml_plugins.continuation.observation import Observation
+from arpes_ml_plugins.continuation.problem import cell_widths
+from arpes_ml_plugins.continuation.solvers import (
+    Algorithm,
+    Trained,
+    flat_model,
+    interval_of,
+    maxent_solution,
+)
+
+__all__ = ["Checked"]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An algorithm whose solutions the general network checks: a solver for ``answer``."""
+
+    network: GeneralNetwork
+    algorithm: Algorithm
+    norm: float | None = None
+    """Integral of the spectra, if the user gives it."""
+    any_norm: bool = False
+    """Whether spectra of fermions may have any integral, not 1 only."""
+    moments: Moments | None = None
+    draws: int = 0
+    """Number of spectra to draw per data set."""
+    parts: int = 1
+    """Number of parts into which the cells of the user are divided."""
+    seeds: tuple[int, ...] = ()
+    """Of the draws, by the positions of the data sets."""
+
+    def __call__(self, seen: Observation) -> Solution:
+        beside = seen if self.moments is None else self.moments.beside(seen)
+        if seen.problem.signed:
+            solution = self.algorithm(beside, "the network was trained on positive spectra")
+            solution = self._with_draws(beside, solution)
+        else:
+            solution = self._with_norm(seen, beside)
+        if self.moments is None:
+            return solution
+        missed = self.moments.missed(seen, solution.weights)
+        return replace(solution, status=solution.status | missed * CONTRADICTED)
+
+    def _with_norm(self, seen: Observation, beside: Observation) -> Solution:
+        """Solved with the norm that is stated, assumed or in the data, which is then checked."""
+        if 0 in beside.problem.moments or isinstance(self.algorithm, Trained):
+            norm = None
+        else:
+            norm = self.norm or self._assumed_norm(beside)
+        solution = self._solved(beside if norm is None else beside.with_norm(norm))
+        status = solution.status
+        if norm is not None and self.norm is None:
+            status = status | NORMED
+        return replace(solution, status=status | self._checked(seen, solution.weights))
+
+    def _assumed_norm(self, seen: Observation) -> float | None:
+        """1 for fermions whose data do not determine the norm."""
+        if seen.problem.statistics != "fermion":
+            return None
+        return 1.0 if measured_norm(self.network, seen)[1] > UNDETERMINED else None
+
+    def _checked(self, seen: Observation, weights: torch.Tensor) -> torch.Tensor:
+        """What norm and ``beta`` say of spectra ``(b, n)``, as bits."""
+        stated: torch.Tensor | float | None = self.norm
+        if self.moments is not None and 0 in self.moments.orders:
+            stated = self.moments.norm(seen)
+        usual = None if stated is not None or self.any_norm else 1.0
+        mistimed = is_mistimed(seen, weights, usual if stated is None else stated)
+        status = mistimed * MISTIMED
+        if seen.problem.statistics != "fermion":
+            return status
+        if stated is not None:
+            return status | contradicted_norm(self.network, seen, stated) * CONTRADICTED
+        if usual is not None:
+            return status | is_unnormed(self.network, seen, weights) * UNNORMED
+        return status
+
+    def _solved(self, seen: Observation) -> Solution:
+        view = estimate(self.network, seen)
+        solution = self.algorithm(seen, view)
+        lower, upper = interval_of(seen, view, solution)
+        density = solution.weights / cell_widths(seen.problem.omega)
+        lower, upper = torch.minimum(lower, density), torch.maximum(upper, density)
+        if solution.stretch is not None:
+            lower, upper = stretched(density, lower, upper, solution.stretch)
+        status = solution.status
+        if isinstance(view, Estimate):
+            strange = view.unlike & (status & UNLIKE == 0)
+            status = torch.where(strange, status | STRANGE, status)
+        resolution = solution.resolution
+        if resolution is None:
+            resolution = maxent_solution(seen, flat_model(seen, view), "chi2kink").resolution
+        lower = grounded(lower, density, resolution, seen.problem.omega)
+        found = replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
+        return self._with_draws(seen, found)
+
+    def _with_draws(self, seen: Observation, solution: Solution) -> Solution:
+        if not self.draws:
+            return solution
+        seeds = [self.seeds[item] for item in seen.which.tolist()]
+        return replace(solution, draws=draws_of(seen, solution, self.parts, self.draws, seeds))
