@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.continuation.observation import (
     Observation,
+    correlated_excess,
     estimate_error,
     find_outliers,
     observations,
@@ -165,6 +166,8 @@ def answer(
     used, excess = torch.ones_like(rows, dtype=torch.bool), rows.new_ones(len(rows))
     if covariance is None:
         used, excess = find_outliers(problem, rows, errors)
+    elif covariance.ndim == 2:
+        excess = correlated_excess(problem, rows, covariance)
     if stated is None:
         excess = torch.ones_like(excess)
     final = raised(errors, excess)

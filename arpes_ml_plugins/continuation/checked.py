@@ -34,6 +34,7 @@ from arpes_ml_plugins.continuation.observation import Observation
 from arpes_ml_plugins.continuation.problem import cell_widths
 from arpes_ml_plugins.continuation.solvers import (
     Algorithm,
+    Ista,
     Trained,
     flat_model,
     interval_of,
@@ -41,6 +42,9 @@ from arpes_ml_plugins.continuation.solvers import (
 )
 
 __all__ = ["Checked"]
+
+SHARP = 1e-4  # relative error of a norm that needs no help
+LOOSE = 0.3  # times the standard error of the norm, by which it may leave that of the data
 
 
 @dataclass(frozen=True)
@@ -75,21 +79,21 @@ class Checked:
 
     def _with_norm(self, seen: Observation, beside: Observation) -> Solution:
         """Solved with the norm that is stated, assumed or in the data, which is then checked."""
-        if 0 in beside.problem.moments or isinstance(self.algorithm, Trained):
-            norm = None
-        else:
-            norm = self.norm or self._assumed_norm(beside)
-        solution = self._solved(beside if norm is None else beside.with_norm(norm))
-        status = solution.status
-        if norm is not None and self.norm is None:
-            status = status | NORMED
+        fermion, note = seen.problem.statistics == "fermion", 0
+        settled = 0 in beside.problem.moments or isinstance(self.algorithm, Trained)
+        if not settled and self.norm is not None:
+            beside = beside.with_norm(self.norm)
+        elif not settled and fermion:
+            value, error = measured_norm(self.network, beside)
+            if error > UNDETERMINED:
+                beside, note = beside.with_norm(1.0), NORMED
+            elif error > SHARP and bool((value > 0).all()) and not isinstance(self.algorithm, Ista):
+                # Regularisation would pull the norm towards that of noisy end points, or of a fit.
+                spread = [LOOSE * error * float(value.mean())]
+                beside = beside.with_moments((0,), value[:, None], spread)
+        solution = self._solved(beside)
+        status = solution.status | note
         return replace(solution, status=status | self._checked(seen, solution.weights))
-
-    def _assumed_norm(self, seen: Observation) -> float | None:
-        """1 for fermions whose data do not determine the norm."""
-        if seen.problem.statistics != "fermion":
-            return None
-        return 1.0 if measured_norm(self.network, seen)[1] > UNDETERMINED else None
 
     def _checked(self, seen: Observation, weights: torch.Tensor) -> torch.Tensor:
         """What norm and ``beta`` say of spectra ``(b, n)``, as bits."""
@@ -122,7 +126,9 @@ class Checked:
         resolution = solution.resolution
         if resolution is None:
             resolution = maxent_solution(seen, flat_model(seen, view), "chi2kink").resolution
-        lower = grounded(lower, density, resolution, seen.problem.omega)
+        assert resolution is not None  # it is around a flat default model
+        problem = seen.problem
+        lower = grounded(lower, density, resolution, problem.omega, even=problem.even)
         found = replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
         return self._with_draws(seen, found)
 

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.continuation.problem import Problem
 
-__all__ = ["Observation", "estimate_error", "find_outliers", "observations", "raised"]
+__all__ = [
+    "Observation",
+    "correlated_excess",
+    "estimate_error",
+    "find_outliers",
+    "observations",
+    "raised",
+]
 
 BEYOND_REACH = 1e-9  # of the largest singular value: no spectrum moves the data there
 UNSEEN = 1e-2  # standard errors: smaller changes of the data by spectra do not count
@@ -236,6 +243,18 @@ def _excess(residual: torch.Tensor, share: torch.Tensor, noiseless: torch.Tensor
     size = (residual.square().sum(-1) / freedom).sqrt()
     small = (size < OVERSTATED) & (size > noiseless)
     return torch.where(small | (size > 1 + SIGNIFICANT / (2 * freedom) ** 0.5), size, 1.0)
+
+
+def correlated_excess(
+    problem: Problem, rows: torch.Tensor, covariance: torch.Tensor
+) -> torch.Tensor:
+    """Measured errors over those of one covariance ``(rows, rows)``; 1 unless they are smaller by a
+    factor that matters, ``(b,)``. Larger ones show in chi^2.
+    """
+    whitener = _whitener(rows[0], covariance)
+    data = rows @ whitener.mT
+    noiseless = NOISELESS * data.abs().amax(-1)
+    return _excess(*_residual(whitener @ problem.kernel, data), noiseless).clamp(max=1)
 
 
 def raised(errors: torch.Tensor, excess: torch.Tensor) -> torch.Tensor:

@@ -43,9 +43,11 @@ FAMILY = {
     "beta": """
         beta : float, optional
             Inverse temperature in the unit of ``tau``. Default: a coordinate or attribute
-            ``beta``, or ``temperature`` in K if ``tau`` is in 1/eV. A temperature may be rounded
-            to three digits: if the last time or the Matsubara frequencies agree with it to that
-            accuracy, ``beta`` is taken from them. Matsubara frequencies alone are sufficient.""",
+            ``beta``, or ``temperature`` in K if the attribute ``units`` of ``tau`` is known (1/eV,
+            1/meV, 1/Ha, 1/Ry, 1/K, fs and others). A temperature may be rounded to three digits: if
+            the last time or the Matsubara frequencies agree with it to that accuracy, ``beta`` is
+            taken from them. Matsubara frequencies alone are sufficient. A value that contradicts a
+            coordinate or attribute of the data by more than 0.5 % is refused.""",
     "omega": """
         omega : array_like or xarray.DataArray, optional
             Real frequencies of the result, ascending, in the inverse unit of ``tau``. Default:
@@ -308,7 +310,7 @@ def _describe(result: xr.Dataset, source: ImaginaryData) -> None:
     unit = source.omega.attrs.get("units")
     for name in ("spectral_function", "lower", "upper", "draws"):
         if name in result and unit and source.problem.statistics == "fermion":
-            result[name].attrs["units"] = f"1/{unit}"
+            result[name].attrs["units"] = f"1/({unit})" if "/" in unit else f"1/{unit}"
     result["spectral_function"].attrs["long_name"] = "spectral function"
     if "draws" in result:
         result["draws"].attrs["long_name"] = "spectral functions drawn from the posterior"
