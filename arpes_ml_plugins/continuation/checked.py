@@ -89,8 +89,10 @@ class Checked:
                 beside, note = beside.with_norm(1.0), NORMED
             elif error > SHARP and bool((value > 0).all()) and not isinstance(self.algorithm, Ista):
                 # Regularisation would pull the norm towards that of noisy end points, or of a fit.
-                spread = [LOOSE * error * float(value.mean())]
-                beside = beside.with_moments((0,), value[:, None], spread)
+                # Error and scale are those of the group, whatever else is in the batch.
+                scale = beside.scale
+                beside = beside.with_moments((0,), value[:, None], [LOOSE * error * scale])
+                beside = replace(beside, scale=scale)
         solution = self._solved(beside)
         status = solution.status | note
         return replace(solution, status=status | self._checked(seen, solution.weights))
