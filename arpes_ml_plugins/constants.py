@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["BOLTZMANN", "FWHM", "MAD_TO_SIGMA"]
+__all__ = ["BOLTZMANN", "FWHM", "HBAR", "MAD_TO_SIGMA"]
 
 BOLTZMANN = 8.617333262e-5
 """Boltzmann's constant in eV / K (CODATA 2018, exact in SI)."""
+HBAR = 0.6582119569509066
+"""Reduced Planck constant in eV fs (CODATA 2018, exact in SI)."""
 FWHM = 2 * math.sqrt(2 * math.log(2))
 """Full width at half maximum of a Gaussian over its standard deviation."""
 MAD_TO_SIGMA = 1.482602218505602

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from arpes_ml_plugins.constants import BOLTZMANN, FWHM
 from arpes_ml_plugins.errors import AxisError, DataTypeError, ParameterError
 from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
+from arpes_ml_plugins.labelled.energy_units import energy_unit, time_unit, unit_text
 from arpes_ml_plugins.labelled.spectrum import check_array
 from arpes_ml_plugins.labelled.units import strip_unit
 
@@ -112,7 +113,8 @@ def as_measured(
         Inverse temperature, in the inverse unit of the energy axis; pass this or ``temperature``.
         A larger value gives a sharper Fermi edge.
     temperature : float, optional
-        Temperature in K, instead of ``beta``, for an axis in eV.
+        Temperature in K, instead of ``beta``, for an axis in eV, or in the unit that its attribute
+        ``units`` names (meV, Ha, Ry).
     resolution : float
         Full width at half maximum of the (Gaussian) energy resolution, in the unit of the axis. A
         larger value broadens edges and bands.
@@ -153,7 +155,6 @@ def as_measured(
             f"{name} must be positive and resolution not negative, got {name}={given:g} and "
             f"resolution={resolution:g}"
         )
-    inverse = given if beta is not None else 1 / (BOLTZMANN * given)
     if not isinstance(spectral_function, xr.DataArray):
         raise DataTypeError(
             f"expected a DataArray, got {type(spectral_function).__name__}; pass a variable of a "
@@ -163,6 +164,7 @@ def as_measured(
     check_array(bare)
     (dim,) = resolve_dims(bare, ("energy",), None if dims is None else [dims])
     energy = _energies(bare, dim)
+    inverse = given if beta is not None else _electron_volts(bare, dim) / (BOLTZMANN * given)
     occupied = xr.DataArray(expit(-inverse * energy), dims=[dim])
     seen = (bare * occupied).transpose(*bare.dims)
     if resolution > 0:
@@ -178,6 +180,15 @@ def _energies(array: xr.DataArray, dim: Hashable) -> NDArray[np.float64]:
             f"data.assign_coords({{{dim!r}: energies}})"
         )
     return numbers_along(array[dim])
+
+
+def _electron_volts(array: xr.DataArray, dim: Hashable) -> float:
+    """The unit of an energy axis in eV: that of its attribute, otherwise 1."""
+    text = unit_text(array[dim])
+    found = energy_unit(text) or (time_unit(text[5:]) if text.startswith("hbar/") else None)
+    if found is None or found.electron_volts is None:
+        return 1.0
+    return found.electron_volts
 
 
 def _even_step(energy: NDArray[np.float64], dim: Hashable) -> float:

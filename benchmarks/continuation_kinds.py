@@ -128,6 +128,7 @@ def measured(beta: float, sigma: float) -> pd.DataFrame:
     network = found["continue_rlista"]
     inside = (network["lower"].values - 1e-9 <= seen) & (seen <= network["upper"].values + 1e-9)
     matters = seen > 0.01 * seen.max(1, keepdims=True)
+    dark = ~matters
     return pd.DataFrame(
         {
             "kind": [name for name, _ in drawn],
@@ -136,6 +137,9 @@ def measured(beta: float, sigma: float) -> pd.DataFrame:
             "error": errors["continue_rlista"],
             "error, MaxEnt": errors["continue_maxent"],
             "covered": (inside & matters).sum(1) / matters.sum(1),
+            "covered, dark": np.where(
+                dark.any(1), (inside & dark).sum(1) / dark.sum(1).clip(1), np.nan
+            ),
             "flagged": network["out_of_distribution"].values,
             "ms": 1e3 * seconds["continue_rlista"] / len(drawn),
         }
@@ -150,6 +154,7 @@ def _row(by: str, name: str, part: pd.DataFrame) -> dict[str, object]:
         "error, continue_rlista": f"{part['error'].mean():.3f}",
         "error, continue_maxent": f"{part['error, MaxEnt'].mean():.3f}",
         "90 % band holds": f"{unflagged['covered'].mean():.2f}",
+        "90 % band holds, A < 1 %": f"{unflagged['covered, dark'].mean():.2f}",
         "flagged": int(part["flagged"].sum()),
         "silent and 1.3 times worse than MaxEnt": int(part["silent and worse"].sum()),
         "ms per spectrum": f"{part['ms'].mean():.0f}",

@@ -73,6 +73,7 @@ def test_any_norm(norm, rule):
     if rule != "rlista":
         method, options = METHODS[1], {"rule": rule}
     run = getattr(arpes_ml_plugins, method)
+    options["norm"] = "any"
     result = run(norm * g, beta=BETA, stderr=norm * 1e-4, omega=OMEGA, **options)
     one = run(g, beta=BETA, stderr=1e-4, omega=OMEGA, **options)
     assert result.status.item() == "ok"
@@ -157,7 +158,7 @@ def test_self_energy():
     data = xr.DataArray(sigma - hartree, coords={"iwn": frequencies}, dims="iwn")
     noise = np.random.default_rng(0).normal(size=(2, 80))
     data = data + 1e-4 * (noise[0] + 1j * noise[1])
-    result = data.S.continue_maxent(stderr=1e-4, omega=OMEGA)
+    result = data.S.continue_maxent(stderr=1e-4, omega=OMEGA, norm="any")
     found = result.spectral_function
     assert float(found.integrate("omega")) == pytest.approx(0.8, abs=0.01)
     expected = sum(w * gauss(OMEGA, p, 0.2) for w, p in zip(weights, poles, strict=True))

@@ -29,7 +29,7 @@ def test_networks_of_ones_own(recipe, norm, own_cache, quick_training):
     before = set(own_cache.iterdir())
     g = norm * green(SPECTRA["metal"])
     result = g.S.continue_rlista(
-        recipe=recipe, layers=4, refine=False, **{**OPTIONS, "stderr": norm * 1e-4}
+        recipe=recipe, layers=4, refine=False, norm="any", **{**OPTIONS, "stderr": norm * 1e-4}
     )
     flat = 1.0 / 6.0
     a = result.spectral_function / norm

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.continuation.observation import (
     Observation,
+    correlated_excess,
     estimate_error,
     find_outliers,
     observations,
+    raised,
 )
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths
 
@@ -43,20 +45,26 @@ __all__ = [
     UNSURE,
     CONTRADICTED,
     INDEFINITE,
-) = (1 << bit for bit in range(14))
+    UNNORMED,
+    MISTIMED,
+    OVERSTATED,
+) = (1 << bit for bit in range(17))
 """Bits of a status. 0: there were no data."""
 
 STATUSES = {
     RAISED: "errors raised: the data scatter more than stated",
+    OVERSTATED: "the data scatter far less than stated: errors are too large, or correlated",
     OUTLIERS: "outliers left out",
     UNSURE: "sign uncertain: the data hardly differ from zero",
     BEYOND: "part of the spectrum lies beyond omega",
     NORMED: "norm 1 assumed: the data do not determine it",
+    UNNORMED: "the norm is not 1: check beta, units and convention, or state it by norm=",
+    MISTIMED: "the data look as if they ended at beta: check beta",
     UNTRAINED: "fell back to MaxEnt: outside the training range of the network",
     UNLIKE: "fell back to MaxEnt: the data are unlike those of all training spectra",
     TRAINED: "a network was trained: outside the training range of the stored one",
     STRANGE: "the data are unlike those of all training spectra",
-    CONTRADICTED: "data and moments contradict each other",
+    CONTRADICTED: "data and the stated norm or moments contradict each other",
     INDEFINITE: "no positive semidefinite matrix explains the data",
     UNEXPLAINED: "the result does not explain the data",
     UNCONVERGED: "not converged",
@@ -172,8 +180,11 @@ def answer(
     used, excess = torch.ones_like(rows, dtype=torch.bool), rows.new_ones(len(rows))
     if covariance is None:
         used, excess = find_outliers(problem, rows, errors)
-    raised = (excess > 1) & (stated is not None)
-    final = torch.where(raised[:, None], errors * _rounded_up(excess)[:, None], errors)
+    elif covariance.ndim == 2:
+        excess = correlated_excess(problem, rows, covariance)
+    if stated is None:
+        excess = torch.ones_like(excess)
+    final = raised(errors, excess)
 
     n = len(problem.omega)
     weights, lower, upper, resolution = (rows.new_full((len(rows), n), torch.nan) for _ in range(4))
@@ -190,7 +201,8 @@ def answer(
             drawn.update(zip(seen.which.tolist(), solution.draws, strict=True))
         status[seen.which] = solution.status | _flag(_misses(seen, solution), UNEXPLAINED)
     status |= _flag(problem.unsure(rows, final), UNSURE)
-    status |= _flag(raised, RAISED) | _flag(~used.all(1), OUTLIERS)
+    status |= _flag(excess > 1, RAISED) | _flag(excess < 1, OVERSTATED)
+    status |= _flag(~used.all(1), OUTLIERS)
     status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)
     sizes = weights.abs()
     outside = (sizes * problem.beyond()).sum(1) / sizes.sum(1)
@@ -246,7 +258,3 @@ def chi2_per_datum(
         solved = torch.linalg.solve_triangular(factor, residual[..., None], upper=False)
         return solved[..., 0].square().mean(-1)
     return ((residual / errors).square() * used).sum(-1) / used.sum(-1)
-
-
-def _rounded_up(factor: torch.Tensor) -> torch.Tensor:
-    return 2 ** (4 * factor.log2()).ceil().div(4)

@@ -27,15 +27,11 @@ from arpes_ml_plugins.continuation.answer import (
     chi2_per_datum,
     largest_misfit,
 )
+from arpes_ml_plugins.continuation.checked import Checked
 from arpes_ml_plugins.continuation.matrix_maxent import hermitian_basis, matrix_maxent
 from arpes_ml_plugins.continuation.observation import Observation, observed
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, flat_weights
-from arpes_ml_plugins.continuation.solvers import (
-    BAND,
-    NEURAL_SHARE,
-    Checked,
-    SignedMaxEnt,
-)
+from arpes_ml_plugins.continuation.solvers import BAND, NEURAL_SHARE, SignedMaxEnt
 
 __all__ = ["MatrixSolver", "nearest_on_cone"]
 

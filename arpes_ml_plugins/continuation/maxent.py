@@ -52,6 +52,7 @@ SMALLEST_GAP = 1e-10  # nats; rounding can keep some solutions from coming close
 ITERATIONS = 60
 ADAPTING = 4  # strengths of the path for one that is solved for
 SHIFTS = (1e-15, 1e-13, 1e-11, 1e-9)  # of a diagonal of 1, that make up for rounding
+RISE = 1.01  # of chi^2 from strength to strength, which rounding may cause
 SMALLEST_DEFAULT = 1e-7  # of its largest value
 
 
@@ -200,16 +201,23 @@ def maxent_path(kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor)
     space = Subspace.of(kernel, float(default.sum(-1).max()))
     alphas = _alphas(space, default)
     y = data.new_zeros(len(data), space.spread.shape[1])
+    least = data.new_full((len(data),), torch.inf)
     columns: list[tuple[torch.Tensor, ...]] = []
     for each in alphas:
-        y, converged = _solve(space, data, default, each, y)
-        spectrum = default * (y @ space.spread.mT).exp()
-        chi2 = (data - spectrum @ kernel.mT).square().sum(-1)
+        found, converged = _solve(space, data, default, each, y)
+        chi2 = (data - default * (found @ space.spread.mT).exp() @ kernel.mT).square().sum(-1)
+        # chi^2 falls along the path. With errors of 1e-8 rounding ends it: the last solution stays.
+        ended = ~(chi2 < torch.where(converged, RISE * least, least))
+        y = torch.where(ended[:, None], y, found)
         logs = y @ space.spread.mT
+        spectrum = default * logs.exp()
+        least = chi2 = torch.where(ended, least, chi2)
         entropy = -(spectrum * logs - spectrum + default).sum(-1)
         factor = robust_cholesky(space.hessian(spectrum, each))
         volume = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         evidence = each * entropy - chi2 / 2 + (y.shape[1] * each.log() - volume) / 2
+        if columns:
+            evidence = torch.where(ended, columns[-1][4] - 1, evidence)  # it falls from there on
         columns.append((y, spectrum, chi2, entropy, evidence, converged))
     return Path(space, default, alphas, *(torch.stack(part) for part in zip(*columns, strict=True)))
 

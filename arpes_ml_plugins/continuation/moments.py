@@ -41,6 +41,10 @@ class Moments:
         off = (weights @ powers - self._own(seen)).abs()
         return (off > torch.tensor(allowed, device="cpu").to(off)).any(-1)
 
+    def norm(self, seen: Observation) -> torch.Tensor:
+        """The moment of order 0 of each data set, ``(b,)``."""
+        return self._own(seen)[:, self.orders.index(0)]
+
     def _own(self, seen: Observation) -> torch.Tensor:
         return torch.from_numpy(self.values[seen.slices]).to(seen.data)
 

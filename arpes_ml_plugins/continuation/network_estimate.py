@@ -14,7 +14,12 @@ from arpes_ml_plugins.continuation.general_network import (
     GeneralNetwork,
     condition,
 )
-from arpes_ml_plugins.continuation.observation import Observation, find_outliers, observations
+from arpes_ml_plugins.continuation.observation import (
+    Observation,
+    find_outliers,
+    observations,
+    raised,
+)
 from arpes_ml_plugins.continuation.prior import View
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
 from arpes_ml_plugins.continuation.referee import Referee
@@ -23,8 +28,9 @@ __all__ = [
     "Estimate",
     "best_windows",
     "estimate",
-    "norm_error",
+    "measured_norm",
     "regrid",
+    "relative_error",
     "suggest_windows",
 ]
 
@@ -125,11 +131,12 @@ def _seen_by(
     return _Seen(spectrum.to(data), lower.to(data), upper.to(data), norm, terms[1:3])
 
 
-def norm_error(network: GeneralNetwork, seen: Observation) -> float:
-    """Relative standard error of the integral of the spectrum, from the data alone."""
+def measured_norm(network: GeneralNetwork, seen: Observation) -> tuple[torch.Tensor, float]:
+    """Integral of each spectrum from the data alone, ``(b,)``, and its relative standard error."""
     problem = seen.problem
     window = min(max(problem.half_width, REACH[0] / problem.beta), FURTHEST / problem.beta)
-    return _view(network, seen, window, seen.data)[0].norm_error
+    view, data = _view(network, seen, window, seen.data)
+    return view.norm(data) * seen.scale, view.norm_error
 
 
 def best_windows(
@@ -156,12 +163,17 @@ def best_windows(
 def suggest_windows(
     network: GeneralNetwork, problem: Problem, rows: torch.Tensor, errors: torch.Tensor
 ) -> torch.Tensor:
-    """Half-width of the window for data ``(b, rows)`` of fermions, if users name none, ``(b,)``."""
+    """Half-width of the window for data ``(b, rows)`` of fermions, if users name none, ``(b,)``.
+
+    Errors that the scatter of the data contradicts are raised first: noise that counts as signal
+    would need a window of any width.
+    """
     low, high = REACH
     count = int(2 * math.log2(high / low))
     candidates = [low / problem.beta * 2 ** (k / 2) for k in range(count + 1)]
     windows = rows.new_zeros(len(rows))
-    kept, _ = find_outliers(problem, rows, errors)
+    kept, excess = find_outliers(problem, rows, errors)
+    errors = raised(errors, excess)
     for seen in observations(problem, rows, errors, None, kept):
         likely = best_windows(network, seen, candidates, 0.0)
         for window in sorted(set(likely.tolist())):
@@ -207,15 +219,20 @@ def linear(grid: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
     return matrix
 
 
+def relative_error(seen: Observation) -> float:
+    """Typical standard error of the data over the largest datum that spectra make."""
+    precision = float(seen.whitener.norm(dim=1).mean()) * seen.scale
+    if seen.problem.statistics == "boson":
+        precision *= 2 * float(seen.problem.kernel.abs().mean(1).max())
+    return 1 / precision
+
+
 def _outside(seen: Observation) -> str:
     problem = seen.problem
     reach = problem.beta * problem.half_width
     if len(problem.times) < FEWEST_TIMES and not problem.coefficients:
         return f"the network was trained on {FEWEST_TIMES} imaginary times or more"
-    typical = float(seen.whitener.norm(dim=1).mean()) * seen.scale  # one over the relative error
-    if problem.statistics == "boson":
-        typical *= 2 * float(problem.kernel.abs().mean(1).max())
-    if LARGEST_ERROR * typical < 1:
+    if relative_error(seen) > LARGEST_ERROR:
         return f"errors are above {LARGEST_ERROR:g} of the norm"
     if 2 * reach < REACH[0]:
         return (

@@ -12,13 +12,24 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.continuation.problem import Problem
 
-__all__ = ["Observation", "estimate_error", "find_outliers", "observations", "observed", "scatter"]
+__all__ = [
+    "Observation",
+    "correlated_excess",
+    "estimate_error",
+    "find_outliers",
+    "observations",
+    "observed",
+    "raised",
+    "scatter",
+]
 
 BEYOND_REACH = 1e-9  # of the largest singular value: no spectrum moves the data there
 UNSEEN = 1e-2  # standard errors: smaller changes of the data by spectra do not count
 LEAST_FREEDOM = 4  # data left to estimate the errors from
 OUTLIER = 6.0  # standard errors
 SIGNIFICANT = 4.0  # standard deviations by which measured errors must exceed the stated ones
+OVERSTATED = 0.2  # measured over stated errors: below it the stated ones are wrong, or correlated
+NOISELESS = 1e-6  # of the largest datum: data that scatter less were computed, not measured
 MOST_OUTLIERS = 0.05  # of the data
 ERROR_STEP = 2**0.25
 """Measured errors are rounded up to a power of this, so that data sets are solved together; too
@@ -141,7 +152,7 @@ def observed(
         rows=rows,
         data=rows @ full.mT,
         whitener=full,
-        scale=float(norms.log().mean().exp()),
+        scale=NORM_STEP ** round(float(norms.log().mean()) / math.log(NORM_STEP)),
         norms=norms,
         used=kept,
     )
@@ -201,7 +212,8 @@ def find_outliers(
     kept
         ``(b, rows)`` bool.
     excess
-        Estimated over stated errors of the rest, ``(b,)``; 1 unless the difference is significant.
+        Estimated over stated errors of the rest, ``(b,)``; 1 unless they are significantly larger,
+        or smaller by a factor that matters.
     """
     kept = torch.ones_like(rows, dtype=torch.bool)
     excess = rows.new_ones(len(rows))
@@ -210,7 +222,8 @@ def find_outliers(
         which = torch.nonzero(member == group)[:, 0]
         kernel, data = problem.kernel / unique[group][:, None], rows[which] / unique[group]
         residual, share = _residual(kernel, data)
-        excess[which] = _excess(residual, share)
+        noiseless = NOISELESS * data.abs().amax(-1)
+        excess[which] = _excess(residual, share, noiseless)
         standard = residual / share.clamp(min=1e-3).sqrt()
         typical = standard.abs().median(-1).values / 0.6745
         suspect = standard.abs().amax(-1) > OUTLIER * typical.clamp(min=1.0)
@@ -230,7 +243,8 @@ def scatter(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch
     for group in range(len(unique)):
         which = torch.nonzero(member == group)[:, 0]
         kernel, data = problem.kernel / unique[group][:, None], rows[which] / unique[group]
-        found[which] = _excess(*_residual(kernel, data))
+        residual, share = _residual(kernel, data)
+        found[which] = _excess(residual, share, residual.new_zeros(())).clamp(min=1)
     return found
 
 
@@ -252,12 +266,32 @@ def _without_outliers(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.T
         if float(standard[worst]) <= OUTLIER * max(typical, 1.0):
             break
         mask[torch.nonzero(mask)[worst, 0]] = False
-    return mask, float(_excess(*_residual(kernel[mask], data[mask])))
+    noiseless = NOISELESS * data[mask].abs().amax()
+    return mask, float(_excess(*_residual(kernel[mask], data[mask]), noiseless))
 
 
-def _excess(residual: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+def _excess(residual: torch.Tensor, share: torch.Tensor, noiseless: torch.Tensor) -> torch.Tensor:
     freedom = float(share.sum())
     if freedom < LEAST_FREEDOM:  # spectra can explain nearly any such few data
         return residual.new_ones(len(residual)) if residual.ndim > 1 else residual.new_ones(())
     size = (residual.square().sum(-1) / freedom).sqrt()
-    return torch.where(size > 1 + SIGNIFICANT / (2 * freedom) ** 0.5, size, 1.0)
+    small = (size < OVERSTATED) & (size > noiseless)
+    return torch.where(small | (size > 1 + SIGNIFICANT / (2 * freedom) ** 0.5), size, 1.0)
+
+
+def correlated_excess(
+    problem: Problem, rows: torch.Tensor, covariance: torch.Tensor
+) -> torch.Tensor:
+    """Measured errors over those of one covariance ``(rows, rows)``; 1 unless they are smaller by a
+    factor that matters, ``(b,)``. Larger ones show in chi^2.
+    """
+    whitener = _whitener(rows[0], covariance)
+    data = rows @ whitener.mT
+    noiseless = NOISELESS * data.abs().amax(-1)
+    return _excess(*_residual(whitener @ problem.kernel, data), noiseless).clamp(max=1)
+
+
+def raised(errors: torch.Tensor, excess: torch.Tensor) -> torch.Tensor:
+    """Errors ``(b, rows)`` times ``excess`` ``(b,)`` above 1, rounded up to a power of 2^(1/4)."""
+    factor = 2 ** (4 * excess.clamp(min=1).log2()).ceil().div(4)
+    return torch.where((excess > 1)[:, None], errors * factor[:, None], errors)

@@ -14,10 +14,13 @@ import math
 import torch
 from torch import nn
 
-__all__ = ["FEATURES", "Referee", "features_of", "linear"]
+__all__ = ["FEATURES", "Referee", "features_of", "hedged", "linear"]
 
 FEATURES = 11
 WIDTH = 32
+HEDGED = 0.2  # per decade of the relative error below LARGEST: shares that count as none
+LARGEST, MOST_HEDGED = 1e-3, 0.6
+RAMP = 0.2  # above, over which shares come to count in full
 STRETCHES = (-3.0, 1.5)  # least and largest logarithm
 
 
@@ -82,6 +85,20 @@ def features_of(
     told = torch.stack([*(row.clamp(min=1e-6).log() for row in rows[:5]), *rows[5:]], -1)
     told = torch.cat([terms, told, misfits.clamp(1e-3, 1e3).log()], -1)
     return told.nan_to_num(0.0, 10.0, -10.0)
+
+
+def hedged(share: torch.Tensor, error: float) -> torch.Tensor:
+    """Shares of the network's solution, without the small ones if the data are accurate.
+
+    The smaller the relative error, the more do the data decide, and the more harm does a share that
+    was not meant to be there: if it is wrong, the result is several times worse than that around a
+    flat default model. Where the share is below a limit that grows with the accuracy, it is zero.
+    """
+    none = min(max(HEDGED * math.log10(LARGEST / error), 0.0), MOST_HEDGED)
+    if none == 0:
+        return share
+    step = ((share - none) / RAMP).clamp(0, 1)
+    return share * step.square() * (3 - 2 * step)
 
 
 def _variation(density: torch.Tensor) -> torch.Tensor:

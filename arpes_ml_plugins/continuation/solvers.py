@@ -1,8 +1,7 @@
-"""The algorithms as solvers of one group of data sets, see :mod:`~.continuation.answer`.
+"""The algorithms as solvers of one group of data sets.
 
 Each is an immutable description with one method. All of them get the estimate of the general
-network: :class:`Checked` gives every solution the credible interval of the network, wide enough to
-contain the solution itself, and a warning if the data are unlike those of its training.
+network, and :mod:`~.continuation.checked` checks what they return.
 """
 
 from __future__ import annotations
@@ -16,48 +15,36 @@ import torch
 
 from arpes_ml_plugins.continuation.answer import (
     ANSWERED,
-    CONTRADICTED,
-    NORMED,
-    STRANGE,
     TRAINED,
     UNCONVERGED,
     UNLIKE,
     UNTRAINED,
     Solution,
 )
-from arpes_ml_plugins.continuation.draws import draws_of
-from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.ista import ista
 from arpes_ml_plugins.continuation.maxent import MaxEntResult, maxent, signed_maxent
-from arpes_ml_plugins.continuation.moments import Moments
-from arpes_ml_plugins.continuation.network_estimate import (
-    Estimate,
-    estimate,
-    norm_error,
-    regrid,
-)
+from arpes_ml_plugins.continuation.network_estimate import Estimate, regrid, relative_error
 from arpes_ml_plugins.continuation.observation import Observation
 from arpes_ml_plugins.continuation.preblur import blurred
 from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights
-from arpes_ml_plugins.continuation.referee import features_of
+from arpes_ml_plugins.continuation.referee import features_of, hedged
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
 
 __all__ = [
     "BAND",
     "NEURAL_SHARE",
-    "UNDETERMINED",
     "Algorithm",
-    "Checked",
     "Ista",
     "MaxEnt",
     "Pretrained",
     "SignedMaxEnt",
     "Trained",
+    "flat_model",
+    "interval_of",
+    "maxent_solution",
     "referee_features",
-    "stretched",
 ]
 
-UNDETERMINED = 0.1  # relative error of the norm: above it 1 is assumed
 ALL_FLAT = 1e-3  # share of the network below which nothing is reported of it
 NEURAL_SHARE = 0.98  # of the default model; the rest is flat
 BAND = 1.9
@@ -67,76 +54,6 @@ choice of ``alpha`` and the error of the default model."""
 
 Algorithm = Callable[[Observation, "Estimate | str"], Solution]
 """From data, and the estimate of the general network or the reason for none, to a solution."""
-
-
-@dataclass(frozen=True)
-class Checked:
-    """An algorithm whose solutions the general network checks: a solver for ``answer``."""
-
-    network: GeneralNetwork
-    algorithm: Algorithm
-    norm: float | None = None
-    """Integral of the spectra, if the user gives it."""
-    moments: Moments | None = None
-    draws: int = 0
-    """Number of spectra to draw per data set."""
-    parts: int = 1
-    """Number of parts into which the cells of the user are divided."""
-    seeds: tuple[int, ...] = ()
-    """Of the draws, by the positions of the data sets."""
-
-    def __call__(self, seen: Observation) -> Solution:
-        whole, note = self.completed(seen)
-        solution = self._solved(whole)
-        status = solution.status | note
-        if self.moments is not None:
-            missed = self.moments.missed(seen, solution.weights)
-            status = status | missed * CONTRADICTED
-        return replace(solution, status=status)
-
-    def completed(self, seen: Observation) -> tuple[Observation, int]:
-        """The data, beside them all that is known of the spectrum, and what was assumed of it."""
-        if self.moments is not None:
-            seen = self.moments.beside(seen)
-        if seen.problem.signed or isinstance(self.algorithm, Trained):
-            return seen, 0
-        norm = None if 0 in seen.problem.moments else self.norm or self._assumed_norm(seen)
-        if norm is None:
-            return seen, 0
-        return seen.with_norm(norm), 0 if self.norm is not None else NORMED
-
-    def _assumed_norm(self, seen: Observation) -> float | None:
-        """1 for fermions whose data do not determine the norm."""
-        if seen.problem.statistics != "fermion":
-            return None
-        return 1.0 if norm_error(self.network, seen) > UNDETERMINED else None
-
-    def _solved(self, seen: Observation) -> Solution:
-        if seen.problem.signed:
-            solution = self.algorithm(seen, "the network was trained on positive spectra")
-            return self._with_draws(seen, solution)
-        view = estimate(self.network, seen)
-        solution = self.algorithm(seen, view)
-        lower, upper = _interval(seen, view, solution)
-        density = solution.weights / cell_widths(seen.problem.omega)
-        lower, upper = torch.minimum(lower, density), torch.maximum(upper, density)
-        if solution.stretch is not None:
-            lower, upper = stretched(density, lower, upper, solution.stretch)
-        status = solution.status
-        if isinstance(view, Estimate):
-            strange = view.unlike & (status & UNLIKE == 0)
-            status = torch.where(strange, status | STRANGE, status)
-        resolution = solution.resolution
-        if resolution is None:
-            resolution = _maxent(seen, _flat_model(seen, view), "chi2kink").resolution
-        found = replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
-        return self._with_draws(seen, found)
-
-    def _with_draws(self, seen: Observation, solution: Solution) -> Solution:
-        if not self.draws:
-            return solution
-        seeds = [self.seeds[item] for item in seen.which.tolist()]
-        return replace(solution, draws=draws_of(seen, solution, self.parts, self.draws, seeds))
 
 
 @dataclass(frozen=True)
@@ -150,7 +67,7 @@ class MaxEnt:
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         given = self.model is not None
-        model = _given_model(seen, self.model) if given else _flat_model(seen, view)
+        model = _given_model(seen, self.model) if given else flat_model(seen, view)
         result, width = blurred(maxent, seen, model, self.rule, self.preblur)
         return _positive(_solution(seen, result, width=width))
 
@@ -189,7 +106,7 @@ class Pretrained:
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
         if isinstance(view, str):
             if self.fallback is None:
-                return _maxent(seen, _flat_model(seen, view), self.flat_rule, note=UNTRAINED)
+                return maxent_solution(seen, flat_model(seen, view), self.flat_rule, note=UNTRAINED)
             solution = self.fallback()(seen, view)
             return replace(solution, status=solution.status | TRAINED)
         if not self.refine:
@@ -197,12 +114,12 @@ class Pretrained:
         solution = _refined(seen, view.density, self.rule)
         if not (self.weighed or view.unlike.any()):
             return solution
-        flat = _maxent(seen, _flat_model(seen, view), self.flat_rule)
+        flat = maxent_solution(seen, flat_model(seen, view), self.flat_rule)
         share = seen.norms.new_ones(len(seen.which))
         if self.weighed:
             with torch.inference_mode():
                 told = referee_features(seen, view, solution, flat)
-                share = view.referee.share(told).to(share)
+                share = hedged(view.referee.share(told), relative_error(seen)).to(share)
                 stretch = view.referee.stretch(told).to(share)
             mixed = _mixed(torch.where(view.unlike, 0, share), solution, flat, view.unlike)
             return replace(mixed, stretch=stretch)
@@ -267,7 +184,7 @@ def _bare(seen: Observation, density: torch.Tensor) -> Solution:
     return Solution(density * cell_widths(seen.problem.omega), status, fitted=False)
 
 
-def _maxent(
+def maxent_solution(
     seen: Observation, default: torch.Tensor, rule: str, *, note: int = 0, resolved: bool = True
 ) -> Solution:
     """MaxEnt with its own credible interval, which is used if the network has none."""
@@ -309,7 +226,7 @@ def _given_model(seen: Observation, model: Any) -> torch.Tensor:
     return own.to(seen.data.device) * cell_widths(seen.problem.omega)
 
 
-def _flat_model(seen: Observation, view: Estimate | str) -> torch.Tensor:
+def flat_model(seen: Observation, view: Estimate | str) -> torch.Tensor:
     """Weights of the flat default model, with the norm of the data, ``(b, n)``."""
     norm = seen.norms
     if isinstance(view, Estimate):  # which knows better where tau has no end points
@@ -323,7 +240,7 @@ def _refined(seen: Observation, density: torch.Tensor, rule: str = "classic") ->
     neural = density * widths
     flat = neural.sum(-1, keepdim=True) * flat_weights(seen.problem)
     default = NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat
-    return _maxent(
+    return maxent_solution(
         seen, default, rule, resolved=False
     )  # the resolution is that of a flat default model
 
@@ -332,11 +249,11 @@ def _without_outliers(seen: Observation, view: Estimate | str) -> torch.Tensor:
     """All rows, as a network needs them, with those of the rest's spectrum for outliers."""
     if bool(seen.used.all()):
         return seen.rows
-    solution = _maxent(seen, _flat_model(seen, view), "chi2kink")
+    solution = maxent_solution(seen, flat_model(seen, view), "chi2kink")
     return torch.where(seen.used, seen.rows, solution.weights @ seen.problem.kernel.mT)
 
 
-def _interval(
+def interval_of(
     seen: Observation, view: Estimate | str, solution: Solution
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The network's interval; that of MaxEnt where the network is not valid."""
@@ -346,19 +263,10 @@ def _interval(
             return view.lower, view.upper
     lower, upper = solution.lower, solution.upper
     if lower is None or upper is None:
-        lower, upper = _ends(_maxent(seen, _flat_model(seen, view), "chi2kink"))
+        lower, upper = _ends(maxent_solution(seen, flat_model(seen, view), "chi2kink"))
     if isinstance(view, str):
         return lower, upper
     return torch.where(trusted, view.lower, lower), torch.where(trusted, view.upper, upper)
-
-
-def stretched(
-    density: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, factor: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """An interval ``(b, n)`` around a solution, wider by a factor ``(b,)``; never below zero."""
-    wider = (density + factor[:, None] * (end - density) for end in (lower, upper))
-    below, above = wider
-    return below.clamp(min=0), above
 
 
 def referee_features(

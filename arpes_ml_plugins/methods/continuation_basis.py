@@ -14,13 +14,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.errors import AxisError, ParameterError
+from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.methods.continuation_errors import check_aligned
 
-__all__ = ["Basis", "legendre_orders", "read_basis"]
+__all__ = ["Basis", "check_legendre", "legendre_orders", "read_basis"]
 
 HALVINGS = 20  # of beta / 2, towards each end, where functions of imaginary time change fastest
 NODES = 24  # in each of the intervals between
+CONVERGED = 5e-3  # of the norm: smaller terms of a sum over coefficients are left out
+FITTING, UNFITTING = 0.03, 0.1  # relative deviation from the norm, of a convention that is meant
 DEPENDENT = 1e-10  # smallest over largest singular value: the functions are not independent
 
 
@@ -37,6 +39,44 @@ def legendre_orders(data: xr.DataArray, dim: Hashable) -> NDArray[np.floating]:
             f"times a name like 'tau'"
         )
     return orders.astype(np.float64)
+
+
+def check_legendre(
+    data: xr.DataArray, dim: Hashable, orders: NDArray[np.floating], beta: float, norm: float
+) -> None:
+    """Refuse Legendre coefficients of fermions that have the norm in another convention only.
+
+    ``G(0) + G(beta) = 2 / beta sum_l sqrt(2 l + 1) G_l`` over even l; lazy data, and those without
+    the first coefficients, are not checked.
+    """
+    if data.chunks is not None or (orders != np.arange(len(orders))).any():
+        return
+    values = data.transpose(..., dim).values.reshape(-1, len(orders))[:, ::2]
+    values = np.abs((values * np.sign(values[:, :1])).mean(0))
+    even = orders[::2]
+    root = np.sqrt(2 * even + 1)
+    factors = {
+        "": np.ones_like(root),
+        f"int P_l G dtau, without sqrt(2 l + 1): multiply them, and their errors, by "
+        f"numpy.sqrt(2 * l + 1), l = data[{str(dim)!r}]": root,
+        f"G = sum_l G_l P_l: multiply them, and their errors, by beta / numpy.sqrt(2 * l + 1), "
+        f"l = data[{str(dim)!r}]": beta / root,
+        "those of functions that are normalised on [0, beta]: multiply them, and their errors, by "
+        "beta ** 0.5": np.full_like(root, beta**0.5),
+    }
+    off = {}
+    for name, factor in factors.items():
+        terms = 2 / beta * root * factor * values / norm
+        small = np.flatnonzero(terms < CONVERGED)  # noise follows, which grows
+        off[name] = abs(terms[: small[0]].sum() - 1) if len(small) else 1.0
+    fitting = [name for name, distance in off.items() if distance < FITTING]
+    if off[""] < UNFITTING or len(fitting) != 1:
+        return
+    raise DataError(
+        f"the coefficients along {dim!r} do not have the norm {norm:g} in the convention expected, "
+        f"sqrt(2 l + 1) int P_l(2 tau / beta - 1) G dtau, but in that of {fitting[0]}; or pass the "
+        f"norm of the spectrum, norm=, if it is another"
+    )
 
 
 @dataclass(frozen=True)

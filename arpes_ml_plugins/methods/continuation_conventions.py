@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, DataError, DistributionWarning, ParameterError
 from arpes_ml_plugins.frames import warn
+from arpes_ml_plugins.labelled.energy_units import unit_text
 from arpes_ml_plugins.methods.continuation_errors import BIN, check_aligned
 
 if TYPE_CHECKING:
@@ -49,10 +50,12 @@ def check_times(
 ) -> None:
     """Refuse imaginary times that contradict ``beta``; warn of those that probably do."""
     first, last = float(times[0]), float(times[-1])
+    unit = unit_text(data[dim])
+    hint = f"; beta has to be in the unit of {dim!r}, {unit}" if unit else ""
     if first < -SLACK * beta or last > beta * (1 + SLACK):
         raise AxisError(
             f"imaginary times must lie in [0, beta] = [0, {beta:.6g}], but {dim!r} runs from "
-            f"{first:.6g} to {last:.6g}; check beta, or fold G(tau) into this range"
+            f"{first:.6g} to {last:.6g}; check beta, or fold G(tau) into this range{hint}"
         )
     rise = 0.0 if signed or data.chunks is not None else _rise(data, dim)
     scaled = beta > 2 and first < 1 - SCALED and SCALED < last <= 1 + SLACK
@@ -68,24 +71,30 @@ def check_times(
             f"tau / beta; if so, multiply it: data.assign_coords({dim}=data[{str(dim)!r}] * beta)"
         )
         return
+    if rise > CLEAR_RISE and beta >= CERTAIN * last:
+        raise AxisError(
+            f"{dim!r} ends at {last:.6g}, far from beta = {beta:.6g}, and the data rise again at "
+            f"its end, which no spectrum can do there; check beta and its unit{hint}"
+        )
     half = last <= beta / 2 * (1 + SLACK)
     if half and rise > RISE and even:
         raise AxisError(
             f"{dim!r} ends at {last:.6g}, not beyond half of beta = {beta:.6g}, but the data rise "
-            f"again at its end; those of an even spectrum only rise beyond beta / 2; check beta"
+            f"again at its end; those of an even spectrum rise beyond beta / 2 only; check beta"
+            f"{hint}"
         )
     if half and rise > CLEAR_RISE:
         _warn(
             f"{dim!r} ends at {last:.6g}, not beyond half of beta = {beta:.6g}, but the data fall "
             f"and rise again as if they ended at beta; if so, beta is wrong, and so will be the "
-            f"spectrum"
+            f"spectrum{hint}"
         )
         return
     short = not half and last < beta - 1.5 * np.diff(times).max()
     if first <= SLACK * beta and short:
         _warn(
             f"{dim!r} begins at 0 and ends at {last:.6g}, short of beta = {beta:.6g}; if it was to "
-            f"end at beta, beta is wrong, and so will be the spectrum"
+            f"end at beta, beta is wrong, and so will be the spectrum{hint}"
         )
 
 

@@ -10,16 +10,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, ParameterError
+from arpes_ml_plugins.labelled.energy_units import EnergyUnit, energy_unit, unit_text
 
 if TYPE_CHECKING:
     import torch
 
     from arpes_ml_plugins.continuation.problem import Problem
 
-__all__ = ["EV", "INVERSE_EV", "POINTS", "check_reach", "checked_frequencies", "own_frequencies"]
+__all__ = ["POINTS", "check_reach", "checked_frequencies", "own_frequencies"]
 
-INVERSE_EV = {"1/eV", "eV^-1", "eV-1", "eV**-1", "eV**(-1)", "eV⁻¹", "1 / eV"}
-EV = {"eV", "electron_volt"}
 POINTS = 101  # frequencies, if users name none
 MOST_POINTS = 5000
 MOST_UNEVEN = 1e12  # widest over narrowest step
@@ -31,19 +30,19 @@ REACH = 1e-9, 1e9
 
 
 def checked_frequencies(
-    omega: Any, data: xr.DataArray, dim: Hashable, unit: str, axis: str, statistics: str
+    omega: Any, data: xr.DataArray, dim: Hashable, unit: EnergyUnit | None, statistics: str
 ) -> xr.Variable:
     """The frequencies as a coordinate: ``eV`` if tau is in 1/eV, otherwise ``omega``."""
-    electron_volts = unit in (INVERSE_EV if axis == "tau" else EV)
-    name: Hashable = "eV" if electron_volts else "omega"
+    name: Hashable = "omega" if unit is None or unit.name != "eV" else "eV"
     attrs: Mapping[Any, Any] = {}
     if statistics == "fermion":
         attrs = {"long_name": "energy relative to the chemical potential"}
-    if electron_volts:
-        attrs = {**attrs, "units": "eV"}
+    if unit is not None:
+        attrs = {**attrs, "units": unit.name}
     if isinstance(omega, xr.DataArray):
         if omega.ndim != 1:
             raise ParameterError(f"omega must have one dimension, got {dict(omega.sizes)}")
+        _check_unit(omega, dim, unit)
         name, attrs = omega.dims[0], dict(omega.attrs) or attrs
         omega = omega.values
     values = np.asarray(omega)
@@ -62,6 +61,17 @@ def checked_frequencies(
             f"omega as a DataArray with a dimension of another name"
         )
     return xr.Variable((name,), values, attrs)
+
+
+def _check_unit(omega: xr.DataArray, dim: Hashable, unit: EnergyUnit | None) -> None:
+    """Refuse frequencies in another unit than that of the imaginary axis."""
+    own = energy_unit(unit_text(omega))
+    if unit is None or own is None or unit.electron_volts in (None, own.electron_volts):
+        return
+    raise ParameterError(
+        f"omega is in {own.name}, but by its unit {dim!r} belongs to frequencies in {unit.name}; "
+        f"convert one of them"
+    )
 
 
 def _check_grid(values: NDArray[np.float64]) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.constants import BOLTZMANN
 from arpes_ml_plugins.errors import (
     AxisError,
     DataError,
@@ -22,9 +21,9 @@ from arpes_ml_plugins.errors import (
     ParameterError,
 )
 from arpes_ml_plugins.labelled.axes import ROLES, SIZES
-from arpes_ml_plugins.methods.continuation_basis import legendre_orders, read_basis
+from arpes_ml_plugins.methods.continuation_basis import check_legendre, legendre_orders, read_basis
+from arpes_ml_plugins.methods.continuation_beta import axis_unit, inverse_temperature, plain_axis
 from arpes_ml_plugins.methods.continuation_conventions import (
-    SLACK,
     check_convention,
     check_frequencies,
     check_sign,
@@ -39,8 +38,6 @@ from arpes_ml_plugins.methods.continuation_errors import (
     stated_errors,
 )
 from arpes_ml_plugins.methods.continuation_frequencies import (
-    EV,
-    INVERSE_EV,
     check_reach,
     checked_frequencies,
     own_frequencies,
@@ -56,7 +53,6 @@ __all__ = ["ImaginaryData", "check_aligned", "read_imaginary"]
 
 TAU_NAMES, MATSUBARA_NAMES, LEGENDRE_NAMES = ROLES["tau"]
 FEWEST_DATA = 6
-ROUNDED = 5e-3  # relative error of a temperature that was rounded to three digits
 STATISTICS = ("fermion", "boson")
 MOST_PARTS = 12  # of a cell
 FINE_ENOUGH = 1.5  # beta times the widest part of a cell
@@ -75,6 +71,8 @@ class ImaginaryData:
     errors: NDArray[np.floating] | None  # (slices, rows)
     covariance: NDArray[np.floating] | None  # (rows, rows), or (slices, rows, rows)
     norm: float | None
+    any_norm: bool
+    """Whether the norm of fermions may differ from 1 without notice."""
     moments: Moments | None
     merged: int | None
     """Number of Monte Carlo bins that were merged into one, if there are bins."""
@@ -90,7 +88,7 @@ def read_imaginary(
     covariance: Any,
     statistics: str,
     bins: bool | None,
-    norm: float | None,
+    norm: float | str | None,
     sign: int | None = None,
     even: bool = False,
     basis: Any = None,
@@ -113,9 +111,7 @@ def read_imaginary(
 
     check_choice("statistics", statistics, STATISTICS)
     check_flag("bins", bins, optional=True)
-    check_positive("norm", norm, optional=True)
-    if norm is not None:
-        _check_size("norm", norm)
+    norm, any_norm = _read_norm(norm)
     check_convention(sign)
     check_flag("even", even)
     if not isinstance(data, xr.DataArray) or not isinstance(dims, tuple):
@@ -123,6 +119,7 @@ def read_imaginary(
             "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead"
         )
     dim = dims[0]
+    data = plain_axis(data, dim)
     axis = "tau" if basis is not None else _axis(data, dim, statistics)
     coefficients = basis is not None or axis == "legendre"
     if coefficients and data.dtype.kind == "c":
@@ -134,15 +131,18 @@ def read_imaginary(
         data, stderr, covariance = folded(data, dim, stderr, covariance)
     times = legendre_orders(data, dim) if coefficients else _times(data, dim)
     _check_count(times, dim)
-    unit = _unit(data[dim])
+    unit = axis_unit(data, dim, axis)
     if beta is None and isinstance(getattr(basis, "beta", None), (int, float, np.number)):
         beta = float(basis.beta)
-    beta = _beta(data, times, "" if coefficients else axis, statistics, unit, beta)
+    beta = inverse_temperature(data, times, "" if coefficients else axis, statistics, unit, beta)
     _check_size("beta", beta)
     transform = None
     if basis is not None:
         functions = read_basis(basis, data, dim, beta, statistics)
         times, transform = functions.times, torch.from_numpy(functions.transform)
+    elif axis == "legendre":
+        if statistics == "fermion" and moments is None and not (signed or any_norm):
+            check_legendre(data, dim, times, beta, norm or 1.0)
     elif axis == "tau":
         check_times(data, dim, times, beta, even=even, signed=signed)
     elif axis.endswith("matsubara"):
@@ -173,7 +173,7 @@ def read_imaginary(
         values: Any = own_frequencies(data, dim, statistics, problem_on, errors, matrix)
     else:
         values = omega
-    grid = checked_frequencies(values, data, dim, unit, axis, statistics)
+    grid = checked_frequencies(values, data, dim, unit, statistics)
     frequencies = grid.values.astype(np.float64)
     check_reach(frequencies, beta, dim)
     if even and statistics == "fermion" and frequencies[0] >= 0:
@@ -192,7 +192,23 @@ def read_imaginary(
         # A little weight far outside would make any higher moment.
         problem = problem.extended()
     check_sign(data, dim, problem)
-    return ImaginaryData(data, dim, problem, parts, grid, errors, matrix, norm, known, merged)
+    return ImaginaryData(
+        data, dim, problem, parts, grid, errors, matrix, norm, any_norm, known, merged
+    )
+
+
+def _read_norm(norm: float | str | None) -> tuple[float | None, bool]:
+    """The norm, if it is stated, and whether any is right."""
+    if isinstance(norm, str):
+        if norm != "any":
+            raise ParameterError(
+                f"norm must be a positive number, 'any' or None (1 for fermions), got {norm!r}"
+            )
+        return None, True
+    check_positive("norm", norm, optional=True)
+    if norm is not None:
+        _check_size("norm", norm)
+    return norm, False
 
 
 def _axis(data: xr.DataArray, dim: Hashable, statistics: str) -> str:
@@ -245,71 +261,9 @@ def _check_count(times: NDArray[np.floating], dim: Hashable) -> None:
         )
 
 
-def _unit(coordinate: xr.DataArray) -> str:
-    return str(coordinate.attrs.get("units", coordinate.attrs.get("unit", "")))
-
-
-def _beta(
-    data: xr.DataArray,
-    times: NDArray[np.floating],
-    axis: str,
-    statistics: str,
-    unit: str,
-    given: float | None,
-) -> float:
-    """The inverse temperature, from the user or from the data."""
-    check_positive("beta", given, optional=True)
-    if given is not None:
-        return float(given)
-    for name in ("beta", "temperature"):
-        if name in data.coords and data.coords[name].ndim == 0:
-            value = data.coords[name].values.item()
-        elif name in data.attrs:
-            value = data.attrs[name]
-        else:
-            continue
-        if not isinstance(value, (int, float, np.number)) or not value > 0:
-            continue
-        if name == "beta":
-            return float(value)
-        if unit in INVERSE_EV or (axis.endswith("matsubara") and unit in EV):
-            return _settled(1 / (BOLTZMANN * float(value)), times, axis, statistics)
-    if axis.endswith("matsubara"):
-        return _betas_of(times, statistics)[0]
-    raise ParameterError(
-        "beta, the inverse temperature in the unit of tau, is needed: pass beta=..., which is "
-        "11604.5 over the temperature in K if tau is in 1/eV. Instead, the data may have a "
-        "coordinate or attribute named 'beta', or one named 'temperature' in K if the units of tau "
-        "are 1/eV. It cannot be taken from tau, whose last point need not be beta"
-    )
-
-
 def _check_size(name: str, value: float) -> None:
     if not SIZES[0] <= value <= SIZES[1]:
         raise ParameterError(
             f"{name} is {value:.3g}, beyond what can be squared; expected {SIZES[0]:g} to "
             f"{SIZES[1]:g}; choose another unit"
         )
-
-
-def _settled(rough: float, times: NDArray[np.floating], axis: str, statistics: str) -> float:
-    """``beta`` of a temperature that may be rounded: that of the times, if they agree so far."""
-    if axis.endswith("matsubara"):
-        candidates = _betas_of(times, statistics)
-    elif not axis:
-        candidates = []
-    else:
-        last, spacing = float(times[-1]), float(times[-1] - times[-2])
-        at_the_end = times[0] <= SLACK * rough and rough - last < spacing / 4
-        candidates = [last] if last > rough or at_the_end else []
-    near = [beta for beta in candidates if abs(beta / rough - 1) <= ROUNDED]
-    return near[0] if near else rough
-
-
-def _betas_of(times: NDArray[np.floating], statistics: str) -> list[float]:
-    """``beta`` from Matsubara frequencies: from the first one of fermions, and their spacing."""
-    spaced = 2 * math.pi / float(np.diff(times).min())
-    positive = times[times > 0]
-    if statistics == "fermion" and len(positive):
-        return [math.pi / float(positive[0]), spaced]
-    return [spaced]

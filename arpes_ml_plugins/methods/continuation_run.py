@@ -55,12 +55,12 @@ FAMILY = {
             covariance of the errors. NaN is refused.""",
     "beta": """
         beta : float, optional
-            Inverse temperature in the unit of ``tau``; for a temperature ``T`` in K and ``tau`` in
-            1/eV it is ``11604.5 / T``. Default: the coordinate or attribute ``beta`` of the data,
-            or that called ``temperature``, in K, if ``tau`` is in 1/eV. A temperature may be
-            rounded to three digits: if the last time or the Matsubara frequencies agree with it to
-            that accuracy, ``beta`` is taken from them. Matsubara frequencies alone are
-            sufficient.""",
+            Inverse temperature in the unit of ``tau``. Default: a coordinate or attribute
+            ``beta``, or ``temperature`` in K if the attribute ``units`` of ``tau`` is known (1/eV,
+            1/meV, 1/Ha, 1/Ry, 1/K, fs and others). A temperature may be rounded to three digits: if
+            the last time or the Matsubara frequencies agree with it to that accuracy, ``beta`` is
+            taken from them. Matsubara frequencies alone are sufficient. A value that contradicts a
+            coordinate or attribute of the data by more than 0.5 % is refused.""",
     "omega": """
         omega : array_like or xarray.DataArray, optional
             Real frequencies of the result, ascending, in the inverse unit of ``tau``. Default:
@@ -89,10 +89,12 @@ FAMILY = {
             that ``exp(-tau w)`` is not linear within a cell, solve on up to twelve parts of each
             cell (and integrate over them, if more would be needed), and return their mean.""",
     "norm": """
-        norm : float, optional
-            Integral of the spectrum, if it is known (1 for fermions). Default: determined from the
-            data; if they do not determine it (no imaginary times near 0 or ``beta``), 1 is assumed
-            for fermions, and ``status`` reports it.""",
+        norm : float or "any", optional
+            Integral of the spectrum, if it is known. Default: determined from the data; for
+            fermions ``status`` reports it if it is not 1 (``G = <<c, c+>>``), because a wrong
+            ``beta`` or unit shows in nothing else. If the data do not determine it (no imaginary
+            times near 0 or ``beta``), 1 is assumed for fermions, and ``status`` reports it.
+            ``"any"``: any norm is right (hybridisation functions, composite operators).""",
     "sign": """
         sign : {1, -1}, optional
             Convention of the data. 1: the positive one, ``<c(tau) c+> = -G(tau)``,
@@ -272,8 +274,8 @@ def _run(
     import torch
 
     from arpes_ml_plugins.continuation.answer import answer
+    from arpes_ml_plugins.continuation.checked import Checked
     from arpes_ml_plugins.continuation.problem import merged
-    from arpes_ml_plugins.continuation.solvers import Checked
 
     if not bool(batch.valid.all()):  # of lazy data only: others are looked at before
         raise DataError("the data hold NaN, which this method does not handle; fill them first")
@@ -290,6 +292,7 @@ def _run(
         continuation_network(str(device)),
         algorithm,
         source.norm,
+        source.any_norm,
         source.moments,
         draws,
         source.parts,
@@ -347,7 +350,7 @@ def describe(result: xr.Dataset, source: ImaginaryData) -> None:
     unit = source.omega.attrs.get("units")
     for name in ("spectral_function", "lower", "upper", "draws"):
         if name in result and unit and source.problem.statistics == "fermion":
-            result[name].attrs["units"] = f"1/{unit}"
+            result[name].attrs["units"] = f"1/({unit})" if "/" in unit else f"1/{unit}"
     result["spectral_function"].attrs["long_name"] = "spectral function"
     if "draws" in result:
         result["draws"].attrs["long_name"] = "spectral functions drawn from the posterior"

@@ -29,7 +29,7 @@ def continue_ista(
     covariance: Any = None,
     statistics: str = "fermion",
     bins: bool | None = None,
-    norm: float | None = None,
+    norm: float | str | None = None,
     sign: int | None = None,
     even: bool = False,
     basis: Any = None,

@@ -40,7 +40,7 @@ def continue_maxent(
     covariance: Any = None,
     statistics: str = "fermion",
     bins: bool | None = None,
-    norm: float | None = None,
+    norm: float | str | None = None,
     moments: Any = None,
     sign: int | None = None,
     even: bool = False,
@@ -163,7 +163,7 @@ def continue_maxent(
             "preblur needs default_model='flat' or a DataArray; the network's estimate must not be "
             "blurred"
         )
-    if signed and norm is not None:
+    if signed and norm not in (None, "any"):
         raise ParameterError("spectra of either sign have no norm; pass norm=None")
     options = {
         "beta": beta,

@@ -120,7 +120,7 @@ def continue_self_energy(
         covariance=None,
         statistics="fermion",
         bins=None,
-        norm=moment,
+        norm="any" if moment is None else moment,
         extend=True,
     )
     matsubara = source.problem.axis == "matsubara"

@@ -106,9 +106,10 @@ def _run(
     """Solve one batch of matrices."""
     import torch
 
+    from arpes_ml_plugins.continuation.checked import Checked
     from arpes_ml_plugins.continuation.matrix import MatrixSolver
     from arpes_ml_plugins.continuation.problem import merged
-    from arpes_ml_plugins.continuation.solvers import Checked, SignedMaxEnt
+    from arpes_ml_plugins.continuation.solvers import SignedMaxEnt
 
     if not bool(batch.valid.all()):  # of lazy data only: others are looked at before
         raise DataError("the data hold NaN, which this method does not handle; fill them first")
@@ -141,14 +142,14 @@ def _run(
         Checked(
             network,
             algorithm,
-            source.norm,
-            _moments_of(source.moments, batch.index, matrix.size),
+            norm=source.norm,
+            any_norm=source.any_norm,
+            moments=_moments_of(source.moments, batch.index, matrix.size),
         ),
         Checked(
             network,
             SignedMaxEnt("chi2kink"),
-            None,
-            _moments_of(matrix.moments, batch.index, count - matrix.size),
+            moments=_moments_of(matrix.moments, batch.index, count - matrix.size),
         ),
         rule,
     )

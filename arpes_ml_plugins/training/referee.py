@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
-from arpes_ml_plugins.continuation.network_estimate import Estimate, estimate, norm_error
+from arpes_ml_plugins.continuation.network_estimate import Estimate, estimate, measured_norm
+from arpes_ml_plugins.continuation.norms import UNDETERMINED
 from arpes_ml_plugins.continuation.observation import Observation, observations
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
 from arpes_ml_plugins.continuation.referee import Referee
 from arpes_ml_plugins.continuation.solvers import (
-    UNDETERMINED,
     MaxEnt,
     Pretrained,
     referee_features,
@@ -86,7 +86,7 @@ def _examples(
     used = torch.ones_like(data, dtype=torch.bool)
     found = []
     for seen in observations(problem, data, errors, None, used):
-        if kind.statistics == "fermion" and norm_error(network, seen) > UNDETERMINED:
+        if kind.statistics == "fermion" and measured_norm(network, seen)[1] > UNDETERMINED:
             seen = seen.with_norm(1.0)
         view = estimate(network, seen)
         if isinstance(view, Estimate):

@@ -1,0 +1,153 @@
+"""Solutions that are checked: by the general network, by their integral and by ``beta``.
+
+Every solution gets the credible interval of the network, wide enough to contain the solution
+itself, and a warning if the data are unlike those of its training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from arpes_ml_plugins.continuation.answer import (
+    CONTRADICTED,
+    MISTIMED,
+    NORMED,
+    STRANGE,
+    UNLIKE,
+    UNNORMED,
+    Solution,
+)
+from arpes_ml_plugins.continuation.draws import draws_of
+from arpes_ml_plugins.continuation.general_network import GeneralNetwork
+from arpes_ml_plugins.continuation.intervals import grounded, stretched
+from arpes_ml_plugins.continuation.moments import Moments
+from arpes_ml_plugins.continuation.network_estimate import Estimate, estimate, measured_norm
+from arpes_ml_plugins.continuation.norms import (
+    UNDETERMINED,
+    contradicted_norm,
+    is_mistimed,
+    is_unnormed,
+)
+from arpes_ml_plugins.continuation.observation import Observation
+from arpes_ml_plugins.continuation.problem import cell_widths
+from arpes_ml_plugins.continuation.solvers import (
+    Algorithm,
+    Ista,
+    Pretrained,
+    Trained,
+    flat_model,
+    interval_of,
+    maxent_solution,
+)
+
+__all__ = ["Checked"]
+
+SHARP = 1e-4  # relative error of a norm that needs no help
+LOOSE = 0.3  # times the standard error of the norm, by which it may leave that of the data
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An algorithm whose solutions the general network checks: a solver for ``answer``."""
+
+    network: GeneralNetwork
+    algorithm: Algorithm
+    norm: float | None = None
+    """Integral of the spectra, if the user gives it."""
+    any_norm: bool = False
+    """Whether spectra of fermions may have any integral, not 1 only."""
+    moments: Moments | None = None
+    draws: int = 0
+    """Number of spectra to draw per data set."""
+    parts: int = 1
+    """Number of parts into which the cells of the user are divided."""
+    seeds: tuple[int, ...] = ()
+    """Of the draws, by the positions of the data sets."""
+
+    def __call__(self, seen: Observation) -> Solution:
+        whole, note = self.completed(seen)
+        solution = self._solved(whole)
+        status = solution.status | note
+        if not seen.problem.signed:
+            status = status | self._checked(seen, solution.weights)
+        if self.moments is not None:
+            status = status | self.moments.missed(seen, solution.weights) * CONTRADICTED
+        return replace(solution, status=status)
+
+    def completed(self, seen: Observation) -> tuple[Observation, int]:
+        """The data, beside them the norm and moments that are stated, assumed or in the data
+        themselves, and what was assumed.
+        """
+        beside = seen if self.moments is None else self.moments.beside(seen)
+        settled = seen.problem.signed or 0 in beside.problem.moments
+        if settled or isinstance(self.algorithm, Trained):
+            return beside, 0
+        if self.norm is not None:
+            return beside.with_norm(self.norm), 0
+        if seen.problem.statistics != "fermion":
+            return beside, 0
+        value, error = measured_norm(self.network, beside)
+        if error > UNDETERMINED:
+            return beside.with_norm(1.0), NORMED
+        if error > SHARP and bool((value > 0).all()) and not self._as_measured:
+            # Regularisation would pull the norm towards that of noisy end points, or of a fit.
+            # Error and scale are those of the group, whatever else is in the batch.
+            scale = beside.scale
+            beside = beside.with_moments((0,), value[:, None], [LOOSE * error * scale])
+            beside = replace(beside, scale=scale)
+        return beside, 0
+
+    @property
+    def _as_measured(self) -> bool:
+        """Whether the algorithm needs the rows of the data alone: it may be trained for them."""
+        algorithm = self.algorithm
+        trains = isinstance(algorithm, Pretrained) and algorithm.fallback is not None
+        return trains or isinstance(algorithm, Ista)
+
+    def _checked(self, seen: Observation, weights: torch.Tensor) -> torch.Tensor:
+        """What norm and ``beta`` say of spectra ``(b, n)``, as bits."""
+        stated: torch.Tensor | float | None = self.norm
+        if self.moments is not None and 0 in self.moments.orders:
+            stated = self.moments.norm(seen)
+        usual = None if stated is not None or self.any_norm else 1.0
+        mistimed = is_mistimed(seen, weights, usual if stated is None else stated)
+        status = mistimed * MISTIMED
+        if seen.problem.statistics != "fermion":
+            return status
+        if stated is not None:
+            return status | contradicted_norm(self.network, seen, stated) * CONTRADICTED
+        if usual is not None:
+            return status | is_unnormed(self.network, seen, weights) * UNNORMED
+        return status
+
+    def _solved(self, seen: Observation) -> Solution:
+        if seen.problem.signed:
+            solution = self.algorithm(seen, "the network was trained on positive spectra")
+            return self._with_draws(seen, solution)
+        view = estimate(self.network, seen)
+        solution = self.algorithm(seen, view)
+        lower, upper = interval_of(seen, view, solution)
+        density = solution.weights / cell_widths(seen.problem.omega)
+        lower, upper = torch.minimum(lower, density), torch.maximum(upper, density)
+        if solution.stretch is not None:
+            lower, upper = stretched(density, lower, upper, solution.stretch)
+        status = solution.status
+        if isinstance(view, Estimate):
+            strange = view.unlike & (status & UNLIKE == 0)
+            status = torch.where(strange, status | STRANGE, status)
+        resolution = solution.resolution
+        if resolution is None:
+            resolution = maxent_solution(seen, flat_model(seen, view), "chi2kink").resolution
+        assert resolution is not None  # it is around a flat default model
+        problem = seen.problem
+        lower = grounded(lower, density, resolution, problem.omega, even=problem.even)
+        found = replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
+        return self._with_draws(seen, found)
+
+    def _with_draws(self, seen: Observation, solution: Solution) -> Solution:
+        if not self.draws:
+            return solution
+        seeds = [self.seeds[item] for item in seen.which.tolist()]
+        return replace(solution, draws=draws_of(seen, solution, self.parts, self.draws, seeds))

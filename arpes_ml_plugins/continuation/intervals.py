@@ -1,0 +1,76 @@
+"""Credible intervals around solutions."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import pad
+
+from arpes_ml_plugins.continuation.problem import cell_widths
+
+__all__ = ["grounded", "stretched"]
+
+SMALL = 0.02  # of the largest density: less may always be nothing
+TAIL = 0.05  # of the weight: the outermost may lie behind an edge,
+NEAR = 0.5  # if its mean distance is below this part of the resolution
+DIP = 0.6  # of the mean within the resolution: a gap that is not resolved looks like this
+
+
+def stretched(
+    density: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, factor: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """An interval ``(b, n)`` around a solution, wider by a factor ``(b,)``; never below zero."""
+    wider = (density + factor[:, None] * (end - density) for end in (lower, upper))
+    below, above = wider
+    return below.clamp(min=0), above
+
+
+def grounded(
+    lower: torch.Tensor,
+    density: torch.Tensor,
+    resolution: torch.Tensor,
+    omega: torch.Tensor,
+    *,
+    even: bool = False,
+) -> torch.Tensor:
+    """Lower ends ``(b, n)`` for positive spectra: zero where the data do not exclude zero.
+
+    Weight that a solution puts into a hard gap or a tail comes from its neighbours within the
+    resolution, or from the default model.
+
+    Parameters
+    ----------
+    density, resolution
+        Of the solution, ``(b, n)``, the latter in units of frequency.
+    omega
+        Ascending, ``(n,)``.
+    even
+        Whether the first frequency is the middle of an even spectrum.
+    """
+    widths = cell_widths(omega).expand_as(density)
+    weights = density * widths
+    small = density < SMALL * density.amax(-1, keepdim=True)
+    dip = density < DIP * _mean_around(weights, widths, resolution, omega)
+    below = _in_tail(weights, resolution, omega)
+    above = _in_tail(weights.flip(-1), resolution.flip(-1), -omega.flip(-1)).flip(-1)
+    below = below & (not even)
+    return torch.where(small | dip | below | above, 0.0, lower)
+
+
+def _mean_around(
+    weights: torch.Tensor, widths: torch.Tensor, resolution: torch.Tensor, omega: torch.Tensor
+) -> torch.Tensor:
+    """Mean density within the resolution on both sides of each frequency, ``(b, n)``."""
+    first = torch.searchsorted(omega, (omega - resolution).contiguous())
+    last = torch.searchsorted(omega, (omega + resolution).contiguous(), right=True)
+    weight, width = (
+        total.gather(-1, last) - total.gather(-1, first)
+        for total in (pad(part.cumsum(-1), (1, 0)) for part in (weights, widths))
+    )
+    return weight / width
+
+
+def _in_tail(weights: torch.Tensor, resolution: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
+    """Whether what lies below each frequency is little, and near it, ``(b, n)`` bool."""
+    outside = weights.cumsum(-1)
+    distance = omega - (weights * omega).cumsum(-1) / outside.clamp(min=1e-300)
+    return (outside < TAIL * outside[:, -1:]) & (distance < NEAR * resolution)

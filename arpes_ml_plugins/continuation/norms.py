@@ -1,0 +1,74 @@
+"""Check integrals of spectra, and ``beta``, against the data and what the statistics demand.
+
+The spectrum of ``<<c, c+>>`` has an integral of 1 for fermions. An integral that the data determine
+and that differs from this shows what no chi^2 shows: a wrong ``beta``, unit or convention, to which
+a spectrum adapts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from arpes_ml_plugins.continuation.general_network import GeneralNetwork
+from arpes_ml_plugins.continuation.network_estimate import measured_norm
+from arpes_ml_plugins.continuation.observation import Observation
+
+__all__ = ["UNDETERMINED", "contradicted_norm", "is_mistimed", "is_unnormed"]
+
+UNDETERMINED = 0.1  # relative error of the norm: above it 1 is assumed
+CERTAIN = 6.0  # standard errors
+LEAST_OFF = 2e-3  # relative: what frequencies on a grid may change
+COMPLETE = 3.0  # standard errors, within which data fulfil the sum rule of their end points
+END = 1e-6  # of beta: closer times are at 0 or beta
+
+
+def is_unnormed(network: GeneralNetwork, seen: Observation, weights: torch.Tensor) -> torch.Tensor:
+    """Whether spectra ``(b, n)`` have an integral that is not 1, beyond its error, ``(b,)``."""
+    _, error = measured_norm(network, seen)
+    total = weights.sum(-1)
+    return (total - 1).abs() > (CERTAIN * error * total.abs()).clamp(min=LEAST_OFF)
+
+
+def contradicted_norm(
+    network: GeneralNetwork, seen: Observation, stated: torch.Tensor | float
+) -> torch.Tensor:
+    """Whether data that determine their norm have another one than is stated, ``(b,)``."""
+    value, error = measured_norm(network, seen)
+    if error > UNDETERMINED:
+        return torch.zeros_like(value, dtype=torch.bool)
+    off = (value - stated).abs() / value.abs().clamp(min=1e-30)
+    return off > max(CERTAIN * error, LEAST_OFF)
+
+
+def is_mistimed(
+    seen: Observation, weights: torch.Tensor, norm: torch.Tensor | float | None
+) -> torch.Tensor:
+    """Whether data that end short of ``beta`` look as if they ended there, ``(b,)``.
+
+    At 0 and ``beta`` data of fermions add up to the norm, and those of even bosons are equal. If
+    the first and the last datum fulfil this although a spectrum that explains them changes
+    between the last time and ``beta``, the last time is ``beta``.
+    """
+    problem = seen.problem
+    no = torch.zeros(len(weights), dtype=torch.bool, device=weights.device)
+    fermion = problem.statistics == "fermion"
+    if problem.axis != "tau" or problem.coefficients or (fermion and norm is None):
+        return no
+    short = float(problem.times[-1]) < problem.beta * (1 - END)
+    complete = float(problem.times[0]) <= problem.beta * END and short
+    count = len(problem.times)
+    if not complete or not bool(seen.used[0] and seen.used[count - 1]):
+        return no
+    ends = seen.rows.new_zeros(seen.rows.shape[1])
+    ends[0], ends[count - 1] = 1.0, 1.0 if fermion else -1.0
+    # Of the sum of both ends: the whitener times its error is white.
+    error = float((torch.linalg.pinv(seen.whitener).mT @ ends).norm())
+    at_beta = replace(problem, times=problem.times.new_tensor([problem.beta]), moments=())
+    value = (weights @ at_beta.kernel.mT)[:, 0]
+    demanded = norm if fermion and norm is not None else 0.0
+    fulfilled = (seen.rows @ ends - demanded).abs() < COMPLETE * error
+    change = (value - seen.rows[:, count - 1]).abs()
+    least = LEAST_OFF * seen.rows[:, :count].abs().amax(-1)
+    return fulfilled & (change > least.clamp(min=CERTAIN * error))

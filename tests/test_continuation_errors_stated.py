@@ -1,0 +1,67 @@
+"""Errors that are stated wrongly are told of, and do not spoil the window."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+from greens import BETA, OMEGA, SPECTRA, green
+
+import arpes_ml_plugins
+
+RAISED, OVERSTATED = "errors raised", "scatter far less than stated"
+
+
+def run(g, method="continue_maxent", **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(arpes_ml_plugins, method)(g, beta=BETA, **options)
+
+
+@pytest.mark.parametrize(("name", "sigma"), [("metal", 1e-3), ("semicircle", 1e-5)])
+def test_the_window_does_not_follow_wrong_errors(name, sigma):
+    g = green(SPECTRA[name], sigma=sigma)
+
+    def reach(factor):
+        result = run(g, stderr=sigma * factor)
+        return float(result.omega[-1]), result.status.item()
+
+    right, said = reach(1)
+    assert said == "ok"
+    for factor in (0.01, 10):
+        wide, said = reach(factor)
+        assert 0.7 < wide / right < 1.5
+        assert (RAISED if factor < 1 else OVERSTATED) in said
+    assert OVERSTATED in reach(100)[1]
+
+
+@pytest.mark.parametrize("method", ["continue_rlista", "continue_maxent"])
+def test_a_factor_of_two_is_no_reason(method):
+    g = green(SPECTRA["gap"], sigma=1e-4)
+    assert run(g, method, stderr=2e-4, omega=OMEGA).status.item() == "ok"
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32"])
+def test_computed_data_may_have_any_errors(kind):
+    exact = green(SPECTRA["gap"], sigma=0.0).astype(kind)
+    assert run(exact, stderr=1e-3, omega=OMEGA).status.item() == "ok"
+
+
+def test_a_covariance_that_is_too_large():
+    g = green(SPECTRA["gap"], sigma=1e-4)
+    distance = np.abs(g.tau.values[:, None] - g.tau.values)
+    shape = 0.5 * np.exp(-distance) + 0.5 * np.eye(100)
+    assert OVERSTATED in run(g, covariance=1e-4 * shape, omega=OMEGA).status.item()
+    noise = np.random.default_rng(0).multivariate_normal(np.zeros(100), 1e-8 * shape)
+    right = green(SPECTRA["gap"], sigma=0.0) + noise
+    assert run(right, covariance=1e-8 * shape, omega=OMEGA).status.item() == "ok"
+
+
+def test_each_slice_is_told_of_alone():
+    g = xr.concat([green(SPECTRA["gap"], sigma=s, seed=1) for s in (1e-6, 1e-4, 1e-2)], "k")
+    low, right, high = run(g, stderr=1e-4, omega=OMEGA).status.values
+    assert OVERSTATED in low
+    assert right == "ok"
+    assert RAISED in high
