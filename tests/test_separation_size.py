@@ -44,11 +44,16 @@ def test_errors_from_a_part_of_the_pixels(data, monkeypatch):
     np.testing.assert_allclose(part.spectra, whole.spectra, atol=1e-9)
 
 
-def test_chi2_in_pieces(data, monkeypatch):
-    from arpes_ml_plugins.methods import separation_run
+@pytest.mark.parametrize("counted", [False, True])
+def test_chi2_and_errors_in_pieces(data, counted, monkeypatch):
+    from arpes_ml_plugins.methods import goodness_run
 
+    if counted:
+        data[:] = np.random.default_rng(0).poisson(data.clip(0))
     data[3, 4, :5] = np.nan
     whole = data.S.separate_nmf(n_components=3, rng=0)
-    monkeypatch.setattr(separation_run, "PIECE", 100)
+    monkeypatch.setattr(goodness_run, "PIECE", 100)
+    monkeypatch.setattr(separated, "PIECE", 100)
     pieces = data.S.separate_nmf(n_components=3, rng=0)
+    np.testing.assert_allclose(pieces.maps_stderr, whole.maps_stderr, atol=1e-12)
     np.testing.assert_allclose(pieces.residual_chi2, whole.residual_chi2, atol=1e-12)

@@ -21,6 +21,7 @@ from arpes_ml_plugins.separation.whiten import MOST_COLUMNS, Whitened, strongest
 
 __all__ = ["Separated", "held", "known_exactly", "maps_of", "uncertainty"]
 
+PIECE = 50_000  # pixels at a time
 SPLITS = 4
 SPLIT_SWEEPS = 10
 TURNED = 1.5  # angle between spectra and truth, over the distance of data and library
@@ -72,7 +73,9 @@ def maps_of(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
     return least_squares(data.pixels, spectra)[0]
 
 
-def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def uncertainty(
+    data: Whitened, found: Separated, sources: torch.Tensor, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Standard errors of spectra ``(k, n)`` and maps ``(n, t)``.
 
     The data are split in halves, pixel by pixel, and each half gives its own spectra; half their
@@ -80,8 +83,7 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
     """
     spectra, total = found.spectra, data.pixels.shape[1]
     generator = torch.Generator().manual_seed(seed)
-    noise = least_squares(data.pixels[:, :1], spectra)[1]
-    of_spectra, of_maps = torch.zeros_like(spectra), noise.square().expand(-1, total).clone()
+    of_spectra, of_maps = torch.zeros_like(spectra), _of_noise(data, spectra, sources)
     if total < 4 * spectra.shape[1]:
         return torch.full_like(spectra, float("nan")), of_maps.sqrt()
     pool = _telling(data, found)
@@ -105,12 +107,26 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
     return torch.maximum(of_spectra, least).sqrt(), of_maps.sqrt()
 
 
+def _of_noise(data: Whitened, spectra: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
+    """Variance of maps ``(n, t)`` by the noise of their pixels."""
+    total = sources.shape[1]
+    if data.by_value is None:
+        spread = least_squares(data.pixels[:, :1], spectra)[1]
+        return spread.square().expand(-1, total).clone()
+    noise = data.noise[data.kept][:, None]
+    power = (torch.linalg.pinv(spectra) / noise.mT).square()
+    pieces = [
+        power @ data.by_value.cautious(noise * (spectra @ some)) for some in sources.split(PIECE, 1)
+    ]
+    return torch.cat(pieces, 1)
+
+
 def _telling(data: Whitened, found: Separated) -> torch.Tensor:
     """Pixels that halves are drawn from: those that alternating least squares looks at."""
     pixels = data.pixels
     if found.families or found.labels is not None:  # these look at all
         return torch.arange(pixels.shape[1], device=pixels.device)
-    return strongest_columns(pixels, pixels.new_ones(pixels.shape[1]), 2 * MOST_COLUMNS)
+    return strongest_columns(pixels, pixels.new_ones(pixels.shape[1]), MOST_COLUMNS)
 
 
 def _as_high(half: torch.Tensor, spectra: torch.Tensor, data: Whitened) -> torch.Tensor:

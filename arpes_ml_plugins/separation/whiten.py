@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.starlet import largest_scales, starlet
+
+if TYPE_CHECKING:
+    from arpes_ml_plugins.separation.value_noise import ValueNoise
 
 __all__ = ["Whitened", "channel_noise", "strips", "strongest_columns", "thinned", "whiten"]
 
@@ -47,6 +51,8 @@ class Whitened:
     """Of the transform: the coefficients of one scale follow those of the scale before."""
     coarse: torch.Tensor | None = None
     """``(k, T)``: pixels summed in squares, over their noise, where single ones show little."""
+    by_value: ValueNoise | None = None
+    """Noise of each value of the usable channels, if the data have such noise."""
 
     @property
     def double(self) -> torch.Tensor:
@@ -84,6 +90,7 @@ def whiten(
     complete: torch.Tensor,
     *,
     noise: torch.Tensor | None = None,
+    by_value: ValueNoise | None = None,
     transform: str = "starlet",
     scales: int | None = None,
     common: bool = False,
@@ -100,6 +107,8 @@ def whiten(
         Pixels without missing values, ``(*space)``.
     noise
         ``(m,)``; measured if not given.
+    by_value
+        Noise of each value; channels are then divided by its mean.
     scales
         Of the transform; as many as the image is large enough for, if not given.
     common
@@ -110,6 +119,8 @@ def whiten(
         Also sum pixels in squares, where single ones show little.
     """
     measured = channel_noise(cube, complete)
+    if by_value is not None:
+        noise = by_value.of_channels.sqrt()
     noise = measured if noise is None else torch.where(measured > 0, noise, 0.0)
     kept = noise > 0
     if common:
@@ -127,7 +138,8 @@ def whiten(
         sparse_noise, used = spread.repeat_interleave(pixels.shape[1]), len(spread)
     few = summed and nonnegative and float(pixels.mean()) < FEW
     coarse = _coarse(scaled, complete) if few else None
-    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, used, coarse)
+    by_value = None if by_value is None else by_value.at(kept)
+    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, used, coarse, by_value)
 
 
 def _coarse(scaled: torch.Tensor, complete: torch.Tensor) -> torch.Tensor | None:
