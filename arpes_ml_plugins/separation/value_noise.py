@@ -28,7 +28,8 @@ FEWEST = 300  # differences in all
 ENOUGH = 4  # pixels per channel for the regression
 ALIKE = 1.05  # mean variances along two axes
 IN_ORDER = 1.4  # times what other channels leave: more in differences is signal
-EDGE = 1.0  # standard deviations of the mean square of a spectrum
+EDGE = 0.5  # standard deviations that differences of a spectrum may be above their expectation
+SPECTRA = 3  # strongest ones, along which edges are looked for
 HOT = 100.0  # times the expected square
 ROUNDS, REWEIGHTED = 8, 5
 CERTAIN = 5.0  # standard errors of the gain
@@ -77,6 +78,8 @@ class _Squares:
     level: torch.Tensor
     known: torch.Tensor
     """``(m, p)``: 1, or 0 for missing values."""
+    step: torch.Tensor | None = None
+    """``(m, p)``: root of the squares with their sign, of differences."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +140,8 @@ def _differences(cube: torch.Tensor, valid: torch.Tensor) -> Iterator[_Squares]:
         left, middle, right = (cube.narrow(axis, k, size).flatten(1) for k in range(3))
         whole = [valid.narrow(axis, k, size).flatten(1) for k in range(3)]
         inside = whole[0] & whole[1] & whole[2]
-        square = (left - 2 * middle + right).square() / 6
-        yield _Squares(square, (left + middle + right) / 3, inside.to(cube))
+        step = (left - 2 * middle + right) / 6**0.5
+        yield _Squares(step.square(), (left + middle + right) / 3, inside.to(cube), step)
 
 
 def _unexplained(cube: torch.Tensor, valid: torch.Tensor) -> _Squares | None:
@@ -169,24 +172,24 @@ def _line(part: _Squares) -> _Line | None:
         return None
     parity = torch.arange(len(part.square), device=part.square.device) // 2 % 2 == 1
     in_bin = _brightness(part)
-    known, kept, scale = part.known, part.known, 0.0
-    for _ in range(ROUNDS):
+    known, kept = part.known, part.known
+    for number in range(ROUNDS):
         count, levels, variances = _classes(part, kept, in_bin)
         gain, read, error = _fitted(levels, variances, count)
         # Not each by its own variance: that of a dark channel is nearly zero.
         channels = (gain * levels + read).mean(1, keepdim=True).clamp(min=0)
         weight = 1 / channels.clamp(min=FLAT * float(channels.mean()) or 1.0)
         expected = (gain * levels.clamp(min=0) + read)[:, in_bin.argmax(1)]
-        if scale == 0.0:  # edges do not reach the median
+        if number == 0:  # edges do not reach the median
             ratio = (weight * part.square * known).sum(0) / (weight * expected * known).sum(0)
             scale = min(1.0, float(ratio.nanmedian()))
-            gain, expected = gain * scale, expected * scale
+            gain, read, expected = gain * scale, read * scale, expected * scale
         before = kept
         kept = known * (part.square <= HOT * (expected + gain**2))
+        expected = gain * part.level.clamp(min=0) + read
         smooth = torch.empty_like(kept)
-        for own in (parity, ~parity):
-            other = [x[~own] for x in (part.square, expected, kept, weight)]
-            smooth[own] = _without_edges(*other, gain)[None]
+        for own, other in ((parity, ~parity), (~parity, parity)):
+            smooth[own] = _without_edges(part, other, expected, weight, gain)[None]
         kept = kept * smooth
         if bool((kept == before).all()):
             break
@@ -217,16 +220,26 @@ def _classes(
 
 
 def _without_edges(
-    square: torch.Tensor,
+    part: _Squares,
+    channels: torch.Tensor,
     expected: torch.Tensor,
-    known: torch.Tensor,
     weight: torch.Tensor,
     gain: float,
 ) -> torch.Tensor:
-    """Positions ``(p,)`` whose squares ``(m, p)`` are not larger than expected beyond chance."""
-    sums = (weight * known * (square - expected)).sum(0)
-    spread = (weight.square() * known * (2 * expected + gain**2 / 2) * expected).sum(0).sqrt()
-    return (sums <= EDGE * spread).to(square)
+    """Positions ``(p,)`` where differences in some channels are not larger than by chance: neither
+    in all of these together nor along the strongest spectra in the data.
+    """
+    known, variance, scale = part.known[channels], expected[channels], weight[channels]
+    excess = (scale * known * (part.square[channels] - variance)).sum(0)
+    spread = scale.square() * known * (2 * variance + gain**2 / 2) * variance
+    inside = excess <= EDGE * spread.sum(0).sqrt()
+    if part.step is not None:
+        level, step = (scale.sqrt() * known * x[channels] for x in (part.level, part.step))
+        spectra = torch.linalg.eigh(level @ level.mT).eigenvectors[:, -SPECTRA:]
+        of_noise = spectra.square().mT @ (scale * known * variance)
+        along = (spectra.mT @ step).square() / of_noise.clamp(min=1e-300)
+        inside &= (along <= 1 + EDGE * 2**0.5).all(0)
+    return inside.to(known)
 
 
 def _fitted(
@@ -245,13 +258,14 @@ def _fitted(
         one, two, three = (float((weight * power).sum()) for power in (1, x, x.square()))
         pull = float((weight * y).sum()), float((weight * x * y).sum())
         size = one * three - two**2
-        error = (one / size) ** 0.5 if size > 1e-9 * one * three else float("inf")
-        if error < float("inf"):
-            read, gain = (
-                (three * pull[0] - two * pull[1]) / size,
+        error, uncertain = float("inf"), True
+        if size > 1e-9 * one * three:  # levels differ
+            gain, read = (
                 (one * pull[1] - two * pull[0]) / size,
+                (three * pull[0] - two * pull[1]) / size,
             )
-        if error == float("inf") or read < 0:  # then counts alone
+            error, uncertain = (one / size) ** 0.5, read < CERTAIN * (three / size) ** 0.5
+        if uncertain:  # then counts alone: pixels without any have no noise
             read, gain = 0.0, pull[1] / max(three, 1e-300)
             error = max(three, 1e-300) ** -0.5
         if gain < 0:
