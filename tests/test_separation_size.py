@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from planted import image, truth
+from planted import image, truth, wrong
 
 from arpes_ml_plugins.separation import separated, whiten
 from arpes_ml_plugins.separation.whiten import Whitened
@@ -34,14 +34,30 @@ def test_details_in_single_precision(data, monkeypatch):
     np.testing.assert_allclose(narrow.maps, wide.maps, atol=1e-2)
 
 
-def test_errors_from_a_part_of_the_pixels(data, monkeypatch):
-    """Those with most signal, which tell the spectra."""
-    whole = data.S.separate_gmca(n_components=3, rng=0)
-    monkeypatch.setattr(separated, "MOST_COLUMNS", 300)
-    part = data.S.separate_gmca(n_components=3, rng=0)
-    ratio = float(part.spectra_stderr.mean() / whole.spectra_stderr.mean())
-    assert 0.9 < ratio < 2
-    np.testing.assert_allclose(part.spectra, whole.spectra, atol=1e-9)
+@pytest.mark.parametrize("method", ["separate_gmca", "separate_nmf"])
+def test_a_part_of_the_pixels_shows_dim_components_too(method, monkeypatch):
+    """The brightest tenth of the pixels lie in one of three regions."""
+    monkeypatch.setattr(whiten, "MOST_COLUMNS", 400)
+    row, column = np.indices((64, 64))
+    maps = np.stack([column < 20, 0.6 * ((column >= 20) & (row < 30))], -1) * 100.0
+    maps = np.concatenate([maps, 40.0 * ((column >= 20) & (row >= 30))[..., None]], -1)
+    spectra, _ = truth()
+    result = getattr(image(spectra, maps).S, method)(n_components=3, rng=0)
+    assert wrong(result, spectra) < (2e-4 if method == "separate_gmca" else 0.02)
+    assert result.status.item() == "ok"
+
+
+def test_errors_from_a_part_of_the_pixels(monkeypatch):
+    """Stated errors are those of the pixels that were used."""
+    monkeypatch.setattr(whiten, "MOST_COLUMNS", 400)
+    ratios = []
+    for seed in range(4):
+        spectra, maps = truth(shape=(48, 48))
+        result = image(spectra, maps, seed=seed).S.separate_gmca(n_components=3, rng=0)
+        shown = spectra / spectra.max(1, keepdims=True)
+        order = np.argmax(result.spectra.values @ shown.T, 0)
+        ratios.append((result.spectra.values[order] - shown) / result.spectra_stderr.values[order])
+    assert 0.75 < np.sqrt(np.mean(np.square(ratios))) < 1.3
 
 
 @pytest.mark.parametrize("counted", [False, True])

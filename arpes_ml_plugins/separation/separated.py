@@ -17,7 +17,7 @@ from arpes_ml_plugins.separation.matching import (
     signal_space,
 )
 from arpes_ml_plugins.separation.polish import polish_on_pixels
-from arpes_ml_plugins.separation.whiten import MOST_COLUMNS, Whitened, strongest_columns
+from arpes_ml_plugins.separation.whiten import Whitened, telling_columns
 
 __all__ = ["Separated", "held", "known_exactly", "maps_of", "uncertainty"]
 
@@ -131,7 +131,7 @@ def _telling(data: Whitened, found: Separated) -> torch.Tensor:
     pixels = data.pixels
     if found.families or found.labels is not None:  # these look at all
         return torch.arange(pixels.shape[1], device=pixels.device)
-    return strongest_columns(pixels, pixels.new_ones(pixels.shape[1]), MOST_COLUMNS)
+    return telling_columns(pixels, pixels.new_ones(pixels.shape[1]))
 
 
 def _as_high(half: torch.Tensor, spectra: torch.Tensor, data: Whitened) -> torch.Tensor:

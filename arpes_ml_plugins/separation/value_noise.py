@@ -29,6 +29,7 @@ ENOUGH = 4  # pixels per channel for the regression
 ALIKE = 1.05  # mean variances along two axes
 IN_ORDER = 1.4  # times what other channels leave: more in differences is signal
 EDGE = 0.5  # standard deviations that differences of a spectrum may be above their expectation
+ODD = 5.0  # the same of residuals, which hold no edges
 SPECTRA = 3  # strongest ones, along which edges are looked for
 HOT = 100.0  # times the expected square
 ROUNDS, REWEIGHTED = 8, 5
@@ -191,6 +192,8 @@ def _line(part: _Squares) -> _Line | None:
         for own, other in ((parity, ~parity), (~parity, parity)):
             smooth[own] = _without_edges(part, other, expected, weight, gain)[None]
         kept = kept * smooth
+        if float(kept.sum()) < FEWEST:  # edges everywhere
+            return None
         if bool((kept == before).all()):
             break
     count, levels, variances = _classes(part, kept, in_bin)
@@ -232,7 +235,7 @@ def _without_edges(
     known, variance, scale = part.known[channels], expected[channels], weight[channels]
     excess = (scale * known * (part.square[channels] - variance)).sum(0)
     spread = scale.square() * known * (2 * variance + gain**2 / 2) * variance
-    inside = excess <= EDGE * spread.sum(0).sqrt()
+    inside = excess <= (ODD if part.step is None else EDGE) * spread.sum(0).sqrt()
     if part.step is not None:
         level, step = (scale.sqrt() * known * x[channels] for x in (part.level, part.step))
         spectra = torch.linalg.eigh(level @ level.mT).eigenvectors[:, -SPECTRA:]

@@ -15,7 +15,7 @@ from arpes_ml_plugins.separation.starlet import largest_scales, starlet
 if TYPE_CHECKING:
     from arpes_ml_plugins.separation.value_noise import ValueNoise
 
-__all__ = ["Whitened", "channel_noise", "strips", "strongest_columns", "thinned", "whiten"]
+__all__ = ["Whitened", "channel_noise", "strips", "telling_columns", "thinned", "whiten"]
 
 NEGATIVE = 4.0  # standard deviations below zero that noise does not reach
 NEGATIVE_SHARE = 1e-3
@@ -194,13 +194,23 @@ def thinned(data: Whitened) -> torch.Tensor:
     return some.to(data.pixels)
 
 
-def strongest_columns(
-    data: torch.Tensor, noise: torch.Tensor, count: int = MOST_COLUMNS
-) -> torch.Tensor:
-    """Columns of ``(k, T)`` to use if there are too many: those with most signal."""
-    if data.shape[1] <= count:
-        return torch.arange(data.shape[1], device=data.device)
-    return (data.norm(dim=0) / noise).topk(count).indices
+def telling_columns(data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """Columns of ``(k, T)`` to use if there are too many: those with most signal, and as many
+    evenly spaced ones.
+
+    The former alone may all belong to the brightest component, the latter may miss a small one.
+    """
+    total = data.shape[1]
+    everything = torch.arange(total, device=data.device)
+    if total <= MOST_COLUMNS:
+        return everything
+    half = MOST_COLUMNS // 2
+    strong = (data.norm(dim=0) / noise).topk(half).indices
+    chosen = torch.zeros(total, dtype=torch.bool, device=data.device)
+    chosen[strong] = True
+    others = everything[~chosen]
+    chosen[others[torch.arange(half, device=data.device) * len(others) // half]] = True
+    return everything[chosen]
 
 
 def channel_noise(cube: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
