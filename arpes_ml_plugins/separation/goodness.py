@@ -35,16 +35,20 @@ def chi2_of_counts(
     leverage
         ``(m, t)``: share of the variance of each value that the fit has taken.
     """
+    residual, model = (torch.where(seen, part, 0.0) for part in (residual, model))
     weight = torch.where(seen, 1 / noise.of_channels[:, None], 0.0)
-    left = (weight * torch.where(seen, residual, 0.0).square()).sum(0)
     free = weight * (1 - leverage).clamp(min=0)
-    data = torch.where(seen, model + residual, 0.0)
-    expected = (free * (noise.gain * data + noise.read)).sum(0).clamp(min=0)
+    # Of counts, the data have the expected sum, and where chance has raised it, the residual too;
+    # models that must not be negative are too large. Read noise hides it: then the model is better.
+    by_read = free.sum(0) * noise.read
+    by_counts = (free * noise.variance(model)).sum(0) - by_read
+    share = 1 - by_read / (by_read + by_counts).clamp(min=1e-300)
+    expected = by_read + noise.gain * (free * (model + share * residual)).sum(0)
     count = (free * noise.gain * noise.one_count).sum(0)
-    left, expected = left + count, (expected + count).clamp(min=1e-300)
+    expected = (expected.clamp(min=0) + count).clamp(min=1e-300)
     # The mean of a ratio is larger than that of means, by the read noise of the denominator.
-    scatter = noise.gain**2 * noise.read * free.square().sum(0) / expected.square()
-    return left / expected / (1 + scatter)
+    scatter = (share * noise.gain / expected).square() * noise.read * free.square().sum(0)
+    return ((weight * residual.square()).sum(0) + count) / expected / (1 + scatter)
 
 
 def active_leverage(spectra: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:

@@ -28,6 +28,7 @@ FEWEST = 300  # differences in all
 ENOUGH = 4  # pixels per channel for the regression
 ALIKE = 1.05  # mean variances along two axes
 IN_ORDER = 1.4  # times what other channels leave: more in differences is signal
+SMOOTH = 0.2  # of the positions; where fewer are, others than these have edges that are not seen
 EDGE = 0.5  # standard deviations that differences of a spectrum may be above their expectation
 ODD = 5.0  # the same of residuals, which hold no edges
 SPECTRA = 3  # strongest ones, along which edges are looked for
@@ -89,8 +90,12 @@ class _Line:
     read: float
     certain: bool
     """Whether the gain is significant, and the line explains more than one number per channel."""
-    typical: float
-    """Mean variance of all values."""
+    share: float
+    """Of the positions, where there are no edges."""
+
+    def at(self, intensity: float) -> float:
+        """Variance."""
+        return self.gain * intensity + self.read
 
 
 def value_noise(cube: torch.Tensor, valid: torch.Tensor) -> ValueNoise | None:
@@ -102,11 +107,12 @@ def value_noise(cube: torch.Tensor, valid: torch.Tensor) -> ValueNoise | None:
     mean = (cube * valid).flatten(1).sum(1) / number
     cube, valid = strips(cube, valid)
     along = [line for part in _differences(cube, valid) if (line := _line(part)) is not None]
-    best = _best(along)
+    scale = float(mean.mean())
+    best = _best(along, scale)
     rest = _unexplained(cube, valid)
     if rest is not None:
-        typical = float((rest.square * rest.known).sum() / rest.known.sum())
-        if best is None or best.typical > IN_ORDER * typical:
+        most = IN_ORDER * float((rest.square * rest.known).sum() / rest.known.sum())
+        if best is None or best.share < SMOOTH or best.at(scale) > most:
             best = _line(rest)
     if best is None or not best.certain:
         return None
@@ -115,17 +121,17 @@ def value_noise(cube: torch.Tensor, valid: torch.Tensor) -> ValueNoise | None:
     return ValueNoise(gain, read, mean)
 
 
-def _best(along: list[_Line]) -> _Line | None:
+def _best(along: list[_Line], scale: float) -> _Line | None:
     """Along edges and gradients only one axis is right; the mean where several agree."""
-    least = min((line.typical for line in along), default=0.0)
-    alike = [line for line in along if line.typical <= ALIKE * least]
+    least = min((line.at(scale) for line in along), default=0.0)
+    alike = [line for line in along if line.at(scale) <= ALIKE * least]
     if not alike:
         return None
-    gain, read, typical = (
+    gain, read, share = (
         sum(getattr(line, name) for line in alike) / len(alike)
-        for name in ("gain", "read", "typical")
+        for name in ("gain", "read", "share")
     )
-    return _Line(gain, read, all(line.certain for line in alike), typical)
+    return _Line(gain, read, all(line.certain for line in alike), share)
 
 
 def _differences(cube: torch.Tensor, valid: torch.Tensor) -> Iterator[_Squares]:
@@ -163,7 +169,7 @@ def _unexplained(cube: torch.Tensor, valid: torch.Tensor) -> _Squares | None:
     # The other channels hold noise too: they do not explain all of the signal of a channel.
     scaled = flat / square.mean(1, keepdim=True).sqrt()
     space = signal_space(scaled)
-    square = square * (1 - space.directions.square() @ space.reliability)[:, None]
+    square = square * (1 - space.directions.square() @ space.reliability).clamp(min=0.1)[:, None]
     return _Squares(square, flat - rest, torch.ones_like(flat))
 
 
@@ -199,7 +205,7 @@ def _line(part: _Squares) -> _Line | None:
     count, levels, variances = _classes(part, kept, in_bin)
     gain, read, error = _fitted(levels, variances, count)
     certain = gain > CERTAIN * error and _beats_channels(gain, read, levels, variances, count)
-    return _Line(gain, read, certain, float((variances * count).sum() / count.sum()))
+    return _Line(gain, read, certain, float(kept.sum() / known.sum()))
 
 
 def _brightness(part: _Squares) -> torch.Tensor:

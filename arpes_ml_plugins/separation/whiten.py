@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
+from arpes_ml_plugins.separation.matching import signal_space
 from arpes_ml_plugins.separation.starlet import largest_scales, starlet
 
 if TYPE_CHECKING:
@@ -287,4 +288,7 @@ def _own(flat: torch.Tensor) -> torch.Tensor:
     if values[0] < 1e-12 * values[-1]:  # no noise, or channels made from others
         return flat.new_full((channels,), float("inf"))
     precision = (vectors.square() / values).sum(1)
-    return (pixels / (pixels - channels) / precision).sqrt() * scale
+    noise = (pixels / (pixels - channels) / precision).sqrt() * scale
+    # The other channels hold noise too: they do not explain all of the signal of a channel.
+    space = signal_space(flat / noise[:, None])
+    return noise * (1 - space.directions.square() @ space.reliability).clamp(min=0.1).sqrt()
