@@ -55,7 +55,8 @@ def chi2_of_pixels(
         left, fitted = residual[kept, some], model[kept, some]
         seen = left.isfinite()
         if ready.by_value is None:
-            freedom = (seen.sum(0) - len(maps)).clamp(min=1)
+            fitted_here = (maps[:, some].nan_to_num() != 0).sum(0)
+            freedom = (seen.sum(0) - fitted_here).clamp(min=1)
             pieces.append((left / noise).square().nansum(0) / freedom)
             continue
         leverage = active_leverage(scaled, maps[:, some].nan_to_num())

@@ -57,8 +57,10 @@ def active_leverage(spectra: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     Components whose map ``(n, t)`` is zero in a pixel were not fitted there.
     """
     result = spectra.new_zeros(len(spectra), maps.shape[1])
-    patterns, kind = torch.unique(maps != 0, dim=1, return_inverse=True)
-    for number, active in enumerate(patterns.mT):
+    bits = torch.ones(len(maps), dtype=torch.int64, device=maps.device).cumsum(0) - 1
+    numbers, kind = torch.unique(((maps != 0).long() << bits[:, None]).sum(0), return_inverse=True)
+    for number, pattern in enumerate(numbers):
+        active = (pattern >> bits) & 1 == 1
         if not bool(active.any()):
             continue
         some = spectra[:, active]

@@ -89,7 +89,9 @@ def _fitted(
     number = seen.sum(0)
     if values is None:
         model = spectra @ maps
-        chi2 = (weight * (data - model).square()).sum(0) / (number - n).clamp(min=1)
+        chi2 = (weight * (data - model).square()).sum(0) / (number - (maps != 0).sum(0)).clamp(
+            min=1
+        )
     else:
         for _ in range(ROUNDS):  # converges to the maximum of the Poisson likelihood
             weight = torch.where(seen, 1 / values.cautious(spectra @ maps), 0.0)

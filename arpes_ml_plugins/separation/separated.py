@@ -22,6 +22,7 @@ from arpes_ml_plugins.separation.whiten import Whitened, telling_columns
 __all__ = ["Separated", "held", "known_exactly", "maps_of", "uncertainty"]
 
 PIECE = 50_000  # pixels at a time
+MOST_HALVED = 10_000  # pixels that are split in halves, to know the error of more
 SPLITS = 6
 ALIKE = 4.0  # splits that the mean over all channels counts as, in the error of each
 SPLIT_SWEEPS = 10
@@ -87,15 +88,18 @@ def uncertainty(
     of_spectra, of_maps = torch.zeros_like(spectra), _of_noise(data, spectra, sources)
     if total < 4 * spectra.shape[1]:
         return torch.full_like(spectra, float("nan")), of_maps.sqrt()
-    pool = _telling(data, found)
+    used = _telling(data, found)
+    pool = used[:: max(1, len(used) // MOST_HALVED)]
+    share = len(pool) / len(used)
     for _ in range(SPLITS):
         order = torch.randperm(len(pool), generator=generator, device="cpu").to(pool.device)
         order = pool[order]
         halves = [_as_high(_of_half(data, half, found), spectra, data) for half in order.chunk(2)]
-        of_spectra += ((halves[0] - halves[1]) / 2).square() / SPLITS
-        of_spectra += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
+        of_spectra += ((halves[0] - halves[1]) / 2).square() * share / SPLITS
+        if share == 1:  # of a part, the mean of its halves has more noise than the spectra
+            of_spectra += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
         maps = [least_squares(data.pixels, half)[0] for half in halves]
-        of_maps += ((maps[0] - maps[1]) / 2).square() / SPLITS
+        of_maps += ((maps[0] - maps[1]) / 2).square() * share / SPLITS
     # A few splits leave the variance of one channel uncertain by half. Whitened channels have about
     # the same.
     mean = of_spectra.mean(0, keepdim=True)
