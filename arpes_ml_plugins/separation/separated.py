@@ -102,8 +102,9 @@ def uncertainty(
         of_maps += ((maps[0] - maps[1]) / 2).square() * share / SPLITS
     # A few splits leave the variance of one channel uncertain by half. Whitened channels have about
     # the same.
-    mean = of_spectra.mean(0, keepdim=True)
-    of_spectra = (SPLITS * of_spectra + ALIKE * mean) / (SPLITS + ALIKE)
+    if not found.families:
+        mean = of_spectra.mean(0, keepdim=True)
+        of_spectra = (SPLITS * of_spectra + ALIKE * mean) / (SPLITS + ALIKE)
     if found.families:
         known = slice(len(found.families))
         of_spectra[:, known] = torch.maximum(of_spectra[:, known], _of_library(data, found))

@@ -22,6 +22,7 @@ NEGATIVE = 4.0  # standard deviations below zero that noise does not reach
 NEGATIVE_SHARE = 1e-3
 MOST_PIXELS = 20_000  # that GMCA looks at
 MOST_COLUMNS = 50_000  # that alternating least squares is given
+FEW_COUNTS = 10.0  # per value, below which a channel's noise follows from its intensity
 FEWEST_DIFFERENCES = 8
 FEW = 2.0  # mean of the data over their noise, below which single pixels show little
 SQUARE = 4  # pixels along either side that are then summed
@@ -121,7 +122,9 @@ def whiten(
     """
     measured = channel_noise(cube, complete)
     if by_value is not None:
-        noise = by_value.of_channels.sqrt()
+        # The median of differences that are 0, 1 or 2 says little.
+        few = by_value.mean < FEW_COUNTS * by_value.gain
+        noise = torch.where(few | (measured == 0), by_value.of_channels.sqrt(), measured)
     noise = measured if noise is None else torch.where(measured > 0, noise, 0.0)
     kept = noise > 0
     if common:
