@@ -11,10 +11,13 @@ from arpes_ml_plugins.methods.separation_input import Setup
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.separation.value_noise import ValueNoise
+
 __all__ = ["mended", "usable_pixels"]
 
 COMPLETE = 0.9
 """Complete pixels over those with at least half of their values, below which gaps are filled."""
+FEW = 10.0  # counts above all around that chance may bring
 HALF = 0.5  # of the channels of a pixel, without which it is not filled in
 
 
@@ -28,14 +31,15 @@ def usable_pixels(cube: Cube) -> torch.Tensor:
     return complete if int(complete.sum()) >= COMPLETE * int(half.sum()) else half
 
 
-def mended(cube: Cube, setup: Setup) -> tuple[Cube, int]:
+def mended(cube: Cube, setup: Setup, noise: ValueNoise | None) -> tuple[Cube, int]:
     """The data without hot values and with their gaps filled; the number of hot values.
 
-    Hot and missing values stay marked as not valid.
+    Hot and missing values stay marked as not valid. ``noise`` is that of each value, if the data
+    have such noise: then a few counts in a dark channel are not hot.
     """
     import torch
 
-    from arpes_ml_plugins.separation.gaps import filled, hot_values
+    from arpes_ml_plugins.separation.gaps import HOT, filled, hot_values
     from arpes_ml_plugins.separation.whiten import channel_noise
 
     if setup.common_noise:  # as published
@@ -43,7 +47,12 @@ def mended(cube: Cube, setup: Setup) -> tuple[Cube, int]:
     pixels = usable_pixels(cube)
     if int(pixels.sum()) < 2:
         return cube, 0
-    hot = hot_values(cube.values, cube.valid, channel_noise(cube.values, pixels))
+    if noise is None:
+        spread = least = channel_noise(cube.values, pixels)
+    else:
+        spread = noise.of_channels.sqrt()
+        least = spread.clamp(min=FEW * noise.gain / HOT)
+    hot = hot_values(cube.values, cube.valid, least)
     valid = cube.valid & ~hot
     values = cube.values
     if bool(hot.any()):
@@ -58,9 +67,9 @@ def mended(cube: Cube, setup: Setup) -> tuple[Cube, int]:
     gaps = ~valid.flatten(1)[seen][:, pixels]
     if bool(gaps.any()):
         flat, number = values.flatten(1).clone(), seen.nonzero()  # (k, 1)
-        noise = channel_noise(values, usable)
+        spread = channel_noise(values, usable) if noise is None else spread
         flat[number, pixels.nonzero()[:, 0]] = filled(
-            flat[seen][:, pixels], ~gaps, noise[seen], len(setup.components)
+            flat[seen][:, pixels], ~gaps, spread[seen], len(setup.components)
         )
         cube = replace(cube, values=flat.reshape(values.shape))
     return cube, int(hot.sum())

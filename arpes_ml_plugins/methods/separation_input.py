@@ -56,7 +56,8 @@ SEPARATION = {
             Standard error of the data, one number or one per channel. Default: estimated for every
             channel from differences of neighbouring pixels and from regression on the other
             channels. If the variance is proportional to the intensity, as for counts,
-            ``residual_chi2`` and ``status`` use an estimate for every value.""",
+            ``residual_chi2``, ``status`` and the errors of maps use an estimate for every
+            value.""",
     "nonnegative": """
         nonnegative : bool, optional
             Whether spectra and maps are forced not to be negative. Default: True unless the data

@@ -14,6 +14,11 @@ from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
+from arpes_ml_plugins.methods.goodness_run import (
+    chi2_of_pixels,
+    noise_of_values,
+    solve_incomplete,
+)
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.shift_run import aligned, hint, undone_note
 
@@ -29,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["LABELS", "OUTPUTS", "TOO_MUCH", "TOO_MUCH_OF_VALUES", "run", "whitened"]
 
 UNLIKE = 0.1  # sine of the angle between a family and the data
+CHANCE = 2.0  # times the distance that noise explains
 TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
-PIECE = 50_000  # pixels at a time
 WORTH = 0.98  # of chi^2 without shifts: what may be left after they are undone
 TOO_MUCH_OF_VALUES = 1.15  # the same with the noise of each value, which is known better
 OUTPUTS = {
@@ -86,12 +91,13 @@ def run(
 
 
 def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, Any]:
-    cube, hot = mended(cube, setup)
+    noise = noise_of_values(cube, setup)
+    cube, hot = mended(cube, setup, noise)
     straight, alignment = aligned(cube, setup)
-    result = _solved(cube, straight, alignment, setup, solver, seed)
+    result = _solved(cube, straight, alignment, setup, solver, seed, noise)
     if alignment is not None and alignment.found and setup.shift == "auto":
         still = alignment.none(alignment.stderr, alignment.step)
-        other = _solved(cube, cube, still, setup, solver, seed)
+        other = _solved(cube, cube, still, setup, solver, seed, noise)
         if _misfit(result) > WORTH * _misfit(other):
             result, alignment = other, still
     if hot:
@@ -111,15 +117,16 @@ def _solved(
     setup: Setup,
     solver: Solver,
     seed: int,
+    noise: ValueNoise | None,
 ) -> dict[str, Any]:
     """The result of a solver for aligned data, where the data are."""
     from arpes_ml_plugins.separation.separated import maps_of, uncertainty
 
-    data, complete = whitened(straight, setup, summed=solver.summed)
+    data, complete = whitened(straight, setup, noise, summed=solver.summed)
     found = solver.separate(data, straight.report)
     data = data.without_details()
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
-    errors = uncertainty(data, found, seed)
+    errors = uncertainty(data, found, sources, seed)
     return _in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
 
 
@@ -143,7 +150,9 @@ def _shifts(alignment: Shifts | None, cube: Cube) -> dict[str, torch.Tensor]:
     return {n: torch.where(seen, p, float("nan")) for n, p in zip(SHIFTS, both, strict=True)}
 
 
-def whitened(cube: Cube, setup: Setup, *, summed: bool = False) -> tuple[Whitened, torch.Tensor]:
+def whitened(
+    cube: Cube, setup: Setup, by_value: ValueNoise | None, *, summed: bool = False
+) -> tuple[Whitened, torch.Tensor]:
     """The data over their noise, and the pixels ``(*space)`` that were used, complete or filled.
 
     ``summed``: also sums of pixels, where single ones show little.
@@ -165,6 +174,7 @@ def whitened(cube: Cube, setup: Setup, *, summed: bool = False) -> tuple[Whitene
         values,
         complete,
         noise=given,
+        by_value=by_value,
         transform=setup.transform,
         scales=setup.scales,
         common=setup.common_noise,
@@ -203,6 +213,7 @@ def _in_units(
     top = torch.where(top == 0, 1.0, top)
     seen = cube.valid.flatten(1).any(1)
     constant = ~ready.kept & seen
+    zero = constant & (flat == 0).all(1)
     if bool(constant.any()):  # no noise, no weight: what the maps explain of them
         spectra[constant] = flat[constant][:, whole] @ torch.linalg.pinv(sources)
     maps = values.new_full((n, whole.numel()), float("nan"))
@@ -213,7 +224,10 @@ def _in_units(
     spectra_error[ready.kept] = errors[0] * noise / top.abs()
     maps_error = torch.full_like(maps, float("nan"))
     maps_error[:, whole] = errors[1] * top.abs()[:, None]
-    _solve_incomplete(maps, maps_error, cube, spectra, ready)
+    if ready.by_value is not None:  # no count, where one more could have been
+        total = maps.nansum(1)
+        spectra_error[zero] = torch.where(total > 0, ready.by_value.gain / total, 0.0)
+    solve_incomplete(maps, maps_error, cube, spectra, ready)
 
     spectra[~seen] = spectra_error[~seen] = float("nan")
     order = _order(maps, spectra, setup)
@@ -223,8 +237,7 @@ def _in_units(
         model = alignment.back(model)
     model.masked_fill_(~cube.valid.flatten(1), float("nan"))
     residual = original.values.flatten(1) - model
-    by_value = _noise_of_values(original, ready, setup)
-    chi2 = _chi2(residual, model, noise, by_value, ready.kept, n)
+    chi2 = chi2_of_pixels(residual, spectra, maps, model, ready)
     chi2 = torch.where(maps[0].isnan(), float("nan"), chi2)
     distance = torch.full_like(top, float("nan"))
     if found.match is not None:
@@ -243,32 +256,11 @@ def _in_units(
             found,
             float(chi2.nanmean()),
             setup,
-            int(constant.sum()),
-            int((~seen).sum()),
+            _left_out(constant, zero, ~seen, ready),
             [undone_note(alignment)] if alignment is not None and alignment.found else [],
-            TOO_MUCH if by_value is None else TOO_MUCH_OF_VALUES,
+            TOO_MUCH if ready.by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }
-
-
-def _chi2(
-    residual: torch.Tensor,
-    model: torch.Tensor,
-    noise: torch.Tensor,
-    by_value: ValueNoise | None,
-    kept: torch.Tensor,
-    components: int,
-) -> torch.Tensor:
-    """Per degree of freedom of each pixel ``(t,)``, in pieces: less memory."""
-    import torch
-
-    pieces = []
-    for left, fitted in zip(residual.split(PIECE, 1), model.split(PIECE, 1), strict=True):
-        variance = noise.square() if by_value is None else by_value.variance(fitted[kept])
-        scaled = left[kept].square() / variance
-        freedom = (scaled.isfinite().sum(0) - components).clamp(min=1)
-        pieces.append(scaled.nansum(0) / freedom)
-    return torch.cat(pieces)
 
 
 def _labels(labels: torch.Tensor, whole: torch.Tensor, order: list[int]) -> torch.Tensor:
@@ -279,40 +271,6 @@ def _labels(labels: torch.Tensor, whole: torch.Tensor, order: list[int]) -> torc
     result = torch.full(whole.shape, float("nan"), dtype=torch.float64, device=labels.device)
     result[whole] = place[labels].to(result)
     return result
-
-
-def _noise_of_values(cube: Cube, ready: Whitened, setup: Setup) -> ValueNoise | None:
-    """Noise in proportion to intensity, if the data have it and no other is given."""
-    from arpes_ml_plugins.separation.value_noise import value_noise
-
-    if setup.noise is not None or setup.common_noise:
-        return None
-    return value_noise(cube.values, cube.valid, ready.noise)
-
-
-def _solve_incomplete(
-    maps: torch.Tensor,
-    errors: torch.Tensor,
-    cube: Cube,
-    spectra: torch.Tensor,
-    ready: Whitened,
-) -> None:
-    """Solve for maps of pixels with missing values, if they have as many others as there are
-    components; in place, with the errors of the noise.
-    """
-    import torch
-
-    from arpes_ml_plugins.separation.least_squares import weighted_sources
-
-    usable = cube.valid.flatten(1) & ready.kept[:, None]
-    enough = usable.sum(0) >= spectra.shape[1]
-    chosen = (maps[0].isnan() & enough).nonzero()[:, 0]
-    if len(chosen) == 0:
-        return
-    weights = torch.where(usable[:, chosen], 1 / ready.noise.square()[:, None], 0.0)
-    maps[:, chosen], errors[:, chosen] = weighted_sources(
-        cube.values.flatten(1)[:, chosen], weights, spectra, nonnegative=ready.nonnegative
-    )
 
 
 def _order(maps: torch.Tensor, spectra: torch.Tensor, setup: Setup) -> list[int]:
@@ -327,25 +285,43 @@ def _status(
     found: Separated,
     chi2: float,
     setup: Setup,
-    constant: int,
-    empty: int,
+    left_out: list[str],
     more: list[str],
     limit: float,
 ) -> str:
     """Everything that is wrong or unusual, in words; otherwise "ok"."""
     notes = [*more, *found.notes, *_of_families(found, [str(name) for name in setup.components])]
     if chi2 > limit:
-        cause = "missing components, wrong families, or more noise than estimated"
-        if found.sources is not None:
-            cause = f"thresholds of the algorithm that shrink the maps, {cause}"
+        causes = [
+            *["thresholds of the algorithm that shrink the maps"] * (found.sources is not None),
+            *["pixels that are mixtures of the clusters"] * (found.labels is not None),
+            "missing components",
+            *["wrong families"] * (setup.known > 0),
+            "or more noise than estimated",
+        ]
         notes.append(
             f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}: the components do not "
-            f"explain the data within their noise (possible causes: {cause})"
+            f"explain the data within their noise (possible causes: {', '.join(causes)})"
         )
-    for count, what in ((constant, "constant channels"), (empty, "channels without values")):
-        if count:
-            notes.append(f"{count} {what} were left out")
-    return "; ".join(notes) or "ok"
+    return "; ".join([*notes, *left_out]) or "ok"
+
+
+def _left_out(
+    constant: torch.Tensor, zero: torch.Tensor, empty: torch.Tensor, ready: Whitened
+) -> list[str]:
+    """Notes on channels that took no part. Of counts, zeros are as good as other numbers."""
+    kinds = {
+        "constant channel{}": constant & ~zero,
+        "channel{} of nothing but zeros": zero & (ready.by_value is None),
+        "channel{} without values": empty,
+    }
+    notes = []
+    for kind, channels in kinds.items():
+        number = int(channels.sum())
+        what, verb = (kind.format("s"), "were") if number > 1 else (kind.format(""), "was")
+        if number:
+            notes.append(f"{number} {what} {verb} left out")
+    return notes
 
 
 def _of_families(found: Separated, names: list[str]) -> list[str]:
@@ -356,10 +332,13 @@ def _of_families(found: Separated, names: list[str]) -> list[str]:
     shown_off = [False] * len(present) if found.off is None else (found.off > UNLIKE).tolist()
     absent = [n for n, p, off in zip(names, present, shown_off, strict=False) if not (p or off)]
     off = [name for name, o in zip(names, shown_off, strict=False) if o]
+    by_noise = (CHANCE * found.match.expected).tolist()
     far = {
         name: f"{name!r} (distance {distance:.2f})"
-        for name, distance in zip(names, found.match.distance.tolist(), strict=False)
-        if distance > UNLIKE and name not in absent
+        for name, distance, noise in zip(
+            names, found.match.distance.tolist(), by_noise, strict=False
+        )
+        if distance > max(UNLIKE, noise) and name not in absent
     }
     notes = []
     if absent:

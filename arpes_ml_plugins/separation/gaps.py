@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.ndimage import median_filter
 
-__all__ = ["filled", "hot_values"]
+__all__ = ["HOT", "filled", "hot_values"]
 
 HOT = 40.0  # standard deviations of the channel above all around it; counts scatter by ten
 TIMES = 3.0  # as large as all around it

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.separation.goodness import chi2_of_counts, weighted_leverage
 from arpes_ml_plugins.separation.least_squares import weighted_sources
 from arpes_ml_plugins.separation.value_noise import ValueNoise, value_noise
 from arpes_ml_plugins.separation.whiten import NEGATIVE, NEGATIVE_SHARE, channel_noise
@@ -13,7 +14,7 @@ from arpes_ml_plugins.separation.whiten import NEGATIVE, NEGATIVE_SHARE, channel
 __all__ = ["Unmixed", "unmixed"]
 
 FEWEST = 30  # pixels that the noise of every channel is measured from
-ROUNDS = 2  # with variances from the model
+ROUNDS = 3  # with variances from the model
 AT_A_TIME = 20_000  # pixels
 
 
@@ -56,8 +57,8 @@ def unmixed(
     values: ValueNoise | None = None
     from_rest = False
     if noise is None and int(valid.all(0).sum()) >= FEWEST:
-        noise = channel_noise(cube, valid.all(0))
-        values = value_noise(cube, valid, noise)
+        values = value_noise(cube, valid)
+        noise = channel_noise(cube, valid.all(0)) if values is None else values.of_channels.sqrt()
     elif noise is None:
         noise, from_rest = _from_rest(flat, known, spectra), True
     if nonnegative is None:
@@ -85,12 +86,19 @@ def _fitted(
     n = spectra.shape[1]
     weight = torch.where(seen, weights, 0.0)
     maps, errors = weighted_sources(data, weight, spectra, nonnegative=nonnegative)
-    if values is not None:
-        for _ in range(ROUNDS):
-            weight = torch.where(seen, 1 / values.variance(spectra @ maps), 0.0)
+    number = seen.sum(0)
+    if values is None:
+        model = spectra @ maps
+        chi2 = (weight * (data - model).square()).sum(0) / (number - (maps != 0).sum(0)).clamp(
+            min=1
+        )
+    else:
+        for _ in range(ROUNDS):  # converges to the maximum of the Poisson likelihood
+            weight = torch.where(seen, 1 / values.cautious(spectra @ maps), 0.0)
             maps, errors = weighted_sources(data, weight, spectra, nonnegative=nonnegative)
-    model, number = spectra @ maps, seen.sum(0)
-    chi2 = (weight * (data - model).square()).sum(0) / (number - n).clamp(min=1)
+        model = spectra @ maps
+        leverage = weighted_leverage(weight, spectra, maps)
+        chi2 = chi2_of_counts(data - model, model, seen, leverage, values)
     few = number < n
     return tuple(part.masked_fill(few, float("nan")) for part in (maps, errors, model, chi2))
 

@@ -103,8 +103,18 @@ def nonnegative_sources(data: torch.Tensor, mixing: torch.Tensor) -> torch.Tenso
     tensor([[1.],
             [0.]])
     """
-    start = least_squares(data, mixing)[0].clamp(min=0)
-    return _descent(mixing.mT @ mixing, mixing.mT @ data, start)
+    sources = least_squares(data, mixing)[0]
+    below = (sources < 0).any(-2)
+    if not bool(below.any()):
+        return sources
+    gram = mixing.mT @ mixing
+    if sources.ndim > 2:
+        return _descent(gram, mixing.mT @ data, sources.clamp(min=0))
+    # Where all are positive, they are the solution already.
+    for chosen in below.nonzero()[:, 0].split(PIXELS):
+        pull = mixing.mT @ data[:, chosen]
+        sources[:, chosen] = _descent(gram, pull, sources[:, chosen].clamp(min=0))
+    return sources
 
 
 def _descent(gram: torch.Tensor, pull: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from arpes_ml_plugins.separation.least_squares import refine
-from arpes_ml_plugins.separation.whiten import Whitened, strongest_columns
+from arpes_ml_plugins.separation.whiten import Whitened, telling_columns
 
 __all__ = ["MANY_SWEEPS", "polish", "polish_on_pixels", "upright"]
 
@@ -20,7 +20,7 @@ def polish(
     Smooth maps have no details, so the pixels come last.
     """
     if data.sparse is not data.pixels:
-        chosen = strongest_columns(data.sparse, data.sparse_noise)
+        chosen = telling_columns(data.sparse, data.sparse_noise)
         spread = data.sparse_noise[chosen][None, None]
         found, _ = refine(
             data.sparse[:, chosen].to(spectra)[None],
@@ -41,7 +41,7 @@ def polish_on_pixels(
     fixed: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The last part of :func:`polish`, on pixels ``(k, t)`` alone."""
-    chosen = strongest_columns(pixels, pixels.new_ones(pixels.shape[1]))
+    chosen = telling_columns(pixels, pixels.new_ones(pixels.shape[1]))
     found, _ = refine(
         pixels[None][..., chosen],
         spectra[None],

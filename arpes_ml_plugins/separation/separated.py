@@ -17,11 +17,14 @@ from arpes_ml_plugins.separation.matching import (
     signal_space,
 )
 from arpes_ml_plugins.separation.polish import polish_on_pixels
-from arpes_ml_plugins.separation.whiten import MOST_COLUMNS, Whitened, strongest_columns
+from arpes_ml_plugins.separation.whiten import Whitened, telling_columns
 
 __all__ = ["Separated", "held", "known_exactly", "maps_of", "uncertainty"]
 
-SPLITS = 4
+PIECE = 50_000  # pixels at a time
+MOST_HALVED = 10_000  # pixels that are split in halves, to know the error of more
+SPLITS = 6
+ALIKE = 4.0  # splits that the mean over all channels counts as, in the error of each
 SPLIT_SWEEPS = 10
 TURNED = 1.5  # angle between spectra and truth, over the distance of data and library
 FLOOR = 1e-2  # of the mean squared error of a spectrum: no value is exact
@@ -72,7 +75,9 @@ def maps_of(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
     return least_squares(data.pixels, spectra)[0]
 
 
-def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def uncertainty(
+    data: Whitened, found: Separated, sources: torch.Tensor, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Standard errors of spectra ``(k, n)`` and maps ``(n, t)``.
 
     The data are split in halves, pixel by pixel, and each half gives its own spectra; half their
@@ -80,19 +85,26 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
     """
     spectra, total = found.spectra, data.pixels.shape[1]
     generator = torch.Generator().manual_seed(seed)
-    noise = least_squares(data.pixels[:, :1], spectra)[1]
-    of_spectra, of_maps = torch.zeros_like(spectra), noise.square().expand(-1, total).clone()
+    of_spectra, of_maps = torch.zeros_like(spectra), _of_noise(data, spectra, sources)
     if total < 4 * spectra.shape[1]:
         return torch.full_like(spectra, float("nan")), of_maps.sqrt()
-    pool = _telling(data, found)
+    used = _telling(data, found)
+    pool = used[:: max(1, len(used) // MOST_HALVED)]
+    share = len(pool) / len(used)
     for _ in range(SPLITS):
         order = torch.randperm(len(pool), generator=generator, device="cpu").to(pool.device)
         order = pool[order]
         halves = [_as_high(_of_half(data, half, found), spectra, data) for half in order.chunk(2)]
-        of_spectra += ((halves[0] - halves[1]) / 2).square() / SPLITS
-        of_spectra += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
+        of_spectra += ((halves[0] - halves[1]) / 2).square() * share / SPLITS
+        if share == 1:  # of a part, the mean of its halves has more noise than the spectra
+            of_spectra += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
         maps = [least_squares(data.pixels, half)[0] for half in halves]
-        of_maps += ((maps[0] - maps[1]) / 2).square() / SPLITS
+        of_maps += ((maps[0] - maps[1]) / 2).square() * share / SPLITS
+    # A few splits leave the variance of one channel uncertain by half. Whitened channels have about
+    # the same.
+    if not found.families:
+        mean = of_spectra.mean(0, keepdim=True)
+        of_spectra = (SPLITS * of_spectra + ALIKE * mean) / (SPLITS + ALIKE)
     if found.families:
         known = slice(len(found.families))
         of_spectra[:, known] = torch.maximum(of_spectra[:, known], _of_library(data, found))
@@ -105,12 +117,26 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> tuple[torch.Tens
     return torch.maximum(of_spectra, least).sqrt(), of_maps.sqrt()
 
 
+def _of_noise(data: Whitened, spectra: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
+    """Variance of maps ``(n, t)`` by the noise of their pixels."""
+    total = sources.shape[1]
+    if data.by_value is None:
+        spread = least_squares(data.pixels[:, :1], spectra)[1]
+        return spread.square().expand(-1, total).clone()
+    noise = data.noise[data.kept][:, None]
+    power = (torch.linalg.pinv(spectra) / noise.mT).square()
+    pieces = [
+        power @ data.by_value.cautious(noise * (spectra @ some)) for some in sources.split(PIECE, 1)
+    ]
+    return torch.cat(pieces, 1)
+
+
 def _telling(data: Whitened, found: Separated) -> torch.Tensor:
     """Pixels that halves are drawn from: those that alternating least squares looks at."""
     pixels = data.pixels
     if found.families or found.labels is not None:  # these look at all
         return torch.arange(pixels.shape[1], device=pixels.device)
-    return strongest_columns(pixels, pixels.new_ones(pixels.shape[1]), 2 * MOST_COLUMNS)
+    return telling_columns(pixels, pixels.new_ones(pixels.shape[1]))
 
 
 def _as_high(half: torch.Tensor, spectra: torch.Tensor, data: Whitened) -> torch.Tensor:

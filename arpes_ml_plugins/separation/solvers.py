@@ -21,7 +21,7 @@ from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
 from arpes_ml_plugins.separation.projection import Manifold
 from arpes_ml_plugins.separation.separated import Separated, held, known_exactly
 from arpes_ml_plugins.separation.sgmca import SemiBlind, sgmca
-from arpes_ml_plugins.separation.whiten import Whitened, strongest_columns, thinned
+from arpes_ml_plugins.separation.whiten import Whitened, telling_columns, thinned
 
 __all__ = ["Clusters", "Gmca", "Lpalm", "Nmf", "Palm", "Prior", "Sgmca", "Solver", "Trained"]
 
@@ -88,7 +88,7 @@ class Gmca:
 
 @dataclass(frozen=True)
 class Nmf:
-    """Non-negative matrix factorisation of the strongest pixels."""
+    """Non-negative matrix factorisation of the pixels, or of a part of many."""
 
     count: int
     sparsity: float
@@ -101,7 +101,7 @@ class Nmf:
                 "the data are negative beyond their noise, which a non-negative factorisation "
                 "cannot describe; use separate_gmca, or do not subtract a background beforehand"
             )
-        chosen = strongest_columns(data.pixels, data.pixels.new_ones(data.pixels.shape[1]))
+        chosen = telling_columns(data.pixels, data.pixels.new_ones(data.pixels.shape[1]))
         spectra, done = factorised(
             data.pixels[:, chosen],
             self.count,
@@ -153,7 +153,7 @@ class Palm:
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         prior = self.prior(data)
-        chosen = strongest_columns(data.sparse, data.sparse_noise)
+        chosen = telling_columns(data.sparse, data.sparse_noise)
         level = self.sparsity * float(data.sparse_noise[chosen].median())
         path = level * STEEPEST ** torch.linspace(
             1, 0, PATH, dtype=prior.start.dtype, device=prior.start.device

@@ -1,31 +1,42 @@
 """Estimate the noise of each value: the variance of counts is proportional to the intensity.
 
 Second differences of neighbouring pixels, and residuals of a regression of one channel on all
-others, do not depend on the components, so that a wrong separation does not raise the noise. They
-are grouped in classes of equal intensity; a line through their variances is ``gain * intensity +
-read noise``. The former are better if pixels are in order, the latter if they are not. If one
-number per channel explains them better, it is used instead.
+others, do not depend on the components, so that a wrong separation does not raise the noise. Their
+squares are averaged in classes: one channel in pixels of about one brightness. A line through these
+variances is ``gain * intensity + read noise``. Differences are better if pixels are in order,
+regression if they are not. If one number per channel explains them better, it is used instead.
+
+Nothing here depends on how large a single value is: of counts near zero, nearly all values are 0,
+and neither their median nor their largest ones show their variance. Edges are recognised in other
+channels than those whose variance is taken.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.separation.matching import signal_space
 from arpes_ml_plugins.separation.whiten import strips
 
 __all__ = ["ValueNoise", "value_noise"]
 
-CLASSES = 24  # of intensity
-FEWEST = 60  # differences in a class
+BINS = 8  # of brightness
+MOST = 10_000  # positions
+FEWEST = 300  # differences in all
 ENOUGH = 4  # pixels per channel for the regression
+ALIKE = 1.05  # mean variances along two axes
 IN_ORDER = 1.4  # times what other channels leave: more in differences is signal
-CLIP = 3.0  # standard deviations, beyond which a difference is an edge
-KEPT = 0.9733  # variance of a normal distribution that is clipped there
-ROUNDS = 8
-BETTER = 0.002  # nats per difference
-LEAST = 0.02  # of the mean intensity: variance is not taken from less
+SMOOTH = 0.2  # of the positions; where fewer are, others than these have edges that are not seen
+EDGE = 0.5  # standard deviations that differences of a spectrum may be above their expectation
+ODD = 5.0  # the same of residuals, which hold no edges
+SPECTRA = 3  # strongest ones, along which edges are looked for
+HOT = 100.0  # times the expected square
+ROUNDS, REWEIGHTED = 8, 5
+CERTAIN = 5.0  # standard errors of the gain
+FLAT = 0.02  # of the mean variance: a channel with less has no more weight
 
 
 @dataclass(frozen=True)
@@ -34,122 +45,261 @@ class ValueNoise:
 
     gain: float
     read: float
-    least: float
+    mean: torch.Tensor
+    """``(m,)``: mean spectrum of the data."""
 
     def variance(self, model: torch.Tensor) -> torch.Tensor:
-        return self.gain * model.clamp(min=self.least) + self.read
+        """Of values ``(m, t)`` with this expectation."""
+        return self.gain * model.clamp(min=0) + self.read
+
+    def at(self, channels: torch.Tensor) -> ValueNoise:
+        """The noise of some channels."""
+        return replace(self, mean=self.mean[channels])
+
+    @property
+    def one_count(self) -> torch.Tensor:
+        """``(m, 1)``: intensity of one more count, distributed as the mean spectrum."""
+        mean = self.mean.clamp(min=FLAT * float(self.mean.mean()))
+        return (self.gain * mean / mean.sum().clamp(min=1e-300))[:, None]
+
+    def cautious(self, model: torch.Tensor) -> torch.Tensor:
+        """Variance for weights and errors: one count in a pixel may as well have been two."""
+        return self.variance(model.clamp(min=0) + self.one_count)
+
+    @property
+    def of_channels(self) -> torch.Tensor:
+        """``(m,)``: mean variance of each channel, bounded below where there is hardly any."""
+        variance = self.variance(self.mean)
+        return variance.clamp(min=FLAT * float(variance.mean()))
 
 
-def value_noise(
-    cube: torch.Tensor, valid: torch.Tensor, channel_noise: torch.Tensor
-) -> ValueNoise | None:
-    """The noise of values ``(m, *space)``, or None if ``channel_noise`` ``(m,)`` is as good.
+@dataclass(frozen=True)
+class _Squares:
+    """Squares ``(m, p)`` whose expectation is the variance, and intensities they belong to."""
+
+    square: torch.Tensor
+    level: torch.Tensor
+    known: torch.Tensor
+    """``(m, p)``: 1, or 0 for missing values."""
+    step: torch.Tensor | None = None
+    """``(m, p)``: root of the squares with their sign, of differences."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    gain: float
+    read: float
+    certain: bool
+    """Whether the gain is significant, and the line explains more than one number per channel."""
+    share: float
+    """Of the positions, where there are no edges."""
+
+    def at(self, intensity: float) -> float:
+        """Variance."""
+        return self.gain * intensity + self.read
+
+
+def value_noise(cube: torch.Tensor, valid: torch.Tensor) -> ValueNoise | None:
+    """The noise of values ``(m, *space)``, or None if one number per channel is as good.
 
     Also None if there are too few pixels for an estimate.
     """
+    number = valid.flatten(1).sum(1).clamp(min=1)
+    mean = (cube * valid).flatten(1).sum(1) / number
     cube, valid = strips(cube, valid)
-    scale = float(cube[valid].mean())
-    axes = [_differences(cube, valid, axis) for axis in range(1, cube.ndim)]
-    fitted = [(_line(*part[:2]), part) for part in axes if len(part[0]) >= CLASSES * FEWEST]
-    along = [(line, part) for line, part in fitted if line is not None]
+    along = [line for part in _differences(cube, valid) if (line := _line(part)) is not None]
+    scale = float(mean.mean())
+    best = _best(along, scale)
     rest = _unexplained(cube, valid)
-    # Along edges and gradients only one axis is right; where pixels are in no order, none is.
-    best = min(along, key=lambda found: found[0][0] * scale + found[0][1], default=None)
-    if len(rest[0]) >= CLASSES * FEWEST:
-        most = IN_ORDER * float(rest[0].mean())
-        if best is None or best[0][0] * scale + best[0][1] > most:
-            line = _line(*rest[:2])
-            best = None if line is None else (line, rest)
-    if best is None:
+    if rest is not None:
+        most = IN_ORDER * float((rest.square * rest.known).sum() / rest.known.sum())
+        if best is None or best.share < SMOOTH or best.at(scale) > most:
+            best = _line(rest)
+    if best is None or not best.certain:
         return None
-    (gain, read), (square, mean, channel) = best
     # To fewer digits than rounding in sums reaches, so that a replay is the same to the last bit.
-    found = ValueNoise(*(float(f"{number:.5g}") for number in (gain, read, LEAST * scale)))
-    by_value = found.variance(mean)
-    by_channel = channel_noise[channel].square().clamp(min=1e-12 * float(by_value.mean()))
-    inside = square <= CLIP**2 * torch.maximum(by_value, by_channel)  # no edges
-    likely = [
-        float((-(variance.log() + square / variance) / 2)[inside].mean())
-        for variance in (by_value, by_channel)
-    ]
-    return found if likely[0] > likely[1] + BETTER and gain > 0 else None
+    gain, read = (float(f"{x:.5g}") for x in (best.gain, best.read))
+    return ValueNoise(gain, read, mean)
 
 
-def _differences(
-    cube: torch.Tensor, valid: torch.Tensor, axis: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A sixth of the squared second differences along an axis, the mean of each three values, and
-    their channel; first differences would hold gradients.
+def _best(along: list[_Line], scale: float) -> _Line | None:
+    """Along edges and gradients only one axis is right; the mean where several agree."""
+    least = min((line.at(scale) for line in along), default=0.0)
+    alike = [line for line in along if line.at(scale) <= ALIKE * least]
+    if not alike:
+        return None
+    gain, read, share = (
+        sum(getattr(line, name) for line in alike) / len(alike)
+        for name in ("gain", "read", "share")
+    )
+    return _Line(gain, read, all(line.certain for line in alike), share)
+
+
+def _differences(cube: torch.Tensor, valid: torch.Tensor) -> Iterator[_Squares]:
+    """A sixth of the squared second differences along each axis, and the mean of three values.
+
+    First differences would hold gradients. For counts the expectation of the square is the mean
+    even where both are known.
     """
-    size = cube.shape[axis] - 2
-    if size < 1:
-        return cube.new_empty(0), cube.new_empty(0), torch.empty(0, dtype=torch.int64, device="cpu")
-    left, middle, right = (cube.narrow(axis, start, size) for start in range(3))
-    whole = [valid.narrow(axis, start, size) for start in range(3)]
-    inside = whole[0] & whole[1] & whole[2]
-    channel = torch.arange(len(cube), device=cube.device)
-    channel = channel.reshape(-1, *[1] * (cube.ndim - 1)).expand_as(left)
-    square, mean = (left - 2 * middle + right).square() / 6, (left + middle + right) / 3
-    return square[inside], mean[inside], channel[inside]
+    for axis in range(1, cube.ndim):
+        size = cube.shape[axis] - 2
+        if size < 1:
+            continue
+        left, middle, right = (cube.narrow(axis, k, size).flatten(1) for k in range(3))
+        whole = [valid.narrow(axis, k, size).flatten(1) for k in range(3)]
+        inside = whole[0] & whole[1] & whole[2]
+        some = slice(None, None, max(1, left.shape[1] // MOST))
+        left, middle, right, inside = (x[:, some] for x in (left, middle, right, inside))
+        step = (left - 2 * middle + right) / 6**0.5
+        yield _Squares(step.square(), (left + middle + right) / 3, inside.to(cube), step)
 
 
-def _unexplained(
-    cube: torch.Tensor, valid: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _unexplained(cube: torch.Tensor, valid: torch.Tensor) -> _Squares | None:
     """The same from residuals of each channel on all others, for pixels in any order."""
     flat = cube.flatten(1)[:, valid.all(0).flatten()]
     alive = (flat.amax(1) > flat.amin(1)) if flat.numel() else valid.flatten(1).any(1)
     flat, pixels = flat[alive], flat.shape[1]
-    nothing = cube.new_empty(0), cube.new_empty(0), torch.empty(0, dtype=torch.int64, device="cpu")
     if len(flat) < 2 or pixels < ENOUGH * len(flat):
-        return nothing
+        return None
     centred = flat - flat.mean(1, keepdim=True)
     scale = centred.square().mean(1, keepdim=True).sqrt()
     covariance = torch.cov(centred / scale)
     if float(torch.linalg.eigvalsh(covariance)[0]) < 1e-12 * len(flat):  # no noise
-        return nothing
+        return None
     precision = torch.linalg.inv(covariance)
     rest = (precision @ (centred / scale)) / precision.diagonal()[:, None] * scale
     square = rest.square() * pixels / (pixels - len(flat))
-    channel = alive.nonzero().expand_as(flat)
-    return square.flatten(), (flat - rest).flatten(), channel.flatten()
+    # The other channels hold noise too: they do not explain all of the signal of a channel.
+    scaled = flat / square.mean(1, keepdim=True).sqrt()
+    space = signal_space(scaled)
+    square = square * (1 - space.directions.square() @ space.reliability).clamp(min=0.1)[:, None]
+    some = slice(None, None, max(1, pixels // MOST))
+    return _Squares(square[:, some], (flat - rest)[:, some], torch.ones_like(flat[:, some]))
 
 
-def _line(square: torch.Tensor, mean: torch.Tensor) -> tuple[float, float] | None:
-    """Gain and read noise from variances in classes of intensity."""
-    edges = torch.quantile(_some(mean), torch.linspace(0, 1, CLASSES + 1, device="cpu").to(mean))
-    number = torch.bucketize(mean, edges[1:-1])
-    rows = []
-    for k in range(CLASSES):
-        inside = number == k
-        if int(inside.sum()) >= FEWEST:
-            rows.append((float(mean[inside].mean()), _clipped(square[inside])))
-    levels, variances = (
-        torch.tensor(rows, dtype=torch.float64, device="cpu").mT if rows else (None, None)
-    )
-    if levels is None or variances is None or len(levels) < 3:
+def _line(part: _Squares) -> _Line | None:
+    """Gain and read noise; None if there are too few values."""
+    if float(part.known.sum()) < FEWEST:
         return None
-    weight = 1 / variances.clamp(min=1e-9 * float(variances.max()))
-    design = torch.stack([levels, torch.ones_like(levels)], 1) * weight[:, None]
-    gain, read = torch.linalg.lstsq(design, (variances * weight)[:, None]).solution[:, 0].tolist()
-    if read < 0:  # then counts alone
-        gain = float((variances * levels * weight**2).sum() / (levels * weight).square().sum())
-        read = 0.0
-    return gain, read
-
-
-def _clipped(square: torch.Tensor) -> float:
-    """Mean of squares without those of edges."""
-    variance = float(square.mean())
-    for _ in range(ROUNDS):
-        kept = square[square <= CLIP**2 * variance]
-        new = float(kept.mean()) / KEPT if len(kept) else variance
-        if abs(new - variance) <= 1e-3 * variance:
+    parity = torch.arange(len(part.square), device=part.square.device) // 2 % 2 == 1
+    in_bin = _brightness(part)
+    known, kept = part.known, part.known
+    for number in range(ROUNDS):
+        count, levels, variances = _classes(part, kept, in_bin)
+        gain, read, error = _fitted(levels, variances, count)
+        # Not each by its own variance: that of a dark channel is nearly zero.
+        channels = (gain * levels + read).mean(1, keepdim=True).clamp(min=0)
+        weight = 1 / channels.clamp(min=FLAT * float(channels.mean()) or 1.0)
+        expected = (gain * levels.clamp(min=0) + read)[:, in_bin.argmax(1)]
+        if number == 0:  # edges do not reach the median
+            ratio = (weight * part.square * known).sum(0) / (weight * expected * known).sum(0)
+            scale = min(1.0, float(ratio.nanmedian()))
+            gain, read, expected = gain * scale, read * scale, expected * scale
+        before = kept
+        kept = known * (part.square <= HOT * (expected + gain**2))
+        expected = gain * part.level.clamp(min=0) + read
+        smooth = torch.empty_like(kept)
+        for own, other in ((parity, ~parity), (~parity, parity)):
+            smooth[own] = _without_edges(part, other, expected, weight, gain)[None]
+        kept = kept * smooth
+        if float(kept.sum()) < FEWEST:  # edges everywhere
+            return None
+        if bool((kept == before).all()):
             break
-        variance = new
-    return variance
+    count, levels, variances = _classes(part, kept, in_bin)
+    gain, read, error = _fitted(levels, variances, count)
+    certain = gain > CERTAIN * error and _beats_channels(gain, read, levels, variances, count)
+    return _Line(gain, read, certain, float(kept.sum() / known.sum()))
 
 
-def _some(values: torch.Tensor) -> torch.Tensor:
-    """Evenly spaced values, enough for quantiles."""
-    return values[:: max(1, len(values) // 100_000)]
+def _brightness(part: _Squares) -> torch.Tensor:
+    """Which of a few classes of brightness each position belongs to, ``(p, bins)`` of 0 and 1."""
+    mean = (part.level * part.known).sum(0) / part.known.sum(0).clamp(min=1)
+    share = torch.linspace(0, 1, BINS + 1, device="cpu")[1:-1].to(mean)
+    number = torch.bucketize(mean, torch.quantile(mean[:: max(1, len(mean) // 100_000)], share))
+    return torch.nn.functional.one_hot(number, BINS).to(mean)
+
+
+def _classes(
+    part: _Squares, kept: torch.Tensor, in_bin: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Number, mean level and mean square of the values of each class, ``(m, bins)``."""
+    count = kept @ in_bin
+    return (
+        count,
+        (part.level * kept) @ in_bin / count.clamp(min=1),
+        (part.square * kept) @ in_bin / count.clamp(min=1),
+    )
+
+
+def _without_edges(
+    part: _Squares,
+    channels: torch.Tensor,
+    expected: torch.Tensor,
+    weight: torch.Tensor,
+    gain: float,
+) -> torch.Tensor:
+    """Positions ``(p,)`` where differences in some channels are not larger than by chance: neither
+    in all of these together nor along the strongest spectra in the data.
+    """
+    known, variance, scale = part.known[channels], expected[channels], weight[channels]
+    excess = (scale * known * (part.square[channels] - variance)).sum(0)
+    spread = scale.square() * known * (2 * variance + gain**2 / 2) * variance
+    inside = excess <= (ODD if part.step is None else EDGE) * spread.sum(0).sqrt()
+    if part.step is not None:
+        level, step = (scale.sqrt() * known * x[channels] for x in (part.level, part.step))
+        spectra = torch.linalg.eigh(level @ level.mT).eigenvectors[:, -SPECTRA:]
+        of_noise = spectra.square().mT @ (scale * known * variance)
+        along = (spectra.mT @ step).square() / of_noise.clamp(min=1e-300)
+        inside &= (along <= 1 + EDGE * 2**0.5).all(0)
+    return inside.to(known)
+
+
+def _fitted(
+    levels: torch.Tensor, variances: torch.Tensor, count: torch.Tensor
+) -> tuple[float, float, float]:
+    """Gain, read noise, neither negative, and the standard error of the gain, by weighted least
+    squares.
+    """
+    used = count > 0
+    x, y, number = levels[used].clamp(min=0), variances[used], count[used]
+    least = 1e-12 * float(y.max()) or 1e-300
+    gain, read = float((y * number).sum() / (x * number).sum().clamp(min=1e-300)), 0.0
+    for _ in range(REWEIGHTED):
+        expected = (gain * x + read).clamp(min=least)
+        weight = number / (2 * expected.square() + gain**2 * expected / 2)
+        one, two, three = (float((weight * power).sum()) for power in (1, x, x.square()))
+        pull = float((weight * y).sum()), float((weight * x * y).sum())
+        size = one * three - two**2
+        error, uncertain = float("inf"), True
+        if size > 1e-9 * one * three:  # levels differ
+            gain, read = (
+                (one * pull[1] - two * pull[0]) / size,
+                (three * pull[0] - two * pull[1]) / size,
+            )
+            error, uncertain = (one / size) ** 0.5, read < CERTAIN * (three / size) ** 0.5
+        if uncertain:  # then counts alone: pixels without any have no noise
+            read, gain = 0.0, pull[1] / max(three, 1e-300)
+            error = max(three, 1e-300) ** -0.5
+        if gain < 0:
+            gain, read = 0.0, pull[0] / one
+    return gain, read, error
+
+
+def _beats_channels(
+    gain: float, read: float, levels: torch.Tensor, variances: torch.Tensor, count: torch.Tensor
+) -> bool:
+    """Whether the line is likelier than a variance for each channel, by the Bayesian criterion."""
+    channels = (variances * count).sum(1) / count.sum(1).clamp(min=1)
+    used = (count > 0) & (channels > 0)[:, None]
+    expected = (gain * levels.clamp(min=0) + read).clamp(min=1e-6 * float(channels.mean()))
+    # Squares of few counts scatter more than those of normal noise, and tell less.
+    number = count / (1 + gain**2 / (4 * expected))
+
+    def likelihood(variance: torch.Tensor) -> float:
+        each = number * (variance.log() + variances / variance)
+        return -float(each[used].sum()) / 2
+
+    more = int((channels > 0).sum()) - 2
+    penalty = more * float(number[used].sum().log()) / 2
+    return likelihood(expected) > likelihood(channels[:, None].expand_as(expected)) - penalty

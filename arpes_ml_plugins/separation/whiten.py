@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
+from arpes_ml_plugins.separation.matching import signal_space
 from arpes_ml_plugins.separation.starlet import largest_scales, starlet
 
-__all__ = ["Whitened", "channel_noise", "strips", "strongest_columns", "thinned", "whiten"]
+if TYPE_CHECKING:
+    from arpes_ml_plugins.separation.value_noise import ValueNoise
+
+__all__ = ["Whitened", "channel_noise", "strips", "telling_columns", "thinned", "whiten"]
 
 NEGATIVE = 4.0  # standard deviations below zero that noise does not reach
 NEGATIVE_SHARE = 1e-3
 MOST_PIXELS = 20_000  # that GMCA looks at
 MOST_COLUMNS = 50_000  # that alternating least squares is given
+FEW_COUNTS = 10.0  # per value, below which a channel's noise follows from its intensity
 FEWEST_DIFFERENCES = 8
 FEW = 2.0  # mean of the data over their noise, below which single pixels show little
 SQUARE = 4  # pixels along either side that are then summed
@@ -47,6 +53,8 @@ class Whitened:
     """Of the transform: the coefficients of one scale follow those of the scale before."""
     coarse: torch.Tensor | None = None
     """``(k, T)``: pixels summed in squares, over their noise, where single ones show little."""
+    by_value: ValueNoise | None = None
+    """Noise of each value of the usable channels, if the data have such noise."""
 
     @property
     def double(self) -> torch.Tensor:
@@ -84,6 +92,7 @@ def whiten(
     complete: torch.Tensor,
     *,
     noise: torch.Tensor | None = None,
+    by_value: ValueNoise | None = None,
     transform: str = "starlet",
     scales: int | None = None,
     common: bool = False,
@@ -100,6 +109,8 @@ def whiten(
         Pixels without missing values, ``(*space)``.
     noise
         ``(m,)``; measured if not given.
+    by_value
+        Noise of each value; channels are then divided by its mean.
     scales
         Of the transform; as many as the image is large enough for, if not given.
     common
@@ -110,6 +121,10 @@ def whiten(
         Also sum pixels in squares, where single ones show little.
     """
     measured = channel_noise(cube, complete)
+    if by_value is not None:
+        # The median of differences that are 0, 1 or 2 says little.
+        few = by_value.mean < FEW_COUNTS * by_value.gain
+        noise = torch.where(few | (measured == 0), by_value.of_channels.sqrt(), measured)
     noise = measured if noise is None else torch.where(measured > 0, noise, 0.0)
     kept = noise > 0
     if common:
@@ -127,7 +142,8 @@ def whiten(
         sparse_noise, used = spread.repeat_interleave(pixels.shape[1]), len(spread)
     few = summed and nonnegative and float(pixels.mean()) < FEW
     coarse = _coarse(scaled, complete) if few else None
-    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, used, coarse)
+    by_value = None if by_value is None else by_value.at(kept)
+    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, used, coarse, by_value)
 
 
 def _coarse(scaled: torch.Tensor, complete: torch.Tensor) -> torch.Tensor | None:
@@ -182,13 +198,23 @@ def thinned(data: Whitened) -> torch.Tensor:
     return some.to(data.pixels)
 
 
-def strongest_columns(
-    data: torch.Tensor, noise: torch.Tensor, count: int = MOST_COLUMNS
-) -> torch.Tensor:
-    """Columns of ``(k, T)`` to use if there are too many: those with most signal."""
-    if data.shape[1] <= count:
-        return torch.arange(data.shape[1], device=data.device)
-    return (data.norm(dim=0) / noise).topk(count).indices
+def telling_columns(data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """Columns of ``(k, T)`` to use if there are too many: those with most signal, and as many
+    evenly spaced ones.
+
+    The former alone may all belong to the brightest component, the latter may miss a small one.
+    """
+    total = data.shape[1]
+    everything = torch.arange(total, device=data.device)
+    if total <= MOST_COLUMNS:
+        return everything
+    half = MOST_COLUMNS // 2
+    strong = (data.norm(dim=0) / noise).topk(half).indices
+    chosen = torch.zeros(total, dtype=torch.bool, device=data.device)
+    chosen[strong] = True
+    others = everything[~chosen]
+    chosen[others[torch.arange(half, device=data.device) * len(others) // half]] = True
+    return everything[chosen]
 
 
 def channel_noise(cube: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -265,4 +291,7 @@ def _own(flat: torch.Tensor) -> torch.Tensor:
     if values[0] < 1e-12 * values[-1]:  # no noise, or channels made from others
         return flat.new_full((channels,), float("inf"))
     precision = (vectors.square() / values).sum(1)
-    return (pixels / (pixels - channels) / precision).sqrt() * scale
+    noise = (pixels / (pixels - channels) / precision).sqrt() * scale
+    # The other channels hold noise too: they do not explain all of the signal of a channel.
+    space = signal_space(flat / noise[:, None])
+    return noise * (1 - space.directions.square() @ space.reliability).clamp(min=0.1).sqrt()
