@@ -1,0 +1,397 @@
+"""Explore the rotations that leave a non-negative factorisation as good as it was.
+
+If ``X = A S``, so is ``X = (A T^-1) (T S)`` for every invertible ``T``: data determine ``A`` and
+``S`` only as far as spectra ``A T^-1`` and maps ``T S`` may not be negative. Extremes over all such
+``T`` are found by sequential quadratic programming, as in MCR-BANDS (Gemperline, Anal. Chem. 71,
+5398, 1999; Tauler, J. Chemom. 15, 627, 2001). That method has one objective for each component, its
+share of the signal; here, single values of its spectrum and of its map are objectives too, since
+from three components on their extremes are not those of the share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SEEN", "Cone", "Objective", "Rotations", "explore"]
+
+Array = NDArray[np.float64]
+
+ALLOWED = 1e-7  # violation of a constraint, relative
+PRECISE = 1e-10  # of the optimum, relative
+MOST_STEPS = 100
+ROUNDS = 12  # of adding constraints that were violated
+ADDED = 3  # constraints of each component and round
+GATHERED = 30  # constraints of each component
+TRIES = 6
+SEEN = 5.0  # standard errors of its intensity, above which a component is there
+STRIDE = 0.4  # of the entries of D, from one solution to the next
+STRIDES = 30
+ENOUGH = 1e-5  # gain of a stride, relative, after which there is no other
+LOOKS = 4  # on the way
+HALVINGS = 40
+SLACK = 1.001
+SMALL = 1e-3
+TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Cone:
+    """Vectors ``v`` with ``rows @ v`` not below zero by more than ``limit`` standard errors."""
+
+    rows: Array  # (c, n)
+    covariance: Array
+    """``(c, n, n)``: of the noise of each row."""
+    above: NDArray[np.bool_]
+    """``(c,)``: rows that have to be above zero by :data:`SEEN` standard errors instead."""
+
+    @classmethod
+    def of(cls, rows: Array, covariance: Array, above: NDArray[np.bool_] | None = None) -> Cone:
+        """With rows of equal size, so that margins can be compared."""
+        noise = np.sqrt(np.trace(covariance, axis1=1, axis2=2))
+        size = np.linalg.norm(rows, axis=1) + noise + TINY
+        above = np.zeros(len(rows), dtype=bool) if above is None else above
+        return cls(rows / size[:, None], covariance / np.square(size)[:, None, None], above)
+
+    def at(self, chosen: NDArray[np.intp]) -> Cone:
+        return Cone(self.rows[chosen], self.covariance[chosen], self.above[chosen])
+
+    def factors(self, limit: float) -> Array:
+        """Of the standard errors ``(c,)``, in the margins."""
+        return np.where(self.above, -SEEN, limit)
+
+    def errors(self, vectors: Array) -> Array:
+        """Standard errors ``(c, k)`` of ``rows @ vectors``, for ``vectors (n, k)``."""
+        pairs = (vectors[:, None] * vectors[None]).reshape(-1, vectors.shape[1])
+        variance = self.covariance.reshape(len(self.rows), -1) @ pairs
+        return np.sqrt(np.maximum(variance, TINY))
+
+    def margins(self, vectors: Array, limit: float) -> Array:
+        """``(c, k)``, not negative where ``vectors (n, k)`` are inside."""
+        return self.rows @ vectors + self.factors(limit)[:, None] * self.errors(vectors)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A linear function of one component of a solution, to be as large as possible.
+
+    ``weights @ T^-1[:, component]``, over the intensity of the component if ``over`` is given, for
+    spectra; ``T[component] @ weights`` times that intensity for maps.
+    """
+
+    component: int
+    weights: Array  # (n,)
+    of_map: bool = False
+    over: bool = False
+
+    def value(self, turned: Array, back: Array, intensity: Array) -> tuple[float, Array]:
+        """And its gradient with respect to ``T (n, n)``."""
+        k = self.component
+        column, total = back[:, k], float(intensity @ back[:, k])
+        of_total = -np.outer(intensity @ back, column)
+        if self.of_map:
+            value = float(turned[k] @ self.weights)
+            gradient = value * of_total
+            gradient[k] += total * self.weights
+            return value * total, gradient
+        value, gradient = float(self.weights @ column), -np.outer(self.weights @ back, column)
+        if not self.over:
+            return value, gradient
+        return value / total, (gradient - value / total * of_total) / total
+
+
+@dataclass(frozen=True)
+class Rotations:
+    """Solutions ``T``, all within the limit."""
+
+    turned: Array  # (solutions, n, n)
+    limit: float
+    """Standard errors below zero that were allowed."""
+
+    @property
+    def back(self) -> Array:
+        """Their inverses."""
+        return np.linalg.inv(self.turned)
+
+
+def explore(
+    spectra: Cone,
+    maps: Cone,
+    intensity: Array,
+    objectives: Sequence[Objective],
+    limit: float,
+    report: Callable[[], None] | None = None,
+) -> Rotations:
+    """Find solutions at the extremes of all objectives.
+
+    Parameters
+    ----------
+    spectra, maps
+        Rows are the channels of ``A (m, n)`` and the pixels of ``S``; each map has a mean of 1.
+    intensity
+        Sum of each spectrum ``(n,)``.
+    objectives
+        What is maximised, one after the other, each from the first solution and from the best so
+        far: extremes may be local.
+    limit
+        Standard errors below zero that noise may reach.
+    """
+    search = _Search(spectra, maps, limit)
+    found = [search.inside()]
+
+    def value(objective: Objective, turned: Array) -> float:
+        return objective.value(turned, _inverse(turned), intensity)[0]
+
+    for objective in objectives:
+        best = max(range(len(found)), key=lambda i: value(objective, found[i]))
+        starts = found[:1] if best == 0 else [found[best], found[0]]
+        ends = [search.maximised(objective, intensity, start) for start in starts]
+        found.append(max(ends, key=lambda end: value(objective, end)))
+        if report:
+            report()
+    return Rotations(np.stack(found), search.limit)
+
+
+class _Search:
+    """Sequential quadratic programming with the constraints that have mattered so far.
+
+    Steps are relative to the solution they start from, ``T = D T_start``. Each row of ``D`` has the
+    sum 1, as each map has the mean 1; its other entries are the variables.
+    """
+
+    def __init__(self, spectra: Cone, maps: Cone, limit: float) -> None:
+        self.maps, self.spectra, self.limit = _Chosen(maps), _Chosen(spectra), limit
+        self.size = spectra.rows.shape[1]
+        self.start = np.eye(self.size)
+        self.apart = ~np.eye(self.size, dtype=bool)
+        steps = [step * row for step in (0.0, -0.3, 0.3) for row in np.eye(self.apart.sum())]
+        for x in steps:  # what bounds the first steps
+            self._gather(self._turned(x))
+        for x in steps:
+            self._add(self._turned(x), limit)
+
+    def inside(self) -> Array:
+        """A solution within the limit, which is raised if there is none."""
+        if not self._gather(self.start):
+            return self.start
+        needed = self._needed(self.start)
+
+        def cost(x: Array) -> tuple[float, Array]:
+            gradient = np.zeros_like(x)
+            gradient[-1] = 1.0
+            return float(x[-1]), gradient
+
+        best = self._turned(self._solved(cost, needed))
+        best = best if self._needed(best) < needed else self.start
+        self.limit = max(self.limit, SLACK * self._needed(best))
+        self._gather(best)
+        return best
+
+    def maximised(self, objective: Objective, intensity: Array, start: Array) -> Array:
+        """A solution for which the objective is largest, from one within the limit."""
+        for _ in range(TRIES):
+            end = self._climbed(objective, intensity, start)
+            if not self._gather(end):
+                return end
+        return start
+
+    def _climbed(self, objective: Objective, intensity: Array, start: Array) -> Array:
+        before = objective.value(start, _inverse(start), intensity)[0]
+        for _ in range(STRIDES):
+            self.start = start
+            scale = abs(before) + SMALL
+
+            def cost(x: Array, scale: float = scale) -> tuple[float, Array]:
+                turned = self._turned(x)
+                value, gradient = objective.value(turned, _inverse(turned), intensity)
+                return -value / scale, -self._reduced(gradient) / scale
+
+            end = self._reached(self._turned(self._solved(cost)))
+            after = objective.value(end, _inverse(end), intensity)[0]
+            if after <= before:
+                break
+            start, gain, before = end, after - before, after
+            if gain < ENOUGH * scale:
+                break
+        return start
+
+    def _solved(
+        self, cost: Callable[[Array], tuple[float, Array]], most: float | None = None
+    ) -> Array:
+        """Variables at the smallest cost, within a stride. If ``most`` is given, the limit is one
+        more variable, and this its largest value.
+        """
+        from scipy.optimize import minimize
+
+        x, bounds = np.zeros(self.apart.sum()), [(-STRIDE, STRIDE)] * self.apart.sum()
+        if most is not None:
+            x, bounds = np.append(x, most), [*bounds, (0.0, most)]
+
+        def limit_of(x: Array) -> float:
+            return self.limit if most is None else float(x[-1])
+
+        def margins(x: Array) -> Array:
+            return self._margins(self._turned(x), limit_of(x))
+
+        def slopes(x: Array) -> Array:
+            return self._slopes(self._turned(x), limit_of(x))[:, : len(x)]
+
+        for _ in range(ROUNDS):
+            found = minimize(
+                cost,
+                x,
+                jac=True,
+                method="SLSQP",
+                bounds=bounds,
+                constraints={"type": "ineq", "fun": margins, "jac": slopes},
+                options={"maxiter": MOST_STEPS, "ftol": PRECISE},
+            )
+            if not np.isfinite(found.x).all():
+                return x
+            x = found.x
+            if not self._add(self._turned(x), limit_of(x)):
+                break
+        return x
+
+    def _turned(self, x: Array) -> Array:
+        step = np.zeros((self.size, self.size))
+        step[self.apart] = x[: self.apart.sum()]
+        np.fill_diagonal(step, 1 - step.sum(1))
+        return step @ self.start
+
+    def _reduced(self, gradient: Array) -> Array:
+        """With respect to the variables, of a gradient with respect to T ``(..., n, n)``."""
+        gradient = gradient @ self.start.T
+        relative = gradient - np.diagonal(gradient, axis1=-2, axis2=-1)[..., None]
+        return relative[..., self.apart]
+
+    # -- constraints -------------------------------------------------------------------------------
+
+    def _margins(self, turned: Array, limit: float) -> Array:
+        return np.concatenate(
+            [self.maps.margins(turned.T, limit), self.spectra.margins(_inverse(turned), limit)]
+        )
+
+    def _slopes(self, turned: Array, limit: float) -> Array:
+        """Jacobian, whose last column is with respect to the limit."""
+        back = _inverse(turned)
+        along, errors = self.maps.tangents(turned.T, limit)
+        of_maps = np.zeros((len(along), self.size, self.size))
+        of_maps[np.arange(len(along)), self.maps.component] = along
+        along, more = self.spectra.tangents(back, limit)
+        of_spectra = -(along @ back)[:, :, None] * back.T[self.spectra.component][:, None]
+        slopes = self._reduced(np.concatenate([of_maps, of_spectra]))
+        return np.hstack([slopes, np.concatenate([errors, more])[:, None]])
+
+    def _add(self, turned: Array, limit: float) -> bool:
+        """Add the constraints that are violated most; False if there are none."""
+        added = [self.maps.add(turned.T, limit), self.spectra.add(_inverse(turned), limit)]
+        return any(added)
+
+    def _gather(self, turned: Array) -> bool:
+        """Look at all constraints; True if any is violated."""
+        found = [
+            self.maps.gather(turned.T, self.limit),
+            self.spectra.gather(_inverse(turned), self.limit),
+        ]
+        return any(found)
+
+    def _is_inside(self, turned: Array) -> bool:
+        return self.maps.inside(turned.T, self.limit) and self.spectra.inside(
+            _inverse(turned), self.limit
+        )
+
+    def _needed(self, turned: Array) -> float:
+        return max(self.maps.needed(turned.T), self.spectra.needed(_inverse(turned)))
+
+    def _reached(self, end: Array) -> Array:
+        """How far all solutions on the way from the start to ``end`` are within the limit.
+
+        Beyond a gap there are the same solutions again, with components in another order.
+        """
+        low, high = 0.0, 1.0
+        for share in np.linspace(0, 1, LOOKS + 1)[1:]:
+            if not self._is_inside(self.start + share * (end - self.start)):
+                high = float(share)
+                break
+            low = float(share)
+        else:
+            return end
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            if self._is_inside(self.start + middle * (end - self.start)):
+                low = middle
+            else:
+                high = middle
+        return self.start + low * (end - self.start)
+
+
+class _Chosen:
+    """Constraints of a cone on its vectors, each on one of them.
+
+    They are taken from a pool of those that come close, and this from all.
+    """
+
+    def __init__(self, cone: Cone) -> None:
+        self.all = cone
+        self.pool = np.flatnonzero(cone.above)
+        self.near = cone.at(self.pool)
+        self.number = self.component = np.empty(0, dtype=np.intp)
+
+    def gather(self, vectors: Array, limit: float) -> bool:
+        """Add the closest of all to the pool; True if ``vectors (n, k)`` violate any of them."""
+        margins = self.all.margins(vectors, limit)
+        closest = np.argsort(margins, axis=0, kind="stable")[:GATHERED].ravel()
+        inside = bool((margins >= -ALLOWED).all())
+        pool, chosen = np.union1d(self.pool, closest), self.pool[self.number]
+        self.pool, self.near = pool, self.all.at(pool)
+        self.number = np.searchsorted(pool, chosen)
+        return not inside
+
+    def add(self, vectors: Array, limit: float) -> bool:
+        """Choose those of the pool that ``vectors`` violate most; False if there are no others."""
+        margins = self.near.margins(vectors, limit)
+        pairs = set(zip(self.number.tolist(), self.component.tolist(), strict=True))
+        before = len(pairs)
+        for k in range(vectors.shape[1]):
+            worst = np.argsort(margins[:, k], kind="stable")[:ADDED]
+            pairs |= {(int(i), k) for i in worst if margins[i, k] < -ALLOWED}
+        if len(pairs) == before:
+            return False
+        self.number, self.component = np.array(sorted(pairs), dtype=np.intp).T
+        return True
+
+    def inside(self, vectors: Array, limit: float) -> bool:
+        """Within all constraints of the pool."""
+        return bool(self.near.margins(vectors, limit).min() >= -ALLOWED)
+
+    def margins(self, vectors: Array, limit: float) -> Array:
+        own, factors = vectors.T[self.component], self.near.factors(limit)[self.number]
+        error = np.sqrt(np.maximum((self._spread(own) * own).sum(1), TINY))
+        return (self.near.rows[self.number] * own).sum(1) + factors * error
+
+    def tangents(self, vectors: Array, limit: float) -> tuple[Array, Array]:
+        """Gradients of the margins with respect to the vectors ``(c, n)`` and to the limit."""
+        own, factors = vectors.T[self.component], self.near.factors(limit)[self.number]
+        spread = self._spread(own)
+        error = np.sqrt(np.maximum((spread * own).sum(1), TINY))
+        along = self.near.rows[self.number] + (factors / error)[:, None] * spread
+        return along, np.where(self.near.above[self.number], 0, error)
+
+    def _spread(self, own: Array) -> Array:
+        return (self.near.covariance[self.number] @ own[:, :, None])[:, :, 0]
+
+    def needed(self, vectors: Array) -> float:
+        """Standard errors below zero that ``vectors (n, k)`` reach."""
+        below = -self.all.rows @ vectors / self.all.errors(vectors)
+        return float(below[~self.all.above].max())
+
+
+def _inverse(turned: Array) -> Array:
+    try:
+        return np.linalg.inv(turned)
+    except np.linalg.LinAlgError:  # on the way to an optimum
+        return np.linalg.pinv(turned)
