@@ -215,6 +215,12 @@ def _status(found: Feasible, names: list[str], hot: int) -> str:
             f"were allowed (possible causes: wrong number of components, shifted energies, a "
             f"background that was subtracted)"
         )
+    elif found.given > found.limit:
+        notes.append(
+            f"the spectra given are not among those that explain the data without negative values, "
+            f"which the bands show: with them, values are up to {found.given:.2g} standard errors "
+            f"below zero, where noise explains {found.limit:.2g}"
+        )
     columns = found.width, found.share_lower, found.share_upper, found.detected
     for name, width, low, high, seen in zip(names, *(c.tolist() for c in columns), strict=True):
         if not seen:

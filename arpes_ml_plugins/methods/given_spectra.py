@@ -79,6 +79,10 @@ def _known(
             "example data.sel(eV=spectra.dropna('eV').eV)"
         )
     names = spectra[COMPONENT].values
+    if len({str(name) for name in names}) < len(names):
+        raise ParameterError(
+            f"spectra must have a name of its own for each component, got {names.tolist()}"
+        )
     each = {str(name): one.drop_vars(COMPONENT, errors="ignore") for name, one in
             zip(names, spectra.transpose(COMPONENT, ...), strict=True)}  # fmt: skip
     beside: list[Hashable] = [dim for dim in spectra.dims if dim != COMPONENT]

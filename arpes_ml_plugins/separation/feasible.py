@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.separation.iae import farthest_points
 from arpes_ml_plugins.separation.least_squares import unit_columns
+from arpes_ml_plugins.separation.polish import polish_on_pixels
 from arpes_ml_plugins.separation.rotations import SEEN, Cone, Objective, Rotations, explore
 from arpes_ml_plugins.separation.value_noise import ValueNoise, value_noise
 from arpes_ml_plugins.separation.whiten import channel_noise
@@ -30,6 +31,7 @@ BESIDE = 3.0  # standard errors of the noise beside the extremes
 FLOOR = 1e-6  # standard error of a row over its length: data without noise are not exact either
 DEPENDENT = 1e-6  # smallest singular value of spectra of length 1
 MISFIT = 8.0  # standard deviations of chi^2: such a pixel does not follow the model
+SWEEPS = 20
 AT_A_TIME = 50_000  # pixels
 
 
@@ -56,6 +58,8 @@ class Feasible:
     """Standard errors below zero that noise explains."""
     needed: float
     """The same that had to be allowed: more if there is no other solution."""
+    given: float
+    """The same that the spectra given need."""
     by_value: bool
     """Whether the noise is that of each value."""
     left_out: int
@@ -64,7 +68,9 @@ class Feasible:
 
 def number_of_objectives(components: int) -> int:
     """Extremes that are looked for, one by one."""
-    return components * (2 + 4 * _directions(components)) if components > 1 else 0
+    if components < 3:
+        return 2 * (components - 1)
+    return components * (2 + 4 * _directions(components))
 
 
 def _directions(components: int) -> int:
@@ -126,10 +132,15 @@ class _Model:
 
     @classmethod
     def of(
-        cls, data: torch.Tensor, spectra: torch.Tensor, noise: torch.Tensor, by: ValueNoise | None
+        cls,
+        data: torch.Tensor,
+        spectra: torch.Tensor,
+        noise: torch.Tensor,
+        by: ValueNoise | None,
+        polish: bool = True,
     ) -> _Model:
         """Of data ``(k, t)``."""
-        channels, n = spectra.shape
+        n = spectra.shape[1]
         scaled = spectra / noise[:, None]
         gram = data @ data.mT / (noise[:, None] * noise)
         space = torch.linalg.eigh(gram)[1][:, -n:]
@@ -143,32 +154,22 @@ class _Model:
         solve = torch.linalg.pinv(inside) / noise  # (n, k), linear: no bias by noise
         inside = inside * noise[:, None]
         maps = solve @ data
-        pairs = (solve[:, None] * solve[None]).reshape(n * n, channels)
-        maps_covariance = data.new_empty(data.shape[1], n * n)
-        crossed = data.new_zeros(channels, n * n)
-        chi2 = data.new_empty(data.shape[1])
-        for start in range(0, data.shape[1], AT_A_TIME):
-            part = slice(start, start + AT_A_TIME)
-            fitted = inside @ maps[:, part]
-            variance = noise.square()[:, None] if by is None else by.variance(fitted)
-            variance = variance.expand_as(fitted)
-            maps_covariance[part] = (pairs @ variance).mT
-            products = (maps[:, None, part] * maps[None, :, part]).reshape(n * n, -1)
-            crossed += variance @ products.mT
-            chi2[part] = ((data[:, part] - fitted).square() / variance).sum(0) / max(
-                channels - n, 1
-            )
+        maps_covariance, crossed, chi2, spread = _of_noise(data, inside, maps, solve, noise, by)
         own = maps @ maps.mT - maps_covariance.sum(0).reshape(n, n)  # without that of the noise
         inverse = torch.linalg.pinv(own, hermitian=True)
-        spectra_covariance = inverse @ crossed.reshape(channels, n, n) @ inverse
+        spectra_covariance = inverse @ crossed @ inverse
         typical = chi2.median().clamp(min=1)
-        explained = chi2 <= typical * (1 + MISFIT * (2 / max(channels - n, 1)) ** 0.5)
+        explained = chi2 <= typical * (1 + MISFIT * spread)
         mean = maps[:, explained].mean(1)
+        if bool((mean <= 0).any()) and polish:
+            # Spectra that are a little off their space have maps that are far off.
+            better = polish_on_pixels(data / noise[:, None], unit_columns(scaled), True, SWEEPS)
+            return cls.of(data, better * noise[:, None], noise, by, polish=False)
         if bool((mean <= 0).any()):
             raise DataError(
                 f"the map of component {int(mean.argmin()) + 1} of {n} is negative on average: "
-                f"either its spectrum is not in the data, or the data are not what bands need, sums "
-                f"of spectra and maps without negative values (give a background a component "
+                f"either its spectrum is not in the data, or the data are not sums of spectra and "
+                f"maps without negative values, which bands need (give a background a component "
                 f"instead of subtracting it)"
             )
         total = inside.sum(0) / spectra_covariance.sum(0).diagonal().clamp(min=1e-300).sqrt()
@@ -183,6 +184,37 @@ class _Model:
             explained,
             total > SEEN,
         )
+
+
+def _of_noise(
+    data: torch.Tensor,
+    spectra: torch.Tensor,
+    maps: torch.Tensor,
+    solve: torch.Tensor,
+    noise: torch.Tensor,
+    by: ValueNoise | None,
+) -> tuple[torch.Tensor, ...]:
+    """Covariances ``(t, n * n)`` of the maps ``solve @ data``, ``(k, n, n)`` of the products of
+    data and maps, chi^2 per degree of freedom ``(t,)`` and its standard deviation.
+    """
+    channels, n = spectra.shape
+    freedom = max(channels - n, 1)
+    pairs = (solve[:, None] * solve[None]).reshape(n * n, channels)
+    covariance = data.new_empty(data.shape[1], n * n)
+    crossed = data.new_zeros(channels, n * n)
+    chi2, spread = data.new_empty(data.shape[1]), data.new_empty(data.shape[1])
+    for start in range(0, data.shape[1], AT_A_TIME):
+        part = slice(start, start + AT_A_TIME)
+        fitted = spectra @ maps[:, part]
+        variance = noise.square()[:, None] if by is None else by.variance(fitted)
+        variance = variance.expand_as(fitted)
+        covariance[part] = (pairs @ variance).mT
+        crossed += variance @ (maps[:, None, part] * maps[None, :, part]).reshape(n * n, -1).mT
+        chi2[part] = ((data[:, part] - fitted).square() / variance).sum(0) / freedom
+        # Few counts scatter more: the kurtosis of their distribution is one over their mean.
+        kurtosis = 0 * variance if by is None else by.gain**2 / variance
+        spread[part] = (2 + kurtosis).sum(0).sqrt() / freedom
+    return covariance, crossed.reshape(channels, n, n), chi2, spread
 
 
 def _cone(rows: torch.Tensor, covariance: torch.Tensor, above: bool = False) -> Cone:
@@ -262,6 +294,11 @@ def _explored(
     if n == 1:
         one = np.ones((1, 1, 1))
         return Rotations(one, limit)
+    if n == 2:
+        # Row and column of T are free of each other: four corners, two of them those of the share.
+        sides = [Objective(0, sign * intensity) for sign in (1, -1)]
+        found = explore(rows, maps, intensity, sides, limit, report)
+        return Rotations(found.crossed, found.limit, found.given)
     objectives = []
     channels, places = (
         farthest_points(torch.from_numpy(cone.rows), _directions(n)).numpy()
@@ -329,6 +366,7 @@ def _bands(
         model.outside,
         limit,
         found.limit,
+        found.given,
         by_value,
         int((~model.explained).sum()),
     )

@@ -21,16 +21,17 @@ __all__ = ["SEEN", "Cone", "Objective", "Rotations", "explore"]
 Array = NDArray[np.float64]
 
 ALLOWED = 1e-7  # violation of a constraint, relative
-PRECISE = 1e-10  # of the optimum, relative
-MOST_STEPS = 100
+PRECISE = 1e-7  # of the optimum, relative
+MOST_STEPS = 30
 ROUNDS = 12  # of adding constraints that were violated
 ADDED = 3  # constraints of each component and round
 GATHERED = 30  # constraints of each component
 TRIES = 6
 SEEN = 5.0  # standard errors of its intensity, above which a component is there
 STRIDE = 0.4  # of the entries of D, from one solution to the next
+FEW = 3  # components, up to which two starts take no more than a few seconds
 STRIDES = 30
-ENOUGH = 1e-5  # gain of a stride, relative, after which there is no other
+ENOUGH = 1e-4  # gain of a stride, relative, after which there is no other
 LOOKS = 4  # on the way
 HALVINGS = 40
 SLACK = 1.001
@@ -110,11 +111,19 @@ class Rotations:
     turned: Array  # (solutions, n, n)
     limit: float
     """Standard errors below zero that were allowed."""
+    given: float = 0.0
+    """Standard errors below zero that the solution given reaches."""
 
     @property
     def back(self) -> Array:
         """Their inverses."""
         return np.linalg.inv(self.turned)
+
+    @property
+    def crossed(self) -> Array:
+        """Every first row with every second one."""
+        first, second = (np.unique(self.turned[:, k], axis=0) for k in (0, 1))
+        return np.stack([np.stack([one, other]) for one in first for other in second])
 
 
 def explore(
@@ -134,25 +143,25 @@ def explore(
     intensity
         Sum of each spectrum ``(n,)``.
     objectives
-        What is maximised, one after the other, each from the first solution and from the best so
-        far: extremes may be local.
+        What is maximised, one after the other, each from the best solution so far. Extremes may be
+        local: up to three components, the first solution is another start.
     limit
         Standard errors below zero that noise may reach.
     """
     search = _Search(spectra, maps, limit)
-    found = [search.inside()]
+    found, size = [search.inside()], len(intensity)
 
     def value(objective: Objective, turned: Array) -> float:
         return objective.value(turned, _inverse(turned), intensity)[0]
 
     for objective in objectives:
         best = max(range(len(found)), key=lambda i: value(objective, found[i]))
-        starts = found[:1] if best == 0 else [found[best], found[0]]
+        starts = [found[best]] if best == 0 or size > FEW else [found[best], found[0]]
         ends = [search.maximised(objective, intensity, start) for start in starts]
         found.append(max(ends, key=lambda end: value(objective, end)))
         if report:
             report()
-    return Rotations(np.stack(found), search.limit)
+    return Rotations(np.stack(found), search.limit, search.given)
 
 
 class _Search:
@@ -166,6 +175,7 @@ class _Search:
         self.maps, self.spectra, self.limit = _Chosen(maps), _Chosen(spectra), limit
         self.size = spectra.rows.shape[1]
         self.start = np.eye(self.size)
+        self.given = self._needed(self.start)
         self.apart = ~np.eye(self.size, dtype=bool)
         steps = [step * row for step in (0.0, -0.3, 0.3) for row in np.eye(self.apart.sum())]
         for x in steps:  # what bounds the first steps
@@ -175,9 +185,9 @@ class _Search:
 
     def inside(self) -> Array:
         """A solution within the limit, which is raised if there is none."""
+        needed = self.given
         if not self._gather(self.start):
             return self.start
-        needed = self._needed(self.start)
 
         def cost(x: Array) -> tuple[float, Array]:
             gradient = np.zeros_like(x)
@@ -344,7 +354,7 @@ class _Chosen:
     def gather(self, vectors: Array, limit: float) -> bool:
         """Add the closest of all to the pool; True if ``vectors (n, k)`` violate any of them."""
         margins = self.all.margins(vectors, limit)
-        closest = np.argsort(margins, axis=0, kind="stable")[:GATHERED].ravel()
+        closest = _smallest(margins, GATHERED).ravel()
         inside = bool((margins >= -ALLOWED).all())
         pool, chosen = np.union1d(self.pool, closest), self.pool[self.number]
         self.pool, self.near = pool, self.all.at(pool)
@@ -356,8 +366,7 @@ class _Chosen:
         margins = self.near.margins(vectors, limit)
         pairs = set(zip(self.number.tolist(), self.component.tolist(), strict=True))
         before = len(pairs)
-        for k in range(vectors.shape[1]):
-            worst = np.argsort(margins[:, k], kind="stable")[:ADDED]
+        for k, worst in enumerate(_smallest(margins, ADDED).T):
             pairs |= {(int(i), k) for i in worst if margins[i, k] < -ALLOWED}
         if len(pairs) == before:
             return False
@@ -388,6 +397,13 @@ class _Chosen:
         """Standard errors below zero that ``vectors (n, k)`` reach."""
         below = -self.all.rows @ vectors / self.all.errors(vectors)
         return float(below[~self.all.above].max())
+
+
+def _smallest(margins: Array, count: int) -> NDArray[np.intp]:
+    """Indices ``(count, k)`` of the smallest of each column."""
+    if len(margins) <= count:
+        return np.argsort(margins, axis=0)
+    return np.argpartition(margins, count, axis=0)[:count]
 
 
 def _inverse(turned: Array) -> Array:
