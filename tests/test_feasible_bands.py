@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
-from arpes_ml_plugins import feasible_bands
+from arpes_ml_plugins import feasible_bands, plotting
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.separation.feasible import feasible
 
@@ -174,6 +175,26 @@ def test_grains_count_for_more_than_their_pixels():
         for one in (data, data.copy(data=flat))
     ]
     assert widths[0] < 0.6 * widths[1]
+
+
+@open_bands
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_figure_shows_the_bands(narrow):
+    spectra, maps = overlapping(0, 2)
+    data, _ = counted(spectra, maps, 100)
+    data = data[:, 3] if narrow else data
+    bands = data.S.feasible_bands(spectra=labelled(mixed(spectra)))
+    figure = plotting.components(bands)
+    axes = figure.axes[0]
+    low, high = (float(100 * bands[f"share_{end}"][0]) for end in ("lower", "upper"))
+    assert axes.get_title() == f"component 1: {low:.0f} to {high:.0f} %"
+    drawn = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert drawn.max() == pytest.approx(float(bands.spectra_upper[0].max()))
+    maps_drawn = figure.axes[3].collections
+    assert len(maps_drawn) == 1  # a band beside a curve, or an image
+    plt.close(figure)
+    with pytest.raises(DataError, match="share_upper"):
+        plotting.components(bands.drop_vars("share_upper"))
 
 
 # -- what may go wrong ---------------------------------------------------------------------------
