@@ -114,7 +114,8 @@ def feasible_bands(
     all of them above the noise. No value of a spectrum or a map, and no mean over neighbours, may
     be further below zero than noise explains. Extremes of the shares and of selected values of
     spectra and maps are searched for. For two components they are the exact limits [3]_; for three
-    and more they may be local, so that wide bands can be wider still.
+    and more they may be local, and other solutions may lie beyond a gap, so that bands can be wider
+    than shown.
 
     A known sum of the maps in each pixel (closure) only sets the scale of the components, and
     leaves the bands as they are.

@@ -35,6 +35,8 @@ ENOUGH = 1e-4  # gain of a stride, relative, after which there is no other
 LOOKS = 4  # on the way
 HALVINGS = 40
 SLACK = 1.001
+APPROACHES = 10  # strides to the limit
+CLOSER = 0.99
 SMALL = 1e-3
 TINY = 1e-300
 
@@ -144,20 +146,22 @@ def explore(
         Sum of each spectrum ``(n,)``.
     objectives
         What is maximised, one after the other, each from the best solution so far. Extremes may be
-        local: up to three components, the first solution is another start.
+        local: up to three components, there are other starts.
     limit
         Standard errors below zero that noise may reach.
     """
     search = _Search(spectra, maps, limit)
     found, size = [search.inside()], len(intensity)
+    found += search.others() if size > 2 else []
+    first = len(found) if size <= FEW else 0
 
     def value(objective: Objective, turned: Array) -> float:
         return objective.value(turned, _inverse(turned), intensity)[0]
 
     for objective in objectives:
         best = max(range(len(found)), key=lambda i: value(objective, found[i]))
-        starts = [found[best]] if best == 0 or size > FEW else [found[best], found[0]]
-        ends = [search.maximised(objective, intensity, start) for start in starts]
+        starts = {best, *range(first)}
+        ends = [search.maximised(objective, intensity, found[i]) for i in sorted(starts)]
         found.append(max(ends, key=lambda end: value(objective, end)))
         if report:
             report()
@@ -185,20 +189,44 @@ class _Search:
 
     def inside(self) -> Array:
         """A solution within the limit, which is raised if there is none."""
-        needed = self.given
-        if not self._gather(self.start):
-            return self.start
+        best = self.approached(self.start)
+        if self._gather(best):
+            self.limit = max(self.limit, SLACK * self._needed(best))
+        return best
+
+    def approached(self, turned: Array) -> Array:
+        """The nearest solution that is within the limit, or as close to it as can be."""
 
         def cost(x: Array) -> tuple[float, Array]:
             gradient = np.zeros_like(x)
             gradient[-1] = 1.0
             return float(x[-1]), gradient
 
-        best = self._turned(self._solved(cost, needed))
-        best = best if self._needed(best) < needed else self.start
-        self.limit = max(self.limit, SLACK * self._needed(best))
-        self._gather(best)
-        return best
+        for _ in range(APPROACHES):
+            if not self._gather(turned):
+                break
+            needed, self.start = self._needed(turned), turned
+            closer = self._turned(self._solved(cost, needed))
+            if self._needed(closer) > CLOSER * needed:
+                break
+            turned = closer
+        return turned
+
+    def others(self) -> list[Array]:
+        """Solutions that may lie beyond a gap: those with the purest places, and those with the
+        purest channels.
+        """
+        found = []
+        places = np.linalg.pinv(_purest(self.maps.all.rows)).T
+        channels = _purest(self.spectra.all.rows)
+        for rows in (places, channels):
+            turned = _with_maps(rows, self.spectra.all.rows)
+            if turned is None:
+                continue
+            end = self.approached(turned)
+            if not self._gather(end):
+                found.append(end)
+        return found
 
     def maximised(self, objective: Objective, intensity: Array, start: Array) -> Array:
         """A solution for which the objective is largest, from one within the limit."""
@@ -397,6 +425,34 @@ class _Chosen:
         """Standard errors below zero that ``vectors (n, k)`` reach."""
         below = -self.all.rows @ vectors / self.all.errors(vectors)
         return float(below[~self.all.above].max())
+
+
+def _purest(rows: Array) -> Array:
+    """The row ``(n, n)`` that is longest, then each time what is longest across those taken:
+    successive projections (Araujo et al., Chemom. Intell. Lab. Syst. 57, 65, 2001).
+    """
+    taken, left = [], rows
+    for _ in range(rows.shape[1]):
+        i = int(np.linalg.norm(left, axis=1).argmax())
+        taken.append(i)
+        along = left[i] / (np.linalg.norm(left[i]) + TINY)
+        left = left - np.outer(left @ along, along)
+    return rows[taken]
+
+
+def _with_maps(rows: Array, spectra: Array) -> Array | None:
+    """``T`` with these maps, in the order of the ``spectra (c, n)`` that it resembles; None if one
+    is negative.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    total = rows.sum(1, keepdims=True)
+    if not np.isfinite(rows).all() or (total <= SMALL).any():
+        return None
+    turned: Array = rows / total
+    other = spectra @ _inverse(turned)
+    one, other = (x / (np.linalg.norm(x, axis=0) + TINY) for x in (spectra, other))
+    return turned[linear_sum_assignment(-one.T @ other)[1]]
 
 
 def _smallest(margins: Array, count: int) -> NDArray[np.intp]:
