@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.errors import DataError
+from arpes_ml_plugins.separation.cones import SEEN, Cone
 from arpes_ml_plugins.separation.iae import farthest_points
 from arpes_ml_plugins.separation.least_squares import unit_columns
 from arpes_ml_plugins.separation.polish import polish_on_pixels
-from arpes_ml_plugins.separation.rotations import SEEN, Cone, Objective, Rotations, explore
+from arpes_ml_plugins.separation.rotations import Objective, Rotations, explore
 from arpes_ml_plugins.separation.value_noise import ValueNoise, value_noise
 from arpes_ml_plugins.separation.whiten import channel_noise
 
