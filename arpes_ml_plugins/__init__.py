@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_fixed_input as denoise_fixed_input
     from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet as denoise_pcp_unet
     from arpes_ml_plugins.methods.estimate_noise import estimate_noise as estimate_noise
+    from arpes_ml_plugins.methods.feasible_bands import feasible_bands as feasible_bands
     from arpes_ml_plugins.methods.remove_mesh import remove_mesh as remove_mesh
     from arpes_ml_plugins.methods.sample_posterior import sample_posterior as sample_posterior
     from arpes_ml_plugins.methods.separate_blind import separate_gmca as separate_gmca

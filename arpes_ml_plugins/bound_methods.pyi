@@ -306,6 +306,20 @@ class BoundMethods(Generic[Data]):
     ) -> xr.Dataset:
         """Estimate the noise of the data: its gain, whether they are counts, and defects."""
 
+    def feasible_bands(
+        self,
+        *,
+        spectra: xr.DataArray | Mapping[str, xr.DataArray],
+        noise: float | xr.DataArray | None = None,
+        channels: Sequence[str] | None = None,
+        mask: xr.DataArray | None = None,
+        device: str = "auto",
+        rng: int | np.random.Generator | torch.Generator | None = None,
+        progress: ProgressOption = False,
+        dims: Mapping[str, str] | Sequence[str] | None = None,
+    ) -> xr.Dataset:
+        """Find all spectra and maps that explain a spectral image as well as those of a separation."""
+
     def remove_mesh(
         self,
         *,

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 FAMILIES = {
     "Denoising": ("denoise", "decompose", "sample", "estimate", "remove"),
     "Continuation": ("continue",),
-    "Separation": ("separate", "choose", "unmix"),
+    "Separation": ("separate", "choose", "unmix", "feasible"),
 }
 OTHER = "Other"
 BUILT_IN = "arpes_ml_plugins"

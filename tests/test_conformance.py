@@ -143,7 +143,7 @@ class TestContinueLista(ConformanceSuite):
 
 # Smoothly changing humps are no mixture of two spectra.
 no_mixture = pytest.mark.filterwarnings(
-    "ignore:(separate_|unmix):arpes_ml_plugins.errors.DistributionWarning"
+    "ignore:(separate_|unmix|feasible_bands):arpes_ml_plugins.errors.DistributionWarning"
 )
 
 
@@ -207,6 +207,14 @@ class TestSeparateClusters(ConformanceSuite):
 class TestUnmix(ConformanceSuite):
     method = "unmix"
     parameters: ClassVar = {"spectra": {"one": humps()["hump"][0], "other": humps()["hump"][9]}}
+    axes = ("energy", "space")
+    one_answer = True
+
+
+@no_mixture
+class TestFeasibleBands(ConformanceSuite):
+    method = "feasible_bands"
+    parameters: ClassVar = {"spectra": {"hump": humps()["hump"][0], "all": humps()["hump"][0] ** 0}}
     axes = ("energy", "space")
     one_answer = True
 

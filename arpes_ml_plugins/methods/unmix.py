@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import DataError, DistributionWarning, ParameterError
+from arpes_ml_plugins.errors import DistributionWarning
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, setup_of
+from arpes_ml_plugins.methods.given_spectra import given_spectra
+from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
 from arpes_ml_plugins.methods.separation_run import OUTPUTS, TOO_MUCH, TOO_MUCH_OF_VALUES
-from arpes_ml_plugins.networks.families import rows_of
 from arpes_ml_plugins.parameters import documented
-from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["unmix"]
 
-COMPONENT = "component"
 ALIKE = 0.995  # cosine between spectra whose maps cannot be told apart
 MAPPED = {name: kind for name, kind in OUTPUTS.items() if name != "library_distance"}
 
@@ -104,17 +102,13 @@ def unmix(
     >>> dict(others.maps.sizes), others.status.item()
     ({'component': 2, 'y': 12, 'x': 24}, 'ok')
     """
-    library, names = _known(spectra, channels)
-    setup = setup_of(
-        data, dims, channels, None, "none", noise, nonnegative, library=library, mask=mask,
-        least_pixels=1,
-    )  # fmt: skip
-    assert setup.library is not None
-    rows = np.concatenate([rows_of(family) for family in setup.library.values()])
+    setup, rows, names = given_spectra(
+        data, dims, channels, noise, nonnegative, mask, spectra, least_pixels=1
+    )
     result = map_mixture(
         setup.data,
         setup.channels,
-        partial(_unmixed, setup=setup, spectra=rows / np.abs(rows).max(1, keepdims=True)),
+        partial(_unmixed, setup=setup, spectra=rows),
         MAPPED,
         components=names,
         method="unmix",
@@ -127,39 +121,6 @@ def unmix(
     if status.chunks is None and status.item() != "ok":
         warn(f"unmix: {status.item()}", DistributionWarning)
     return result
-
-
-def _known(
-    spectra: Any, channels: Sequence[str] | None
-) -> tuple[SpectrumLibrary, NDArray[Any] | list[str]]:
-    """A library of fixed spectra, and the names of the components as they were given."""
-    if isinstance(spectra, Mapping):
-        found = SpectrumLibrary.from_spectra(spectra, channels=tuple(channels or ()))
-        loose = [name for name in found if name not in found.fixed]
-        if loose:
-            raise ParameterError(
-                f"spectra must hold one spectrum per component, but {loose[0]!r} has "
-                f"{found[loose[0]].sizes['sample']}; where they vary, use separate_sgmca(library="
-                f"library)"
-            )
-        return found, list(found)
-    if not isinstance(spectra, xr.DataArray) or COMPONENT not in spectra.dims:
-        got = f"dimensions {spectra.dims}" if isinstance(spectra, xr.DataArray) else type(spectra)
-        raise ParameterError(
-            f"spectra must be result.spectra of a separation, with a dimension {COMPONENT!r}, or "
-            f"map names to spectra, got {got}"
-        )
-    if bool(spectra.isnull().any()):
-        raise DataError(
-            "spectra hold NaN: their channels had no values; drop these channels from both, for "
-            "example data.sel(eV=spectra.dropna('eV').eV)"
-        )
-    names = spectra[COMPONENT].values
-    each = {str(name): one.drop_vars(COMPONENT, errors="ignore") for name, one in
-            zip(names, spectra.transpose(COMPONENT, ...), strict=True)}  # fmt: skip
-    beside: list[Hashable] = [dim for dim in spectra.dims if dim != COMPONENT]
-    inner = beside[1:] if channels is None else channels
-    return SpectrumLibrary.from_spectra(each, channels=tuple(map(str, inner))), names
 
 
 def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[str, Any]:

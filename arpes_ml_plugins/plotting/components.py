@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["components"]
 
-NEEDED = ("spectra", "spectra_stderr", "maps", "residual_chi2", "status")
+NEEDED = ("spectra", "maps", "residual_chi2", "status")
+ERRORS = ("spectra_stderr",)
+BANDS = tuple(
+    f"{what}_{end}" for what in ("spectra", "maps", "share") for end in ("lower", "upper")
+)
 MAP_CMAP, CHI2_CMAP = "magma", "viridis"
 TOP = 99.5  # percentile of a map that is its brightest colour
 
@@ -37,17 +41,18 @@ def components(result: xr.Dataset) -> Figure:
     Parameters
     ----------
     result : xarray.Dataset
-        Result of a ``separate_*`` method, with spectra along one or two axes and maps along one or
-        two.
+        Result of a ``separate_*`` method, of ``unmix`` or of ``feasible_bands``, with spectra along
+        one or two axes and maps along one or two.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Spectra with bands of three standard errors in either direction (images, if they have two
-        axes) above their maps. The last column shows all spectra together, along energy, above the
-        map of χ² per degree of freedom (1 for noise alone). In maps ``x`` is horizontal and ``y``
-        vertical, whatever the order of the dimensions. The title shows the ``status``, if it is a
-        warning.
+        Spectra with bands of three standard errors in either direction, or with their feasible
+        bands (images, if they have two axes), above their maps. The last column shows all spectra
+        together, along energy, above the map of χ² per degree of freedom (1 for noise alone). In
+        maps ``x`` is horizontal and ``y`` vertical, whatever the order of the dimensions. The title
+        shows the ``status``, if it is a warning, and those of feasible bands the shares of the
+        intensity that are possible.
 
     Raises
     ------
@@ -68,7 +73,9 @@ def components(result: xr.Dataset) -> Figure:
 
     from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
 
-    check_result(result, NEEDED, "a separate_* method")
+    bands = "spectra_lower" in getattr(result, "data_vars", {})
+    spread = BANDS if bands else ERRORS
+    check_result(result, (*NEEDED, *spread), "a separate_* method or of feasible_bands")
     along, space = result["spectra"].dims[1:], result["residual_chi2"].dims
     if len(along) not in (1, 2) or len(space) not in (1, 2):
         raise AxisError(
@@ -101,6 +108,8 @@ def components(result: xr.Dataset) -> Figure:
             _map(axes[0, i], one["spectra"], along, MAP_CMAP, "spectrum (largest value 1)")
         axes[0, i].set_title(name, color=colour)
         together.plot(one["spectra"][along[0]], one["spectra"].mean(along[1:]), color=colour)
+        if bands and len(space) == 1:
+            _fill(axes[1, i], one["maps_lower"], one["maps_upper"], "0.2")
         _map(axes[1, i], one["maps"], space, MAP_CMAP, "intensity")
     together.set(xlabel=axis_label(result["spectra"][along[0]]), title="all")
     _map(axes[1, count], result["residual_chi2"], space, CHI2_CMAP, "χ² per value")
@@ -113,18 +122,28 @@ def components(result: xr.Dataset) -> Figure:
 
 def _title(one: xr.Dataset) -> str:
     name = one["component"].item()
-    return f"component {name}" if isinstance(name, int) else str(name)
+    name = f"component {name}" if isinstance(name, int) else str(name)
+    if "share_lower" not in one:
+        return name
+    low, high = (100 * float(one[f"share_{end}"]) for end in ("lower", "upper"))
+    return f"{name}: {low:.0f} to {high:.0f} %"
 
 
 def _curve(axes: Axes, one: xr.Dataset, along: Hashable, colour: str) -> None:
-    spectrum, spread = one["spectra"], 3 * one["spectra_stderr"]
+    spectrum = one["spectra"]
     energy = spectrum[along]
-    axes.fill_between(
-        energy, spectrum - spread, spectrum + spread, color=colour, alpha=0.3, linewidth=0
-    )
+    if "spectra_lower" in one:
+        _fill(axes, one["spectra_lower"], one["spectra_upper"], colour)
+    else:
+        spread = 3 * one["spectra_stderr"]
+        _fill(axes, spectrum - spread, spectrum + spread, colour)
     axes.plot(energy, spectrum, color=colour)
     axes.axhline(0, color="0.6", linewidth=0.6)
     axes.set(xlabel=axis_label(energy), ylabel="spectrum (largest value 1)")
+
+
+def _fill(axes: Axes, lower: xr.DataArray, upper: xr.DataArray, colour: str) -> None:
+    axes.fill_between(lower[lower.dims[0]], lower, upper, color=colour, alpha=0.3, linewidth=0)
 
 
 def _map(

@@ -27,6 +27,7 @@ from arpes_ml_plugins.methods.denoise_pcp_unet import (
     denoise_pcp_unet,
 )
 from arpes_ml_plugins.methods.estimate_noise import estimate_noise
+from arpes_ml_plugins.methods.feasible_bands import feasible_bands
 from arpes_ml_plugins.methods.remove_mesh import remove_mesh
 from arpes_ml_plugins.methods.sample_posterior import sample_posterior
 from arpes_ml_plugins.methods.separate_blind import separate_gmca, separate_nmf
@@ -76,6 +77,7 @@ def register_methods(registry: MethodOffers) -> None:
         )
     separations: tuple[Callable[..., Any], ...] = (
         choose_components,
+        feasible_bands,
         separate_clusters,
         separate_gmca,
         separate_lpalm,
