@@ -15,7 +15,7 @@ from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.shift_run import aligned, hint, undone_note
+from arpes_ml_plugins.methods.shift_run import aligned
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +66,7 @@ def run(
 
     ``more``: outputs beyond those of all methods.
     """
-    outputs = OUTPUTS | (SHIFTS if setup.library is not None else {}) | dict(more)
+    outputs = OUTPUTS | (SHIFTS if _with_shifts(setup) else {}) | dict(more)
     result = map_mixture(
         setup.data,
         setup.channels,
@@ -85,23 +85,24 @@ def run(
     return result
 
 
+def _with_shifts(setup: Setup) -> bool:
+    return setup.library is not None or setup.shift is not None
+
+
 def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, Any]:
     cube, hot = mended(cube, setup)
-    straight, alignment = aligned(cube, setup)
+    straight, alignment, told = aligned(cube, setup)
     result = _solved(cube, straight, alignment, setup, solver, seed)
-    if alignment is not None and alignment.found and setup.shift == "auto":
+    if alignment is not None and alignment.found and setup.shift == "auto" and setup.known:
         still = alignment.none(alignment.stderr, alignment.step)
         other = _solved(cube, cube, still, setup, solver, seed)
         if _misfit(result) > WORTH * _misfit(other):
-            result, alignment = other, still
+            result, alignment, told = other, still, None
+    if told is not None:
+        result["status"] = _also(told, result["status"])
     if hot:
         result["status"] = _also(result["status"], f"{hot} hot values were left out")
-    if setup.library is not None:
-        return result | _shifts(alignment, cube)
-    told = None if setup.common_noise or setup.known else hint(cube, result["spectra"], setup)
-    if told is not None:
-        result["status"] = _also(result["status"], told)
-    return result
+    return result | (_shifts(alignment, cube) if _with_shifts(setup) else {})
 
 
 def _solved(
@@ -128,7 +129,7 @@ def _misfit(result: dict[str, Any]) -> float:
 
 
 def _also(status: str, more: str) -> str:
-    return more if status == "ok" else f"{status}; {more}"
+    return "; ".join(part for part in (status, more) if part != "ok")
 
 
 def _shifts(alignment: Shifts | None, cube: Cube) -> dict[str, torch.Tensor]:
@@ -245,7 +246,6 @@ def _in_units(
             setup,
             int(constant.sum()),
             int((~seen).sum()),
-            [undone_note(alignment)] if alignment is not None and alignment.found else [],
             TOO_MUCH if by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }
@@ -329,11 +329,10 @@ def _status(
     setup: Setup,
     constant: int,
     empty: int,
-    more: list[str],
     limit: float,
 ) -> str:
     """Everything that is wrong or unusual, in words; otherwise "ok"."""
-    notes = [*more, *found.notes, *_of_families(found, [str(name) for name in setup.components])]
+    notes = [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
     if chi2 > limit:
         cause = "missing components, wrong families, or more noise than estimated"
         if found.sources is not None:
