@@ -21,10 +21,11 @@ __all__ = ["Shifts", "find_shifts"]
 REACH = 0.12  # of the energy range: the largest shift looked for
 GROWING = (0.25, 0.5, 1.0)  # of it: no larger shifts than needed
 NEEDED = 1.01  # times what smaller shifts explain
-ROUNDS = 20
-EVERY_ROUNDS = 6  # the width is chosen again
-LONGEST = 16.0  # extrapolation, in steps of the iteration
-SETTLED = 0.003  # channels
+OUTER, FEW = 0.9, 0.002  # of the reach, and of the pixels beyond: more are not needed
+ROUNDS = 30
+AGAIN = (0, 4, 10, 20)  # rounds at which the widths are chosen
+MEMORY = 4  # steps to extrapolate from
+SETTLED = 0.001  # channels
 FILLINGS = 5
 MOST = 6_000  # pixels to find the spectra from
 SIGNIFICANT = 5.0  # standard deviations
@@ -171,7 +172,8 @@ def _search(scan: Scan, known: torch.Tensor | int, largest: float | None) -> _Fo
         if found is not None and more.gain <= NEEDED * found.gain:
             return found
         found = more
-        if found.gain <= 0:
+        outer = found.shift[scan.used].abs() > OUTER * found.reach
+        if found.gain <= 0 or float(outer.float().mean()) < FEW:
             return found
     assert found is not None
     return found
@@ -181,7 +183,7 @@ def _in_turns(scan: Scan, spectra: torch.Tensor, still: float, before: _Found | 
     """Shifts from spectra, and these from aligned pixels, until the shifts settle.
 
     The iteration is slow, as errors of the shifts and of the spectra look alike, and therefore
-    extrapolated (Varadhan and Roland, Scand. J. Stat. 35, 335 (2008), scheme S3).
+    extrapolated.
     """
     count, reach = spectra.shape[1], float(scan.candidates[-1])
     if before is None:
@@ -189,26 +191,39 @@ def _in_turns(scan: Scan, spectra: torch.Tensor, still: float, before: _Found | 
         shift = scan.shift(scan.scores(spectra), widths)
     else:
         shift, widths, explained = before.shift, before.widths, still + before.gain
+    past: list[tuple[torch.Tensor, torch.Tensor]] = []
     for turn in range(ROUNDS if explained > still else 0):
-        if turn % EVERY_ROUNDS == 0:
+        if turn in AGAIN:
+            past = []
             scan = replace(scan, spread=max(float(shift[scan.used].std()), abs(scan.step)))
             shift = levelled(scan, scan.subspace(shift, count), shift, widths)
             widths, _ = scan.best_widths(scan.subspace(shift, count))
-        one = scan.shift(scan.scores(scan.subspace(shift, count)), widths, again=False)
-        two = scan.shift(scan.scores(scan.subspace(one, count)), widths, again=False)
-        first, second = one - shift, two - one
-        if float(first[scan.used].std()) < SETTLED * abs(scan.step):
-            shift = two
+        change = scan.shift(scan.scores(scan.subspace(shift, count)), widths, again=False) - shift
+        past = [*past[-MEMORY:], (shift, change)]
+        if float(change[scan.used].std()) < SETTLED * abs(scan.step):
+            shift = shift + change
             break
-        bend = second - first
-        length = float(first.norm() / bend.norm().clamp(min=1e-30))
-        length = min(max(length, 1.0), LONGEST)
-        shift = (shift + 2 * length * first + length**2 * bend).clamp(-reach, reach)
+        shift = _extrapolated(past, scan.used).clamp(-reach, reach)
     shift = scan.shift(scan.scores(scan.subspace(shift, count)), widths)
     shift = levelled(scan, scan.subspace(shift, count), shift, widths)
     spectra = scan.subspace(shift, count)
     widths, explained = scan.best_widths(spectra)
     return _Found(spectra, shift, widths, explained - still, reach, scan.spread)
+
+
+def _extrapolated(
+    past: list[tuple[torch.Tensor, torch.Tensor]], used: torch.Tensor
+) -> torch.Tensor:
+    """Where the last steps of an iteration lead (D. G. Anderson, J. ACM 12, 547 (1965))."""
+    shift, change = past[-1]
+    if len(past) == 1:
+        return shift + change
+    moves = torch.stack([shift - s for s, _ in past[:-1]], 1)
+    turns = torch.stack([change - c for _, c in past[:-1]], 1)
+    gram = turns[used].mT @ turns[used]
+    ridge = 1e-8 * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
+    part = torch.linalg.solve(gram + ridge, turns[used].mT @ change[used])
+    return shift + change - (moves + turns) @ part
 
 
 def _unmistakable(candidates: torch.Tensor, centres: torch.Tensor, step: float) -> float:
