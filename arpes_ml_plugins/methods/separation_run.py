@@ -15,7 +15,7 @@ from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.shift_run import aligned
+from arpes_ml_plugins.methods.shift_run import aligned, doubts
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ OUTPUTS = {
 
 
 SHIFTS = {"shift": "space", "shift_stderr": "space"}
-"""Of methods that have a library."""
+"""Of methods that can correct shifts."""
 LABELS = {"label": "space"}
 """Of methods that group pixels."""
 
@@ -100,6 +100,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
             result, alignment, told = other, still, None
     if told is not None:
         result["status"] = _also(told, result["status"])
+    if alignment is not None and alignment.found and not setup.known:
+        result["status"] = _also(result["status"], doubts(result, alignment, setup))
     if hot:
         result["status"] = _also(result["status"], f"{hot} hot values were left out")
     return result | (_shifts(alignment, cube) if _with_shifts(setup) else {})

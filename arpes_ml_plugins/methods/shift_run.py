@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.separation.energy_shift import Shifts
 
-__all__ = ["BLIND_SHIFT", "SHIFT", "aligned", "check_shift", "fewer"]
+__all__ = ["BLIND_SHIFT", "SHIFT", "aligned", "check_shift", "doubts", "fewer"]
 
 EVEN = 1e-3  # relative deviation of an evenly spaced axis
 ENOUGH = 10_000  # pixels: they show whether there are shifts
@@ -32,7 +32,7 @@ SHIFT = """
             charging, band bending or strain. ``"auto"``: look for shifts if all components are in
             the library and the pixels are complete, and correct them if they are significant. True:
             correct them in any case. A number: the same, with this largest shift in the unit of
-            the axis. Shifts are relative to their median. For components that shift against each
+            the axis. Shifts are relative to their mean. For components that shift against each
             other, vary their families (``SpectrumLibrary.from_spectra(..., shift=)``)."""
 """Block of the docstrings of methods that correct shifts."""
 
@@ -111,6 +111,26 @@ def _undone(shifts: Shifts, setup: Setup) -> str:
     if setup.known:
         return note
     return f"{note}; the data do not determine the zero of energy: the mean shift is set to zero"
+
+
+def doubts(result: dict[str, Any], shifts: Shifts, setup: Setup) -> str:
+    """Status of a blind result with shifts that its components leave open in part."""
+    from arpes_ml_plugins.separation.shift_doubts import copies, lonely
+
+    notes = [
+        f"components {setup.components[first]} and {setup.components[second]} have the same shape "
+        f"{abs(shift):.2g} apart, within the range of the shifts: the data do not show whether a "
+        f"pixel holds the one or the shifted other"
+        for first, second, shift in copies(result["spectra"].nan_to_num(), shifts)
+    ]
+    alone = lonely(result["maps"].flatten(1))
+    if alone:
+        names = ", ".join(str(setup.components[number]) for number in alone)
+        notes.append(
+            f"hardly any pixel holds a mixture with component {names}: its shift against the "
+            f"others follows from the assumption that neighbouring pixels shift alike"
+        )
+    return "; ".join(notes) or "ok"
 
 
 def _doubt(shifts: Shifts) -> str:

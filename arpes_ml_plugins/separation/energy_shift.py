@@ -14,7 +14,7 @@ import torch
 
 from arpes_ml_plugins.separation.shift_errors import shift_errors
 from arpes_ml_plugins.separation.shift_exchange import levelled
-from arpes_ml_plugins.separation.shift_scan import Scan, moved
+from arpes_ml_plugins.separation.shift_scan import Scan, beyond, moved
 
 __all__ = ["Shifts", "find_shifts"]
 
@@ -61,8 +61,7 @@ class Shifts:
         straight = moved(data, channels)
         if self.spectra is None or self.noise is None:
             return straight
-        place = torch.arange(len(data), device="cpu").to(data)[:, None] - channels
-        beyond = (place < 0) | (place > len(data) - 1)
+        missing = beyond(len(data), channels)
         noise = self.noise[:, None]
         basis = torch.linalg.qr(self.spectra / noise)[0]
         # With noise as everywhere: without, these channels would seem to be the most accurate.
@@ -70,8 +69,8 @@ class Shifts:
         random = torch.randn(data.shape, generator=draw, device="cpu", dtype=torch.float32)
         for _ in range(FILLINGS):
             model = basis @ (basis.mT @ (straight / noise)) * noise
-            straight = torch.where(beyond, model, straight)
-        return torch.where(beyond, straight + random.to(straight) * noise, straight)
+            straight = torch.where(missing, model, straight)
+        return torch.where(missing, straight + random.to(straight) * noise, straight)
 
     def back(self, model: torch.Tensor) -> torch.Tensor:
         """A model of data without shifts, ``(m, t)``, where the data are."""
@@ -127,8 +126,8 @@ def find_shifts(
     scores = scan.scores(found.spectra)
     shift = scan.shift(scores, widths)
     rest, fitted = scan.rest(scores, shift), scan.fitted(widths)
-    left = float(rest.mean()) / (len(pixels) - count - float(fitted.mean()))
-    without = float(scan.rest_unshifted(count).mean()) / (len(pixels) - count)
+    left = float(rest.mean()) / (scan.size - count - float(fitted.mean()))
+    without = float(scan.rest_unshifted(count).mean()) / (scan.size - count)
     small = float(shift[scan.used].std()) < LEAST * abs(step)
     if not certain and (small or left > WORTH * without):
         return _still(scan, found.spectra)
@@ -165,10 +164,9 @@ def _search(scan: Scan, known: torch.Tensor | int, largest: float | None) -> _Fo
             candidates = scan.up_to(limit).candidates
             limit = _unmistakable(candidates, known / scan.noise, scan.step)
     shares = GROWING if largest is None else (1.0,)
-    still = scan.explained_unshifted(spectra.shape[1])
     found: _Found | None = None
     for share in shares:
-        more = _in_turns(scan.up_to(share * limit), spectra, still, found)
+        more = _in_turns(scan.up_to(share * limit), spectra, found)
         if found is not None and more.gain <= NEEDED * found.gain:
             return found
         found = more
@@ -179,13 +177,14 @@ def _search(scan: Scan, known: torch.Tensor | int, largest: float | None) -> _Fo
     return found
 
 
-def _in_turns(scan: Scan, spectra: torch.Tensor, still: float, before: _Found | None) -> _Found:
+def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None) -> _Found:
     """Shifts from spectra, and these from aligned pixels, until the shifts settle.
 
     The iteration is slow, as errors of the shifts and of the spectra look alike, and therefore
     extrapolated.
     """
     count, reach = spectra.shape[1], float(scan.candidates[-1])
+    still = scan.explained_unshifted(count)
     if before is None:
         widths, explained = scan.best_widths(spectra)
         shift = scan.shift(scan.scores(spectra), widths)

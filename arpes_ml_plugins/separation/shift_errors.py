@@ -57,15 +57,16 @@ def _information(
 
     def basis(more: float) -> torch.Tensor:  # (t, m, n)
         shifted = moved(every, number + more).unflatten(1, (-1, n)) / noise[..., None]
-        return shifted.permute(1, 0, 2)
+        return shifted.permute(1, 0, 2)[:, scan.inner]
 
     there = basis(0.0)
     unit, triangle = torch.linalg.qr(there)
     maps = torch.linalg.solve_triangular(
-        triangle, unit.mT @ scan.scaled[:, piece].mT[..., None], upper=True
+        triangle, unit.mT @ scan.scaled[scan.inner, piece].mT[..., None], upper=True
     )
     slope = (basis(SMALL) - basis(-SMALL)) @ maps / (2 * SMALL * scan.step)
     slope = (slope - unit @ (unit.mT @ slope))[..., 0].mT  # (m, t)
+    noise = noise[scan.inner]
     bend, model = slope.square().sum(0), (there @ maps)[..., 0].mT * noise
     variance = noise.square() if by_value is None else by_value.variance(model)
     return bend, (slope.square() * variance / noise.square()).sum(0), maps[..., 0].mT

@@ -54,6 +54,8 @@ def levelled(
     scan: Scan, spectra: torch.Tensor, shift: torch.Tensor, widths: torch.Tensor
 ) -> torch.Tensor:
     """The shifts ``(t,)`` that explain the data about as well and change least between pixels."""
+    if spectra.shape[1] < 2:
+        return shift
     unit = torch.linalg.qr(spectra / scan.noise[:, None])[0]
     straight = moved(scan.scaled * scan.noise[:, None], -shift / scan.step) / scan.noise[:, None]
     maps = (unit.mT @ straight) * scan.used
@@ -101,8 +103,8 @@ def _certain(
         random = torch.randn(maps.shape, generator=draw, device="cpu").to(maps) * scan.used
         more += (exchanges(scan, spectra, maps + random, widths)[1] - known) / DRAWS
     values, vectors = torch.linalg.eigh(more)
-    root = vectors * values.clamp(min=1e-6 * float(values[-1])).sqrt()
-    inverse = torch.linalg.inv(root)
+    size = values.clamp(min=max(1e-6 * float(values[-1]), 1e-30)).sqrt()
+    root, inverse = vectors * size, (vectors / size).mT
     ratio, turned = torch.linalg.eigh(inverse @ known @ inverse.mT)
     back = root @ turned
     return (back * (ratio - CERTAIN).clamp(min=0)) @ back.mT

@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 import torch
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["WIDTHS", "Scan", "at", "moved", "peak"]
+__all__ = ["WIDTHS", "Scan", "at", "beyond", "moved", "peak"]
 
 STEPS = 3  # candidates per channel
 WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0)  # pixels: standard deviations of the weights
 AROUND = 2.0  # pixels: surroundings that choose among them
-EVERY = slice(None)
-HALVES = slice(0, None, 2), slice(1, None, 2)
+FILLINGS = 2
+WIDEST = 8  # an eighth of the channels at either end may be left out
+STARTS = (0, 1)  # of every second channel
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Scan:
     step: float
     shape: tuple[int, ...]
     used: torch.Tensor  # (t,) bool: pixels that count
+    outer: int = 0
+    """Channels at either end that are not compared: candidates move there what is not measured."""
     spread: float = math.inf
     """Standard deviation of the shifts, as far as it is known: of two equal ones take the less."""
 
@@ -55,7 +58,8 @@ class Scan:
         candidates = torch.linspace(
             -reach, reach, 2 * count + 1, dtype=self.scaled.dtype, device=self.scaled.device
         )
-        return replace(self, candidates=candidates)
+        outer = min(math.ceil(reach / abs(self.step)), len(self.noise) // WIDEST)
+        return replace(self, candidates=candidates, outer=outer)
 
     def thinned(self, most: int) -> Scan:
         """Evenly spaced pixels, about ``most`` of them."""
@@ -66,9 +70,15 @@ class Scan:
         scaled = self.scaled.reshape(-1, *self.shape)[slice(None), *some].flatten(1)
         return replace(self, scaled=scaled, used=used.flatten(), shape=tuple(used.shape))
 
-    def scores(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
-        """``(k, t)``: squared part of each pixel in the span of spectra ``(m, n)``; 0 if unused."""
+    def scores(self, spectra: torch.Tensor, half: int | None = None) -> torch.Tensor:
+        """``(k, t)``: squared part of each pixel in the span of spectra ``(m, n)``; 0 if unused.
+
+        ``half``: of every second channel only, from this one.
+        """
         n, count = spectra.shape[1], len(self.candidates)
+        channels = self.inner
+        if half is not None:
+            channels = slice(channels.start + half, channels.stop, 2)
         channels_up = (self.candidates / self.step).repeat_interleave(n)
         shifted = moved(spectra.repeat(1, count), channels_up) / self.noise[:, None]
         bases = torch.linalg.qr(shifted[channels].unflatten(1, (count, n)).permute(1, 0, 2))[0]
@@ -131,40 +141,65 @@ class Scan:
 
         For every pixel, from its surroundings; also how much that is, of all.
         """
-        halves = [self.scores(spectra, half) for half in HALVES]
+        halves = [self.scores(spectra, half) for half in STARTS]
         rows = []
         for width in WIDTHS:
             shifts = [self.shift_of(half, width) for half in halves]
             tested = zip(halves[::-1], shifts, strict=True)
-            rows.append(sum(at(half, self.candidates, shift) for half, shift in tested))
-        explained = torch.stack(rows)
-        widths = self.smoothed(explained, AROUND).argmax(0)
-        return widths, float(explained.gather(0, widths[None]).sum())
+            explained = [at(half, self.candidates, shift) for half, shift in tested]
+            rows.append(explained[0] + explained[1])
+        total = torch.stack(rows)
+        widths = self.smoothed(total, AROUND).argmax(0)
+        return widths, float(total.gather(0, widths[None]).sum())
 
     def explained_unshifted(self, count: int) -> float:
         """What the best spectra explain of the same channels without shifts."""
         spectra = self.subspace(torch.zeros_like(self.scaled[0]), count)
         still = replace(self, candidates=self.candidates.new_zeros(1))
-        return sum(float(still.scores(spectra, half).sum()) for half in HALVES)
+        return sum(float(still.scores(spectra, half).sum()) for half in STARTS)
 
     def subspace(self, shift: torch.Tensor, count: int) -> torch.Tensor:
         """Spectra ``(m, count)`` that span most of the aligned pixels."""
-        pixels = self.scaled[:, self.used] * self.noise[:, None]
-        straight = moved(pixels, -shift[self.used] / self.step) / self.noise[:, None]
-        basis = torch.linalg.eigh(straight @ straight.mT).eigenvectors[:, -count:]
-        return basis * self.noise[:, None]
+        noise = self.noise[:, None]
+        channels = -shift[self.used] / self.step
+        straight = moved(self.scaled[:, self.used] * noise, channels) / noise
+        missing = beyond(len(straight), channels)
+        basis = _principal(straight, count)
+        for _ in range(FILLINGS):
+            straight = torch.where(missing, basis @ (basis.mT @ straight), straight)
+            basis = _principal(straight, count)
+        return basis * noise
 
     def rest(self, scores: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         """chi^2 that is left of each pixel that counts."""
-        left = self.scaled.square().sum(0) - at(scores, self.candidates, shift)
+        left = self.scaled[self.inner].square().sum(0) - at(scores, self.candidates, shift)
         return left[self.used]
 
     def rest_unshifted(self, count: int) -> torch.Tensor:
         """The same without shifts, with the best spectra for that."""
-        spectra = self.subspace(torch.zeros_like(self.scaled[0]), count)
-        basis = torch.linalg.qr(spectra / self.noise[:, None])[0]
-        data = self.scaled[:, self.used]
+        data = self.scaled[self.inner][:, self.used]
+        basis = _principal(data, count)
         return data.square().sum(0) - (basis.mT @ data).square().sum(0)
+
+    @property
+    def inner(self) -> slice:
+        """The channels that are compared."""
+        return slice(self.outer, len(self.noise) - self.outer)
+
+    @property
+    def size(self) -> int:
+        """Number of channels that are compared."""
+        return len(self.noise) - 2 * self.outer
+
+
+def _principal(data: torch.Tensor, count: int) -> torch.Tensor:
+    return torch.linalg.eigh(data @ data.mT).eigenvectors[:, -count:]
+
+
+def beyond(size: int, channels: torch.Tensor) -> torch.Tensor:
+    """Channels ``(size, t)`` of spectra moved up by ``channels`` that were not measured."""
+    place = torch.arange(size, device="cpu").to(channels)[:, None] - channels
+    return (place < 0) | (place > size - 1)
 
 
 def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
