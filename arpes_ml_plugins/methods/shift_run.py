@@ -194,20 +194,25 @@ def _found(
 ) -> Shifts | None:
     """Shifts of data that can have them: on an evenly spaced axis."""
     from arpes_ml_plugins.separation.energy_shift import find_shifts
+    from arpes_ml_plugins.separation.known_shift import find_known_shifts
 
-    scales, values = _step_and_noise(cube, setup), cube.values
+    scales = _step_and_noise(cube, setup, by_value=isinstance(known, int))
+    values = cube.values
     if scales is None:
         return None
     step, noise = scales
     shape = tuple(values.shape[1:]) or (1,)
     usable = usable_pixels(cube).flatten()
-    known = known if isinstance(known, int) else known.to(values)
-    return find_shifts(
-        values.flatten(1), noise, known, step, shape, largest, usable, certain=certain
-    )
+    pixels = values.flatten(1)
+    if isinstance(known, int):
+        return find_shifts(pixels, noise, known, step, shape, largest, usable, certain=certain)
+    known = known.to(values)
+    return find_known_shifts(pixels, noise, known, step, shape, largest, usable, certain=certain)
 
 
-def _step_and_noise(cube: Cube, setup: Setup) -> tuple[float, torch.Tensor] | None:
+def _step_and_noise(
+    cube: Cube, setup: Setup, *, by_value: bool = False
+) -> tuple[float, torch.Tensor] | None:
     """Step of the energy axis and noise of the channels, of data that can have shifts."""
     from arpes_ml_plugins.separation.value_noise import value_noise
     from arpes_ml_plugins.separation.whiten import channel_noise
@@ -217,9 +222,9 @@ def _step_and_noise(cube: Cube, setup: Setup) -> tuple[float, torch.Tensor] | No
     if step is None or not bool((usable | empty).all()) or int(usable.sum()) < 2:
         return None
     noise = channel_noise(cube.values, usable)
-    by_value = value_noise(cube.values, cube.valid, noise)
-    if by_value is not None:  # less disturbed by shifts and by few counts
-        noise = by_value.variance(cube.values.flatten(1)[:, usable.flatten()].mean(1)).sqrt()
+    of_values = value_noise(cube.values, cube.valid, noise) if by_value else None
+    if of_values is not None:  # less disturbed by shifts and by few counts
+        noise = of_values.variance(cube.values.flatten(1)[:, usable.flatten()].mean(1)).sqrt()
     return step, noise.clamp(min=LEAST_NOISE * float(noise.mean()) or 1.0)
 
 

@@ -2,7 +2,7 @@
 
 Aligned pixels lie in the space of as few spectra as there are components; shifted ones do not. The
 shifts are those with which that space explains most of the data. It is found in turns with the
-shifts, from the library's spectra or, without one, from the principal components.
+shifts, starting from the principal components.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Shifts:
 def find_shifts(
     pixels: torch.Tensor,
     noise: torch.Tensor,
-    known: torch.Tensor | int,
+    count: int,
     step: float,
     shape: tuple[int, ...],
     largest: float | None = None,
@@ -101,15 +101,14 @@ def find_shifts(
         ``(m, t)``, all of the image in order.
     noise
         Of every channel, ``(m,)``, positive.
-    known
-        Typical spectra of the components, ``(n, m)``, or their number.
+    count
+        Of components.
     step
         Of the energy axis, either sign.
     shape
         Of the image.
     largest
-        Largest shift. Default: an eighth of the range, but only as far as each shifted spectrum is
-        more similar to itself than to the others, and no further than the data need.
+        Largest shift. Default: an eighth of the range, but no further than the data need.
     used
         Pixels ``(t,)`` to find shifts from; the others were filled in from their neighbours.
     certain
@@ -117,9 +116,8 @@ def find_shifts(
     """
     used = torch.ones(pixels.shape[1], dtype=torch.bool, device="cpu") if used is None else used
     scan = Scan.of(pixels, noise, step, shape, used.to(pixels.device))
-    found = _search(scan.thinned(MOST), known, largest)
+    found = _search(scan.thinned(MOST), count, largest)
     scan = replace(scan.up_to(found.reach), spread=found.spread)
-    count = found.spectra.shape[1]
     if not certain and found.gain <= 0:
         return _still(scan, found.spectra)
     widths, _ = scan.best_widths(found.spectra)
@@ -153,16 +151,10 @@ class _Found:
     spread: float
 
 
-def _search(scan: Scan, known: torch.Tensor | int, largest: float | None) -> _Found:
+def _search(scan: Scan, count: int, largest: float | None) -> _Found:
     """Shifts no larger than the data need: with larger ones, a spectrum may replace another."""
     limit = REACH * abs(scan.step) * (len(scan.scaled) - 1) if largest is None else largest
-    if isinstance(known, int):
-        spectra = scan.subspace(torch.zeros_like(scan.scaled[0]), known)
-    else:
-        spectra = known.mT
-        if largest is None:
-            candidates = scan.up_to(limit).candidates
-            limit = _unmistakable(candidates, known / scan.noise, scan.step)
+    spectra = scan.subspace(torch.zeros_like(scan.scaled[0]), count)
     shares = GROWING if largest is None else (1.0,)
     found: _Found | None = None
     for share in shares:
@@ -223,18 +215,3 @@ def _extrapolated(
     ridge = 1e-8 * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
     part = torch.linalg.solve(gram + ridge, turns[used].mT @ change[used])
     return shift + change - (moves + turns) @ part
-
-
-def _unmistakable(candidates: torch.Tensor, centres: torch.Tensor, step: float) -> float:
-    """How far every spectrum is still more like itself than like another."""
-    unit = centres / centres.norm(dim=1, keepdim=True)
-    least, fewest = 0.0, 2.5 * float(candidates.diff()[0])
-    for reach in candidates[candidates > 0].tolist():
-        for side in (-1, 1):
-            columns = unit.mT
-            shifted = moved(columns, columns.new_full((len(unit),), side * reach / step))
-            alike = unit @ (shifted / shifted.norm(dim=0))
-            if not bool((alike.diagonal() >= alike.amax(0) - 1e-9).all()):
-                return max(least, fewest)
-        least = reach
-    return least
