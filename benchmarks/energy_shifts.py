@@ -26,7 +26,7 @@ CENTRES = {"metal": -34.1, "oxide": -33.15, "sulphide": -32.3}
 BESIDE = (0.05, -0.06, 0.04)  # of the spectra of the map from the centres of the library
 ROWS, COLUMNS = np.mgrid[:48, :48]
 REALISATIONS = 1
-COUNTS = (3, 10, 100, 1000)
+COUNTS = (100,)
 
 Values = NDArray[np.floating]
 
