@@ -212,6 +212,10 @@ def _extrapolated(
     moves = torch.stack([shift - s for s, _ in past[:-1]], 1)
     turns = torch.stack([change - c for _, c in past[:-1]], 1)
     gram = turns[used].mT @ turns[used]
-    ridge = 1e-8 * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
+    ridge = (
+        1e-8
+        * gram.diagonal().mean()
+        * torch.eye(len(gram), device="cpu", dtype=gram.dtype).to(gram)
+    )
     part = torch.linalg.solve(gram + ridge, turns[used].mT @ change[used])
     return shift + change - (moves + turns) @ part

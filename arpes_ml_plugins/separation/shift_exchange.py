@@ -79,7 +79,11 @@ def levelled(
         # The sum of differences, not of their squares: there may be steps, at borders of grains.
         weight = 1 / (typical * (typical.square() + left.square()).sqrt())
         matrix = known + (steps * weight) @ steps.mT
-        ridge = 1e-9 * matrix.diagonal().mean() * torch.eye(len(matrix)).to(matrix)
+        ridge = (
+            1e-9
+            * matrix.diagonal().mean()
+            * torch.eye(len(matrix), device="cpu", dtype=matrix.dtype).to(matrix)
+        )
         amount = -torch.linalg.solve(matrix + ridge, (steps * weight) @ change)
     result = shift + amount @ moves
     return result - result[scan.used].mean()
@@ -100,7 +104,10 @@ def _certain(
     draw = torch.Generator().manual_seed(0)
     more = torch.zeros_like(known)
     for _ in range(DRAWS):
-        random = torch.randn(maps.shape, generator=draw, device="cpu").to(maps) * scan.used
+        random = (
+            torch.randn(maps.shape, generator=draw, device="cpu", dtype=torch.float64).to(maps)
+            * scan.used
+        )
         more += (exchanges(scan, spectra, maps + random, widths)[1] - known) / DRAWS
     values, vectors = torch.linalg.eigh(more)
     size = values.clamp(min=max(1e-6 * float(values[-1]), 1e-30)).sqrt()
