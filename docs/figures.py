@@ -240,8 +240,12 @@ def _shifts() -> Figure:
     figure, panels = plt.subplots(
         1, len(kinds), figsize=(9, 2.7), sharey=True, layout="constrained"
     )
-    columns = {"NMF: worst angle": THEIRS, "shift=False: worst angle": SERIES[0]}
-    columns["default: worst angle"] = OURS
+    columns = {
+        "blind, shift=False: worst angle": THEIRS,
+        "blind: worst angle": SERIES[1],
+        "shift=False: worst angle": SERIES[0],
+        "default: worst angle": OURS,
+    }
     for axes, kind in zip(panels, kinds, strict=True):
         mine = [row for row in rows if row["shift"] == kind]
         for column, colour in columns.items():

@@ -15,6 +15,7 @@ from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.given_spectra import given_spectra
+from arpes_ml_plugins.methods.goodness_run import noise_of_values
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
 from arpes_ml_plugins.methods.separation_run import TOO_MUCH, TOO_MUCH_OF_VALUES, UNLIKE
 from arpes_ml_plugins.parameters import documented
@@ -168,7 +169,7 @@ def _banded(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[str
 
     from arpes_ml_plugins.separation.feasible import feasible
 
-    cube, hot = mended(cube, setup)
+    cube, hot = mended(cube, setup, noise_of_values(cube, setup))
     usable, n = usable_pixels(cube), len(spectra)
     if int(usable.sum()) < LEAST_PIXELS * n:
         raise DataError(

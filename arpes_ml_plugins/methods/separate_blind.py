@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.separation_input import SEPARATION, seed_of, setup_of
 from arpes_ml_plugins.methods.separation_run import run
+from arpes_ml_plugins.methods.shift_run import BLIND_SHIFT, check_shift
 from arpes_ml_plugins.parameters import check_count, check_flag, documented
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["separate_gmca", "separate_nmf"]
 
 
-@documented(**SEPARATION)
+@documented(**SEPARATION, shift=BLIND_SHIFT)
 def separate_gmca(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -29,6 +31,7 @@ def separate_gmca(
     refine: bool = True,
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
+    shift: str | bool | float = "auto",
     channels: Sequence[str] | None = None,
     mask: xr.DataArray | None = None,
     device: str = "auto",
@@ -51,6 +54,7 @@ def separate_gmca(
         non-negative if the data are.
     {noise}
     {nonnegative}
+    {shift}
     {channels}
     {mask}
     {device}
@@ -95,19 +99,22 @@ def separate_gmca(
     check_count("n_components", n_components)
     check_flag("refine", refine)
     setup = setup_of(data, dims, channels, n_components, transform, noise, nonnegative, mask=mask)
+    check_shift(shift, setup)
+    setup = replace(setup, shift=shift)
     from arpes_ml_plugins.separation.solvers import Gmca
 
     solver = Gmca(n_components, refine)
     return run("separate_gmca", setup, solver, 1, device, seed_of(rng), progress)
 
 
-@documented(**SEPARATION)
+@documented(**SEPARATION, shift=BLIND_SHIFT)
 def separate_nmf(
     data: xr.DataArray | xr.Dataset,
     *,
     n_components: int,
     sparsity: float = 0.0,
     noise: float | xr.DataArray | None = None,
+    shift: str | bool | float = "auto",
     channels: Sequence[str] | None = None,
     mask: xr.DataArray | None = None,
     device: str = "auto",
@@ -128,6 +135,7 @@ def separate_nmf(
     sparsity : float
         l1 penalty on maps and spectra, in units of the noise. Larger values give emptier maps.
     {noise}
+    {shift}
     {channels}
     {mask}
     {device}
@@ -172,6 +180,8 @@ def separate_nmf(
     if not number or not np.isfinite(sparsity) or sparsity < 0:
         raise ParameterError(f"sparsity must be a number of at least 0, got {sparsity!r}")
     setup = setup_of(data, dims, channels, n_components, "none", noise, mask=mask)
+    check_shift(shift, setup)
+    setup = replace(setup, shift=shift)
     from arpes_ml_plugins.separation.solvers import Nmf
 
     seed = seed_of(rng)

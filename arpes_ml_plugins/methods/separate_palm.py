@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from arpes_ml_plugins.methods.separation_input import (
     setup_of,
 )
 from arpes_ml_plugins.methods.separation_run import run
+from arpes_ml_plugins.methods.shift_run import BLIND_SHIFT, check_shift
 from arpes_ml_plugins.parameters import check_count, check_flag, check_positive, documented
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["separate_palm"]
 
 
-@documented(**SEPARATION)
+@documented(**SEPARATION, shift=BLIND_SHIFT)
 def separate_palm(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -39,6 +41,7 @@ def separate_palm(
     refine: bool = True,
     noise: float | xr.DataArray | None = None,
     nonnegative: bool | None = None,
+    shift: str | bool | float = "auto",
     channels: Sequence[str] | None = None,
     mask: xr.DataArray | None = None,
     device: str = "auto",
@@ -71,6 +74,7 @@ def separate_palm(
         Polish the spectra by alternating least squares, without penalty on strong values.
     {noise}
     {nonnegative}
+    {shift}
     {channels}
     {mask}
     {device}
@@ -126,6 +130,8 @@ def separate_palm(
         library=library,
         mask=mask,
     )
+    check_shift(shift, setup)
+    setup = replace(setup, shift=shift)
     from arpes_ml_plugins.separation.solvers import Palm
 
     seed = seed_of(rng)

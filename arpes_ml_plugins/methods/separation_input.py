@@ -90,8 +90,8 @@ SEPARATION = {
         - ``library_distance`` (component): sine of the angle between a family and the signal space
           of the data, well below 0.1 if the library holds, NaN for components that are not matched
           with a family;
-        - ``shift``, ``shift_stderr`` (space): with a library only; in the unit of the energy axis,
-          zero if no shift was found or looked for;
+        - ``shift``, ``shift_stderr`` (space): in the unit of the energy axis, zero if no shift was
+          found or looked for; only of methods with ``shift=``;
         - ``status``: "ok", or the reasons for doubt.
         """,
     "raises": """
@@ -119,8 +119,8 @@ class Setup:
     nonnegative: bool | None = None
     common_noise: bool = False
     scales: int | None = None
-    shift: str | bool | float = False
-    """Whether the energies of pixels may be shifted."""
+    shift: str | bool | float | None = None
+    """Whether the energies of pixels may be shifted; None if the method does not know shifts."""
     used: NDArray[np.bool_] | None = None
     """Pixels to use, ``(*space)``; None for all."""
 

@@ -20,7 +20,7 @@ from arpes_ml_plugins.methods.goodness_run import (
     solve_incomplete,
 )
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.shift_run import aligned, hint, undone_note
+from arpes_ml_plugins.methods.shift_run import aligned, doubts
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,7 @@ OUTPUTS = {
 
 
 SHIFTS = {"shift": "space", "shift_stderr": "space"}
-"""Of methods that have a library."""
+"""Of methods that can correct shifts."""
 LABELS = {"label": "space"}
 """Of methods that group pixels."""
 
@@ -71,7 +71,7 @@ def run(
 
     ``more``: outputs beyond those of all methods.
     """
-    outputs = OUTPUTS | (SHIFTS if setup.library is not None else {}) | dict(more)
+    outputs = OUTPUTS | (SHIFTS if _with_shifts(setup) else {}) | dict(more)
     result = map_mixture(
         setup.data,
         setup.channels,
@@ -90,24 +90,27 @@ def run(
     return result
 
 
+def _with_shifts(setup: Setup) -> bool:
+    return setup.library is not None or setup.shift is not None
+
+
 def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, Any]:
     noise = noise_of_values(cube, setup)
     cube, hot = mended(cube, setup, noise)
-    straight, alignment = aligned(cube, setup)
+    straight, alignment, told = aligned(cube, setup)
     result = _solved(cube, straight, alignment, setup, solver, seed, noise)
-    if alignment is not None and alignment.found and setup.shift == "auto":
+    if alignment is not None and alignment.found and setup.shift == "auto" and setup.known:
         still = alignment.none(alignment.stderr, alignment.step)
         other = _solved(cube, cube, still, setup, solver, seed, noise)
         if _misfit(result) > WORTH * _misfit(other):
-            result, alignment = other, still
+            result, alignment, told = other, still, None
+    if told is not None:
+        result["status"] = _also(told, result["status"])
+    if alignment is not None and alignment.found and not setup.known:
+        result["status"] = _also(result["status"], doubts(result, alignment, setup))
     if hot:
         result["status"] = _also(result["status"], f"{hot} hot values were left out")
-    if setup.library is not None:
-        return result | _shifts(alignment, cube)
-    told = None if setup.common_noise or setup.known else hint(cube, result["spectra"], setup)
-    if told is not None:
-        result["status"] = _also(result["status"], told)
-    return result
+    return result | (_shifts(alignment, cube) if _with_shifts(setup) else {})
 
 
 def _solved(
@@ -135,7 +138,7 @@ def _misfit(result: dict[str, Any]) -> float:
 
 
 def _also(status: str, more: str) -> str:
-    return more if status == "ok" else f"{status}; {more}"
+    return "; ".join(part for part in (status, more) if part != "ok")
 
 
 def _shifts(alignment: Shifts | None, cube: Cube) -> dict[str, torch.Tensor]:
@@ -257,7 +260,6 @@ def _in_units(
             float(chi2.nanmean()),
             setup,
             _left_out(constant, zero, ~seen, ready),
-            [undone_note(alignment)] if alignment is not None and alignment.found else [],
             TOO_MUCH if ready.by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }
@@ -286,11 +288,10 @@ def _status(
     chi2: float,
     setup: Setup,
     left_out: list[str],
-    more: list[str],
     limit: float,
 ) -> str:
     """Everything that is wrong or unusual, in words; otherwise "ok"."""
-    notes = [*more, *found.notes, *_of_families(found, [str(name) for name in setup.components])]
+    notes = [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
     if chi2 > limit:
         causes = [
             *["thresholds of the algorithm that shrink the maps"] * (found.sources is not None),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.separation.energy_shift import Shifts
 
-__all__ = ["SHIFT", "aligned", "check_shift", "fewer", "hint", "undone_note"]
+__all__ = ["BLIND_SHIFT", "SHIFT", "aligned", "check_shift", "doubts", "fewer"]
 
 EVEN = 1e-3  # relative deviation of an evenly spaced axis
 ENOUGH = 10_000  # pixels: they show whether there are shifts
@@ -32,9 +32,18 @@ SHIFT = """
             charging, band bending or strain. ``"auto"``: look for shifts if all components are in
             the library and the pixels are complete, and correct them if they are significant. True:
             correct them in any case. A number: the same, with this largest shift in the unit of
-            the axis. Shifts are relative to their median. For components that shift against each
+            the axis. Shifts are relative to their mean. For components that shift against each
             other, vary their families (``SpectrumLibrary.from_spectra(..., shift=)``)."""
 """Block of the docstrings of methods that correct shifts."""
+
+BLIND_SHIFT = """
+        shift : {"auto"}, bool or float
+            Whether the energies of a pixel may be shifted, equally for all of its components, as by
+            charging, band bending or strain. ``"auto"``: look for shifts, and correct them if they
+            explain more of the data than one component more would. True: correct them in any case.
+            A number: the same, with this largest shift in the unit of the axis. The data do not
+            determine the zero of energy: the mean shift is zero."""
+"""The same for methods that separate without a library."""
 
 
 def check_shift(shift: Any, setup: Setup) -> None:
@@ -46,10 +55,10 @@ def check_shift(shift: Any, setup: Setup) -> None:
         )
     if shift == "auto" or shift is False:
         return
-    if setup.library is None or setup.known < len(setup.components):
+    if setup.known and not _complete(setup):
         raise ParameterError(
-            "shifts can only be found with a library of all components; give one, or pass "
-            "shift=False"
+            "shifts can be found with a library of all components, or without any library; give "
+            "one of all components, or pass shift=False"
         )
     if _step(setup) is None:
         raise AxisError(
@@ -58,40 +67,94 @@ def check_shift(shift: Any, setup: Setup) -> None:
         )
 
 
-def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Shifts | None]:
-    """The data with their shifts corrected, if there are any."""
-    import torch
+def _complete(setup: Setup) -> bool:
+    """Whether all components are in a library."""
+    return setup.library is not None and setup.known == len(setup.components)
 
-    if setup.shift is False or setup.library is None or setup.known < len(setup.components):
-        return cube, None
-    centres = np.stack([rows_of(family).mean(0) for family in setup.library.values()])
+
+def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Shifts | None, str | None]:
+    """The data with their shifts corrected, if there are any, and what to tell about them."""
+    if setup.shift is None or (setup.common_noise and setup.shift == "auto"):
+        return cube, None, None
+    if setup.shift is False:
+        return cube, None, None if setup.known else hint(cube, setup)
+    if setup.known and not _complete(setup):
+        return cube, None, None
     largest = float(setup.shift) if type(setup.shift) in (int, float) else None
-    found = _found(cube, torch.from_numpy(centres), setup, largest, certain=setup.shift != "auto")
+    found = _found(cube, _known(setup), setup, largest, certain=setup.shift != "auto")
     if found is None or not found.found:
-        return cube, found
+        return cube, found, None
+    if setup.shift == "auto" and not setup.known and not found.instead:
+        return cube, found.none(found.stderr, found.step), _doubt(found)
     flat = found.undone(cube.values.flatten(1))
     # The gaps were filled, and now have moved.
     whole = usable_pixels(cube).expand_as(cube.valid)
-    return replace(cube, values=flat.reshape(cube.values.shape), valid=whole), found
+    straight = replace(cube, values=flat.reshape(cube.values.shape), valid=whole)
+    return straight, found, _undone(found, setup)
 
 
-def undone_note(shifts: Shifts) -> str:
+def _known(setup: Setup) -> torch.Tensor | int:
+    """The middle of every family, or the number of components."""
+    import torch
+
+    if setup.library is None:
+        return len(setup.components)
+    return torch.from_numpy(
+        np.stack([rows_of(family).mean(0) for family in setup.library.values()])
+    )
+
+
+def _undone(shifts: Shifts, setup: Setup) -> str:
     """Status of data whose shifts were corrected."""
     spread = float(shifts.shift.std())
-    return f"energies shift from pixel to pixel by {spread:.2g} (standard deviation): corrected"
+    note = f"energies shift from pixel to pixel by {spread:.2g} (standard deviation): corrected"
+    if setup.known:
+        return note
+    return f"{note}; the data do not determine the zero of energy: the mean shift is set to zero"
 
 
-def hint(cube: Cube, spectra: torch.Tensor, setup: Setup) -> str | None:
-    """Status of a blind result whose spectra ``(n, m)`` fit better if they may shift."""
-    some = _spaced(cube)
-    found = _found(some, spectra, setup) if bool(spectra.isfinite().all()) else None
+def doubts(result: dict[str, Any], shifts: Shifts, setup: Setup) -> str:
+    """Status of a blind result with shifts that its components leave open in part."""
+    from arpes_ml_plugins.separation.shift_doubts import copies, lonely
+
+    notes = [
+        f"components {setup.components[first]} and {setup.components[second]} have the same shape "
+        f"{abs(shift):.2g} apart, within the range of the shifts: the data do not show whether a "
+        f"pixel holds the one or the shifted other"
+        for first, second, shift in copies(result["spectra"].nan_to_num(), shifts)
+    ]
+    alone = lonely(result["maps"].flatten(1))
+    if alone:
+        names = ", ".join(str(setup.components[number]) for number in alone)
+        notes.append(
+            f"hardly any pixel holds a mixture with component {names}: its shift against the "
+            f"others follows from the assumption that neighbouring pixels shift alike"
+        )
+    return "; ".join(notes) or "ok"
+
+
+def _doubt(shifts: Shifts) -> str:
+    """Status of a blind result that shifts may explain, but components too."""
+    spread = float(shifts.shift.std())
+    return (
+        f"the fit improves if energies may shift from pixel to pixel, by {spread:.2g} (standard "
+        f"deviation), but one component more explains as much: either components are missing, or "
+        f"charging looks like chemistry; to correct shifts, pass shift=True, or give a library of "
+        f"all components: separate_sgmca(library=library)"
+    )
+
+
+def hint(cube: Cube, setup: Setup) -> str | None:
+    """Status of a blind result that shifts were not looked for in, but fit better."""
+    found = _found(_spaced(cube), _known(setup), setup)
     if found is None or not found.found:
         return None
     spread = float(found.shift.std())
     return (
         f"the fit improves if energies may shift from pixel to pixel, by {spread:.2g} (standard "
         f"deviation): either components are missing, or charging looks like chemistry; to correct "
-        f"shifts, give a library of all components: separate_sgmca(library=library)"
+        f"shifts, pass shift='auto', or give a library of all components: "
+        f"separate_sgmca(library=library)"
     )
 
 
@@ -123,7 +186,7 @@ def fewer(
 
 def _found(
     cube: Cube,
-    centres: torch.Tensor,
+    known: torch.Tensor | int,
     setup: Setup,
     largest: float | None = None,
     *,
@@ -131,20 +194,27 @@ def _found(
 ) -> Shifts | None:
     """Shifts of data that can have them: on an evenly spaced axis."""
     from arpes_ml_plugins.separation.energy_shift import find_shifts
+    from arpes_ml_plugins.separation.known_shift import find_known_shifts
 
-    known, values = _step_and_noise(cube, setup), cube.values
-    if known is None:
+    scales = _step_and_noise(cube, setup, by_value=isinstance(known, int))
+    values = cube.values
+    if scales is None:
         return None
-    step, noise = known
+    step, noise = scales
     shape = tuple(values.shape[1:]) or (1,)
     usable = usable_pixels(cube).flatten()
-    return find_shifts(
-        values.flatten(1), noise, centres.to(values), step, shape, largest, usable, certain=certain
-    )
+    pixels = values.flatten(1)
+    if isinstance(known, int):
+        return find_shifts(pixels, noise, known, step, shape, largest, usable, certain=certain)
+    known = known.to(values)
+    return find_known_shifts(pixels, noise, known, step, shape, largest, usable, certain=certain)
 
 
-def _step_and_noise(cube: Cube, setup: Setup) -> tuple[float, torch.Tensor] | None:
+def _step_and_noise(
+    cube: Cube, setup: Setup, *, by_value: bool = False
+) -> tuple[float, torch.Tensor] | None:
     """Step of the energy axis and noise of the channels, of data that can have shifts."""
+    from arpes_ml_plugins.separation.value_noise import value_noise
     from arpes_ml_plugins.separation.whiten import channel_noise
 
     step, usable = _step(setup), usable_pixels(cube)
@@ -152,6 +222,9 @@ def _step_and_noise(cube: Cube, setup: Setup) -> tuple[float, torch.Tensor] | No
     if step is None or not bool((usable | empty).all()) or int(usable.sum()) < 2:
         return None
     noise = channel_noise(cube.values, usable)
+    of_values = value_noise(cube.values, cube.valid) if by_value else None
+    if of_values is not None:  # less disturbed by shifts and by few counts
+        noise = of_values.variance(cube.values.flatten(1)[:, usable.flatten()].mean(1)).sqrt()
     return step, noise.clamp(min=LEAST_NOISE * float(noise.mean()) or 1.0)
 
 

@@ -1,40 +1,41 @@
 """Find energies that shift from pixel to pixel: charging, band bending, strain, work function.
 
-If the spectra of the components are known, the shift of a pixel is the one at which their shifted
-copies explain most of it by least squares. It is found pixel by pixel, and in a smoothed image.
-Channels of even and of odd number, whose noise is independent, show which of the two holds, if any.
+Aligned pixels lie in the space of as few spectra as there are components; shifted ones do not. The
+shifts are those with which that space explains most of the data. It is found in turns with the
+shifts, starting from the principal components.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter, median_filter
 
-from arpes_ml_plugins.constants import MAD_TO_SIGMA
+from arpes_ml_plugins.separation.shift_errors import shift_errors
+from arpes_ml_plugins.separation.shift_exchange import levelled
+from arpes_ml_plugins.separation.shift_scan import Scan, beyond, moved
 
-__all__ = ["Shifts", "find_shifts", "moved"]
+__all__ = ["Shifts", "find_shifts"]
 
 REACH = 0.12  # of the energy range: the largest shift looked for
-STEPS = 3  # candidates per channel
-SMOOTH = 1.0  # pixels
+GROWING = (0.25, 0.5, 1.0)  # of it: no larger shifts than needed
+NEEDED = 1.01  # times what smaller shifts explain
+OUTER, FEW = 0.9, 0.002  # of the reach, and of the pixels beyond: more are not needed
 ROUNDS = 30
-SETTLED = 0.003  # channels
-UNKNOWN = 0.08  # channels: what the centres of the families differ from the spectra
-SIGNIFICANT = 5.0  # standard deviations of a covariance
-LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
+AGAIN = (0, 4, 10, 20)  # rounds at which the widths are chosen
+MEMORY = 4  # steps to extrapolate from
+SETTLED = 0.001  # channels
+FILLINGS = 5
+MOST = 6_000  # pixels to find the spectra from
+SIGNIFICANT = 5.0  # standard deviations
 WORTH = 0.97  # of chi^2 without shifts: what may be left with them
-FREE_COST = 2.0  # chi^2 that a shift of its own fits in the noise of a pixel
-EVERY = slice(None)
+LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
 
 
 @dataclass(frozen=True)
 class Shifts:
-    """Shifts of ``t`` pixels, in units of the energy axis, relative to their median."""
+    """Shifts of ``t`` pixels, in units of the energy axis, relative to their mean."""
 
     shift: torch.Tensor
     stderr: torch.Tensor
@@ -44,10 +45,32 @@ class Shifts:
     """Whether the data shift at all; ``shift`` is zero otherwise."""
     left: float = math.nan
     """chi^2 per degree of freedom that is left with these shifts, if there are any."""
+    spectra: torch.Tensor | None = None
+    """``(m, n)``: some that span the aligned data."""
+    noise: torch.Tensor | None = None
+    """``(m,)``: of the channels."""
+    instead: bool = False
+    """Whether they explain more than one component more would, which has as many values."""
 
     def undone(self, data: torch.Tensor) -> torch.Tensor:
-        """Data ``(m, t)`` as they would be without shifts."""
-        return moved(data, -self.shift / self.step)
+        """Data ``(m, t)`` as they would be without shifts.
+
+        Channels that were not measured, as they lie beyond the ends of the axis, are filled in.
+        """
+        channels = -self.shift / self.step
+        straight = moved(data, channels)
+        if self.spectra is None or self.noise is None:
+            return straight
+        missing = beyond(len(data), channels)
+        noise = self.noise[:, None]
+        basis = torch.linalg.qr(self.spectra / noise)[0]
+        # With noise as everywhere: without, these channels would seem to be the most accurate.
+        draw = torch.Generator().manual_seed(0)
+        random = torch.randn(data.shape, generator=draw, device="cpu", dtype=torch.float32)
+        for _ in range(FILLINGS):
+            model = basis @ (basis.mT @ (straight / noise)) * noise
+            straight = torch.where(missing, model, straight)
+        return torch.where(missing, straight + random.to(straight) * noise, straight)
 
     def back(self, model: torch.Tensor) -> torch.Tensor:
         """A model of data without shifts, ``(m, t)``, where the data are."""
@@ -62,7 +85,7 @@ class Shifts:
 def find_shifts(
     pixels: torch.Tensor,
     noise: torch.Tensor,
-    centres: torch.Tensor,
+    count: int,
     step: float,
     shape: tuple[int, ...],
     largest: float | None = None,
@@ -78,220 +101,121 @@ def find_shifts(
         ``(m, t)``, all of the image in order.
     noise
         Of every channel, ``(m,)``, positive.
-    centres
-        Typical spectra of the components, ``(n, m)``.
+    count
+        Of components.
     step
         Of the energy axis, either sign.
     shape
         Of the image.
     largest
-        Largest shift. Default: an eighth of the range, but only as far as each shifted spectrum is
-        more similar to itself than to the others.
+        Largest shift. Default: an eighth of the range, but no further than the data need.
     used
         Pixels ``(t,)`` to find shifts from; the others were filled in from their neighbours.
     certain
         Whether shifts are known to exist, however little they explain.
     """
-    reach = REACH * abs(step) * (len(pixels) - 1) if largest is None else largest
-    count = max(2, math.ceil(STEPS * reach / abs(step)))
-    candidates = torch.linspace(
-        -reach, reach, 2 * count + 1, dtype=pixels.dtype, device=pixels.device
-    )
-    if largest is None:
-        candidates = _unmistakable(candidates, centres / noise, step)
-    used = (
-        torch.ones(pixels.shape[1], dtype=torch.bool, device="cpu") if used is None else used.cpu()
-    )
-    used = used.to(pixels.device)
-    scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape, used)
-    found = scan.shifts(centres.mT)
-    if found is None and not certain:
-        return Shifts.none(scan.stderr(centres.mT, "free"), step)
-    kind, shift = found or ("slow", scan.smooth_shift(centres.mT))
-    # Again with spectra from the data, from which the centres of families differ a little.
-    spectra = centres.mT
-    for _ in range(ROUNDS):
-        before, spectra = shift, scan.own_spectra(spectra, shift)
-        shift = scan.free_shift(spectra) if kind == "free" else scan.smooth_shift(spectra)
-        if float((shift - before)[used].std()) < SETTLED * abs(step):
-            break
-    still = scan.own_spectra(centres.mT, torch.zeros_like(shift))
-    without = scan.left(still, torch.zeros_like(shift))
-    fitted = FREE_COST * without / (len(pixels) - len(centres)) if kind == "free" else 0.0
-    left = scan.left(spectra, shift) + fitted
-    if not certain and left > WORTH * without:
-        # If as many unshifted spectra explain as much, the library differs from the data.
-        return Shifts.none(scan.stderr(centres.mT, "free"), step)
-    stderr = scan.stderr(spectra, kind)
-    return Shifts(shift - shift[used].median(), stderr, step, found=True, left=left)
+    used = torch.ones(pixels.shape[1], dtype=torch.bool, device="cpu") if used is None else used
+    scan = Scan.of(pixels, noise, step, shape, used.to(pixels.device))
+    found = _search(scan.thinned(MOST), count, largest)
+    scan = replace(scan.up_to(found.reach), spread=found.spread)
+    if not certain and found.gain <= 0:
+        return _still(scan, found.spectra)
+    widths, _ = scan.best_widths(found.spectra)
+    scores = scan.scores(found.spectra)
+    shift = scan.shift(scores, widths)
+    rest, fitted = scan.rest(scores, shift), scan.fitted(widths)
+    left = float(rest.mean()) / (scan.size - count - float(fitted.mean()))
+    without = float(scan.rest_unshifted(count).mean()) / (scan.size - count)
+    small = float(shift[scan.used].std()) < LEAST * abs(step)
+    if not certain and (small or left > WORTH * without):
+        return _still(scan, found.spectra)
+    stderr = shift_errors(scan, found.spectra, shift, widths)
+    gain = scan.rest_unshifted(count + 1) + 1 - rest - fitted
+    instead = float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))
+    return Shifts(shift, stderr, step, True, left, found.spectra, noise, instead)
+
+
+def _still(scan: Scan, spectra: torch.Tensor) -> Shifts:
+    zero = torch.zeros_like(scan.scaled[0])
+    return Shifts.none(shift_errors(scan, spectra, zero, zero.long()), scan.step)
 
 
 @dataclass(frozen=True)
-class _Scan:
-    """Squared part of every pixel that shifted spectra ``(m, n)`` explain, for all candidates."""
-
-    scaled: torch.Tensor  # (m, t), over the noise
-    noise: torch.Tensor
-    candidates: torch.Tensor
-    step: float
-    shape: tuple[int, ...]
-    used: torch.Tensor  # (t,) bool: pixels that count
-
-    @cached_property
-    def smoothed(self) -> torch.Tensor:
-        images = self.scaled.reshape(len(self.scaled), *self.shape).cpu().numpy()
-        return torch.from_numpy(gaussian_filter(images, self.sigma)).flatten(1).to(self.scaled)
-
-    @property
-    def sigma(self) -> tuple[float, ...]:
-        return (0.0, *(SMOOTH if size > 2 else 0.0 for size in self.shape))
-
-    def free_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
-        """Scores of every pixel by itself."""
-        return _peak(self._scores(self.scaled, spectra, channels), self.candidates)
-
-    def smooth_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
-        """Scores of a smoothed image, smoothed once more."""
-        shift = _peak(self._scores(self.smoothed, spectra, channels), self.candidates)
-        size = [3 if s > 2 else 1 for s in self.shape]
-        image = median_filter(shift.reshape(self.shape).cpu().numpy(), size)
-        return torch.from_numpy(image).flatten().to(shift)
-
-    def shifts(self, spectra: torch.Tensor) -> tuple[str, torch.Tensor] | None:
-        """The significant kind of shift, with its values; None if there is none.
-
-        The noise of even and odd channels is independent, so the covariance of their shifts is that
-        of true ones.
-        """
-        halves = slice(0, None, 2), slice(1, None, 2)
-        free = [self.free_shift(spectra, half) for half in halves]
-        slow = [self.smooth_shift(spectra, half) for half in halves]
-        least = (LEAST * self.step) ** 2
-        if self._common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
-            return "free", self.free_shift(spectra)
-        if self._common(slow[0], slow[1], 1 / self.noise_left) <= least:
-            return None
-        # If the shift of every single pixel is accurate enough, do not smooth.
-        if float(self.stderr(spectra, "free")[self.used].median()) < 2 * UNKNOWN * abs(self.step):
-            return "free", self.free_shift(spectra)
-        return "slow", self.smooth_shift(spectra)
-
-    def left(self, spectra: torch.Tensor, shift: torch.Tensor) -> float:
-        """chi^2 per degree of freedom that shifted spectra leave."""
-        scores = self._scores(self.scaled, spectra, EVERY)
-        rest = self.scaled.square().sum(0) - _at(scores, self.candidates, shift)
-        return float(rest[self.used].mean()) / (len(self.scaled) - spectra.shape[1])
-
-    def stderr(self, spectra: torch.Tensor, kind: str) -> torch.Tensor:
-        """Standard errors, from the curvature of the scores at their maximum."""
-        data, share = (self.scaled, 1.0) if kind == "free" else (self.smoothed, self.noise_left)
-        scores, step = self._scores(data, spectra, EVERY), float(self.candidates.diff()[0])
-        top = _peak(scores, self.candidates)
-        around = [_at(scores, self.candidates, top + side * 2 * step) for side in (-1, 0, 1)]
-        bend = (2 * around[1] - around[0] - around[2]) / (2 * step) ** 2
-        excess = (data.square().sum(0) - scores.amax(0)) / share / (len(data) - spectra.shape[1])
-        variance = 2 * share * excess[self.used].mean().clamp(min=1) / bend.clamp(min=1e-30)
-        largest = float(self.candidates[-1])
-        return (variance + (UNKNOWN * self.step) ** 2).sqrt().clamp(max=largest)
-
-    def own_spectra(self, centres: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-        """Spectra ``(m, n)`` of aligned data, by least squares with the maps of the centres."""
-        noise = self.noise[:, None]
-        straight = moved(self.scaled[:, self.used] * noise, -shift[self.used] / self.step) / noise
-        maps = torch.linalg.lstsq(centres / noise, straight).solution
-        return (straight @ torch.linalg.pinv(maps)) * noise
-
-    def _common(self, one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:
-        return _common(one[self.used], other[self.used], dependent)
-
-    @property
-    def noise_left(self) -> float:
-        """Variance of white noise of one after the smoothing."""
-        impulse = np.zeros([17 if s else 1 for s in self.sigma])
-        impulse[tuple(size // 2 for size in impulse.shape)] = 1
-        return float((gaussian_filter(impulse, self.sigma) ** 2).sum())
-
-    def _scores(self, data: torch.Tensor, spectra: torch.Tensor, channels: slice) -> torch.Tensor:
-        """``(k, t)``: squared length of the part of each pixel that lies in their span."""
-        rows = []
-        for shift in self.candidates.tolist():
-            number = spectra.new_full((spectra.shape[1],), shift / self.step)
-            basis = torch.linalg.qr((moved(spectra, number) / self.noise[:, None])[channels])[0]
-            rows.append((basis.mT @ data[channels]).square().sum(0))
-        return torch.stack(rows)
+class _Found:
+    spectra: torch.Tensor  # (m, n)
+    shift: torch.Tensor  # (t,)
+    widths: torch.Tensor  # (t,)
+    gain: float
+    """What the shifts explain more of channels that they were not found in."""
+    reach: float
+    spread: float
 
 
-def _common(one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:
-    """Covariance of two maps of shifts ``(t,)`` if it is significant, else 0.
+def _search(scan: Scan, count: int, largest: float | None) -> _Found:
+    """Shifts no larger than the data need: with larger ones, a spectrum may replace another."""
+    limit = REACH * abs(scan.step) * (len(scan.scaled) - 1) if largest is None else largest
+    spectra = scan.subspace(torch.zeros_like(scan.scaled[0]), count)
+    shares = GROWING if largest is None else (1.0,)
+    found: _Found | None = None
+    for share in shares:
+        more = _in_turns(scan.up_to(share * limit), spectra, found)
+        if found is not None and more.gain <= NEEDED * found.gain:
+            return found
+        found = more
+        outer = found.shift[scan.used].abs() > OUTER * found.reach
+        if found.gain <= 0 or float(outer.float().mean()) < FEW:
+            return found
+    assert found is not None
+    return found
 
-    ``dependent``: pixels in a row that smoothing makes one.
+
+def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None) -> _Found:
+    """Shifts from spectra, and these from aligned pixels, until the shifts settle.
+
+    The iteration is slow, as errors of the shifts and of the spectra look alike, and therefore
+    extrapolated.
     """
-    one, other = one - one.median(), other - other.median()
-    limit = 3 * MAD_TO_SIGMA * torch.stack([one.abs().median(), other.abs().median()])
-    one, other = (part.clamp(-cut, cut) for part, cut in zip((one, other), limit, strict=True))
-    covariance = float((one * other).mean())
-    chance = float(one.std() * other.std()) * math.sqrt(dependent / len(one))
-    return covariance if covariance > SIGNIFICANT * chance else 0.0
+    count, reach = spectra.shape[1], float(scan.candidates[-1])
+    still = scan.explained_unshifted(count)
+    if before is None:
+        widths, explained = scan.best_widths(spectra)
+        shift = scan.shift(scan.scores(spectra), widths)
+    else:
+        shift, widths, explained = before.shift, before.widths, still + before.gain
+    past: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for turn in range(ROUNDS if explained > still else 0):
+        if turn in AGAIN:
+            past = []
+            scan = replace(scan, spread=max(float(shift[scan.used].std()), abs(scan.step)))
+            shift = levelled(scan, scan.subspace(shift, count), shift, widths)
+            widths, _ = scan.best_widths(scan.subspace(shift, count))
+        change = scan.shift(scan.scores(scan.subspace(shift, count)), widths, again=False) - shift
+        past = [*past[-MEMORY:], (shift, change)]
+        if float(change[scan.used].std()) < SETTLED * abs(scan.step):
+            shift = shift + change
+            break
+        shift = _extrapolated(past, scan.used).clamp(-reach, reach)
+    shift = scan.shift(scan.scores(scan.subspace(shift, count)), widths)
+    shift = levelled(scan, scan.subspace(shift, count), shift, widths)
+    spectra = scan.subspace(shift, count)
+    widths, explained = scan.best_widths(spectra)
+    return _Found(spectra, shift, widths, explained - still, reach, scan.spread)
 
 
-def _unmistakable(candidates: torch.Tensor, centres: torch.Tensor, step: float) -> torch.Tensor:
-    """The candidates at which every spectrum is still more like itself than like another."""
-    unit = centres / centres.norm(dim=1, keepdim=True)
-    least, fewest = 0.0, 2.5 * float(candidates.diff()[0])
-    for reach in candidates[candidates > 0].tolist():
-        for side in (-1, 1):
-            columns = unit.mT
-            shifted = moved(columns, columns.new_full((len(unit),), side * reach / step))
-            alike = unit @ (shifted / shifted.norm(dim=0))
-            if not bool((alike.diagonal() >= alike.amax(0) - 1e-9).all()):
-                return candidates[candidates.abs() <= max(least, fewest)]
-        least = reach
-    return candidates
-
-
-def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
-    """Spectra ``(m, t)``, each moved up by a number of channels ``(t,)``, by cubic interpolation.
-
-    Beyond the ends the last value stands.
-
-    Examples
-    --------
-    >>> ramp = torch.arange(6.0)[:, None].repeat(1, 2)
-    >>> moved(ramp, torch.tensor([1.0, -0.5]))[2:4]
-    tensor([[1.0000, 2.5000],
-            [2.0000, 3.5000]])
-    """
-    size = len(spectra)
-    place = torch.arange(size, device="cpu").to(spectra)[:, None] - channels
-    below = place.floor()
-    part = place - below
-    weights = (
-        ((-part + 2) * part - 1) * part / 2,
-        ((3 * part - 5) * part * part + 2) / 2,
-        ((-3 * part + 4) * part + 1) * part / 2,
-        (part - 1) * part * part / 2,
+def _extrapolated(
+    past: list[tuple[torch.Tensor, torch.Tensor]], used: torch.Tensor
+) -> torch.Tensor:
+    """Where the last steps of an iteration lead (D. G. Anderson, J. ACM 12, 547 (1965))."""
+    shift, change = past[-1]
+    if len(past) == 1:
+        return shift + change
+    moves = torch.stack([shift - s for s, _ in past[:-1]], 1)
+    turns = torch.stack([change - c for _, c in past[:-1]], 1)
+    gram = turns[used].mT @ turns[used]
+    ridge = (
+        1e-8
+        * gram.diagonal().mean()
+        * torch.eye(len(gram), device="cpu", dtype=gram.dtype).to(gram)
     )
-    index = below.long()
-    total = torch.zeros_like(spectra)
-    for offset, weight in zip((-1, 0, 1, 2), weights, strict=True):
-        total += weight * spectra.gather(0, (index + offset).clamp(0, size - 1))
-    return total
-
-
-def _peak(scores: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-    """Where scores ``(k, t)`` are largest, by a parabola through three candidates."""
-    index = scores.argmax(0).clamp(1, len(candidates) - 2)
-    left, middle, right = (scores.gather(0, (index + o)[None])[0] for o in (-1, 0, 1))
-    bend = left - 2 * middle + right
-    part = torch.where(bend < 0, (left - right) / (2 * bend.clamp(max=-1e-30)), 0).clamp(-1, 1)
-    step = candidates[1] - candidates[0]
-    return candidates.to(scores)[index] + part * step
-
-
-def _at(scores: torch.Tensor, candidates: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """Scores at other shifts, by linear interpolation."""
-    step = candidates[1] - candidates[0]
-    place = ((shift - candidates[0]) / step).clamp(0, len(candidates) - 1 - 1e-9)
-    below = place.floor().long()
-    left, right = (scores.gather(0, (below + k)[None])[0] for k in (0, 1))
-    return left + (place - below) * (right - left)
+    part = torch.linalg.solve(gram + ridge, turns[used].mT @ change[used])
+    return shift + change - (moves + turns) @ part

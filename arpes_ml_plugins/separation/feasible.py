@@ -104,7 +104,7 @@ def feasible(
     values: ValueNoise | None = None
     if noise is None:
         noise = channel_noise(cube, complete)
-        values = value_noise(cube, complete.expand_as(cube), noise)
+        values = value_noise(cube, complete.expand_as(cube))
     kept = noise > 0
     model = _Model.of(cube.flatten(1)[kept][:, whole], spectra[kept], noise[kept], values)
     good = torch.zeros_like(whole).masked_scatter(whole, model.explained)
@@ -207,7 +207,7 @@ def _of_noise(
     for start in range(0, data.shape[1], AT_A_TIME):
         part = slice(start, start + AT_A_TIME)
         fitted = spectra @ maps[:, part]
-        variance = noise.square()[:, None] if by is None else by.variance(fitted)
+        variance = noise.square()[:, None] if by is None else by.cautious(fitted)
         variance = variance.expand_as(fitted)
         covariance[part] = (pairs @ variance).mT
         crossed += variance @ (maps[:, None, part] * maps[None, :, part]).reshape(n * n, -1).mT

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from arpes_ml_plugins.separation.component_count import misfit
-from arpes_ml_plugins.separation.energy_shift import find_shifts
+from arpes_ml_plugins.separation.known_shift import find_known_shifts
 
 __all__ = ["fewer_with_shifts"]
 
@@ -47,7 +47,7 @@ def fewer_with_shifts(
     white = pixels[:, used] / noise[:, None]
     spread: dict[int, float] = {}
     for count in range(1, len(spectra)):
-        shifts = find_shifts(pixels, noise, spectra[count - 1].mT, step, shape, used=used)
+        shifts = find_known_shifts(pixels, noise, spectra[count - 1].mT, step, shape, used=used)
         more = misfit(white, spectra[count] / noise[:, None])
         if shifts.found and shifts.left < WORTH * float(more):
             spread[count] = float(shifts.shift.std())

@@ -187,6 +187,8 @@ def _line(part: _Squares) -> _Line | None:
     for number in range(ROUNDS):
         count, levels, variances = _classes(part, kept, in_bin)
         gain, read, error = _fitted(levels, variances, count)
+        if gain <= 0 and read <= 0:
+            return None
         # Not each by its own variance: that of a dark channel is nearly zero.
         channels = (gain * levels + read).mean(1, keepdim=True).clamp(min=0)
         weight = 1 / channels.clamp(min=FLAT * float(channels.mean()) or 1.0)
@@ -263,6 +265,8 @@ def _fitted(
     """
     used = count > 0
     x, y, number = levels[used].clamp(min=0), variances[used], count[used]
+    if not bool((x > 0).any()) or not bool((y > 0).any()):  # negative data, or without noise
+        return 0.0, float(y.mean()) if len(y) else 0.0, float("inf")
     least = 1e-12 * float(y.max()) or 1e-300
     gain, read = float((y * number).sum() / (x * number).sum().clamp(min=1e-300)), 0.0
     for _ in range(REWEIGHTED):

@@ -123,8 +123,8 @@ def whiten(
     measured = channel_noise(cube, complete)
     if by_value is not None:
         # The median of differences that are 0, 1 or 2 says little.
-        few = by_value.mean < FEW_COUNTS * by_value.gain
-        noise = torch.where(few | (measured == 0), by_value.of_channels.sqrt(), measured)
+        dark = by_value.mean < FEW_COUNTS * by_value.gain
+        noise = torch.where(dark | (measured == 0), by_value.of_channels.sqrt(), measured)
     noise = measured if noise is None else torch.where(measured > 0, noise, 0.0)
     kept = noise > 0
     if common:

@@ -1,0 +1,224 @@
+"""Find energies that shift from pixel to pixel, if the spectra are known roughly.
+
+If the spectra of the components are known, the shift of a pixel is the one at which their shifted
+copies explain most of it by least squares. It is found pixel by pixel, and in a smoothed image.
+Channels of even and of odd number, whose noise is independent, show which of the two holds, if any.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter, median_filter
+
+from arpes_ml_plugins.constants import MAD_TO_SIGMA
+from arpes_ml_plugins.separation.energy_shift import Shifts
+from arpes_ml_plugins.separation.shift_scan import at, moved, peak
+
+__all__ = ["find_known_shifts"]
+
+REACH = 0.12  # of the energy range: the largest shift looked for
+STEPS = 3  # candidates per channel
+SMOOTH = 1.0  # pixels
+ROUNDS = 30
+SETTLED = 0.003  # channels
+UNKNOWN = 0.08  # channels: what the centres of the families differ from the spectra
+SIGNIFICANT = 5.0  # standard deviations of a covariance
+LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
+WORTH = 0.97  # of chi^2 without shifts: what may be left with them
+FREE_COST = 2.0  # chi^2 that a shift of its own fits in the noise of a pixel
+EVERY = slice(None)
+
+
+def find_known_shifts(
+    pixels: torch.Tensor,
+    noise: torch.Tensor,
+    centres: torch.Tensor,
+    step: float,
+    shape: tuple[int, ...],
+    largest: float | None = None,
+    used: torch.Tensor | None = None,
+    *,
+    certain: bool = False,
+) -> Shifts:
+    """Shifts that all components of a pixel have in common.
+
+    Parameters
+    ----------
+    pixels
+        ``(m, t)``, all of the image in order.
+    noise
+        Of every channel, ``(m,)``, positive.
+    centres
+        Typical spectra of the components, ``(n, m)``.
+    step
+        Of the energy axis, either sign.
+    shape
+        Of the image.
+    largest
+        Largest shift. Default: an eighth of the range, but only as far as each shifted spectrum is
+        more similar to itself than to the others.
+    used
+        Pixels ``(t,)`` to find shifts from; the others were filled in from their neighbours.
+    certain
+        Whether shifts are known to exist, however little they explain.
+    """
+    reach = REACH * abs(step) * (len(pixels) - 1) if largest is None else largest
+    count = max(2, math.ceil(STEPS * reach / abs(step)))
+    candidates = torch.linspace(
+        -reach, reach, 2 * count + 1, dtype=pixels.dtype, device=pixels.device
+    )
+    if largest is None:
+        candidates = _unmistakable(candidates, centres / noise, step)
+    used = (
+        torch.ones(pixels.shape[1], dtype=torch.bool, device="cpu") if used is None else used.cpu()
+    )
+    used = used.to(pixels.device)
+    scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape, used)
+    found = scan.shifts(centres.mT)
+    if found is None and not certain:
+        return Shifts.none(scan.stderr(centres.mT, "free"), step)
+    kind, shift = found or ("slow", scan.smooth_shift(centres.mT))
+    # Again with spectra from the data, from which the centres of families differ a little.
+    spectra = centres.mT
+    for _ in range(ROUNDS):
+        before, spectra = shift, scan.own_spectra(spectra, shift)
+        shift = scan.free_shift(spectra) if kind == "free" else scan.smooth_shift(spectra)
+        if float((shift - before)[used].std()) < SETTLED * abs(step):
+            break
+    still = scan.own_spectra(centres.mT, torch.zeros_like(shift))
+    without = scan.left(still, torch.zeros_like(shift))
+    fitted = FREE_COST * without / (len(pixels) - len(centres)) if kind == "free" else 0.0
+    left = scan.left(spectra, shift) + fitted
+    if not certain and left > WORTH * without:
+        # If as many unshifted spectra explain as much, the library differs from the data.
+        return Shifts.none(scan.stderr(centres.mT, "free"), step)
+    stderr = scan.stderr(spectra, kind)
+    return Shifts(shift - shift[used].mean(), stderr, step, found=True, left=left)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """Squared part of every pixel that shifted spectra ``(m, n)`` explain, for all candidates."""
+
+    scaled: torch.Tensor  # (m, t), over the noise
+    noise: torch.Tensor
+    candidates: torch.Tensor
+    step: float
+    shape: tuple[int, ...]
+    used: torch.Tensor  # (t,) bool: pixels that count
+
+    @cached_property
+    def smoothed(self) -> torch.Tensor:
+        images = self.scaled.reshape(len(self.scaled), *self.shape).cpu().numpy()
+        return torch.from_numpy(gaussian_filter(images, self.sigma)).flatten(1).to(self.scaled)
+
+    @property
+    def sigma(self) -> tuple[float, ...]:
+        return (0.0, *(SMOOTH if size > 2 else 0.0 for size in self.shape))
+
+    def free_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
+        """Scores of every pixel by itself."""
+        return peak(self._scores(self.scaled, spectra, channels), self.candidates)
+
+    def smooth_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
+        """Scores of a smoothed image, smoothed once more."""
+        shift = peak(self._scores(self.smoothed, spectra, channels), self.candidates)
+        size = [3 if s > 2 else 1 for s in self.shape]
+        image = median_filter(shift.reshape(self.shape).cpu().numpy(), size)
+        return torch.from_numpy(image).flatten().to(shift)
+
+    def shifts(self, spectra: torch.Tensor) -> tuple[str, torch.Tensor] | None:
+        """The significant kind of shift, with its values; None if there is none.
+
+        The noise of even and odd channels is independent, so the covariance of their shifts is that
+        of true ones.
+        """
+        halves = slice(0, None, 2), slice(1, None, 2)
+        free = [self.free_shift(spectra, half) for half in halves]
+        slow = [self.smooth_shift(spectra, half) for half in halves]
+        least = (LEAST * self.step) ** 2
+        if self._common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
+            return "free", self.free_shift(spectra)
+        if self._common(slow[0], slow[1], 1 / self.noise_left) <= least:
+            return None
+        # If the shift of every single pixel is accurate enough, do not smooth.
+        if float(self.stderr(spectra, "free")[self.used].median()) < 2 * UNKNOWN * abs(self.step):
+            return "free", self.free_shift(spectra)
+        return "slow", self.smooth_shift(spectra)
+
+    def left(self, spectra: torch.Tensor, shift: torch.Tensor) -> float:
+        """chi^2 per degree of freedom that shifted spectra leave."""
+        scores = self._scores(self.scaled, spectra, EVERY)
+        rest = self.scaled.square().sum(0) - at(scores, self.candidates, shift)
+        return float(rest[self.used].mean()) / (len(self.scaled) - spectra.shape[1])
+
+    def stderr(self, spectra: torch.Tensor, kind: str) -> torch.Tensor:
+        """Standard errors, from the curvature of the scores at their maximum."""
+        data, share = (self.scaled, 1.0) if kind == "free" else (self.smoothed, self.noise_left)
+        scores, step = self._scores(data, spectra, EVERY), float(self.candidates.diff()[0])
+        top = peak(scores, self.candidates)
+        around = [at(scores, self.candidates, top + side * 2 * step) for side in (-1, 0, 1)]
+        bend = (2 * around[1] - around[0] - around[2]) / (2 * step) ** 2
+        excess = (data.square().sum(0) - scores.amax(0)) / share / (len(data) - spectra.shape[1])
+        variance = 2 * share * excess[self.used].mean().clamp(min=1) / bend.clamp(min=1e-30)
+        largest = float(self.candidates[-1])
+        return (variance + (UNKNOWN * self.step) ** 2).sqrt().clamp(max=largest)
+
+    def own_spectra(self, centres: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+        """Spectra ``(m, n)`` of aligned data, by least squares with the maps of the centres."""
+        noise = self.noise[:, None]
+        straight = moved(self.scaled[:, self.used] * noise, -shift[self.used] / self.step) / noise
+        maps = torch.linalg.lstsq(centres / noise, straight).solution
+        return (straight @ torch.linalg.pinv(maps)) * noise
+
+    def _common(self, one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:
+        return _common(one[self.used], other[self.used], dependent)
+
+    @property
+    def noise_left(self) -> float:
+        """Variance of white noise of one after the smoothing."""
+        impulse = np.zeros([17 if s else 1 for s in self.sigma])
+        impulse[tuple(size // 2 for size in impulse.shape)] = 1
+        return float((gaussian_filter(impulse, self.sigma) ** 2).sum())
+
+    def _scores(self, data: torch.Tensor, spectra: torch.Tensor, channels: slice) -> torch.Tensor:
+        """``(k, t)``: squared length of the part of each pixel that lies in their span."""
+        rows = []
+        for shift in self.candidates.tolist():
+            number = spectra.new_full((spectra.shape[1],), shift / self.step)
+            basis = torch.linalg.qr((moved(spectra, number) / self.noise[:, None])[channels])[0]
+            rows.append((basis.mT @ data[channels]).square().sum(0))
+        return torch.stack(rows)
+
+
+def _common(one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:
+    """Covariance of two maps of shifts ``(t,)`` if it is significant, else 0.
+
+    ``dependent``: pixels in a row that smoothing makes one.
+    """
+    one, other = one - one.median(), other - other.median()
+    limit = 3 * MAD_TO_SIGMA * torch.stack([one.abs().median(), other.abs().median()])
+    one, other = (part.clamp(-cut, cut) for part, cut in zip((one, other), limit, strict=True))
+    covariance = float((one * other).mean())
+    chance = float(one.std() * other.std()) * math.sqrt(dependent / len(one))
+    return covariance if covariance > SIGNIFICANT * chance else 0.0
+
+
+def _unmistakable(candidates: torch.Tensor, centres: torch.Tensor, step: float) -> torch.Tensor:
+    """The candidates at which every spectrum is still more like itself than like another."""
+    unit = centres / centres.norm(dim=1, keepdim=True)
+    least, fewest = 0.0, 2.5 * float(candidates.diff()[0])
+    for reach in candidates[candidates > 0].tolist():
+        for side in (-1, 1):
+            columns = unit.mT
+            shifted = moved(columns, columns.new_full((len(unit),), side * reach / step))
+            alike = unit @ (shifted / shifted.norm(dim=0))
+            if not bool((alike.diagonal() >= alike.amax(0) - 1e-9).all()):
+                return candidates[candidates.abs() <= max(least, fewest)]
+        least = reach
+    return candidates

@@ -1,0 +1,46 @@
+"""What shifts found without a library may be mistaken for: two properties of the components."""
+
+from __future__ import annotations
+
+import torch
+
+from arpes_ml_plugins.separation.energy_shift import Shifts
+from arpes_ml_plugins.separation.shift_scan import moved
+
+__all__ = ["copies", "lonely"]
+
+COPY = 0.985  # cosine of two spectra, one of them shifted
+RANGE = 0.02, 0.98  # quantiles of the shifts
+SHARED = 0.1  # of the intensity of a component, in pixels that hold as much of others
+
+
+def copies(spectra: torch.Tensor, shifts: Shifts) -> list[tuple[int, int, float]]:
+    """Pairs of spectra ``(n, m)`` that a shift in the range of those found makes alike.
+
+    With that shift, which of the two a pixel holds is not determined.
+    """
+    found = shifts.shift[shifts.shift.isfinite()]
+    low, high = (float(found.kthvalue(1 + round(q * (len(found) - 1))).values) for q in RANGE)
+    most = int((high - low) / abs(shifts.step))
+    columns = spectra.mT
+    unit = columns / columns.norm(dim=0).clamp(min=1e-30)
+    best: dict[tuple[int, int], tuple[float, float]] = {}
+    for channels in range(-most, most + 1):
+        there = moved(columns, columns.new_full((columns.shape[1],), float(channels)))
+        cosine = (there / there.norm(dim=0).clamp(min=1e-30)).mT @ unit
+        for first in range(len(cosine)):
+            for second in range(first + 1, len(cosine)):
+                one = float(cosine[first, second]), channels * shifts.step
+                best[first, second] = max(best.get((first, second), one), one)
+    return [(*pair, shift) for pair, (cosine, shift) in best.items() if cosine > COPY]
+
+
+def lonely(maps: torch.Tensor) -> list[int]:
+    """Components whose maps ``(n, t)`` share hardly any pixel with another component.
+
+    How far these are shifted against the others is not determined by any pixel.
+    """
+    maps = maps.nan_to_num().clamp(min=0)
+    others = maps.sum(0) - maps
+    shared = torch.minimum(maps, others).sum(1) / maps.sum(1).clamp(min=1e-30)
+    return (shared < SHARED).nonzero()[:, 0].tolist() if len(maps) > 1 else []

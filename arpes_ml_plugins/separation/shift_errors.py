@@ -1,0 +1,96 @@
+"""Standard errors of shifts: of the noise of every value, and of what pooled pixels differ by."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from arpes_ml_plugins.separation.shift_exchange import exchanges
+from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
+from arpes_ml_plugins.separation.value_noise import ValueNoise, value_noise
+
+__all__ = ["shift_errors"]
+
+PIECE = 8_000  # pixels at a time
+SMALL = 0.1  # channels, of a numerical derivative
+RANK = 1e-7
+UNKNOWN = 0.03  # channels: errors of the interpolation
+
+
+def shift_errors(
+    scan: Scan, spectra: torch.Tensor, shift: torch.Tensor, widths: torch.Tensor
+) -> torch.Tensor:
+    """``(t,)``, of shifts found with spectra ``(m, n)`` and with neighbours as far as ``widths``.
+
+    The estimate is where the derivative of the pooled score is zero. Its error is the noise of that
+    derivative over the curvature, and what the noise does to the spectra.
+    """
+    cube = (scan.scaled * scan.noise[:, None]).reshape(-1, *scan.shape)
+    valid = scan.used.reshape(scan.shape).expand_as(cube)
+    by_value = value_noise(cube, valid)
+    spectra = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
+    parts = [
+        _information(scan, spectra, shift, piece, by_value)
+        for piece in torch.arange(len(shift), device=shift.device).split(PIECE)
+    ]
+    bend, noise, maps = (torch.cat(part, -1) * scan.used for part in zip(*parts, strict=True))
+    excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
+    variance = torch.zeros_like(bend)
+    for number in widths.unique().tolist():
+        variance = torch.where(widths == number, _pooled(scan, bend, noise, number), variance)
+    variance += excess * _of_spectra(scan, spectra, maps, widths)
+    largest = max(float(scan.candidates[-1]), abs(scan.step))
+    return (variance + (UNKNOWN * scan.step) ** 2).sqrt().clamp(max=largest)
+
+
+def _information(
+    scan: Scan,
+    spectra: torch.Tensor,
+    shift: torch.Tensor,
+    piece: torch.Tensor,
+    by_value: ValueNoise | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Curvature of half the score of some pixels, variance of its derivative, and their maps."""
+    n, channels, noise = spectra.shape[1], shift[piece] / scan.step, scan.noise[:, None]
+    every, number = spectra.repeat(1, len(piece)), channels.repeat_interleave(n)
+
+    def basis(more: float) -> torch.Tensor:  # (t, m, n)
+        shifted = moved(every, number + more).unflatten(1, (-1, n)) / noise[..., None]
+        return shifted.permute(1, 0, 2)[:, scan.inner]
+
+    there = basis(0.0)
+    unit, triangle = torch.linalg.qr(there)
+    maps = torch.linalg.solve_triangular(
+        triangle, unit.mT @ scan.scaled[scan.inner, piece].mT[..., None], upper=True
+    )
+    slope = (basis(SMALL) - basis(-SMALL)) @ maps / (2 * SMALL * scan.step)
+    slope = (slope - unit @ (unit.mT @ slope))[..., 0].mT  # (m, t)
+    noise = noise[scan.inner]
+    bend, model = slope.square().sum(0), (there @ maps)[..., 0].mT * noise
+    variance = noise.square() if by_value is None else by_value.variance(model)
+    return bend, (slope.square() * variance / noise.square()).sum(0), maps[..., 0].mT
+
+
+def _pooled(scan: Scan, bend: torch.Tensor, noise: torch.Tensor, number: int) -> torch.Tensor:
+    """Variances of shifts from the noise, if neighbours are pooled."""
+    width = WIDTHS[number]
+    if width == 0:
+        return noise / bend.square().clamp(min=1e-30)
+    once, all_of = scan.smoothed(bend[None], width)[0], scan.alike(width)
+    # Pooled twice, the second time beside the first result: with the weights 2 K - K * K.
+    axes = sum(side > 0 for side in scan.sides(width))
+    more = 4 - 4 * (2 / 3) ** (axes / 2) + 2 ** (-axes / 2)
+    squares = scan.smoothed(noise[None], width / math.sqrt(2))[0] / all_of
+    return more * squares / once.square().clamp(min=1e-30)
+
+
+def _of_spectra(
+    scan: Scan, spectra: torch.Tensor, maps: torch.Tensor, widths: torch.Tensor
+) -> torch.Tensor:
+    """Variances of shifts from errors of the spectra ``(m, n)`` of maps ``(n, t)``."""
+    moves, known = exchanges(scan, spectra, maps, widths)
+    values, vectors = torch.linalg.eigh(known)
+    sure = values > RANK * values[-1]  # all but a shift of everything
+    along = vectors[:, sure].mT @ moves
+    return (along.square() / values[sure][:, None]).sum(0)

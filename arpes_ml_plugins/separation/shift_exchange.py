@@ -1,0 +1,117 @@
+"""Shifts that spectra can take over from pixels: what the data hardly determine.
+
+If a spectrum moves, the pixels that hold it can move back. Only pixels of several components show
+the difference; components that share no pixel have no common zero. Of shifts that explain the data
+equally well, those are taken that change least from pixel to pixel.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from arpes_ml_plugins.constants import MAD_TO_SIGMA
+from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
+
+__all__ = ["exchanges", "levelled"]
+
+SMALL = 0.1  # channels, of a numerical derivative
+ROUNDS = 20
+DRAWS = 4
+CERTAIN = 1.3  # times the information in noise alone
+LEAST = 0.05  # channels: differences of neighbours that do not matter
+
+
+def exchanges(
+    scan: Scan, spectra: torch.Tensor, maps: torch.Tensor, widths: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How shifts change ``(n n, t)`` with changes of the spectra, and what is known of these.
+
+    Spectrum j may change by the derivative of spectrum i, times a number. The data determine these
+    numbers with an information ``(n n, n n)``, shifts eliminated. ``spectra / scan.noise`` are
+    orthogonal and of length 1.
+    """
+    n, noise = len(maps), scan.noise[:, None]
+    number = spectra.new_full((n,), SMALL)
+    slope = (moved(spectra, number) - moved(spectra, -number)) / (2 * SMALL * scan.step) / noise
+    unit = spectra / noise
+    slope = slope - unit @ (unit.mT @ slope)
+    metric = slope.mT @ slope
+    turned = metric @ maps
+    each = (turned[:, None] * maps[None]).flatten(0, 1)
+    bend = (turned * maps).sum(0)
+    near, total = torch.zeros_like(each), torch.zeros_like(bend)
+    for index in widths.unique().tolist():
+        chosen, width = widths == index, WIDTHS[index]
+        near = torch.where(chosen, scan.smoothed(each, width), near)
+        total = torch.where(chosen, scan.smoothed(bend[None], width)[0], total)
+    moves = near / total.clamp(min=1e-30)
+    known = torch.kron(metric, maps @ maps.mT) - each @ moves.mT
+    moves = (moves - moves[:, scan.used].mean(1, keepdim=True)) * scan.used
+    return -moves, (known + known.mT) / 2
+
+
+def levelled(
+    scan: Scan, spectra: torch.Tensor, shift: torch.Tensor, widths: torch.Tensor
+) -> torch.Tensor:
+    """The shifts ``(t,)`` that explain the data about as well and change least between pixels."""
+    if spectra.shape[1] < 2:
+        return shift
+    unit = torch.linalg.qr(spectra / scan.noise[:, None])[0]
+    straight = moved(scan.scaled * scan.noise[:, None], -shift / scan.step) / scan.noise[:, None]
+    maps = (unit.mT @ straight) * scan.used
+    moves, known = exchanges(scan, unit * scan.noise[:, None], maps, widths)
+    known = _certain(known, scan, unit * scan.noise[:, None], maps, widths)
+    both = scan.used.reshape(scan.shape)
+    parts = []
+    for axis, size in enumerate(scan.shape):
+        if size > 2:
+            inside = both.narrow(axis, 1, size - 1) & both.narrow(axis, 0, size - 1)
+            images = torch.cat([shift[None], moves]).unflatten(1, scan.shape)
+            parts.append(images.diff(dim=axis + 1)[:, inside])
+    if not parts:
+        return shift
+    differences = torch.cat(parts, 1)
+    change, steps = differences[0], differences[1:]
+    amount = moves.new_zeros(len(moves))
+    for _ in range(ROUNDS):
+        left = change + amount @ steps
+        typical = MAD_TO_SIGMA * left.abs().median() + LEAST * abs(scan.step)
+        # The sum of differences, not of their squares: there may be steps, at borders of grains.
+        weight = 1 / (typical * (typical.square() + left.square()).sqrt())
+        matrix = known + (steps * weight) @ steps.mT
+        ridge = (
+            1e-9
+            * matrix.diagonal().mean()
+            * torch.eye(len(matrix), device="cpu", dtype=matrix.dtype).to(matrix)
+        )
+        amount = -torch.linalg.solve(matrix + ridge, (steps * weight) @ change)
+    result = shift + amount @ moves
+    return result - result[scan.used].mean()
+
+
+def _certain(
+    known: torch.Tensor,
+    scan: Scan,
+    spectra: torch.Tensor,
+    maps: torch.Tensor,
+    widths: torch.Tensor,
+) -> torch.Tensor:
+    """The part of the information ``known`` that is not of the noise of the maps.
+
+    Noise makes pixels of one component look like mixtures. How much, more noise of the same
+    strength shows.
+    """
+    draw = torch.Generator().manual_seed(0)
+    more = torch.zeros_like(known)
+    for _ in range(DRAWS):
+        random = (
+            torch.randn(maps.shape, generator=draw, device="cpu", dtype=torch.float64).to(maps)
+            * scan.used
+        )
+        more += (exchanges(scan, spectra, maps + random, widths)[1] - known) / DRAWS
+    values, vectors = torch.linalg.eigh(more)
+    size = values.clamp(min=max(1e-6 * float(values[-1]), 1e-30)).sqrt()
+    root, inverse = vectors * size, (vectors / size).mT
+    ratio, turned = torch.linalg.eigh(inverse @ known @ inverse.mT)
+    back = root @ turned
+    return (back * (ratio - CERTAIN).clamp(min=0)) @ back.mT
