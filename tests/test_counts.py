@@ -13,6 +13,7 @@ import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.denoising import counts_denoiser
 from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED, denoise_counts_images, new_network
+from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.plan import ALL_FLIPS, FLIPS, steps_of
 from arpes_ml_plugins.denoising.splitting import (
@@ -543,5 +544,6 @@ def test_reported_steps_are_those_that_are_taken(counts):
     total = steps_of(ADAPTED, 1, 32 * 32, series=False)
     total += 1  # the residual
     steps = np.diff([0, *(one.done for one in seen)])
-    assert set(steps) == {1, ADAPTED.passes(1, 32 * 32)}
+    second = 3 * DRAWS * (ROUNDS - 1)  # of the comparison with similar patches, if it is no use
+    assert {1, ADAPTED.passes(1, 32 * 32)} <= set(steps) <= {1, ADAPTED.passes(1, 32 * 32), second}
     assert seen[-1].done == seen[-1].total == total

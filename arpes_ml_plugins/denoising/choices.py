@@ -22,7 +22,6 @@ __all__ = [
     "Choices",
     "GaussianFilter",
     "Probe",
-    "choices_untrained",
     "in_runs",
     "middles",
     "neighbours_help",
@@ -34,6 +33,7 @@ PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Widths in pixels of the Gaussian filters to compare with; 0 is the data themselves."""
 FILLING = 1.0  # pixels, of the filter that fills in where the data themselves are returned
 CERTAIN = 2.0  # standard deviations by which a filter must be better than the network
+HALF = 0.5  # of the counts: two images that are both not exact are compared with many counts
 RUN = 2 * max(AROUND) + 1
 """Number of images in a run of a sample: one with its neighbours."""
 RUNS = 5
@@ -130,7 +130,7 @@ def passes(images: int, series: bool) -> int:
 
 def neighbours_help(network: torch.nn.Module, probe: Probe, denoised: Denoiser) -> bool:
     """Whether held-out data are likelier when the neighbouring images are looked at."""
-    held_out = trial(probe.parts, probe.noise, probe.generator)
+    held_out = trial(probe.parts, probe.noise, probe.generator, shown=HALF)
     alone = denoised(network, replace(held_out.seen, series=False))
     return held_out.gained(denoised(network, held_out.seen), alone)[0] >= 0
 
@@ -140,22 +140,7 @@ def safer_filter(
 ) -> float | None:
     """Width of a Gaussian filter that predicts held-out data better than the network, if any."""
     held_out = _held_out(probe)
-    return _better_filter(held_out, denoised(network, held_out.seen), pixels)
-
-
-def choices_untrained(
-    network: torch.nn.Module, probe: Probe, denoised: Denoiser, pixels: int
-) -> Choices:
-    """Both choices, for a network that is not trained in between: on the same held-out data."""
-    held_out = _held_out(probe)
     ours = denoised(network, held_out.seen)
-    alone = denoised(network, replace(held_out.seen, series=False))
-    beside = held_out.gained(ours, alone)[0] >= 0
-    return Choices(beside, _better_filter(held_out, ours if beside else alone, pixels))
-
-
-def _better_filter(held_out: Trial, ours: torch.Tensor, pixels: int) -> float | None:
-    """Width of a filter that is significantly better than the network's image ``ours``, if any."""
     best, highest = None, 0.0
     for width in PLAIN_WIDTHS:
         plain = predict(GaussianFilter(width), held_out.seen, flips=1, pixels=pixels)

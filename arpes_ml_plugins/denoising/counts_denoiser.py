@@ -13,7 +13,6 @@ from arpes_ml_plugins.denoising.choices import (
     Choices,
     GaussianFilter,
     Probe,
-    choices_untrained,
     in_runs,
     middles,
     neighbours_help,
@@ -264,16 +263,13 @@ def prepare(
     tested = counts if complete else replace(counts, own=middles(counts, run))
     probe = Probe.from_chosen(tested, electrons, noise, seed)
     pixels = _pixels_at_once(images)
-    if training is None:
-        chosen = choices_untrained(network, probe, denoised, pixels)
-    else:
-        beside = neighbours_help(network, probe, denoised)
-        probe = probe if beside else probe.alone()
-        if noise.white:
-            parts = replace(probe.parts, own=None)
-            longer = lengthened(training, images.numel())
-            adapt(network, parts, longer, denoised, seed=seed, report=plan)
-        chosen = Choices(beside, safer_filter(network, probe, denoised, pixels))
+    beside = neighbours_help(network, probe, denoised)
+    probe = probe if beside else probe.alone()
+    if training is not None and noise.white:
+        parts = replace(probe.parts, own=None)
+        longer = lengthened(training, images.numel())
+        adapt(network, parts, longer, denoised, seed=seed, report=plan)
+    chosen = Choices(beside, safer_filter(network, probe, denoised, pixels))
     plan.finish()
     if chosen.filtered is not None:
         _warn_of_filter(chosen.filtered, noise)

@@ -67,8 +67,7 @@ def steps_to_prepare(
 ) -> int:
     """Number of steps that :func:`prepare` reports for a sample of ``images``."""
     tested = images if complete else images // run
-    each = 2 if training is None else 3
-    return each * (1 + FINISHING) * tested + _training_steps(training, images, pixels)
+    return 3 * (1 + FINISHING) * tested + _training_steps(training, images, pixels)
 
 
 def _training_steps(training: Training | None, images: int, pixels: int) -> int:

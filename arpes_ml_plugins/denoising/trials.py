@@ -32,12 +32,14 @@ class Trial:
     """Gain of the held-out log-likelihood from the second rate to the first, and its error."""
 
 
-def trial(counts: Counts, noise: NoiseModel, generator: torch.Generator) -> Trial:
-    """``counts`` are whole numbers if the noise is white."""
+def trial(
+    counts: Counts, noise: NoiseModel, generator: torch.Generator, *, shown: float = SHOWN
+) -> Trial:
+    """``counts`` are whole numbers if the noise is white; ``shown`` is the fraction to denoise."""
     if noise.white:
-        seen, rest = split(counts, SHOWN, generator)
+        seen, rest = split(counts, shown, generator)
         held_out = rest.predicted()
-        ratio = (1 - SHOWN) / SHOWN
+        ratio = (1 - shown) / shown
         return Trial(seen, lambda a, b: gained(a * ratio, b * ratio, held_out))
     smooth = smooth_power(counts)
     drawn = noise.drawn(smooth, generator)

@@ -157,7 +157,7 @@ class CountsRun:
 
     def _judged(self, array: xr.DataArray) -> bool:
         """Whether to test the residual."""
-        return array.chunks is None and not self.sampled
+        return array.chunks is None
 
     def _run(
         self,
