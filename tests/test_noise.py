@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from scipy.ndimage import gaussian_filter, zoom
 
+from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.simulation.scene import draw_scene
 from arpes_ml_plugins.simulation.sharp import draw_sharp
 
@@ -49,6 +50,19 @@ def test_gain_of_a_detector_with_uneven_pulses(mean_counts, tolerance):
     assert abs(float(noise["gain"]) - 50) < 4 * float(noise["gain_error"]) + 0.06 * 50
 
 
+@pytest.mark.parametrize(("pedestal", "read"), [(100, 3.0), (1000, 3.0), (0, 5.0)])
+@pytest.mark.parametrize("seed", [2, 4])
+def test_a_camera_with_pedestal_and_read_out_noise(pedestal, read, seed):
+    """A pedestal hides how noise follows intensity; negative values are no subtraction."""
+    rng = np.random.default_rng(seed)
+    rate = simulate_scene((160, 160), counts=20, rng=seed).truth.values
+    values = 7.3 * rng.poisson(rate) + pedestal + read * rng.normal(size=rate.shape)
+    noise = noise_of(values)
+    assert float(noise["gain"]) == pytest.approx(7.3, rel=0.15)
+    assert float(noise["shift"]) == pytest.approx(read**2 / 7.3 - pedestal, abs=5)
+    assert noise["kind"] == "offset"
+
+
 def test_the_error_is_the_spread():
     pulses = [np.random.default_rng(1000 + s).gamma(counts(20, s) + 1e-9, 1.0) for s in range(24)]
     gains = [float(noise_of(values)["gain"]) for values in pulses]
@@ -64,7 +78,8 @@ def test_the_error_is_the_spread():
         (lambda y: gaussian_filter(y, (0, 0.6)), "correlated"),
         (lambda y: zoom(y, 1.4, order=1), "correlated"),
         (lambda y: zoom(y + 20, 1.4, order=3), "correlated"),
-        (lambda y: zoom(y, 1.4, order=3), "negative"),
+        (lambda y: zoom(y, 1.4, order=3), "correlated"),
+        (lambda y: y - 0.9 * counts(10, 1), "negative"),
         (lambda y: y + 100, "offset"),
         (lambda y: band(10) + np.random.default_rng(0).normal(0, 1, y.shape) + 5, "offset"),
         (lambda y: y * 0 + 3, "unknown"),

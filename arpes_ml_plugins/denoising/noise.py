@@ -49,6 +49,7 @@ DARKEST_PART = 0.02  # of the pixels
 AGREES = 0.12  # relative difference of two estimates of one gain
 UNSURE = 0.2  # relative error of the gain beyond which nothing is said
 VERY_UNSURE = 0.5  # the same of correlated noise, which is modelled with less care
+READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out noise
 NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
 REFINEMENTS = 16
@@ -120,12 +121,18 @@ def estimate(
         good = again
     gain, shift = shifted_gain(spectrum)
     gain, shift = _dark_enough(images, good, spectrum.gain, gain, shift)
+    if shift < 0:  # a pedestal hides how the noise follows the intensity
+        spectrum = noise_spectrum(images + shift, good)
+        gain, more = shifted_gain(spectrum)
+        shift = shift + more
     rows, columns = spectrum.row_correlation, spectrum.column_correlation
     pixels = valid.sum()
     values = images[valid] + base if recorded is None else recorded.to(images)
     negative = (values < 0).to(images).mean()
     step = _step(images[good] if recorded is None else values)
     mean = images[good].mean()
+    if recorded is None and negative > NEGATIVE and shift <= 0 and base >= 0:
+        gain, shift = _of_read_out(images[good], gain, mean)
     # Sharp structure at high counts passes for noise, but hardly everywhere.
     quiet_part = torch.quantile(spectrum.ratio, QUIET_PART) * spectrum.gain
     as_counts = (quiet_part > QUIETEST * step) & (quiet_part < AS_QUIET * step)
@@ -187,6 +194,19 @@ def _level(images: torch.Tensor, still: torch.Tensor, valid: torch.Tensor) -> to
     same = (still & (images == level)).sum() > ENOUGH_STILL * valid.sum()
     darkest = (images >= level)[valid].all()
     return torch.where(same & darkest, level, 0)
+
+
+def _of_read_out(
+    values: torch.Tensor, gain: torch.Tensor, mean: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gain and shift with read-out noise, as negative values show it where it is dark. No shift if
+    it would be so large that something else must have made them negative.
+    """
+    variance = values[values < 0].square().mean()
+    without = gain - variance / mean
+    shift = variance / without
+    found = (without > 0) & (shift < READ_OUT * mean)
+    return torch.where(found, without, gain), torch.where(found, shift, 0.0)
 
 
 def _expanded(gain: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

@@ -36,6 +36,8 @@ FIT_ROUNDS = 20
 LEAST_SPREAD = 0.05  # of the logarithm of the power
 GRID = 200  # frequencies of the correlation's integral
 CLASSES = 6  # of brightness
+DROPPED = 3  # classes at most that sharp structure may spoil
+MISFIT = 8.0  # chi^2 per degree of freedom of a line that does not fit
 RANGE = 1.01  # largest over smallest mean of the classes needed to separate shift and gain
 SURE = 4.0  # standard deviations of a significant shift
 LARGEST_SHIFT = 20.0  # times the mean intensity
@@ -152,11 +154,7 @@ def shifted_gain(spectrum: NoiseSpectrum) -> tuple[torch.Tensor, torch.Tensor]:
     error = variance * torch.stack(
         [spectrum.ratio[g].std() / spectrum.ratio[g].mean() * (4 / len(g)) ** 0.5 for g in groups]
     )
-    design = torch.stack([torch.ones_like(means), means], 1) / error[:, None]
-    inverse = torch.linalg.pinv(design.mT @ design)
-    constant, slope = inverse @ design.mT @ (variance / error)
-    scatter = ((variance - constant - slope * means) / error).square().sum() / (len(groups) - 2)
-    sigma = (inverse[0, 0] * scatter.clamp(min=1.0)).sqrt()
+    constant, slope, sigma = _line(means, variance, error)
     if constant.abs() < SURE * sigma or (slope <= 0 and constant < 0):
         return unshifted
     # Noise that does not grow with the intensity has an endless shift; this many means will do.
@@ -165,6 +163,25 @@ def shifted_gain(spectrum: NoiseSpectrum) -> tuple[torch.Tensor, torch.Tensor]:
     if shift.abs() < MATTERS * spectrum.mean.mean():
         return unshifted
     return slope, shift
+
+
+def _line(
+    means: torch.Tensor, variance: torch.Tensor, error: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Constant and slope of a line, and the error of the constant. The brightest classes are left
+    out if a line through all does not fit: structure that is sharp there adds to the variance.
+    """
+    fits = []
+    for number in range(len(means), max(3, len(means) - DROPPED) - 1, -1):
+        x, y, e = means[:number], variance[:number], error[:number]
+        design = torch.stack([torch.ones_like(x), x], 1) / e[:, None]
+        inverse = torch.linalg.pinv(design.mT @ design)
+        constant, slope = inverse @ design.mT @ (y / e)
+        scatter = ((y - constant - slope * x) / e).square().sum() / (number - 2)
+        fits.append((scatter, constant, slope, (inverse[0, 0] * scatter.clamp(min=1.0)).sqrt()))
+        if scatter < MISFIT:
+            break
+    return min(fits, key=lambda fit: float(fit[0]))[1:]
 
 
 def _cut(values: torch.Tensor, size: int) -> torch.Tensor:
