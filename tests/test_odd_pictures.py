@@ -86,8 +86,8 @@ def draw(picture, data):
 def continued():
     tau, omega = np.linspace(0, 10, 30), np.linspace(-3, 3, 21)
     kernel = np.exp(-tau[:, None] * omega) / (1 + np.exp(-10 * omega))
-    g = xr.DataArray(kernel @ np.exp(-8 * omega**2) / 2, coords={"tau": tau}, dims="tau")
-    g = g.expand_dims(time=dates(3))
+    g = xr.DataArray(kernel @ np.exp(-8 * omega**2), coords={"tau": tau}, dims="tau")
+    g = (g / (g[0] + g[-1])).expand_dims(time=dates(3))
     return g, g.S.continue_maxent(beta=10, stderr=1e-3, omega=omega, device="cpu")
 
 

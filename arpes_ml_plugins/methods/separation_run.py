@@ -37,6 +37,7 @@ UNLIKE = 0.1  # sine of the angle between a family and the data
 CHANCE = 2.0  # times the distance that noise explains
 TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
 WORTH = 0.98  # of chi^2 without shifts: what may be left after they are undone
+FITS = 1.07  # of chi^2: nothing that is worth a doubt
 TOO_MUCH_OF_VALUES = 1.15  # the same with the noise of each value, which is known better
 OUTPUTS = {
     "spectra": "spectra",
@@ -104,10 +105,11 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         other = _solved(cube, cube, still, setup, solver, seed, noise)
         if _misfit(result) > WORTH * _misfit(other):
             result, alignment, told = other, still, None
-    if told is not None:
+    undone = alignment if alignment is not None and alignment.found else None
+    if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(told, result["status"])
-    if alignment is not None and alignment.found and not setup.known:
-        result["status"] = _also(result["status"], doubts(result, alignment, setup))
+    if undone is not None and not setup.known:
+        result["status"] = _also(result["status"], doubts(result, undone, setup))
     if hot:
         result["status"] = _also(result["status"], f"{hot} hot values were left out")
     return result | (_shifts(alignment, cube) if _with_shifts(setup) else {})

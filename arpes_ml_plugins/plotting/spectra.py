@@ -56,7 +56,8 @@ def spectrum(
     >>> import numpy as np, xarray as xr, arpes_ml_plugins.plotting as plotting
     >>> tau, omega = np.linspace(0, 10, 50), np.linspace(-3, 3, 61)
     >>> kernel = np.exp(-tau[:, None] * omega) / (1 + np.exp(-10 * omega))
-    >>> g = xr.DataArray(kernel @ np.exp(-8 * omega**2) / 6, coords={"tau": tau}, dims="tau")
+    >>> g = xr.DataArray(kernel @ np.exp(-8 * omega**2), coords={"tau": tau}, dims="tau")
+    >>> g = g / (g[0] + g[-1])  # the norm is 1
     >>> figure = plotting.spectrum(g.S.continue_maxent(beta=10, stderr=1e-4, omega=omega), g)
     """
     import matplotlib.pyplot as plt
