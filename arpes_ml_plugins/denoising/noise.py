@@ -49,6 +49,7 @@ DARKEST_PART = 0.02  # of the pixels
 AGREES = 0.12  # relative difference of two estimates of one gain
 UNSURE = 0.2  # relative error of the gain beyond which nothing is said
 VERY_UNSURE = 0.5  # the same of correlated noise, which is modelled with less care
+DIFFERENCE = 0.15  # of the values: if more are negative, something was subtracted
 READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out noise
 NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
@@ -121,7 +122,7 @@ def estimate(
         good = again
     gain, shift = shifted_gain(spectrum)
     gain, shift = _dark_enough(images, good, spectrum.gain, gain, shift)
-    if shift < 0:  # a pedestal hides how the noise follows the intensity
+    if recorded is None and shift < 0:  # a pedestal hides how the noise follows the intensity
         spectrum = noise_spectrum(images + shift, good)
         gain, more = shifted_gain(spectrum)
         shift = shift + more
@@ -131,7 +132,8 @@ def estimate(
     negative = (values < 0).to(images).mean()
     step = _step(images[good] if recorded is None else values)
     mean = images[good].mean()
-    if recorded is None and negative > NEGATIVE and shift <= 0 and base >= 0:
+    some = (negative > NEGATIVE) & (negative < DIFFERENCE)
+    if recorded is None and bool(some & (shift <= 0) & (base >= 0)):
         gain, shift = _of_read_out(images[good], gain, mean)
     # Sharp structure at high counts passes for noise, but hardly everywhere.
     quiet_part = torch.quantile(spectrum.ratio, QUIET_PART) * spectrum.gain

@@ -178,7 +178,8 @@ def _line(
         inverse = torch.linalg.pinv(design.mT @ design)
         constant, slope = inverse @ design.mT @ (y / e)
         scatter = ((y - constant - slope * x) / e).square().sum() / (number - 2)
-        fits.append((scatter, constant, slope, (inverse[0, 0] * scatter.clamp(min=1.0)).sqrt()))
+        if constant < 0 or not fits:  # only a pedestal is looked for in fewer classes
+            fits.append((scatter, constant, slope, (inverse[0, 0] * scatter.clamp(min=1.0)).sqrt()))
         if scatter < MISFIT:
             break
     return min(fits, key=lambda fit: float(fit[0]))[1:]
