@@ -203,7 +203,8 @@ def denoise_counts_images(
         recovered = partial(_recovered, noise, plan, best)
         shares = _shares(recovered, counts, without, noise, seed)
         if shares is not None:
-            without, clean = _mixed(without, counts, noise, shares).unbind(1)
+            both = torch.stack([without, clean], 1)
+            clean = _mixed(both, counts, noise, shares)[:, 1]
             denoised = partial(denoised, shares=shares)
     spread = samples = calibration = None
     if draws:
@@ -295,7 +296,7 @@ def _denoised(
     shares: torch.Tensor | None = None,
 ) -> torch.Tensor:
     both = _recovered(noise, report, state, data, flips)
-    return both[:, 1] if shares is None else _mixed(both[:, 0], data, noise, shares)[:, 1]
+    return (both if shares is None else _mixed(both, data, noise, shares))[:, 1]
 
 
 def _recovered(
@@ -333,14 +334,16 @@ def _shares(
 
 
 def _mixed(
-    clean: torch.Tensor, counts: Counts, noise: NoiseModel, shares: torch.Tensor
+    both: torch.Tensor, counts: Counts, noise: NoiseModel, shares: torch.Tensor
 ) -> torch.Tensor:
-    """``clean`` with these shares of the image filtered by similar patches, as :func:`_recovered`
-    returns it.
+    """The images of :func:`_recovered` with these shares of one filtered by similar patches. The
+    filter would remove replicas: they are those that were found without it.
     """
+    clean, replicas = both[:, 0], both[:, 1] - both[:, 0]
     filtered = filter_similar(counts.images, clean, counts.valid, noise)
     mixed = clean + shares * (filtered - clean)
-    return _in_groups(_completed, counts.images, mixed, counts.valid)
+    mixed = _in_groups(conserve, counts.images, mixed, counts.valid)
+    return torch.stack([mixed, mixed + replicas], 1)
 
 
 def _good(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch.Tensor:
@@ -364,11 +367,7 @@ def _finished(
     shape = (rate.shape[-2], rate.shape[-1])
     transfer = None if noise.white else noise.transfer(shape, rate.device)
     recovered = recover_locally(counts, recovered, valid, transfer).clamp(min=0)
-    return _completed(counts, recovered, valid)
-
-
-def _completed(counts: torch.Tensor, image: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    without = conserve(counts, image, valid)
+    without = conserve(counts, recovered, valid)
     return torch.stack([without, recover_replicas(counts, without, valid)], 1)
 
 

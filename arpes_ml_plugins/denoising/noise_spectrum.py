@@ -171,7 +171,7 @@ def _line(
     """Constant and slope of a line, and the error of the constant. The brightest classes are left
     out if a line through all does not fit: structure that is sharp there adds to the variance.
     """
-    fits = []
+    fits: list[tuple[torch.Tensor, ...]] = []
     for number in range(len(means), max(3, len(means) - DROPPED) - 1, -1):
         x, y, e = means[:number], variance[:number], error[:number]
         design = torch.stack([torch.ones_like(x), x], 1) / e[:, None]
@@ -182,7 +182,8 @@ def _line(
             fits.append((scatter, constant, slope, (inverse[0, 0] * scatter.clamp(min=1.0)).sqrt()))
         if scatter < MISFIT:
             break
-    return min(fits, key=lambda fit: float(fit[0]))[1:]
+    _, constant, slope, sigma = min(fits, key=lambda fit: float(fit[0]))
+    return constant, slope, sigma
 
 
 def _cut(values: torch.Tensor, size: int) -> torch.Tensor:
