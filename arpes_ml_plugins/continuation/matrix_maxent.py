@@ -29,6 +29,7 @@ from arpes_ml_plugins.continuation.maxent import (
     SMALLEST_GAP,
     TOLERANCE,
     Subspace,
+    halved,
     robust_cholesky,
 )
 from arpes_ml_plugins.continuation.strengths import RULES
@@ -305,7 +306,7 @@ class _Dual:
         gradient: torch.Tensor,
         length: torch.Tensor,
     ) -> torch.Tensor:
-        """Halve steps along which the dual does not fall (Armijo)."""
+        """Lengths of steps along which the dual falls."""
         target, logarithm = self.target[which], self.logarithm[which]
 
         def dual(at: torch.Tensor) -> torch.Tensor:
@@ -313,14 +314,7 @@ class _Dual:
             whole = logs.exp().sum((-1, -2))
             return alpha * at.square().sum(-1) / 2 + whole - (at * target).sum(-1)
 
-        now, slope = dual(y), (gradient * step).sum(-1)
-        rounding = 1e-13 * (now.abs() + (y * target).sum(-1).abs())
-        for _ in range(20):
-            bad = dual(y + length[:, None] * step) > now + 1e-4 * length * slope + rounding
-            if not bad.any():
-                break
-            length = torch.where(bad, length / 2, length)
-        return length
+        return halved(dual, target, y, step, gradient, length)
 
 
 def _composed(values: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:

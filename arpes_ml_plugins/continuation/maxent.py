@@ -11,6 +11,7 @@ data set together; each ``alpha`` starts from the one before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,6 +34,7 @@ __all__ = [
     "Subspace",
     "adapted",
     "choose_alpha",
+    "halved",
     "maxent",
     "maxent_path",
     "robust_cholesky",
@@ -322,12 +324,24 @@ def _descend(
     gradient: torch.Tensor,
     length: torch.Tensor,
 ) -> torch.Tensor:
-    """Halve steps along which the dual does not fall (Armijo)."""
+    """Lengths of steps along which the dual falls."""
 
     def dual(at: torch.Tensor) -> torch.Tensor:
         spectrum = default * (at @ space.spread.mT).exp()
         return alpha * at.square().sum(-1) / 2 + spectrum.sum(-1) - (at * target).sum(-1)
 
+    return halved(dual, target, y, step, gradient, length)
+
+
+def halved(
+    dual: Callable[[torch.Tensor], torch.Tensor],
+    target: torch.Tensor,
+    y: torch.Tensor,
+    step: torch.Tensor,
+    gradient: torch.Tensor,
+    length: torch.Tensor,
+) -> torch.Tensor:
+    """Halve steps along which the dual does not fall (Armijo)."""
     now, slope = dual(y), (gradient * step).sum(-1)
     rounding = 1e-13 * (now.abs() + (y * target).sum(-1).abs())
     for _ in range(20):

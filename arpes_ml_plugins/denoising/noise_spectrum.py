@@ -16,6 +16,7 @@ from functools import lru_cache
 import torch
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
+from arpes_ml_plugins.denoising.cosines import cosines
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 
 __all__ = ["NoiseSpectrum", "noise_spectrum", "shifted_gain"]
@@ -234,12 +235,9 @@ def _quantile(power: torch.Tensor) -> torch.Tensor:
 @lru_cache
 def _transform(size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosine transform and a window that fades towards the edges of a block."""
-    k = torch.arange(size, dtype=torch.float64, device="cpu")
-    matrix = torch.cos(math.pi * (k + 0.5) * k[:, None] / size) * math.sqrt(2 / size)
-    matrix[0] /= math.sqrt(2)
     one = torch.hann_window(size + 2, periodic=False, dtype=torch.float64, device="cpu")[1:-1]
     window = one[:, None] * one
-    return matrix, window / window.square().mean().sqrt()
+    return cosines(size), window / window.square().mean().sqrt()
 
 
 def _frequencies(groups: int) -> torch.Tensor:

@@ -15,7 +15,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.cosines import cosines
+from arpes_ml_plugins.denoising.noise_model import LARGEST, NoiseModel
 
 __all__ = ["SMALLEST", "filter_similar"]
 
@@ -108,7 +109,7 @@ def _shrunk(
     guide: torch.Tensor, residual: torch.Tensor, power: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the filter changes in stacks of patches of the guide, and the weight of each stack."""
-    along, across = _cosines(SIZE, guide), _cosines(STACK, guide)
+    along, across = (cosines(size).to(guide) for size in (SIZE, STACK))
 
     def transformed(stack: torch.Tensor) -> torch.Tensor:
         return torch.einsum("hg,ngij->nhij", across, along @ stack @ along.T)
@@ -144,16 +145,6 @@ def _noise_power(noise: NoiseModel) -> torch.Tensor:
 def _axis_power(correlation: float) -> torch.Tensor:
     pixels = torch.arange(SIZE, dtype=torch.float64, device="cpu")
     lags = torch.arange(-8 * SIZE, 8 * SIZE + 1, dtype=torch.float64, device="cpu")
-    rho = torch.tensor(min(max(correlation, 0.0), 0.95), dtype=torch.float64, device="cpu")
+    rho = torch.tensor(min(max(correlation, 0.0), LARGEST), dtype=torch.float64, device="cpu")
     covariance = rho ** (pixels[:, None] - pixels).square() / (rho ** lags.square()).sum()
-    cosines = _cosines(SIZE, pixels)
-    return (cosines @ covariance @ cosines.T).diagonal()
-
-
-def _cosines(size: int, like: torch.Tensor) -> torch.Tensor:
-    """Matrix of the orthonormal discrete cosine transform."""
-    places = torch.arange(size, dtype=like.dtype, device=like.device)
-    matrix = torch.cos(math.pi * (2 * places + 1) * places[:, None] / (2 * size))
-    scale = torch.full((size, 1), math.sqrt(2 / size), dtype=like.dtype, device=like.device)
-    scale[0] = math.sqrt(1 / size)
-    return matrix * scale
+    return (cosines(SIZE) @ covariance @ cosines(SIZE).T).diagonal()
