@@ -9,7 +9,7 @@ PIP := -m pip --disable-pip-version-check
 PYARPES := arpes==3.0.1
 
 SEED ?= $(shell date +%s)
-EXAMPLES ?= 300
+EXAMPLES ?= 2000
 
 .PHONY: demo test test-slow fuzz lint docs benchmarks data-named clean
 

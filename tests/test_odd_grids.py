@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import arpes_ml_plugins
@@ -70,7 +70,6 @@ def test_the_unit_of_time_does_not_matter(beta):
     start=st.floats(-1e300, 1e300),
     statistics=st.sampled_from(["fermion", "boson"]),
 )
-@settings(max_examples=20, derandomize=True, deadline=None)
 def test_any_grid_gives_finite_numbers_or_an_error(beta, steps, start, statistics):
     with np.errstate(over="ignore"):
         omega = start + np.r_[0.0, np.cumsum(steps)]
@@ -85,7 +84,6 @@ def test_any_grid_gives_finite_numbers_or_an_error(beta, steps, start, statistic
     steps=st.lists(st.integers(1, 10**6), min_size=2, max_size=12),
     statistics=st.sampled_from(["fermion", "boson"]),
 )
-@settings(max_examples=10, derandomize=True, deadline=None)
 def test_uneven_grids_that_are_taken(reach, first, steps, statistics):
     omega = np.r_[first, first + np.cumsum(steps)].astype(float)
     omega *= reach / (10 * np.abs(omega).max())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import arpes_ml_plugins
@@ -151,7 +151,6 @@ def images(draw):
 @pytest.mark.fuzz
 @pytest.mark.filterwarnings("ignore:.*:arpes_ml_plugins.errors.ConvergenceWarning")
 @given(data=images(), lazy=st.booleans())
-@settings(max_examples=30, derandomize=True, deadline=None)
 def test_any_image_gives_parts_that_add_up_or_an_error(data, lazy):
     before = data.copy(deep=True)
     try:

@@ -106,6 +106,8 @@ def _rise(data: xr.DataArray, dim: Hashable) -> float:
     """Depth by which the data of all slices fall and rise again, over their largest value."""
     others = [other for other in data.dims if other != dim]
     size = abs(data).mean(others).values
+    if not size.max() > 0:
+        return 0.0
     few, third = max(1, len(size) // 20), len(size) // 3
     lowest = np.median(size[third:-third])
     return float((min(size[:few].mean(), size[-few:].mean()) - lowest) / size.max())

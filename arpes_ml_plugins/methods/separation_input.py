@@ -382,5 +382,6 @@ def prior_of(data: Whitened, setup: Setup, seed: int) -> Prior:
     start = start[:, strength.argsort(descending=True)]
     draw = np.random.default_rng(seed)
     around = leaky(start.mT.cpu().double().numpy(), 0.0, LEAK, LEAKY, draw)
-    rows = torch.from_numpy(around / np.linalg.norm(around, axis=2, keepdims=True))
+    norms = np.linalg.norm(around, axis=2, keepdims=True)
+    rows = torch.from_numpy(around / np.where(norms > 0, norms, 1))
     return Prior(start, [*rows.to(start)], blind=True)

@@ -222,10 +222,12 @@ def _step_and_noise(
     if step is None or not bool((usable | empty).all()) or int(usable.sum()) < 2:
         return None
     noise = channel_noise(cube.values, usable)
+    if not bool((noise > 0).any()):  # nothing changes from pixel to pixel
+        return None
     of_values = value_noise(cube.values, cube.valid) if by_value else None
     if of_values is not None:  # less disturbed by shifts and by few counts
         noise = of_values.variance(cube.values.flatten(1)[:, usable.flatten()].mean(1)).sqrt()
-    return step, noise.clamp(min=LEAST_NOISE * float(noise.mean()) or 1.0)
+    return step, noise.clamp(min=LEAST_NOISE * float(noise.mean()))
 
 
 def _step(setup: Setup) -> float | None:

@@ -106,6 +106,11 @@ def feasible(
         noise = channel_noise(cube, complete)
         values = value_noise(cube, complete.expand_as(cube))
     kept = noise > 0
+    if int(kept.sum()) < spectra.shape[1]:
+        raise DataError(
+            f"only {int(kept.sum())} channels change from pixel to pixel, too few for "
+            f"{spectra.shape[1]} components; check the selection, or give fewer"
+        )
     model = _Model.of(cube.flatten(1)[kept][:, whole], spectra[kept], noise[kept], values)
     good = torch.zeros_like(whole).masked_scatter(whole, model.explained)
     maps = _cone(*_means_of_maps(model, whole, good.reshape(complete.shape)))
