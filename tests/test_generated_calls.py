@@ -119,7 +119,8 @@ def test_any_image(method, data):
 def test_any_map(method, data):
     result = result_of(data, method, dict(OF_MAPS[method]))
     if result is not None and "spectra" in result:
-        assert np.isfinite(result.spectra).all()
+        there = np.isfinite(data.astype(float)).any([dim for dim in data.dims if dim != "eV"])
+        assert np.isfinite(result.spectra.where(there, 0)).all()
         assert "status" not in result or result.status.item()
 
 

@@ -65,6 +65,8 @@ def factorised(
     from sklearn.decomposition import NMF
 
     sample = pixels.cpu().double().mT.clamp(min=0).numpy()
+    if not sample.any():  # negative data: no such component
+        return pixels.new_zeros(len(pixels), count), True
     start = "nndsvda" if count <= min(sample.shape) else "random"
     # scikit-learn multiplies by the number of channels, and leaves the scale of spectra free: a
     # penalty on these alone would be undone by the maps, so both have one.

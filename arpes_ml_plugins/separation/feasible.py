@@ -111,7 +111,9 @@ def feasible(
             f"only {int(kept.sum())} channels change from pixel to pixel, too few for "
             f"{spectra.shape[1]} components; check the selection, or give fewer"
         )
-    model = _Model.of(cube.flatten(1)[kept][:, whole], spectra[kept], noise[kept], values)
+    model = _Model.of(
+        cube.flatten(1)[kept][:, whole], spectra[kept], noise[kept], values and values.at(kept)
+    )
     good = torch.zeros_like(whole).masked_scatter(whole, model.explained)
     maps = _cone(*_means_of_maps(model, whole, good.reshape(complete.shape)))
     rows = _cone(*_means_of_spectra(model), above=bool(model.detected.all()))

@@ -267,6 +267,8 @@ def _fitted(
     x, y, number = levels[used].clamp(min=0), variances[used], count[used]
     if not bool((x > 0).any()) or not bool((y > 0).any()):  # negative data, or without noise
         return 0.0, float(y.mean()) if len(y) else 0.0, float("inf")
+    unit = float(x.max())  # the fourth power of a variance has to be a number
+    x, y = x / unit, y / unit**2
     least = 1e-12 * float(y.max()) or 1e-300
     gain, read = float((y * number).sum() / (x * number).sum().clamp(min=1e-300)), 0.0
     for _ in range(REWEIGHTED):
@@ -287,7 +289,7 @@ def _fitted(
             error = max(three, 1e-300) ** -0.5
         if gain < 0:
             gain, read = 0.0, pull[0] / one
-    return gain, read, error
+    return gain * unit, read * unit**2, error * unit
 
 
 def _beats_channels(
