@@ -16,7 +16,18 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import xarray as xr
-from act100_spectra import BETA, CONDITIONS, OMEGA, Case, Condition, all_cases, error_of, score
+from act100_spectra import (
+    BETA,
+    CONDITIONS,
+    OMEGA,
+    Case,
+    Condition,
+    all_cases,
+    displacement,
+    error_of,
+    random_cases,
+    score,
+)
 from continuation_cases import quiet
 from continuation_peers import ana_cont_density, has_ana_cont
 from numpy.typing import NDArray
@@ -24,7 +35,7 @@ from tables import RESULTS, write
 
 import arpes_ml_plugins
 
-__all__ = ["act100"]
+__all__ = ["act100", "act100_random"]
 
 WORSE, NEGLIGIBLE = 1.3, 0.02  # times MaxEnt's error; errors below are no harm
 FAILED = 0.5  # error of a result that should not be called "ok"
@@ -47,16 +58,24 @@ class Found:
 
 def act100() -> None:
     """Run all tests in all conditions; one line per test and method, and sums by class."""
+    _run("act100", [(condition, case) for condition in CONDITIONS for case in all_cases()])
+
+
+def act100_random() -> None:
+    """The same for random spectra, 100 for each scenario for which ACFlow's errors are known."""
+    _run("act100_random", [(CONDITIONS[0], case) for case in random_cases(100)])
+
+
+def _run(name: str, tests: list[tuple[Condition, Case]]) -> None:
     rows = [
         _row(condition, case, method, run)
-        for condition in CONDITIONS
-        for case in all_cases()
+        for condition, case in tests
         for method, run in _methods(case)
     ]
     frame = pd.DataFrame(rows)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(RESULTS / "act100.csv", index=False, float_format="%.4g")
-    write("act100_table.csv", sums(frame))
+    frame.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.4g")
+    write(f"{name}_table.csv", sums(frame))
 
 
 def sums(frame: pd.DataFrame) -> list[dict[str, object]]:
@@ -75,10 +94,12 @@ def sums(frame: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def _sum(part: pd.DataFrame) -> dict[str, object]:
+    nowhere = part["displacement"].isna().all()
     return {
         "tests": len(part),
         "f": f"{score(part['error']):.1f}",
         "median error": f"{part['error'].median():.3f}",
+        "median displacement": "" if nowhere else f"{part['displacement'].median():.3f}",
         "90 % band holds": f"{part['covered'].mean():.2f}",
         "status not ok": int((part["status"] != "ok").sum()),
         "ok, error above 0.5": int(part["ok and off"].sum()),
@@ -108,6 +129,7 @@ def _row(
         "kind": case.kind,
         "method": method,
         "error": error_of(found.spectrum, case),
+        "displacement": None if case.signed else displacement(found.spectrum, case),
         "covered": _covered(found, case.spectrum),
         "flagged": found.flagged,
         "status": found.status,

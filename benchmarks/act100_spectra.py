@@ -26,7 +26,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BETA", "CONDITIONS", "OMEGA", "Case", "Condition", "all_cases", "error_of", "score"]
+__all__ = [
+    "BETA",
+    "CONDITIONS",
+    "OMEGA",
+    "Case",
+    "Condition",
+    "all_cases",
+    "error_of",
+    "random_cases",
+    "score",
+]
 
 BETA = 20.0
 OMEGA = np.linspace(-8.0, 8.0, 801)
@@ -172,11 +182,52 @@ def all_cases() -> list[Case]:
     return [Case(number, *each) for number, each in enumerate(made, 1)]
 
 
+def random_cases(count: int, seed: int = 2024) -> list[Case]:
+    """Draw ``count`` spectra of each scenario for which the results of ACFlow are published.
+
+    One to six Gaussians with heights and widths between 0 and 1 and places in [-4, 4], all equally
+    likely; normalised if they are positive. Of the others, one to all peaks, drawn with
+    replacement, are turned over; one that is then nowhere negative is turned over as a whole.
+    """
+    rng = np.random.default_rng(seed)
+    made = [
+        (statistics, kind, _random(rng, statistics, signed=kind == "not positive"))
+        for statistics in ("fermion", "boson")
+        for kind in ("continuous", "not positive")
+        for _ in range(count)
+    ]
+    return [Case(number, *each) for number, each in enumerate(made, 101)]
+
+
+def _random(rng: np.random.Generator, statistics: str, *, signed: bool) -> Values:
+    count = rng.integers(1, 7)
+    heights, widths, places = rng.uniform(size=(3, count))
+    if signed:
+        turned = rng.integers(0, count, size=rng.integers(1, count + 1))
+        heights[np.unique(turned)] *= -1
+    spectrum = _gaussians(tuple(zip(heights, widths, 8 * places - 4, strict=True)))
+    if not signed:
+        return _normalised(spectrum)
+    tested = spectrum * OMEGA if statistics == "boson" else spectrum
+    return spectrum if (tested < 0).any() else -spectrum
+
+
 def error_of(found: Values, case: Case) -> float:
     """Relative L1 error, for bosons of ``A(w)``."""
     weight = np.abs(OMEGA) if case.statistics == "boson" else 1.0
     missed = np.trapezoid(np.abs(found - case.spectrum) * weight, OMEGA)
     return float(missed / np.trapezoid(np.abs(case.spectrum) * weight, OMEGA))
+
+
+def displacement(found: Values, case: Case) -> float:
+    """How far weight has to be moved to make one positive spectrum the other, in units of omega.
+
+    The mean over the weight (Wasserstein distance). A peak that is too wide but in its place has
+    about its width, while its L1 error is nearly 2.
+    """
+    step = OMEGA[1] - OMEGA[0]
+    both = [np.cumsum(values) / np.sum(values) for values in (found, case.spectrum)]
+    return float(np.abs(both[0] - both[1]).sum() * step)
 
 
 def score(errors: Iterable[float]) -> float:

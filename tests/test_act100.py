@@ -70,11 +70,11 @@ def test_peaks_are_where_and_as_wide_as_defined():
 def test_data_at_times_and_at_frequencies_belong_together(number):
     """The Fourier transform of G(tau) is G(i w_n): both kernels, fermions and bosons."""
     case = CASES[number - 1]
-    tau, g = case.data(exact("tau", 20001))
+    tau, g = case.data(exact("tau", 4001))
     points, at = case.data(exact("iwn", 4))
     sign = 1 if case.statistics == "boson" else -1
     transform = [sign * np.trapezoid(np.exp(1j * w * tau) * g, tau) for w in points]
-    np.testing.assert_allclose(transform, at, atol=2e-6)
+    np.testing.assert_allclose(transform, at, atol=3e-5)
 
 
 def test_sum_rules_of_the_data():
@@ -111,6 +111,30 @@ def test_errors_of_bosons_are_those_of_the_spectrum_not_of_its_quotient():
     fermion, boson = CASES[5], CASES[55]
     assert DATA.error_of(fermion.spectrum + bump, fermion) > 0.09
     assert DATA.error_of(boson.spectrum + bump, boson) < 1e-12
+
+
+def test_displacement_of_a_peak_that_is_moved_or_wider():
+    """The whole distance for one, the mean distance from the middle for the other."""
+    narrow, case = CASES[22], CASES[2]  # at 2, of widths 0.02 and 0.8
+    assert DATA.displacement(np.roll(narrow.spectrum, 25), narrow) == pytest.approx(0.5, abs=1e-6)
+    assert DATA.displacement(3 * case.spectrum, case) == pytest.approx(0, abs=1e-12)
+    between = (0.8 - 0.02) * np.sqrt(2 / np.pi)
+    assert DATA.displacement(case.spectrum, narrow) == pytest.approx(between, abs=2e-3)
+
+
+def test_random_spectra_follow_the_rules_of_actest():
+    """Positive ones have norm 1, and the others have a negative part: of A(w), if bosons."""
+    cases = DATA.random_cases(40)
+    assert len(cases) == 160
+    for case in cases:
+        weight = OMEGA if case.statistics == "boson" else 1.0
+        if case.signed:
+            assert (case.spectrum * weight < 0).any()
+        else:
+            assert (case.spectrum >= 0).all()
+            assert np.trapezoid(case.spectrum, OMEGA) == pytest.approx(1, abs=1e-12)
+    again = DATA.random_cases(40)
+    assert all(np.array_equal(a.spectrum, b.spectrum) for a, b in zip(cases, again, strict=True))
 
 
 def test_the_score_counts_nothing_below_zero():
