@@ -9,9 +9,9 @@ Bosonic spectra are ``A(w) / w``. Positive ones are normalised to 1; the others 
 
 Condition of the runs in ACTest (``test/A07``: ACFlow's MaxEnt): beta = 20, 801 frequencies in
 [-8, 8], the first 10 Matsubara frequencies that are not negative, independent Gaussian noise of
-1e-6 on every real and every imaginary part, stated as their error. (The paper writes noise relative
-to G; the code adds it as here.) Data are the trapezoidal sum over the mesh. Seeds are not given, so
-that the noise is another.
+1e-6 on every real and every imaginary part, stated as their error. (The manual writes noise
+relative to G; the code adds it as here.) Data are the trapezoidal sum over the mesh. Seeds are not
+given, so that the noise is another.
 
 The error of a test is the integral of ``|A_true - A|`` over that of ``|A_true|``, for bosons of
 ``A(w)`` itself (``util/acflow.jl``; versions of 2024 compared ``A(w) / w``). The score is the sum
