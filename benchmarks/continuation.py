@@ -7,6 +7,8 @@ python benchmarks/continuation.py dedicated   networks trained for one kind of d
 python benchmarks/continuation.py spectra     broad and foreign spectra
 python benchmarks/continuation.py bands       how often the 90 % interval holds the truth
 python benchmarks/continuation.py kinds       sharp, smooth, gapped ... spectra, beta 1 to 1000
+python benchmarks/continuation.py act100      the public test set ACT100
+python benchmarks/continuation.py act100_random   random spectra by the rules of its authors
 python benchmarks/continuation.py matrices    whole matrices, and element by element
 python benchmarks/continuation.py rough       wrong beta, wrong errors, outliers, ...
 python benchmarks/continuation.py networks    Fig. 2b: error against the number of parameters
@@ -30,6 +32,7 @@ from __future__ import annotations
 import argparse
 
 import torch
+from act100 import act100, act100_random
 from continuation_accuracy import bands, dedicated, peer, rough, spectra, targets
 from continuation_kinds import kinds
 from continuation_matrix import matrices
@@ -45,6 +48,8 @@ PARTS = {
         spectra,
         bands,
         kinds,
+        act100,
+        act100_random,
         matrices,
         rough,
         neural,

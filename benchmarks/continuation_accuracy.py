@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -26,6 +23,7 @@ from continuation_cases import (
     timed,
     weights,
 )
+from continuation_peers import ana_cont_density, has_ana_cont
 from tables import write
 
 import arpes_ml_plugins
@@ -99,39 +97,20 @@ def peer() -> None:
 
 def _peer(case: Case, count: int = 40) -> list[dict[str, object]]:
     """ana-cont, chi2kink, on the first spectra of the case; ours on the same."""
-    np.trapz = np.trapezoid  # type: ignore[attr-defined]  # noqa: NPY201
-    try:
-        from ana_cont import continuation
-    except ImportError:
+    if not has_ana_cont():
         print("ana-cont is not installed: left out")
         return []
     flat = np.ones(len(OMEGA)) / len(OMEGA)
 
     def run() -> torch.Tensor:
-        found = []
-        for g in case.data[:count].numpy():
-            problem = continuation.AnalyticContinuationProblem(
-                im_axis=case.tau.numpy(),
-                re_axis=OMEGA,
-                im_data=g,
-                kernel_mode="time_fermionic",
-                beta=case.beta,
-            )
-            solution, _ = problem.solve(
-                method="maxent_svd",
-                alpha_determination="chi2kink",
-                optimizer="newton",
-                stdev=case.sigma * np.ones(len(g)),
-                model=flat,
-                verbose=False,
-                interactive=False,
-            )
-            found.append(torch.from_numpy(np.asarray(solution.A_opt)) * WIDTH)
-        return torch.stack(found)
+        tau = case.tau.numpy()
+        found = [
+            ana_cont_density(tau, g, case.sigma, OMEGA, case.beta, model=flat)
+            for g in case.data[:count].numpy()
+        ]
+        return torch.from_numpy(np.stack(found)) * WIDTH
 
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # it overflows at the smallest alphas
-        theirs, seconds = timed(run)
+    theirs, seconds = timed(run)
     ours, own = timed(
         lambda: (
             maxent(

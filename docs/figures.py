@@ -9,6 +9,7 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import matplotlib as mpl
 
@@ -56,6 +57,7 @@ def _figures() -> list[tuple[str, Figure]]:
         ("denoising_clouds", _dumbbells("denoising_clouds", ("width of the cloud, px",))),
         ("denoising_bars", _coverage()),
         ("continuation_range", _range()),
+        ("act100", _act100()),
         ("manifolds_noise", _curves("manifolds_noise", "SNR, dB")),
         ("manifolds_balance", _curves("manifolds_balance", "k", log=True)),
         ("manifolds_distance", _curves("manifolds_distance", "distance, channels")),
@@ -192,6 +194,41 @@ def _range() -> Figure:
         else:
             axes.set(xscale="log", xlabel={"sigma": "error of the data", "beta": "beta"}[key])
             axes.set_ylim(bottom=0)
+    _legend(figure, panels[0])
+    return figure
+
+
+def _act100() -> Figure:
+    """Error of every test of ACT100, one panel per condition; the scores stand at the right."""
+    rows = _rows("act100")
+    conditions = list(dict.fromkeys(row["condition"] for row in rows))
+    classes = list(dict.fromkeys((row["statistics"], row["kind"]) for row in rows))
+    shown = (("continue_rlista", OURS, -0.18), ("continue_maxent", THEIRS, 0.18))
+    figure, panels = plt.subplots(
+        1, len(conditions), figsize=(9, 3.6), sharey=True, layout="constrained"
+    )
+    for axes, condition in zip(panels, conditions, strict=True):
+        for place, group in enumerate(classes):
+            for method, colour, aside in shown:
+                errors = [
+                    float(row["error"]) for row in rows
+                    if (row["condition"], row["statistics"], row["kind"], row["method"])
+                    == (condition, *group, method)
+                ]  # fmt: skip
+                if not errors:
+                    continue
+                height = place + aside
+                axes.plot(errors, [height] * len(errors), "o", color=colour, markersize=4,
+                          alpha=0.45, markeredgewidth=0, label=method)  # fmt: skip
+                axes.plot(median(errors), height, "|", color=colour, markersize=11, mew=2)
+                score = sum(max(0.0, 1 - error) for error in errors)
+                axes.annotate(f"{score:.1f}", (1.01, height), color=colour, fontsize=8,
+                              xycoords=("axes fraction", "data"), va="center")  # fmt: skip
+        axes.axvline(1, color="0.85", linewidth=0.8, zorder=0)
+        axes.set(xscale="log", xlabel="relative error; line: median; right: score f")
+        axes.set_title(condition, fontsize=9)
+    panels[0].set_yticks(range(len(classes)), [f"{a}s, {b}" for a, b in classes])
+    panels[0].invert_yaxis()
     _legend(figure, panels[0])
     return figure
 

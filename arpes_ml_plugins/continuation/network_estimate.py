@@ -36,7 +36,8 @@ __all__ = [
 
 SURPRISE = 15.0
 """Mean square of the resolved components over that of the prior: fewer than 1 in 100 are above."""
-FEWEST_TIMES = 20
+FEWEST_DATA = 20
+"""Times, or twice as many as Matsubara frequencies of complex data."""
 LARGEST_ERROR = 0.02  # over the norm
 SMALLEST_ERROR = 1e-7  # over the norm; smaller ones are taken as this large
 LEAST_NORM = 0.05  # of a rough estimate
@@ -230,8 +231,9 @@ def relative_error(seen: Observation) -> float:
 def _outside(seen: Observation) -> str:
     problem = seen.problem
     reach = problem.beta * problem.half_width
-    if len(problem.times) < FEWEST_TIMES and not problem.coefficients:
-        return f"the network was trained on {FEWEST_TIMES} imaginary times or more"
+    values = len(problem.times) * (2 if problem.axis == "matsubara" else 1)
+    if values < FEWEST_DATA and not problem.coefficients:
+        return f"the network was trained on {FEWEST_DATA} values or more"
     if relative_error(seen) > LARGEST_ERROR:
         return f"errors are above {LARGEST_ERROR:g} of the norm"
     if 2 * reach < REACH[0]:

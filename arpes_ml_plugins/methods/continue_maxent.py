@@ -96,10 +96,11 @@ def continue_maxent(
         Whether the spectrum may have either sign, as for off-diagonal and anomalous Green's
         functions. It is found by positive-negative entropy [5]_, for which the default model is the
         expected size of the spectrum; ``sqrt(A_ii A_jj)`` is a good choice, as no off-diagonal
-        element is larger. The data must have the sign of positive diagonal elements, ``-G(tau)`` or
-        ``G(i w_n)``, or, with ``sign=-1``, the opposite. No norm is assumed, and the credible
-        interval is that of maximum entropy. To continue a whole matrix, name its dimensions:
-        ``orbitals``.
+        element is larger. Their sign cannot be found from the data, which must have that of
+        positive diagonal elements: ``-G(tau)`` or ``G(i w_n)``, of bosons ``-G(tau)`` or
+        ``-G(i v_n)`` (the susceptibility); with ``sign=-1`` the opposite. Otherwise the spectrum
+        comes out with the wrong sign. No norm is assumed, and the credible interval is that of
+        maximum entropy. To continue a whole matrix, name its dimensions: ``orbitals``.
     {orbitals}
     {draws}
     {device}

@@ -91,10 +91,11 @@ def continue_rlista(
         is that of the network alone and may miss the data by many standard errors, which ``status``
         does not report: see ``chi2``.
     outside : {"maxent", "train"}
-        What to do with data outside the range of the general network (fewer than 20 times, errors
-        above 2 % of the norm, ``beta`` times the largest frequency outside 1 to 40 000): use
-        maximum entropy with a flat default model, or train a network (fermions). Maximum entropy is
-        also used for data unlike those of all training spectra; ``status`` reports it.
+        What to do with data outside the range of the general network (fewer than 20 times or
+        10 Matsubara frequencies, 20 if their data are real; errors above 2 % of the norm; ``beta``
+        times the largest frequency outside 1 to 40 000): use maximum entropy with a flat default
+        model, or train a network (fermions). Maximum entropy is also used for data unlike those of
+        all training spectra; ``status`` reports it.
     layers : int, optional
         Depth of the network, if one is trained; default 10.
     {training_steps}
