@@ -37,6 +37,7 @@ LEAST = 1e-3  # counts per pixel
 ROUNDS = 3  # clipping at zero and the shrinkage leave something for the next
 CHANCE = 2.0  # variances that a mean residual must exceed to be significant
 CLIP = 3.0  # standard deviations; outliers must not come back
+SKEWED = (CLIP**2 - 1) / 6  # counts more: the upper tail of a Poisson distribution
 HIGH = 0.7  # of the Nyquist frequency: beyond it, along both axes, only noise is expected
 MIDDLE = 0.4
 WINDOWS = (0.0, 0.7, 1.4, 2.8)  # pixels, widths of the Gaussians whose differences are looked at
@@ -67,8 +68,10 @@ def recover_structure(
     mean = total / valid.sum((-2, -1), keepdim=True)
     standard = (clean.clamp(min=0) + floor * mean).sqrt().clamp(min=torch.finfo(clean.dtype).tiny)
     residual = torch.where(valid, (images - clean) / standard, 0)
-    sigma = median_spread(residual, valid)
-    residual = residual.clamp(-CLIP * sigma, CLIP * sigma)
+    # Few counts: most pixels hold none, and their median deviation says nothing of the others.
+    expected = clean.clamp(min=0).sqrt() / standard
+    limit = CLIP * torch.maximum(median_spread(residual, valid), expected)
+    residual = torch.minimum(residual.maximum(-limit), limit + SKEWED / standard)
     spectrum = torch.fft.fft2(residual)
     power, spread = _smooth_power(spectrum)
     noise, white = _noise_power(spectrum)
