@@ -33,7 +33,6 @@ CORRELATION_LENGTH = 6.0  # pixels; structure of shorter range is found, and ave
 SIGNIFICANCE = 3.0  # standard deviations of the estimated power above which it is structure
 REGION = 12.0  # pixels, width of the Gaussian within which counts are conserved
 SURROUNDINGS = 8.0  # pixels, over which the variance is averaged
-LEAST = 1e-3  # counts per pixel
 ROUNDS = 3  # clipping at zero and the shrinkage leave something for the next
 CHANCE = 2.0  # variances that a mean residual must exceed to be significant
 CLIP = 3.0  # standard deviations; outliers must not come back
@@ -151,7 +150,7 @@ def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> 
     """
     mask = valid.to(clean)[:, None]
     counts = torch.where(valid, counts.to(clean), 0)[:, None]
-    weight = mask / (gaussian_mean(counts, mask, SURROUNDINGS) + LEAST)
+    weight = mask / _around(counts, clean[:, None], mask)
     everywhere = torch.ones_like(mask).expand(-1, 2, -1, -1)
     tiny = torch.finfo(clean.dtype).tiny
     for _ in range(ROUNDS):
@@ -163,6 +162,18 @@ def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> 
         sure = (1 - CHANCE * variance / missing.square().clamp(min=tiny)).clamp(min=0)
         clean = torch.where(valid, clean + sure * missing, clean).clamp(min=0)
     return clean
+
+
+def _around(counts: torch.Tensor, clean: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Intensity around each pixel, to which the variance of the noise is proportional.
+
+    That of ``clean``: few counts around a pixel would raise the weight of just these counts. Where
+    ``clean`` has lost intensity, it is at least what the counts are certain of.
+    """
+    area = 4 * math.pi * SURROUNDINGS**2
+    expected, seen = (gaussian_mean(image, mask, SURROUNDINGS) for image in (clean, counts))
+    certain = seen - CLIP * (seen / area).sqrt() - CLIP / area
+    return torch.maximum(expected, certain) + 1 / area
 
 
 def _frequencies(size: int, like: torch.Tensor) -> torch.Tensor:
