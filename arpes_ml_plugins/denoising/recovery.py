@@ -47,7 +47,12 @@ WHITE = 1.25  # largest power at middle frequencies, over that at the highest, o
 
 
 def recover_structure(
-    images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor, *, floor: float
+    images: torch.Tensor,
+    clean: torch.Tensor,
+    valid: torch.Tensor,
+    *,
+    floor: float,
+    counted: bool = False,
 ) -> torch.Tensor:
     """``clean`` plus the significant structure of ``images - clean``.
 
@@ -62,15 +67,19 @@ def recover_structure(
     floor
         Fraction of the mean intensity: the variance is taken as proportional to
         ``clean + floor * mean``.
+    counted
+        Whether the images are counts, of which there may be few: most pixels may hold none, and
+        the median deviation then says nothing about single counts, which are no outliers.
     """
     total = torch.where(valid, clean.abs(), 0).sum((-2, -1), keepdim=True)
     mean = total / valid.sum((-2, -1), keepdim=True)
     standard = (clean.clamp(min=0) + floor * mean).sqrt().clamp(min=torch.finfo(clean.dtype).tiny)
     residual = torch.where(valid, (images - clean) / standard, 0)
-    # Few counts: most pixels hold none, and their median deviation says nothing of the others.
-    expected = clean.clamp(min=0).sqrt() / standard
-    limit = CLIP * torch.maximum(median_spread(residual, valid), expected)
-    residual = torch.minimum(residual.maximum(-limit), limit + SKEWED / standard)
+    lowest = highest = CLIP * median_spread(residual, valid)
+    if counted:
+        lowest = torch.maximum(lowest, CLIP * clean.clamp(min=0).sqrt() / standard)
+        highest = lowest + SKEWED / standard
+    residual = torch.minimum(residual.maximum(-lowest), highest)
     spectrum = torch.fft.fft2(residual)
     power, spread = _smooth_power(spectrum)
     noise, white = _noise_power(spectrum)
