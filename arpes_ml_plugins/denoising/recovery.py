@@ -33,10 +33,10 @@ CORRELATION_LENGTH = 6.0  # pixels; structure of shorter range is found, and ave
 SIGNIFICANCE = 3.0  # standard deviations of the estimated power above which it is structure
 REGION = 12.0  # pixels, width of the Gaussian within which counts are conserved
 SURROUNDINGS = 8.0  # pixels, over which the variance is averaged
-LEAST = 1e-3  # counts per pixel
 ROUNDS = 3  # clipping at zero and the shrinkage leave something for the next
 CHANCE = 2.0  # variances that a mean residual must exceed to be significant
 CLIP = 3.0  # standard deviations; outliers must not come back
+SKEWED = (CLIP**2 - 1) / 6  # counts more: the upper tail of a Poisson distribution
 HIGH = 0.7  # of the Nyquist frequency: beyond it, along both axes, only noise is expected
 MIDDLE = 0.4
 WINDOWS = (0.0, 0.7, 1.4, 2.8)  # pixels, widths of the Gaussians whose differences are looked at
@@ -47,7 +47,12 @@ WHITE = 1.25  # largest power at middle frequencies, over that at the highest, o
 
 
 def recover_structure(
-    images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor, *, floor: float
+    images: torch.Tensor,
+    clean: torch.Tensor,
+    valid: torch.Tensor,
+    *,
+    floor: float,
+    counted: bool = False,
 ) -> torch.Tensor:
     """``clean`` plus the significant structure of ``images - clean``.
 
@@ -62,13 +67,19 @@ def recover_structure(
     floor
         Fraction of the mean intensity: the variance is taken as proportional to
         ``clean + floor * mean``.
+    counted
+        Whether the images are counts, of which there may be few: most pixels may hold none, and
+        the median deviation then says nothing about single counts, which are no outliers.
     """
     total = torch.where(valid, clean.abs(), 0).sum((-2, -1), keepdim=True)
     mean = total / valid.sum((-2, -1), keepdim=True)
     standard = (clean.clamp(min=0) + floor * mean).sqrt().clamp(min=torch.finfo(clean.dtype).tiny)
     residual = torch.where(valid, (images - clean) / standard, 0)
-    sigma = median_spread(residual, valid)
-    residual = residual.clamp(-CLIP * sigma, CLIP * sigma)
+    lowest = highest = CLIP * median_spread(residual, valid)
+    if counted:
+        lowest = torch.maximum(lowest, CLIP * clean.clamp(min=0).sqrt() / standard)
+        highest = lowest + SKEWED / standard
+    residual = torch.minimum(residual.maximum(-lowest), highest)
     spectrum = torch.fft.fft2(residual)
     power, spread = _smooth_power(spectrum)
     noise, white = _noise_power(spectrum)
@@ -148,7 +159,7 @@ def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> 
     """
     mask = valid.to(clean)[:, None]
     counts = torch.where(valid, counts.to(clean), 0)[:, None]
-    weight = mask / (gaussian_mean(counts, mask, SURROUNDINGS) + LEAST)
+    weight = mask / _around(counts, clean[:, None], mask)
     everywhere = torch.ones_like(mask).expand(-1, 2, -1, -1)
     tiny = torch.finfo(clean.dtype).tiny
     for _ in range(ROUNDS):
@@ -160,6 +171,18 @@ def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> 
         sure = (1 - CHANCE * variance / missing.square().clamp(min=tiny)).clamp(min=0)
         clean = torch.where(valid, clean + sure * missing, clean).clamp(min=0)
     return clean
+
+
+def _around(counts: torch.Tensor, clean: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Intensity around each pixel, to which the variance of the noise is proportional.
+
+    That of ``clean``: few counts around a pixel would raise the weight of just these counts. Where
+    ``clean`` has lost intensity, it is at least what the counts are certain of.
+    """
+    area = 4 * math.pi * SURROUNDINGS**2
+    expected, seen = (gaussian_mean(image, mask, SURROUNDINGS) for image in (clean, counts))
+    certain = seen - CLIP * (seen / area).sqrt() - CLIP / area
+    return torch.maximum(expected, certain) + 1 / area
 
 
 def _frequencies(size: int, like: torch.Tensor) -> torch.Tensor:
