@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,7 @@ from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
-from arpes_ml_plugins.methods.goodness_run import (
-    chi2_of_pixels,
-    noise_of_values,
-    solve_incomplete,
-)
+from arpes_ml_plugins.methods.goodness_run import noise_of_values
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.shift_run import aligned, doubts
 
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from arpes_ml_plugins.separation.energy_shift import Shifts
-    from arpes_ml_plugins.separation.separated import Separated
+    from arpes_ml_plugins.separation.separated import Separated, Uncertainty
     from arpes_ml_plugins.separation.solvers import Solver
     from arpes_ml_plugins.separation.value_noise import ValueNoise
     from arpes_ml_plugins.separation.whiten import Whitened
@@ -131,7 +128,7 @@ def _solved(
     found = solver.separate(data, straight.report)
     data = data.without_details()
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
-    errors = uncertainty(data, found, sources, seed)
+    errors = uncertainty(data, found, seed)
     return _in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
 
 
@@ -201,70 +198,86 @@ def _in_units(
     ready: Whitened,
     found: Separated,
     sources: torch.Tensor,
-    errors: tuple[torch.Tensor, torch.Tensor],
+    errors: Uncertainty,
     complete: torch.Tensor,
     setup: Setup,
 ) -> dict[str, Any]:
     """Spectra of largest value 1, maps in the unit of the data, and the residual."""
     import torch
 
-    values, noise = cube.values, ready.noise[ready.kept][:, None]
-    n, space = found.spectra.shape[1], complete.shape
-    whole, flat = complete.flatten(), values.flatten(1)
-    spectra = values.new_zeros(len(values), n)
-    spectra[ready.kept] = found.spectra * noise
+    from arpes_ml_plugins.separation.pixel_maps import PixelMaps, map_in_pieces
+
+    values, valid, noise = cube.values.flatten(1), cube.valid.flatten(1), ready.noise[ready.kept]
+    n, space, whole = found.spectra.shape[1], complete.shape, complete.flatten()
+
+    def in_units(spectra: torch.Tensor) -> torch.Tensor:  # (..., k, n) to (..., m, n)
+        wide = spectra.new_zeros(*spectra.shape[:-2], len(values), n)
+        wide[..., ready.kept, :] = spectra * noise[:, None]
+        return wide
+
+    spectra = in_units(found.spectra)
     # A channel that is stuck may be brighter than all others: it does not set the scale.
     top = spectra.gather(0, spectra.abs().argmax(0, keepdim=True))[0]
     top = torch.where(top == 0, 1.0, top)
-    seen = cube.valid.flatten(1).any(1)
+    seen = valid.any(1)
     constant = ~ready.kept & seen
-    zero = constant & (flat == 0).all(1)
+    zero = constant & (values == 0).all(1)
     if bool(constant.any()):  # no noise, no weight: what the maps explain of them
-        spectra[constant] = flat[constant][:, whole] @ torch.linalg.pinv(sources)
-    maps = values.new_full((n, whole.numel()), float("nan"))
-    maps[:, whole] = sources * top[:, None]
-    maps[:, ~cube.valid[seen].all(0).flatten()] = float("nan")  # solved for from what is there
-    spectra = spectra / top
-    spectra_error = torch.zeros_like(spectra)
-    spectra_error[ready.kept] = errors[0] * noise / top.abs()
-    maps_error = torch.full_like(maps, float("nan"))
-    maps_error[:, whole] = errors[1] * top.abs()[:, None]
+        spectra[constant] = values[constant][:, whole] @ torch.linalg.pinv(sources)
+    spectra, maps = spectra / top, sources * top[:, None]
+    spectra_error = in_units(errors.stderr) / top.abs()
     if ready.by_value is not None:  # no count, where one more could have been
-        total = maps.nansum(1)
+        total = maps.sum(1)
         spectra_error[zero] = torch.where(total > 0, ready.by_value.gain / total, 0.0)
-    solve_incomplete(maps, maps_error, cube, spectra, ready)
-
-    spectra[~seen] = spectra_error[~seen] = float("nan")
     order = _order(maps, spectra, setup)
-    spectra, maps = spectra[:, order], maps[order]
-    model = spectra @ maps
-    if alignment is not None:
-        model = alignment.back(model)
-    model.masked_fill_(~cube.valid.flatten(1), float("nan"))
-    residual = original.values.flatten(1) - model
-    chi2 = chi2_of_pixels(residual, spectra, maps, model, ready)
-    chi2 = torch.where(maps[0].isnan(), float("nan"), chi2)
+    spectra, maps, spectra_error = spectra[:, order], maps[order], spectra_error[:, order]
+    known = PixelMaps(
+        spectra.clone(),
+        torch.where(ready.kept, ready.noise, 0.0),
+        seen,
+        ready.by_value,
+        ready.nonnegative,
+        (in_units(errors.halves) / top)[..., order],
+        errors.share,
+    )
+    all_maps = values.new_full((n, whole.numel()), float("nan"))
+    all_maps[:, whole] = maps
+    all_maps[:, ~valid[seen].all(0)] = float("nan")  # solved for from what is there
+    mapped = map_in_pieces(
+        known,
+        values,
+        valid,
+        maps=all_maps,
+        original=original.values.flatten(1),
+        moved=None if alignment is None else partial(_back, alignment),
+    )
+    spectra[~seen] = spectra_error[~seen] = float("nan")
     distance = torch.full_like(top, float("nan"))
     if found.match is not None:
         distance[: len(found.match.distance)] = found.match.distance
     labels = {} if found.labels is None else {"label": _labels(found.labels, whole, order)}
     return labels | {
         "spectra": spectra.mT,
-        "spectra_stderr": spectra_error[:, order].mT,
-        "maps": maps.reshape(n, *space),
-        "maps_stderr": maps_error[order].reshape(n, *space),
-        "reconstruction": model,
-        "residual": residual,
-        "residual_chi2": chi2,
+        "spectra_stderr": spectra_error.mT,
+        "maps": mapped.maps.reshape(n, *space),
+        "maps_stderr": mapped.errors.reshape(n, *space),
+        "reconstruction": mapped.model,
+        "residual": mapped.residual,
+        "residual_chi2": mapped.chi2,
         "library_distance": distance[order],
         "status": _status(
             found,
-            float(chi2.nanmean()),
+            float(mapped.chi2.nanmean()),
             setup,
             _left_out(constant, zero, ~seen, ready),
             TOO_MUCH if ready.by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }
+
+
+def _back(alignment: Shifts, model: torch.Tensor, pixels: slice) -> torch.Tensor:
+    """A model of some pixels where the data are."""
+    return replace(alignment, shift=alignment.shift[pixels]).back(model)
 
 
 def _labels(labels: torch.Tensor, whole: torch.Tensor, order: list[int]) -> torch.Tensor:
