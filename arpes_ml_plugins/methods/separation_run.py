@@ -14,28 +14,40 @@ from arpes_ml_plugins.errors import DataError, DistributionWarning
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.blocks_run import (
+    FIT,
+    in_pieces,
+    may_be_mapped_in_pieces,
+    one_above_another,
+    shifted_tiles,
+    sticking_out,
+    without_hot,
+)
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.goodness_run import noise_of_values
 from arpes_ml_plugins.methods.separation_input import Setup
+from arpes_ml_plugins.methods.separation_status import (
+    TOO_MUCH,
+    TOO_MUCH_OF_VALUES,
+    left_out,
+    status_of,
+)
 from arpes_ml_plugins.methods.shift_run import aligned, doubts
 
 if TYPE_CHECKING:
     import torch
 
     from arpes_ml_plugins.separation.energy_shift import Shifts
+    from arpes_ml_plugins.separation.pixel_maps import PixelMaps
     from arpes_ml_plugins.separation.separated import Separated, Uncertainty
     from arpes_ml_plugins.separation.solvers import Solver
     from arpes_ml_plugins.separation.value_noise import ValueNoise
     from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["LABELS", "OUTPUTS", "TOO_MUCH", "TOO_MUCH_OF_VALUES", "run", "whitened"]
+__all__ = ["LABELS", "OUTPUTS", "run", "whitened"]
 
-UNLIKE = 0.1  # sine of the angle between a family and the data
-CHANCE = 2.0  # times the distance that noise explains
-TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
 WORTH = 0.98  # of chi^2 without shifts: what may be left after they are undone
 FITS = 1.07  # of chi^2: nothing that is worth a doubt
-TOO_MUCH_OF_VALUES = 1.15  # the same with the noise of each value, which is known better
 OUTPUTS = {
     "spectra": "spectra",
     "spectra_stderr": "spectra",
@@ -70,7 +82,29 @@ def run(
     ``more``: outputs beyond those of all methods.
     """
     outputs = OUTPUTS | (SHIFTS if _with_shifts(setup) else {}) | dict(more)
-    result = map_mixture(
+    result = None
+    if not solver.whole and may_be_mapped_in_pieces(setup):
+        result = _in_pieces(method, setup, solver, steps, device, seed, progress, outputs)
+    if result is None:
+        result = _together(method, setup, solver, steps, device, seed, progress, outputs)
+    status = result["status"]
+    if status.chunks is None and status.item() != "ok":
+        warn(f"{method}: {status.item()}", DistributionWarning)
+    return result
+
+
+def _together(
+    method: str,
+    setup: Setup,
+    solver: Solver,
+    steps: int,
+    device: str,
+    seed: int,
+    progress: ProgressOption,
+    outputs: Mapping[str, str],
+) -> xr.Dataset:
+    """All pixels at once, in memory."""
+    return map_mixture(
         setup.data,
         setup.channels,
         partial(_separate, setup=setup, solver=solver, seed=seed),
@@ -82,10 +116,31 @@ def run(
         progress=progress,
         used=setup.used,
     )
-    status = result["status"]
-    if status.chunks is None and status.item() != "ok":
-        warn(f"{method}: {status.item()}", DistributionWarning)
-    return result
+
+
+def _in_pieces(
+    method: str,
+    setup: Setup,
+    solver: Solver,
+    steps: int,
+    device: str,
+    seed: int,
+    progress: ProgressOption,
+    outputs: Mapping[str, str],
+) -> xr.Dataset | None:
+    """Spectra from a sample; None if it shows shifts, which need neighbours far away."""
+    lazy = setup.data.chunks is not None
+    result, fit = in_pieces(
+        method,
+        setup,
+        partial(_prepared, solver=solver, seed=seed, lazy=lazy),
+        partial(_mapped, shifts=_with_shifts(setup)),
+        outputs,
+        steps=steps,
+        device=device,
+        progress=progress,
+    )
+    return None if not lazy and fit.item().shifted else result
 
 
 def _with_shifts(setup: Setup) -> bool:
@@ -109,7 +164,42 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], doubts(result, undone, setup))
     if hot:
         result["status"] = _also(result["status"], f"{hot} hot values were left out")
+    del result[FIT]
     return result | (_shifts(alignment, cube) if _with_shifts(setup) else {})
+
+
+def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -> dict[str, Any]:
+    """What all pixels have in common, from a sample of tiles."""
+    noise = noise_of_values(cube, setup)
+    image, hot = mended(one_above_another(cube), setup, noise)
+    told = shifted_tiles(image, setup, lazy=lazy)
+    tiles = cube.values.shape
+    cube = replace(cube, values=image.values.reshape(tiles), valid=image.valid.reshape(tiles))
+    result = _solved(cube, cube, None, setup, solver, seed, noise)
+    if told is not None and _misfit(result) > FITS:
+        result["status"] = _also(told, result["status"])
+    if hot:
+        result["status"] = _also(result["status"], f"hot values were left out ({hot} of a sample)")
+    fit: PixelMaps = result[FIT]
+    spiky = not hot and sticking_out(image, fit) is not None
+    shifted = told is not None and setup.shift == "auto"
+    return result | {FIT: replace(fit, shifted=shifted, spiky=spiky)}
+
+
+def _mapped(cube: Cube, known: PixelMaps, *, shifts: bool) -> dict[str, Any]:
+    """Maps of a band of pixels."""
+    from arpes_ml_plugins.separation.pixel_maps import map_in_pieces
+
+    known = known.to(cube.values.device)
+    cube = without_hot(cube, known)
+    mapped = map_in_pieces(known, cube.values.flatten(1), cube.valid.flatten(1))
+    return {
+        "maps": mapped.maps,
+        "maps_stderr": mapped.errors,
+        "reconstruction": mapped.model,
+        "residual": mapped.residual,
+        "residual_chi2": mapped.chi2,
+    } | (_shifts(None, cube) if shifts else {})
 
 
 def _solved(
@@ -265,11 +355,12 @@ def _in_units(
         "residual": mapped.residual,
         "residual_chi2": mapped.chi2,
         "library_distance": distance[order],
-        "status": _status(
+        FIT: known.to("cpu"),
+        "status": status_of(
             found,
             float(mapped.chi2.nanmean()),
             setup,
-            _left_out(constant, zero, ~seen, ready),
+            left_out(constant, zero, ~seen, ready),
             TOO_MUCH if ready.by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }
@@ -296,90 +387,3 @@ def _order(maps: torch.Tensor, spectra: torch.Tensor, setup: Setup) -> list[int]
     strength = maps.square().nansum(1) * spectra.square().nansum(0)
     free = strength[known:].argsort(descending=True) + known
     return [*range(known), *(int(i) for i in free)]
-
-
-def _status(
-    found: Separated,
-    chi2: float,
-    setup: Setup,
-    left_out: list[str],
-    limit: float,
-) -> str:
-    """Everything that is wrong or unusual, in words; otherwise "ok"."""
-    notes = [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
-    if chi2 > limit:
-        causes = [
-            *["thresholds of the algorithm that shrink the maps"] * (found.sources is not None),
-            *["pixels that are mixtures of the clusters"] * (found.labels is not None),
-            "missing components",
-            *["wrong families"] * (setup.known > 0),
-            "or more noise than estimated",
-        ]
-        notes.append(
-            f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}: the components do not "
-            f"explain the data within their noise (possible causes: {', '.join(causes)})"
-        )
-    return "; ".join([*notes, *left_out]) or "ok"
-
-
-def _left_out(
-    constant: torch.Tensor, zero: torch.Tensor, empty: torch.Tensor, ready: Whitened
-) -> list[str]:
-    """Notes on channels that took no part. Of counts, zeros are as good as other numbers."""
-    kinds = {
-        "constant channel{}": constant & ~zero,
-        "channel{} of nothing but zeros": zero & (ready.by_value is None),
-        "channel{} without values": empty,
-    }
-    notes = []
-    for kind, channels in kinds.items():
-        number = int(channels.sum())
-        what, verb = (kind.format("s"), "were") if number > 1 else (kind.format(""), "was")
-        if number:
-            notes.append(f"{number} {what} {verb} left out")
-    return notes
-
-
-def _of_families(found: Separated, names: list[str]) -> list[str]:
-    """Components whose family and data disagree, and which of the two their spectra come from."""
-    if found.match is None:
-        return []
-    present = found.match.present.tolist()
-    shown_off = [False] * len(present) if found.off is None else (found.off > UNLIKE).tolist()
-    absent = [n for n, p, off in zip(names, present, shown_off, strict=False) if not (p or off)]
-    off = [name for name, o in zip(names, shown_off, strict=False) if o]
-    by_noise = (CHANCE * found.match.expected).tolist()
-    far = {
-        name: f"{name!r} (distance {distance:.2f})"
-        for name, distance, noise in zip(
-            names, found.match.distance.tolist(), by_noise, strict=False
-        )
-        if distance > max(UNLIKE, noise) and name not in absent
-    }
-    notes = []
-    if absent:
-        notes.append(
-            f"{_listed(absent)} was not detected: the spectrum shown comes from the library"
-            if len(absent) == 1
-            else f"{_listed(absent)} were not detected: the spectra shown come from the library"
-        )
-    if far:
-        notes.append(
-            f"the data contain no spectrum close to the family of {', of '.join(far.values())}; "
-            f"the threshold is {UNLIKE:g}"
-        )
-    if len(off) == 1:
-        notes.append(
-            f"the spectrum shown for {off[0]!r} lies outside its family: it comes from the data "
-            f"alone"
-        )
-    elif off:
-        notes.append(
-            f"the spectra shown for {_listed(off)} lie outside their families: they come from the "
-            f"data alone"
-        )
-    return notes
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names))

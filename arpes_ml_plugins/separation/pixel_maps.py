@@ -7,7 +7,7 @@ mapped in pieces, and in pieces of any size with the same result.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -52,6 +52,22 @@ class PixelMaps:
     """``(splits, 2, m, n)``: spectra from halves of the pixels."""
     share: float
     """Of the pixels that spectra were found from, in both halves."""
+    shifted: bool = False
+    """Whether energies seem to shift from pixel to pixel, which these maps know nothing of."""
+    spiky: bool = False
+    """Whether so many values stick out of their surroundings that they are signal."""
+
+    def to(self, device: torch.device | str) -> PixelMaps:
+        """The same on a device."""
+        noise = self.by_value
+        return replace(
+            self,
+            spectra=self.spectra.to(device),
+            noise=self.noise.to(device),
+            seen=self.seen.to(device),
+            by_value=None if noise is None else replace(noise, mean=noise.mean.to(device)),
+            halves=self.halves.to(device),
+        )
 
     def fitted(self, values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """Maps ``(n, t)`` of complete pixels; NaN for all others."""
@@ -102,9 +118,7 @@ class PixelMaps:
             found = weighted_sources(data, weights, self.spectra, nonnegative=self.nonnegative)
         maps[:, chosen], errors[:, chosen] = found
 
-    def chi2(
-        self, residual: torch.Tensor, model: torch.Tensor, maps: torch.Tensor
-    ) -> torch.Tensor:
+    def chi2(self, residual: torch.Tensor, model: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
         """Per degree of freedom of each pixel ``(t,)``; NaN in pixels without maps.
 
         ``residual`` and ``model`` ``(m, t)`` are NaN where there are no values.
