@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from planted import ENERGY, image, odd, peak, truth, wrong
+from planted import CENTRES, ENERGY, family, image, odd, peak, truth, wrong
 from scipy.ndimage import gaussian_filter
 
-from arpes_ml_plugins import replay
+from arpes_ml_plugins import SpectrumLibrary, replay
 from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled import pixels, tiles
 from arpes_ml_plugins.methods import separation_run
@@ -176,3 +176,17 @@ def test_infinite_values_are_refused(small_tiles):
     lazy = data.chunk(y=30).S.separate_nmf(n_components=3, rng=0)
     with pytest.raises(DataError, match="infinite"):
         lazy.maps.compute(scheduler="synchronous")
+
+
+def test_a_library_in_pieces(small_tiles):
+    data, spectra = planted()
+    library = SpectrumLibrary(
+        {
+            name: xr.DataArray(family(centre).numpy(), {"eV": ENERGY}, ("sample", "eV"))
+            for name, centre in CENTRES.items()
+        }
+    )
+    result = data.S.separate_sgmca(library=library, rng=0)
+    assert wrong(result, spectra) < 1e-6
+    lazy = data.chunk(y=30).S.separate_sgmca(library=library, rng=0)
+    np.testing.assert_allclose(lazy.maps.compute(), result.maps, atol=1e-4)
