@@ -7,7 +7,7 @@ import pytest
 import torch
 from planted import image, truth, wrong
 
-from arpes_ml_plugins.separation import separated, whiten
+from arpes_ml_plugins.separation import pixel_maps, whiten
 from arpes_ml_plugins.separation.whiten import Whitened
 
 
@@ -72,14 +72,11 @@ def test_errors_from_a_part_of_the_pixels(monkeypatch):
 
 @pytest.mark.parametrize("counted", [False, True])
 def test_chi2_and_errors_in_pieces(data, counted, monkeypatch):
-    from arpes_ml_plugins.methods import goodness_run
-
     if counted:
         data[:] = np.random.default_rng(0).poisson(data.clip(0))
     data[3, 4, :5] = np.nan
     whole = data.S.separate_nmf(n_components=3, rng=0)
-    monkeypatch.setattr(goodness_run, "PIECE", 100)
-    monkeypatch.setattr(separated, "PIECE", 100)
+    monkeypatch.setattr(pixel_maps, "PIECE", 100)
     pieces = data.S.separate_nmf(n_components=3, rng=0)
     np.testing.assert_allclose(pieces.maps_stderr, whole.maps_stderr, atol=1e-12)
     np.testing.assert_allclose(pieces.residual_chi2, whole.residual_chi2, atol=1e-12)

@@ -189,7 +189,7 @@ def map_mixture(
         Function from a :class:`Cube` to arrays or text, one per output.
     outputs
         Name to kind: "spectra" ``(component, *channels)``, "maps" ``(component, *space)``, "data",
-        "space", "component" (of numbers), "number" (a whole one), "text".
+        "space", "component" (of numbers), "number" (a whole one), "text", "object" (any one).
     components
         Coordinate of the new dimension.
     steps
@@ -209,6 +209,7 @@ def map_mixture(
         "space": Part(tuple(space)),
         "component": new,
         "number": Scalar("int64"),
+        "object": Scalar("object"),
         "text": Scalar(f"<U{LONGEST_TEXT}"),
     }
     task = Task(

@@ -19,7 +19,16 @@ from arpes_ml_plugins.labelled.progress import Report
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Cube", "ImageBatch", "as_cube", "as_images", "as_numpy", "plain_numpy", "plain_torch"]
+__all__ = [
+    "Cube",
+    "ImageBatch",
+    "as_cube",
+    "as_images",
+    "as_numpy",
+    "plain_numpy",
+    "plain_torch",
+    "without_filling",
+]
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,17 @@ def as_cube(
         torch.from_numpy(~missing).to(device),
         report,
     )
+
+
+def without_filling(values: np.ndarray, channels: int, device: str) -> Cube:
+    """The same for algorithms that give missing values no weight: zeros stand for them."""
+    import torch
+
+    cube = values.reshape(-1, *values.shape[channels:]).astype(np.float64)
+    missing = np.isnan(cube)
+    cube[missing] = 0
+    device = "cpu" if device.startswith("mps") else device
+    return Cube(torch.from_numpy(cube).to(device), torch.from_numpy(~missing).to(device), None)
 
 
 def as_numpy(value: Any) -> np.ndarray:

@@ -17,7 +17,7 @@ from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.goodness_run import noise_of_values
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
-from arpes_ml_plugins.methods.separation_run import TOO_MUCH, TOO_MUCH_OF_VALUES, UNLIKE
+from arpes_ml_plugins.methods.separation_status import TOO_MUCH, TOO_MUCH_OF_VALUES, UNLIKE
 from arpes_ml_plugins.parameters import documented
 
 if TYPE_CHECKING:

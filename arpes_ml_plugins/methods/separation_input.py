@@ -91,7 +91,8 @@ SEPARATION = {
           of the data, well below 0.1 if the library holds, NaN for components that are not matched
           with a family;
         - ``shift``, ``shift_stderr`` (space): in the unit of the energy axis, zero if no shift was
-          found or looked for; only of methods with ``shift=``;
+          found or looked for; only of methods with ``shift=``. The error is NaN in large maps
+          whose sample shows no shifts;
         - ``status``: "ok", or the reasons for doubt.
         """,
     "raises": """

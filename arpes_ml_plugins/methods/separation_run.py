@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,32 +14,40 @@ from arpes_ml_plugins.errors import DataError, DistributionWarning
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
-from arpes_ml_plugins.methods.goodness_run import (
-    chi2_of_pixels,
-    noise_of_values,
-    solve_incomplete,
+from arpes_ml_plugins.methods.blocks_run import (
+    FIT,
+    in_pieces,
+    may_be_mapped_in_pieces,
+    one_above_another,
+    shifted_tiles,
+    sticking_out,
+    without_hot,
 )
+from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
+from arpes_ml_plugins.methods.goodness_run import noise_of_values
 from arpes_ml_plugins.methods.separation_input import Setup
+from arpes_ml_plugins.methods.separation_status import (
+    TOO_MUCH,
+    TOO_MUCH_OF_VALUES,
+    left_out,
+    status_of,
+)
 from arpes_ml_plugins.methods.shift_run import aligned, doubts
 
 if TYPE_CHECKING:
     import torch
 
     from arpes_ml_plugins.separation.energy_shift import Shifts
-    from arpes_ml_plugins.separation.separated import Separated
+    from arpes_ml_plugins.separation.pixel_maps import PixelMaps
+    from arpes_ml_plugins.separation.separated import Separated, Uncertainty
     from arpes_ml_plugins.separation.solvers import Solver
     from arpes_ml_plugins.separation.value_noise import ValueNoise
     from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["LABELS", "OUTPUTS", "TOO_MUCH", "TOO_MUCH_OF_VALUES", "run", "whitened"]
+__all__ = ["LABELS", "OUTPUTS", "run", "whitened"]
 
-UNLIKE = 0.1  # sine of the angle between a family and the data
-CHANCE = 2.0  # times the distance that noise explains
-TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
 WORTH = 0.98  # of chi^2 without shifts: what may be left after they are undone
 FITS = 1.07  # of chi^2: nothing that is worth a doubt
-TOO_MUCH_OF_VALUES = 1.15  # the same with the noise of each value, which is known better
 OUTPUTS = {
     "spectra": "spectra",
     "spectra_stderr": "spectra",
@@ -73,7 +82,29 @@ def run(
     ``more``: outputs beyond those of all methods.
     """
     outputs = OUTPUTS | (SHIFTS if _with_shifts(setup) else {}) | dict(more)
-    result = map_mixture(
+    result = None
+    if not solver.whole and may_be_mapped_in_pieces(setup):
+        result = _in_pieces(method, setup, solver, steps, device, seed, progress, outputs)
+    if result is None:
+        result = _together(method, setup, solver, steps, device, seed, progress, outputs)
+    status = result["status"]
+    if status.chunks is None and status.item() != "ok":
+        warn(f"{method}: {status.item()}", DistributionWarning)
+    return result
+
+
+def _together(
+    method: str,
+    setup: Setup,
+    solver: Solver,
+    steps: int,
+    device: str,
+    seed: int,
+    progress: ProgressOption,
+    outputs: Mapping[str, str],
+) -> xr.Dataset:
+    """All pixels at once, in memory."""
+    return map_mixture(
         setup.data,
         setup.channels,
         partial(_separate, setup=setup, solver=solver, seed=seed),
@@ -85,10 +116,31 @@ def run(
         progress=progress,
         used=setup.used,
     )
-    status = result["status"]
-    if status.chunks is None and status.item() != "ok":
-        warn(f"{method}: {status.item()}", DistributionWarning)
-    return result
+
+
+def _in_pieces(
+    method: str,
+    setup: Setup,
+    solver: Solver,
+    steps: int,
+    device: str,
+    seed: int,
+    progress: ProgressOption,
+    outputs: Mapping[str, str],
+) -> xr.Dataset | None:
+    """Spectra from a sample; None if it shows shifts, which need neighbours far away."""
+    lazy = setup.data.chunks is not None
+    result, fit = in_pieces(
+        method,
+        setup,
+        partial(_prepared, solver=solver, seed=seed, lazy=lazy),
+        partial(_mapped, shifts=_with_shifts(setup)),
+        outputs,
+        steps=steps,
+        device=device,
+        progress=progress,
+    )
+    return None if not lazy and fit.item().shifted else result
 
 
 def _with_shifts(setup: Setup) -> bool:
@@ -112,7 +164,42 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], doubts(result, undone, setup))
     if hot:
         result["status"] = _also(result["status"], f"{hot} hot values were left out")
+    del result[FIT]
     return result | (_shifts(alignment, cube) if _with_shifts(setup) else {})
+
+
+def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -> dict[str, Any]:
+    """What all pixels have in common, from a sample of tiles."""
+    noise = noise_of_values(cube, setup)
+    image, hot = mended(one_above_another(cube), setup, noise)
+    told = shifted_tiles(image, setup, lazy=lazy)
+    tiles = cube.values.shape
+    cube = replace(cube, values=image.values.reshape(tiles), valid=image.valid.reshape(tiles))
+    result = _solved(cube, cube, None, setup, solver, seed, noise)
+    if told is not None and _misfit(result) > FITS:
+        result["status"] = _also(told, result["status"])
+    if hot:
+        result["status"] = _also(result["status"], f"hot values were left out ({hot} of a sample)")
+    fit: PixelMaps = result[FIT]
+    spiky = not hot and sticking_out(image, fit) is not None
+    shifted = told is not None and setup.shift == "auto"
+    return result | {FIT: replace(fit, shifted=shifted, spiky=spiky)}
+
+
+def _mapped(cube: Cube, known: PixelMaps, *, shifts: bool) -> dict[str, Any]:
+    """Maps of a band of pixels."""
+    from arpes_ml_plugins.separation.pixel_maps import map_in_pieces
+
+    known = known.to(cube.values.device)
+    cube = without_hot(cube, known)
+    mapped = map_in_pieces(known, cube.values.flatten(1), cube.valid.flatten(1))
+    return {
+        "maps": mapped.maps,
+        "maps_stderr": mapped.errors,
+        "reconstruction": mapped.model,
+        "residual": mapped.residual,
+        "residual_chi2": mapped.chi2,
+    } | (_shifts(None, cube) if shifts else {})
 
 
 def _solved(
@@ -131,7 +218,7 @@ def _solved(
     found = solver.separate(data, straight.report)
     data = data.without_details()
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
-    errors = uncertainty(data, found, sources, seed)
+    errors = uncertainty(data, found, seed)
     return _in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
 
 
@@ -201,70 +288,87 @@ def _in_units(
     ready: Whitened,
     found: Separated,
     sources: torch.Tensor,
-    errors: tuple[torch.Tensor, torch.Tensor],
+    errors: Uncertainty,
     complete: torch.Tensor,
     setup: Setup,
 ) -> dict[str, Any]:
     """Spectra of largest value 1, maps in the unit of the data, and the residual."""
     import torch
 
-    values, noise = cube.values, ready.noise[ready.kept][:, None]
-    n, space = found.spectra.shape[1], complete.shape
-    whole, flat = complete.flatten(), values.flatten(1)
-    spectra = values.new_zeros(len(values), n)
-    spectra[ready.kept] = found.spectra * noise
+    from arpes_ml_plugins.separation.pixel_maps import PixelMaps, map_in_pieces
+
+    values, valid, noise = cube.values.flatten(1), cube.valid.flatten(1), ready.noise[ready.kept]
+    n, space, whole = found.spectra.shape[1], complete.shape, complete.flatten()
+
+    def in_units(spectra: torch.Tensor) -> torch.Tensor:  # (..., k, n) to (..., m, n)
+        wide = spectra.new_zeros(*spectra.shape[:-2], len(values), n)
+        wide[..., ready.kept, :] = spectra * noise[:, None]
+        return wide
+
+    spectra = in_units(found.spectra)
     # A channel that is stuck may be brighter than all others: it does not set the scale.
     top = spectra.gather(0, spectra.abs().argmax(0, keepdim=True))[0]
     top = torch.where(top == 0, 1.0, top)
-    seen = cube.valid.flatten(1).any(1)
+    seen = valid.any(1)
     constant = ~ready.kept & seen
-    zero = constant & (flat == 0).all(1)
+    zero = constant & (values == 0).all(1)
     if bool(constant.any()):  # no noise, no weight: what the maps explain of them
-        spectra[constant] = flat[constant][:, whole] @ torch.linalg.pinv(sources)
-    maps = values.new_full((n, whole.numel()), float("nan"))
-    maps[:, whole] = sources * top[:, None]
-    maps[:, ~cube.valid[seen].all(0).flatten()] = float("nan")  # solved for from what is there
-    spectra = spectra / top
-    spectra_error = torch.zeros_like(spectra)
-    spectra_error[ready.kept] = errors[0] * noise / top.abs()
-    maps_error = torch.full_like(maps, float("nan"))
-    maps_error[:, whole] = errors[1] * top.abs()[:, None]
+        spectra[constant] = values[constant][:, whole] @ torch.linalg.pinv(sources)
+    spectra, maps = spectra / top, sources * top[:, None]
+    spectra_error = in_units(errors.stderr) / top.abs()
     if ready.by_value is not None:  # no count, where one more could have been
-        total = maps.nansum(1)
+        total = maps.sum(1)
         spectra_error[zero] = torch.where(total > 0, ready.by_value.gain / total, 0.0)
-    solve_incomplete(maps, maps_error, cube, spectra, ready)
-
-    spectra[~seen] = spectra_error[~seen] = float("nan")
     order = _order(maps, spectra, setup)
-    spectra, maps = spectra[:, order], maps[order]
-    model = spectra @ maps
-    if alignment is not None:
-        model = alignment.back(model)
-    model.masked_fill_(~cube.valid.flatten(1), float("nan"))
-    residual = original.values.flatten(1) - model
-    chi2 = chi2_of_pixels(residual, spectra, maps, model, ready)
-    chi2 = torch.where(maps[0].isnan(), float("nan"), chi2)
+    spectra, maps, spectra_error = spectra[:, order], maps[order], spectra_error[:, order]
+    known = PixelMaps(
+        spectra.clone(),
+        torch.where(ready.kept, ready.noise, 0.0),
+        seen,
+        ready.by_value,
+        ready.nonnegative,
+        (in_units(errors.halves) / top)[..., order],
+        errors.share,
+    )
+    all_maps = values.new_full((n, whole.numel()), float("nan"))
+    all_maps[:, whole] = maps
+    all_maps[:, ~valid[seen].all(0)] = float("nan")  # solved for from what is there
+    mapped = map_in_pieces(
+        known,
+        values,
+        valid,
+        maps=all_maps,
+        original=original.values.flatten(1),
+        moved=None if alignment is None else partial(_back, alignment),
+    )
+    spectra[~seen] = spectra_error[~seen] = float("nan")
     distance = torch.full_like(top, float("nan"))
     if found.match is not None:
         distance[: len(found.match.distance)] = found.match.distance
     labels = {} if found.labels is None else {"label": _labels(found.labels, whole, order)}
     return labels | {
         "spectra": spectra.mT,
-        "spectra_stderr": spectra_error[:, order].mT,
-        "maps": maps.reshape(n, *space),
-        "maps_stderr": maps_error[order].reshape(n, *space),
-        "reconstruction": model,
-        "residual": residual,
-        "residual_chi2": chi2,
+        "spectra_stderr": spectra_error.mT,
+        "maps": mapped.maps.reshape(n, *space),
+        "maps_stderr": mapped.errors.reshape(n, *space),
+        "reconstruction": mapped.model,
+        "residual": mapped.residual,
+        "residual_chi2": mapped.chi2,
         "library_distance": distance[order],
-        "status": _status(
+        FIT: known.to("cpu"),
+        "status": status_of(
             found,
-            float(chi2.nanmean()),
+            float(mapped.chi2.nanmean()),
             setup,
-            _left_out(constant, zero, ~seen, ready),
+            left_out(constant, zero, ~seen, ready),
             TOO_MUCH if ready.by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }
+
+
+def _back(alignment: Shifts, model: torch.Tensor, pixels: slice) -> torch.Tensor:
+    """A model of some pixels where the data are."""
+    return replace(alignment, shift=alignment.shift[pixels]).back(model)
 
 
 def _labels(labels: torch.Tensor, whole: torch.Tensor, order: list[int]) -> torch.Tensor:
@@ -283,90 +387,3 @@ def _order(maps: torch.Tensor, spectra: torch.Tensor, setup: Setup) -> list[int]
     strength = maps.square().nansum(1) * spectra.square().nansum(0)
     free = strength[known:].argsort(descending=True) + known
     return [*range(known), *(int(i) for i in free)]
-
-
-def _status(
-    found: Separated,
-    chi2: float,
-    setup: Setup,
-    left_out: list[str],
-    limit: float,
-) -> str:
-    """Everything that is wrong or unusual, in words; otherwise "ok"."""
-    notes = [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
-    if chi2 > limit:
-        causes = [
-            *["thresholds of the algorithm that shrink the maps"] * (found.sources is not None),
-            *["pixels that are mixtures of the clusters"] * (found.labels is not None),
-            "missing components",
-            *["wrong families"] * (setup.known > 0),
-            "or more noise than estimated",
-        ]
-        notes.append(
-            f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}: the components do not "
-            f"explain the data within their noise (possible causes: {', '.join(causes)})"
-        )
-    return "; ".join([*notes, *left_out]) or "ok"
-
-
-def _left_out(
-    constant: torch.Tensor, zero: torch.Tensor, empty: torch.Tensor, ready: Whitened
-) -> list[str]:
-    """Notes on channels that took no part. Of counts, zeros are as good as other numbers."""
-    kinds = {
-        "constant channel{}": constant & ~zero,
-        "channel{} of nothing but zeros": zero & (ready.by_value is None),
-        "channel{} without values": empty,
-    }
-    notes = []
-    for kind, channels in kinds.items():
-        number = int(channels.sum())
-        what, verb = (kind.format("s"), "were") if number > 1 else (kind.format(""), "was")
-        if number:
-            notes.append(f"{number} {what} {verb} left out")
-    return notes
-
-
-def _of_families(found: Separated, names: list[str]) -> list[str]:
-    """Components whose family and data disagree, and which of the two their spectra come from."""
-    if found.match is None:
-        return []
-    present = found.match.present.tolist()
-    shown_off = [False] * len(present) if found.off is None else (found.off > UNLIKE).tolist()
-    absent = [n for n, p, off in zip(names, present, shown_off, strict=False) if not (p or off)]
-    off = [name for name, o in zip(names, shown_off, strict=False) if o]
-    by_noise = (CHANCE * found.match.expected).tolist()
-    far = {
-        name: f"{name!r} (distance {distance:.2f})"
-        for name, distance, noise in zip(
-            names, found.match.distance.tolist(), by_noise, strict=False
-        )
-        if distance > max(UNLIKE, noise) and name not in absent
-    }
-    notes = []
-    if absent:
-        notes.append(
-            f"{_listed(absent)} was not detected: the spectrum shown comes from the library"
-            if len(absent) == 1
-            else f"{_listed(absent)} were not detected: the spectra shown come from the library"
-        )
-    if far:
-        notes.append(
-            f"the data contain no spectrum close to the family of {', of '.join(far.values())}; "
-            f"the threshold is {UNLIKE:g}"
-        )
-    if len(off) == 1:
-        notes.append(
-            f"the spectrum shown for {off[0]!r} lies outside its family: it comes from the data "
-            f"alone"
-        )
-    elif off:
-        notes.append(
-            f"the spectra shown for {_listed(off)} lie outside their families: they come from the "
-            f"data alone"
-        )
-    return notes
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names))

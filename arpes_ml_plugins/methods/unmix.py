@@ -15,7 +15,8 @@ from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
-from arpes_ml_plugins.methods.separation_run import OUTPUTS, TOO_MUCH, TOO_MUCH_OF_VALUES
+from arpes_ml_plugins.methods.separation_run import OUTPUTS
+from arpes_ml_plugins.methods.separation_status import TOO_MUCH, TOO_MUCH_OF_VALUES
 from arpes_ml_plugins.parameters import documented
 
 if TYPE_CHECKING:

@@ -16,10 +16,13 @@ SETTLED = 1e-4  # relative change of what is filled in
 SPARE = 2  # directions beside those of the components
 
 
-def hot_values(cube: torch.Tensor, valid: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+def hot_values(
+    cube: torch.Tensor, valid: torch.Tensor, noise: torch.Tensor, *, most: float = MOST_HOT
+) -> torch.Tensor:
     """Values ``(m, *space)`` that stick out of both their image and their spectrum, bool.
 
-    A bright grain sticks out of the image alone, a line out of the spectrum alone.
+    A bright grain sticks out of the image alone, a line out of the spectrum alone. None, if they
+    are more than ``most`` of all values.
     """
     values = torch.where(valid, cube, 0).cpu().numpy()
     spatial = tuple(3 if size > 2 else 1 for size in cube.shape[1:])
@@ -35,7 +38,7 @@ def hot_values(cube: torch.Tensor, valid: torch.Tensor, noise: torch.Tensor) -> 
     )
     limit = torch.from_numpy(around).to(cube)
     hot = valid & (cube > limit + above) & (cube > TIMES * limit.clamp(min=0))
-    return hot if float(hot.float().mean()) <= MOST_HOT else torch.zeros_like(valid)
+    return hot if float(hot.float().mean()) <= most else torch.zeros_like(valid)
 
 
 def filled(

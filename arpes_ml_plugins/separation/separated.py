@@ -19,9 +19,8 @@ from arpes_ml_plugins.separation.matching import (
 from arpes_ml_plugins.separation.polish import polish_on_pixels
 from arpes_ml_plugins.separation.whiten import Whitened, telling_columns
 
-__all__ = ["Separated", "held", "known_exactly", "maps_of", "uncertainty"]
+__all__ = ["Separated", "Uncertainty", "held", "known_exactly", "maps_of", "uncertainty"]
 
-PIECE = 50_000  # pixels at a time
 MOST_HALVED = 10_000  # pixels that are split in halves, to know the error of more
 SPLITS = 6
 ALIKE = 4.0  # splits that the mean over all channels counts as, in the error of each
@@ -75,60 +74,56 @@ def maps_of(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
     return least_squares(data.pixels, spectra)[0]
 
 
-def uncertainty(
-    data: Whitened, found: Separated, sources: torch.Tensor, seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Standard errors of spectra ``(k, n)`` and maps ``(n, t)``.
+@dataclass(frozen=True)
+class Uncertainty:
+    """Errors of spectra, from halves of the pixels."""
+
+    stderr: torch.Tensor
+    """``(k, n)``: of each value."""
+    halves: torch.Tensor
+    """``(splits, 2, k, n)``: spectra of the halves, which show the errors of maps as well."""
+    share: float
+    """Pixels in both halves, over all that the spectra were found from."""
+
+
+def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
+    """Errors of spectra.
 
     The data are split in halves, pixel by pixel, and each half gives its own spectra; half their
-    difference is the error of the whole. Maps have the noise of their pixel beside it.
+    difference is the error of the whole.
     """
     spectra, total = found.spectra, data.pixels.shape[1]
     generator = torch.Generator().manual_seed(seed)
-    of_spectra, of_maps = torch.zeros_like(spectra), _of_noise(data, spectra, sources)
+    variance = torch.zeros_like(spectra)
     if total < 4 * spectra.shape[1]:
-        return torch.full_like(spectra, float("nan")), of_maps.sqrt()
+        none = spectra.new_zeros(0, 2, *spectra.shape)
+        return Uncertainty(torch.full_like(spectra, float("nan")), none, 1.0)
     used = _telling(data, found)
     pool = used[:: max(1, len(used) // MOST_HALVED)]
-    share = len(pool) / len(used)
+    share, splits = len(pool) / len(used), []
     for _ in range(SPLITS):
         order = torch.randperm(len(pool), generator=generator, device="cpu").to(pool.device)
         order = pool[order]
         halves = [_as_high(_of_half(data, half, found), spectra, data) for half in order.chunk(2)]
-        of_spectra += ((halves[0] - halves[1]) / 2).square() * share / SPLITS
+        variance += ((halves[0] - halves[1]) / 2).square() * share / SPLITS
         if share == 1:  # of a part, the mean of its halves has more noise than the spectra
-            of_spectra += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
-        maps = [least_squares(data.pixels, half)[0] for half in halves]
-        of_maps += ((maps[0] - maps[1]) / 2).square() * share / SPLITS
+            variance += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
+        splits.append(torch.stack(halves))
     # A few splits leave the variance of one channel uncertain by half. Whitened channels have about
     # the same.
     if not found.families:
-        mean = of_spectra.mean(0, keepdim=True)
-        of_spectra = (SPLITS * of_spectra + ALIKE * mean) / (SPLITS + ALIKE)
+        mean = variance.mean(0, keepdim=True)
+        variance = (SPLITS * variance + ALIKE * mean) / (SPLITS + ALIKE)
     if found.families:
         known = slice(len(found.families))
-        of_spectra[:, known] = torch.maximum(of_spectra[:, known], _of_library(data, found))
+        variance[:, known] = torch.maximum(variance[:, known], _of_library(data, found))
     if found.match is not None:
         known = slice(len(found.match.distance))
-        of_spectra[:, known] += _of_mismatch(spectra, found.match)
+        variance[:, known] += _of_mismatch(spectra, found.match)
     if found.fixed is not None:
-        of_spectra[:, found.fixed] = 0
-    least = FLOOR * of_spectra.mean(0, keepdim=True)
-    return torch.maximum(of_spectra, least).sqrt(), of_maps.sqrt()
-
-
-def _of_noise(data: Whitened, spectra: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
-    """Variance of maps ``(n, t)`` by the noise of their pixels."""
-    total = sources.shape[1]
-    if data.by_value is None:
-        spread = least_squares(data.pixels[:, :1], spectra)[1]
-        return spread.square().expand(-1, total).clone()
-    noise = data.noise[data.kept][:, None]
-    power = (torch.linalg.pinv(spectra) / noise.mT).square()
-    pieces = [
-        power @ data.by_value.cautious(noise * (spectra @ some)) for some in sources.split(PIECE, 1)
-    ]
-    return torch.cat(pieces, 1)
+        variance[:, found.fixed] = 0
+    least = FLOOR * variance.mean(0, keepdim=True)
+    return Uncertainty(torch.maximum(variance, least).sqrt(), torch.stack(splits), share)
 
 
 def _telling(data: Whitened, found: Separated) -> torch.Tensor:

@@ -44,6 +44,10 @@ class Solver(Protocol):
     def summed(self) -> bool:
         """Whether it uses sums of pixels if counts are few."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether it needs all pixels at once: maps follow from more than the spectra."""
+
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         """Spectra of the whitened data."""
 
@@ -76,6 +80,7 @@ class Gmca:
     count: int
     refine: bool = True
     summed = True
+    whole = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         spectra = upright(data, _blind(data, thinned(data), self.count))
@@ -94,6 +99,7 @@ class Nmf:
     sparsity: float
     seed: int
     summed = False
+    whole = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         if not data.nonnegative:
@@ -124,6 +130,7 @@ class Clusters:
     by_shape: bool
     seed: int
     summed = False
+    whole = True
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         labels = clustered(
@@ -150,6 +157,7 @@ class Palm:
     iterations: int
     refine: bool = True
     summed = True
+    whole = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         prior = self.prior(data)
@@ -213,6 +221,10 @@ class Lpalm:
     published: bool = False
     summed = False
 
+    @property
+    def whole(self) -> bool:
+        return self.published
+
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         prior = self.prior(data)
         trained = self.network(data, prior, report)
@@ -266,6 +278,10 @@ class Sgmca:
     refine: bool = True
     published: bool = False
     summed = False
+
+    @property
+    def whole(self) -> bool:
+        return self.published
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
         manifolds = self.manifolds(data, report)

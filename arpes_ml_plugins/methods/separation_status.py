@@ -1,0 +1,107 @@
+"""Status of a separation: everything that is wrong or unusual, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arpes_ml_plugins.methods.separation_input import Setup
+
+if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.separation.separated import Separated
+    from arpes_ml_plugins.separation.whiten import Whitened
+
+__all__ = ["TOO_MUCH", "TOO_MUCH_OF_VALUES", "UNLIKE", "left_out", "status_of"]
+
+UNLIKE = 0.1  # sine of the angle between a family and the data
+CHANCE = 2.0  # times the distance that noise explains
+TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
+TOO_MUCH_OF_VALUES = 1.15  # the same with the noise of each value, which is known better
+
+
+def status_of(
+    found: Separated,
+    chi2: float,
+    setup: Setup,
+    missing: list[str],
+    limit: float,
+) -> str:
+    """Everything that is wrong or unusual, in words; otherwise "ok"."""
+    notes = [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
+    if chi2 > limit:
+        causes = [
+            *["thresholds of the algorithm that shrink the maps"] * (found.sources is not None),
+            *["pixels that are mixtures of the clusters"] * (found.labels is not None),
+            "missing components",
+            *["wrong families"] * (setup.known > 0),
+            "or more noise than estimated",
+        ]
+        notes.append(
+            f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}: the components do not "
+            f"explain the data within their noise (possible causes: {', '.join(causes)})"
+        )
+    return "; ".join([*notes, *missing]) or "ok"
+
+
+def left_out(
+    constant: torch.Tensor, zero: torch.Tensor, empty: torch.Tensor, ready: Whitened
+) -> list[str]:
+    """Notes on channels that took no part. Of counts, zeros are as good as other numbers."""
+    kinds = {
+        "constant channel{}": constant & ~zero,
+        "channel{} of nothing but zeros": zero & (ready.by_value is None),
+        "channel{} without values": empty,
+    }
+    notes = []
+    for kind, channels in kinds.items():
+        number = int(channels.sum())
+        what, verb = (kind.format("s"), "were") if number > 1 else (kind.format(""), "was")
+        if number:
+            notes.append(f"{number} {what} {verb} left out")
+    return notes
+
+
+def _of_families(found: Separated, names: list[str]) -> list[str]:
+    """Components whose family and data disagree, and which of the two their spectra come from."""
+    if found.match is None:
+        return []
+    present = found.match.present.tolist()
+    shown_off = [False] * len(present) if found.off is None else (found.off > UNLIKE).tolist()
+    absent = [n for n, p, off in zip(names, present, shown_off, strict=False) if not (p or off)]
+    off = [name for name, o in zip(names, shown_off, strict=False) if o]
+    by_noise = (CHANCE * found.match.expected).tolist()
+    far = {
+        name: f"{name!r} (distance {distance:.2f})"
+        for name, distance, noise in zip(
+            names, found.match.distance.tolist(), by_noise, strict=False
+        )
+        if distance > max(UNLIKE, noise) and name not in absent
+    }
+    notes = []
+    if absent:
+        notes.append(
+            f"{_listed(absent)} was not detected: the spectrum shown comes from the library"
+            if len(absent) == 1
+            else f"{_listed(absent)} were not detected: the spectra shown come from the library"
+        )
+    if far:
+        notes.append(
+            f"the data contain no spectrum close to the family of {', of '.join(far.values())}; "
+            f"the threshold is {UNLIKE:g}"
+        )
+    if len(off) == 1:
+        notes.append(
+            f"the spectrum shown for {off[0]!r} lies outside its family: it comes from the data "
+            f"alone"
+        )
+    elif off:
+        notes.append(
+            f"the spectra shown for {_listed(off)} lie outside their families: they come from the "
+            f"data alone"
+        )
+    return notes
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names))

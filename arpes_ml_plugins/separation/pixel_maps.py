@@ -1,0 +1,188 @@
+"""Maps of pixels, their errors, and what they leave of the data: each pixel by itself.
+
+Everything that all pixels have in common is in :class:`PixelMaps`. A large image is therefore
+mapped in pieces, and in pieces of any size with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from arpes_ml_plugins.separation.goodness import active_leverage, chi2_of_counts
+from arpes_ml_plugins.separation.least_squares import (
+    least_squares,
+    nonnegative_sources,
+    weighted_sources,
+)
+from arpes_ml_plugins.separation.value_noise import ValueNoise
+
+__all__ = ["Mapped", "PixelMaps", "map_in_pieces"]
+
+PIECE = 20_000  # pixels at a time: as many as fit into the cache of a processor
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Maps ``(n, t)`` with errors; model and residual ``(m, t)``; chi^2 per degree of freedom."""
+
+    maps: torch.Tensor
+    errors: torch.Tensor
+    model: torch.Tensor
+    residual: torch.Tensor
+    chi2: torch.Tensor  # (t,)
+
+
+@dataclass(frozen=True)
+class PixelMaps:
+    """Spectra, and the noise and errors with which pixels are mapped."""
+
+    spectra: torch.Tensor
+    """``(m, n)``, in the unit of the data over that of the maps."""
+    noise: torch.Tensor
+    """``(m,)``: of every channel, 0 for those without weight."""
+    seen: torch.Tensor
+    """``(m,)`` bool: channels with any value."""
+    by_value: ValueNoise | None
+    """Noise of each value of the channels with weight, if the data have such noise."""
+    nonnegative: bool
+    halves: torch.Tensor
+    """``(splits, 2, m, n)``: spectra from halves of the pixels."""
+    share: float
+    """Of the pixels that spectra were found from, in both halves."""
+    shifted: bool = False
+    """Whether energies seem to shift from pixel to pixel, which these maps know nothing of."""
+    spiky: bool = False
+    """Whether so many values stick out of their surroundings that they are signal."""
+
+    def to(self, device: torch.device | str) -> PixelMaps:
+        """The same on a device."""
+        noise = self.by_value
+        return replace(
+            self,
+            spectra=self.spectra.to(device),
+            noise=self.noise.to(device),
+            seen=self.seen.to(device),
+            by_value=None if noise is None else replace(noise, mean=noise.mean.to(device)),
+            halves=self.halves.to(device),
+        )
+
+    def fitted(self, values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """Maps ``(n, t)`` of complete pixels; NaN for all others."""
+        maps = values.new_full((self.spectra.shape[1], values.shape[1]), float("nan"))
+        whole = valid[self.seen].all(0)
+        if bool(whole.any()):
+            scaled = values[self._kept][:, whole] / self._unit
+            maps[:, whole] = (
+                nonnegative_sources(scaled, self._scaled)
+                if self.nonnegative
+                else least_squares(scaled, self._scaled)[0]
+            )
+        return maps
+
+    def errors(self, values: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+        """Standard errors ``(n, t)``: by the noise of the pixel and by the errors of the spectra,
+        which are half the differences between maps with the spectra of two halves.
+        """
+        if self.by_value is None:
+            spread = least_squares(values[self._kept][:, :1], self._scaled)[1]
+            variance = spread.square().expand(-1, maps.shape[1]).clone()
+        else:
+            power = (torch.linalg.pinv(self._scaled) / self._unit.mT).square()
+            variance = power @ self.by_value.cautious(self.spectra[self._kept] @ maps)
+        if len(self.halves):
+            scaled = values[self._kept] / self._unit
+            for pair in self.halves[:, :, self._kept] / self._unit:
+                one, other = (least_squares(scaled, half)[0] for half in pair)
+                variance += ((one - other) / 2).square() * self.share / len(self.halves)
+        return variance.sqrt().masked_fill(maps.isnan(), float("nan"))
+
+    def complete(
+        self, maps: torch.Tensor, errors: torch.Tensor, values: torch.Tensor, valid: torch.Tensor
+    ) -> None:
+        """Solve for maps of pixels with missing values, if they have as many others as there are
+        components; in place, with the errors of the noise.
+        """
+        usable = valid & self._kept[:, None]
+        chosen = (maps[0].isnan() & (usable.sum(0) >= len(maps))).nonzero()[:, 0]
+        if len(chosen) == 0:
+            return
+        data, seen = values[:, chosen], usable[:, chosen]
+        weights = torch.where(seen, 1 / self.noise.square()[:, None], 0.0)
+        found = weighted_sources(data, weights, self.spectra, nonnegative=self.nonnegative)
+        if self.by_value is not None:
+            model = (self.spectra @ found[0])[self._kept]
+            weights[self._kept] = seen[self._kept] / self.by_value.cautious(model)
+            found = weighted_sources(data, weights, self.spectra, nonnegative=self.nonnegative)
+        maps[:, chosen], errors[:, chosen] = found
+
+    def chi2(self, residual: torch.Tensor, model: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+        """Per degree of freedom of each pixel ``(t,)``; NaN in pixels without maps.
+
+        ``residual`` and ``model`` ``(m, t)`` are NaN where there are no values.
+        """
+        left, model, known = residual[self._kept], model[self._kept], maps.nan_to_num()
+        seen = left.isfinite()
+        if self.by_value is None:
+            freedom = (seen.sum(0) - (known != 0).sum(0)).clamp(min=1)
+            found = (left / self._unit).square().nansum(0) / freedom
+        else:
+            leverage = active_leverage(self._scaled, known)
+            found = chi2_of_counts(left, model, seen, leverage, self.by_value)
+        return found.masked_fill(maps[0].isnan(), float("nan"))
+
+    @property
+    def _kept(self) -> torch.Tensor:
+        return self.noise > 0
+
+    @property
+    def _unit(self) -> torch.Tensor:  # (k, 1)
+        return self.noise[self._kept][:, None]
+
+    @property
+    def _scaled(self) -> torch.Tensor:  # (k, n)
+        return self.spectra[self._kept] / self._unit
+
+
+Moved = Callable[[torch.Tensor, slice], torch.Tensor]
+"""Function from a model of some pixels to where the data are, if their energies were shifted."""
+
+
+def map_in_pieces(
+    known: PixelMaps,
+    values: torch.Tensor,
+    valid: torch.Tensor,
+    *,
+    maps: torch.Tensor | None = None,
+    original: torch.Tensor | None = None,
+    moved: Moved | None = None,
+) -> Mapped:
+    """Map pixels ``(m, t)``.
+
+    Parameters
+    ----------
+    valid
+        ``(m, t)`` bool; other values have no weight, and neither model nor residual.
+    maps
+        ``(n, t)`` that an algorithm has found itself; NaN in pixels that it has not.
+    original, moved
+        The data before their energies were shifted, and how to shift a model back.
+    """
+    (m, t), n = values.shape, known.spectra.shape[1]
+    result = Mapped(*(values.new_empty(*size, t) for size in ((n,), (n,), (m,), (m,), ())))
+    for start in range(0, t, PIECE):
+        some = slice(start, start + PIECE)
+        data, seen = values[:, some], valid[:, some]
+        found = known.fitted(data, seen) if maps is None else maps[:, some].clone()
+        errors = known.errors(data, found)
+        known.complete(found, errors, data, seen)
+        model = known.spectra @ found
+        model = model if moved is None else moved(model, some)
+        model.masked_fill_(~seen, float("nan"))
+        residual = (values if original is None else original)[:, some] - model
+        result.maps[:, some], result.errors[:, some] = found, errors
+        result.model[:, some], result.residual[:, some] = model, residual
+        result.chi2[some] = known.chi2(residual, model, found)
+    return result
