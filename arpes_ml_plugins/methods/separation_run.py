@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import xarray as xr
 
@@ -20,16 +20,19 @@ from arpes_ml_plugins.methods.goodness_run import (
     solve_incomplete,
 )
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.shift_run import aligned, doubts
+from arpes_ml_plugins.methods.shift_run import AUTO, BY_COMPONENT, aligned, doubts, shift_apart
 
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.separation.component_shifts import ComponentShifts
     from arpes_ml_plugins.separation.energy_shift import Shifts
     from arpes_ml_plugins.separation.separated import Separated
     from arpes_ml_plugins.separation.solvers import Solver
     from arpes_ml_plugins.separation.value_noise import ValueNoise
     from arpes_ml_plugins.separation.whiten import Whitened
+
+    Alignment: TypeAlias = Shifts | ComponentShifts
 
 __all__ = ["LABELS", "OUTPUTS", "TOO_MUCH", "TOO_MUCH_OF_VALUES", "run", "whitened"]
 
@@ -72,7 +75,7 @@ def run(
 
     ``more``: outputs beyond those of all methods.
     """
-    outputs = OUTPUTS | (SHIFTS if _with_shifts(setup) else {}) | dict(more)
+    outputs = OUTPUTS | (_shift_outputs(setup) if _with_shifts(setup) else {}) | dict(more)
     result = map_mixture(
         setup.data,
         setup.channels,
@@ -91,6 +94,10 @@ def run(
     return result
 
 
+def _shift_outputs(setup: Setup) -> dict[str, str]:
+    return dict.fromkeys(SHIFTS, "maps") if setup.shift == BY_COMPONENT else SHIFTS
+
+
 def _with_shifts(setup: Setup) -> bool:
     return setup.library is not None or setup.shift is not None
 
@@ -100,7 +107,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     cube, hot = mended(cube, setup, noise)
     straight, alignment, told = aligned(cube, setup)
     result = _solved(cube, straight, alignment, setup, solver, seed, noise)
-    if alignment is not None and alignment.found and setup.shift == "auto" and setup.known:
+    if _doubtful(alignment, setup):
         still = alignment.none(alignment.stderr, alignment.step)
         other = _solved(cube, cube, still, setup, solver, seed, noise)
         if _misfit(result) > WORTH * _misfit(other):
@@ -108,17 +115,34 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     undone = alignment if alignment is not None and alignment.found else None
     if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(told, result["status"])
-    if undone is not None and not setup.known:
+    if undone is not None and not _by_component(undone) and not setup.known:
         result["status"] = _also(result["status"], doubts(result, undone, setup))
+    if (apart := shift_apart(cube, setup, alignment)) is not None:
+        result["status"] = _also(result["status"], apart)
     if hot:
         result["status"] = _also(result["status"], f"{hot} hot values were left out")
-    return result | (_shifts(alignment, cube) if _with_shifts(setup) else {})
+    return result | (_shifts(alignment, cube, setup) if _with_shifts(setup) else {})
+
+
+def _doubtful(alignment: Alignment | None, setup: Setup) -> TypeGuard[Shifts]:
+    """Whether common shifts must show what they are worth."""
+    from arpes_ml_plugins.separation.energy_shift import Shifts
+
+    if not isinstance(alignment, Shifts) or not alignment.found or not setup.known:
+        return False
+    return setup.shift in (AUTO, BY_COMPONENT)
+
+
+def _by_component(alignment: Alignment | None) -> TypeGuard[ComponentShifts]:
+    from arpes_ml_plugins.separation.component_shifts import ComponentShifts
+
+    return isinstance(alignment, ComponentShifts)
 
 
 def _solved(
     cube: Cube,
     straight: Cube,
-    alignment: Shifts | None,
+    alignment: Alignment | None,
     setup: Setup,
     solver: Solver,
     seed: int,
@@ -143,14 +167,16 @@ def _also(status: str, more: str) -> str:
     return "; ".join(part for part in (status, more) if part != "ok")
 
 
-def _shifts(alignment: Shifts | None, cube: Cube) -> dict[str, torch.Tensor]:
+def _shifts(alignment: Alignment | None, cube: Cube, setup: Setup) -> dict[str, torch.Tensor]:
     import torch
 
     space = cube.values.shape[1:]
-    zero = cube.values.new_zeros(space)
-    both = (zero, zero + float("nan"))  # not looked for
+    shape = (len(setup.components), *space) if setup.shift == BY_COMPONENT else space
+    zero = cube.values.new_zeros(shape)
+    both = [zero, zero + float("nan")]  # not looked for
     if alignment is not None:
-        both = (alignment.shift.reshape(space), alignment.stderr.reshape(space))
+        each = (alignment.shift, alignment.stderr)
+        both = [part.reshape(*part.shape[:-1], *space).expand(shape) for part in each]
     seen = cube.valid.any(0)
     return {n: torch.where(seen, p, float("nan")) for n, p in zip(SHIFTS, both, strict=True)}
 
@@ -197,7 +223,7 @@ def whitened(
 def _in_units(
     original: Cube,
     cube: Cube,
-    alignment: Shifts | None,
+    alignment: Alignment | None,
     ready: Whitened,
     found: Separated,
     sources: torch.Tensor,
@@ -223,8 +249,14 @@ def _in_units(
         spectra[constant] = flat[constant][:, whole] @ torch.linalg.pinv(sources)
     maps = values.new_full((n, whole.numel()), float("nan"))
     maps[:, whole] = sources * top[:, None]
-    maps[:, ~cube.valid[seen].all(0).flatten()] = float("nan")  # solved for from what is there
     spectra = spectra / top
+    if _by_component(alignment):  # the shifts of a pixel change how alike its spectra are
+        every = torch.where(ready.kept, ready.noise, float("inf"))
+        own = original.values.flatten(1)[:, whole]
+        maps[:, whole] = alignment.at(whole).maps(
+            own, spectra, every, nonnegative=ready.nonnegative
+        )
+    maps[:, ~cube.valid[seen].all(0).flatten()] = float("nan")  # solved for from what is there
     spectra_error = torch.zeros_like(spectra)
     spectra_error[ready.kept] = errors[0] * noise / top.abs()
     maps_error = torch.full_like(maps, float("nan"))
@@ -237,9 +269,7 @@ def _in_units(
     spectra[~seen] = spectra_error[~seen] = float("nan")
     order = _order(maps, spectra, setup)
     spectra, maps = spectra[:, order], maps[order]
-    model = spectra @ maps
-    if alignment is not None:
-        model = alignment.back(model)
+    model = spectra @ maps if alignment is None else alignment.model(spectra, maps)
     model.masked_fill_(~cube.valid.flatten(1), float("nan"))
     residual = original.values.flatten(1) - model
     chi2 = chi2_of_pixels(residual, spectra, maps, model, ready)
