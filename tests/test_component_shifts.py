@@ -101,10 +101,11 @@ def test_without_such_shifts_nothing_changes(kind, counts):
         for shift in ("auto", "by component")
     )
     assert "each component" not in auto.status.item() + own.status.item()
-    np.testing.assert_array_equal(auto.spectra, own.spectra)
-    np.testing.assert_array_equal(auto.maps, own.maps)
+    # To rounding: sums differ in their last digit with the place of an array in memory.
+    for name in ("spectra", "maps"):
+        np.testing.assert_allclose(own[name], auto[name], rtol=1e-6, atol=1e-9)
     for found in own["shift"]:
-        np.testing.assert_array_equal(found, auto["shift"])
+        np.testing.assert_allclose(found, auto["shift"], atol=1e-9)
 
 
 @shifted

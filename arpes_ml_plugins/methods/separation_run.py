@@ -115,7 +115,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     undone = alignment if alignment is not None and alignment.found else None
     if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(told, result["status"])
-    if undone is not None and not _by_component(undone) and not setup.known:
+    if _is_common(undone) and not setup.known:
         result["status"] = _also(result["status"], doubts(result, undone, setup))
     if (apart := shift_apart(cube, setup, alignment)) is not None:
         result["status"] = _also(result["status"], apart)
@@ -126,11 +126,15 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
 
 def _doubtful(alignment: Alignment | None, setup: Setup) -> TypeGuard[Shifts]:
     """Whether common shifts must show what they are worth."""
-    from arpes_ml_plugins.separation.energy_shift import Shifts
-
-    if not isinstance(alignment, Shifts) or not alignment.found or not setup.known:
+    if not _is_common(alignment) or not alignment.found or not setup.known:
         return False
     return setup.shift in (AUTO, BY_COMPONENT)
+
+
+def _is_common(alignment: Alignment | None) -> TypeGuard[Shifts]:
+    from arpes_ml_plugins.separation.energy_shift import Shifts
+
+    return isinstance(alignment, Shifts)
 
 
 def _by_component(alignment: Alignment | None) -> TypeGuard[ComponentShifts]:

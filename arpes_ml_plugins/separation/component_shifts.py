@@ -117,17 +117,22 @@ def find_component_shifts(
     spans = tuple(_span(family / noise) for family in families)
     search, still = _Search(scan, centres.mT, spans, rounds), pixels.new_zeros(n, total)
     found, rivals = search.run(still), [still]
+    tested = search.tested(found)
     if common.found:
         rivals.append(common.shift.expand(n, -1))
         beside = search.run(rivals[-1])
+        better = search.tested(beside)
         # These have the shifts of each pixel, which are of its noise, too.
-        found = beside if search.better(beside, found, FREE_COST) else found
-    found = search.without_chance(found)
+        if _significant(better - tested - FREE_COST):
+            found, tested = beside, better
+    found, tested = search.without_chance(found, tested)
     spreads = [_spread(*each) for each in zip(found.shift, found.weight, strict=True)]
-    if max(spreads) < WORTH * abs(step) or not all(
-        search.better(found, search.only(found, rival)) for rival in rivals
-    ):
+    if max(spreads) < WORTH * abs(step):
         return None
+    for rival in rivals:
+        if not _significant(tested - search.tested(replace(found, base=rival, shift=rival))):
+            return None
+    found = search.once(found, [j for j in range(n) if spreads[j]])
     stderr = component_errors(scan, found.spectra, found.shift, found.widths)
     shift = _filled(scan, found, stderr, spreads)
     return ComponentShifts(shift, stderr, tuple(spreads), step, found.spectra, noise)
@@ -188,13 +193,13 @@ class _Search:
         found = _Found(spectra, base, base, torch.zeros_like(base, dtype=torch.long), base * 0)
         free = range(spectra.shape[1])
         for turn in range(rounds):
-            before, found = found.shift, self._once(found, free, chosen=turn % 5 == 0)
+            before, found = found.shift, self.once(found, free, chosen=turn % 5 == 0)
             if float((found.shift - before)[:, self.scan.used].std()) < SETTLED * self._step:
                 break
             found = replace(found, spectra=self._spectra(found.spectra, found.shift))
         return found
 
-    def _once(self, found: _Found, free: Iterable[int], *, chosen: bool = False) -> _Found:
+    def once(self, found: _Found, free: Iterable[int], *, chosen: bool = False) -> _Found:
         """One turn for the shifts of some components. ``chosen``: choose the widths anew."""
         for j in free:
             widths, weight = found.widths, found.weight.clone()
@@ -277,19 +282,15 @@ class _Search:
         rest = (data - shifted_model(spectra, maps, channels)) / noise[:, None]
         return (data / noise[:, None]).square().sum(0) - rest.square().sum(0)
 
-    def without_chance(self, found: _Found) -> _Found:
+    def without_chance(self, found: _Found, tested: torch.Tensor) -> tuple[_Found, torch.Tensor]:
         """The same without shifts of components that chance may have brought."""
         for j in range(len(found.shift)):
             still = replace(found, shift=found.shift.clone(), base=found.base.clone())
             still.shift[j] = still.base[j] = 0
-            if bool((found.shift[j] != 0).any()) and not self.better(found, still):
-                found = still
-        moving = (found.shift != 0).any(1).nonzero()[:, 0].tolist()
-        return self._once(found, moving)
-
-    def only(self, found: _Found, shift: torch.Tensor) -> _Found:
-        """These shifts, whatever the data."""
-        return replace(found, base=shift, shift=shift)
+            without = self.tested(still)
+            if not _significant(tested - without):
+                found, tested = still, without
+        return found, tested
 
     def _freed(self, found: _Found) -> _Found:
         """With the spectra that are best for these shifts, of their families or not: otherwise
@@ -300,14 +301,7 @@ class _Search:
             spectra = self._spectra(spectra, found.shift, free=True)
         return replace(found, spectra=spectra)
 
-    def better(self, one: _Found, other: _Found, cost: float = 0.0) -> bool:
-        """Whether shifts found in every second channel explain the rest better than others, by
-        more than ``cost`` for each pixel.
-        """
-        gain = self._tested(one) - self._tested(other) - cost
-        return float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))
-
-    def _tested(self, found: _Found) -> torch.Tensor:
+    def tested(self, found: _Found) -> torch.Tensor:
         """What shifts that were found in either half of the channels explain of the other half."""
         # One width for all pixels: those of each were chosen with the channels that test them.
         typical = found.widths.mode(1, keepdim=True).values.expand_as(found.widths)
@@ -324,3 +318,8 @@ class _Search:
     @property
     def _step(self) -> float:
         return abs(self.scan.step)
+
+
+def _significant(gain: torch.Tensor) -> bool:
+    """Whether what is gained in each pixel ``(t,)`` is more than chance."""
+    return float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))

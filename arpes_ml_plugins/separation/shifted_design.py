@@ -13,7 +13,6 @@ __all__ = ["designs", "pieces", "refitted", "shifted_maps", "shifted_model"]
 
 PIECE = 8_000  # pixels at a time
 FINE = 16  # tabulated moves per channel
-SWEEPS = 3
 
 
 def pieces(number: int) -> Iterator[slice]:
@@ -81,7 +80,7 @@ def refitted(
     noise: torch.Tensor,
     spans: Sequence[torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """Spectra ``(m, n)`` by least squares with these maps and shifts, one after the other.
+    """Spectra ``(m, n)`` by least squares with these maps and shifts, each beside the others.
 
     Channels that shifts have moved beyond the axis count for the pixels that measured them.
 
@@ -96,11 +95,10 @@ def refitted(
     known = {j: ~beyond(len(data), -channels[j]) for j in free}
     weight = {j: (known[j] * maps[j].square()).sum(1).clamp(min=1e-30) for j in free}
     rest = data - shifted_model(spectra, maps, channels)
-    for _ in range(SWEEPS):
-        for j in free:
-            back = moved(rest, -channels[j])
-            change = ((known[j] * back * maps[j]).sum(1) / weight[j])[:, None] / scale
-            change = (change if spans is None else spans[j] @ (spans[j].mT @ change)) * scale
-            spectra[:, [j]] += change
-            rest = rest - shifted_model(change, maps[[j]], channels[[j]])
+    for j in free:
+        back = moved(rest, -channels[j])
+        change = ((known[j] * back * maps[j]).sum(1) / weight[j])[:, None] / scale
+        change = (change if spans is None else spans[j] @ (spans[j].mT @ change)) * scale
+        spectra[:, [j]] += change
+        rest = rest - shifted_model(change, maps[[j]], channels[[j]])
     return spectra
