@@ -20,7 +20,15 @@ from arpes_ml_plugins.methods.goodness_run import (
     solve_incomplete,
 )
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.shift_run import AUTO, BY_COMPONENT, aligned, doubts, shift_apart
+from arpes_ml_plugins.methods.shift_run import (
+    AUTO,
+    BY_COMPONENT,
+    aligned,
+    doubts,
+    is_by_component,
+    is_common,
+    shift_apart,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +123,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     undone = alignment if alignment is not None and alignment.found else None
     if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(told, result["status"])
-    if _is_common(undone) and not setup.known:
+    if is_common(undone) and not setup.known:
         result["status"] = _also(result["status"], doubts(result, undone, setup))
     if (apart := shift_apart(cube, setup, alignment)) is not None:
         result["status"] = _also(result["status"], apart)
@@ -126,21 +134,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
 
 def _doubtful(alignment: Alignment | None, setup: Setup) -> TypeGuard[Shifts]:
     """Whether common shifts must show what they are worth."""
-    if not _is_common(alignment) or not alignment.found or not setup.known:
-        return False
-    return setup.shift in (AUTO, BY_COMPONENT)
-
-
-def _is_common(alignment: Alignment | None) -> TypeGuard[Shifts]:
-    from arpes_ml_plugins.separation.energy_shift import Shifts
-
-    return isinstance(alignment, Shifts)
-
-
-def _by_component(alignment: Alignment | None) -> TypeGuard[ComponentShifts]:
-    from arpes_ml_plugins.separation.component_shifts import ComponentShifts
-
-    return isinstance(alignment, ComponentShifts)
+    tried = setup.known > 0 and setup.shift in (AUTO, BY_COMPONENT)
+    return tried and is_common(alignment) and alignment.found
 
 
 def _solved(
@@ -176,8 +171,7 @@ def _shifts(alignment: Alignment | None, cube: Cube, setup: Setup) -> dict[str, 
 
     space = cube.values.shape[1:]
     shape = (len(setup.components), *space) if setup.shift == BY_COMPONENT else space
-    zero = cube.values.new_zeros(shape)
-    both = [zero, zero + float("nan")]  # not looked for
+    both = [cube.values.new_full(shape, x) for x in (0.0, float("nan"))]  # not looked for
     if alignment is not None:
         each = (alignment.shift, alignment.stderr)
         both = [part.reshape(*part.shape[:-1], *space).expand(shape) for part in each]
@@ -254,7 +248,7 @@ def _in_units(
     maps = values.new_full((n, whole.numel()), float("nan"))
     maps[:, whole] = sources * top[:, None]
     spectra = spectra / top
-    if _by_component(alignment):  # the shifts of a pixel change how alike its spectra are
+    if is_by_component(alignment):  # the shifts of a pixel change how alike its spectra are
         every = torch.where(ready.kept, ready.noise, float("inf"))
         own = original.values.flatten(1)[:, whole]
         maps[:, whole] = alignment.at(whole).maps(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.separation.energy_shift import Shifts
 
 __all__ = [
+    "AUTO",
     "BLIND_SHIFT",
     "BY_COMPONENT",
     "SHIFT",
@@ -29,6 +30,8 @@ __all__ = [
     "check_shift",
     "doubts",
     "fewer",
+    "is_by_component",
+    "is_common",
     "shift_apart",
 ]
 
@@ -127,11 +130,23 @@ def _straight(cube: Cube, found: Shifts | ComponentShifts) -> Cube:
     return replace(cube, values=flat.reshape(cube.values.shape), valid=whole)
 
 
-def shift_apart(cube: Cube, setup: Setup, common: Shifts | ComponentShifts | None) -> str | None:
-    """Status of data that were corrected for a common shift, if components shift by their own."""
+def is_common(found: Shifts | ComponentShifts | None) -> TypeGuard[Shifts]:
+    """Whether shifts are those that all components of a pixel have in common."""
     from arpes_ml_plugins.separation.energy_shift import Shifts
 
-    if setup.shift == BY_COMPONENT or not isinstance(common, Shifts) or not _complete(setup):
+    return isinstance(found, Shifts)
+
+
+def is_by_component(found: Shifts | ComponentShifts | None) -> TypeGuard[ComponentShifts]:
+    """Whether each component has shifts of its own."""
+    from arpes_ml_plugins.separation.component_shifts import ComponentShifts
+
+    return isinstance(found, ComponentShifts)
+
+
+def shift_apart(cube: Cube, setup: Setup, common: Shifts | ComponentShifts | None) -> str | None:
+    """Status of data that were corrected for a common shift, if components shift by their own."""
+    if setup.shift == BY_COMPONENT or not is_common(common) or not _complete(setup):
         return None
     every = _every(cube, HINT_PIXELS)
     few = common.shift.reshape(cube.values.shape[1:])[every[1:]].flatten()
