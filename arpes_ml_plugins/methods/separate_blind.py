@@ -77,6 +77,10 @@ def separate_gmca(
     -----
     {warns}
 
+    See Also
+    --------
+    feasible_bands : How far spectra and maps can change without changing the fit.
+
     References
     ----------
     .. [1] Bobin, Starck, Fadili and Moudden, IEEE Trans. Image Process. 16, 2662 (2007).
@@ -157,6 +161,10 @@ def separate_nmf(
     Warns
     -----
     {warns}
+
+    See Also
+    --------
+    feasible_bands : How far spectra and maps can change without changing the fit.
 
     References
     ----------

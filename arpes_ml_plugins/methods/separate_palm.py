@@ -97,6 +97,10 @@ def separate_palm(
     -----
     {warns}
 
+    See Also
+    --------
+    feasible_bands : How far spectra and maps can change without changing the fit.
+
     References
     ----------
     .. [1] Bolte, Sabach and Teboulle, Math. Program. 146, 459 (2014).

@@ -90,9 +90,9 @@ SEPARATION = {
         - ``library_distance`` (component): sine of the angle between a family and the signal space
           of the data, well below 0.1 if the library holds, NaN for components that are not matched
           with a family;
-        - ``shift``, ``shift_stderr`` (space): in the unit of the energy axis, zero if no shift was
-          found or looked for; only of methods with ``shift=``. The error is NaN in large maps
-          whose sample shows no shifts;
+        - ``shift``, ``shift_stderr`` (space, or component and space for ``shift="by component"``):
+          in the unit of the energy axis, zero if no shift was found or looked for; only of methods
+          with ``shift=``. The error is NaN in large maps whose sample shows no shifts;
         - ``status``: "ok", or the reasons for doubt.
         """,
     "raises": """

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import xarray as xr
 
@@ -26,20 +26,22 @@ from arpes_ml_plugins.methods.blocks_run import (
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.goodness_run import noise_of_values
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.separation_status import (
-    TOO_MUCH,
-    TOO_MUCH_OF_VALUES,
-    left_out,
-    status_of,
+from arpes_ml_plugins.methods.separation_units import in_units
+from arpes_ml_plugins.methods.shift_run import (
+    AUTO,
+    BY_COMPONENT,
+    aligned,
+    doubts,
+    is_common,
+    shift_apart,
 )
-from arpes_ml_plugins.methods.shift_run import aligned, doubts
 
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.separation.component_shifts import ComponentShifts
     from arpes_ml_plugins.separation.energy_shift import Shifts
     from arpes_ml_plugins.separation.pixel_maps import PixelMaps
-    from arpes_ml_plugins.separation.separated import Separated, Uncertainty
     from arpes_ml_plugins.separation.solvers import Solver
     from arpes_ml_plugins.separation.value_noise import ValueNoise
     from arpes_ml_plugins.separation.whiten import Whitened
@@ -81,7 +83,7 @@ def run(
 
     ``more``: outputs beyond those of all methods.
     """
-    outputs = OUTPUTS | (SHIFTS if _with_shifts(setup) else {}) | dict(more)
+    outputs = OUTPUTS | (_shift_outputs(setup) if _with_shifts(setup) else {}) | dict(more)
     result = None
     if not solver.whole and may_be_mapped_in_pieces(setup):
         result = _in_pieces(method, setup, solver, steps, device, seed, progress, outputs)
@@ -143,6 +145,10 @@ def _in_pieces(
     return None if not lazy and fit.item().shifted else result
 
 
+def _shift_outputs(setup: Setup) -> dict[str, str]:
+    return dict.fromkeys(SHIFTS, "maps") if setup.shift == BY_COMPONENT else SHIFTS
+
+
 def _with_shifts(setup: Setup) -> bool:
     return setup.library is not None or setup.shift is not None
 
@@ -152,7 +158,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     cube, hot = mended(cube, setup, noise)
     straight, alignment, told = aligned(cube, setup)
     result = _solved(cube, straight, alignment, setup, solver, seed, noise)
-    if alignment is not None and alignment.found and setup.shift == "auto" and setup.known:
+    if _doubtful(alignment, setup):
         still = alignment.none(alignment.stderr, alignment.step)
         other = _solved(cube, cube, still, setup, solver, seed, noise)
         if _misfit(result) > WORTH * _misfit(other):
@@ -160,12 +166,21 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     undone = alignment if alignment is not None and alignment.found else None
     if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(told, result["status"])
-    if undone is not None and not setup.known:
+    if is_common(undone) and not setup.known:
         result["status"] = _also(result["status"], doubts(result, undone, setup))
+    if (apart := shift_apart(cube, setup, alignment)) is not None:
+        result["status"] = _also(result["status"], apart)
     if hot:
         result["status"] = _also(result["status"], f"{hot} hot values were left out")
     del result[FIT]
-    return result | (_shifts(alignment, cube) if _with_shifts(setup) else {})
+    each = len(setup.components) if setup.shift == BY_COMPONENT else 0
+    return result | (_shifts(alignment, cube, each) if _with_shifts(setup) else {})
+
+
+def _doubtful(alignment: Shifts | ComponentShifts | None, setup: Setup) -> TypeGuard[Shifts]:
+    """Whether common shifts must show what they are worth."""
+    tried = setup.known > 0 and setup.shift in (AUTO, BY_COMPONENT)
+    return tried and is_common(alignment) and alignment.found
 
 
 def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -> dict[str, Any]:
@@ -205,7 +220,7 @@ def _mapped(cube: Cube, known: PixelMaps, *, shifts: bool) -> dict[str, Any]:
 def _solved(
     cube: Cube,
     straight: Cube,
-    alignment: Shifts | None,
+    alignment: Shifts | ComponentShifts | None,
     setup: Setup,
     solver: Solver,
     seed: int,
@@ -219,7 +234,7 @@ def _solved(
     data = data.without_details()
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
     errors = uncertainty(data, found, seed)
-    return _in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
+    return in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
 
 
 def _misfit(result: dict[str, Any]) -> float:
@@ -230,14 +245,18 @@ def _also(status: str, more: str) -> str:
     return "; ".join(part for part in (status, more) if part != "ok")
 
 
-def _shifts(alignment: Shifts | None, cube: Cube) -> dict[str, torch.Tensor]:
+def _shifts(
+    alignment: Shifts | ComponentShifts | None, cube: Cube, each: int = 0
+) -> dict[str, torch.Tensor]:
+    """Shifts with their errors, of pixels or of ``each`` component in them."""
     import torch
 
     space = cube.values.shape[1:]
-    zero = cube.values.new_zeros(space)
-    both = (zero, zero + float("nan"))  # not looked for
+    shape = (each, *space) if each else space
+    both = [cube.values.new_full(shape, x) for x in (0.0, float("nan"))]  # not looked for
     if alignment is not None:
-        both = (alignment.shift.reshape(space), alignment.stderr.reshape(space))
+        found = (alignment.shift, alignment.stderr)
+        both = [part.reshape(*part.shape[:-1], *space).expand(shape) for part in found]
     seen = cube.valid.any(0)
     return {n: torch.where(seen, p, float("nan")) for n, p in zip(SHIFTS, both, strict=True)}
 
@@ -279,111 +298,3 @@ def whitened(
             f"components; check the selection"
         )
     return ready, complete
-
-
-def _in_units(
-    original: Cube,
-    cube: Cube,
-    alignment: Shifts | None,
-    ready: Whitened,
-    found: Separated,
-    sources: torch.Tensor,
-    errors: Uncertainty,
-    complete: torch.Tensor,
-    setup: Setup,
-) -> dict[str, Any]:
-    """Spectra of largest value 1, maps in the unit of the data, and the residual."""
-    import torch
-
-    from arpes_ml_plugins.separation.pixel_maps import PixelMaps, map_in_pieces
-
-    values, valid, noise = cube.values.flatten(1), cube.valid.flatten(1), ready.noise[ready.kept]
-    n, space, whole = found.spectra.shape[1], complete.shape, complete.flatten()
-
-    def in_units(spectra: torch.Tensor) -> torch.Tensor:  # (..., k, n) to (..., m, n)
-        wide = spectra.new_zeros(*spectra.shape[:-2], len(values), n)
-        wide[..., ready.kept, :] = spectra * noise[:, None]
-        return wide
-
-    spectra = in_units(found.spectra)
-    # A channel that is stuck may be brighter than all others: it does not set the scale.
-    top = spectra.gather(0, spectra.abs().argmax(0, keepdim=True))[0]
-    top = torch.where(top == 0, 1.0, top)
-    seen = valid.any(1)
-    constant = ~ready.kept & seen
-    zero = constant & (values == 0).all(1)
-    if bool(constant.any()):  # no noise, no weight: what the maps explain of them
-        spectra[constant] = values[constant][:, whole] @ torch.linalg.pinv(sources)
-    spectra, maps = spectra / top, sources * top[:, None]
-    spectra_error = in_units(errors.stderr) / top.abs()
-    if ready.by_value is not None:  # no count, where one more could have been
-        total = maps.sum(1)
-        spectra_error[zero] = torch.where(total > 0, ready.by_value.gain / total, 0.0)
-    order = _order(maps, spectra, setup)
-    spectra, maps, spectra_error = spectra[:, order], maps[order], spectra_error[:, order]
-    known = PixelMaps(
-        spectra.clone(),
-        torch.where(ready.kept, ready.noise, 0.0),
-        seen,
-        ready.by_value,
-        ready.nonnegative,
-        (in_units(errors.halves) / top)[..., order],
-        errors.share,
-    )
-    all_maps = values.new_full((n, whole.numel()), float("nan"))
-    all_maps[:, whole] = maps
-    all_maps[:, ~valid[seen].all(0)] = float("nan")  # solved for from what is there
-    mapped = map_in_pieces(
-        known,
-        values,
-        valid,
-        maps=all_maps,
-        original=original.values.flatten(1),
-        moved=None if alignment is None else partial(_back, alignment),
-    )
-    spectra[~seen] = spectra_error[~seen] = float("nan")
-    distance = torch.full_like(top, float("nan"))
-    if found.match is not None:
-        distance[: len(found.match.distance)] = found.match.distance
-    labels = {} if found.labels is None else {"label": _labels(found.labels, whole, order)}
-    return labels | {
-        "spectra": spectra.mT,
-        "spectra_stderr": spectra_error.mT,
-        "maps": mapped.maps.reshape(n, *space),
-        "maps_stderr": mapped.errors.reshape(n, *space),
-        "reconstruction": mapped.model,
-        "residual": mapped.residual,
-        "residual_chi2": mapped.chi2,
-        "library_distance": distance[order],
-        FIT: known.to("cpu"),
-        "status": status_of(
-            found,
-            float(mapped.chi2.nanmean()),
-            setup,
-            left_out(constant, zero, ~seen, ready),
-            TOO_MUCH if ready.by_value is None else TOO_MUCH_OF_VALUES,
-        ),
-    }
-
-
-def _back(alignment: Shifts, model: torch.Tensor, pixels: slice) -> torch.Tensor:
-    """A model of some pixels where the data are."""
-    return replace(alignment, shift=alignment.shift[pixels]).back(model)
-
-
-def _labels(labels: torch.Tensor, whole: torch.Tensor, order: list[int]) -> torch.Tensor:
-    """Number of the component of each pixel, counted from 1 in the order shown; NaN beyond."""
-    import torch
-
-    place = torch.tensor(order, device=labels.device).argsort() + 1
-    result = torch.full(whole.shape, float("nan"), dtype=torch.float64, device=labels.device)
-    result[whole] = place[labels].to(result)
-    return result
-
-
-def _order(maps: torch.Tensor, spectra: torch.Tensor, setup: Setup) -> list[int]:
-    """The library's order, then the others by falling intensity."""
-    known = setup.known
-    strength = maps.square().nansum(1) * spectra.square().nansum(0)
-    free = strength[known:].argsort(descending=True) + known
-    return [*range(known), *(int(i) for i in free)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -18,22 +18,42 @@ from arpes_ml_plugins.networks.families import rows_of
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.separation.component_shifts import ComponentShifts
     from arpes_ml_plugins.separation.energy_shift import Shifts
 
-__all__ = ["BLIND_SHIFT", "SHIFT", "aligned", "check_shift", "doubts", "fewer"]
+__all__ = [
+    "AUTO",
+    "BLIND_SHIFT",
+    "BY_COMPONENT",
+    "SHIFT",
+    "aligned",
+    "check_shift",
+    "doubts",
+    "fewer",
+    "is_by_component",
+    "is_common",
+    "shift_apart",
+]
 
 EVEN = 1e-3  # relative deviation of an evenly spaced axis
+AUTO, BY_COMPONENT = "auto", "by component"
+"""Values of ``shift=``."""
+HINT_PIXELS, HINT_ROUNDS = 2_500, 4  # to see whether components shift against each other
 ENOUGH = 10_000  # pixels: they show whether there are shifts
 LEAST_NOISE = 0.05  # of the mean of all channels
 
 SHIFT = """
-        shift : {"auto"}, bool or float
-            Whether the energies of a pixel may be shifted, equally for all of its components, as by
-            charging, band bending or strain. ``"auto"``: look for shifts if all components are in
-            the library and the pixels are complete, and correct them if they are significant. True:
-            correct them in any case. A number: the same, with this largest shift in the unit of
-            the axis. Shifts are relative to their mean. For components that shift against each
-            other, vary their families (``SpectrumLibrary.from_spectra(..., shift=)``)."""
+        shift : {"auto", "by component"}, bool or float
+            Whether the energies of a pixel may be shifted, as by charging, band bending or strain.
+            ``"auto"``: look for shifts that all components of a pixel have in common if all
+            components are in the library and the pixels are complete, and correct them if they are
+            significant. True: correct them in any case. A number: the same, with this largest shift
+            in the unit of the axis. ``"by component"``: look for shifts of each component, as of an
+            oxide that charges on a metal that does not; if those do not explain the data better
+            than common ones, as ``"auto"``. Then ``shift`` has the dimension ``component``. Shifts
+            are relative to their mean, which is weighted with the intensity of the component if
+            each has its own; if the library has a spectrum that is known exactly, they are relative
+            to its energy."""
 """Block of the docstrings of methods that correct shifts."""
 
 BLIND_SHIFT = """
@@ -49,11 +69,19 @@ BLIND_SHIFT = """
 def check_shift(shift: Any, setup: Setup) -> None:
     """Refuse a value of ``shift=`` that these data or this library cannot have."""
     number = isinstance(shift, (int, float)) and not isinstance(shift, bool)
-    if not (shift == "auto" or isinstance(shift, bool) or (number and shift > 0)):
-        raise ParameterError(
-            f"shift must be 'auto', True, False or a positive number, got {shift!r}"
+    words = (AUTO, BY_COMPONENT) if setup.library is not None else (AUTO,)
+    word = isinstance(shift, str) and shift in words
+    if not (word or isinstance(shift, bool) or (number and shift > 0)):
+        names = ", ".join(map(repr, words))
+        why = (
+            "; shifts by component need a library of all components"
+            if shift == BY_COMPONENT
+            else ""
         )
-    if shift == "auto" or shift is False:
+        raise ParameterError(
+            f"shift must be {names}, True, False or a positive number, got {shift!r}{why}"
+        )
+    if shift == AUTO or shift is False:
         return
     if setup.known and not _complete(setup):
         raise ParameterError(
@@ -72,25 +100,90 @@ def _complete(setup: Setup) -> bool:
     return setup.library is not None and setup.known == len(setup.components)
 
 
-def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Shifts | None, str | None]:
+def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Shifts | ComponentShifts | None, str | None]:
     """The data with their shifts corrected, if there are any, and what to tell about them."""
-    if setup.shift is None or (setup.common_noise and setup.shift == "auto"):
+    if setup.shift is None or (setup.common_noise and setup.shift == AUTO):
         return cube, None, None
     if setup.shift is False:
         return cube, None, None if setup.known else hint(cube, setup)
     if setup.known and not _complete(setup):
         return cube, None, None
     largest = float(setup.shift) if type(setup.shift) in (int, float) else None
-    found = _found(cube, _known(setup), setup, largest, certain=setup.shift != "auto")
+    certain = setup.shift not in (AUTO, BY_COMPONENT)
+    found = _found(cube, _known(setup), setup, largest, certain=certain)
+    if setup.shift == BY_COMPONENT and found is not None:
+        apart = _apart(cube, setup, found)
+        if apart is not None:
+            return _straight(cube, apart), apart, _undone_apart(apart, setup)
     if found is None or not found.found:
         return cube, found, None
-    if setup.shift == "auto" and not setup.known and not found.instead:
+    if setup.shift == AUTO and not setup.known and not found.instead:
         return cube, found.none(found.stderr, found.step), _doubt(found)
+    return _straight(cube, found), found, _undone(found, setup)
+
+
+def _straight(cube: Cube, found: Shifts | ComponentShifts) -> Cube:
+    """The data without their shifts."""
     flat = found.undone(cube.values.flatten(1))
     # The gaps were filled, and now have moved.
     whole = usable_pixels(cube).expand_as(cube.valid)
-    straight = replace(cube, values=flat.reshape(cube.values.shape), valid=whole)
-    return straight, found, _undone(found, setup)
+    return replace(cube, values=flat.reshape(cube.values.shape), valid=whole)
+
+
+def is_common(found: Shifts | ComponentShifts | None) -> TypeGuard[Shifts]:
+    """Whether shifts are those that all components of a pixel have in common."""
+    from arpes_ml_plugins.separation.energy_shift import Shifts
+
+    return isinstance(found, Shifts)
+
+
+def is_by_component(found: Shifts | ComponentShifts | None) -> TypeGuard[ComponentShifts]:
+    """Whether each component has shifts of its own."""
+    from arpes_ml_plugins.separation.component_shifts import ComponentShifts
+
+    return isinstance(found, ComponentShifts)
+
+
+def shift_apart(cube: Cube, setup: Setup, common: Shifts | ComponentShifts | None) -> str | None:
+    """Status of data that were corrected for a common shift, if components shift by their own."""
+    if setup.shift == BY_COMPONENT or not is_common(common) or not _complete(setup):
+        return None
+    every = _every(cube, HINT_PIXELS)
+    few = common.shift.reshape(cube.values.shape[1:])[every[1:]].flatten()
+    some = replace(common, shift=few)
+    cube, apart = _thinned(cube, every), None
+    if _apart(cube, setup, some, rounds=HINT_ROUNDS) is not None:
+        apart = _apart(cube, setup, some)
+    if apart is None:
+        return None
+    return (
+        f"the fit improves if each component may shift by itself, {_spreads(apart, setup)}: either "
+        f"the components shift against each other, or one is missing; to correct shifts, pass "
+        f"shift={BY_COMPONENT!r}"
+    )
+
+
+def _apart(cube: Cube, setup: Setup, common: Shifts, **options: int) -> ComponentShifts | None:
+    """Shifts of each component, if the data support them."""
+    import torch
+
+    from arpes_ml_plugins.separation.component_shifts import find_component_shifts
+
+    scales = _step_and_noise(cube, setup)
+    if scales is None or setup.library is None or len(setup.components) < 2:
+        return None
+    step, noise = scales
+    families = [torch.from_numpy(rows_of(f)).to(cube.values) for f in setup.library.values()]
+    return find_component_shifts(
+        cube.values.flatten(1),
+        noise,
+        families,
+        step,
+        tuple(cube.values.shape[1:]) or (1,),
+        common,
+        used=usable_pixels(cube).flatten(),
+        **options,
+    )
 
 
 def _known(setup: Setup) -> torch.Tensor | int:
@@ -104,6 +197,15 @@ def _known(setup: Setup) -> torch.Tensor | int:
     )
 
 
+def _exact(setup: Setup) -> torch.Tensor | None:
+    """``(n,)`` bool: which spectra are known exactly."""
+    import torch
+
+    if setup.library is None:
+        return None
+    return torch.tensor([name in setup.library.fixed for name in setup.library], device="cpu")
+
+
 def _undone(shifts: Shifts, setup: Setup) -> str:
     """Status of data whose shifts were corrected."""
     spread = float(shifts.shift.std())
@@ -111,6 +213,20 @@ def _undone(shifts: Shifts, setup: Setup) -> str:
     if setup.known:
         return note
     return f"{note}; the data do not determine the zero of energy: the mean shift is set to zero"
+
+
+def _undone_apart(shifts: ComponentShifts, setup: Setup) -> str:
+    """The same if each component has its own."""
+    return (
+        f"energies shift from pixel to pixel, differently for each component: "
+        f"{_spreads(shifts, setup)}: corrected"
+    )
+
+
+def _spreads(shifts: ComponentShifts, setup: Setup) -> str:
+    spread = zip(setup.components, shifts.spread, strict=True)
+    each = ", ".join(f"{str(name)!r} by {size:.2g}" for name, size in spread)
+    return f"{each} (standard deviations)"
 
 
 def doubts(result: dict[str, Any], shifts: Shifts, setup: Setup) -> str:
@@ -160,9 +276,17 @@ def hint(cube: Cube, setup: Setup) -> str | None:
 
 def _spaced(cube: Cube) -> Cube:
     """Evenly spaced pixels of a large image, enough to show whether there are shifts."""
+    return _thinned(cube, _every(cube, ENOUGH))
+
+
+def _every(cube: Cube, number: int) -> tuple[slice, ...]:
+    """Slices of the values that select about this number of pixels."""
     axes = cube.values.ndim - 1
-    every = max(1, round((cube.values[0].numel() / ENOUGH) ** (1 / max(axes, 1))))
-    some = (slice(None), *[slice(None, None, every)] * axes)
+    every = max(1, round((cube.values[0].numel() / number) ** (1 / max(axes, 1))))
+    return (slice(None), *[slice(None, None, every)] * axes)
+
+
+def _thinned(cube: Cube, some: tuple[slice, ...]) -> Cube:
     return replace(cube, values=cube.values[some], valid=cube.valid[some])
 
 
@@ -207,7 +331,9 @@ def _found(
     if isinstance(known, int):
         return find_shifts(pixels, noise, known, step, shape, largest, usable, certain=certain)
     known = known.to(values)
-    return find_known_shifts(pixels, noise, known, step, shape, largest, usable, certain=certain)
+    return find_known_shifts(
+        pixels, noise, known, step, shape, largest, usable, _exact(setup), certain=certain
+    )
 
 
 def _step_and_noise(

@@ -76,6 +76,10 @@ class Shifts:
         """A model of data without shifts, ``(m, t)``, where the data are."""
         return moved(model, self.shift / self.step) if self.found else model
 
+    def model(self, spectra: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+        """Data ``(m, t)`` of maps ``(n, t)``, with shifted spectra ``(m, n)``."""
+        return self.back(spectra @ maps)
+
     @classmethod
     def none(cls, stderr: torch.Tensor, step: float) -> Shifts:
         """Zero shifts, with their standard errors."""

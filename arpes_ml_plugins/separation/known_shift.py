@@ -19,7 +19,7 @@ from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.energy_shift import Shifts
 from arpes_ml_plugins.separation.shift_scan import at, moved, peak
 
-__all__ = ["find_known_shifts"]
+__all__ = ["candidates_of", "find_known_shifts", "structured"]
 
 REACH = 0.12  # of the energy range: the largest shift looked for
 STEPS = 3  # candidates per channel
@@ -31,6 +31,7 @@ SIGNIFICANT = 5.0  # standard deviations of a covariance
 LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
 WORTH = 0.97  # of chi^2 without shifts: what may be left with them
 FREE_COST = 2.0  # chi^2 that a shift of its own fits in the noise of a pixel
+FLAT = 0.03  # change per channel of a spectrum, over its length: with less, it has no energy
 EVERY = slice(None)
 
 
@@ -42,6 +43,7 @@ def find_known_shifts(
     shape: tuple[int, ...],
     largest: float | None = None,
     used: torch.Tensor | None = None,
+    exact: torch.Tensor | None = None,
     *,
     certain: bool = False,
 ) -> Shifts:
@@ -64,16 +66,13 @@ def find_known_shifts(
         more similar to itself than to the others.
     used
         Pixels ``(t,)`` to find shifts from; the others were filled in from their neighbours.
+    exact
+        ``(n,)`` bool: spectra that are known exactly. If there are any but flat ones, their
+        energies are the zero of the shifts; otherwise the mean shift is.
     certain
         Whether shifts are known to exist, however little they explain.
     """
-    reach = REACH * abs(step) * (len(pixels) - 1) if largest is None else largest
-    count = max(2, math.ceil(STEPS * reach / abs(step)))
-    candidates = torch.linspace(
-        -reach, reach, 2 * count + 1, dtype=pixels.dtype, device=pixels.device
-    )
-    if largest is None:
-        candidates = _unmistakable(candidates, centres / noise, step)
+    candidates = candidates_of(centres, noise, step, largest)
     used = (
         torch.ones(pixels.shape[1], dtype=torch.bool, device="cpu") if used is None else used.cpu()
     )
@@ -85,8 +84,12 @@ def find_known_shifts(
     kind, shift = found or ("slow", scan.smooth_shift(centres.mT))
     # Again with spectra from the data, from which the centres of families differ a little.
     spectra = centres.mT
+    exact = torch.zeros(len(centres), dtype=torch.bool, device="cpu") if exact is None else exact
+    exact = exact.to(pixels.device)
+    placed = exact & structured(centres / noise)
     for _ in range(ROUNDS):
         before, spectra = shift, scan.own_spectra(spectra, shift)
+        spectra = torch.where(exact, centres.mT, spectra)
         shift = scan.free_shift(spectra) if kind == "free" else scan.smooth_shift(spectra)
         if float((shift - before)[used].std()) < SETTLED * abs(step):
             break
@@ -98,7 +101,27 @@ def find_known_shifts(
         # If as many unshifted spectra explain as much, the library differs from the data.
         return Shifts.none(scan.stderr(centres.mT, "free"), step)
     stderr = scan.stderr(spectra, kind)
-    return Shifts(shift - shift[used].mean(), stderr, step, found=True, left=left)
+    zero = 0.0 if bool(placed.any()) else shift[used].mean()
+    return Shifts(shift - zero, stderr, step, found=True, left=left)
+
+
+def candidates_of(
+    centres: torch.Tensor, noise: torch.Tensor, step: float, largest: float | None
+) -> torch.Tensor:
+    """Shifts to try with spectra ``(n, m)``, in the unit of ``step``."""
+    reach = REACH * abs(step) * (centres.shape[1] - 1) if largest is None else largest
+    count = max(2, math.ceil(STEPS * reach / abs(step)))
+    candidates = torch.linspace(
+        -reach, reach, 2 * count + 1, dtype=centres.dtype, device=centres.device
+    )
+    if largest is None:
+        candidates = _unmistakable(candidates, centres / noise, step)
+    return candidates
+
+
+def structured(spectra: torch.Tensor) -> torch.Tensor:
+    """Which of ``spectra (n, m)`` show a shift, ``(n,)``: not flat backgrounds."""
+    return spectra.diff(dim=1).norm(dim=1) > FLAT * spectra.norm(dim=1)
 
 
 @dataclass(frozen=True)

@@ -146,8 +146,8 @@ class PixelMaps:
         return self.spectra[self._kept] / self._unit
 
 
-Moved = Callable[[torch.Tensor, slice], torch.Tensor]
-"""Function from a model of some pixels to where the data are, if their energies were shifted."""
+ShiftedModel = Callable[[torch.Tensor, torch.Tensor, slice], torch.Tensor]
+"""Model ``(m, t)`` from spectra, maps, and which pixels these are, with energies that shift."""
 
 
 def map_in_pieces(
@@ -157,7 +157,7 @@ def map_in_pieces(
     *,
     maps: torch.Tensor | None = None,
     original: torch.Tensor | None = None,
-    moved: Moved | None = None,
+    shifted: ShiftedModel | None = None,
 ) -> Mapped:
     """Map pixels ``(m, t)``.
 
@@ -167,8 +167,8 @@ def map_in_pieces(
         ``(m, t)`` bool; other values have no weight, and neither model nor residual.
     maps
         ``(n, t)`` that an algorithm has found itself; NaN in pixels that it has not.
-    original, moved
-        The data before their energies were shifted, and how to shift a model back.
+    original, shifted
+        The data before their shifts were undone, and the model with these shifts.
     """
     (m, t), n = values.shape, known.spectra.shape[1]
     result = Mapped(*(values.new_empty(*size, t) for size in ((n,), (n,), (m,), (m,), ())))
@@ -178,8 +178,7 @@ def map_in_pieces(
         found = known.fitted(data, seen) if maps is None else maps[:, some].clone()
         errors = known.errors(data, found)
         known.complete(found, errors, data, seen)
-        model = known.spectra @ found
-        model = model if moved is None else moved(model, some)
+        model = known.spectra @ found if shifted is None else shifted(known.spectra, found, some)
         model.masked_fill_(~seen, float("nan"))
         residual = (values if original is None else original)[:, some] - model
         result.maps[:, some], result.errors[:, some] = found, errors

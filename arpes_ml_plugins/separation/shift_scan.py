@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["WIDTHS", "Scan", "at", "beyond", "moved", "peak"]
+__all__ = ["STARTS", "WIDTHS", "Scan", "at", "beyond", "moved", "peak"]
 
 STEPS = 3  # candidates per channel
 WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0)  # pixels: standard deviations of the weights
@@ -63,12 +63,16 @@ class Scan:
 
     def thinned(self, most: int) -> Scan:
         """Evenly spaced pixels, about ``most`` of them."""
-        axes = sum(size > 2 for size in self.shape)
-        every = max(1, math.ceil((math.prod(self.shape) / most) ** (1 / max(axes, 1))))
-        some = tuple(slice(None, None, every if size > 2 else 1) for size in self.shape)
+        some = self.some(most)
         used = self.used.reshape(self.shape)[some]
         scaled = self.scaled.reshape(-1, *self.shape)[slice(None), *some].flatten(1)
         return replace(self, scaled=scaled, used=used.flatten(), shape=tuple(used.shape))
+
+    def some(self, most: int) -> tuple[slice, ...]:
+        """Slices of the image that select these."""
+        axes = sum(size > 2 for size in self.shape)
+        every = max(1, math.ceil((math.prod(self.shape) / most) ** (1 / max(axes, 1))))
+        return tuple(slice(None, None, every if size > 2 else 1) for size in self.shape)
 
     def scores(self, spectra: torch.Tensor, half: int | None = None) -> torch.Tensor:
         """``(k, t)``: squared part of each pixel in the span of spectra ``(m, n)``; 0 if unused.
@@ -93,11 +97,18 @@ class Scan:
 
         ``widths``: for every pixel, the number of that in ``WIDTHS``. ``again``: as in `shift_of`.
         """
+        found = self.absolute(scores, widths, again=again)
+        return found - found[self.used].mean()
+
+    def absolute(
+        self, scores: torch.Tensor, widths: torch.Tensor, *, again: bool = True
+    ) -> torch.Tensor:
+        """The same relative to the spectra that were scored."""
         found = torch.zeros_like(scores[0])
         for number in widths.unique().tolist():
             shift = self.shift_of(scores, WIDTHS[number], again=again)
             found = torch.where(widths == number, shift, found)
-        return found - found[self.used].mean()
+        return found
 
     def shift_of(self, scores: torch.Tensor, width: float, *, again: bool = True) -> torch.Tensor:
         """Best shifts, with neighbours equally far for all pixels.
@@ -141,7 +152,10 @@ class Scan:
 
         For every pixel, from its surroundings; also how much that is, of all.
         """
-        halves = [self.scores(spectra, half) for half in STARTS]
+        return self.best_widths_of([self.scores(spectra, half) for half in STARTS])
+
+    def best_widths_of(self, halves: list[torch.Tensor]) -> tuple[torch.Tensor, float]:
+        """The same from scores ``(k, t)`` of the two halves of the channels."""
         rows = []
         for width in WIDTHS:
             shifts = [self.shift_of(half, width) for half in halves]
