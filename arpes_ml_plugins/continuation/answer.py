@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.continuation.observation import (
-    Observation,
+from arpes_ml_plugins.continuation.observation import Observation, observations
+from arpes_ml_plugins.continuation.outliers import (
     correlated_excess,
     estimate_error,
     find_outliers,
-    observations,
     raised,
 )
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths

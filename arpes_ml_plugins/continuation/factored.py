@@ -8,7 +8,7 @@ import torch
 
 __all__ = ["Factored", "rowwise"]
 
-MARGIN = 1e-2
+MARGIN = 0.1
 """What all data sets together leave out is this much smaller than what one of them may leave out:
 so the result for one does not depend on the others."""
 

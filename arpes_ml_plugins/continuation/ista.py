@@ -49,14 +49,13 @@ def ista(
         Stop where a step, over the length of a step, is smaller than this times the data's pull
         ``K^T g``: a test on the optimality condition, eq. 9, that slow steps cannot fool.
     """
-    kernel = Factored.of(kernel)
-    pull = kernel.pull(data)
-    sizes = kernel.svd(0.0)[1]
-    # One step for all with one kernel; otherwise each has its own, ``(b, 1)``.
-    step = sizes[..., :1] ** -2
+    whole = Factored.of(kernel)
+    pull = whole.pull(data)
+    # One step length for all with one kernel; otherwise each has its own, ``(b, 1)``.
+    step = whole.svd(0.0)[1][..., :1] ** -2
 
     def slope(x: torch.Tensor) -> torch.Tensor:
-        return kernel.pull(kernel.data(x)) - pull
+        return whole.pull(whole.data(x)) - pull
 
     def prox(x: torch.Tensor) -> torch.Tensor:
         return relu(x - step * sparsity) if nonnegative else soft_threshold(x, step * sparsity)
@@ -79,7 +78,7 @@ def ista(
             left, spectrum, ahead, pull, limit = (
                 part[~done] for part in (left, spectrum, ahead, pull, limit)
             )
-            kernel = kernel.take(~done)
+            whole = whole.take(~done)
             step = step if step.ndim == 1 else step[~done]
             if len(left) == 0:
                 break

@@ -28,11 +28,11 @@ from arpes_ml_plugins.continuation.maxent import (
     SMALLEST_DEFAULT,
     SMALLEST_GAP,
     TOLERANCE,
-    Subspace,
     halved,
     robust_cholesky,
 )
 from arpes_ml_plugins.continuation.strengths import RULES
+from arpes_ml_plugins.continuation.subspace import Subspace
 
 __all__ = ["MatrixResult", "hermitian_basis", "matrix_maxent"]
 

@@ -18,6 +18,7 @@ import torch
 
 from arpes_ml_plugins.continuation.factored import Factored, rowwise
 from arpes_ml_plugins.continuation.strengths import RULES
+from arpes_ml_plugins.continuation.subspace import Subspace
 from arpes_ml_plugins.errors import ParameterError
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
     "TOLERANCE",
     "MaxEntResult",
     "Path",
-    "Subspace",
     "adapted",
     "choose_alpha",
     "halved",
@@ -46,8 +46,6 @@ ALPHAS = 20
 SMALLEST_ALPHA = 1.0
 LARGEST_ALPHA = 1e14
 """Both for a spectrum of integral 1; strengths are in units of one over the norm."""
-NEGLIGIBLE = 1e-3
-"""Singular values (in units of the noise) times the norm, below which data contain nothing."""
 LONGEST_STEP = 4.0  # growth of log(a) in one Newton step; it may fall by any amount
 LOG_NEGLIGIBLE = -14.0  # logarithm of a weight over the norm
 TOLERANCE = 1e-8  # change of a, summed, over its norm
@@ -57,71 +55,6 @@ ADAPTING = 4  # strengths of the path for one that is solved for
 SHIFTS = (1e-15, 1e-13, 1e-11, 1e-9)  # of a diagonal of 1, that make up for rounding
 RISE = 1.01  # of chi^2 from strength to strength, which rounding may cause
 SMALLEST_DEFAULT = 1e-7  # of its largest value
-
-
-@dataclass(frozen=True)
-class Subspace:
-    """The significant part of whitened kernels: ``V S``, ``(n, r)``, which is ``spread``, or
-    ``spread @ own`` for each data set.
-    """
-
-    left: torch.Tensor  # U, (m, r), or (b, m, r)
-    spread: torch.Tensor  # (n, r), or (n, k)
-    products: torch.Tensor  # (n, ...): upper halves of the outer products of its rows
-    places: torch.Tensor  # (r, r), or (k, k): where the elements of a matrix are in such a half
-    own: torch.Tensor | None = None  # (b, k, r)
-
-    @classmethod
-    def of(cls, kernel: torch.Tensor | Factored, norm: torch.Tensor) -> Subspace:
-        """``norm``: of the spectra expected, ``(b,)``."""
-        left, s, turn, right = Factored.of(kernel).svd(NEGLIGIBLE / float(norm.max()))
-        if turn is None:
-            kept = s > 1e-12 * s[:1]
-            left, spread, own = left[:, kept], right[kept].mT * s[kept], None
-        else:  # a column of zeros is not there
-            kept = (s * norm[:, None] > NEGLIGIBLE) & (s > 1e-12 * s[:, :1])
-            left, spread, own = left * kept[:, None], right.mT, turn.mT * (s * kept)[:, None]
-        size = spread.shape[1]
-        row, column = torch.triu_indices(size, size, device=spread.device)
-        places = torch.zeros(size, size, dtype=torch.int64, device=spread.device)
-        places[row, column] = places[column, row] = torch.arange(len(row), device=spread.device)
-        return cls(left, spread, spread[:, row] * spread[:, column], places, own)
-
-    @property
-    def rank(self) -> int:
-        """Number of unknowns ``r``."""
-        return self.left.shape[-1]
-
-    def take(self, which: torch.Tensor) -> Subspace:
-        """That of some data sets."""
-        if self.own is None:
-            return self
-        return replace(self, left=self.left[which], own=self.own[which])
-
-    def logs(self, y: torch.Tensor) -> torch.Tensor:
-        """``V S y``, ``(b, n)``."""
-        return (y if self.own is None else rowwise(y, self.own.mT)) @ self.spread.mT
-
-    def projected(self, spectrum: torch.Tensor) -> torch.Tensor:
-        """``S V^T a``, ``(b, r)``."""
-        rows = spectrum @ self.spread
-        return rows if self.own is None else rowwise(rows, self.own)
-
-    def stiffness(self, spectrum: torch.Tensor) -> torch.Tensor:
-        """``S V^T diag(a) V S``, ``(b, r, r)``."""
-        matrix = (spectrum @ self.products)[:, self.places]
-        return matrix if self.own is None else self.own.mT @ matrix @ self.own
-
-    def hessian(self, spectrum: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-        """``alpha + S V^T diag(a) V S``, ``(b, r, r)``."""
-        matrix = self.stiffness(spectrum)
-        return matrix + torch.diag_embed(alpha[:, None].expand(-1, self.rank))
-
-    def root(self, factor: torch.Tensor) -> torch.Tensor:
-        """``L^-1 S V^T`` for lower factors ``L (b, r, r)`` of the Hessian, ``(b, r, n)``."""
-        unit = torch.eye(self.rank, device="cpu").to(factor)
-        inverse = torch.linalg.solve_triangular(factor, unit, upper=False)
-        return (inverse if self.own is None else inverse @ self.own.mT) @ self.spread.mT
 
 
 @dataclass(frozen=True)

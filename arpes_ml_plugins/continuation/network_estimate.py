@@ -15,12 +15,8 @@ from arpes_ml_plugins.continuation.general_network import (
     GeneralNetwork,
     condition,
 )
-from arpes_ml_plugins.continuation.observation import (
-    Observation,
-    find_outliers,
-    observations,
-    raised,
-)
+from arpes_ml_plugins.continuation.observation import Observation, observations
+from arpes_ml_plugins.continuation.outliers import find_outliers, raised
 from arpes_ml_plugins.continuation.prior import View
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
 from arpes_ml_plugins.continuation.referee import Referee
@@ -131,11 +127,11 @@ def _seen_by(network: GeneralNetwork, seen: Observation, window: float) -> _Seen
         told = told[:, None]
     with torch.inference_mode():
         spectrum = network(told, terms)
-        found = [spectrum, *network.quantiles(spectrum, told, terms)]
-    found = [part.reshape(len(norm), -1).to(data) for part in found]
+        lower, upper = network.quantiles(spectrum, told, terms)
+    found = [part.reshape(len(norm), -1).to(data) for part in (spectrum, lower, upper)]
     if seen.problem.even or seen.problem.symmetric:
         found = [(part + part.flip(-1)) / 2 for part in found]
-    return _Seen(*found, norm, terms[..., 1:3])
+    return _Seen(found[0], found[1], found[2], norm, terms[..., 1:3])
 
 
 def measured_norm(network: GeneralNetwork, seen: Observation) -> tuple[torch.Tensor, torch.Tensor]:
@@ -256,7 +252,7 @@ def _outside(seen: Observation) -> str:
 
 
 def _scale(seen: Observation) -> torch.Tensor:
-    """The norm of spectra on frequencies of both signs, which are those of the network, ``(b,)``."""
+    """Norm of spectra on frequencies of both signs, which are those of the network, ``(b,)``."""
     return seen.scale * (2 if seen.problem.even else 1)
 
 

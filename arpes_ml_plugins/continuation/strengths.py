@@ -58,7 +58,7 @@ RULES: dict[str, Callable[[Path, torch.Tensor], torch.Tensor]] = {
     "bryan": _most_probable,
     "historic": _as_much_misfit_as_data,
 }
-"""Rules that choose the strength, from a path and the numbers of data; ``"bryan"`` then averages."""
+"""Rules that choose the strength, from a path and numbers of data; ``"bryan"`` then averages."""
 
 
 def _peak(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
