@@ -26,6 +26,8 @@ def slices() -> None:
         g, kinds = _case(count, times)
         for name in ("continue_maxent", "continue_rlista"):
             method = getattr(arpes_ml_plugins, name)
+            # The first call loads the network.
+            quiet(partial(method, g[:1], beta=BETA, omega=OMEGA, stderr=ERROR))
             row: dict[str, object] = {"method": name, "slices": count, "times": times}
             for kind, stated in kinds.items():
                 run = partial(method, g, beta=BETA, omega=OMEGA, device="cpu", **stated)
