@@ -16,6 +16,7 @@ python benchmarks/continuation.py published   training as in Table I
 python benchmarks/continuation.py noise       Fig. 4: error and scatter against noise
 python benchmarks/continuation.py neural      Fig. 5, over 1000 spectra
 python benchmarks/continuation.py times       Table VI
+python benchmarks/continuation.py slices      time per spectrum, by the kind of errors
 python benchmarks/continuation.py thresholds  of the network that comes with the package
 python benchmarks/continuation.py tables      tables of the documentation, from all of these
 
@@ -37,6 +38,7 @@ from continuation_accuracy import bands, dedicated, peer, rough, spectra, target
 from continuation_kinds import kinds
 from continuation_matrix import matrices
 from continuation_networks import networks, neural, noise, published, thresholds, times
+from continuation_slices import slices
 from continuation_tables import tables
 
 PARTS = {
@@ -54,6 +56,7 @@ PARTS = {
         rough,
         neural,
         times,
+        slices,
         noise,
         published,
         networks,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.continuation.observation import (
-    Observation,
+from arpes_ml_plugins.continuation.observation import Observation, observations
+from arpes_ml_plugins.continuation.outliers import (
     correlated_excess,
     estimate_error,
     find_outliers,
-    observations,
     raised,
 )
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths
@@ -121,7 +120,8 @@ class Solution:
     """Whether it should agree with the data within their errors; a bare network need not."""
 
 
-Solver = Callable[[Observation], Solution]
+Solver = Callable[[Observation], Iterable[tuple[Observation, Solution]]]
+"""Solves data sets, in parts if they differ in kind."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def answer(
     covariance
         Of the errors, ``(rows, rows)``, or of each data set, ``(b, rows, rows)``, instead.
     solver
-        The algorithm, called once for each group of data sets that share their errors.
+        The algorithm, called for groups of data sets.
     index
         Positions of the data sets in the whole array, for solvers that know them, ``(b,)``.
     """
@@ -191,15 +191,16 @@ def answer(
     drawn: dict[int, torch.Tensor] = {}
     status = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
     for seen in observations(problem, rows, final, covariance, used, index):
-        solution = solver(seen)
-        weights[seen.which] = solution.weights
-        if solution.lower is not None and solution.upper is not None:
-            lower[seen.which], upper[seen.which] = solution.lower, solution.upper
-        if solution.resolution is not None:
-            resolution[seen.which] = solution.resolution
-        if solution.draws is not None:
-            drawn.update(zip(seen.which.tolist(), solution.draws, strict=True))
-        status[seen.which] = solution.status | _flag(_misses(seen, solution), UNEXPLAINED)
+        for part, solution in solver(seen):
+            weights[part.which] = solution.weights
+            if solution.lower is not None and solution.upper is not None:
+                lower[part.which], upper[part.which] = solution.lower, solution.upper
+            if solution.resolution is not None:
+                resolution[part.which] = solution.resolution
+            if solution.draws is not None:
+                drawn.update(zip(part.which.tolist(), solution.draws, strict=True))
+            missed = _flag(_misses(part, solution), UNEXPLAINED)
+            status[part.which] = solution.status | missed
     status |= _flag(problem.unsure(rows, final), UNSURE)
     status |= _flag(excess > 1, RAISED) | _flag(excess < 1, OVERSTATED)
     status |= _flag(~used.all(1), OUTLIERS)
@@ -232,18 +233,16 @@ def _misses(seen: Observation, solution: Solution) -> torch.Tensor:
     """Whether the data used are further from the solution, or from any, than errors explain."""
     if not solution.fitted:
         return torch.zeros_like(seen.which, dtype=torch.bool)
-    count = seen.data.shape[1]
-    misfit = (seen.data - solution.weights @ seen.kernel().mT).square().mean(-1)
-    misses = misfit > largest_misfit(count)
-    spread = (2 / count) ** 0.5
+    misses = seen.misfit(solution.weights) > largest_misfit(seen.count)
     if solution.least is None:
         return misses
-    return misses | (solution.least / count > 1 + LEAST_MISFIT_OF_ALL * spread)
+    spread = (2 / seen.count).sqrt()
+    return misses | (solution.least / seen.count > 1 + LEAST_MISFIT_OF_ALL * spread)
 
 
-def largest_misfit(count: int) -> float:
+def largest_misfit(count: torch.Tensor) -> torch.Tensor:
     """chi^2 per datum of ``count`` data up to which a result explains them."""
-    return max(1 + MISFIT * (2 / count) ** 0.5, LEAST_MISFIT)
+    return (1 + MISFIT * (2 / count).sqrt()).clamp(min=LEAST_MISFIT)
 
 
 def chi2_per_datum(

@@ -6,6 +6,7 @@ itself, and a warning if the data are unlike those of its training.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,14 +24,19 @@ from arpes_ml_plugins.continuation.draws import draws_of
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.intervals import grounded, stretched
 from arpes_ml_plugins.continuation.moments import Moments
-from arpes_ml_plugins.continuation.network_estimate import Estimate, estimate, measured_norm
+from arpes_ml_plugins.continuation.network_estimate import (
+    Estimate,
+    estimate,
+    measured_norm,
+    too_rough,
+)
 from arpes_ml_plugins.continuation.norms import (
     UNDETERMINED,
     contradicted_norm,
     is_mistimed,
     is_unnormed,
 )
-from arpes_ml_plugins.continuation.observation import Observation
+from arpes_ml_plugins.continuation.observation import NORM_ERROR, Observation
 from arpes_ml_plugins.continuation.problem import cell_widths
 from arpes_ml_plugins.continuation.solvers import (
     Algorithm,
@@ -66,38 +72,47 @@ class Checked:
     seeds: tuple[int, ...] = ()
     """Of the draws, by the positions of the data sets."""
 
-    def __call__(self, seen: Observation) -> Solution:
+    def __call__(self, seen: Observation) -> Iterator[tuple[Observation, Solution]]:
+        """Solve the data sets within the network's range of errors, and then the others."""
         whole, note = self.completed(seen)
-        solution = self._solved(whole)
-        status = solution.status | note
-        if not seen.problem.signed:
-            status = status | self._checked(seen, solution.weights)
-        if self.moments is not None:
-            status = status | self.moments.missed(seen, solution.weights) * CONTRADICTED
-        return replace(solution, status=status)
+        rough = too_rough(whole)
+        for which in (~rough, rough):
+            if not bool(which.any()):
+                continue
+            part = seen.take(which)
+            solution = self._solved(whole.take(which))
+            status = solution.status | note[which]
+            if not seen.problem.signed:
+                status = status | self._checked(part, solution.weights)
+            if self.moments is not None:
+                status = status | self.moments.missed(part, solution.weights) * CONTRADICTED
+            yield part, replace(solution, status=status)
 
-    def completed(self, seen: Observation) -> tuple[Observation, int]:
+    def completed(self, seen: Observation) -> tuple[Observation, torch.Tensor]:
         """The data, beside them the norm and moments that are stated, assumed or in the data
-        themselves, and what was assumed.
+        themselves, and what was assumed, ``(b,)``.
         """
         beside = seen if self.moments is None else self.moments.beside(seen)
+        nothing = torch.zeros_like(seen.which)
         settled = seen.problem.signed or 0 in beside.problem.moments
         if settled or isinstance(self.algorithm, Trained):
-            return beside, 0
+            return beside, nothing
         if self.norm is not None:
-            return beside.with_norm(self.norm), 0
+            return beside.with_norm(self.norm), nothing
         if seen.problem.statistics != "fermion":
-            return beside, 0
+            return beside, nothing
         value, error = measured_norm(self.network, beside)
-        if error > UNDETERMINED:
-            return beside.with_norm(1.0), NORMED
-        if error > SHARP and bool((value > 0).all()) and not self._as_measured:
-            # Regularisation would pull the norm towards that of noisy end points, or of a fit.
-            # Error and scale are those of the group, whatever else is in the batch.
-            scale = beside.scale
-            beside = beside.with_moments((0,), value[:, None], [LOOSE * error * scale])
-            beside = replace(beside, scale=scale)
-        return beside, 0
+        unknown = error > UNDETERMINED
+        # Regularisation would pull the norm towards that of noisy end points, or of a fit.
+        loose = ~unknown & (error > SHARP) & (value > 0) & (not self._as_measured)
+        if not bool((unknown | loose).any()):
+            return beside, nothing
+        known = torch.where(unknown, 1.0, value)
+        allowed = torch.where(loose, LOOSE * error * beside.scale, torch.inf)
+        allowed = torch.where(unknown, NORM_ERROR, allowed)
+        scale = torch.where(unknown, 1.0, beside.scale)
+        beside = beside.with_moments((0,), known[:, None], allowed[:, None])
+        return replace(beside, scale=scale), unknown * NORMED
 
     @property
     def _as_measured(self) -> bool:

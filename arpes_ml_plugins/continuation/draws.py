@@ -79,7 +79,7 @@ def draws_of(
         if problem.signed:  # parts may cancel
             share = even
         cells = Cells(
-            kernel=_summed((kernel * share).mT, cell).mT,
+            kernel=_summed((kernel.each(item) * share).mT, cell).mT,
             weights=size,
             lower=_summed(solution.lower[item] * widths, cell),
             upper=_summed(solution.upper[item] * widths, cell),

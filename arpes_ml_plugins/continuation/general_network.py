@@ -38,14 +38,14 @@ MOST_RESOLVED = 30.0  # components of a spectrum
 
 
 def condition(reach: float, view: View) -> torch.Tensor:
-    """The polynomial terms for ``reach = beta * half-width of the window``, ``(TERMS,)`` float32:
-    1, x, y, x^2, x y, y^2, ... of two numbers between -1 and 1.
+    """The polynomial terms for ``reach = beta * half-width of the window``, ``(..., TERMS)``
+    float32: 1, x, y, x^2, x y, y^2, ... of two numbers between -1 and 1.
     """
     low, high = map(math.log, REACH)
     x = min(2 * (math.log(reach) - low) / (high - low) - 1, 1.0)
     y = 2 * view.resolved / MOST_RESOLVED - 1
     terms = [x ** (order - k) * y**k for order in range(DEGREE + 1) for k in range(order + 1)]
-    return torch.tensor(terms, dtype=torch.float32, device="cpu")
+    return torch.stack(terms, -1).float()
 
 
 class GeneralNetwork(nn.Module):

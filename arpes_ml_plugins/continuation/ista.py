@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import relu
 
+from arpes_ml_plugins.continuation.factored import Factored
 from arpes_ml_plugins.optim.proximal import soft_threshold
 
 __all__ = ["IstaResult", "ista"]
@@ -23,7 +24,7 @@ class IstaResult:
 
 
 def ista(
-    kernel: torch.Tensor,
+    kernel: torch.Tensor | Factored,
     data: torch.Tensor,
     sparsity: float,
     *,
@@ -37,7 +38,7 @@ def ista(
     Parameters
     ----------
     kernel
-        ``(m, n)``.
+        ``(m, n)``, or one for each data set.
     data
         ``(b, m)``.
     accelerated
@@ -48,14 +49,13 @@ def ista(
         Stop where a step, over the length of a step, is smaller than this times the data's pull
         ``K^T g``: a test on the optimality condition, eq. 9, that slow steps cannot fool.
     """
-    pull = data @ kernel
-    step = 1 / torch.linalg.matrix_norm(kernel, 2).square()
-    m, n = kernel.shape
-    # The square of the kernel is worked out where that is less work than the kernel twice.
-    gram = kernel.mT @ kernel if n <= 2 * m else None
+    whole = Factored.of(kernel)
+    pull = whole.pull(data)
+    # One step length for all with one kernel; otherwise each has its own, ``(b, 1)``.
+    step = whole.svd(0.0)[1][..., :1] ** -2
 
     def slope(x: torch.Tensor) -> torch.Tensor:
-        return (x @ gram if gram is not None else x @ kernel.mT @ kernel) - pull
+        return whole.pull(whole.data(x)) - pull
 
     def prox(x: torch.Tensor) -> torch.Tensor:
         return relu(x - step * sparsity) if nonnegative else soft_threshold(x, step * sparsity)
@@ -73,11 +73,13 @@ def ista(
         inertia, spectrum = after, following
         if iteration % CHECK_EVERY == 0:
             at_rest = prox(spectrum - step * slope(spectrum))
-            done = (at_rest - spectrum).norm(dim=-1) / step < limit
+            done = ((at_rest - spectrum) / step).norm(dim=-1) < limit
             result[left[done]], converged[left[done]] = spectrum[done], True
             left, spectrum, ahead, pull, limit = (
                 part[~done] for part in (left, spectrum, ahead, pull, limit)
             )
+            whole = whole.take(~done)
+            step = step if step.ndim == 1 else step[~done]
             if len(left) == 0:
                 break
     result[left] = spectrum

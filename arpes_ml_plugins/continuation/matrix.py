@@ -154,17 +154,17 @@ class MatrixSolver:
                 self._seen(problem, rows, known, covariance, single.used, which, element)
                 for element in range(rows.shape[1])
             ]
+            counts = torch.stack([each.count for each in seen], -1)
             found = matrix_maxent(
-                [each.kernel() for each in seen],
+                [each.kernel().shared for each in seen],
                 [each.data for each in seen],
                 default[which],
                 basis,
                 rule=self.rule,
+                count=int(counts[0].sum()),
             )
             weights[which], deviation[which] = found.elements, found.deviation
-            counts = [each.data.shape[1] for each in seen]
-            limit = torch.tensor([n * largest_misfit(n) for n in counts]).to(found.chi2)
-            misses = (found.chi2 > limit).to(torch.int64)
+            misses = (found.chi2 > counts * largest_misfit(counts)).to(torch.int64)
             fitted = (status[which] & UNEXPLAINED == 0).to(torch.int64)
             status[which] |= misses * (UNEXPLAINED | fitted * INDEFINITE)
             status[which] |= (~found.converged).to(torch.int64)[:, None] * UNCONVERGED
@@ -196,17 +196,16 @@ class MatrixSolver:
         element: int,
     ) -> Observation:
         """One element of several matrices, and all that is known of it."""
-        first = which[0]
         beside = element >= self.orbitals
         own = covariance
         if covariance is not None and covariance.ndim == 4:
-            own = covariance[first, element]
+            own = covariance[which, element]
         seen = observed(
             replace(problem, signed=True) if beside else problem,
             rows[which, element],
-            errors[first, element],
+            errors[which, element],
             own,
-            used[first, element],
+            used[which, element],
         )
         each = rows.shape[1] - self.orbitals if beside else self.orbitals
         place = which * each + (element - self.orbitals if beside else element)

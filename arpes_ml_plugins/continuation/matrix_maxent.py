@@ -28,11 +28,11 @@ from arpes_ml_plugins.continuation.maxent import (
     SMALLEST_DEFAULT,
     SMALLEST_GAP,
     TOLERANCE,
-    Subspace,
     halved,
     robust_cholesky,
 )
 from arpes_ml_plugins.continuation.strengths import RULES
+from arpes_ml_plugins.continuation.subspace import Subspace
 
 __all__ = ["MatrixResult", "hermitian_basis", "matrix_maxent"]
 
@@ -88,6 +88,7 @@ def matrix_maxent(
     basis: torch.Tensor,
     *,
     rule: str = "classic",
+    count: int | None = None,
 ) -> MatrixResult:
     """Find positive semidefinite matrices of spectra of maximum entropy.
 
@@ -103,9 +104,11 @@ def matrix_maxent(
         From :func:`hermitian_basis`.
     rule
         As in :func:`~arpes_ml_plugins.continuation.maxent.maxent`; ``"bryan"`` is ``"classic"``.
+    count
+        Number of data of all elements before they were compressed; that of ``data`` if None.
     """
     dual = _Dual.of(kernels, data, default, basis)
-    count = sum(each.shape[-1] for each in data)
+    count = sum(each.shape[-1] for each in data) if count is None else count
     alphas = dual.alphas()
     y = torch.zeros_like(dual.target)
     path: list[tuple[torch.Tensor, ...]] = []
@@ -119,7 +122,7 @@ def matrix_maxent(
         if rule in ("classic", "bryan") and len(path) > 2 and bool(passed.all()):
             break
     tried = _Tried(alphas[: len(path)], *(torch.stack(part) for part in zip(*path, strict=True)))
-    alpha = RULES[rule](tried, count)
+    alpha = RULES[rule](tried, alphas.new_tensor(count))
     nearest = (tried.alphas >= alpha * (1 - 1e-9)).sum(0).clamp(min=1) - 1
     start = tried.unknowns[nearest, torch.arange(len(alpha), device=alpha.device)]
     y, converged = dual.solve(alpha, start, SMALLEST_GAP)
@@ -175,7 +178,7 @@ class _Dual:
         values, vectors = torch.linalg.eigh(default.to(basis.dtype))
         values = values.maximum(SMALLEST_DEFAULT * values.amax((-1, -2), keepdim=True))
         norm = values.sum((-1, -2))
-        spaces = [Subspace.of(kernel, float(norm.max())) for kernel in kernels]
+        spaces = [Subspace.of(kernel, norm) for kernel in kernels]
         target = [one @ space.left for one, space in zip(data, spaces, strict=True)]
         logarithm = _composed(values.log(), vectors)
         return cls(spaces, torch.cat(target, -1), logarithm, norm, basis)

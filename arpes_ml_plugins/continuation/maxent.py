@@ -16,7 +16,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.continuation.factored import Factored, rowwise
 from arpes_ml_plugins.continuation.strengths import RULES
+from arpes_ml_plugins.continuation.subspace import Subspace
 from arpes_ml_plugins.errors import ParameterError
 
 __all__ = [
@@ -31,7 +33,6 @@ __all__ = [
     "TOLERANCE",
     "MaxEntResult",
     "Path",
-    "Subspace",
     "adapted",
     "choose_alpha",
     "halved",
@@ -45,8 +46,6 @@ ALPHAS = 20
 SMALLEST_ALPHA = 1.0
 LARGEST_ALPHA = 1e14
 """Both for a spectrum of integral 1; strengths are in units of one over the norm."""
-NEGLIGIBLE = 1e-3
-"""Singular values (in units of the noise) times the norm, below which data contain nothing."""
 LONGEST_STEP = 4.0  # growth of log(a) in one Newton step; it may fall by any amount
 LOG_NEGLIGIBLE = -14.0  # logarithm of a weight over the norm
 TOLERANCE = 1e-8  # change of a, summed, over its norm
@@ -56,29 +55,6 @@ ADAPTING = 4  # strengths of the path for one that is solved for
 SHIFTS = (1e-15, 1e-13, 1e-11, 1e-9)  # of a diagonal of 1, that make up for rounding
 RISE = 1.01  # of chi^2 from strength to strength, which rounding may cause
 SMALLEST_DEFAULT = 1e-7  # of its largest value
-
-
-@dataclass(frozen=True)
-class Subspace:
-    """The significant part of a whitened kernel: ``spread`` is ``V S``, ``(n, r)``."""
-
-    left: torch.Tensor  # U, (m, r)
-    spread: torch.Tensor
-    products: torch.Tensor  # (n, r * r): outer products of the rows of ``spread``
-
-    @classmethod
-    def of(cls, kernel: torch.Tensor, norm: float) -> Subspace:
-        u, s, vt = torch.linalg.svd(kernel, full_matrices=False)
-        kept = (s * norm > NEGLIGIBLE) & (s > 1e-12 * s[0])
-        spread = vt[kept].mT * s[kept]
-        products = spread[:, :, None] * spread[:, None, :]
-        return cls(u[:, kept], spread, products.flatten(1))
-
-    def hessian(self, spectrum: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-        """``alpha + S V^T diag(a) V S``, ``(b, r, r)``."""
-        size = self.spread.shape[1]
-        matrix = (spectrum @ self.products).unflatten(-1, (size, size))
-        return matrix + torch.diag_embed(alpha[:, None].expand(-1, size))
 
 
 @dataclass(frozen=True)
@@ -117,29 +93,27 @@ class MaxEntResult:
 
         The sum of the linear response to this weight, over the response at its place.
         """
-        factor = robust_cholesky(self.space.hessian(self.default, self.alpha))
-        unit = torch.eye(factor.shape[-1], device="cpu").to(factor)
-        inverse = torch.linalg.solve_triangular(factor, unit, upper=False)
-        root = inverse @ self.space.spread.mT  # (b, r, n)
+        root = self.space.root(robust_cholesky(self.space.hessian(self.default, self.alpha)))
         everywhere = (root * (root @ self.default[..., None])).sum(1)
         own = self.default * root.square().sum(1)
         return (everywhere / own.clamp(min=1e-30)).clamp(min=1)
 
 
 def maxent(
-    kernel: torch.Tensor,
+    kernel: torch.Tensor | Factored,
     data: torch.Tensor,
     default: torch.Tensor,
     *,
     rule: str = "chi2kink",
     mixing: torch.Tensor | None = None,
+    count: torch.Tensor | None = None,
 ) -> MaxEntResult:
     """Find spectra of maximum entropy; ``rule`` chooses the regularisation of each.
 
     Parameters
     ----------
     kernel
-        Whitened (divided by the standard error), ``(m, n)`` float64.
+        Whitened (divided by the standard error), ``(m, n)`` float64, or one for each data set.
     data
         Whitened, ``(b, m)``.
     default
@@ -150,13 +124,15 @@ def maxent(
         ``"historic"``: where chi^2 is the number of data.
     mixing
         From a hidden spectrum, whose entropy counts, to that of the result, ``(n, n)``.
+    count
+        Number of data before they were compressed, ``(b,)``; ``m`` if None.
     """
-    kernel = kernel if mixing is None else kernel @ mixing
-    path = maxent_path(kernel, data, default)
+    kernel = Factored.of(kernel)
+    path = maxent_path(kernel if mixing is None else kernel.times(mixing), data, default)
     space, default = path.space, path.default
-    alpha = choose_alpha(path, rule, data.shape[-1])
+    alpha = choose_alpha(path, rule, data.shape[-1] if count is None else count)
     y, converged = _solve(space, data, default, alpha, _nearest(path, alpha))
-    spectrum = default * (y @ space.spread.mT).exp()
+    spectrum = default * space.logs(y).exp()
     deviation = _deviation(space, spectrum, alpha, mixing)
     if rule == "bryan":
         weight = torch.softmax(path.evidence, 0)[..., None]
@@ -171,12 +147,13 @@ def maxent(
 
 
 def signed_maxent(
-    kernel: torch.Tensor,
+    kernel: torch.Tensor | Factored,
     data: torch.Tensor,
     default: torch.Tensor,
     *,
     rule: str = "chi2kink",
     mixing: torch.Tensor | None = None,
+    count: torch.Tensor | None = None,
 ) -> MaxEntResult:
     """Spectra of either sign: the difference of two positive ones with one default model.
 
@@ -184,34 +161,40 @@ def signed_maxent(
     ``d exp(-x)``: this is the positive-negative entropy of Kraberger et al., Phys. Rev. B 96,
     155128 (2017). ``default`` is the size that ``|a|`` is expected to have.
     """
-    kernel = kernel if mixing is None else kernel @ mixing
+    kernel = Factored.of(kernel)
+    kernel = kernel if mixing is None else kernel.times(mixing)
     both = maxent(
-        torch.cat([kernel, -kernel], 1), data, torch.cat([default, default], -1), rule=rule
+        replace(kernel, shared=torch.cat([kernel.shared, -kernel.shared], 1)),
+        data,
+        torch.cat([default, default], -1),
+        rule=rule,
+        count=count,
     )
     plus, minus = both.spectrum.chunk(2, -1)
     total = plus + minus  # by which the difference answers to its Lagrange parameters
-    space = Subspace.of(kernel, float(default.sum(-1).max()))
+    space = Subspace.of(kernel, default.sum(-1).expand(len(data)))
     deviation = _deviation(space, total, both.alpha, mixing)
     answering = torch.stack(both.default.chunk(2, -1)).sum(0)
     spectrum = plus - minus if mixing is None else (plus - minus) @ mixing.mT
     return replace(both, spectrum=spectrum, deviation=deviation, space=space, default=answering)
 
 
-def maxent_path(kernel: torch.Tensor, data: torch.Tensor, default: torch.Tensor) -> Path:
+def maxent_path(kernel: torch.Tensor | Factored, data: torch.Tensor, default: torch.Tensor) -> Path:
     """Solutions for all strengths that can matter, falling; parameters as in :func:`maxent`."""
+    kernel = Factored.of(kernel)
     default = _safe_default(default, len(data))
-    space = Subspace.of(kernel, float(default.sum(-1).max()))
+    space = Subspace.of(kernel, default.sum(-1))
     alphas = _alphas(space, default)
-    y = data.new_zeros(len(data), space.spread.shape[1])
+    y = data.new_zeros(len(data), space.rank)
     least = data.new_full((len(data),), torch.inf)
     columns: list[tuple[torch.Tensor, ...]] = []
     for each in alphas:
         found, converged = _solve(space, data, default, each, y)
-        chi2 = (data - default * (found @ space.spread.mT).exp() @ kernel.mT).square().sum(-1)
+        chi2 = (data - kernel.data(default * space.logs(found).exp())).square().sum(-1)
         # chi^2 falls along the path. With errors of 1e-8 rounding ends it: the last solution stays.
         ended = ~(chi2 < torch.where(converged, RISE * least, least))
         y = torch.where(ended[:, None], y, found)
-        logs = y @ space.spread.mT
+        logs = space.logs(y)
         spectrum = default * logs.exp()
         least = chi2 = torch.where(ended, least, chi2)
         entropy = -(spectrum * logs - spectrum + default).sum(-1)
@@ -229,22 +212,22 @@ def adapted(
 ) -> torch.Tensor:
     """Spectra of maximum entropy around default models ``(b, n)``, with one ``alpha`` for all."""
     default = _safe_default(default, len(data))
-    space = Subspace.of(kernel, float(default.sum(-1).max()))
-    y = data.new_zeros(len(data), space.spread.shape[1])
+    space = Subspace.of(kernel, default.sum(-1))
+    y = data.new_zeros(len(data), space.rank)
     for alpha in _alphas(space, default)[::ADAPTING]:
         if float(alpha.min()) > strength:
             y, _ = _solve(space, data, default, alpha, y)
     y, _ = _solve(space, data, default, torch.full_like(alpha, strength), y)
-    return default * (y @ space.spread.mT).exp()
+    return default * space.logs(y).exp()
 
 
-def choose_alpha(path: Path, rule: str, count: int) -> torch.Tensor:
+def choose_alpha(path: Path, rule: str, count: int | torch.Tensor) -> torch.Tensor:
     """The strength that ``rule`` takes for ``b`` data sets of ``count`` values, ``(b,)``."""
     if rule not in RULES:
         raise ParameterError(
             f"unknown rule {rule!r}; expected one of {', '.join(map(repr, RULES))}"
         )
-    return RULES[rule](path, count)
+    return RULES[rule](path, torch.as_tensor(count).to(path.chi2))
 
 
 def _safe_default(default: torch.Tensor, count: int) -> torch.Tensor:
@@ -255,7 +238,7 @@ def _safe_default(default: torch.Tensor, count: int) -> torch.Tensor:
 
 def _alphas(space: Subspace, default: torch.Tensor) -> torch.Tensor:
     norm = default.sum(-1)
-    stiffest = (default @ space.spread.square().sum(1)) * norm
+    stiffest = space.stiffness(default).diagonal(dim1=-2, dim2=-1).sum(-1) * norm
     largest = (10 * stiffest).clamp(1e3, LARGEST_ALPHA)
     steps = torch.linspace(0, 1, ALPHAS, dtype=default.dtype, device=default.device)
     return largest * (SMALLEST_ALPHA / largest) ** steps[:, None] / norm
@@ -269,25 +252,26 @@ def _solve(
     start: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Newton's method on the dual, for one ``alpha`` per data set."""
-    target = data @ space.left
+    target = rowwise(data, space.left)
     result, converged = start.clone(), torch.zeros(len(data), dtype=torch.bool, device=data.device)
     left = torch.arange(len(data), device=data.device)
     norm = default.sum(-1)
     for _ in range(ITERATIONS):
         y, d, a, t = result[left], default[left], alpha[left], target[left]
-        spectrum = d * (y @ space.spread.mT).exp()
-        gradient = a[:, None] * y + spectrum @ space.spread - t
-        factor = robust_cholesky(space.hessian(spectrum, a))
+        own, before = space.take(left), space.take(left).logs(y)
+        spectrum = d * before.exp()
+        gradient = a[:, None] * y + own.projected(spectrum) - t
+        factor = robust_cholesky(own.hessian(spectrum, a))
         step = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
-        change = step @ space.spread.mT  # of log(spectrum)
+        change = own.logs(step)  # of log(spectrum)
         gap = -a * (gradient * step).sum(-1)  # in the cost that is minimised
         done = ((spectrum * change.abs()).sum(-1) < TOLERANCE * norm[left]) | (gap < SMALLEST_GAP)
         converged[left[done]] = True
         # Negligible weights may grow in one step until they are no longer negligible.
-        logs = (y @ space.spread.mT + d.log()) - norm[left, None].log()
+        logs = (before + d.log()) - norm[left, None].log()
         room = LONGEST_STEP + (LOG_NEGLIGIBLE - logs).clamp(min=0)
         length = (room / change.clamp(min=1e-30)).amin(-1).clamp(max=1.0)
-        length = _descend(space, d, a, t, y, step, gradient, length)
+        length = _descend(own, d, a, t, y, step, gradient, length)
         result[left] = y + length[:, None] * step
         left = left[~done]
         if len(left) == 0:
@@ -327,7 +311,7 @@ def _descend(
     """Lengths of steps along which the dual falls."""
 
     def dual(at: torch.Tensor) -> torch.Tensor:
-        spectrum = default * (at @ space.spread.mT).exp()
+        spectrum = default * space.logs(at).exp()
         return alpha * at.square().sum(-1) / 2 + spectrum.sum(-1) - (at * target).sum(-1)
 
     return halved(dual, target, y, step, gradient, length)
@@ -359,11 +343,10 @@ def _deviation(
     mixing: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Standard deviation of every weight under the Gaussian around the maximum."""
-    factor = robust_cholesky(space.hessian(spectrum, alpha))
-    scaled, free = spectrum[:, :, None] * space.spread, spectrum  # (b, n, r), (b, n)
+    solved = space.root(robust_cholesky(space.hessian(spectrum, alpha))) * spectrum[:, None]
+    free = spectrum
     if mixing is not None:
-        scaled, free = mixing @ scaled, spectrum @ mixing.square().mT
-    solved = torch.linalg.solve_triangular(factor, scaled.mT, upper=False)
+        solved, free = solved @ mixing.mT, spectrum @ mixing.square().mT
     variance = (free - solved.square().sum(1)) / alpha[:, None]
     return variance.clamp(min=0).sqrt()
 

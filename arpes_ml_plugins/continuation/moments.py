@@ -34,12 +34,9 @@ class Moments:
         """Whether spectra ``(b, n)`` miss a moment by more than its error, ``(b,)`` bool."""
         powers = torch.stack([seen.problem.omega**order for order in self.orders], 1)
         least = [LEAST_MISS * self._unit(seen, order) for order in self.orders]
-        allowed = [
-            max(CONTRADICTED * error, small)
-            for error, small in zip(self._errors(seen), least, strict=True)
-        ]
+        allowed = (CONTRADICTED * self._errors(seen)).maximum(torch.stack(least, -1))
         off = (weights @ powers - self._own(seen)).abs()
-        return (off > torch.tensor(allowed, device="cpu").to(off)).any(-1)
+        return (off > allowed).any(-1)
 
     def norm(self, seen: Observation) -> torch.Tensor:
         """The moment of order 0 of each data set, ``(b,)``."""
@@ -48,11 +45,13 @@ class Moments:
     def _own(self, seen: Observation) -> torch.Tensor:
         return torch.from_numpy(self.values[seen.slices]).to(seen.data)
 
-    def _errors(self, seen: Observation) -> list[float]:
-        return [
-            EXACT * self._unit(seen, order) if error is None else error
+    def _errors(self, seen: Observation) -> torch.Tensor:
+        """``(b, k)``."""
+        errors = [
+            EXACT * self._unit(seen, order) if error is None else torch.full_like(seen.scale, error)
             for order, error in zip(self.orders, self.errors, strict=True)
         ]
+        return torch.stack(errors, -1)
 
-    def _unit(self, seen: Observation, order: int) -> float:
+    def _unit(self, seen: Observation, order: int) -> torch.Tensor:
         return seen.scale * seen.problem.half_width**order

@@ -8,18 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from arpes_ml_plugins.continuation.factored import rowwise
 from arpes_ml_plugins.continuation.general_network import (
     FURTHEST,
     REACH,
     GeneralNetwork,
     condition,
 )
-from arpes_ml_plugins.continuation.observation import (
-    Observation,
-    find_outliers,
-    observations,
-    raised,
-)
+from arpes_ml_plugins.continuation.observation import Observation, observations
+from arpes_ml_plugins.continuation.outliers import find_outliers, raised
 from arpes_ml_plugins.continuation.prior import View
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
 from arpes_ml_plugins.continuation.referee import Referee
@@ -32,6 +29,7 @@ __all__ = [
     "regrid",
     "relative_error",
     "suggest_windows",
+    "too_rough",
 ]
 
 SURPRISE = 15.0
@@ -70,7 +68,10 @@ class Estimate:
 
 
 def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
-    """Estimate by the network; a reason in words if it was not trained for such data."""
+    """Estimate by the network; a reason in words if it was not trained for such data.
+
+    All data sets have to be within its range of errors, or none, see :func:`too_rough`.
+    """
     reason = _outside(seen)
     if reason:
         return reason
@@ -87,15 +88,16 @@ def estimate(network: GeneralNetwork, seen: Observation) -> Estimate | str:
     kind = seen.data.new_zeros(len(seen.data), 2)
     for window in sorted(set(windows.tolist())):
         which = windows == window
-        found = _seen_by(network, seen, window, which)
+        some = seen.take(which)
+        found = _seen_by(network, some, window)
         grid = window * network.grid.to(omega)
-        unit = found.norm * _scale(seen) / cell_widths(grid)
+        unit = found.norm * _scale(some)[:, None] / cell_widths(grid)
         density = regrid(found.spectrum * unit, grid, omega)
         # The ends of the interval are not smooth: cubic splines would oscillate, and cross.
         ends = ((end * unit) @ linear(grid, omega).mT for end in (found.lower, found.upper))
         for part, value in zip(parts, (density, *ends), strict=True):
             part[which] = value
-        view, data = _view(network, seen, window, seen.data[which], fine=True)
+        view, data = _view(network, some, window, fine=True)
         surprise[which] = view.surprise(data)[0]
         kind[which] = found.kind.to(kind)
         inside[which] = (omega >= grid[0]) & (omega <= grid[-1])
@@ -110,34 +112,35 @@ class _Seen:
     lower: torch.Tensor
     upper: torch.Tensor
     norm: torch.Tensor  # (b, 1), in units of the scale of the observation
-    kind: torch.Tensor  # (2,)
+    kind: torch.Tensor  # (2,), or (b, 2)
 
 
-def _seen_by(
-    network: GeneralNetwork, seen: Observation, window: float, which: torch.Tensor
-) -> _Seen:
-    view, data = _view(network, seen, window, seen.data[which])
-    features = data @ view.features.mT
-    rough = seen.norms[which, None] / seen.scale
+def _seen_by(network: GeneralNetwork, seen: Observation, window: float) -> _Seen:
+    view, data = _view(network, seen, window)
+    features = rowwise(data, view.features.mT)
+    rough = seen.norms / seen.scale
     norm = features[:, -1:].maximum(
-        LEAST_NORM * rough
+        LEAST_NORM * rough[:, None]
     )  # it may be far off if data determine little
     terms = condition(seen.problem.beta * window, view).to(norm.device)
     told = (features / norm).float()
+    if terms.ndim > 1:  # a network for each
+        told = told[:, None]
     with torch.inference_mode():
         spectrum = network(told, terms)
         lower, upper = network.quantiles(spectrum, told, terms)
+    found = [part.reshape(len(norm), -1).to(data) for part in (spectrum, lower, upper)]
     if seen.problem.even or seen.problem.symmetric:
-        spectrum, lower, upper = ((p + p.flip(-1)) / 2 for p in (spectrum, lower, upper))
-    return _Seen(spectrum.to(data), lower.to(data), upper.to(data), norm, terms[1:3])
+        found = [(part + part.flip(-1)) / 2 for part in found]
+    return _Seen(found[0], found[1], found[2], norm, terms[..., 1:3])
 
 
-def measured_norm(network: GeneralNetwork, seen: Observation) -> tuple[torch.Tensor, float]:
-    """Integral of each spectrum from the data alone, ``(b,)``, and its relative standard error."""
+def measured_norm(network: GeneralNetwork, seen: Observation) -> tuple[torch.Tensor, torch.Tensor]:
+    """Integral of each spectrum from the data alone, and its relative standard error, ``(b,)``."""
     problem = seen.problem
     window = min(max(problem.half_width, REACH[0] / problem.beta), FURTHEST / problem.beta)
-    view, data = _view(network, seen, window, seen.data)
-    return view.norm(data) * seen.scale, view.norm_error
+    view, data = _view(network, seen, window)
+    return view.norm(data) * seen.scale, view.norm_error.expand(len(data))
 
 
 def best_windows(
@@ -152,7 +155,7 @@ def best_windows(
         if not REACH[0] <= seen.problem.beta * window * (1 + 1e-9) <= FURTHEST:
             likely.append(seen.data.new_full((len(seen.data),), -torch.inf))
             continue
-        view, data = _view(network, seen, window, seen.data, fine=True)
+        view, data = _view(network, seen, window, fine=True)
         likely.append(view.log_evidence(data))
     evidence = torch.stack(likely)
     evidence[0] += margin
@@ -179,7 +182,7 @@ def suggest_windows(
         likely = best_windows(network, seen, candidates, 0.0)
         for window in sorted(set(likely.tolist())):
             which = likely == window
-            spectrum = _seen_by(network, seen, window, which).spectrum
+            spectrum = _seen_by(network, seen.take(which), window).spectrum
             reached = window * network.grid.abs()
             order = reached.argsort()
             held = (spectrum[:, order].cumsum(-1) < HELD).sum(-1).clamp(max=len(order) - 1)
@@ -220,12 +223,17 @@ def linear(grid: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
     return matrix
 
 
-def relative_error(seen: Observation) -> float:
-    """Typical standard error of the data over the largest datum that spectra make."""
-    precision = float(seen.whitener.norm(dim=1).mean()) * seen.scale
+def relative_error(seen: Observation) -> torch.Tensor:
+    """Typical standard error of the data over the largest datum that spectra make, ``(b,)``."""
+    precision = seen.precision * seen.scale
     if seen.problem.statistics == "boson":
-        precision *= 2 * float(seen.problem.kernel.abs().mean(1).max())
+        precision = precision * 2 * float(seen.problem.kernel.abs().mean(1).max())
     return 1 / precision
+
+
+def too_rough(seen: Observation) -> torch.Tensor:
+    """Whether errors are larger than those that the network was trained on, ``(b,)`` bool."""
+    return relative_error(seen) > LARGEST_ERROR
 
 
 def _outside(seen: Observation) -> str:
@@ -234,7 +242,7 @@ def _outside(seen: Observation) -> str:
     values = len(problem.times) * (2 if problem.axis == "matsubara" else 1)
     if values < FEWEST_DATA and not problem.coefficients:
         return f"the network was trained on {FEWEST_DATA} values or more"
-    if relative_error(seen) > LARGEST_ERROR:
+    if bool(too_rough(seen).any()):
         return f"errors are above {LARGEST_ERROR:g} of the norm"
     if 2 * reach < REACH[0]:
         return (
@@ -245,8 +253,8 @@ def _outside(seen: Observation) -> str:
     return ""
 
 
-def _scale(seen: Observation) -> float:
-    """The norm of spectra on frequencies of both signs, which are those of the network."""
+def _scale(seen: Observation) -> torch.Tensor:
+    """Norm of spectra on frequencies of both signs, which are those of the network, ``(b,)``."""
     return seen.scale * (2 if seen.problem.even else 1)
 
 
@@ -261,12 +269,7 @@ def _kernel(problem: Problem, even: bool) -> torch.Tensor:
 
 
 def _view(
-    network: GeneralNetwork,
-    seen: Observation,
-    window: float,
-    data: torch.Tensor,
-    *,
-    fine: bool = False,
+    network: GeneralNetwork, seen: Observation, window: float, *, fine: bool = False
 ) -> tuple[View, torch.Tensor]:
     """The view of normalised spectra on a window, and data softened to errors it was trained on.
 
@@ -279,7 +282,9 @@ def _view(
         prior = network.fine_prior
         grid = subdivided(grid, len(prior.mean) // network.points)
     problem = replace(seen.problem, omega=grid, bins=False)
-    kernel = seen.whitener @ _kernel(problem, seen.problem.even) * _scale(seen)
+    rows = _kernel(problem, seen.problem.even)
+    scale = _scale(seen)
     # The kernel of a fermion is at most 1: its largest element is one over the smallest error.
-    soft = min(1.0, 1 / (SMALLEST_ERROR * float(kernel.abs().amax())))
-    return prior.view(kernel * soft), data * soft
+    largest = seen.sharpest * scale * float(rows.abs().max())
+    soft = (1 / (SMALLEST_ERROR * largest)).clamp(max=1)
+    return prior.view(seen.kernel(rows).scaled(scale * soft)), seen.data * soft[:, None]

@@ -36,10 +36,8 @@ def contradicted_norm(
 ) -> torch.Tensor:
     """Whether data that determine their norm have another one than is stated, ``(b,)``."""
     value, error = measured_norm(network, seen)
-    if error > UNDETERMINED:
-        return torch.zeros_like(value, dtype=torch.bool)
     off = (value - stated).abs() / value.abs().clamp(min=1e-30)
-    return off > max(CERTAIN * error, LEAST_OFF)
+    return (error <= UNDETERMINED) & (off > (CERTAIN * error).clamp(min=LEAST_OFF))
 
 
 def is_mistimed(
@@ -59,16 +57,20 @@ def is_mistimed(
     short = float(problem.times[-1]) < problem.beta * (1 - END)
     complete = float(problem.times[0]) <= problem.beta * END and short
     count = len(problem.times)
-    if not complete or not bool(seen.used[0] and seen.used[count - 1]):
+    if not complete:
         return no
-    ends = seen.rows.new_zeros(seen.rows.shape[1])
-    ends[0], ends[count - 1] = 1.0, 1.0 if fermion else -1.0
-    # Of the sum of both ends: the whitener times its error is white.
-    error = float((torch.linalg.pinv(seen.whitener).mT @ ends).norm())
+    ends = seen.rows[:, [0, count - 1]]
+    signs = ends.new_tensor([1.0, 1.0 if fermion else -1.0])
+    if seen.covariance is None:
+        error = seen.errors[:, [0, count - 1]].norm(dim=-1)
+    else:
+        both = seen.covariance[..., [0, count - 1], :][..., [0, count - 1]]
+        error = (both * signs[:, None] * signs).sum((-2, -1)).sqrt().expand(len(ends))
     at_beta = replace(problem, times=problem.times.new_tensor([problem.beta]), moments=())
     value = (weights @ at_beta.kernel.mT)[:, 0]
     demanded = norm if fermion and norm is not None else 0.0
-    fulfilled = (seen.rows @ ends - demanded).abs() < COMPLETE * error
-    change = (value - seen.rows[:, count - 1]).abs()
+    fulfilled = (ends @ signs - demanded).abs() < COMPLETE * error
+    change = (value - ends[:, 1]).abs()
     least = LEAST_OFF * seen.rows[:, :count].abs().amax(-1)
-    return fulfilled & (change > least.clamp(min=CERTAIN * error))
+    measured = seen.used[:, 0] & seen.used[:, count - 1]
+    return measured & fulfilled & (change > least.maximum(CERTAIN * error))

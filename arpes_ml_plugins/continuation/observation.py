@@ -1,92 +1,143 @@
-"""Whiten data, estimate errors that are not stated, and find outliers."""
+"""Whiten data, and compress them to what spectra can move."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import pad
 
+from arpes_ml_plugins.continuation.factored import Factored, rowwise
 from arpes_ml_plugins.continuation.problem import Problem
 
 __all__ = [
+    "NORM_ERROR",
     "Observation",
-    "correlated_excess",
-    "estimate_error",
-    "find_outliers",
+    "inverse_errors",
     "observations",
     "observed",
-    "raised",
-    "scatter",
+    "together",
 ]
 
-BEYOND_REACH = 1e-9  # of the largest singular value: no spectrum moves the data there
-UNSEEN = 1e-2  # standard errors: smaller changes of the data by spectra do not count
-LEAST_FREEDOM = 4  # data left to estimate the errors from
-OUTLIER = 6.0  # standard errors
-SIGNIFICANT = 4.0  # standard deviations by which measured errors must exceed the stated ones
-OVERSTATED = 0.2  # measured over stated errors: below it the stated ones are wrong, or correlated
-NOISELESS = 1e-6  # of the largest datum: data that scatter less were computed, not measured
-MOST_OUTLIERS = 0.05  # of the data
-ERROR_STEP = 2**0.25
-"""Measured errors are rounded up to a power of this, so that data sets are solved together; too
-large an error does less harm than too small a one."""
 NORM_STEP = 2**0.25
 NORM_ERROR = 1e-3  # relative, of a norm that is given
+ENOUGH = 16
+"""Data sets with the same errors that are solved together; fewer are solved beside others, each
+with its own errors."""
+AT_ONCE = 100  # data sets with errors of their own, which bounds the memory
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Whitened data of ``b`` data sets that share errors, outliers and (roughly) the norm."""
+    """Whitened data of ``b`` data sets, compressed to what spectra can move.
+
+    Data sets may share their errors, or have errors of their own. After whitening, the data of all
+    spectra lie in a space of a few tens of dimensions; ``data`` are coordinates there. One more
+    row, which no spectrum moves, holds the length of the rest, so that chi^2 is that of all data.
+    """
 
     problem: Problem
     which: torch.Tensor  # (b,): positions among the data sets at hand
     slices: NDArray[np.integer]  # (b,): positions in the whole array
     rows: torch.Tensor  # (b, rows): as they came
-    data: torch.Tensor  # (b, m): whitened
-    whitener: torch.Tensor  # (m, rows): standard errors, or correlated ones, undone
-    scale: float  # the norm, to a factor of 1.1
-    norms: torch.Tensor  # (b,): of each, from the sum rule where tau has its end points
-    used: torch.Tensor  # (rows,) bool: False for outliers, which are left out of ``data``
+    used: torch.Tensor  # (b, rows) bool: False for outliers, which are left out of ``data``
+    data: torch.Tensor  # (b, m): whitened and compressed
+    basis: torch.Tensor  # (rows, k): orthonormal, spans the data of all spectra
+    whitener: torch.Tensor  # (m, k), or (b, m, k): from coordinates in ``basis`` to ``data``
+    count: torch.Tensor  # (b,): number of data before they were compressed
+    precision: torch.Tensor  # (b,): mean over the data of one over their errors
+    sharpest: torch.Tensor  # (b,): largest of one over the errors
+    scale: torch.Tensor  # (b,): the norm, to a factor of 1.1
+    norms: torch.Tensor  # (b,): from the sum rule where tau has its end points
+    errors: torch.Tensor  # (b, rows): of the rows, if they are not correlated
+    covariance: torch.Tensor | None  # (rows, rows), or (b, rows, rows)
 
-    def kernel(self, omega: torch.Tensor | None = None) -> torch.Tensor:
-        """Whitened kernel ``(m, n)``, on other frequencies if given."""
-        problem = self.problem if omega is None else self.problem.on(omega)
-        return self.whitener @ problem.kernel
+    def kernel(self, rows: torch.Tensor | None = None) -> Factored:
+        """Whitened kernels, ``(m, n)`` each; ``rows``: of the kernel on other frequencies."""
+        inner = self.basis.mT @ (self.problem.kernel if rows is None else rows)
+        if self.whitener.ndim == 2:
+            return Factored(self.whitener @ inner)
+        return Factored(inner, self.whitener)
+
+    def misfit(self, weights: torch.Tensor) -> torch.Tensor:
+        """chi^2 per datum of spectra ``(b, n)``."""
+        return (self.data - self.kernel().data(weights)).square().sum(-1) / self.count
+
+    def take(self, which: torch.Tensor) -> Observation:
+        """Some of the data sets, by a mask."""
+        if bool(which.all()):
+            return self
+        parts: dict[str, Any] = {
+            name: getattr(self, name)[which]
+            for name in ("which", "rows", "used", "data", "count", "precision", "sharpest")
+        }
+        parts |= {name: getattr(self, name)[which] for name in ("scale", "norms", "errors")}
+        for name in ("whitener", "covariance"):
+            value = getattr(self, name)
+            if value is not None and value.ndim == 3:
+                parts[name] = value[which]
+        return replace(self, slices=self.slices[which.cpu().numpy()], **parts)
 
     def with_norm(self, norm: float) -> Observation:
         """The same data, and the integral of the spectrum beside them."""
         known = self.rows.new_full((len(self.rows), 1), norm)
-        return self.with_moments((0,), known, [NORM_ERROR * norm])
+        return self.with_moments((0,), known, NORM_ERROR * known)
 
     def with_moments(
-        self, orders: tuple[int, ...], values: torch.Tensor, errors: list[float]
+        self, orders: tuple[int, ...], values: torch.Tensor, errors: torch.Tensor
     ) -> Observation:
-        """The same data, and moments of the spectrum ``(b, k)`` with standard errors beside them.
+        """The same data, and moments of the spectrum beside them.
 
         A moment of order 0, if it is positive, is the norm.
+
+        Parameters
+        ----------
+        values, errors
+            ``(b, k)``; a moment with an infinite error is not known.
         """
         size = self.problem.half_width
         units = self.rows.new_tensor([size**order for order in orders])
-        precise = units / self.rows.new_tensor(errors)
-        known = values / units
+        precise, known = units / errors, values / units
+        there = precise > 0
         norms, scale = self.norms, self.scale
-        if 0 in orders and bool((values[:, orders.index(0)] > 0).all()):
-            norms = values[:, orders.index(0)]
-            scale = float(norms.log().mean().exp())
+        if 0 in orders:
+            at = orders.index(0)
+            stated = there[:, at] & (values[:, at] > 0)
+            norms = torch.where(stated, values[:, at], norms)
+            scale = torch.where(stated, values[:, at], scale)
+        count = self.count + there.sum(-1)
+        whitener, block = self.whitener, torch.diag_embed(precise)
+        if whitener.ndim == 2 and bool((precise == precise[0]).all()):
+            block = block[0]
+        whole = _block_diagonal(whitener, block)
         return replace(
             self,
             problem=replace(self.problem, moments=(*self.problem.moments, *orders)),
             rows=torch.cat([self.rows, known], 1),
+            used=torch.cat([self.used, there], 1),
             data=torch.cat([self.data, known * precise], 1),
-            whitener=torch.block_diag(self.whitener, torch.diag(precise)),
+            basis=torch.block_diag(self.basis, torch.eye(len(orders), device="cpu").to(units)),
+            whitener=whole,
+            count=count,
+            precision=(self.precision * self.count + precise.sum(-1)) / count,
+            sharpest=self.sharpest.maximum(precise.amax(-1)),
             scale=scale,
             norms=norms,
-            used=torch.cat([self.used, self.used.new_ones(len(orders))]),
         )
+
+
+def _block_diagonal(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Of two matrices, or of one of them for each data set."""
+    batch = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2])
+    first, second = (part.expand(*batch, *part.shape[-2:]) for part in (first, second))
+    above = torch.cat([first, first.new_zeros(*first.shape[:-1], second.shape[-1])], -1)
+    below = torch.cat([second.new_zeros(*second.shape[:-1], first.shape[-1]), second], -1)
+    return torch.cat([above, below], -2)
 
 
 def observations(
@@ -97,7 +148,7 @@ def observations(
     kept: torch.Tensor,
     index: NDArray[np.integer] | None = None,
 ) -> Iterator[Observation]:
-    """Data sets grouped by what they share.
+    """Data sets that are solved together.
 
     Parameters
     ----------
@@ -111,23 +162,36 @@ def observations(
     """
     index = np.arange(len(rows)) if index is None else index
     norms = _rough_norm(problem, rows, errors)
-    steps = (norms.log() / math.log(NORM_STEP)).round()
-    labels = torch.cat([errors, kept.to(errors), steps[:, None].to(errors)], 1)
-    if covariance is not None and covariance.ndim == 3:  # to each its own
+    scale = NORM_STEP ** (norms.log() / math.log(NORM_STEP)).round()
+    own = covariance is not None and covariance.ndim == 3
+    if own:
         labels = torch.arange(len(rows), device="cpu").to(errors)[:, None]
-    unique, member = torch.unique(labels, dim=0, return_inverse=True)
-    for group in range(len(unique)):
-        which = torch.nonzero(member == group)[:, 0]
-        first = which[0]
-        own = covariance
-        if covariance is not None and covariance.ndim == 3:
-            own = covariance[first]
-        yield replace(
-            observed(problem, rows[which], errors[first], own, kept[first], norms[which]),
-            which=which,
-            slices=index[which.cpu().numpy()],
-            scale=NORM_STEP ** float(steps[first]),
+    else:
+        labels = torch.cat([errors, kept.to(errors), scale[:, None]], 1)
+    for which, alike in together(labels):
+        seen = observed(
+            problem,
+            rows[which],
+            errors[which],
+            covariance[which] if own and covariance is not None else covariance,
+            kept[which],
+            alike=alike,
         )
+        place = which.cpu().numpy()
+        yield replace(
+            seen, which=which, slices=index[place], scale=scale[which], norms=norms[which]
+        )
+
+
+def together(labels: torch.Tensor) -> Iterator[tuple[torch.Tensor, bool]]:
+    """Positions of data sets that are solved together, and whether all their labels are equal."""
+    _, member, counts = torch.unique(labels, dim=0, return_inverse=True, return_counts=True)
+    many = counts >= min(ENOUGH, len(labels))
+    for group in torch.nonzero(many)[:, 0]:
+        yield torch.nonzero(member == group)[:, 0], True
+    for which in torch.nonzero(~many[member])[:, 0].split(AT_ONCE):
+        if len(which):
+            yield which, False
 
 
 def observed(
@@ -136,34 +200,65 @@ def observed(
     errors: torch.Tensor,
     covariance: torch.Tensor | None,
     kept: torch.Tensor,
-    norms: torch.Tensor | None = None,
+    *,
+    alike: bool = True,
 ) -> Observation:
-    """Data sets ``(b, rows)`` that share their errors ``(rows,)``, or covariance, and outliers."""
-    within = None if covariance is None else covariance[kept][:, kept]
-    whitener = _whitener(errors[kept], within)
-    full = rows.new_zeros(len(whitener), rows.shape[1])
-    full[:, kept] = whitener
+    """Data sets ``(b, rows)`` with what is known of them, as in :func:`observations`.
+
+    If all are ``alike``, the errors and outliers of the first are those of all.
+    """
+    norms = _rough_norm(problem, rows, errors)
+    first = slice(0, 1) if alike else slice(None)
+    own = covariance
+    if covariance is not None and covariance.ndim == 3:
+        own = covariance[first]
+    inverse = inverse_errors(errors[first], own, kept[first])
+    sharp = inverse.norm(dim=-1) if inverse.ndim == 3 else inverse
+    basis = problem.basis(float(norms.max() * sharp.max()))
+    reached, factor = torch.linalg.qr(_whitened(basis, inverse))  # (b, rows, k), (b, k, k)
+    whole = _whitened(rows[..., None], inverse)[..., 0]
+    data = rowwise(whole, reached[0] if alike else reached)
+    rest = whole - rowwise(data, (reached[0] if alike else reached).mT)
+    whitener = pad(factor, (0, 0, 0, 1))
     which = torch.arange(len(rows), device=rows.device)
-    norms = _rough_norm(problem, rows, errors) if norms is None else norms
+    count = kept.sum(-1).to(rows)
+    step = round(float(norms.log().mean()) / math.log(NORM_STEP))
     return Observation(
         problem=problem,
         which=which,
         slices=which.cpu().numpy(),
         rows=rows,
-        data=rows @ full.mT,
-        whitener=full,
-        scale=NORM_STEP ** round(float(norms.log().mean()) / math.log(NORM_STEP)),
-        norms=norms,
         used=kept,
+        data=torch.cat([data, rest.norm(dim=-1, keepdim=True)], 1),
+        basis=basis,
+        whitener=whitener[0] if alike else whitener,
+        count=count,
+        precision=sharp.sum(-1).expand(len(rows)) / count,
+        sharpest=sharp.amax(-1).expand(len(rows)),
+        scale=norms.new_full((len(rows),), NORM_STEP**step),
+        norms=norms,
+        errors=errors,
+        covariance=own[0] if own is not None and own.ndim == 3 and alike else own,
     )
 
 
-def _whitener(errors: torch.Tensor, covariance: torch.Tensor | None) -> torch.Tensor:
+def inverse_errors(
+    errors: torch.Tensor, covariance: torch.Tensor | None, kept: torch.Tensor
+) -> torch.Tensor:
+    """One over the errors, ``(b, rows)``, or what undoes correlated ones, ``(b, rows, rows)``; zero
+    for data that are not used.
+    """
     if covariance is None:
-        return torch.diag(1 / errors)
-    factor = torch.linalg.cholesky(covariance)
-    unit = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-    return torch.linalg.solve_triangular(factor, unit, upper=False)
+        return kept / errors
+    both = kept[:, :, None] & kept[:, None, :]
+    unit = torch.eye(kept.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    factor = torch.linalg.cholesky(torch.where(both, covariance, unit))
+    return torch.linalg.solve_triangular(factor, unit, upper=False) * both
+
+
+def _whitened(columns: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+    """Columns ``(rows, k)`` or ``(b, rows, k)`` over the errors, see :func:`inverse_errors`."""
+    return inverse @ columns if inverse.ndim == 3 else inverse[..., None] * columns
 
 
 def _rough_norm(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
@@ -177,121 +272,3 @@ def _rough_norm(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> t
     flat = problem.kernel.mean(1) / errors
     fit = (rows / errors * flat).sum(-1) / flat.square().sum(-1)
     return fit.abs().clamp(min=1e-30)
-
-
-def estimate_error(kernel: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Standard error of each data set, from the part that no spectrum can produce, ``(b,)``.
-
-    Assumes uncorrelated errors of one size. With few data, part of a spectrum counts as error: the
-    estimate is then too large, never too small.
-    """
-    u, s, _ = torch.linalg.svd(kernel, full_matrices=True)
-    reached = int((s > BEYOND_REACH * s[0]).sum())
-    reached = min(reached, max(len(u) - max(LEAST_FREEDOM, len(u) // 5), 1))
-    beyond = rows @ u[:, reached:]
-    size = beyond.square().mean(-1).sqrt()
-    # Rounding of the data themselves.
-    size = size.clamp(min=float(torch.finfo(torch.float64).eps) * 100).maximum(
-        1e-9 * rows.abs().amax(-1)
-    )
-    step = torch.tensor(ERROR_STEP, dtype=rows.dtype, device=rows.device).log()
-    return ((size.log() / step).ceil() * step).exp()
-
-
-def find_outliers(
-    problem: Problem, rows: torch.Tensor, errors: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find single data far from those of any spectrum.
-
-    Takes whitened residuals of the part that no spectrum can produce, over their expected size, and
-    removes the largest until none is above six standard errors (estimated or stated, whichever is
-    larger).
-
-    Returns
-    -------
-    kept
-        ``(b, rows)`` bool.
-    excess
-        Estimated over stated errors of the rest, ``(b,)``; 1 unless they are significantly larger,
-        or smaller by a factor that matters.
-    """
-    kept = torch.ones_like(rows, dtype=torch.bool)
-    excess = rows.new_ones(len(rows))
-    unique, member = torch.unique(errors, dim=0, return_inverse=True)
-    for group in range(len(unique)):
-        which = torch.nonzero(member == group)[:, 0]
-        kernel, data = problem.kernel / unique[group][:, None], rows[which] / unique[group]
-        residual, share = _residual(kernel, data)
-        noiseless = NOISELESS * data.abs().amax(-1)
-        excess[which] = _excess(residual, share, noiseless)
-        standard = residual / share.clamp(min=1e-3).sqrt()
-        typical = standard.abs().median(-1).values / 0.6745
-        suspect = standard.abs().amax(-1) > OUTLIER * typical.clamp(min=1.0)
-        for item in torch.nonzero(suspect)[:, 0]:
-            mask, size = _without_outliers(kernel, data[item])
-            kept[which[item]] = mask
-            excess[which[item]] = size
-    return kept, excess
-
-
-def scatter(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
-    """Estimated over stated errors of data, outliers among them, ``(b,)``; 1 unless the difference
-    is significant.
-    """
-    found = rows.new_ones(len(rows))
-    unique, member = torch.unique(errors, dim=0, return_inverse=True)
-    for group in range(len(unique)):
-        which = torch.nonzero(member == group)[:, 0]
-        kernel, data = problem.kernel / unique[group][:, None], rows[which] / unique[group]
-        residual, share = _residual(kernel, data)
-        found[which] = _excess(residual, share, residual.new_zeros(())).clamp(min=1)
-    return found
-
-
-def _residual(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Residuals of data ``(..., m)`` after all that spectra can produce; share left of each."""
-    u, s, _ = torch.linalg.svd(kernel, full_matrices=False)
-    norm = float(data.abs().amax() / kernel.abs().amax())  # of spectra, roughly
-    inside = u[:, (s > BEYOND_REACH * s[0]) & (s * norm > UNSEEN)]
-    return data - (data @ inside) @ inside.mT, 1 - inside.square().sum(1)
-
-
-def _without_outliers(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.Tensor, float]:
-    mask = torch.ones(len(data), dtype=torch.bool, device=data.device)
-    for _ in range(max(1, int(MOST_OUTLIERS * len(data)))):
-        residual, share = _residual(kernel[mask], data[mask])
-        standard = residual.abs() / share.clamp(min=1e-3).sqrt()
-        typical = float(standard.median() / 0.6745)
-        worst = int(standard.argmax())
-        if float(standard[worst]) <= OUTLIER * max(typical, 1.0):
-            break
-        mask[torch.nonzero(mask)[worst, 0]] = False
-    noiseless = NOISELESS * data[mask].abs().amax()
-    return mask, float(_excess(*_residual(kernel[mask], data[mask]), noiseless))
-
-
-def _excess(residual: torch.Tensor, share: torch.Tensor, noiseless: torch.Tensor) -> torch.Tensor:
-    freedom = float(share.sum())
-    if freedom < LEAST_FREEDOM:  # spectra can explain nearly any such few data
-        return residual.new_ones(len(residual)) if residual.ndim > 1 else residual.new_ones(())
-    size = (residual.square().sum(-1) / freedom).sqrt()
-    small = (size < OVERSTATED) & (size > noiseless)
-    return torch.where(small | (size > 1 + SIGNIFICANT / (2 * freedom) ** 0.5), size, 1.0)
-
-
-def correlated_excess(
-    problem: Problem, rows: torch.Tensor, covariance: torch.Tensor
-) -> torch.Tensor:
-    """Measured errors over those of one covariance ``(rows, rows)``; 1 unless they are smaller by a
-    factor that matters, ``(b,)``. Larger ones show in chi^2.
-    """
-    whitener = _whitener(rows[0], covariance)
-    data = rows @ whitener.mT
-    noiseless = NOISELESS * data.abs().amax(-1)
-    return _excess(*_residual(whitener @ problem.kernel, data), noiseless).clamp(max=1)
-
-
-def raised(errors: torch.Tensor, excess: torch.Tensor) -> torch.Tensor:
-    """Errors ``(b, rows)`` times ``excess`` ``(b,)`` above 1, rounded up to a power of 2^(1/4)."""
-    factor = 2 ** (4 * excess.clamp(min=1).log2()).ceil().div(4)
-    return torch.where((excess > 1)[:, None], errors * factor[:, None], errors)

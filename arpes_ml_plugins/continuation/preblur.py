@@ -65,7 +65,9 @@ def blurred(
     found = []
     for width in widths:
         matrix = mixing(seen.problem, width) if width else None
-        found.append(solve(seen.kernel(), seen.data, model, rule=rule, mixing=matrix))
+        found.append(
+            solve(seen.kernel(), seen.data, model, rule=rule, mixing=matrix, count=seen.count)
+        )
     sizes = seen.data.new_tensor(widths)
     best = torch.stack([each.evidence for each in found]).argmax(0)
     item = torch.arange(len(best), device=best.device)

@@ -17,6 +17,12 @@ WIDER = 4.0
 CERTAIN_SIGN = 4.0  # standard errors
 FAINT = 1e-4  # default models beyond the frequencies of the result, over those inside
 GROWTH = 1.25  # from cell to cell out there
+SPANNED = 6.0
+"""Range of the frequencies that :meth:`Problem.basis` holds for, in units of the largest one."""
+LEAST_REACH = 2.0  # ... or of this over ``beta``
+UNFELT = 1e-7  # standard errors
+ROUNDING = 1e-15
+FINEST, PER_FOLD = 1e-2, 6.0  # frequencies of that basis: the smallest times ``beta``; per factor e
 
 
 def cell_edges(omega: torch.Tensor) -> torch.Tensor:
@@ -125,6 +131,30 @@ class Problem:
             return rows
         at = self.omega / self.half_width
         return torch.cat([rows, torch.stack([at**order for order in self.moments])])
+
+    def basis(self, precision: float) -> torch.Tensor:
+        """Orthonormal columns that span the data of all spectra, ``(rows, k)``.
+
+        Of all within ``SPANNED`` times the largest frequency, on any grid; moments are not among
+        the data here.
+
+        Parameters
+        ----------
+        precision
+            Norm of the spectra over the smallest error of the data: directions in which they move
+            the data by less than ``UNFELT`` errors are left out.
+        """
+        largest = max(self.half_width, LEAST_REACH / self.beta, float(self.omega.abs().max()) / 4)
+        low, high = FINEST / self.beta, SPANNED * largest
+        count = math.ceil(PER_FOLD * math.log(high / low)) + 1
+        above = torch.logspace(
+            math.log10(low), math.log10(high), count, dtype=self.omega.dtype, device="cpu"
+        ).to(self.omega)
+        whole = torch.cat([-above.flip(0), above.new_zeros(1), above])
+        u, s, _ = torch.linalg.svd(
+            replace(self, omega=whole, bins=False, moments=()).kernel, full_matrices=False
+        )
+        return u[:, (s * precision > UNFELT) & (s > ROUNDING * s[0])]
 
     def _kernel(self) -> torch.Tensor:
         edges = cell_edges(self.omega)

@@ -87,18 +87,16 @@ def features_of(
     return told.nan_to_num(0.0, 10.0, -10.0)
 
 
-def hedged(share: torch.Tensor, error: float) -> torch.Tensor:
+def hedged(share: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
     """Shares of the network's solution, without the small ones if the data are accurate.
 
     The smaller the relative error, the more do the data decide, and the more harm does a share that
     was not meant to be there: if it is wrong, the result is several times worse than that around a
     flat default model. Where the share is below a limit that grows with the accuracy, it is zero.
     """
-    none = min(max(HEDGED * math.log10(LARGEST / error), 0.0), MOST_HEDGED)
-    if none == 0:
-        return share
+    none = (HEDGED * (LARGEST / error).log10()).clamp(0.0, MOST_HEDGED)
     step = ((share - none) / RAMP).clamp(0, 1)
-    return share * step.square() * (3 - 2 * step)
+    return torch.where(none > 0, share * step.square() * (3 - 2 * step), share)
 
 
 def _variation(density: torch.Tensor) -> torch.Tensor:

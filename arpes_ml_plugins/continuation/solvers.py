@@ -1,4 +1,4 @@
-"""The algorithms as solvers of one group of data sets.
+"""The algorithms as solvers of data sets of one kind.
 
 Each is an immutable description with one method. All of them get the estimate of the general
 network, and :mod:`~.continuation.checked` checks what they return.
@@ -21,6 +21,7 @@ from arpes_ml_plugins.continuation.answer import (
     UNTRAINED,
     Solution,
 )
+from arpes_ml_plugins.continuation.factored import Factored
 from arpes_ml_plugins.continuation.ista import ista
 from arpes_ml_plugins.continuation.maxent import MaxEntResult, maxent, signed_maxent
 from arpes_ml_plugins.continuation.network_estimate import Estimate, regrid, relative_error
@@ -135,16 +136,21 @@ class Trained:
     refine: bool
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
-        network, grid = self.network(seen)
         omega = seen.problem.omega
         norm = seen.norms[:, None]
         if isinstance(view, Estimate):  # which knows better where tau has no end points
             norm = (view.density * cell_widths(omega)).sum(-1, keepdim=True)
-        with torch.inference_mode():
-            rows = _without_outliers(seen, view) / norm
-            weights = network.to(seen.data.device)(rows).to(seen.data)
-        grid = grid.to(omega)
-        density = regrid(weights.clamp(min=0) / cell_widths(grid), grid, omega) * norm
+        rows = _without_outliers(seen, view) / norm
+        density = seen.data.new_empty(len(seen.which), len(omega))
+        kinds = torch.stack([seen.precision, seen.scale], -1)
+        for kind in torch.unique(kinds, dim=0):
+            which = (kinds == kind).all(-1)
+            network, grid = self.network(seen.take(which))
+            with torch.inference_mode():
+                weights = network.to(seen.data.device)(rows[which]).to(seen.data)
+            grid = grid.to(omega)
+            density[which] = regrid(weights.clamp(min=0) / cell_widths(grid), grid, omega)
+        density = density * norm
         return _refined(seen, density) if self.refine else _bare(seen, density)
 
 
@@ -158,20 +164,27 @@ class Ista:
     """Use unit errors, and allow spectra of either sign."""
 
     def __call__(self, seen: Observation, view: Estimate | str) -> Solution:
+        kernel, data = seen.kernel().scaled(1 / seen.precision), seen.data / seen.precision[:, None]
         if self.published:
-            kernel, data = seen.problem.kernel[seen.used], seen.rows[:, seen.used]
-        else:
-            typical = 1 / seen.whitener.norm(dim=1).mean()
-            kernel, data = seen.kernel() * typical, seen.data * typical
+            kernel, data = _unit_errors(seen)
+        scale = seen.scale[:, None]
         result = ista(
             kernel,
-            data / seen.scale,
+            data / scale,
             self.sparsity,
             accelerated=not self.published,
             nonnegative=not self.published,
             iterations=self.iterations,
         )
-        return Solution(result.spectrum * seen.scale, _status(result.converged))
+        return Solution(result.spectrum * scale, _status(result.converged))
+
+
+def _unit_errors(seen: Observation) -> tuple[Factored, torch.Tensor]:
+    """Kernel and data as if all errors were 1."""
+    kernel = Factored(seen.problem.kernel)
+    if not bool(seen.used.all()):
+        kernel = Factored(kernel.shared, torch.diag_embed(seen.used.to(seen.rows)))
+    return kernel, seen.rows * seen.used
 
 
 def _status(converged: torch.Tensor, note: int = 0) -> torch.Tensor:
@@ -188,7 +201,7 @@ def maxent_solution(
     seen: Observation, default: torch.Tensor, rule: str, *, note: int = 0, resolved: bool = True
 ) -> Solution:
     """MaxEnt with its own credible interval, which is used if the network has none."""
-    result = maxent(seen.kernel(), seen.data, default, rule=rule)
+    result = maxent(seen.kernel(), seen.data, default, rule=rule, count=seen.count)
     return _positive(_solution(seen, result, note, resolved))
 
 
@@ -274,10 +287,7 @@ def referee_features(
 ) -> torch.Tensor:
     """Input of the mixing network for two solutions, ``(b, FEATURES)``."""
     widths = cell_widths(seen.problem.omega)
-    misfits = [
-        (seen.data - solution.weights @ seen.kernel().mT).square().mean(-1)
-        for solution in (neural, flat)
-    ]
+    misfits = [seen.misfit(solution.weights) for solution in (neural, flat)]
     bare = view.density * widths
     told = torch.stack(misfits, -1)
     return features_of(view.kind, bare, neural.weights, flat.weights, widths, told)

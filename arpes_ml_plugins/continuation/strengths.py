@@ -32,33 +32,33 @@ KINK_OFFSET = 2.5
 """Distance of the kink from the middle of the fall of chi^2, in units of its width."""
 
 
-def _most_probable(path: Path, count: int) -> torch.Tensor:
+def _most_probable(path: Path, count: torch.Tensor) -> torch.Tensor:
     return _peak(path.alphas.log(), path.evidence).exp()
 
 
-def _as_much_misfit_as_data(path: Path, count: int) -> torch.Tensor:
-    return _crossing(path.alphas.log(), path.chi2, float(count)).exp()
+def _as_much_misfit_as_data(path: Path, count: torch.Tensor) -> torch.Tensor:
+    return _crossing(path.alphas.log(), path.chi2, count).exp()
 
 
-def _end_of_the_fall(path: Path, count: int) -> torch.Tensor:
+def _end_of_the_fall(path: Path, count: torch.Tensor) -> torch.Tensor:
     logs = path.alphas.log()
     kink = _kink(logs, path.chi2.clamp(min=1e-12).log())
     # Where the fall is not of the usual form it may end too early: not before the data are met.
-    most = max(MOST_MISFIT, 1 + MISFIT * (2 / count) ** 0.5)
-    met = _crossing(logs, path.chi2, most * path.chi2[-1].clamp(min=count))
+    most = (1 + MISFIT * (2 / count).sqrt()).clamp(min=MOST_MISFIT)
+    met = _crossing(logs, path.chi2, most * path.chi2[-1].maximum(count))
     found = torch.minimum(kink, met).exp()
     return torch.where(
         path.chi2[0] < LEAST_FALL * path.chi2[-1], _most_probable(path, count), found
     )
 
 
-RULES: dict[str, Callable[[Path, int], torch.Tensor]] = {
+RULES: dict[str, Callable[[Path, torch.Tensor], torch.Tensor]] = {
     "chi2kink": _end_of_the_fall,
     "classic": _most_probable,
     "bryan": _most_probable,
     "historic": _as_much_misfit_as_data,
 }
-"""Rules that choose the strength, from a path and the number of data; ``"bryan"`` then averages."""
+"""Rules that choose the strength, from a path and numbers of data; ``"bryan"`` then averages."""
 
 
 def _peak(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -70,7 +70,7 @@ def _peak(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return logs.gather(0, index[None])[0] + shift * (logs[1] - logs[0])
 
 
-def _crossing(logs: torch.Tensor, chi2: torch.Tensor, target: float | torch.Tensor) -> torch.Tensor:
+def _crossing(logs: torch.Tensor, chi2: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Where chi^2, which falls along the path, reaches ``target``; the end where it never does."""
     index = (chi2 > target).sum(0).clamp(1, len(logs) - 1)
     before, after = chi2.gather(0, index[None] - 1)[0], chi2.gather(0, index[None])[0]

@@ -140,7 +140,7 @@ def _without_exact(matrix: NDArray[Any]) -> NDArray[np.floating]:
     if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-6, atol=0):
         raise ParameterError("covariance must be finite and symmetric")
     matrix = (matrix + matrix.T) / 2
-    values, vectors = np.linalg.eigh(matrix)
+    values = np.linalg.eigvalsh(matrix)
     exact = values <= EXACT * values[-1]
     if values[0] < -EXACT * values[-1] or exact.sum() > max(1, rows // 10) or values[-1] <= 0:
         raise ParameterError(
@@ -149,6 +149,9 @@ def _without_exact(matrix: NDArray[Any]) -> NDArray[np.floating]:
             f"points it never is: take more, bin tau, or keep its diagonal as stderr"
         )
     _check_sizes("covariance", np.sqrt(values[~exact]))
+    if not exact.any():
+        return matrix
     # A sum rule that holds in every sample (G(0) + G(beta) = 1) contains no noise.
+    values, vectors = np.linalg.eigh(matrix)
     values[exact] = LEFT_OUT * values[-1]
-    return (vectors * values) @ vectors.T if exact.any() else matrix
+    return (vectors * values) @ vectors.T

@@ -116,7 +116,7 @@ def own_frequencies(
 
     from arpes_ml_plugins.continuation.general_network import REACH
     from arpes_ml_plugins.continuation.network_estimate import suggest_windows
-    from arpes_ml_plugins.continuation.observation import estimate_error
+    from arpes_ml_plugins.continuation.outliers import estimate_error
     from arpes_ml_plugins.networks.rlista import continuation_network
 
     if data.chunks is not None:
@@ -151,7 +151,7 @@ def _asymmetric(
     """Which data even spectra do not explain, but others do, ``(b,)`` bool."""
     import torch
 
-    from arpes_ml_plugins.continuation.observation import scatter
+    from arpes_ml_plugins.continuation.outliers import scatter
 
     above = half * torch.logspace(-4, 0.5, 2 * POINTS, dtype=rows.dtype, device="cpu")
     above = torch.cat([above.new_zeros(1), above])

@@ -311,7 +311,7 @@ def _check_hermitian(
     """Refuse a matrix whose element ``G_ji`` is not the conjugate of ``G_ij`` within its errors."""
     import torch
 
-    from arpes_ml_plugins.continuation.observation import estimate_error
+    from arpes_ml_plugins.continuation.outliers import estimate_error
 
     if parts.copies:
         return

@@ -160,7 +160,7 @@ def _with_unknown_constant(source: ImaginaryData) -> ImaginaryData:
     """The errors with a common one of all real parts that is larger than any constant left."""
     import torch
 
-    from arpes_ml_plugins.continuation.observation import estimate_error
+    from arpes_ml_plugins.continuation.outliers import estimate_error
 
     array = source.array
     if source.errors is not None:

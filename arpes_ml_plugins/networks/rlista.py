@@ -50,7 +50,8 @@ def trained_network(
 ) -> tuple[UnrolledNetwork, torch.Tensor]:
     """The network for one kind of data, and the frequencies of its output.
 
-    If ``stderr`` is None, the estimated errors are used.
+    All of ``seen`` have the same typical error and scale; if ``stderr`` is None, the estimated
+    errors are used.
     """
     import torch
 
@@ -59,12 +60,12 @@ def trained_network(
 
     problem = seen.problem
     window = problem.half_width
-    error = stderr or float(1 / seen.whitener.norm(dim=1).mean())
+    error = stderr or float(1 / seen.precision[0])
     samples = Samples(
         times=tuple(problem.times.tolist()),
         beta=problem.beta,
         window=window,
-        stderr=error / seen.scale,
+        stderr=error / float(seen.scale[0]),
         prior="published" if recipe == "published" else "broad",
         axis=problem.axis,
     )

@@ -86,7 +86,9 @@ def _examples(
     used = torch.ones_like(data, dtype=torch.bool)
     found = []
     for seen in observations(problem, data, errors, None, used):
-        if kind.statistics == "fermion" and measured_norm(network, seen)[1] > UNDETERMINED:
+        if kind.statistics == "fermion" and bool(
+            (measured_norm(network, seen)[1] > UNDETERMINED).any()
+        ):
             seen = seen.with_norm(1.0)
         view = estimate(network, seen)
         if isinstance(view, Estimate):
