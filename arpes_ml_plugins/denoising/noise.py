@@ -20,7 +20,7 @@ from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
 from arpes_ml_plugins.denoising.noise_floor import first_gain, floor_gain
 from arpes_ml_plugins.denoising.noise_levels import noise_levels, residuals
 from arpes_ml_plugins.denoising.noise_line import Line, fitted_line
-from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum, noise_spectrum
+from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum, noise_spectrum, shifted_gain
 
 __all__ = [
     "KINDS",
@@ -120,9 +120,15 @@ def estimate(
     pixels = valid.sum()
     values = images[valid] + base if recorded is None else recorded.to(images)
     step = _step(images[seen] if recorded is None else values)
-    spectrum, good, hot, line = _measured(images, valid, seen, step, _floor_of(images[seen]))
+    alone = recorded is None
+    spectrum, good, hot, line = _measured(images, valid, seen, step, _floor_of(images[seen]), alone)
     above = images if line is None else images + line.shift
     gain, error, doubt, shift = _gain(above, good, spectrum, line, step)
+    if not alone:  # differences are evened over some pixels, so that only blocks show the shift
+        gain, shift = shifted_gain(spectrum)
+        error = spectrum.gain_error / spectrum.gain * gain
+        if not bool(shift != 0) and not bool(_correlated(spectrum, step)[0]):
+            gain, error = _sharpened(above, good, gain, error, AGREES)
     shift_error = torch.zeros_like(gain) if line is None else line.shift_error
     negative = (values < 0).to(images).mean()
     mean = images[good].mean()
@@ -180,6 +186,7 @@ def _measured(
     seen: torch.Tensor,
     step: torch.Tensor,
     highest: torch.Tensor | None,
+    alone: bool,
 ) -> tuple[NoiseSpectrum, torch.Tensor, torch.Tensor, Line | None]:
     """Spectrum of the noise, pixels that show it, hot pixels, and variance against mean.
 
@@ -197,7 +204,7 @@ def _measured(
             if torch.equal(again, good):
                 break
             good = again
-        line = _line(images, good, spectrum, step, highest)
+        line = _line(images, good, spectrum, step, highest) if alone else None
         if line is None or bool((line.shift - shift).abs() <= SETTLED * line.shift_error):
             break
         shift = line.shift

@@ -19,7 +19,7 @@ from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.denoising.cosines import cosines
 from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 
-__all__ = ["NoiseSpectrum", "noise_spectrum"]
+__all__ = ["NoiseSpectrum", "noise_spectrum", "shifted_gain"]
 
 SMOOTH = 4.0  # pixels, over which the intensity is averaged
 BLOCK, SMALL_BLOCK = 16, 8  # pixels
@@ -36,6 +36,13 @@ LOWEST = 1  # groups of modes along either axis that structure spoils
 FIT_ROUNDS = 20
 LEAST_SPREAD = 0.05  # of the logarithm of the power
 GRID = 200  # frequencies of the correlation's integral
+CLASSES = 6  # of brightness
+DROPPED = 3  # classes at most that sharp structure may spoil
+MISFIT = 8.0  # chi^2 per degree of freedom of a line that does not fit
+RANGE = 1.01  # largest over smallest mean of the classes needed to separate shift and gain
+SURE = 4.0  # standard deviations of a significant shift
+LARGEST_SHIFT = 20.0  # times the mean intensity
+MATTERS = 0.05  # of the mean intensity: a smaller shift is left alone
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,58 @@ def noise_spectrum(images: torch.Tensor, valid: torch.Tensor) -> NoiseSpectrum:
         power=measured,
         model=fit.model,
     )
+
+
+def shifted_gain(spectrum: NoiseSpectrum) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gain and shift such that the variance is ``gain * (mean + shift)``.
+
+    Read-out noise and a subtracted constant give a positive shift, a pedestal a negative one. A
+    shift that is no more than chance, or does not matter, is zero.
+    """
+    unshifted = spectrum.gain, torch.zeros_like(spectrum.gain)
+    order = spectrum.mean.argsort()
+    groups = [g for g in order.tensor_split(CLASSES) if len(g) >= FEWEST]
+    if len(groups) < 3:
+        return unshifted
+    means = torch.stack([spectrum.mean[g].median() for g in groups])
+    if means.max() < RANGE * means.min().clamp(min=1e-300):
+        return unshifted
+    quiet = torch.stack([torch.quantile(spectrum.ratio[g], QUIET) for g in groups])
+    scale = torch.quantile(spectrum.ratio, QUIET)
+    variance = spectrum.gain * quiet / scale * means
+    error = variance * torch.stack(
+        [spectrum.ratio[g].std() / spectrum.ratio[g].mean() * (4 / len(g)) ** 0.5 for g in groups]
+    )
+    constant, slope, sigma = _line(means, variance, error)
+    if constant.abs() < SURE * sigma or (slope <= 0 and constant < 0):
+        return unshifted
+    # Noise that does not grow with the intensity has an endless shift; this many means will do.
+    slope = slope.clamp(min=constant / (LARGEST_SHIFT * means.mean()))
+    shift = constant / slope
+    if shift.abs() < MATTERS * spectrum.mean.mean():
+        return unshifted
+    return slope, shift
+
+
+def _line(
+    means: torch.Tensor, variance: torch.Tensor, error: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Constant and slope of a line, and the error of the constant. The brightest classes are left
+    out if a line through all does not fit: structure that is sharp there adds to the variance.
+    """
+    fits: list[tuple[torch.Tensor, ...]] = []
+    for number in range(len(means), max(3, len(means) - DROPPED) - 1, -1):
+        x, y, e = means[:number], variance[:number], error[:number]
+        design = torch.stack([torch.ones_like(x), x], 1) / e[:, None]
+        inverse = torch.linalg.pinv(design.mT @ design)
+        constant, slope = inverse @ design.mT @ (y / e)
+        scatter = ((y - constant - slope * x) / e).square().sum() / (number - 2)
+        if constant < 0 or not fits:  # only a pedestal is looked for in fewer classes
+            fits.append((scatter, constant, slope, (inverse[0, 0] * scatter.clamp(min=1.0)).sqrt()))
+        if scatter < MISFIT:
+            break
+    _, constant, slope, sigma = min(fits, key=lambda fit: float(fit[0]))
+    return constant, slope, sigma
 
 
 def _cut(values: torch.Tensor, size: int) -> torch.Tensor:
