@@ -108,10 +108,10 @@ def read_out(counts):
     [
         (lambda n: n, "1 × mean"),
         (lambda n: 7.3 * n, "7.3 × mean"),
-        (lambda n: n + 100, "× (mean − 1"),
+        (lambda n: n + 100, "× (mean − "),
         (read_out, "× (mean + "),
         (lambda n: gaussian_filter(7.0 * n, 0.8), "at long wavelengths"),
-        (lambda n: gaussian_filter(7.0 * n, 0.8) + 300, "× (mean − 3"),
+        (lambda n: gaussian_filter(7.0 * n, 0.8) + 300, "× (mean − "),
     ],
     ids=["counts", "gain", "pedestal", "read-out", "correlated", "correlated beside a pedestal"],
 )
@@ -123,6 +123,9 @@ def test_diagnose_draws_the_line_that_the_noise_follows(change, words):
     variance = plotting.diagnose(data).axes[1]
     blocks, line = variance.lines
     assert words in line.get_label()
+    if "−" in words:
+        added = float((values - change(0 * values)).min() - values.min())
+        assert float(noise["shift"]) == pytest.approx(added, rel=0.05)
     slope = np.diff(line.get_ydata()) / np.diff(line.get_xdata())
     assert slope.item() == pytest.approx(float(noise["gain"]))
     expected = np.interp(blocks.get_xdata(), line.get_xdata(), line.get_ydata())

@@ -1,9 +1,10 @@
 """Estimate the noise of an image: its strength and correlation, and whether values are counts.
 
 The noise's own spectrum (:mod:`~arpes_ml_plugins.denoising.noise_spectrum`) gives the gain at long
-wavelengths, the correlation of neighbours and a shift. If the noise is white, its power at the
-highest frequencies of whole images, where the scene has none, gives the gain more precisely, at any
-number of counts per pixel.
+wavelengths and the correlation of neighbours. How the variance follows the brightness
+(:mod:`~arpes_ml_plugins.denoising.noise_levels`) gives a shift, and the gain of white noise. If
+there is no shift, the power of white noise at the highest frequencies of whole images
+(:mod:`~arpes_ml_plugins.denoising.noise_floor`) gives its gain more precisely.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
-from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum, shifted_gain
+from arpes_ml_plugins.denoising.noise_floor import first_gain, floor_gain
+from arpes_ml_plugins.denoising.noise_levels import noise_levels, residuals
+from arpes_ml_plugins.denoising.noise_line import Line, fitted_line
+from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum, noise_spectrum, shifted_gain
 
 __all__ = [
     "KINDS",
     "NoiseEstimate",
     "estimate",
-    "variance_over_mean",
 ]
 
 KINDS = ("counts", "scaled counts", "correlated", "offset", "negative", "unknown")
@@ -31,24 +33,24 @@ KINDS = ("counts", "scaled counts", "correlated", "offset", "negative", "unknown
 another gain than the step of the values; "correlated": not white; "offset": variance and intensity
 are not proportional; "negative": something was subtracted; "unknown": too few data to decide."""
 
-SMOOTH = 4.0  # pixels; what it removes lies below all frequencies that are looked at
-FLOOR = 0.02  # of the mean: darker pixels get no larger weight
-CORNER = 0.7  # of the Nyquist frequency, in both directions: noise, if anything is
-STEPS = (0.6, 0.5, 0.4, 0.3)  # the corner grows while its power stays the same
-CONSISTENT = 2.5  # standard deviations
 WHITE = 0.02  # correlation of neighbours that white noise may seem to have
 WHITE_COUNTS = 0.08  # the same of whole numbers with about the noise of counts
 SURE = 3.0  # standard deviations beyond that
 BEYOND = 1.5  # the same for correlations, whose errors are rather too large
-MEDIAN_OF_SQUARE = 0.455  # of a standard normal variable
 FEWEST = 64  # pixels that an estimate needs
 STILL = 7  # pixels, side of a square that has no noise at all
 ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
 ROUNDS = 2  # of finding hot pixels and the gain in turn
-DARKEST_PART = 0.02  # of the pixels
+PEDESTALS = 3  # times that a shift is looked for
+MATTERS = 0.05  # of the mean intensity: a smaller shift of correlated noise is left alone
+SETTLED = 1.0  # standard errors that it may still change
 AGREES = 0.12  # relative difference of two estimates of one gain
+FLUCTUATES = 1.6  # times the gain of the dark: then the source does, beyond any structure
+MUCH_BELOW = 3.0  # times the square that is expected of negative values
 UNSURE = 0.2  # relative error of the gain beyond which nothing is said
-VERY_UNSURE = 0.5  # the same of correlated noise, which is modelled with less care
+VERY_UNSURE = 0.5  # the same of correlated noise, or with a shift
+NEGLIGIBLE = 0.05  # the same, because there may be a shift: it is left out below
+UNCERTAIN = 0.1  # the same, from which it is said that the shift is uncertain
 DIFFERENCE = 0.15  # of the values: if more are negative, something was subtracted
 READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out noise
 NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
@@ -76,6 +78,10 @@ class NoiseEstimate:
     shift: torch.Tensor
     """The variance is ``gain * (mean + shift)``: above zero for noise of the read-out or where a
     constant was subtracted, below zero for a pedestal."""
+    shift_error: torch.Tensor
+    """Standard deviation of a shift that is not zero."""
+    uncertain: torch.Tensor
+    """Whether the gain could be another, because a shift is too large or missing."""
     row_correlation: torch.Tensor
     """Correlation of the noise of neighbours along the first axis of the images."""
     column_correlation: torch.Tensor
@@ -111,62 +117,57 @@ def estimate(
         base = images[valid].min()
     images = images - base
     seen = valid & ~still
-    good = seen & ~hot_pixels(images, valid, _expanded(_first_gain(images, seen), images))
-    for _ in range(ROUNDS):  # hot pixels depend on the gain, and they bias it
-        spectrum = noise_spectrum(images, good)
-        wide = _expanded(spectrum.gain, images)
-        hot = hot_pixels(images, valid, wide)
-        again = seen & ~hot & ~dead_lines(images, valid, wide)
-        if torch.equal(again, good):
-            break
-        good = again
-    gain, shift = shifted_gain(spectrum)
-    gain, shift = _dark_enough(images, good, spectrum.gain, gain, shift)
-    if recorded is None and shift < 0:  # a pedestal hides how the noise follows the intensity
-        spectrum = noise_spectrum(images + shift, good)
-        gain, more = shifted_gain(spectrum)
-        shift = shift + more
-    rows, columns = spectrum.row_correlation, spectrum.column_correlation
     pixels = valid.sum()
     values = images[valid] + base if recorded is None else recorded.to(images)
+    step = _step(images[seen] if recorded is None else values)
+    alone = recorded is None
+    spectrum, good, hot, line = _measured(images, valid, seen, step, _floor_of(images[seen]), alone)
+    above = images if line is None else images + line.shift
+    gain, error, doubt, shift = _gain(above, good, spectrum, line, step)
+    if not alone:  # differences are evened over some pixels, so that only blocks show the shift
+        gain, shift = shifted_gain(spectrum)
+        error = spectrum.gain_error / spectrum.gain * gain
+        if not bool(shift != 0) and not bool(_correlated(spectrum, step)[0]):
+            gain, error = _sharpened(above, good, gain, error, AGREES)
+    shift_error = torch.zeros_like(gain) if line is None else line.shift_error
     negative = (values < 0).to(images).mean()
-    step = _step(images[good] if recorded is None else values)
     mean = images[good].mean()
-    some = (negative > NEGATIVE) & (negative < DIFFERENCE)
-    if recorded is None and bool(some & (shift <= 0) & (base >= 0)):
+    below = (negative > NEGATIVE) & ~_read_out_explains(values, gain, shift)
+    if recorded is None and bool(below & (negative < DIFFERENCE) & (shift <= 0) & (base >= 0)):
         gain, shift = _of_read_out(images[good], gain, mean)
-    # Sharp structure at high counts passes for noise, but hardly everywhere.
-    quiet_part = torch.quantile(spectrum.ratio, QUIET_PART) * spectrum.gain
-    as_counts = (quiet_part > QUIETEST * step) & (quiet_part < AS_QUIET * step)
-    whole = as_counts | ((gain - step).abs() < ABOUT * step)
-    limit = torch.where(whole, WHITE_COUNTS, WHITE) + BEYOND * spectrum.correlation_error
-    correlated = (rows > limit) | (columns > limit)
-    error = spectrum.gain_error / spectrum.gain * gain
-    if not bool(correlated) and not bool(shift != 0):
-        gain, error = _sharpened(images, good, gain, error)
+        below = shift <= 0
+    correlated, as_counts = _correlated(spectrum, step)
     quietest = (ROUNDING**2 * mean.abs()).clamp(min=LEAST)
+    enough = (gain > quietest) & (good.sum() >= FEWEST)
     kind = _kind(
         gain=gain,
-        error=torch.where((gain > quietest) & (good.sum() >= FEWEST), error, torch.inf),
+        error=torch.where(enough, error * mean / (mean + shift.clamp(min=0)), torch.inf),
+        doubt=doubt,
         step=step,
         as_counts=as_counts,
-        negative=(negative > NEGATIVE) & (shift <= 0) | (base < 0),
+        negative=below | (base < 0),
         correlated=correlated,
         offset=shift != 0,
     )
     # Counts are multiples of one electron; where the noise agrees, the step is the better number.
-    gain = torch.where(kind == KINDS.index("counts"), step, gain)
+    counted = kind == KINDS.index("counts")
+    unsure = torch.where(shift != 0, (error.square() + doubt.square()).sqrt(), doubt)
+    uncertain = (unsure > UNCERTAIN * gain) & ~counted & (kind < KINDS.index("negative"))
+    gain = torch.where(counted, step, gain)
     beside = (base > 0) & (kind <= KINDS.index("scaled counts"))
     kind = torch.where(beside, KINDS.index("offset"), kind)
     void = (kind == KINDS.index("negative")) | (gain <= quietest)
+    error = torch.where(counted, error, (error.square() + doubt.square()).sqrt())
     gain, error = (x.masked_fill(void, torch.nan) for x in (gain, error))
     return NoiseEstimate(
         gain=gain,
         gain_error=error,
         step=step,
         shift=shift - base,
-        row_correlation=rows,
-        column_correlation=columns,
+        shift_error=shift_error,
+        uncertain=uncertain,
+        row_correlation=spectrum.row_correlation,
+        column_correlation=spectrum.column_correlation,
         hot=hot.sum().to(images) / pixels,
         missing=1 - valid.to(images).mean(),
         negative=negative,
@@ -177,6 +178,120 @@ def estimate(
         clipped=clipped(values),
         used=good,
     )
+
+
+def _measured(
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    seen: torch.Tensor,
+    step: torch.Tensor,
+    highest: torch.Tensor | None,
+    alone: bool,
+) -> tuple[NoiseSpectrum, torch.Tensor, torch.Tensor, Line | None]:
+    """Spectrum of the noise, pixels that show it, hot pixels, and variance against mean.
+
+    A pedestal hides how the noise follows the intensity, so that all is measured again without it.
+    """
+    shift = images.new_zeros(())
+    for _ in range(PEDESTALS):
+        above = images + shift
+        good = seen & ~hot_pixels(above, valid, _expanded(first_gain(above, seen), images))
+        for _ in range(ROUNDS):  # hot pixels depend on the gain, and they bias it
+            spectrum = noise_spectrum(above, good)
+            wide = _expanded(spectrum.gain, images)
+            hot = hot_pixels(above, valid, wide)
+            again = seen & ~hot & ~dead_lines(above, valid, wide)
+            if torch.equal(again, good):
+                break
+            good = again
+        line = _line(images, good, spectrum, step, highest) if alone else None
+        if line is None or bool((line.shift - shift).abs() <= SETTLED * line.shift_error):
+            break
+        shift = line.shift
+    return spectrum, good, hot, line
+
+
+def _floor_of(values: torch.Tensor) -> torch.Tensor | None:
+    """The lowest value, if many have it: no pedestal is higher. None if it is a tail of noise."""
+    lowest = values.min()
+    return lowest if (values == lowest).sum() >= FEWEST else None
+
+
+def _line(
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    spectrum: NoiseSpectrum,
+    step: torch.Tensor,
+    highest: torch.Tensor | None,
+) -> Line | None:
+    """Variance against mean; None if there are too few pixels."""
+    correlated, _ = _correlated(spectrum, step)
+    along = (spectrum.row_correlation, spectrum.column_correlation)
+    both = (float(along[0]), float(along[1])) if bool(correlated) else (0.0, 0.0)
+    largest: tuple[torch.Tensor, torch.Tensor] | None = None
+    line = None
+    found = residuals(images, valid, both)
+    below_zero = bool((images[valid] < 0).to(images).mean() > NEGATIVE)
+    for _ in range(ROUNDS):  # the second without what the first cannot explain
+        levels = None if found is None else noise_levels(found, largest)
+        line = None if levels is None else fitted_line(levels, step, highest, below_zero)
+        if line is None:
+            return None
+        largest = line.gain, line.shift
+    return line
+
+
+def _correlated(spectrum: NoiseSpectrum, step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whether the noise is not white, and whether its quietest places have that of counts."""
+    # Sharp structure at high counts passes for noise, but hardly everywhere.
+    quiet_part = torch.quantile(spectrum.ratio, QUIET_PART) * spectrum.gain
+    as_counts = (quiet_part > QUIETEST * step) & (quiet_part < AS_QUIET * step)
+    whole = as_counts | ((spectrum.gain - step).abs() < ABOUT * step)
+    limit = torch.where(whole, WHITE_COUNTS, WHITE) + BEYOND * spectrum.correlation_error
+    correlated = (spectrum.row_correlation > limit) | (spectrum.column_correlation > limit)
+    return correlated, as_counts
+
+
+def _gain(
+    above: torch.Tensor,
+    valid: torch.Tensor,
+    spectrum: NoiseSpectrum,
+    line: Line | None,
+    step: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gain, its error, that because there may be a pedestal or none, and the shift.
+
+    ``above`` are the images with the shift added.
+    """
+    correlated, _ = _correlated(spectrum, step)
+    gain, error = spectrum.gain, spectrum.gain_error
+    none = torch.zeros_like(gain)
+    if line is None:
+        if not bool(correlated):
+            gain, error = _sharpened(above, valid, gain, error, AGREES)
+        return gain, error, none, none
+    shift, unsure = line.shift, line.gain_error / line.gain
+    if bool(correlated):
+        doubt = line.doubt / line.gain * gain
+        if bool(shift != 0):
+            error = (error.square() + (unsure * gain).square()).sqrt()
+        # Noise of the read-out is white: at long wavelengths it is less beside that of electrons.
+        share = (spectrum.mean_power / spectrum.gain).clamp(max=1)
+        shift = torch.where(shift > 0, share * shift, shift)
+        matters = shift.abs() > MATTERS * (above[valid] - line.shift).mean().abs()
+        return gain, error, doubt, torch.where(matters, shift, 0)
+    fluctuates = gain > FLUCTUATES * line.gain
+    undecided = line.doubt > NEGLIGIBLE * line.gain
+    if not bool(shift != 0) and bool(fluctuates | undecided):
+        # Then the noise is right at least where the image is about as bright as on average.
+        gain, error = _sharpened(above, valid, gain, error, AGREES)
+        apart = torch.maximum((gain - line.gain).abs(), (gain - line.other).abs() / 2)
+        return gain, error, torch.where(undecided, apart, (gain - line.gain).abs()), none
+    gain, error = line.gain, line.gain_error
+    if not bool(shift != 0):
+        gain, error = _sharpened(above, valid, gain, error)
+    doubt = torch.where(line.doubt > NEGLIGIBLE * gain, line.doubt, 0)
+    return gain, error, doubt, shift
 
 
 def _still(images: torch.Tensor) -> torch.Tensor:
@@ -198,6 +313,17 @@ def _level(images: torch.Tensor, still: torch.Tensor, valid: torch.Tensor) -> to
     return torch.where(same & darkest, level, 0)
 
 
+def _read_out_explains(
+    values: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor
+) -> torch.Tensor:
+    """Whether negative values are what read-out noise, or a constant, leaves in the dark."""
+    below = values[values < 0]
+    if not len(below):
+        return values.new_ones((), dtype=torch.bool)
+    allowed = gain * shift + shift.square()
+    return (shift > 0) & (below.square().mean() < MUCH_BELOW * allowed)
+
+
 def _of_read_out(
     values: torch.Tensor, gain: torch.Tensor, mean: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -216,116 +342,17 @@ def _expanded(gain: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     return safe.expand(len(images))[:, None, None]
 
 
-def _dark_enough(
+def _sharpened(
     images: torch.Tensor,
     valid: torch.Tensor,
-    plain: torch.Tensor,
     gain: torch.Tensor,
-    shift: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gain and shift, if a pedestal is no higher than the darkest part of the image; or just so."""
-    if shift >= 0:  # no pedestal
-        return gain, shift
-    mask = valid.to(images)[:, None]
-    smooth = gaussian_mean(torch.where(valid, images, 0)[:, None], mask, SMOOTH)[:, 0]
-    some = smooth[valid][:: max(1, int(valid.sum()) // 100_000)]
-    darkest, mean = torch.quantile(some, DARKEST_PART), images[valid].mean()
-    if shift >= -darkest or darkest <= 0:
-        return gain, shift
-    return plain * mean / (mean - darkest).clamp(min=DARKEST_PART * mean), -darkest
-
-
-def _sharpened(
-    images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor, error: torch.Tensor
+    error: torch.Tensor,
+    nearly: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The power at the highest frequencies of all, if it agrees: more modes, a smaller error."""
-    power, norm = _whitened_power(images, valid)
-    finer, its_error = _floor(power, norm, float(len(images) * valid.double().mean()))
-    agrees = (finer - gain).abs() < torch.maximum(SAME * error, AGREES * gain)
+    finer, its_error = floor_gain(images, valid)
+    agrees = (finer - gain).abs() < torch.maximum(SAME * error, nearly * gain)
     return torch.where(agrees, finer, gain), torch.where(agrees, its_error, error)
-
-
-def _first_gain(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Median of squared second differences over their Poisson variance.
-
-    Hot pixels do not spoil it as long as most pixels have none beside them. With few counts it is
-    too small or too large by a factor of some; that only costs another look.
-    """
-    one = images.new_tensor([1.0, -2.0, 1.0])
-    kernel = (one[:, None] * one[None, :])[None, None]
-    values = torch.where(valid, images, 0)[:, None]
-    whole = F.max_pool2d((~valid).to(images)[:, None], len(one), 1) == 0
-    mean = F.conv2d(values, kernel.square())
-    used = whole & (mean > 0)
-    if not used.any():
-        return variance_over_mean(images, valid)
-    ratio = F.conv2d(values, kernel).square()[used] / mean[used]
-    return (ratio.median() / MEDIAN_OF_SQUARE).clamp(min=torch.finfo(images.dtype).tiny)
-
-
-def variance_over_mean(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Of the fine structure of a stack, whatever it is; the gain if the noise is white."""
-    power, norm = _whitened_power(images, valid)
-    gain, _ = _floor(power, norm, float(len(images)))
-    return gain.abs().clamp(min=torch.finfo(gain.dtype).tiny)
-
-
-def _whitened_power(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Power spectrum (DCT) of the fine structure over its Poisson deviation, and its norm.
-
-    Both are means over the stack. The norm is what the power of each mode would be with a gain
-    of 1. The weights come from a smooth image, so that they do not follow the noise.
-    """
-    mask = valid.to(images)
-    images = torch.where(valid, images, 0)
-    smooth = gaussian_mean(images[:, None], mask[:, None], SMOOTH)[:, 0]
-    mean = (smooth.clamp(min=0) * mask).sum((-2, -1), keepdim=True) / mask.sum(
-        (-2, -1), keepdim=True
-    ).clamp(min=1)
-    tiny = torch.finfo(images.dtype).tiny
-    weight = mask / (smooth.clamp(min=0) + FLOOR * mean).clamp(min=tiny).sqrt()
-    residual = (images - smooth) * weight
-    mirrored = torch.cat([residual, residual.flip(-1)], -1)
-    mirrored = torch.cat([mirrored, mirrored.flip(-2)], -2)
-    height, width = images.shape[-2:]
-    modes = torch.fft.rfft2(mirrored)[..., :height, :width]
-    power = modes.abs().square() / (4 * height * width)
-    return power.mean(0), (weight.square() * images).mean()
-
-
-def _frequencies(power: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    height, width = power.shape[-2:]
-    rows = torch.arange(height, device="cpu").to(power)[:, None] / height
-    columns = torch.arange(width, device="cpu").to(power)[None, :] / width
-    return rows, columns
-
-
-def _floor(
-    power: torch.Tensor, norm: torch.Tensor, images: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gain and its error; ``images`` is how many complete ones the data amount to.
-
-    Starts with the corner of highest frequencies and grows as long as what is added has the same
-    power: the more modes, the smaller the error.
-    """
-    rows, columns = _frequencies(power)
-    lower = torch.minimum(rows, columns)
-    inside = lower >= CORNER
-
-    def count(modes: torch.Tensor) -> torch.Tensor:
-        return modes.sum().to(power)  # a quotient of integers has torch's default precision
-
-    mean = power[inside].mean()
-    for edge in STEPS:
-        shell = (lower >= edge) & ~inside
-        # The power of a mode is chi-square with one degree of freedom.
-        spread = (2 / images * (1 / count(shell) + 1 / count(inside))).sqrt()
-        if (power[shell].mean() - mean).abs() > CONSISTENT * spread * mean:
-            break
-        inside = inside | shell
-        mean = power[inside].mean()
-    gain = mean / norm
-    return gain, gain.abs() * (2 / images / count(inside)).sqrt()
 
 
 def _step(values: torch.Tensor) -> torch.Tensor:
@@ -354,6 +381,7 @@ def _kind(
     *,
     gain: torch.Tensor,
     error: torch.Tensor,
+    doubt: torch.Tensor,
     step: torch.Tensor,
     as_counts: torch.Tensor,
     negative: torch.Tensor,
@@ -365,11 +393,14 @@ def _kind(
     quiet = gain < QUIETEST * step - SURE * error
     near = (gain - step).abs() <= torch.maximum(SAME * error, LIKE_COUNTS * step)
     near = near | ((gain > step) & as_counts)
+    counted = near | ((gain > QUIETEST * step) & (gain < step))
+    doubt = torch.where(counted & ~offset, 0, doubt)  # no pedestal has the step of counts
+    unsure = torch.where(correlated | offset, VERY_UNSURE, UNSURE)
     for name, applies in (
-        ("counts", near | ((gain > QUIETEST * step) & (gain < step))),
+        ("counts", counted),
         ("offset", offset | quiet),
         ("correlated", correlated),
-        ("unknown", ~(error < torch.where(correlated, VERY_UNSURE, UNSURE) * gain)),
+        ("unknown", ~((error < unsure * gain) & (doubt < gain))),
         ("negative", negative),
     ):
         kind = torch.where(applies, KINDS.index(name), kind)

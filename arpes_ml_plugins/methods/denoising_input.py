@@ -49,6 +49,8 @@ NUMBERS = (
     "gain_error",
     "step",
     "shift",
+    "shift_error",
+    "uncertain",
     "energy_correlation",
     "momentum_correlation",
     "hot_fraction",
@@ -245,11 +247,11 @@ def noise_of(
         partial(_words, dims=image),
         *(result[name] for name in ("kind", *NUMBERS)),
         dask="parallelized",
-        output_core_dims=[[], []],
-        output_dtypes=[np.dtype("<U16"), np.dtype("<U1000")],
+        output_core_dims=[[], [], []],
+        output_dtypes=[np.dtype("<U16"), np.dtype("<U16"), np.dtype("<U1400")],
     )
-    result["kind"], result["verdict"] = words
-    return result
+    result["kind"], result["status"], result["verdict"] = words
+    return result.drop_vars("uncertain")
 
 
 def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
@@ -270,6 +272,8 @@ def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
         noise.gain_error,
         noise.step,
         noise.shift,
+        noise.shift_error,
+        noise.uncertain.to(noise.gain),
         noise.row_correlation,
         noise.column_correlation,
         noise.hot,
@@ -306,20 +310,33 @@ def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:
 
 def _words(
     kind: int, *numbers: float, dims: tuple[Hashable, Hashable]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The kind of noise, and the verdict in words."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The kind of noise, whether it is certain, and the verdict in words."""
     from arpes_ml_plugins.denoising.noise import KINDS
 
     noise = {name: float(number) for name, number in zip(NUMBERS, numbers, strict=True)}
     missing = noise["missing_fraction"]
     name = "unknown" if np.isnan(missing) else KINDS[int(kind)]  # NaN if all pixels are
     sentences = [_kind_in_words(name, noise, dims)]
+    status = "uncertain" if noise["uncertain"] > 0 and name in SERVED else "ok"
+    if status != "ok":
+        sentences.append(_uncertain_in_words(noise))
     if noise["hot_fraction"] > FEW_HOT:
         sentences.append(f"{noise['hot_fraction']:.2%} of the pixels are hot.")
     if missing > 0:
         sentences.append(f"{missing:.1%} are missing.")
     sentences += _irregular_in_words(noise, dims)
-    return np.array(name), np.array(" ".join(sentences))
+    return np.array(name), np.array(status), np.array(" ".join(sentences))
+
+
+def _uncertain_in_words(noise: dict[str, float]) -> str:
+    gain, error = noise["gain"], noise["gain_error"]
+    other = "another constant" if noise["shift"] else "a pedestal or read-out noise"
+    return (
+        f"The gain is uncertain ({gain:.3g} ± {error:.2g}): the noise also agrees with {other}, "
+        f"because too few places are bright and dark without fine structure. Subtract a dark "
+        f"image, or pass gain= if you know it."
+    )
 
 
 def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> str:
@@ -340,8 +357,8 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
         "negative": f"{negative:.1%} of the pixels are negative, so these are "
         f"not counts: something was subtracted (a background, another measurement), or an "
         f"interpolation overshot. Denoise before such steps if you can.",
-        "unknown": "There are too few pixels or counts to estimate the gain; pass gain= if you "
-        "know it.",
+        "unknown": "There are too few pixels or counts to estimate the gain, or the brightness "
+        "varies too little to tell a pedestal from it; pass gain= if you know it.",
     }[name]
 
 

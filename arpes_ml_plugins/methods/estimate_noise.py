@@ -60,7 +60,8 @@ def estimate_noise(
           noise agrees with it, the gain is that step;
         - ``step``: number of which all values are multiples (1 for integers), or NaN;
         - ``shift``: the variance is ``gain * (mean + shift)``; positive for read-out noise or a
-          subtracted constant, negative for a pedestal, zero if neither is significant;
+          subtracted constant, negative for a pedestal, zero if neither is significant.
+          ``shift_error``: its standard deviation;
         - ``energy_correlation``, ``momentum_correlation``: correlation of the noise of neighbouring
           pixels along each axis, 0 for counts;
         - ``hot_fraction``, ``missing_fraction``, ``negative_fraction``: fractions of the pixels;
@@ -72,7 +73,10 @@ def estimate_noise(
         - ``clipped_fraction``: fraction of the pixels at which the detector saturates;
         - ``kind``: ``"counts"`` (variance = step), ``"scaled counts"`` (white, another gain),
           ``"correlated"``, ``"offset"`` (variance and intensity are not proportional),
-          ``"negative"`` (something was subtracted) or ``"unknown"`` (too few pixels or counts);
+          ``"negative"`` (something was subtracted) or ``"unknown"`` (too few pixels or counts, or
+          too little contrast to tell a pedestal from the gain);
+        - ``status``: ``"ok"``, or ``"uncertain"`` if another shift, and with it another gain,
+          explains the noise nearly as well; ``gain_error`` includes this;
         - ``verdict``: summary in words.
 
     Raises

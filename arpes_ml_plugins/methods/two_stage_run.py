@@ -93,7 +93,7 @@ def _fit(
 ) -> dict[str, torch.Tensor]:
     """Run both stages on a batch."""
     from arpes_ml_plugins.denoising.defects import dead_lines
-    from arpes_ml_plugins.denoising.noise import variance_over_mean
+    from arpes_ml_plugins.denoising.noise_floor import variance_over_mean
     from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
     from arpes_ml_plugins.denoising.two_stage import denoise_images
 

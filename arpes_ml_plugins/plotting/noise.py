@@ -71,6 +71,7 @@ def diagnose(
 
     from arpes_ml_plugins.denoising import noise as statistics
     from arpes_ml_plugins.denoising.defects import hot_pixels
+    from arpes_ml_plugins.denoising.noise_floor import variance_over_mean
     from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum
     from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
 
@@ -86,9 +87,7 @@ def diagnose(
     images, valid = torch.from_numpy(fill_missing(values)).nan_to_num(), ~np.isnan(values)
     mask = torch.from_numpy(valid)
     estimate = statistics.estimate(images, mask)
-    gain = (
-        estimate.gain if estimate.gain.isfinite() else statistics.variance_over_mean(images, mask)
-    )
+    gain = estimate.gain if estimate.gain.isfinite() else variance_over_mean(images, mask)
     hot = hot_pixels(images, mask, gain.expand(len(images))[:, None, None])
     known = bool(np.isfinite(noise["gain"]))
     shift = float(noise["shift"] if known else -images[mask].min())
