@@ -211,8 +211,8 @@ def _with_norm(
         norms=seen.norms[tried],
     )
     tails = find_tails(own, norms[tried])
-    told = with_tails(status[tried], tails.problem, tails.weights, tails.explain)
-    result[tried] = torch.where(tails.explain, told, result[tried])
+    told = torch.where(tails.explain, status[tried], result[tried])
+    result[tried] = with_tails(told, tails.problem, tails.weights, tails.possible)
     # Tails that end too early: the spectrum lacks less than it has beyond omega.
     beyond = (weights * seen.problem.beyond()).sum(-1)
     cut = wrong & (beyond > missing) & (missing > 0)

@@ -21,9 +21,9 @@ __all__ = ["Tails", "find_tails"]
 WIDEST = 16 * WIDER  # times the largest frequency of the user
 ERROR = 1e-5  # relative, of the norm
 WORSE = 10.0  # chi^2 that the norm may cost
-FAR = 0.41
-"""Largest part of the weight beyond omega that may lie beyond ``WIDER`` times omega. The tails of a
-Lorentzian have 1 / ``WIDER`` there."""
+CLEAR, POSSIBLE = 0.32, 0.41
+"""Largest part of the weight beyond omega that lies beyond ``WIDER`` times omega, if tails are the
+cause for certain, and if they may be. A Lorentzian has 1 / ``WIDER`` of it there."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Tails:
     problem: Problem
     weights: torch.Tensor
     explain: torch.Tensor
+    possible: torch.Tensor
+    """Whether they may be the cause, but a wrong ``beta`` too."""
 
 
 def find_tails(seen: Observation, norm: torch.Tensor) -> Tails:
@@ -47,4 +49,5 @@ def find_tails(seen: Observation, norm: torch.Tensor) -> Tails:
     fits = misfit < (free.least + WORSE) * (1 + WORSE / fixed.data.shape[1])
     beyond = (found * wide.problem.beyond()).sum(-1)
     far = (found * (omega.abs() > WIDER * seen.problem.half_width)).sum(-1)
-    return Tails(wide.problem, found, fits & (far < FAR * beyond))
+    explain, possible = (fits & (far < limit * beyond) for limit in (CLEAR, POSSIBLE))
+    return Tails(wide.problem, found, explain, possible)
