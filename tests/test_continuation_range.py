@@ -40,7 +40,7 @@ def held(result, spectrum):
 @pytest.mark.parametrize(("beta", "sigma"), [(60, 1e-3), (300, 1e-3), (1500, 1e-4)])
 def test_low_temperatures(beta, sigma):
     """Neither the window nor the norm is lost, named or not, and the band holds the truth."""
-    count = 301 if beta < 1000 else 1501  # times close enough to 0 and beta
+    count = {60: 301, 300: 601, 1500: 1501}[beta]  # close enough to 0 and beta
     g = wide_green(TRIO, beta, sigma, tau=np.linspace(0, beta, count))
     own = g.S.continue_rlista(beta=beta, stderr=sigma)
     assert own.status.item() == "ok"
@@ -88,8 +88,9 @@ def test_errors_of_few_times_are_believed():
     """A spectrum can make anything of eleven times: nothing is left to measure errors from."""
     tau = np.linspace(0, 20, 11)
     g = wide_green(TRIO, 20, 1e-5, tau=tau)
-    result = g.S.continue_maxent(beta=20, stderr=1e-5, omega=np.linspace(-5, 5, 161))
-    assert result.status.item() == "ok"
+    with pytest.warns(DistributionWarning, match="do not resolve"):
+        result = g.S.continue_maxent(beta=20, stderr=1e-5, omega=np.linspace(-5, 5, 161))
+    assert "errors" not in result.status.item()
     assert float(result.stderr.max()) == 1e-5
 
 
