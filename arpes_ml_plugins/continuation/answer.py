@@ -17,6 +17,7 @@ from arpes_ml_plugins.continuation.outliers import (
     raised,
 )
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths
+from arpes_ml_plugins.continuation.status_numbers import numbers_of, with_factor, with_part
 
 __all__ = [
     "STATUSES",
@@ -27,6 +28,7 @@ __all__ = [
     "chi2_per_datum",
     "in_words",
     "largest_misfit",
+    "with_tails",
 ]
 
 (
@@ -47,18 +49,24 @@ __all__ = [
     UNNORMED,
     MISTIMED,
     OVERSTATED,
-) = (1 << bit for bit in range(17))
-"""Bits of a status. 0: there were no data."""
+    SPARSE,
+    UNNORMED_DATA,
+) = (1 << bit for bit in range(19))
+"""Bits of a status, below the numbers of ``status_numbers``. 0: there were no data."""
 
 STATUSES = {
     RAISED: "errors raised: the data scatter more than stated",
     OVERSTATED: "the data scatter far less than stated: errors are too large, or correlated",
     OUTLIERS: "outliers left out",
     UNSURE: "sign uncertain: the data hardly differ from zero",
-    BEYOND: "part of the spectrum lies beyond omega",
     NORMED: "norm 1 assumed: the data do not determine it",
     UNNORMED: "the norm is not 1: check beta, units and convention, or state it by norm=",
     MISTIMED: "the data look as if they ended at beta: check beta",
+    BEYOND: "part of the spectrum lies beyond omega: about {beyond} % of its weight; make omega "
+    "about {wider} times as wide",
+    UNNORMED_DATA: "the norm is not 1: check units and convention, or state it by norm=",
+    SPARSE: "the data do not resolve about {unresolved} % of the spectrum: they need imaginary "
+    "times {closer} times closer to 0 and beta, or Matsubara frequencies as many times higher",
     UNTRAINED: "fell back to MaxEnt: outside the training range of the network",
     UNLIKE: "fell back to MaxEnt: the data are unlike those of all training spectra",
     TRAINED: "a network was trained: outside the training range of the stored one",
@@ -68,7 +76,7 @@ STATUSES = {
     UNEXPLAINED: "the result does not explain the data",
     UNCONVERGED: "not converged",
 }
-"""Text of each bit; "ok" if none of them is set."""
+"""Text of each bit, with the numbers of its fields; "ok" if none of them is set."""
 
 WRONG = UNEXPLAINED | UNLIKE | STRANGE | CONTRADICTED
 """What makes a result one that is out of the distribution of the training."""
@@ -92,7 +100,8 @@ def in_words(status: int) -> str:
     """
     if status == 0:
         return "no data"
-    return "; ".join(words for bit, words in STATUSES.items() if status & bit) or "ok"
+    known = [words for bit, words in STATUSES.items() if status & bit]
+    return "; ".join(known).format(**numbers_of(status)) or "ok"
 
 
 LONGEST = sum(map(len, STATUSES.values())) + 2 * len(STATUSES)
@@ -207,7 +216,7 @@ def answer(
     status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)
     sizes = weights.abs()
     outside = (sizes * problem.beyond()).sum(1) / sizes.sum(1)
-    status |= _flag(outside > MOST_BEYOND, BEYOND)
+    status = with_tails(status, problem, sizes, outside > MOST_BEYOND)
     back = weights @ problem.kernel.mT
     return Answer(
         spectral_function=weights / cell_widths(problem.omega),
@@ -223,6 +232,20 @@ def answer(
         stderr=problem.unrows(final.contiguous()),
         used=used,
     )
+
+
+def with_tails(
+    status: torch.Tensor, problem: Problem, sizes: torch.Tensor, where: torch.Tensor
+) -> torch.Tensor:
+    """Codes that report how much of spectra ``(b, n)`` lies beyond omega, where this is so."""
+    total = sizes.sum(-1)
+    outside = (sizes * problem.beyond()).sum(-1) / total
+    order = problem.omega.abs().argsort()
+    within = (sizes[:, order].cumsum(-1) < (1 - MOST_BEYOND) * total[:, None]).sum(-1)
+    reached = problem.omega.abs()[order][within.clamp(max=len(order) - 1)]
+    found = with_part(status, "beyond", outside)
+    found = with_factor(found, "wider", reached / problem.half_width)
+    return torch.where(where, found | BEYOND, status)
 
 
 def _flag(where: torch.Tensor, bit: int) -> torch.Tensor:

@@ -15,14 +15,17 @@ from arpes_ml_plugins.continuation.answer import (
     CONTRADICTED,
     MISTIMED,
     NORMED,
+    SPARSE,
     STRANGE,
     UNLIKE,
     UNNORMED,
+    UNNORMED_DATA,
     Solution,
+    with_tails,
 )
 from arpes_ml_plugins.continuation.draws import draws_of
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
-from arpes_ml_plugins.continuation.intervals import grounded, stretched
+from arpes_ml_plugins.continuation.intervals import grounded, opened, stretched
 from arpes_ml_plugins.continuation.moments import Moments
 from arpes_ml_plugins.continuation.network_estimate import (
     Estimate,
@@ -35,9 +38,11 @@ from arpes_ml_plugins.continuation.norms import (
     contradicted_norm,
     is_mistimed,
     is_unnormed,
+    shows_norm,
 )
 from arpes_ml_plugins.continuation.observation import NORM_ERROR, Observation
 from arpes_ml_plugins.continuation.problem import cell_widths
+from arpes_ml_plugins.continuation.resolving import closer_times, unresolved
 from arpes_ml_plugins.continuation.solvers import (
     Algorithm,
     Ista,
@@ -47,10 +52,14 @@ from arpes_ml_plugins.continuation.solvers import (
     interval_of,
     maxent_solution,
 )
+from arpes_ml_plugins.continuation.status_numbers import joined, with_factor, with_part
+from arpes_ml_plugins.continuation.tails import find_tails
 
 __all__ = ["Checked"]
 
 SHARP = 1e-4  # relative error of a norm that needs no help
+UNRESOLVED = 0.4  # part of the weight that data may leave unresolved
+EDGE = 1.0  # decay of the data from which on such data leave the interval open
 LOOSE = 0.3  # times the standard error of the norm, by which it may leave that of the data
 
 
@@ -81,9 +90,9 @@ class Checked:
                 continue
             part = seen.take(which)
             solution = self._solved(whole.take(which))
-            status = solution.status | note[which]
+            status = _with_resolution(part, solution.weights, solution.status | note[which])
             if not seen.problem.signed:
-                status = status | self._checked(part, solution.weights)
+                status = joined(status, self._checked(part, solution.weights))
             if self.moments is not None:
                 status = status | self.moments.missed(part, solution.weights) * CONTRADICTED
             yield part, replace(solution, status=status)
@@ -132,9 +141,12 @@ class Checked:
         if seen.problem.statistics != "fermion":
             return status
         if stated is not None:
-            return status | contradicted_norm(self.network, seen, stated) * CONTRADICTED
+            wrong = contradicted_norm(self.network, seen, stated)
+            return _with_norm(seen, weights, status, wrong, stated, CONTRADICTED)
         if usual is not None:
-            return status | is_unnormed(self.network, seen, weights) * UNNORMED
+            wrong = is_unnormed(self.network, seen, weights)
+            bit = UNNORMED_DATA if shows_norm(seen) else UNNORMED
+            return _with_norm(seen, weights, status, wrong, usual, bit)
         return status
 
     def _solved(self, seen: Observation) -> Solution:
@@ -158,6 +170,9 @@ class Checked:
         assert resolution is not None  # it is around a flat default model
         problem = seen.problem
         lower = grounded(lower, density, resolution, problem.omega, even=problem.even)
+        sparse = _unresolved_part(seen, solution.weights) > UNRESOLVED
+        far = unresolved(problem, seen.used, EDGE) & sparse[:, None]
+        upper = opened(upper, density, resolution, problem.omega, far)
         found = replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
         return self._with_draws(seen, found)
 
@@ -166,3 +181,46 @@ class Checked:
             return solution
         seeds = [self.seeds[item] for item in seen.which.tolist()]
         return replace(solution, draws=draws_of(seen, solution, self.parts, self.draws, seeds))
+
+
+def _unresolved_part(seen: Observation, weights: torch.Tensor) -> torch.Tensor:
+    """Part of spectra ``(b, n)`` at frequencies that the data do not resolve, ``(b,)``."""
+    sizes = weights.abs()
+    return (sizes * unresolved(seen.problem, seen.used)).sum(-1) / sizes.sum(-1).clamp(min=1e-300)
+
+
+def _with_resolution(
+    seen: Observation, weights: torch.Tensor, status: torch.Tensor
+) -> torch.Tensor:
+    """Codes that report spectra whose weight the times of the data do not locate."""
+    part = _unresolved_part(seen, weights)
+    found = with_part(status, "unresolved", part)
+    found = with_factor(found, "closer", closer_times(seen.problem, seen.used, weights))
+    return torch.where(part > UNRESOLVED, found | SPARSE, status)
+
+
+def _with_norm(
+    seen: Observation,
+    weights: torch.Tensor,
+    status: torch.Tensor,
+    wrong: torch.Tensor,
+    norm: torch.Tensor | float,
+    bit: int,
+) -> torch.Tensor:
+    """Codes that report ``wrong`` norms by ``bit``, or the part beyond omega if it explains them.
+
+    Only a norm that is too small can be explained so.
+    """
+    norms = torch.as_tensor(norm).to(weights).expand(len(weights))
+    missing = norms - weights.sum(-1)
+    tried = wrong & (missing > 0)
+    result = status | wrong * bit
+    if seen.problem.coefficients or not bool(tried.any()):
+        return result
+    tails = find_tails(seen.take(tried), norms[tried])
+    told = torch.where(tails.explain, status[tried], result[tried])
+    result[tried] = with_tails(told, tails.problem, tails.weights, tails.possible)
+    # Tails that end too early: the spectrum lacks less than it has beyond omega.
+    beyond = (weights * seen.problem.beyond()).sum(-1)
+    cut = wrong & (beyond > missing) & (missing > 0)
+    return with_tails(result, seen.problem, weights, cut)

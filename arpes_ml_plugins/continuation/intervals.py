@@ -7,11 +7,12 @@ from torch.nn.functional import pad
 
 from arpes_ml_plugins.continuation.problem import cell_widths
 
-__all__ = ["grounded", "stretched"]
+__all__ = ["grounded", "opened", "stretched"]
 
 SMALL = 0.02  # of the largest density: less may always be nothing
 TAIL = 0.05  # of the weight: the outermost may lie behind an edge,
 NEAR = 0.5  # if its mean distance is below this part of the resolution
+PEAKED, WIDENED = 4.0, 1.5  # height over the mean, and factor on the interval, if not resolved
 DIP = 0.6  # of the mean within the resolution: a gap that is not resolved looks like this
 
 
@@ -22,6 +23,25 @@ def stretched(
     wider = (density + factor[:, None] * (end - density) for end in (lower, upper))
     below, above = wider
     return below.clamp(min=0), above
+
+
+def opened(
+    upper: torch.Tensor,
+    density: torch.Tensor,
+    resolution: torch.Tensor,
+    omega: torch.Tensor,
+    where: torch.Tensor,
+) -> torch.Tensor:
+    """Upper ends ``(b, n)``, with room for all weight within the resolution in a narrower peak.
+
+    Parameters
+    ----------
+    where
+        Frequencies that the data do not resolve, ``(b, n)`` bool; others stay as they are.
+    """
+    widths = cell_widths(omega).expand_as(density)
+    peak = PEAKED * _mean_around(density * widths, widths, resolution / 2, omega)
+    return torch.where(where, torch.maximum(density + WIDENED * (upper - density), peak), upper)
 
 
 def grounded(

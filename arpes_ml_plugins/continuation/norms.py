@@ -15,7 +15,13 @@ from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.network_estimate import measured_norm
 from arpes_ml_plugins.continuation.observation import Observation
 
-__all__ = ["UNDETERMINED", "contradicted_norm", "is_mistimed", "is_unnormed"]
+__all__ = [
+    "UNDETERMINED",
+    "contradicted_norm",
+    "is_mistimed",
+    "is_unnormed",
+    "shows_norm",
+]
 
 UNDETERMINED = 0.1  # relative error of the norm: above it 1 is assumed
 CERTAIN = 6.0  # standard errors
@@ -38,6 +44,17 @@ def contradicted_norm(
     value, error = measured_norm(network, seen)
     off = (value - stated).abs() / value.abs().clamp(min=1e-30)
     return (error <= UNDETERMINED) & (off > (CERTAIN * error).clamp(min=LEAST_OFF))
+
+
+def shows_norm(seen: Observation) -> bool:
+    """Whether the data contain their norm whatever ``beta`` is: times that begin at 0 and end at
+    ``beta``, or Matsubara frequencies.
+    """
+    problem = seen.problem
+    if problem.axis != "tau" or problem.coefficients:
+        return problem.axis.endswith("matsubara")
+    slack = END * problem.beta
+    return bool(problem.times[0] <= slack) and bool(problem.times[-1] >= problem.beta - slack)
 
 
 def is_mistimed(

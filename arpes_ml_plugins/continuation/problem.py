@@ -174,9 +174,9 @@ class Problem:
             rows = kernel(self.times, self.omega, self.beta)
         return real_rows(rows if self.transform is None else self.transform @ rows)
 
-    def extended(self) -> Problem:
+    def extended(self, wider: float = WIDER) -> Problem:
         """With frequencies beyond those of the user, where a spectrum may go on."""
-        omega, reach = self.omega, (WIDER - 1) * self.half_width
+        omega, reach = self.omega[slice(*(self.named or (None,)))], (wider - 1) * self.half_width
         above = _onward(omega, reach)
         below = omega[:0] if self.even else _onward(omega.flip(0), reach).flip(0)
         named = (len(below), len(below) + len(omega))

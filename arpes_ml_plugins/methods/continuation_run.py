@@ -6,7 +6,7 @@ The blocks that the docstrings of all ``continue_*`` methods share are here too.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -364,15 +364,19 @@ def describe(result: xr.Dataset, source: ImaginaryData) -> None:
 
 def warn_of_statuses(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
     """One warning for each kind of problem that any status reports."""
-    from arpes_ml_plugins.continuation.answer import STATUSES, UNCONVERGED, UNEXPLAINED
+    from arpes_ml_plugins.continuation.answer import BEYOND, STATUSES, UNCONVERGED, UNEXPLAINED
+    from arpes_ml_plugins.continuation.status_numbers import joined, numbers_of
 
     for bit, words in STATUSES.items():
         where = (codes & bit) > 0
         if not where.any():
             continue
+        largest = int(reduce(joined, codes[where].reshape(-1, 1))[0])
+        words = words.format(**numbers_of(largest))
         more = ""
         if bit == UNEXPLAINED:
-            more = f" (chi^2 per datum up to {chi2[where].max():.3g}); check beta, omega and stderr"
+            cause = "omega" if ((codes[where] & BEYOND) > 0).all() else "beta, omega and stderr"
+            more = f" (chi^2 per datum up to {chi2[where].max():.3g}); check {cause}"
         category = ConvergenceWarning if bit == UNCONVERGED else DistributionWarning
         warn(f"{method}: {where.sum()} of {where.size}: {words}{more}", category)
 

@@ -183,6 +183,8 @@ def _moments_of(moments: Moments | None, index: np.ndarray, elements: int) -> Mo
 
 def _of_elements(arrays: dict[str, xr.DataArray], matrix: MatrixData) -> dict[str, xr.DataArray]:
     """Results along both dimensions of the matrix."""
+    from arpes_ml_plugins.continuation.status_numbers import joined
+
     real, imaginary, sign = (xr.DataArray(m, dims=matrix.orbitals) for m in matrix.separated())
 
     def at(array: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
@@ -203,7 +205,10 @@ def _of_elements(arrays: dict[str, xr.DataArray], matrix: MatrixData) -> dict[st
         found[name] = found[name] + 1j * xr.where(sign > 0, own, -other).where(beside, 0.0)
     found["stderr"] = _errors_of_elements(found["stderr"], parts["stderr"], beside)
     found["chi2"] = xr.where(beside, (found["chi2"] + parts["chi2"]) / 2, found["chi2"])
-    found["status"] = xr.where(beside, found["status"] | parts["status"], found["status"])
+    both = xr.apply_ufunc(
+        joined, found["status"], parts["status"], dask="parallelized", output_dtypes=[np.int64]
+    )
+    found["status"] = xr.where(beside, both, found["status"])
     wrong = found["out_of_distribution"] | (parts["out_of_distribution"] & beside)
     found["out_of_distribution"] = wrong
     coarser = np.maximum(found["resolution"], parts["resolution"])

@@ -1,0 +1,60 @@
+"""Which part of a spectrum the imaginary times, or Matsubara frequencies, resolve at all.
+
+At ``|w|`` a spectrum moves the data like ``exp(-t |w|)`` with the distance ``t`` from 0 (positive
+frequencies) or ``beta`` (negative ones). If this is small at all times but the one at the end, the
+data contain the weight of all larger frequencies but hardly where it lies, whatever their errors.
+The same holds for frequencies above the largest Matsubara frequency.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from arpes_ml_plugins.continuation.problem import Problem
+
+__all__ = ["closer_times", "unresolved"]
+
+DECAYED = 2.0
+"""Second distance from the end times frequency, above which a frequency is not resolved."""
+WELL = 0.5  # the same, for times that resolve a spectrum well
+MOST = 0.95  # part of the weight that closer times should resolve
+
+
+def unresolved(problem: Problem, used: torch.Tensor, decayed: float = DECAYED) -> torch.Tensor:
+    """Frequencies whose weight the data do not locate, ``(b, n)`` bool.
+
+    Parameters
+    ----------
+    used
+        Data that are not left out, ``(b, rows)`` bool.
+    decayed
+        A smaller value counts more frequencies.
+    """
+    return _decay(problem, used) > decayed
+
+
+def closer_times(problem: Problem, used: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Factor by which times have to be closer to 0 and ``beta`` (or Matsubara frequencies have to
+    reach higher) to resolve spectra ``(b, n)`` well, ``(b,)``.
+    """
+    decay, order = _decay(problem, used).expand_as(weights).sort()
+    sizes = weights.abs().gather(-1, order).cumsum(-1)
+    reached = (sizes < MOST * sizes[:, -1:]).sum(-1, keepdim=True).clamp(max=order.shape[-1] - 1)
+    return decay.gather(-1, reached)[:, 0] / WELL
+
+
+def _decay(problem: Problem, used: torch.Tensor) -> torch.Tensor:
+    """Frequencies in units of those that the data resolve, ``(b, n)``; 0 for coefficients."""
+    size = problem.omega.abs().expand(len(used), -1)
+    if problem.coefficients:
+        return torch.zeros_like(size)
+    times, kept = problem.times, used[:, : len(problem.times)]
+    if problem.axis != "tau":
+        return DECAYED * size / torch.where(kept, times, 0.0).amax(-1, keepdim=True)
+    above, below = (
+        torch.where(kept, t, problem.beta).sort(-1).values[:, 1:2]
+        for t in (times, problem.beta - times)
+    )
+    if problem.even or problem.symmetric:
+        above = below = torch.minimum(above, below)
+    return size * torch.where(problem.omega < 0, below, above)

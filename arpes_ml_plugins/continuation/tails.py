@@ -1,0 +1,60 @@
+"""Tell spectra that go on beyond the frequencies of the user from a wrong ``beta``.
+
+Both make the integral of a spectrum on these frequencies differ from the norm. If the frequencies
+are the cause, a spectrum on many times wider ones has the norm and explains the data as well, and
+most of what lies beyond is near. Weight that a wrong ``beta`` would need is far away, where it
+moves the data least.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from arpes_ml_plugins.continuation.maxent import maxent
+from arpes_ml_plugins.continuation.observation import Observation, observed
+from arpes_ml_plugins.continuation.problem import WIDER, Problem
+
+__all__ = ["Tails", "find_tails"]
+
+WIDEST = 16 * WIDER  # times the largest frequency of the user
+ERROR = 1e-5  # relative, of the norm
+WORSE = 10.0  # chi^2 that the norm may cost
+CLEAR, POSSIBLE = 0.32, 0.41
+"""Largest part of the weight beyond omega that lies beyond ``WIDER`` times omega, if tails are the
+cause for certain, and if they may be. A Lorentzian has 1 / ``WIDER`` of it there."""
+
+
+@dataclass(frozen=True)
+class Tails:
+    """Spectra of a given norm on wide frequencies, ``(b, n)``, and whether they explain data."""
+
+    problem: Problem
+    weights: torch.Tensor
+    explain: torch.Tensor
+    possible: torch.Tensor
+    """Whether they may be the cause, but a wrong ``beta`` too."""
+
+
+def find_tails(seen: Observation, norm: torch.Tensor) -> Tails:
+    """Continue data on much wider frequencies, with norms ``(b,)``, by maximum entropy."""
+    wide = observed(
+        seen.problem.extended(WIDEST),
+        seen.rows,
+        seen.errors,
+        seen.covariance,
+        seen.used,
+        alike=seen.whitener.ndim == 2,
+    )
+    omega = wide.problem.omega
+    default = seen.data.new_full((len(omega),), float(norm.mean()) / len(omega))
+    free = maxent(wide.kernel(), wide.data, default, rule="classic")
+    fixed = wide.with_moments((0,), norm[:, None], ERROR * norm[:, None])
+    found = maxent(fixed.kernel(), fixed.data, default, rule="classic").spectrum
+    misfit = (fixed.data - fixed.kernel().data(found)).square().sum(-1)
+    fits = misfit < (free.least + WORSE) * (1 + WORSE / fixed.count)
+    beyond = (found * wide.problem.beyond()).sum(-1)
+    far = (found * (omega.abs() > WIDER * seen.problem.half_width)).sum(-1)
+    explain, possible = (fits & (far < limit * beyond) for limit in (CLEAR, POSSIBLE))
+    return Tails(wide.problem, found, explain, possible)
