@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
 from arpes_ml_plugins.denoising.noise_floor import first_gain, floor_gain
+from arpes_ml_plugins.denoising.noise_kind import KINDS, QUIETEST, SAME, kind_of, step_of
 from arpes_ml_plugins.denoising.noise_levels import noise_levels, residuals
 from arpes_ml_plugins.denoising.noise_line import Line, fitted_line
 from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum, noise_spectrum, shifted_gain
@@ -28,15 +28,10 @@ __all__ = [
     "estimate",
 ]
 
-KINDS = ("counts", "scaled counts", "correlated", "offset", "negative", "unknown")
-"""Verdicts, by number. "scaled counts": white noise of variance proportional to the intensity, with
-another gain than the step of the values; "correlated": not white; "offset": variance and intensity
-are not proportional; "negative": something was subtracted; "unknown": too few data to decide."""
 
 WHITE = 0.02  # correlation of neighbours that white noise may seem to have
 WHITE_COUNTS = 0.08  # the same of whole numbers with about the noise of counts
-SURE = 3.0  # standard deviations beyond that
-BEYOND = 1.5  # the same for correlations, whose errors are rather too large
+BEYOND = 1.5  # standard deviations beyond that; those of correlations are rather too large
 FEWEST = 64  # pixels that an estimate needs
 STILL = 7  # pixels, side of a square that has no noise at all
 ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
@@ -47,22 +42,14 @@ SETTLED = 1.0  # standard errors that it may still change
 AGREES = 0.12  # relative difference of two estimates of one gain
 FLUCTUATES = 1.6  # times the gain of the dark: then the source does, beyond any structure
 MUCH_BELOW = 3.0  # times the square that is expected of negative values
-UNSURE = 0.2  # relative error of the gain beyond which nothing is said
-VERY_UNSURE = 0.5  # the same of correlated noise, or with a shift
-NEGLIGIBLE = 0.05  # the same, because there may be a shift: it is left out below
+NEGLIGIBLE = 0.05  # relative error of the gain, because there may be a shift, that is left out
 UNCERTAIN = 0.1  # the same, from which it is said that the shift is uncertain
 DIFFERENCE = 0.15  # of the values: if more are negative, something was subtracted
 READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out noise
 NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
-REFINEMENTS = 16
-LARGEST_WHOLE = 2.0**53  # beyond, all floating-point numbers are whole
-LATTICE = 1e-3  # deviation from multiples of the step, in steps
-QUIETEST = 0.35  # steps: whole electrons have no less, and an estimate is never that far off
 QUIET_PART, AS_QUIET = 0.05, 1.2  # fraction of blocks of counts, and their noise in steps
-SAME = 3.0  # standard deviations within which the gain equals the step
 ABOUT = 0.5  # relative: then whole numbers may be counts, if their noise is white
-LIKE_COUNTS = 0.3  # relative: whole numbers with nearly the noise of counts are counts
 
 
 @dataclass(frozen=True)
@@ -119,7 +106,7 @@ def estimate(
     seen = valid & ~still
     pixels = valid.sum()
     values = images[valid] + base if recorded is None else recorded.to(images)
-    step = _step(images[seen] if recorded is None else values)
+    step = step_of(images[seen] if recorded is None else values)
     alone = recorded is None
     spectrum, good, hot, line = _measured(images, valid, seen, step, _floor_of(images[seen]), alone)
     above = images if line is None else images + line.shift
@@ -139,7 +126,7 @@ def estimate(
     correlated, as_counts = _correlated(spectrum, step)
     quietest = (ROUNDING**2 * mean.abs()).clamp(min=LEAST)
     enough = (gain > quietest) & (good.sum() >= FEWEST)
-    kind = _kind(
+    kind = kind_of(
         gain=gain,
         error=torch.where(enough, error * mean / (mean + shift.clamp(min=0)), torch.inf),
         doubt=doubt,
@@ -353,55 +340,3 @@ def _sharpened(
     finer, its_error = floor_gain(images, valid)
     agrees = (finer - gain).abs() < torch.maximum(SAME * error, nearly * gain)
     return torch.where(agrees, finer, gain), torch.where(agrees, its_error, error)
-
-
-def _step(values: torch.Tensor) -> torch.Tensor:
-    """The number of which all values are multiples, NaN if there is none."""
-    none = values.new_tensor(torch.nan)
-    levels = values.abs().unique()
-    levels = levels[levels > 0]
-    if len(levels) == 0:
-        return none
-    if bool((levels == levels.round()).all()) and float(levels[-1]) < LARGEST_WHOLE:
-        return values.new_tensor(float(np.gcd.reduce(levels.cpu().numpy().astype(np.int64))))
-    if len(levels) > len(values) / 2:
-        return none
-    gaps = levels.diff(prepend=levels.new_zeros(1))
-    step = gaps[gaps > LATTICE * levels[0]].min()
-    for place in torch.linspace(0, len(levels) - 1, REFINEMENTS, device="cpu").long().unique():
-        level = levels[place]  # the larger a multiple, the better it determines the step
-        step = level / (level / step).round().clamp(min=1)
-    multiples = levels / step
-    off = (multiples - multiples.round()).abs()
-    largest = torch.finfo(torch.float32).eps * multiples  # the values may have been float32
-    return step if bool((off <= LATTICE + 2 * largest).all()) else none
-
-
-def _kind(
-    *,
-    gain: torch.Tensor,
-    error: torch.Tensor,
-    doubt: torch.Tensor,
-    step: torch.Tensor,
-    as_counts: torch.Tensor,
-    negative: torch.Tensor,
-    correlated: torch.Tensor,
-    offset: torch.Tensor,
-) -> torch.Tensor:
-    """The kind of noise; if several apply, the most restrictive one."""
-    kind = torch.full_like(gain, KINDS.index("scaled counts"), dtype=torch.int64)
-    quiet = gain < QUIETEST * step - SURE * error
-    near = (gain - step).abs() <= torch.maximum(SAME * error, LIKE_COUNTS * step)
-    near = near | ((gain > step) & as_counts)
-    counted = near | ((gain > QUIETEST * step) & (gain < step))
-    doubt = torch.where(counted & ~offset, 0, doubt)  # no pedestal has the step of counts
-    unsure = torch.where(correlated | offset, VERY_UNSURE, UNSURE)
-    for name, applies in (
-        ("counts", counted),
-        ("offset", offset | quiet),
-        ("correlated", correlated),
-        ("unknown", ~((error < unsure * gain) & (doubt < gain))),
-        ("negative", negative),
-    ):
-        kind = torch.where(applies, KINDS.index(name), kind)
-    return kind

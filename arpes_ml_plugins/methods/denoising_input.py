@@ -13,6 +13,7 @@ import xarray as xr
 from arpes_ml_plugins.labelled.apply import ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import sampled, windows
+from arpes_ml_plugins.methods.noise_words import COUNTED, NUMBERS, SERVED, in_words
 
 if TYPE_CHECKING:
     import torch
@@ -32,37 +33,12 @@ __all__ = [
 
 SMALLEST_IMAGE = 16
 PRECISIONS = ("auto", "float32", "bfloat16")
-COUNTED = ("counts", "scaled counts")
-"""Kinds of noise whose counts can be split at random."""
-SERVED = (*COUNTED, "correlated", "offset")
-"""Kinds of noise that the pre-trained network takes."""
-BUNCHED = 1.3  # gain over step
-FEW_HOT = 5e-5  # fraction of the pixels below which hot pixels are not mentioned
 IMAGES = 32
 """Number of images that the noise is estimated from, evenly spread over a larger data set."""
 SIDE, PIXELS = 96, 12 * 96**2
 """Side and total pixels of the windows from which the noise of larger images is estimated."""
 MOST_PIXELS = 1_000_000
 """Pixels of whole images that are searched for uneven lines and defects, unseen in windows."""
-NUMBERS = (
-    "gain",
-    "gain_error",
-    "step",
-    "shift",
-    "shift_error",
-    "uncertain",
-    "energy_correlation",
-    "momentum_correlation",
-    "hot_fraction",
-    "missing_fraction",
-    "negative_fraction",
-    "mean_counts",
-    "energy_jitter",
-    "momentum_jitter",
-    "energy_alternation",
-    "momentum_alternation",
-    "clipped_fraction",
-)
 SEEN_WHOLE = (
     "missing_fraction",
     "negative_fraction",
@@ -244,7 +220,7 @@ def noise_of(
             )
         )
     words = xr.apply_ufunc(
-        partial(_words, dims=image),
+        partial(in_words, dims=image),
         *(result[name] for name in ("kind", *NUMBERS)),
         dask="parallelized",
         output_core_dims=[[], [], []],
@@ -306,117 +282,3 @@ def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:
         clipped(values),
     )
     return dict(zip(SEEN_WHOLE, numbers, strict=True))
-
-
-def _words(
-    kind: int, *numbers: float, dims: tuple[Hashable, Hashable]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The kind of noise, whether it is certain, and the verdict in words."""
-    from arpes_ml_plugins.denoising.noise import KINDS
-
-    noise = {name: float(number) for name, number in zip(NUMBERS, numbers, strict=True)}
-    missing = noise["missing_fraction"]
-    name = "unknown" if np.isnan(missing) else KINDS[int(kind)]  # NaN if all pixels are
-    sentences = [_kind_in_words(name, noise, dims)]
-    status = "uncertain" if noise["uncertain"] > 0 and name in SERVED else "ok"
-    if status != "ok":
-        sentences.append(_uncertain_in_words(noise))
-    if noise["hot_fraction"] > FEW_HOT:
-        sentences.append(f"{noise['hot_fraction']:.2%} of the pixels are hot.")
-    if missing > 0:
-        sentences.append(f"{missing:.1%} are missing.")
-    sentences += _irregular_in_words(noise, dims)
-    return np.array(name), np.array(status), np.array(" ".join(sentences))
-
-
-def _uncertain_in_words(noise: dict[str, float]) -> str:
-    gain, error = noise["gain"], noise["gain_error"]
-    other = "another constant" if noise["shift"] else "a pedestal or read-out noise"
-    return (
-        f"The gain is uncertain ({gain:.3g} ± {error:.2g}): the noise also agrees with {other}, "
-        f"because too few places are bright and dark without fine structure. Subtract a dark "
-        f"image, or pass gain= if you know it."
-    )
-
-
-def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> str:
-    gain, error, counts = noise["gain"], noise["gain_error"], noise["mean_counts"]
-    negative = noise["negative_fraction"]
-    both = (noise["energy_correlation"], noise["momentum_correlation"])
-    along = " and ".join(f"{value:.2f} along {dim}" for value, dim in zip(both, dims, strict=True))
-    beside = f" {_shifted(gain, noise['shift'], negative)}" if noise["shift"] else ""
-    return {
-        "counts": f"The values are counts of {noise['step']:.4g} per electron: {counts:.3g} "
-        f"electrons per pixel.",
-        "scaled counts": f"The noise is white with gain {gain:.4g} ± {error:.2g}: {counts:.3g} "
-        f"electrons per pixel.{_bunched(gain, noise['step'])}",
-        "correlated": f"The noise of neighbouring pixels is correlated ({along}), as behind a "
-        f"camera or after interpolation. At long wavelengths it is that of counts with gain "
-        f"{gain:.3g} ± {error:.2g}: {counts:.3g} electrons per pixel.{beside}",
-        "offset": _offset(gain, noise["shift"], counts, negative),
-        "negative": f"{negative:.1%} of the pixels are negative, so these are "
-        f"not counts: something was subtracted (a background, another measurement), or an "
-        f"interpolation overshot. Denoise before such steps if you can.",
-        "unknown": "There are too few pixels or counts to estimate the gain, or the brightness "
-        "varies too little to tell a pedestal from it; pass gain= if you know it.",
-    }[name]
-
-
-def _bunched(gain: float, step: float) -> str:
-    if not gain > BUNCHED * step:
-        return ""
-    return (
-        f" The values are multiples of {step:.4g}, but their noise is stronger than that of such "
-        f"counts: an electron gives more than one count, or the source fluctuates (as at "
-        f"free-electron lasers)."
-    )
-
-
-def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> list[str]:
-    """Sentences about uneven lines of pixels and about saturation."""
-    found = []
-    for name, dim in zip(("energy", "momentum"), dims, strict=True):
-        jitter, alternation = noise[f"{name}_jitter"], noise[f"{name}_alternation"]
-        if alternation > 0:
-            found.append(
-                f"Every second {dim} is brighter by {alternation:.0%}, as if bins contained one "
-                f"and two channels in turn: sum them in pairs."
-            )
-        elif jitter > 0:
-            found.append(
-                f"The intensity jumps by {jitter:.0%} from one {dim} to the next in the whole "
-                f"image, as if the beam fluctuated: divide by its current, if it was recorded."
-            )
-    if noise["clipped_fraction"] > 0:
-        found.append(
-            f"{noise['clipped_fraction']:.2%} of the pixels have the same highest value: the "
-            f"detector or the file format saturates there, and the true intensity is higher."
-        )
-    return found
-
-
-def _offset(gain: float, shift: float, counts: float, negative: float) -> str:
-    if shift == 0:
-        return (
-            f"The variance is {gain:.3g} times the intensity, less than that of whole electrons, "
-            f"as with a pedestal or after smoothing: {counts:.3g} electrons per pixel if there is "
-            f"neither."
-        )
-    return f"{_shifted(gain, shift, negative)} There are {counts:.3g} electrons per pixel."
-
-
-def _shifted(gain: float, shift: float, negative: float) -> str:
-    """What noise means whose variance is proportional to the intensity plus ``shift``."""
-    size = abs(shift)
-    if shift < 0:
-        return (
-            f"The variance is {gain:.3g} × (intensity − {size:.3g}): a constant of about "
-            f"{size:.3g}, a pedestal, is part of the values; data - {size:.3g} removes it."
-        )
-    cause = f"after about {size:.3g} was subtracted"
-    if negative == 0:
-        cause += ", or at a detector that saturates, so that bright bands look too flat"
-    return (
-        f"The variance is {gain:.3g} × (intensity + {size:.3g}), as with read-out noise (standard "
-        f"deviation {math.sqrt(gain * size):.3g}) or {cause}."
-    )

@@ -1,0 +1,75 @@
+"""Whether values are counts, and of what kind their noise is."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+__all__ = ["KINDS", "QUIETEST", "SAME", "kind_of", "step_of"]
+
+KINDS = ("counts", "scaled counts", "correlated", "offset", "negative", "unknown")
+"""Verdicts, by number. "scaled counts": white noise of variance proportional to the intensity, with
+another gain than the step of the values; "correlated": not white; "offset": variance and intensity
+are not proportional; "negative": something was subtracted; "unknown": too few data to decide."""
+
+SURE = 3.0  # standard deviations below the least noise of counts
+UNSURE = 0.2  # relative error of the gain beyond which nothing is said
+VERY_UNSURE = 0.5  # the same of correlated noise, or with a shift
+REFINEMENTS = 16
+LARGEST_WHOLE = 2.0**53  # beyond, all floating-point numbers are whole
+LATTICE = 1e-3  # deviation from multiples of the step, in steps
+QUIETEST = 0.35  # steps: whole electrons have no less, and an estimate is never that far off
+SAME = 3.0  # standard deviations within which the gain equals the step
+LIKE_COUNTS = 0.3  # relative: whole numbers with nearly the noise of counts are counts
+
+
+def step_of(values: torch.Tensor) -> torch.Tensor:
+    """The number of which all values are multiples, NaN if there is none."""
+    none = values.new_tensor(torch.nan)
+    levels = values.abs().unique()
+    levels = levels[levels > 0]
+    if len(levels) == 0:
+        return none
+    if bool((levels == levels.round()).all()) and float(levels[-1]) < LARGEST_WHOLE:
+        return values.new_tensor(float(np.gcd.reduce(levels.cpu().numpy().astype(np.int64))))
+    if len(levels) > len(values) / 2:
+        return none
+    gaps = levels.diff(prepend=levels.new_zeros(1))
+    step = gaps[gaps > LATTICE * levels[0]].min()
+    for place in torch.linspace(0, len(levels) - 1, REFINEMENTS, device="cpu").long().unique():
+        level = levels[place]  # the larger a multiple, the better it determines the step
+        step = level / (level / step).round().clamp(min=1)
+    multiples = levels / step
+    off = (multiples - multiples.round()).abs()
+    largest = torch.finfo(torch.float32).eps * multiples  # the values may have been float32
+    return step if bool((off <= LATTICE + 2 * largest).all()) else none
+
+
+def kind_of(
+    *,
+    gain: torch.Tensor,
+    error: torch.Tensor,
+    doubt: torch.Tensor,
+    step: torch.Tensor,
+    as_counts: torch.Tensor,
+    negative: torch.Tensor,
+    correlated: torch.Tensor,
+    offset: torch.Tensor,
+) -> torch.Tensor:
+    """The kind of noise; if several apply, the most restrictive one."""
+    kind = torch.full_like(gain, KINDS.index("scaled counts"), dtype=torch.int64)
+    quiet = gain < QUIETEST * step - SURE * error
+    near = (gain - step).abs() <= torch.maximum(SAME * error, LIKE_COUNTS * step)
+    near = near | ((gain > step) & as_counts)
+    counted = near | ((gain > QUIETEST * step) & (gain < step))
+    doubt = torch.where(counted & ~offset, 0, doubt)  # no pedestal has the step of counts
+    unsure = torch.where(correlated | offset, VERY_UNSURE, UNSURE)
+    for name, applies in (
+        ("counts", counted),
+        ("offset", offset | quiet),
+        ("correlated", correlated),
+        ("unknown", ~((error < unsure * gain) & (doubt < gain))),
+        ("negative", negative),
+    ):
+        kind = torch.where(applies, KINDS.index(name), kind)
+    return kind
