@@ -170,9 +170,8 @@ class _Model:
         solve = torch.linalg.pinv(inside) / noise  # (n, k), linear: no bias by noise
         inside = inside * noise[:, None]
         maps = solve @ data
-        maps_covariance, crossed, chi2, spread = _of_noise(
-            data, seen, inside, maps, solve, noise, by
-        )
+        of_noise = _of_noise(data, seen, inside, maps, solve, noise, by)
+        maps_covariance, crossed, chi2, spread = of_noise
         own = maps @ maps.mT - maps_covariance.sum(0).reshape(n, n)  # without that of the noise
         inverse = torch.linalg.pinv(own, hermitian=True)
         spectra_covariance = inverse @ crossed @ inverse
