@@ -280,7 +280,7 @@ def _shifts() -> Figure:
     )
     columns = {
         "blind, shift=False: worst angle": THEIRS,
-        "blind: worst angle": SERIES[1],
+        "blind: worst angle": SERIES[3],
         "shift=False: worst angle": SERIES[0],
         "default: worst angle": OURS,
         "by component: worst angle": SERIES[2],
