@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 
 import matplotlib as mpl
 
@@ -279,20 +280,22 @@ def _shifts() -> Figure:
     )
     columns = {
         "blind, shift=False: worst angle": THEIRS,
-        "blind: worst angle": SERIES[1],
+        "blind: worst angle": SERIES[3],
         "shift=False: worst angle": SERIES[0],
         "default: worst angle": OURS,
+        "by component: worst angle": SERIES[2],
     }
     for axes, kind in zip(panels, kinds, strict=True):
         mine = [row for row in rows if row["shift"] == kind]
         for column, colour in columns.items():
-            at = [float(row["counts"]) for row in mine]
-            axes.plot(at, [float(row[column]) for row in mine], "o-", color=colour, markersize=4,
+            those = [row for row in mine if row[column]]
+            at = [float(row["counts"]) for row in those]
+            axes.plot(at, [float(row[column]) for row in those], "o-", color=colour, markersize=4,
                       label=column.removesuffix(": worst angle"))  # fmt: skip
-        axes.set(title=kind, xscale="log", yscale="log", xlabel="counts")
+        axes.set(title=fill(kind, 18), xscale="log", yscale="log", xlabel="counts")
         axes.title.set_fontsize(9)
     panels[0].set_ylabel("worst angle (degrees)")
-    _legend(figure, panels[0])
+    _legend(figure, panels[-1])
     return figure
 
 

@@ -146,7 +146,7 @@ def test_a_count_in_a_dark_channel_is_not_hot():
     result = image.S.separate_gmca(n_components=3, rng=0)
     assert result.status.item() == "ok"
     image[5, 6, dark] = 500.0
-    with pytest.warns(DistributionWarning, match="1 hot values were left out"):
+    with pytest.warns(DistributionWarning, match="1 hot value was left out"):
         image.S.separate_gmca(n_components=3, rng=0)
 
 

@@ -177,7 +177,7 @@ def test_one_hot_value_is_left_out():
     hot = data.copy(deep=True)
     hot[11, 7, 30] = 1e6
     whole = data.S.separate_gmca(n_components=2, rng=0)
-    with pytest.warns(DistributionWarning, match="1 hot values were left out"):
+    with pytest.warns(DistributionWarning, match="1 hot value was left out"):
         result = hot.S.separate_gmca(n_components=2, rng=0)
     assert angle(result) < angle(whole) + 0.3
     assert hot[11, 7, 30] == 1e6

@@ -62,6 +62,7 @@ def exactly(spectra, maps, given, noise=1e-7):
     return feasible(
         values,
         torch.ones(values.shape[1:], dtype=torch.bool),
+        torch.ones(values.shape, dtype=torch.bool),
         torch.from_numpy(given.T.copy()),
         noise=torch.full((len(values),), noise, dtype=torch.float64),
     )

@@ -179,6 +179,7 @@ def _banded(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[str
     found = feasible(
         cube.values,
         usable,
+        cube.valid,
         torch.from_numpy(spectra.T.copy()).to(cube.values),
         noise=None if setup.noise is None else torch.from_numpy(setup.noise).to(cube.values),
         report=partial(cube.report, 1, None) if cube.report else None,
@@ -238,5 +239,5 @@ def _status(found: Feasible, names: list[str], hot: int) -> str:
             f"{found.left_out} pixels that the components do not explain do not limit the bands"
         )
     if hot:
-        notes.append(f"{hot} hot values were left out")
+        notes.append(f"{hot} hot value{' was' if hot == 1 else 's were'} left out")
     return "; ".join(notes) or "ok"

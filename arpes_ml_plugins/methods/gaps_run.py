@@ -18,7 +18,7 @@ __all__ = ["mended", "usable_pixels"]
 COMPLETE = 0.9
 """Complete pixels over those with at least half of their values, below which gaps are filled."""
 FEW = 10.0  # counts above all around that chance may bring
-HALF = 0.5  # of the channels of a pixel, without which it is not filled in
+HALF = 0.5  # of the channels of a pixel, without which it tells nothing of the spectra
 
 
 def usable_pixels(cube: Cube) -> torch.Tensor:
@@ -48,7 +48,7 @@ def mended(cube: Cube, setup: Setup, noise: ValueNoise | None) -> tuple[Cube, in
     if int(pixels.sum()) < 2:
         return cube, 0
     if noise is None:
-        spread = least = channel_noise(cube.values, pixels)
+        spread = least = channel_noise(cube.values, pixels, cube.valid)
     else:
         spread = noise.of_channels.sqrt()
         least = spread.clamp(min=FEW * noise.gain / HOT)
@@ -62,12 +62,13 @@ def mended(cube: Cube, setup: Setup, noise: ValueNoise | None) -> tuple[Cube, in
         values = torch.where(hot, typical, values)
     cube = replace(cube, values=values, valid=valid)
     usable = usable_pixels(cube)
-    pixels = usable.flatten()
     seen = valid.flatten(1).any(1)
-    gaps = ~valid.flatten(1)[seen][:, pixels]
-    if bool(gaps.any()):
+    if not bool(valid[seen][:, usable].all()):
+        # All pixels with any value: details of those that are used reach into the others.
+        pixels = valid.flatten(1).any(0)
+        gaps = ~valid.flatten(1)[seen][:, pixels]
         flat, number = values.flatten(1).clone(), seen.nonzero()  # (k, 1)
-        spread = channel_noise(values, usable) if noise is None else spread
+        spread = channel_noise(values, usable, valid) if noise is None else spread
         flat[number, pixels.nonzero()[:, 0]] = filled(
             flat[seen][:, pixels], ~gaps, spread[seen], len(setup.components)
         )

@@ -331,6 +331,14 @@ def _noise_values(
 ) -> NDArray[np.floating] | None:
     if noise is None:
         return None
+    if np.ndim(noise) == data.ndim:
+        space = tuple(dim for dim in data.dims if dim not in spectrum)
+        raise AxisError(
+            f"noise must be one number or one per channel, got one per value, of shape "
+            f"{np.shape(noise)}; pass the root mean square of each channel, a DataArray: "
+            f"noise=(noise**2).mean({space!r}) ** 0.5. Without noise=, the noise of every value is "
+            f"estimated from the data if it follows from their intensity, as for counts"
+        )
     if isinstance(noise, xr.DataArray):
         if set(noise.dims) != set(spectrum):
             raise AxisError(

@@ -171,7 +171,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     if (apart := shift_apart(cube, setup, alignment)) is not None:
         result["status"] = _also(result["status"], apart)
     if hot:
-        result["status"] = _also(result["status"], f"{hot} hot values were left out")
+        what = f"{hot} hot value{' was' if hot == 1 else 's were'} left out"
+        result["status"] = _also(result["status"], what)
     del result[FIT]
     each = len(setup.components) if setup.shift == BY_COMPONENT else 0
     return result | (_shifts(alignment, cube, each) if _with_shifts(setup) else {})
@@ -284,6 +285,7 @@ def whitened(
     ready = whiten(
         values,
         complete,
+        seen=cube.valid,
         noise=given,
         by_value=by_value,
         transform=setup.transform,

@@ -347,7 +347,7 @@ def _step_and_noise(
     empty = ~cube.valid.any(0)
     if step is None or not bool((usable | empty).all()) or int(usable.sum()) < 2:
         return None
-    noise = channel_noise(cube.values, usable)
+    noise = channel_noise(cube.values, usable, cube.valid)
     if not bool((noise > 0).any()):  # nothing changes from pixel to pixel
         return None
     of_values = value_noise(cube.values, cube.valid) if by_value else None

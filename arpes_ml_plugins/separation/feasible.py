@@ -82,6 +82,7 @@ def _directions(components: int) -> int:
 def feasible(
     cube: torch.Tensor,
     complete: torch.Tensor,
+    seen: torch.Tensor,
     spectra: torch.Tensor,
     *,
     noise: torch.Tensor | None = None,
@@ -95,6 +96,8 @@ def feasible(
         ``(m, *space)``, finite.
     complete
         Pixels to use, ``(*space)``.
+    seen
+        Values that are not filled in, ``(m, *space)`` bool.
     spectra
         ``(m, n)``, of the separation; only the space that they span matters.
     noise
@@ -103,8 +106,8 @@ def feasible(
     whole = complete.flatten()
     values: ValueNoise | None = None
     if noise is None:
-        noise = channel_noise(cube, complete)
-        values = value_noise(cube, complete.expand_as(cube))
+        noise = channel_noise(cube, complete, seen)
+        values = value_noise(cube, seen & complete)
     kept = noise > 0
     if int(kept.sum()) < spectra.shape[1]:
         raise DataError(
@@ -112,7 +115,11 @@ def feasible(
             f"{spectra.shape[1]} components; check the selection, or give fewer"
         )
     model = _Model.of(
-        cube.flatten(1)[kept][:, whole], spectra[kept], noise[kept], values and values.at(kept)
+        cube.flatten(1)[kept][:, whole],
+        seen.flatten(1)[kept][:, whole],
+        spectra[kept],
+        noise[kept],
+        values and values.at(kept),
     )
     good = torch.zeros_like(whole).masked_scatter(whole, model.explained)
     maps = _cone(*_means_of_maps(model, whole, good.reshape(complete.shape)))
@@ -142,12 +149,13 @@ class _Model:
     def of(
         cls,
         data: torch.Tensor,
+        seen: torch.Tensor,
         spectra: torch.Tensor,
         noise: torch.Tensor,
         by: ValueNoise | None,
         polish: bool = True,
     ) -> _Model:
-        """Of data ``(k, t)``."""
+        """Of data ``(k, t)``, of which those that are not ``seen`` are filled in."""
         n = spectra.shape[1]
         scaled = spectra / noise[:, None]
         gram = data @ data.mT / (noise[:, None] * noise)
@@ -162,7 +170,8 @@ class _Model:
         solve = torch.linalg.pinv(inside) / noise  # (n, k), linear: no bias by noise
         inside = inside * noise[:, None]
         maps = solve @ data
-        maps_covariance, crossed, chi2, spread = _of_noise(data, inside, maps, solve, noise, by)
+        of_noise = _of_noise(data, seen, inside, maps, solve, noise, by)
+        maps_covariance, crossed, chi2, spread = of_noise
         own = maps @ maps.mT - maps_covariance.sum(0).reshape(n, n)  # without that of the noise
         inverse = torch.linalg.pinv(own, hermitian=True)
         spectra_covariance = inverse @ crossed @ inverse
@@ -172,7 +181,7 @@ class _Model:
         if bool((mean <= 0).any()) and polish:
             # Spectra that are a little off their space have maps that are far off.
             better = polish_on_pixels(data / noise[:, None], unit_columns(scaled), True, SWEEPS)
-            return cls.of(data, better * noise[:, None], noise, by, polish=False)
+            return cls.of(data, seen, better * noise[:, None], noise, by, polish=False)
         if bool((mean <= 0).any()):
             raise DataError(
                 f"the map of component {int(mean.argmin()) + 1} of {n} is negative on average: "
@@ -196,6 +205,7 @@ class _Model:
 
 def _of_noise(
     data: torch.Tensor,
+    seen: torch.Tensor,
     spectra: torch.Tensor,
     maps: torch.Tensor,
     solve: torch.Tensor,
@@ -204,9 +214,10 @@ def _of_noise(
 ) -> tuple[torch.Tensor, ...]:
     """Covariances ``(t, n * n)`` of the maps ``solve @ data``, ``(k, n, n)`` of the products of
     data and maps, chi^2 per degree of freedom ``(t,)`` and its standard deviation.
+
+    Values that are filled in add nothing: a pixel with half of its values has twice the variance.
     """
     channels, n = spectra.shape
-    freedom = max(channels - n, 1)
     pairs = (solve[:, None] * solve[None]).reshape(n * n, channels)
     covariance = data.new_empty(data.shape[1], n * n)
     crossed = data.new_zeros(channels, n * n)
@@ -216,12 +227,15 @@ def _of_noise(
         fitted = spectra @ maps[:, part]
         variance = noise.square()[:, None] if by is None else by.cautious(fitted)
         variance = variance.expand_as(fitted)
-        covariance[part] = (pairs @ variance).mT
+        known = seen[:, part].to(data)
+        freedom = (known.sum(0) - n).clamp(min=1)
+        covariance[part] = (pairs @ variance / known.mean(0).clamp(min=1 / channels)).mT
         crossed += variance @ (maps[:, None, part] * maps[None, :, part]).reshape(n * n, -1).mT
-        chi2[part] = ((data[:, part] - fitted).square() / variance).sum(0) / freedom
+        chi2[part] = (known * (data[:, part] - fitted).square() / variance).sum(0) / freedom
         # Few counts scatter more: the kurtosis of their distribution is one over their mean.
         kurtosis = 0 * variance if by is None else by.gain**2 / variance
-        spread[part] = (2 + kurtosis).sum(0).sqrt() / freedom
+        spread[part] = (known * (2 + kurtosis)).sum(0).sqrt() / freedom
+    crossed /= seen.to(data).mean(1, keepdim=True).clamp(min=1 / data.shape[1])
     return covariance, crossed.reshape(channels, n, n), chi2, spread
 
 

@@ -103,7 +103,7 @@ class PixelMaps:
         self, maps: torch.Tensor, errors: torch.Tensor, values: torch.Tensor, valid: torch.Tensor
     ) -> None:
         """Solve for maps of pixels with missing values, if they have as many others as there are
-        components; in place, with the errors of the noise.
+        components; in place, with the errors of both as in :meth:`errors`.
         """
         usable = valid & self._kept[:, None]
         chosen = (maps[0].isnan() & (usable.sum(0) >= len(maps))).nonzero()[:, 0]
@@ -116,7 +116,11 @@ class PixelMaps:
             model = (self.spectra @ found[0])[self._kept]
             weights[self._kept] = seen[self._kept] / self.by_value.cautious(model)
             found = weighted_sources(data, weights, self.spectra, nonnegative=self.nonnegative)
-        maps[:, chosen], errors[:, chosen] = found
+        variance = found[1].square()
+        for pair in self.halves:
+            one, other = (weighted_sources(data, weights, half)[0] for half in pair)
+            variance += ((one - other) / 2).square() * self.share / len(self.halves)
+        maps[:, chosen], errors[:, chosen] = found[0], variance.sqrt()
 
     def chi2(self, residual: torch.Tensor, model: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
         """Per degree of freedom of each pixel ``(t,)``; NaN in pixels without maps.

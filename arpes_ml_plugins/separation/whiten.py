@@ -30,6 +30,7 @@ NOISE_PIXELS = 40_000  # that the noise is measured from
 STRIP = 8  # rows
 MANY = 1_000_000  # coefficients per channel, from which single precision is enough
 ENOUGH = 4  # pixels per channel for the regression
+FILLED_ROUNDS = 10  # each leaves the missing share of the error; half of it is missing at most
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def whiten(
     cube: torch.Tensor,
     complete: torch.Tensor,
     *,
+    seen: torch.Tensor | None = None,
     noise: torch.Tensor | None = None,
     by_value: ValueNoise | None = None,
     transform: str = "starlet",
@@ -106,7 +108,9 @@ def whiten(
     cube
         ``(m, *space)``, finite; the transform acts along the last two axes.
     complete
-        Pixels without missing values, ``(*space)``.
+        Pixels without missing values, or with these filled in, ``(*space)``.
+    seen
+        Values that were not filled in, ``(m, *space)``; default all.
     noise
         ``(m,)``; measured if not given.
     by_value
@@ -120,7 +124,7 @@ def whiten(
     summed
         Also sum pixels in squares, where single ones show little.
     """
-    measured = channel_noise(cube, complete)
+    measured = channel_noise(cube, complete, seen)
     if by_value is not None:
         # The median of differences that are 0, 1 or 2 says little.
         dark = by_value.mean < FEW_COUNTS * by_value.gain
@@ -217,7 +221,9 @@ def telling_columns(data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     return everything[chosen]
 
 
-def channel_noise(cube: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def channel_noise(
+    cube: torch.Tensor, valid: torch.Tensor, seen: torch.Tensor | None = None
+) -> torch.Tensor:
     """Standard deviation of the noise of every channel; 0 where a channel does not change.
 
     The smallest of several estimates, since each of them can only be too large: differences of
@@ -231,13 +237,18 @@ def channel_noise(cube: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         ``(m, *space)``.
     valid
         Pixels to use, ``(*space)``.
+    seen
+        Which of their values are measured, ``(m, *space)``; the others are filled in, and hold no
+        noise. Default: all.
     """
-    cube, valid = strips(cube, valid)
-    flat = cube.flatten(1)[:, valid.flatten()]
+    seen = valid.expand_as(cube) if seen is None else seen & valid
+    (cube, valid), seen = strips(cube, valid), strips(seen, valid)[0]
+    flat, used = cube.flatten(1)[:, valid.flatten()], seen.flatten(1)[:, valid.flatten()]
     noise = flat.std(1, unbiased=False)
     alive = noise > 1e-12 * flat.abs().amax(1).clamp(min=1e-300)
     noise = torch.where(alive, noise, 0.0)
-    for estimate in (*_differences(cube, valid), _regression(flat, alive)):
+    missing = 1 - used.to(flat).mean(1)
+    for estimate in (*_differences(cube, seen), _regression(flat, alive, missing)):
         usable = alive & (estimate > 1e-6 * noise)
         noise = torch.where(usable, torch.minimum(noise, estimate), noise)
     return noise
@@ -256,42 +267,54 @@ def strips(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch
     return cube[:, rows], valid[..., rows, :]
 
 
-def _differences(cube: torch.Tensor, valid: torch.Tensor) -> Iterator[torch.Tensor]:
+def _differences(cube: torch.Tensor, seen: torch.Tensor) -> Iterator[torch.Tensor]:
     """One estimate per axis: along an edge or a gradient only one of them is right."""
-    for axis in range(valid.ndim):
-        size = valid.shape[axis]
+    for axis in range(1, cube.ndim):
+        size = cube.shape[axis]
         if size < 2:
             continue
-        step = cube.narrow(axis + 1, 1, size - 1) - cube.narrow(axis + 1, 0, size - 1)
-        both = valid.narrow(axis, 1, size - 1) & valid.narrow(axis, 0, size - 1)
-        found = step.flatten(1)[:, both.flatten()]
-        if found.shape[1] < FEWEST_DIFFERENCES:
+        step = cube.narrow(axis, 1, size - 1) - cube.narrow(axis, 0, size - 1)
+        both = seen.narrow(axis, 1, size - 1) & seen.narrow(axis, 0, size - 1)
+        if bool((both == both[:1]).all()):
+            found = step.flatten(1)[:, both[0].flatten()]
+        else:
+            found = torch.where(both, step, float("nan")).flatten(1)
+        number = found.isfinite().sum(1)
+        if not bool((number >= FEWEST_DIFFERENCES).any()):
             continue
-        centre = found.median(1, keepdim=True).values
-        yield (found - centre).abs().median(1).values * (MAD_TO_SIGMA / 2**0.5)
+        centre = found.nanmedian(1, keepdim=True).values
+        spread = (found - centre).abs().nanmedian(1).values * (MAD_TO_SIGMA / 2**0.5)
+        yield torch.where(number >= FEWEST_DIFFERENCES, spread, float("inf"))
 
 
-def _regression(flat: torch.Tensor, alive: torch.Tensor) -> torch.Tensor:
+def _regression(flat: torch.Tensor, alive: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
     """On all other channels, or on evenly spaced ones where the pixels are few."""
     channels = alive.nonzero()[:, 0]
     groups = -(-ENOUGH * len(channels) // max(flat.shape[1], 1))
     result = flat.new_full((len(flat),), float("inf"))
     for group in (channels[i::groups] for i in range(groups)):
-        result[group] = _own(flat[group])
+        result[group] = _own(flat[group], missing[group])
     return result
 
 
-def _own(flat: torch.Tensor) -> torch.Tensor:
-    """Residuals ``(m, t)`` of a regression of every channel on the others."""
+def _own(flat: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
+    """Residuals ``(m,)`` of a regression of every channel on the others.
+
+    Values that were filled in, a share ``missing (m,)``, hold no noise of their own. The
+    covariance that they should have is larger by it (expectation and maximisation).
+    """
     channels, pixels = flat.shape
     if channels < 2 or pixels < ENOUGH * channels:
         return flat.new_full((channels,), float("inf"))
     scale = flat.std(1)
-    values, vectors = torch.linalg.eigh(torch.cov(flat / scale[:, None]))
-    if values[0] < 1e-12 * values[-1]:  # no noise, or channels made from others
-        return flat.new_full((channels,), float("inf"))
-    precision = (vectors.square() / values).sum(1)
-    noise = (pixels / (pixels - channels) / precision).sqrt() * scale
+    covariance = torch.cov(flat / scale[:, None])
+    left = torch.zeros_like(scale)  # variance, over scale^2
+    for _ in range(FILLED_ROUNDS if bool((missing > 0).any()) else 1):
+        values, vectors = torch.linalg.eigh(covariance + (missing * left).diag())
+        if values[0] < 1e-12 * values[-1]:  # no noise, or channels made from others
+            return flat.new_full((channels,), float("inf"))
+        left = 1 / (vectors.square() / values).sum(1)
+    noise = (pixels / (pixels - channels) * left).sqrt() * scale
     # The other channels hold noise too: they do not explain all of the signal of a channel.
     space = signal_space(flat / noise[:, None])
     return noise * (1 - space.directions.square() @ space.reliability).clamp(min=0.1).sqrt()
