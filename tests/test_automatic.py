@@ -49,6 +49,7 @@ def test_counts_go_to_the_pretrained_network(cut):
         ),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.* gain is uncertain:arpes_ml_plugins.errors.CountsWarning")
 def test_other_data(cut, quick, change, method, words):
     clean = change(cut).S.denoise(rng=0)
     assert found(clean)["method"] == method
@@ -64,6 +65,7 @@ def test_asked_for(cut, quick):
 
 
 @pytest.mark.parametrize("offset", [0.0, -3.0])
+@pytest.mark.filterwarnings("ignore:.* gain is uncertain:arpes_ml_plugins.errors.CountsWarning")
 def test_lazy_data_get_the_same(cut, quick, offset):
     data = cut + offset
     lazy = data.chunk({"eV": 20}).S.denoise(adapt=False, rng=0)
@@ -74,6 +76,7 @@ def test_lazy_data_get_the_same(cut, quick, offset):
 
 
 @pytest.mark.parametrize("offset", [0.0, -3.0])
+@pytest.mark.filterwarnings("ignore:.* gain is uncertain:arpes_ml_plugins.errors.CountsWarning")
 def test_the_choice_for_lazy_data_can_be_read_once_they_are_computed(cut, quick, offset, tmp_path):
     data = cut + offset
     eager = data.S.denoise(adapt=False, rng=0)

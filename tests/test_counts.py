@@ -233,6 +233,7 @@ class TestErrorBars:
         assert widths[0] > 1.5 * widths[1]
 
     @pytest.mark.filterwarnings("ignore:the difference between data and clean image")
+    @pytest.mark.filterwarnings("ignore:.* gain is uncertain:arpes_ml_plugins.errors.CountsWarning")
     def test_over_dispersed_counts_have_larger_ones(self, truth):
         """Variance m + m² / 20: the bars hold the truth, and are not wider than that."""
         inside = []

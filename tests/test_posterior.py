@@ -60,15 +60,20 @@ class TestSamples:
         assert together > 0.5
 
     def test_total_intensity_is_as_sure_as_the_counts(self):
-        image = measured(3, 5)
-        total = image.S.sample_posterior(draws=32, rng=0, **QUICK).sum(("eV", "phi"))
-        assert float(total.std()) == pytest.approx(float(image.sum()) ** 0.5, rel=0.5)
+        for counts, seed, most in (
+            (3, 5, 1.7),
+            (10, 2, 1.3),
+        ):  # few counts: less sure than they are
+            image = measured(counts, seed)
+            total = image.S.sample_posterior(draws=32, rng=0, **QUICK).sum(("eV", "phi"))
+            assert 0.7 < float(total.std()) / float(image.sum()) ** 0.5 < most
 
     def test_units_do_not_matter(self):
         image = measured(3, 6)
         one, other = (x.S.sample_posterior(draws=3, rng=0, **QUICK) for x in (image, 25.0 * image))
         np.testing.assert_allclose(other, 25 * one, rtol=2e-3, atol=0.05)
 
+    @pytest.mark.filterwarnings("ignore:.* gain is uncertain:arpes_ml_plugins.errors.CountsWarning")
     def test_correlated_noise_is_drawn_as_such(self):
         """Behind clouds of charge the samples scatter as much as behind none, and no less."""
         plain, cloudy = [], []

@@ -307,6 +307,8 @@ def _check_counts(
             f"{method} needs counts. {verdict} Use denoise_pcp_unet, which does not need counts, "
             f"or override this check with gain= (variance over mean)"
         )
+    if gain is None and str(noise["status"].values) != "ok":
+        warn(f"{method}: {verdict}", CountsWarning)
     if gain is None or kind == "unknown":
         return
     measured, error = float(noise["gain"]), float(noise["gain_error"])
@@ -326,12 +328,12 @@ def _check_counts(
 def run_pretrained(
     batch: ImageBatch, *, adapt: bool, series: bool, exposures: int
 ) -> dict[str, torch.Tensor]:
-    """Denoise as :func:`denoise_pretrained` does, with the gain ``batch.numbers["gain"]``."""
+    """Denoise as :func:`denoise_pretrained` does, with the noise in ``batch.numbers``."""
     return _denoise(
         batch,
         make=pretrained,
         training=_adapted(adapt),
-        gain=batch.numbers["gain"],
+        gain=None,
         draws=0,
         sampled=False,
         precision="auto",
