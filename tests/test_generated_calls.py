@@ -15,7 +15,7 @@ from arpes_ml_plugins import SpectrumLibrary
 from arpes_ml_plugins.errors import ArpesMLError
 from arpes_ml_plugins.plugins.manager import plugins
 
-FEW = max(3, settings().max_examples // 20)
+FEW = max(2, settings().max_examples // 20)
 IMAGES = (
     *(("phi", "eV"), ("eV", "phi"), ("kx", "ky"), ("x", "y"), ("theta", "eV"), ("a", "b")),
     *(("temperature", "phi", "eV"), ("kx", "ky", "eV")),

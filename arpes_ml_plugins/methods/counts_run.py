@@ -62,6 +62,7 @@ __all__ = [
     "run_pretrained",
 ]
 
+WORTH_A_WARNING = 0.3  # relative error of a gain whose reason is an uncertain pedestal
 BAR_DRAWS = 8
 """Number of simulated measurements from which error bars are estimated."""
 
@@ -307,7 +308,8 @@ def _check_counts(
             f"{method} needs counts. {verdict} Use denoise_pcp_unet, which does not need counts, "
             f"or override this check with gain= (variance over mean)"
         )
-    if gain is None and str(noise["status"].values) != "ok":
+    unsure = float(noise["gain_error"]) > WORTH_A_WARNING * float(noise["gain"])
+    if gain is None and str(noise["status"].values) != "ok" and (kind == "offset" or unsure):
         warn(f"{method}: {verdict}", CountsWarning)
     if gain is None or kind == "unknown":
         return
