@@ -251,7 +251,9 @@ def _refined(seen: Observation, density: torch.Tensor, rule: str = "classic") ->
     """RLISTA+: MaxEnt with the network's spectrum as default model (paper, Section III F)."""
     widths = cell_widths(seen.problem.omega)
     neural = density * widths
-    flat = neural.sum(-1, keepdim=True) * flat_weights(seen.problem)
+    norm = neural.sum(-1)
+    norm = torch.where(norm > 0, norm, seen.norms)  # a network may find nothing in zeros
+    flat = norm[:, None] * flat_weights(seen.problem)
     default = NEURAL_SHARE * neural + (1 - NEURAL_SHARE) * flat
     return maxent_solution(
         seen, default, rule, resolved=False
