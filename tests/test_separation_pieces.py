@@ -160,10 +160,10 @@ def test_shifts_are_corrected_or_reported(small_tiles, monkeypatch):
     noisy = mixed + np.random.default_rng(0).normal(size=mixed.shape)
     data = xr.DataArray(noisy, {"eV": ENERGY}, ("x", "eV", "y"))
 
-    def all_pixels(*args):
+    def all_pixels(*args, **options):
         raise InterruptedError
 
-    monkeypatch.setattr(separation_run, "_together", all_pixels)
+    monkeypatch.setattr(separation_run, "map_mixture", all_pixels)
     with pytest.raises(InterruptedError):  # neighbours far away are needed
         data.S.separate_gmca(n_components=3, rng=0)
     lazy = data.chunk(x=30).S.separate_gmca(n_components=3, rng=0)

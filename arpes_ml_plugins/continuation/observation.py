@@ -25,6 +25,11 @@ __all__ = [
 ]
 
 NORM_STEP = 2**0.25
+PER_DATA_SET = (
+    *("which", "rows", "used", "data", "count"),
+    *("precision", "sharpest", "scale", "norms", "errors"),
+)
+"""Fields of an observation with one entry for each data set."""
 NORM_ERROR = 1e-3  # relative, of a norm that is given
 ENOUGH = 16
 """Data sets with the same errors that are solved together; fewer are solved beside others, each
@@ -72,11 +77,7 @@ class Observation:
         """Some of the data sets, by a mask."""
         if bool(which.all()):
             return self
-        parts: dict[str, Any] = {
-            name: getattr(self, name)[which]
-            for name in ("which", "rows", "used", "data", "count", "precision", "sharpest")
-        }
-        parts |= {name: getattr(self, name)[which] for name in ("scale", "norms", "errors")}
+        parts: dict[str, Any] = {name: getattr(self, name)[which] for name in PER_DATA_SET}
         for name in ("whitener", "covariance"):
             value = getattr(self, name)
             if value is not None and value.ndim == 3:

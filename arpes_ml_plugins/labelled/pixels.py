@@ -177,7 +177,7 @@ def _on_block(values: np.ndarray, known: np.ndarray, *, task: _Task) -> Any:
                     there = _rows(filled[name], along, part)
                     own = slice(part.start - start, part.stop - start)
                     inside = as_numpy(value).reshape(
-                        *there.shape[: there.ndim - len(shape)], *_shape(band, task.channels)
+                        *there.shape[: there.ndim - len(shape)], *band.shape[task.channels :]
                     )
                     there[...] = narrowed(_rows(inside, along, own), there.dtype)
             if report:
@@ -190,10 +190,6 @@ def _on_block(values: np.ndarray, known: np.ndarray, *, task: _Task) -> Any:
         front = array.ndim - outer
         results.append(np.moveaxis(array, range(front), range(outer, array.ndim)))
     return results[0] if len(results) == 1 else tuple(results)
-
-
-def _shape(band: np.ndarray, channels: int) -> tuple[int, ...]:
-    return band.shape[channels:]
 
 
 def _rows(array: np.ndarray, along: int, part: slice) -> np.ndarray:

@@ -46,12 +46,12 @@ def may_be_mapped_in_pieces(setup: Setup) -> bool:
 
 
 def in_pieces(
-    method: str,
     setup: Setup,
     prepare: Callable[[Cube, Setup], Results],
     algorithm: Callable[[Cube, Any], Results],
     outputs: Mapping[str, str],
     *,
+    method: str,
     steps: int,
     device: str,
     progress: ProgressOption,

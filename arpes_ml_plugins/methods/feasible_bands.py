@@ -17,7 +17,12 @@ from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.goodness_run import noise_of_values
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
-from arpes_ml_plugins.methods.separation_status import TOO_MUCH, TOO_MUCH_OF_VALUES, UNLIKE
+from arpes_ml_plugins.methods.separation_status import (
+    TOO_MUCH,
+    TOO_MUCH_OF_VALUES,
+    UNLIKE,
+    hot_left_out,
+)
 from arpes_ml_plugins.parameters import documented
 
 if TYPE_CHECKING:
@@ -239,5 +244,5 @@ def _status(found: Feasible, names: list[str], hot: int) -> str:
             f"{found.left_out} pixels that the components do not explain do not limit the bands"
         )
     if hot:
-        notes.append(f"{hot} hot value{' was' if hot == 1 else 's were'} left out")
+        notes.append(hot_left_out(hot))
     return "; ".join(notes) or "ok"

@@ -26,6 +26,7 @@ from arpes_ml_plugins.methods.blocks_run import (
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.goodness_run import noise_of_values
 from arpes_ml_plugins.methods.separation_input import Setup
+from arpes_ml_plugins.methods.separation_status import hot_left_out
 from arpes_ml_plugins.methods.separation_units import in_units
 from arpes_ml_plugins.methods.shift_run import (
     AUTO,
@@ -84,63 +85,46 @@ def run(
     ``more``: outputs beyond those of all methods.
     """
     outputs = OUTPUTS | (_shift_outputs(setup) if _with_shifts(setup) else {}) | dict(more)
+    options: dict[str, Any] = {
+        "method": method,
+        "steps": steps,
+        "device": device,
+        "progress": progress,
+    }
     result = None
     if not solver.whole and may_be_mapped_in_pieces(setup):
-        result = _in_pieces(method, setup, solver, steps, device, seed, progress, outputs)
-    if result is None:
-        result = _together(method, setup, solver, steps, device, seed, progress, outputs)
+        result = _in_pieces(setup, solver, seed, outputs, options)
+    if result is None:  # all pixels at once, in memory
+        result = map_mixture(
+            setup.data,
+            setup.channels,
+            partial(_separate, setup=setup, solver=solver, seed=seed),
+            outputs,
+            components=setup.components,
+            used=setup.used,
+            **options,
+        )
     status = result["status"]
     if status.chunks is None and status.item() != "ok":
         warn(f"{method}: {status.item()}", DistributionWarning)
     return result
 
 
-def _together(
-    method: str,
-    setup: Setup,
-    solver: Solver,
-    steps: int,
-    device: str,
-    seed: int,
-    progress: ProgressOption,
-    outputs: Mapping[str, str],
-) -> xr.Dataset:
-    """All pixels at once, in memory."""
-    return map_mixture(
-        setup.data,
-        setup.channels,
-        partial(_separate, setup=setup, solver=solver, seed=seed),
-        outputs,
-        components=setup.components,
-        method=method,
-        device=device,
-        steps=steps,
-        progress=progress,
-        used=setup.used,
-    )
-
-
 def _in_pieces(
-    method: str,
     setup: Setup,
     solver: Solver,
-    steps: int,
-    device: str,
     seed: int,
-    progress: ProgressOption,
     outputs: Mapping[str, str],
+    options: Mapping[str, Any],
 ) -> xr.Dataset | None:
     """Spectra from a sample; None if it shows shifts, which need neighbours far away."""
     lazy = setup.data.chunks is not None
     result, fit = in_pieces(
-        method,
         setup,
         partial(_prepared, solver=solver, seed=seed, lazy=lazy),
         partial(_mapped, shifts=_with_shifts(setup)),
         outputs,
-        steps=steps,
-        device=device,
-        progress=progress,
+        **options,
     )
     return None if not lazy and fit.item().shifted else result
 
@@ -171,7 +155,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     if (apart := shift_apart(cube, setup, alignment)) is not None:
         result["status"] = _also(result["status"], apart)
     if hot:
-        what = f"{hot} hot value{' was' if hot == 1 else 's were'} left out"
+        what = hot_left_out(hot)
         result["status"] = _also(result["status"], what)
     del result[FIT]
     each = len(setup.components) if setup.shift == BY_COMPONENT else 0

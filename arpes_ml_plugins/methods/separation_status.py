@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.separation.separated import Separated
     from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["TOO_MUCH", "TOO_MUCH_OF_VALUES", "UNLIKE", "left_out", "status_of"]
+__all__ = ["TOO_MUCH", "TOO_MUCH_OF_VALUES", "UNLIKE", "hot_left_out", "left_out", "status_of"]
 
 UNLIKE = 0.1  # sine of the angle between a family and the data
 CHANCE = 2.0  # times the distance that noise explains
@@ -105,3 +105,8 @@ def _of_families(found: Separated, names: list[str]) -> list[str]:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(map(repr, names))
+
+
+def hot_left_out(hot: int) -> str:
+    """Status of data in which so many hot values count as missing."""
+    return f"{hot} hot value{' was' if hot == 1 else 's were'} left out"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan
@@ -35,17 +38,12 @@ def component_errors(
     result = torch.zeros_like(shift)
     for number in widths.unique().tolist():
         width = WIDTHS[number]
-        once = _smoothed(scan, bend, width)
-        more, squares = 1.0, noise
-        if width:
-            # Pooled twice, the second time beside the first result: weights 2 K - K * K.
-            axes = sum(side > 0 for side in scan.sides(width))
-            more = 4 - 4 * (2 / 3) ** (axes / 2) + 2 ** (-axes / 2)
-            squares = _smoothed(scan, noise, width / 2**0.5) / scan.alike(width)
+        once = _of_matrices(partial(scan.smoothed, width=width), bend)
+        squares = _of_matrices(partial(scan.pooled_variance, width=width), noise)
         size = once.diagonal(dim1=1, dim2=2).amax(1).clamp(min=1e-30)
         unit = torch.eye(n, dtype=bend.dtype, device=bend.device)
         inverse = torch.linalg.inv(once + LEAST * size[:, None, None] * unit)
-        variance = more * (inverse @ squares @ inverse).diagonal(dim1=1, dim2=2).mT
+        variance = (inverse @ squares @ inverse).diagonal(dim1=1, dim2=2).mT
         weight = bend.diagonal(dim1=1, dim2=2).mT + 1e-30
         variance = variance + smoothing_bias(scan, shift, weight, width).square()
         result = torch.where(widths == number, variance, result)
@@ -68,9 +66,11 @@ def smoothing_bias(
     return left
 
 
-def _smoothed(scan: Scan, each: torch.Tensor, width: float) -> torch.Tensor:
-    """Means over neighbours of matrices ``(t, n, n)``."""
-    return scan.smoothed(each.flatten(1).mT.contiguous(), width).mT.unflatten(1, each.shape[1:])
+def _of_matrices(
+    pooled: Callable[[torch.Tensor], torch.Tensor], each: torch.Tensor
+) -> torch.Tensor:
+    """What ``pooled`` makes of images ``(k, t)``, of matrices ``(t, n, n)``."""
+    return pooled(each.flatten(1).mT.contiguous()).mT.unflatten(1, each.shape[1:])
 
 
 def _information(

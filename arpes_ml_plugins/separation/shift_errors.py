@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from arpes_ml_plugins.separation.shift_exchange import exchanges
@@ -74,15 +72,9 @@ def _information(
 
 def _pooled(scan: Scan, bend: torch.Tensor, noise: torch.Tensor, number: int) -> torch.Tensor:
     """Variances of shifts from the noise, if neighbours are pooled."""
-    width = WIDTHS[number]
-    if width == 0:
-        return noise / bend.square().clamp(min=1e-30)
-    once, all_of = scan.smoothed(bend[None], width)[0], scan.alike(width)
-    # Pooled twice, the second time beside the first result: with the weights 2 K - K * K.
-    axes = sum(side > 0 for side in scan.sides(width))
-    more = 4 - 4 * (2 / 3) ** (axes / 2) + 2 ** (-axes / 2)
-    squares = scan.smoothed(noise[None], width / math.sqrt(2))[0] / all_of
-    return more * squares / once.square().clamp(min=1e-30)
+    once = scan.smoothed(bend[None], WIDTHS[number])[0]
+    squares = scan.pooled_variance(noise[None], WIDTHS[number])[0]
+    return squares / once.square().clamp(min=1e-30)
 
 
 def _of_spectra(
