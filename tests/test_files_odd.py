@@ -258,3 +258,18 @@ def test_generated_objects_come_back_or_are_refused(tmp_path_factory, data):
         k: v.dtype for k, v in before.variables.items()
     }
     assert data.identical(before)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, 2.0, 3.0]])
+def test_half_precision_axes_come_back_without_a_warning(tmp_path, values):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # xarray's, of the index that it makes
+        axis = xr.Variable("x", np.array(values, dtype=np.float16))
+        data = xr.Dataset({"a": ("x", np.zeros(len(values)))}, {"x": axis})
+    arpes_ml_plugins.save(data, tmp_path / "data.nc")
+    again = arpes_ml_plugins.load(tmp_path / "data.nc")
+    assert again.identical(data)
+    assert again.x.dtype == np.float16
+    again = arpes_ml_plugins.load(tmp_path / "data.nc")["a"]
+    arpes_ml_plugins.save(again, tmp_path / "array.nc")
+    assert arpes_ml_plugins.load(tmp_path / "array.nc").identical(data["a"])

@@ -10,7 +10,9 @@ import json
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from xarray.indexes import PandasIndex
 
 from arpes_ml_plugins.errors import DataTypeError
 from arpes_ml_plugins.labelled.attributes import (
@@ -90,6 +92,12 @@ def layout_of(raw: xr.Dataset) -> dict[str, Any] | None:
     return layout if same else None
 
 
+def _half_precision(dim: Hashable, variable: xr.Variable) -> xr.Coordinates:
+    """A coordinate of float16. pandas has no such index, and xarray warns that it takes another."""
+    wide = PandasIndex(variable.values.astype(np.float64), dim, coord_dtype=np.dtype(np.float16))
+    return xr.Coordinates(wide.create_variables({dim: variable}), indexes={dim: wide})
+
+
 def dataset_from(raw: xr.Dataset, layout: Mapping[str, Any]) -> xr.Dataset | xr.DataArray:
     """The inverse of :func:`flat`, for a file that was read without decoding."""
     old_names = {new: decode(old) for new, old in layout["names"]}
@@ -107,12 +115,16 @@ def dataset_from(raw: xr.Dataset, layout: Mapping[str, Any]) -> xr.Dataset | xr.
         old_names.get(dim, dim): [old_names.get(level, level) for level in each]
         for dim, each in layout["levels"]
     }
+    halves = {k: v for k, v in coords.items() if v.dims == (k,) and v.dtype == np.float16}
+    coords = {k: v for k, v in coords.items() if k not in halves}
     result: xr.Dataset | xr.DataArray = xr.Dataset(others, coords)
     if "array" in layout:
         result = xr.DataArray(main, coords, name=decode(layout["array"]))
     else:
         attrs = {k: v for k, v in raw.attrs.items() if k != LAYOUT and k not in RESERVED}
         result.attrs = unpack(attrs)
+    for dim, variable in halves.items():
+        result = result.assign_coords(_half_precision(dim, variable))
     for dim, each in levels.items():
         indexes: Any = {dim: each}
         result = result.set_index(indexes)

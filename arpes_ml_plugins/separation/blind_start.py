@@ -64,10 +64,11 @@ def factorised(
     """
     from sklearn.decomposition import NMF
 
-    sample = pixels.cpu().double().mT.clamp(min=0).numpy()
-    if not sample.any():  # negative data: no such component
-        return pixels.new_zeros(len(pixels), count), True
-    start = "nndsvda" if count <= min(sample.shape) else "random"
+    positive = pixels.cpu().double().clamp(min=0)
+    sample = positive.mT.numpy()
+    # scikit-learn divides by zero if there are fewer components than asked for.
+    rank = int(torch.linalg.matrix_rank(positive @ positive.mT, hermitian=True))
+    start = "nndsvda" if count <= rank else "random"
     # scikit-learn multiplies by the number of channels, and leaves the scale of spectra free: a
     # penalty on these alone would be undone by the maps, so both have one.
     penalty = sparsity / len(pixels)
