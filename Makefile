@@ -21,8 +21,10 @@ demo: $(VENV)/installed-demo
 test test-slow fuzz: export OMP_NUM_THREADS ?= 1
 
 # Without those that take more than a few seconds each: make test-slow.
+# Files in their own order: the examples of docstrings come last, which are short, so that no
+# process waits for another.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow --numprocesses auto --maxprocesses 4
