@@ -17,6 +17,7 @@ import xarray as xr
 from hypothesis import HealthCheck, settings
 
 from arpes_ml_plugins import SpectrumLibrary  # this import adds the methods to .S
+from arpes_ml_plugins.testing import ConformanceSuite
 from arpes_ml_plugins.testing.samples import sample_cut
 
 mpl.use("Agg")
@@ -33,6 +34,14 @@ settings.register_profile(
     "fuzz", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "300")), **COMMON
 )
 settings.load_profile("few")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="device of the conformance suites")
+
+
+def pytest_configure(config):
+    ConformanceSuite.device = config.getoption("--device")
 
 
 @pytest.fixture

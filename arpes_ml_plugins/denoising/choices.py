@@ -1,4 +1,4 @@
-"""Choices made on held-out data: whether neighbouring images help, and whether a filter is better.
+"""Choices made on held-out data: how far neighbouring images help, and whether a filter is better.
 
 In a large data set the choices are made on a sample: runs of images that follow each other. They
 then take the same time for any size, and can be made before the data are processed in parts.
@@ -11,20 +11,21 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from arpes_ml_plugins.denoising.counts_network import AROUND, gaussian_mean
+from arpes_ml_plugins.denoising.counts_network import NEAR, REACH, gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.splitting import Counts, predict, whole_counts
 from arpes_ml_plugins.denoising.trials import Trial, repeated_trial, trial
 
 __all__ = [
+    "PASSES",
     "RUN",
     "RUNS",
     "Choices",
     "GaussianFilter",
     "Probe",
+    "best_reach",
     "in_runs",
     "middles",
-    "neighbours_help",
     "passes",
     "safer_filter",
 ]
@@ -34,10 +35,13 @@ PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 FILLING = 1.0  # pixels, of the filter that fills in where the data themselves are returned
 CERTAIN = 2.0  # standard deviations by which a filter must be better than the network
 HALF = 0.5  # of the counts: two images that are both not exact are compared with many counts
-RUN = 2 * max(AROUND) + 1
+RUN = 2 * REACH + 1
 """Number of images in a run of a sample: one with its neighbours."""
 RUNS = 5
 """Least number of runs in a sample."""
+REACHES = (REACH, NEAR, 0)
+PASSES = len(REACHES) + 1
+"""How often each image of a sample is denoised: with each reach, and for the filters."""
 
 Denoiser = Callable[..., torch.Tensor]
 
@@ -46,8 +50,8 @@ Denoiser = Callable[..., torch.Tensor]
 class Choices:
     """Choices for all images of a series, or for one image."""
 
-    neighbours: bool
-    """Whether the neighbouring images are used."""
+    reach: int
+    """Neighbouring images on either side that are used."""
     filtered: float | None
     """Width in pixels of a Gaussian filter that takes the place of the network, if any."""
 
@@ -74,7 +78,7 @@ class Probe:
         exposures: torch.Tensor | None = None,
     ) -> Probe:
         """The probe from all images, in electrons: runs of them if the series is long."""
-        if counts.series and len(counts) > RUN * RUNS:
+        if counts.reach and len(counts) > RUN * RUNS:
             chosen = torch.tensor(_spread(len(counts)), device=counts.images.device)
             exposures = None if exposures is None else exposures[chosen]
             sample = in_runs(counts.images[chosen], counts.valid[chosen], RUN)
@@ -97,9 +101,9 @@ class Probe:
         whole = whole_counts(electrons, generator) if noise.white else counts.images
         return cls(counts, replace(counts, images=whole), exposures, noise, seed, generator)
 
-    def alone(self) -> Probe:
-        """The same without neighbours."""
-        counts, parts = (replace(x, series=False) for x in (self.counts, self.parts))
+    def reaching(self, reach: int) -> Probe:
+        """The same with so many neighbours on either side."""
+        counts, parts = (replace(x, reach=reach) for x in (self.counts, self.parts))
         return replace(self, counts=counts, parts=parts)
 
 
@@ -113,7 +117,7 @@ def in_runs(images: torch.Tensor, valid: torch.Tensor, run: int) -> Counts:
     """Images ``(n, height, width)`` of which ``run`` at a time follow each other."""
     number = torch.arange(len(images), device=images.device)
     apart = number + number // run * RUN  # no image is a neighbour of one in another run
-    return Counts(images, valid, series=True, places=apart if run < len(images) else None)
+    return Counts(images, valid, REACH, places=apart if run < len(images) else None)
 
 
 def middles(sample: Counts, run: int) -> torch.Tensor:
@@ -125,14 +129,14 @@ def passes(images: int, series: bool) -> int:
     """Number of images that are denoised to make the choices."""
     if not series:
         return images
-    return 3 * (images if images <= RUN * RUNS else RUNS)
+    return PASSES * (images if images <= RUN * RUNS else RUNS)
 
 
-def neighbours_help(network: torch.nn.Module, probe: Probe, denoised: Denoiser) -> bool:
-    """Whether held-out data are likelier when the neighbouring images are looked at."""
+def best_reach(network: torch.nn.Module, probe: Probe, denoised: Denoiser) -> int:
+    """How many neighbouring images on either side make held-out data likeliest."""
     held_out = trial(probe.parts, probe.noise, probe.generator, shown=HALF)
-    alone = denoised(network, replace(held_out.seen, series=False))
-    return held_out.gained(denoised(network, held_out.seen), alone)[0] >= 0
+    results = {reach: denoised(network, replace(held_out.seen, reach=reach)) for reach in REACHES}
+    return max(REACHES, key=lambda reach: held_out.gained(results[reach], results[0])[0])
 
 
 def safer_filter(

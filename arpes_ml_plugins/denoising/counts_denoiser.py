@@ -13,12 +13,12 @@ from arpes_ml_plugins.denoising.choices import (
     Choices,
     GaussianFilter,
     Probe,
+    best_reach,
     in_runs,
     middles,
-    neighbours_help,
     safer_filter,
 )
-from arpes_ml_plugins.denoising.counts_network import CountsNetwork
+from arpes_ml_plugins.denoising.counts_network import REACH, CountsNetwork
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.mixture import best_shares
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -158,7 +158,7 @@ def denoise_counts_images(
     good = _good(images, valid, noise)
     generator = torch.Generator(device="cpu").manual_seed(seed)
     electrons = noise.electrons(images)
-    counts = Counts(electrons.float(), good, series, own=own)
+    counts = Counts(electrons.float(), good, REACH if series else 0, own=own)
     for each in (network, untouched):
         if each is not None:
             _made_ready(each, images.device, noise, bfloat16)
@@ -175,10 +175,11 @@ def denoise_counts_images(
     denoised = partial(_denoised, noise, plan)
     if choices is None:
         probe = Probe.of(counts, electrons, noise, seed, exposures)
-        if series and not neighbours_help(network, probe, denoised):
-            probe, counts = probe.alone(), replace(counts, series=False)
-    elif not choices.neighbours:
-        counts = replace(counts, series=False)
+        if series:
+            reach = best_reach(network, probe, denoised)
+            probe, counts = probe.reaching(reach), replace(counts, reach=reach)
+    else:
+        counts = replace(counts, reach=choices.reach)
     # Only splitting needs whole numbers; rounding at random adds noise that the network would see.
     parts = counts
     if noise.white and (training is not None or draws):
@@ -264,13 +265,13 @@ def prepare(
     tested = counts if complete else replace(counts, own=middles(counts, run))
     probe = Probe.from_chosen(tested, electrons, noise, seed)
     pixels = _pixels_at_once(images)
-    beside = neighbours_help(network, probe, denoised)
-    probe = probe if beside else probe.alone()
+    reach = best_reach(network, probe, denoised)
+    probe = probe.reaching(reach)
     if training is not None and noise.white:
         parts = replace(probe.parts, own=None)
         longer = lengthened(training, images.numel())
         adapt(network, parts, longer, denoised, seed=seed, report=plan)
-    chosen = Choices(beside, safer_filter(network, probe, denoised, pixels))
+    chosen = Choices(reach, safer_filter(network, probe, denoised, pixels))
     plan.finish()
     if chosen.filtered is not None:
         _warn_of_filter(chosen.filtered, noise)

@@ -16,11 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["AROUND", "NEIGHBOURS", "WIDTHS", "CountsNetwork", "gaussian_mean"]
+__all__ = ["BESIDE", "NEAR", "REACH", "WIDTHS", "CountsNetwork", "gaussian_mean"]
 
-AROUND = (-2, -1, 1, 2)
-"""Slices beside the one in question that the network may look at."""
-NEIGHBOURS = len(AROUND)
+BESIDE = ((-8, -5), (-4, -3), (-2, -2), (-1, -1), (1, 1), (2, 2), (3, 4), (5, 8))
+"""First and last of the neighbouring slices whose mean the network sees in one channel."""
+REACH = max(last for _, last in BESIDE)
+"""Slices on either side of the one in question that the network may look at."""
+NEAR = 2
+"""The same where those farther away say nothing of it."""
 
 STRIDE = 8
 WIDTHS = (64, 96, 128)  # channels at 1/2, 1/4 and 1/8 of the resolution
@@ -37,7 +40,7 @@ LARGEST_CORRECTION = 8.0  # natural logarithm
 BAND = 64  # pixels that one product filters
 STRIP = 4 * 2**20  # bytes of one layer, worked on at a time without gradients
 LEAST_ROWS = 16
-REACH = 2  # rows that a block sees on either side
+MARGIN = 2  # rows that a block sees on either side
 BLOCK_START = 0.3  # of torch's default: what a block adds at first
 
 
@@ -46,8 +49,9 @@ class CountsNetwork(nn.Module):
 
     ``forward(counts, valid, neighbours, correlation)`` takes ``(n, height, width)`` counts with the
     noise of counts (variance = mean at long wavelengths), a mask of the same shape,
-    ``(n, 4, height, width)`` counts of the neighbouring slices with NaN where there is none (or
-    ``None``), and the correlation of the noise of neighbouring pixels, ``(n, 2)``.
+    ``(n, 8, height, width)`` mean counts of the groups ``BESIDE`` of neighbouring slices with NaN
+    where there are none (or ``None``), and the correlation of the noise of neighbouring pixels,
+    ``(n, 2)``.
 
     Parameters
     ----------
@@ -78,7 +82,7 @@ class CountsNetwork(nn.Module):
         self._initialise(generator)
 
     def _build(self, widths: tuple[int, int, int], refined: bool) -> None:
-        features = 2 + len(BLURS) + NEIGHBOURS
+        features = 2 + len(BLURS) + len(BESIDE)
         first, second, third = widths
         self.enter = nn.Conv2d(4 * features, first, 3, padding=1)
         self.down = nn.ModuleList(
@@ -184,8 +188,8 @@ class _Block(nn.Module):
             return self._whole(x)
         strips = []
         for start in range(0, x.shape[-2], rows):
-            first = max(start - REACH, 0)
-            strip = self._whole(x[..., first : start + rows + REACH, :])
+            first = max(start - MARGIN, 0)
+            strip = self._whole(x[..., first : start + rows + MARGIN, :])
             strips.append(strip[..., start - first :, :][..., :rows, :])
         return torch.cat(strips, -2)
 
@@ -196,14 +200,14 @@ class _Block(nn.Module):
 def _features(
     counts: torch.Tensor, valid: torch.Tensor | None, neighbours: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Input channels ``(n, 9, height, width)`` and the image that the answer corrects."""
+    """Input channels ``(n, 13, height, width)`` and the image that the answer corrects."""
     counts = counts.clamp(min=0)[:, None]
     mask = torch.ones_like(counts) if valid is None else valid[:, None].to(counts)
     counts = counts * mask
     local = gaussian_mean(counts, mask, SURROUNDINGS) + DARKEST
     blurred = {width: gaussian_mean(counts, mask, width) for width in {*BLURS, BASE}}
 
-    def relative(image: torch.Tensor, pseudo_count: float) -> torch.Tensor:
+    def relative(image: torch.Tensor, pseudo_count: float | torch.Tensor) -> torch.Tensor:
         return ((image + pseudo_count) / (local + pseudo_count)).sqrt() - 1
 
     channels = [
@@ -212,12 +216,13 @@ def _features(
         local.log() / 4,
     ]
     if neighbours is None:
-        beside = counts.new_zeros(len(counts), NEIGHBOURS, *counts.shape[-2:])
+        beside = counts.new_zeros(len(counts), len(BESIDE), *counts.shape[-2:])
     else:
         known = (~torch.isnan(neighbours)).to(counts)
         smooth = gaussian_mean(torch.nan_to_num(neighbours).clamp(min=0), known, 1.0)
         seen = gaussian_mean(known, torch.ones_like(known), 1.0) > 0.01
-        beside = torch.where(seen, relative(smooth, _share(1.0)), 0)
+        slices = counts.new_tensor([last - first + 1 for first, last in BESIDE])[:, None, None]
+        beside = torch.where(seen, relative(smooth, _share(1.0) / slices), 0)
     base = blurred[BASE] + 0.01 * local
     return torch.cat([*channels, beside], 1), base[:, 0]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from arpes_ml_plugins.denoising.choices import passes
+from arpes_ml_plugins.denoising.choices import PASSES, passes
 from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS
 from arpes_ml_plugins.denoising.splitting import Training
 
@@ -67,7 +67,7 @@ def steps_to_prepare(
 ) -> int:
     """Number of steps that :func:`prepare` reports for a sample of ``images``."""
     tested = images if complete else images // run
-    return 3 * (1 + FINISHING) * tested + _training_steps(training, images, pixels)
+    return PASSES * (1 + FINISHING) * tested + _training_steps(training, images, pixels)
 
 
 def _training_steps(training: Training | None, images: int, pixels: int) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from arpes_ml_plugins.denoising.counts_network import AROUND, CountsNetwork
+from arpes_ml_plugins.denoising.counts_network import BESIDE, CountsNetwork
 
 __all__ = ["Counts", "Training", "adapt", "gained", "predict", "split", "whole_counts"]
 
@@ -59,8 +59,8 @@ class Counts:
 
     images: torch.Tensor  # (n, height, width)
     valid: torch.Tensor  # same shape, bool
-    series: bool
-    """Whether consecutive images resemble each other."""
+    reach: int = 0
+    """Images on either side of each that the network sees beside it; none if they are no series."""
     places: torch.Tensor | None = None  # (n,)
     """Indices of the images in the whole series; only consecutive ones are neighbours."""
     own: torch.Tensor | None = None  # (k,)
@@ -70,23 +70,29 @@ class Counts:
         return len(self.images)
 
     def neighbours(self, index: torch.Tensor) -> torch.Tensor | None:
-        """Images beside those at ``index``, ``(len(index), 4, height, width)``, NaN beyond."""
-        if not self.series:
+        """Means of images beside those at ``index``, ``(len(index), 8, height, width)``, NaN beyond.
+
+        They are the groups of images that the network knows.
+        """
+        if not self.reach:
             return None
-        beside = index[:, None] + torch.tensor(AROUND, device=index.device)
-        inside = (beside >= 0) & (beside < len(self))
+        return torch.stack([self._mean_beside(index, *group) for group in BESIDE], 1)
+
+    def _mean_beside(self, index: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        away = torch.arange(first, last + 1, device=index.device)
+        beside = index[:, None] + away
+        inside = (beside >= 0) & (beside < len(self)) & (away.abs() <= self.reach)
         beside = beside.clamp(0, len(self) - 1)
         if self.places is not None:
-            apart = self.places[beside] - self.places[index][:, None]
-            inside &= apart == torch.tensor(AROUND, device=index.device)
+            inside &= self.places[beside] - self.places[index][:, None] == away
         usable = self.valid[beside] & inside[:, :, None, None]
-        return self.images[beside].masked_fill(~usable, torch.nan)
+        return torch.where(usable, self.images[beside], 0).sum(1) / usable.sum(1)
 
     def predicted(self) -> Counts:
         """The images that are to be predicted, without their neighbours."""
         if self.own is None:
             return self
-        return Counts(self.images[self.own], self.valid[self.own], series=False)
+        return Counts(self.images[self.own], self.valid[self.own])
 
     def flipped(self, dims: list[int]) -> Counts:
         return replace(self, images=self.images.flip(dims), valid=self.valid.flip(dims))
@@ -185,13 +191,13 @@ def _step(
 
 def _window(counts: Counts, chosen: torch.Tensor) -> tuple[Counts, torch.Tensor]:
     """The chosen images with those around them, and where the chosen ones are among these."""
-    if not counts.series:
+    if not counts.reach:
         return replace(counts, images=counts.images[chosen], valid=counts.valid[chosen]), (
             torch.arange(len(chosen), device=chosen.device)
         )
     # Images of a series stay in their places; only those that are needed are split.
-    around = chosen[:, None] + torch.tensor((0, *AROUND), device=chosen.device)
-    around = around.unique()
+    away = torch.arange(-counts.reach, counts.reach + 1, device=chosen.device)
+    around = (chosen[:, None] + away).unique()
     around = around[(around >= 0) & (around < len(counts))]
     images = torch.zeros_like(counts.images)
     images[around] = counts.images[around]

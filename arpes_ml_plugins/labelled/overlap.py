@@ -9,7 +9,7 @@ import xarray as xr
 
 __all__ = ["DEPTH", "Overlap", "own_images", "true_index"]
 
-DEPTH = 2
+DEPTH = 8
 """Images on either side of a chunk that algorithms may look at."""
 
 

@@ -32,7 +32,7 @@ __all__ = [
     "together_or_in_chunks",
 ]
 
-NEIGHBOURS, FILTER = "neighbours of the choice", "filter of the choice"
+REACH, FILTER = "neighbours of the choice", "filter of the choice"
 WEIGHTS = "weights of the network"
 ENOUGH = 480_000
 """Pixels to train on, unless the least number of runs has more."""
@@ -135,7 +135,7 @@ def _prepared(
     """
     index = sampled_images(array, image, series, training)
     sample = _sample_of(array, array, image, series, training)
-    outputs: dict[str, Output] = {NEIGHBOURS: Scalar(), FILTER: Scalar()}
+    outputs: dict[str, Output] = {REACH: Scalar(), FILTER: Scalar()}
     if training is not None:
         outputs[WEIGHTS] = Trace(WEIGHTS, len(_vector(make(0))))
     found = map_images(
@@ -204,7 +204,7 @@ def _prepare(
 
     from arpes_ml_plugins.denoising.counts_denoiser import prepare
 
-    beside, width = 0.0, math.nan
+    reach, width = 0.0, math.nan
     network = make(batch.seeds[0])
     if gain is not None or batch.numbers["served"]:
         found = prepare(
@@ -219,11 +219,11 @@ def _prepare(
             bfloat16=rounded(precision, batch.images.device.type),
             report=batch.report,
         )
-        beside = float(found.neighbours)
+        reach = float(found.reach)
         width = math.nan if found.filtered is None else found.filtered
     results = {
         name: torch.tensor([number], dtype=torch.float64, device="cpu")
-        for name, number in ((NEIGHBOURS, beside), (FILTER, width))
+        for name, number in ((REACH, reach), (FILTER, width))
     }
     return results if training is None else results | {WEIGHTS: _vector(network)[None]}
 
@@ -253,10 +253,10 @@ def choices_in(numbers: Mapping[str, float]) -> Choices | None:
     """The choices contained in the numbers of an algorithm, if they were made before."""
     from arpes_ml_plugins.denoising.choices import Choices
 
-    if NEIGHBOURS not in numbers:
+    if REACH not in numbers:
         return None
     width = numbers[FILTER]
-    return Choices(bool(numbers[NEIGHBOURS]), None if math.isnan(width) else width)
+    return Choices(int(numbers[REACH]), None if math.isnan(width) else width)
 
 
 def noise_model(numbers: Mapping[str, float], gain: float | None, exposures: int = 1) -> NoiseModel:

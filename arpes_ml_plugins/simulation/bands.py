@@ -20,7 +20,7 @@ Dispersion = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Band:
-    """One band and how it moves from slice to slice."""
+    """One band and how it moves from slice to slice of a series."""
 
     dispersion: Dispersion
     weight: float
@@ -30,14 +30,6 @@ class Band:
     """Change of the momentum per slice."""
     growth: float
     """Logarithm of the ratio of the weights of consecutive slices."""
-
-    def energy(self, momentum: Array, step: float) -> Array:
-        """Bare energy in slice ``step`` (0 is the middle of a series)."""
-        return self.dispersion(momentum - self.slide * step) + self.shift * step
-
-    def intensity(self, step: float) -> float:
-        """Weight in slice ``step``."""
-        return self.weight * np.exp(self.growth * step)
 
 
 def draw_bands(rng: np.random.Generator) -> list[Band]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from arpes_ml_plugins.constants import BOLTZMANN
 from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.simulation.bands import draw_bands, log_uniform, smooth_field
+from arpes_ml_plugins.simulation.motion import draw_motion, steady_motion
 from arpes_ml_plugins.simulation.self_energy import SelfEnergy
 
 __all__ = ["Scene", "draw_scene", "simulate_scene"]
@@ -121,12 +122,18 @@ def draw_exposure(rate: Array, rng: np.random.Generator) -> float:
 
 
 def draw_scene(
-    size: tuple[int, int], slices: int, rng: np.random.Generator, *, whole: int | None = None
+    size: tuple[int, int],
+    slices: int,
+    rng: np.random.Generator,
+    *,
+    whole: int | None = None,
+    volume: bool = False,
 ) -> Scene:
     """Draw the expected intensities of a random scene.
 
     ``whole`` is the number of pixels along each axis of the detector of which ``size`` is a part,
-    so that small training images show structure at the scale of large ones.
+    so that small training images show structure at the scale of large ones. In a ``volume`` bands
+    move by any rule from slice to slice (:func:`draw_motion`), else by equal steps.
     """
     span = log_uniform(rng, 0.12, 5.0)  # eV
     above = rng.choice((rng.uniform(0.01, 0.35), rng.uniform(-1.0, 0.0)), p=(0.75, 0.25)) * span
@@ -144,18 +151,20 @@ def draw_scene(
     field = np.exp(0.5 * smooth_field(momentum, rng) * rng.random())
     detector = _detector(energy.size, momentum, rng)
     resolution = [log_uniform(rng, 0.3, 5.0) for _ in range(2)]
-    occupied = _occupation(energy, temperature)
-    steps = np.arange(slices) - (slices - 1) / 2
+    motion = draw_motion(bands, slices, rng) if volume else steady_motion(bands, slices)
     images = []
-    for step in steps:
+    for number in range(slices):
         image = np.zeros((energy.size, momentum.size)) + sum(
-            _spectral_function(energy, span * band.energy(momentum, step), *shapes[i % len(shapes)])
-            * (band.intensity(step) * self_energies[i % len(shapes)].impurity)
+            _spectral_function(
+                energy, span * motion.energy(i, momentum, number), *shapes[i % len(shapes)]
+            )
+            * (motion.intensity(i, number) * self_energies[i % len(shapes)].impurity)
             * element
-            for i, (band, element) in enumerate(zip(bands, elements, strict=True))
+            for i, element in enumerate(elements)
         )
+        occupied = _occupation(energy, temperature * motion.temperature[number])
         image = background.added(image, energy / span, field) * occupied[:, None]
-        images.append(background.dark(image))
+        images.append(background.dark(image) * motion.exposure[number])
     rate = np.stack(images) * detector
     blurred = _blurred(rate, resolution)
     return Scene(

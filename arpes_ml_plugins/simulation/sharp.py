@@ -126,7 +126,7 @@ def _bands(size: tuple[int, int], rng: np.random.Generator) -> Array:
     momentum, energy = np.linspace(-1, 1, size[0]), np.linspace(-0.5, 0.5, size[1])
     image = np.zeros(size)
     for band in draw_bands(rng)[: rng.integers(1, 4)]:
-        bare = rng.uniform(0.3, 1.0) * band.energy(momentum, 0) + rng.uniform(-0.1, 0.5)
+        bare = rng.uniform(0.3, 1.0) * band.dispersion(momentum) + rng.uniform(-0.1, 0.5)
         width = log_uniform(rng, 0.004, 0.04)
         seen = width + 0.5 * np.abs(np.gradient(bare))[:, None]
         image += band.weight * seen * width / ((energy[None] - bare[:, None]) ** 2 + seen**2) / seen

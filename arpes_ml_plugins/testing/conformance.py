@@ -57,6 +57,9 @@ class ConformanceSuite:
     added: ClassVar[tuple[str, ...]] = ()
     """Dimensions of the result that the data do not have."""
 
+    device: ClassVar[str] = "cpu"
+    """Where methods run; the tests of this package take it from the option ``--device``."""
+
     _baselines: ClassVar[dict[tuple[int, str | None], Any]]
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -74,8 +77,8 @@ class ConformanceSuite:
         return sample_cut(self.axes or self.registered.roles, **options)
 
     def run(self, data: Any, **parameters: Any) -> Any:
-        """Call the method on the CPU, with a fixed seed and the quick parameters."""
-        given = {"rng": 7, "device": "cpu", **self.parameters, **parameters}
+        """Call the method with a fixed seed and the quick parameters."""
+        given = {"rng": 7, "device": self.device, **self.parameters, **parameters}
         return public_function(self.registered)(data, **given)
 
     def baseline(self, batch: int = 0, dtype: str | None = None) -> Any:
@@ -342,7 +345,7 @@ class ConformanceSuite:
         record = provenance["record"]
         assert record["by"] == self.method
         assert record["parameters"]["rng"] == 7
-        assert record["parameters"]["device"] == "cpu"
+        assert record["parameters"]["device"] == self.device
 
     def test_replay(self, tmp_path: Path) -> None:
         data = self.sample()

@@ -20,15 +20,19 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from arpes_ml_plugins.denoising.counts_network import AROUND, NEIGHBOURS, CountsNetwork
+from arpes_ml_plugins.denoising.counts_network import BESIDE, NEAR, REACH, CountsNetwork
+from arpes_ml_plugins.denoising.splitting import Counts
 from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast
 from arpes_ml_plugins.simulation.bands import log_uniform
 from arpes_ml_plugins.simulation.detectors import (
@@ -37,7 +41,7 @@ from arpes_ml_plugins.simulation.detectors import (
     over_dispersed,
     resampled,
 )
-from arpes_ml_plugins.simulation.scene import draw_exposure, draw_scene
+from arpes_ml_plugins.simulation.scene import EXPOSURES, draw_exposure, draw_scene
 from arpes_ml_plugins.simulation.sharp import draw_sharp
 
 __all__ = ["Batch", "Scenes", "amplitude_loss", "scene_loss", "train_denoiser"]
@@ -46,7 +50,9 @@ Array = NDArray[np.floating]
 
 SIZE = 128  # pixels of a training image
 WHOLE = (128, 420)  # pixels of the detector it is cut from
-SERIES = 4  # slices of a series in a batch
+VOLUME = 24  # slices of a simulated volume
+SERIES = 4  # of these that follow each other in a batch
+DARKER = 0.01  # counts per pixel: the faintest volumes, whose slices are seen together
 POOL = 128  # scenes kept; each is used about three times, with fresh noise
 BATCH = 8
 GAPS = 0.3  # fraction of images of which corners are missing, as after conversion to momentum
@@ -54,7 +60,7 @@ IMPERFECT = 0.2  # fraction of images whose variance is not quite the mean
 DECAY = 0.999  # of the running mean of the weights
 GRADIENT_LIMIT = 1.0
 WARM_UP = 200  # steps
-SHARES = (0.3, 0.45, 0.25)  # of soft scenes, sharp scenes and series
+SHARES = (0.27, 0.4, 0.33)  # of soft scenes, sharp scenes and volumes
 DETECTORS = (0.65, 0.2, 0.1, 0.05)  # counts, clouds, resampled, bunched
 AMPLITUDE = 3.0  # weight of the amplitudes of weak patterns in the loss
 SHOWN = 5.0  # standard deviations at which half of an amplitude's error counts
@@ -66,14 +72,26 @@ class Batch:
 
     counts: torch.Tensor
     valid: torch.Tensor
-    beside: torch.Tensor  # (n, 4, height, width)
+    beside: torch.Tensor  # (n, 8, height, width)
     correlation: torch.Tensor  # (n, 2)
     truth: torch.Tensor
     probe: torch.Tensor
     """A weak pattern, present in the truth or not, whose amplitude must be recovered."""
 
     def on(self, device: str) -> Batch:
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return Batch(*(x.to(device, non_blocking=True) for x in self._tensors()))
+
+    def pin_memory(self) -> Batch:
+        """The same in memory that a GPU reads directly."""
+        return Batch(*(x.pin_memory() for x in self._tensors()))
+
+    def _tensors(self) -> Iterator[torch.Tensor]:
+        return (getattr(self, each.name) for each in fields(self))
+
+    @classmethod
+    def joined(cls, batches: list[Batch]) -> Batch:
+        """Several batches as one."""
+        return cls(*map(torch.cat, zip(*(one._tensors() for one in batches), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -84,26 +102,39 @@ class _Example:
     probe: Array
 
 
-class Scenes:
-    """Endless batches of counts with their truth."""
+class Scenes(IterableDataset[Batch]):
+    """Endless batches of counts with their truth; each process that loads them draws its own.
 
-    def __init__(self, seed: int, gaps: float = GAPS) -> None:
+    Iteration yields ``together`` batches as one.
+    """
+
+    def __init__(self, seed: int, gaps: float = GAPS, together: int = 1) -> None:
         self.gaps = gaps
+        self.together = together
+        self.seed = seed
         self.rng = np.random.default_rng(seed)
         self.soft: list[_Example] = []
-        self.series: list[_Example] = []
+        self.volumes: list[_Example] = []
         self.sharp: list[_Example] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        if worker is not None:
+            self.rng = np.random.default_rng((self.seed, worker.id))
+            torch.set_num_threads(1)
+        while True:
+            yield Batch.joined([self.batch() for _ in range(self.together)])
 
     def batch(self) -> Batch:
         """One kind of scene after the other, at random."""
-        self._refill(self.soft, 1, 1)
+        self._keep(self.soft, self._soft(1))
         for _ in range(4):
             self._keep(self.sharp, self._sharp())
         if self.rng.random() < 0.2:
-            self._refill(self.series, SERIES + NEIGHBOURS, 1)
-        kinds = (self.soft, self.sharp, self.series or self.soft)
+            self._keep(self.volumes, self._soft(VOLUME))
+        kinds = (self.soft, self.sharp, self.volumes or self.soft)
         chosen = kinds[self.rng.choice(3, p=SHARES)]
-        count = BATCH // SERIES if chosen is self.series else BATCH
+        count = BATCH // SERIES if chosen is self.volumes else BATCH
         parts = zip(*(self._exposed(chosen) for _ in range(count)), strict=True)
         counts, beside, correlation, truth, probe = (
             torch.from_numpy(np.concatenate(part).astype(np.float32)) for part in parts
@@ -126,11 +157,10 @@ class Scenes:
             valid &= across + bend * along**2 < self.rng.uniform(0.1, 0.7)
         return valid
 
-    def _refill(self, pool: list[_Example], slices: int, count: int) -> None:
-        for _ in range(count):
-            whole = int(self.rng.integers(*WHOLE))
-            rate = draw_scene((SIZE, SIZE), slices, self.rng, whole=whole).rate
-            self._keep(pool, _Example(rate.astype(np.float32), np.zeros((1, 1, 1), np.float32)))
+    def _soft(self, slices: int) -> _Example:
+        whole = int(self.rng.integers(*WHOLE))
+        scene = draw_scene((SIZE, SIZE), slices, self.rng, whole=whole, volume=slices > 1)
+        return _Example(scene.rate.astype(np.float32), np.zeros((1, 1, 1), np.float32))
 
     def _sharp(self) -> _Example:
         scene = draw_sharp((SIZE, SIZE), self.rng)
@@ -145,25 +175,35 @@ class Scenes:
     def _exposed(self, pool: list[_Example]) -> tuple[Array, Array, Array, Array, Array]:
         example = self._turned(pool[self.rng.integers(len(pool))])
         factor = draw_exposure(example.rate, self.rng)
+        if len(example.rate) > 1:
+            return self._volume_exposed(example.rate * factor * self._fainter())
         rate = example.rate * factor
         probe = np.broadcast_to(example.probe * factor, rate.shape)
-        if len(rate) > 1:
-            return self._series_exposed(rate, probe)
         counts, truth, seen = self._detected(rate[0], probe[0])
         correlation = np.array(neighbour_correlation(counts, truth)) + self.rng.normal(0, 0.02, 2)
-        nobody = np.full((1, NEIGHBOURS, *truth.shape), np.nan)
+        nobody = np.full((1, len(BESIDE), *truth.shape), np.nan, np.float32)
         return counts[None], nobody, correlation[None], truth[None], seen[None]
 
-    def _series_exposed(
-        self, rate: Array, probe: Array
-    ) -> tuple[Array, Array, Array, Array, Array]:
-        counts = self._imperfect(rate)
-        middle = np.arange(NEIGHBOURS // 2, len(rate) - NEIGHBOURS // 2)
-        beside = counts[middle[:, None] + np.array(AROUND)].astype(np.float32)
-        # Slices at the ends of a series, and images alone, have fewer neighbours.
-        beside[0, self.rng.random(NEIGHBOURS) < 0.5] = np.nan
-        correlation = self.rng.normal(0, 0.02, (len(middle), 2))
-        return counts[middle], beside, correlation, rate[middle], probe[middle]
+    def _fainter(self) -> float:
+        """Some volumes have fewer counts than any image."""
+        return log_uniform(self.rng, DARKER / EXPOSURES[0], 1) if self.rng.random() < 0.3 else 1.0
+
+    def _volume_exposed(self, rate: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """Slices that follow each other, at times with the near ones alone, or none."""
+        if self.rng.random() < IMPERFECT:
+            counts = over_dispersed(rate, log_uniform(self.rng, 1.5, 300), self.rng)
+        else:
+            counts = self._imperfect(rate)
+        start = self.rng.integers(len(rate) - SERIES + 1)
+        shown = torch.arange(start, start + SERIES)
+        images = torch.from_numpy(counts.astype(np.float32))
+        reach = int(self.rng.choice((REACH, NEAR, 0), p=(0.7, 0.2, 0.1)))
+        beside = Counts(images, torch.ones_like(images, dtype=torch.bool), reach).neighbours(shown)
+        if beside is None:
+            beside = torch.full((SERIES, len(BESIDE), *images.shape[-2:]), torch.nan)
+        correlation = self.rng.normal(0, 0.02, (SERIES, 2))
+        part = slice(start, start + SERIES)
+        return counts[part], beside.numpy(), correlation, rate[part], np.zeros_like(rate[part])
 
     def _detected(self, rate: Array, probe: Array) -> tuple[Array, Array, Array]:
         """Values in units of the gain at long wavelengths, their expectation, and the probe's."""
@@ -232,59 +272,88 @@ def train_denoiser(
     file: Path,
     *,
     start: Path | None,
-    steps: int,
+    minutes: float,
     seed: int,
     learning_rate: float,
     gaps: float,
+    together: int,
+    workers: int,
     device: str,
 ) -> None:
-    """Train, from ``start`` if given, and write ``file`` every 500 steps and at the end."""
-    from safetensors.torch import load_file, save_file
+    """Train, from ``start`` if given, and write ``file`` every 500 steps and at the end.
 
+    A step takes ``together`` batches, which ``workers`` processes draw (this one if there are
+    none). The learning rate rises at first and falls to zero as the time runs out.
+    """
     torch.manual_seed(seed)
-    network = CountsNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.rounded = bfloat16_is_fast(device)
-    if start is not None:
-        weights = {key: value.float() for key, value in load_file(start).items()}
-        network.load_state_dict(weights, strict=False)  # a part that is new starts from nothing
+    network = _network(start, device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)
-    average = {name: weight.detach().clone() for name, weight in network.named_parameters()}
-    scenes = Scenes(seed, gaps)
-    started, seen = time.perf_counter(), 0.0
-    for step in range(steps):
-        warm = min(1.0, (step + 1) / WARM_UP)
-        fall = 0.5 * (1 + math.cos(math.pi * step / steps))
+    average = [weight.detach().clone() for weight in network.parameters()]
+    loader = DataLoader(
+        Scenes(seed, gaps, together), None, num_workers=workers, pin_memory=device != "cpu"
+    )
+    scenes = iter(loader)
+    started, seen = time.perf_counter(), torch.zeros((), device=device)
+    step, done = 0, 0.0
+    while done < 1:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * warm * fall
-        batch = scenes.batch().on(device)
+            rise, fall = min(1.0, (step + 1) / WARM_UP), (1 + math.cos(math.pi * done)) / 2
+            group["lr"] = learning_rate * rise * fall
+        batch = next(scenes).on(device)
         rate = network(batch.counts, batch.valid, batch.beside, batch.correlation)
         loss = scene_loss(rate, batch.truth, batch.valid)
         loss = loss + AMPLITUDE * amplitude_loss(rate, batch.truth, batch.probe, batch.valid)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        for weight in network.parameters():
+            if weight.grad is not None:  # one bad batch must not spoil hours
+                weight.grad.nan_to_num_(0, 0, 0)
         torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_LIMIT)
         optimizer.step()
-        keep = min(DECAY, (step + 1) / (step + 10))
+        step += 1
+        keep = min(DECAY, step / (step + 9))
         with torch.no_grad():
-            for name, weight in network.named_parameters():
-                average[name].lerp_(weight, 1 - keep)
-        seen += float(loss.detach())
-        if (step + 1) % 100 == 0:
-            minutes = (time.perf_counter() - started) / 60
-            print(f"step {step + 1}: loss {seen / 100:.4f}, {minutes:.1f} min", flush=True)
-            seen = 0.0
-        if (step + 1) % 500 == 0 or step + 1 == steps:
-            half = {name: weight.half().cpu().contiguous() for name, weight in average.items()}
-            save_file(half, file)
+            torch._foreach_lerp_(average, list(network.parameters()), 1 - keep)
+        seen += loss.detach()
+        done = (time.perf_counter() - started) / 60 / minutes
+        if step % 100 == 0:
+            print(
+                f"step {step}: loss {seen.item() / 100:.4f}, {done * minutes:.1f} min", flush=True
+            )
+            seen.zero_()
+        if step % 500 == 0 or done >= 1:
+            _save(network, average, file)
+
+
+def _network(start: Path | None, device: str) -> CountsNetwork:
+    from safetensors.torch import load_file
+
+    network = CountsNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.rounded = bfloat16_is_fast(device)
+    if start is not None:
+        weights = {key: value.float() for key, value in load_file(start).items()}
+        network.load_state_dict(weights, strict=False)  # a part that is new starts from nothing
+    return cast("CountsNetwork", network)
+
+
+def _save(network: CountsNetwork, average: list[torch.Tensor], file: Path) -> None:
+    from safetensors.torch import save_file
+
+    names = [name for name, _ in network.named_parameters()]
+    half = {n: x.half().cpu().contiguous() for n, x in zip(names, average, strict=True)}
+    save_file(half, file)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--start", type=Path)
-    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--minutes", type=float, default=90)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--gaps", type=float, default=GAPS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--together", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    torch.backends.cudnn.benchmark = True
     train_denoiser(**vars(parser.parse_args()))
