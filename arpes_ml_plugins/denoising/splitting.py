@@ -70,9 +70,9 @@ class Counts:
         return len(self.images)
 
     def neighbours(self, index: torch.Tensor) -> torch.Tensor | None:
-        """Means of images beside those at ``index``, ``(len(index), 8, height, width)``, NaN beyond.
+        """Means of the images in each group beside those at ``index``; NaN where there are none.
 
-        They are the groups of images that the network knows.
+        The shape is ``(len(index), 8, height, width)``.
         """
         if not self.reach:
             return None

@@ -12,16 +12,16 @@ Array = NDArray[np.floating]
 
 
 def clouds(
-    rate: Array, width: tuple[float, float], spread: float, rng: np.random.Generator
+    rate: Array, width: tuple[float, ...], spread: float, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """Simulate a camera behind a channel plate: each electron is a blob of random height.
 
     Parameters
     ----------
     rate
-        Expected electrons ``(rows, columns)``.
+        Expected electrons ``(rows, columns)``, or a volume of them.
     width
-        Standard deviations of the blob in pixels along rows and columns.
+        Standard deviations of the blob in pixels along each axis.
     spread
         Relative standard deviation of the pulse heights, which have a mean of 1.
 

@@ -1,4 +1,4 @@
-"""How the bands of a simulated scene change from slice to slice: maps, series, transitions, domains.
+"""Simulate how bands change from slice to slice: maps, series, phase transitions, domains.
 
 Energies are in units of the energy window and momenta in half of the momentum window.
 """

@@ -190,10 +190,7 @@ class Scenes(IterableDataset[Batch]):
 
     def _volume_exposed(self, rate: Array) -> tuple[Array, Array, Array, Array, Array]:
         """Slices that follow each other, at times with the near ones alone, or none."""
-        if self.rng.random() < IMPERFECT:
-            counts = over_dispersed(rate, log_uniform(self.rng, 1.5, 300), self.rng)
-        else:
-            counts = self._imperfect(rate)
+        counts, truth = self._volume_detected(rate)
         start = self.rng.integers(len(rate) - SERIES + 1)
         shown = torch.arange(start, start + SERIES)
         images = torch.from_numpy(counts.astype(np.float32))
@@ -201,18 +198,34 @@ class Scenes(IterableDataset[Batch]):
         beside = Counts(images, torch.ones_like(images, dtype=torch.bool), reach).neighbours(shown)
         if beside is None:
             beside = torch.full((SERIES, len(BESIDE), *images.shape[-2:]), torch.nan)
-        correlation = self.rng.normal(0, 0.02, (SERIES, 2))
-        part = slice(start, start + SERIES)
-        return counts[part], beside.numpy(), correlation, rate[part], np.zeros_like(rate[part])
+        counts, truth = (x[start : start + SERIES] for x in (counts, truth))
+        found = [neighbour_correlation(*pair) for pair in zip(counts, truth, strict=True)]
+        correlation = np.array(found) + self.rng.normal(0, 0.02, (SERIES, 2))
+        return counts, beside.numpy(), correlation, truth, np.zeros_like(truth)
+
+    def _volume_detected(self, rate: Array) -> tuple[Array, Array]:
+        """Values of all slices in units of the gain at long wavelengths, and their expectation."""
+        kind = self.rng.choice(("counts", "clouds", "bunched"), p=(0.65, 0.2, 0.15))
+        if kind == "clouds":
+            width, spread, gain = self._cloud()
+            values, truth = clouds(rate, (0, *width), spread, self.rng)
+            return values / gain, truth / gain
+        if kind == "bunched":
+            return over_dispersed(rate, log_uniform(self.rng, 1.5, 300), self.rng), rate
+        return self._imperfect(rate), rate
+
+    def _cloud(self) -> tuple[tuple[float, float], float, float]:
+        """Widths of a cloud, spread of the pulse heights, and the gain that is assumed."""
+        width = log_uniform(self.rng, 0.3, 1.3) * self.rng.uniform((0.5, 0.5), (1.2, 1.2))
+        spread = self.rng.choice((0.0, self.rng.uniform(0.1, 0.7)))
+        return tuple(width), spread, (1 + spread**2) * log_uniform(self.rng, 0.7, 1.4)
 
     def _detected(self, rate: Array, probe: Array) -> tuple[Array, Array, Array]:
         """Values in units of the gain at long wavelengths, their expectation, and the probe's."""
         kind = self.rng.choice(("counts", "clouds", "resampled", "bunched"), p=DETECTORS)
         if kind == "clouds":
-            width = log_uniform(self.rng, 0.3, 1.3) * self.rng.uniform((0.5, 0.5), (1.2, 1.2))
-            spread = self.rng.choice((0.0, self.rng.uniform(0.1, 0.7)))
-            values, truth = clouds(rate, tuple(width), spread, self.rng)
-            gain = (1 + spread**2) * log_uniform(self.rng, 0.7, 1.4)
+            width, spread, gain = self._cloud()
+            values, truth = clouds(rate, width, spread, self.rng)
             return values / gain, truth / gain, gaussian_filter(probe, width) / gain
         counts = self._imperfect(rate)
         if kind == "resampled":
