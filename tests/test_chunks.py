@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import arpes_ml_plugins  # noqa: F401
 from arpes_ml_plugins.denoising import choices, counts_denoiser
 from arpes_ml_plugins.denoising.choices import RUN, in_runs, middles
+from arpes_ml_plugins.denoising.counts_network import NEAR, REACH
 from arpes_ml_plugins.denoising.splitting import Counts
 from arpes_ml_plugins.labelled.apply import Image, map_images
 from arpes_ml_plugins.labelled.series import RUN as RUN_DIM
@@ -61,7 +62,7 @@ def test_chunks_change_nothing(series, eager, chunks):
 
 def test_chunks_of_the_series_stay_as_they_are(series):
     lazy = series.chunk(scan=8).S.denoise_pretrained(**OPTIONS)
-    assert lazy.chunksizes["scan"] == (8, 8, 8, 4)
+    assert lazy.chunksizes["scan"] == (8, 8, 12)
     assert len(pickle.dumps(lazy.__dask_graph__())) < 1_000_000
 
 
@@ -166,19 +167,35 @@ def test_runs_are_spread_and_never_overlap(shape, number, length):
         assert len(used) == min(len(sample), series)
 
 
-def test_images_of_a_long_series_are_tested_in_the_middle_of_runs():
-    images = torch.arange(15.0)[:, None, None].expand(15, 2, 2)
-    sample = in_runs(images, torch.ones(15, 2, 2, dtype=torch.bool), RUN)
-    assert middles(sample, RUN).tolist() == [2, 7, 12]
-    beside = sample.neighbours(torch.tensor([2, 5]))[..., 0, 0]
-    expected = torch.tensor([[0.0, 1.0, 3.0, 4.0], [torch.nan, torch.nan, 6.0, 7.0]])
+def test_neighbours_are_means_of_groups_in_the_same_run():
+    images = torch.arange(2.0 * RUN)[:, None, None].expand(2 * RUN, 2, 2)
+    sample = in_runs(images, torch.ones(2 * RUN, 2, 2, dtype=torch.bool), RUN)
+    assert middles(sample, RUN).tolist() == [8, 25]
+    beside = sample.neighbours(torch.tensor([8, 17]))[..., 0, 0]
+    nan = torch.nan
+    expected = torch.tensor(
+        [[1.5, 4.5, 6, 7, 9, 10, 11.5, 14.5], [nan, nan, nan, nan, 18, 19, 20.5, 23.5]]
+    )
     torch.testing.assert_close(beside, expected, equal_nan=True)
 
 
 def test_images_that_do_not_follow_each_other_are_no_neighbours():
     images = torch.arange(6.0)[:, None, None].expand(6, 2, 2)
     places = torch.tensor([0, 1, 2, 7, 8, 9])
-    counts = Counts(images, torch.ones(6, 2, 2, dtype=torch.bool), True, places=places)
-    beside = counts.neighbours(torch.tensor([2, 4]))[..., 0, 0]
+    counts = Counts(images, torch.ones(6, 2, 2, dtype=torch.bool), REACH, places=places)
+    beside = counts.neighbours(torch.tensor([2, 4]))[..., 2:6, 0, 0]
     expected = torch.tensor([[0.0, 1.0, torch.nan, torch.nan], [torch.nan, 3.0, 5.0, torch.nan]])
     torch.testing.assert_close(beside, expected, equal_nan=True)
+
+
+def test_missing_images_and_those_out_of_reach_are_left_out():
+    images = torch.arange(9.0)[:, None, None].expand(9, 2, 2)
+    valid = torch.ones(9, 2, 2, dtype=torch.bool)
+    valid[0] = False
+
+    def before(reach):
+        beside = Counts(images, valid, reach).neighbours(torch.tensor([4]))
+        return beside[0, :4, 0, 0].nan_to_num(-1).tolist()
+
+    assert before(REACH) == [-1, 1, 2, 3]  # 0 is missing
+    assert before(NEAR) == [-1, -1, 2, 3]

@@ -50,9 +50,9 @@ def counts(truth):
     return np.random.default_rng(0).poisson(truth).astype(float)
 
 
-def as_counts(values, *, series=False):
+def as_counts(values, *, reach=0):
     images = torch.from_numpy(np.atleast_3d(values).reshape(-1, *values.shape[-2:])).float()
-    return Counts(images, torch.ones_like(images, dtype=torch.bool), series)
+    return Counts(images, torch.ones_like(images, dtype=torch.bool), reach)
 
 
 def squared_error(image, truth):

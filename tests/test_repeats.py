@@ -139,7 +139,7 @@ def test_exposures_with_a_subtracted_background_are_no_counts():
 def test_the_other_half_prefers_the_truth():
     truth = torch.from_numpy(sharp())[None]
     exposures = torch.from_numpy(exposed(truth[0].numpy()).values)[None]
-    counts = Counts(exposures.sum(1), torch.ones_like(truth, dtype=torch.bool), series=False)
+    counts = Counts(exposures.sum(1), torch.ones_like(truth, dtype=torch.bool))
     held_out = repeated_trial(counts, exposures, NoiseModel(1.0))
     better, uncertainty = held_out.gained(2 * truth, 1.9 * truth.roll(1, -1))
     assert better > 5 * uncertainty

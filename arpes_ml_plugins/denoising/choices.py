@@ -20,6 +20,7 @@ __all__ = [
     "PASSES",
     "RUN",
     "RUNS",
+    "TRAINED",
     "Choices",
     "GaussianFilter",
     "Probe",
@@ -37,6 +38,8 @@ CERTAIN = 2.0  # standard deviations by which a filter must be better than the n
 HALF = 0.5  # of the counts: two images that are both not exact are compared with many counts
 RUN = 2 * REACH + 1
 """Number of images in a run of a sample: one with its neighbours."""
+TRAINED = 2 * NEAR + 1
+"""Number of images in the middle of a run on which a network is trained."""
 RUNS = 5
 """Least number of runs in a sample."""
 REACHES = (REACH, NEAR, 0)
@@ -120,9 +123,10 @@ def in_runs(images: torch.Tensor, valid: torch.Tensor, run: int) -> Counts:
     return Counts(images, valid, REACH, places=apart if run < len(images) else None)
 
 
-def middles(sample: Counts, run: int) -> torch.Tensor:
-    """Indices of the images in the middle of each run."""
-    return torch.arange(run // 2, len(sample), run, device=sample.images.device)
+def middles(sample: Counts, run: int, beside: int = 0) -> torch.Tensor:
+    """Indices of the images in the middle of each run, with some beside each."""
+    number = torch.arange(len(sample), device=sample.images.device)
+    return number[(number % run - run // 2).abs() <= beside]
 
 
 def passes(images: int, series: bool) -> int:

@@ -18,7 +18,7 @@ from arpes_ml_plugins.denoising.choices import (
     middles,
     safer_filter,
 )
-from arpes_ml_plugins.denoising.counts_network import REACH, CountsNetwork
+from arpes_ml_plugins.denoising.counts_network import NEAR, REACH, CountsNetwork
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.mixture import best_shares
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -268,8 +268,8 @@ def prepare(
     reach = best_reach(network, probe, denoised)
     probe = probe.reaching(reach)
     if training is not None and noise.white:
-        parts = replace(probe.parts, own=None)
-        longer = lengthened(training, images.numel())
+        parts = replace(probe.parts, own=None if complete else middles(counts, run, NEAR))
+        longer = lengthened(training, len(parts.wanted()) * images[0].numel())
         adapt(network, parts, longer, denoised, seed=seed, report=plan)
     chosen = Choices(reach, safer_filter(network, probe, denoised, pixels))
     plan.finish()

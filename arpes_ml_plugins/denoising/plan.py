@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from arpes_ml_plugins.denoising.choices import PASSES, passes
+from arpes_ml_plugins.denoising.choices import PASSES, TRAINED, passes
 from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS
 from arpes_ml_plugins.denoising.splitting import Training
 
@@ -66,8 +66,9 @@ def steps_to_prepare(
     training: Training | None, images: int, pixels: int, *, run: int, complete: bool
 ) -> int:
     """Number of steps that :func:`prepare` reports for a sample of ``images``."""
-    tested = images if complete else images // run
-    return PASSES * (1 + FINISHING) * tested + _training_steps(training, images, pixels)
+    runs = images // run
+    tested, trained = (images, images) if complete else (runs, runs * min(run, TRAINED))
+    return PASSES * (1 + FINISHING) * tested + _training_steps(training, trained, pixels)
 
 
 def _training_steps(training: Training | None, images: int, pixels: int) -> int:

@@ -88,6 +88,11 @@ class Counts:
         usable = self.valid[beside] & inside[:, :, None, None]
         return torch.where(usable, self.images[beside], 0).sum(1) / usable.sum(1)
 
+    def wanted(self) -> torch.Tensor:
+        """Indices of the images that are to be predicted."""
+        everything = torch.arange(len(self), device=self.images.device)
+        return everything if self.own is None else self.own
+
     def predicted(self) -> Counts:
         """The images that are to be predicted, without their neighbours."""
         if self.own is None:
@@ -132,13 +137,14 @@ def adapt(
     """
     generator = torch.Generator().manual_seed(seed)
     seen, held_out = split(counts, 1 - training.held_out, generator)
+    kept = held_out.predicted()
     ratio = training.held_out / (1 - training.held_out)
     first = denoised(network, seen) * ratio
     best, highest = copy.deepcopy(network), 0.0
     average = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=0)
     every = max(training.steps // training.checks, 1)
-    passes = training.passes(len(counts), counts.images[0].numel())
+    passes = training.passes(len(counts.wanted()), counts.images[0].numel())
     for step in range(training.steps):
         for group in optimizer.param_groups:
             group["lr"] = training.learning_rate * _schedule(step, training)
@@ -152,7 +158,7 @@ def adapt(
             for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
                 mean.lerp_(weight, 1 - keep)
         if (step + 1) % every == 0 or step + 1 == training.steps:
-            better, error = gained(denoised(average, seen) * ratio, first, held_out)
+            better, error = gained(denoised(average, seen) * ratio, first, kept)
             if better > max(highest, training.significance * error):
                 best, highest = copy.deepcopy(average), better
         if report:
@@ -175,10 +181,10 @@ def _step(
     """Loss of one split of (some of) the images, turned over at random."""
     fraction = training.least + (training.most - training.least) * _uniform(generator)
     height, width = counts.images.shape[-2:]
-    used = training.used(len(counts), height * width)
-    chosen = torch.randperm(len(counts), generator=generator, device="cpu")[:used].to(
-        counts.images.device
-    )
+    wanted = counts.wanted()
+    used = training.used(len(wanted), height * width)
+    order = torch.randperm(len(wanted), generator=generator, device="cpu")
+    chosen = wanted[order[:used].to(wanted.device)]
     needed, index = _window(counts, chosen)
     first, second = split(needed, fraction, generator)
     dims = [dim for dim in (-2, -1) if _uniform(generator) < 0.5]
@@ -233,12 +239,11 @@ def predict(
 ) -> torch.Tensor:
     """Expected counts, averaged over mirror images; memory is bounded by ``pixels`` at a time."""
     size = counts.images.shape[-2] * counts.images.shape[-1]
-    everything = torch.arange(len(counts), device=counts.images.device)
-    asked = everything if counts.own is None else counts.own
+    asked = counts.wanted()
     total = torch.zeros_like(counts.images[asked])
     for dims in ([], [-1], [-2], [-2, -1])[:flips]:
         turned = counts.flipped(dims)
-        for batch in everything[: len(asked)].split(max(1, pixels // size)):
+        for batch in torch.arange(len(asked), device=asked.device).split(max(1, pixels // size)):
             index = asked[batch]
             rate = network(turned.images[index], turned.valid[index], turned.neighbours(index))
             total[batch] += rate.flip(dims)

@@ -107,10 +107,10 @@ def _sample_of(
     training: Training | None,
 ) -> xr.DataArray:
     from arpes_ml_plugins.denoising.choices import RUN as LENGTH
-    from arpes_ml_plugins.denoising.choices import RUNS
+    from arpes_ml_plugins.denoising.choices import RUNS, TRAINED
 
     pixels = math.prod(array.sizes[dim] for dim in image)
-    number = RUNS if training is None else max(RUNS, ENOUGH // (LENGTH * pixels))
+    number = RUNS if training is None else max(RUNS, ENOUGH // (TRAINED * pixels))
     return runs(of, image, series, LENGTH, number)
 
 
