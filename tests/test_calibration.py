@@ -97,7 +97,7 @@ def test_bars_that_are_too_short_are_stretched(monkeypatch):
     right = counts_denoiser.measured_again
 
     def too_short(*arguments):
-        return replace(right(*arguments), scale=0.4)
+        return replace(right(*arguments), scale=0.35)
 
     truth = rate(5)[0].numpy()
     data = xr.DataArray(np.random.default_rng(1).poisson(truth), dims=("phi", "eV"))

@@ -44,9 +44,9 @@ def eager(series):
 
 @pytest.fixture
 def small_sample(monkeypatch):
-    """Samples of two runs although the images are small, and few steps on them."""
+    """Samples of one run although the images are small, and few steps on them."""
     monkeypatch.setattr(chunks_run, "ENOUGH", 0)
-    monkeypatch.setattr(choices, "RUNS", 2)
+    monkeypatch.setattr(choices, "RUNS", 1)
     short = replace(counts_denoiser.ADAPTED, steps=2, checks=1)
     monkeypatch.setattr(counts_denoiser, "ADAPTED", short)
 
@@ -86,7 +86,7 @@ def test_several_series(series):
 
 
 def test_an_algorithm_sees_what_is_beside_a_chunk():
-    data = xr.DataArray(np.arange(10.0)[:, None, None] * np.ones((1, 4, 4)), dims=("t", "y", "x"))
+    data = xr.DataArray(np.arange(30.0)[:, None, None] * np.ones((1, 4, 4)), dims=("t", "y", "x"))
 
     def spread(batch):
         """Largest less smallest image number among those seen."""
@@ -97,7 +97,7 @@ def test_an_algorithm_sees_what_is_beside_a_chunk():
         return {"clean": batch.images[own] * 0 + around}
 
     result = map_images(
-        data.chunk(t=4),
+        data.chunk(t=10),
         ("y", "x"),
         spread,
         {"clean": Image()},
@@ -105,11 +105,11 @@ def test_an_algorithm_sees_what_is_beside_a_chunk():
         device="cpu",
         beside="t",
     )["clean"]
-    assert result.compute()[:, 0, 0].values.tolist() == [5.0] * 4 + [7.0] * 4 + [3.0] * 2
+    assert result.compute()[:, 0, 0].values.tolist() == [17.0] * 10 + [25.0] * 10 + [17.0] * 10
 
 
 def test_a_network_trained_on_a_sample_serves_every_chunk(series, eager, small_sample, monkeypatch):
-    """Once, in a task of its own, which sees two runs of five images."""
+    """Once, in a task of its own, which sees a run of 17 images."""
     trained = []
 
     @torch.no_grad()
@@ -123,11 +123,11 @@ def test_a_network_trained_on_a_sample_serves_every_chunk(series, eager, small_s
     options = OPTIONS | {"adapt": True}
     expected = series.S.denoise_pretrained(**options)
     lazy = series.chunk(scan=8).S.denoise_pretrained(**options)
-    assert trained == [10]
-    assert lazy.chunksizes["scan"] == (8, 8, 8, 4)
+    assert trained == [17]
+    assert lazy.chunksizes["scan"] == (8, 8, 12)
     assert len(pickle.dumps(dict(lazy.__dask_graph__()))) < 1_000_000
     computed = lazy.compute(scheduler="threads")
-    assert trained == [10, 10]
+    assert trained == [17, 17]
     np.testing.assert_allclose(computed, expected, rtol=0, atol=1e-6 * float(expected.max()))
     for result in (expected, lazy):
         used = result.attrs["provenance"]["record"]["found"]["trained_on"]

@@ -20,6 +20,11 @@ class Overlap:
     dim: str
     chunks: tuple[int, ...]
 
+    @property
+    def depth(self) -> int:
+        """``DEPTH``, or all images if there are fewer."""
+        return min(DEPTH, sum(self.chunks))
+
     @classmethod
     def of(cls, array: xr.DataArray, dim: str) -> Overlap:
         """The chunks of ``array``; those smaller than ``DEPTH`` are joined."""
@@ -36,7 +41,7 @@ class Overlap:
         from dask.array.overlap import overlap
 
         array = array.chunk({self.dim: self.chunks})
-        depth = {array.get_axis_num(self.dim): DEPTH}
+        depth = {array.get_axis_num(self.dim): self.depth}
         return xr.DataArray(overlap(array.data, depth, boundary="none"), dims=array.dims)
 
     def marked(self, index: xr.DataArray) -> xr.DataArray:
@@ -45,7 +50,7 @@ class Overlap:
         parts = []
         for stop, size in zip(stops, self.chunks, strict=True):
             start = stop - size
-            around = np.arange(max(start - DEPTH, 0), min(stop + DEPTH, stops[-1]))
+            around = np.arange(max(start - self.depth, 0), min(stop + self.depth, stops[-1]))
             part = index.isel({self.dim: around})
             own = xr.DataArray((around >= start) & (around < stop), dims=self.dim)
             parts.append(part.where(own, -1 - part))
@@ -55,7 +60,7 @@ class Overlap:
         """The inverse of :meth:`widened`."""
         from dask.array.overlap import trim_internal
 
-        depth = {array.get_axis_num(self.dim): DEPTH}
+        depth = {array.get_axis_num(self.dim): self.depth}
         return xr.DataArray(trim_internal(array.data, depth, boundary="none"), dims=array.dims)
 
 
