@@ -131,7 +131,7 @@ def test_a_network_trained_on_a_sample_serves_every_chunk(series, eager, small_s
     np.testing.assert_allclose(computed, expected, rtol=0, atol=1e-6 * float(expected.max()))
     for result in (expected, lazy):
         used = result.attrs["provenance"]["record"]["found"]["trained_on"]
-        assert len(used) == 10
+        assert len(used) == 17
     assert not np.allclose(eager, expected, rtol=1e-3)
 
 
