@@ -89,9 +89,9 @@ def _note(expected: torch.Tensor) -> tuple[str, ...]:
     if not unsure:
         return ()
     return (
-        f"{unsure} of {len(expected)} components are uncertain, because the counts are few: the "
-        f"largest expected error of their spectra is {float(expected.max()):.0f} degrees, above "
-        f"{UNSURE:g}; sum pixels or energies, or give a library",
+        f"{unsure} of {len(expected)} components are uncertain: in simulated data of this result, "
+        f"separation is off by up to {float(expected.max()):.2g} degrees in a spectrum, above the "
+        f"limit of {UNSURE:g}; sum pixels or energies, or give a library",
     )
 
 
