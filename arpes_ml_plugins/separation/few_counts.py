@@ -18,7 +18,7 @@ from arpes_ml_plugins.separation.whiten import Whitened
 
 __all__ = ["few_counts_notes", "polished_nmf", "seen_coarsely"]
 
-UNSURE = 4.0  # degrees: simulated angles scatter, and 5 are not to be missed
+UNSURE = 4.0  # degrees: simulated angles scatter, and more than 5 are not to be missed
 SWEEPS, SUMMED_SWEEPS = 12, 30  # of simulated data, from the truth and of their sums
 FALLS = 2.0  # error of a factorisation of pixels, over its distance from that of their sums
 

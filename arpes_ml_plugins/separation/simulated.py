@@ -13,11 +13,17 @@ from dataclasses import replace
 
 import torch
 
-from arpes_ml_plugins.separation.least_squares import nonnegative_sources, unit_columns
+from arpes_ml_plugins.separation.least_squares import (
+    least_squares,
+    nonnegative_sources,
+    unit_columns,
+)
 from arpes_ml_plugins.separation.metrics import match
 from arpes_ml_plugins.separation.whiten import Whitened
 
 __all__ = ["angles", "expected_angles"]
+
+EMPTY = (0.0, 2.0)  # standard errors below which maps are zero, in each of the simulations
 
 
 def expected_angles(
@@ -25,18 +31,24 @@ def expected_angles(
 ) -> torch.Tensor:
     """Angles ``(n,)`` in degrees between whitened ``spectra (k, n)`` and those of simulated data.
 
-    Maps are those of a fit, and hold noise where nothing is. Without their values near zero, errors
-    come out too small if pixels are mixtures.
+    The larger angle of two simulations. Maps are those of a fit, which hold noise where nothing is.
+    Without their values near zero, errors are larger if pixels are pure, and smaller if they are
+    mixtures.
 
     Parameters
     ----------
     again
         From simulated data to the spectra that are found in them.
     """
-    model = spectra @ nonnegative_sources(data.pixels, spectra)
-    pixels = _measured(data, model, torch.Generator().manual_seed(0))
-    drawn = replace(data, pixels=pixels, sparse=pixels, scales=1, coarse=data.summed(pixels))
-    return angles(data, again(drawn), spectra)
+    maps, error = nonnegative_sources(data.pixels, spectra), least_squares(data.pixels, spectra)[1]
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for limit in EMPTY:
+        model = spectra @ torch.where(maps < limit * error, 0.0, maps)
+        pixels = _measured(data, model, generator)
+        drawn = replace(data, pixels=pixels, sparse=pixels, scales=1, coarse=data.summed(pixels))
+        found.append(angles(data, again(drawn), spectra))
+    return torch.stack(found).amax(0)
 
 
 def angles(data: Whitened, found: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
