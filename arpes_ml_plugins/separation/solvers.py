@@ -186,8 +186,7 @@ class Palm:
             f"the penalty set {empty} of {spectra.shape[1]} maps to zero; their spectra are those "
             f"from before that{polished}"
         )
-        notes = (note,) if empty else ()
-        notes += few_counts_notes(data, spectra, some)
+        notes = (*((note,) if empty else ()), *few_counts_notes(data, spectra, some))
         return Separated(spectra, fixed=fixed, notes=notes)
 
 
@@ -306,7 +305,7 @@ class Sgmca:
         signs = (spectra * found.spectra).sum(0).sign()
         signs[:known] = 1.0
         spectra = found.spectra * signs
-        notes = () if found.end == "converged" else (ENDS[found.end],)
+        notes: tuple[str, ...] = () if found.end == "converged" else (ENDS[found.end],)
         if self.published:
             own = _completed(data, spectra, found.sources * signs[:, None])
             return Separated(spectra, own, notes=notes)
@@ -314,7 +313,7 @@ class Sgmca:
         if self.refine and self.count > known:
             spectra = polish(data, spectra, MANY_SWEEPS, constrained)
         exact = known_exactly([manifold.samples for manifold in manifolds], spectra)
-        notes += few_counts_notes(data, spectra, constrained)
+        notes = (*notes, *few_counts_notes(data, spectra, constrained))
         return Separated(spectra, fixed=exact, notes=notes)
 
     def _matched(
