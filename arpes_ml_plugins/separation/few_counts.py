@@ -18,6 +18,7 @@ from arpes_ml_plugins.separation.whiten import Whitened
 
 __all__ = ["few_counts_notes", "polished_nmf", "seen_coarsely"]
 
+CLEAR = 2.0  # mean of pixels over their noise, from which they are believed rather than their sums
 UNSURE = 4.0  # degrees: simulated angles scatter, and more than 5 are not to be missed
 SWEEPS, SUMMED_SWEEPS = 12, 30  # of simulated data, from the truth and of their sums
 FALLS = 2.0  # error of a factorisation of pixels, over its distance from that of their sums
@@ -27,14 +28,16 @@ def seen_coarsely(data: Whitened, found: torch.Tensor, sweeps: int = MANY_SWEEPS
     """``found``, or spectra ``(k, n)`` from sums of pixels if these contradict it.
 
     Both have equally many parameters. Spectra are wrong, and not by chance, if their chi^2 of the
-    sums is larger by more than the number of values of the spectra.
+    sums is larger by more than the number of values of the spectra; by less, the less single pixels
+    show.
     """
     coarse = data.coarse
     if coarse is None:
         return found
     other = polish_on_pixels(coarse, _factorised_sums(coarse, found.shape[1]), True, sweeps)
     worse = _misfit(coarse, found) - _misfit(coarse, other)
-    return other if worse > found.numel() else found
+    chance = found.numel() * min(1.0, float(data.pixels.mean()) / CLEAR)
+    return other if worse > chance else found
 
 
 def few_counts_notes(
