@@ -94,7 +94,7 @@ def _note(expected: torch.Tensor) -> tuple[str, ...]:
     return (
         f"{unsure} of {len(expected)} components are uncertain: in simulated data of this result, "
         f"separation is off by up to {float(expected.max()):.2g} degrees in a spectrum, above the "
-        f"limit of {UNSURE:g}; sum pixels or energies, or give a library",
+        f"limit of {UNSURE:g}; sum pixels or energies, or give a library for them",
     )
 
 
