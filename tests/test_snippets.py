@@ -14,6 +14,9 @@ PAGES = ["README.md", "docs/first_steps.md"]
 
 
 @pytest.mark.pyarpes
+@pytest.mark.filterwarnings(  # of real data, whose free components look alike
+    "ignore:separate_.*uncertain:arpes_ml_plugins.errors.DistributionWarning"
+)
 @pytest.mark.parametrize("page", PAGES)
 def test_snippets_run(page, examples, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

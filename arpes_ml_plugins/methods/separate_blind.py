@@ -129,7 +129,9 @@ def separate_nmf(
     """Separate a spectral image blindly into non-negative spectra and maps (NMF).
 
     Factorises the data, divided by their noise, with scikit-learn (coordinate descent, HALS [1]_),
-    starting from the principal components.
+    starting from the principal components. If the mean of the data is below eight times their
+    noise, the spectra of noisy pixels would come out too far apart: they are then polished by
+    alternating least squares as in :func:`separate_gmca`, unless all pixels look like mixtures.
 
     Parameters
     ----------

@@ -12,61 +12,94 @@ import torch
 
 from arpes_ml_plugins.separation.blind_start import factorised
 from arpes_ml_plugins.separation.least_squares import nonnegative_sources
-from arpes_ml_plugins.separation.metrics import match
 from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish_on_pixels
+from arpes_ml_plugins.separation.simulated import angles, expected_angles
 from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["few_counts_notes", "seen_coarsely"]
+__all__ = ["few_counts_notes", "polished_nmf", "seen_coarsely"]
 
-ALIKE = 0.97  # cosine between spectra of two halves, below which neither is believed
+CLEAR = 2.0  # mean of pixels over their noise, from which they are believed rather than their sums
+UNSURE = 4.0  # degrees: simulated angles scatter, and more than 5 are not to be missed
+SWEEPS, SUMMED_SWEEPS = 12, 30  # of simulated data, from the truth and of their sums
+FALLS = 2.0  # error of a factorisation of pixels, over its distance from that of their sums
 
 
-def seen_coarsely(data: Whitened, found: torch.Tensor) -> torch.Tensor:
+def seen_coarsely(data: Whitened, found: torch.Tensor, sweeps: int = MANY_SWEEPS) -> torch.Tensor:
     """``found``, or spectra ``(k, n)`` from sums of pixels if these contradict it.
 
     Both have equally many parameters. Spectra are wrong, and not by chance, if their chi^2 of the
-    sums is larger by more than the number of values of the spectra.
+    sums is larger by more than the number of values of the spectra; by less, the less single pixels
+    show.
     """
     coarse = data.coarse
     if coarse is None:
         return found
-    other = _spectra(coarse, found.shape[1])
+    other = polish_on_pixels(coarse, _factorised_sums(coarse, found.shape[1]), True, sweeps)
     worse = _misfit(coarse, found) - _misfit(coarse, other)
-    return other if worse > found.numel() else found
+    chance = found.numel() * min(1.0, float(data.pixels.mean()) / CLEAR)
+    return other if worse > chance else found
 
 
-def few_counts_notes(data: Whitened, found: torch.Tensor) -> tuple[str, ...]:
-    """Note on components for which halves of the sums give different spectra.
+def few_counts_notes(
+    data: Whitened, found: torch.Tensor, fixed: torch.Tensor | None = None
+) -> tuple[str, ...]:
+    """Note on spectra that a simulation of the result does not return.
 
-    Each half has a start of its own: from the common start ``found`` they would agree too often.
+    Parameters
+    ----------
+    fixed
+        ``(n,)`` bool: spectra that are known. The others are then from pixels alone, not from sums.
     """
-    if data.coarse is None:
+    if not data.few or (fixed is not None and bool(fixed.all())):
         return ()
-    order = torch.randperm(
-        data.coarse.shape[1], generator=torch.Generator().manual_seed(0), device="cpu"
-    )
-    cosines = [
-        _matched(_spectra(data.coarse[:, half.to(found.device)], found.shape[1]), found)
-        for half in order.chunk(2)
-    ]
-    unsure = int((torch.stack(cosines).amin(0) < ALIKE).sum())
+    return _note(_expected(data, found, fixed))
+
+
+def polished_nmf(data: Whitened, found: torch.Tensor) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Spectra ``(k, n)`` from ``found``, those of a non-negative factorisation; notes on them.
+
+    A factorisation of noisy pixels finds spectra too far apart: maps cannot be negative, so that
+    spectra explain noise best if they surround it. With values of maps below their noise at zero,
+    spectra are right if enough pixels lack a component, and wrong if all pixels are mixtures. How
+    far the factorisation of pixels is off shows in that of their sums, which have less noise.
+    """
+    if not data.few:
+        return found, ()
+    polished = polish_on_pixels(data.pixels, found, True, SUMMED_SWEEPS)
+    polished = seen_coarsely(data, polished, SUMMED_SWEEPS)
+    expected = _expected(data, polished)
+    if data.coarse is not None and float(expected.max()) > UNSURE:
+        own = FALLS * angles(data, _factorised_sums(data.coarse, found.shape[1]), found)
+        if float(own.max()) < float(expected.max()):
+            return found, _note(own)
+    return polished, _note(expected)
+
+
+def _expected(
+    data: Whitened, found: torch.Tensor, fixed: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Angles ``(n,)`` in degrees between ``found`` and the truth, by simulation."""
+
+    def again(drawn: Whitened) -> torch.Tensor:
+        spectra = polish_on_pixels(drawn.pixels, found, True, SWEEPS, fixed)
+        return seen_coarsely(drawn, spectra, SUMMED_SWEEPS) if fixed is None else spectra
+
+    return expected_angles(data, found, again)
+
+
+def _note(expected: torch.Tensor) -> tuple[str, ...]:
+    unsure = int((expected > UNSURE).sum())
     if not unsure:
         return ()
     return (
-        f"{unsure} of {found.shape[1]} components are uncertain, because the counts are few: "
-        f"halves of the pixels give different spectra",
+        f"{unsure} of {len(expected)} components are uncertain: in simulated data of this result, "
+        f"separation is off by up to {float(expected.max()):.2g} degrees in a spectrum, above the "
+        f"limit of {UNSURE:g}; sum pixels or energies, or give a library for them",
     )
 
 
-def _matched(spectra: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
-    """Cosine of each of ``found`` with the spectrum assigned to it."""
-    order, signs = match(spectra, found)
-    return (spectra[:, order] * signs * found).sum(0) / found.norm(dim=0)
-
-
-def _spectra(coarse: torch.Tensor, count: int) -> torch.Tensor:
-    start = factorised(coarse, count, seed=0)[0]
-    return polish_on_pixels(coarse, start, True, MANY_SWEEPS)
+def _factorised_sums(coarse: torch.Tensor, count: int) -> torch.Tensor:
+    return factorised(coarse, count, seed=0)[0]
 
 
 def _misfit(pixels: torch.Tensor, spectra: torch.Tensor) -> float:

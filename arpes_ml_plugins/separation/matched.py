@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from arpes_ml_plugins.separation.few_counts import few_counts_notes
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.least_squares import least_squares
 from arpes_ml_plugins.separation.manifolds import LocalSimplex
@@ -72,14 +73,16 @@ def matched(
             if partly is not None and _misfit(data, partly) <= WORSE * least:
                 alone = partly
             off = _off(alone, families)
+            notes += few_counts_notes(data, alone, fixed)
             return Separated(alone, match=found, off=off, fixed=fixed, notes=notes)
+    known = torch.arange(joined.shape[1], device=joined.device) < len(families)
     return Separated(
         joined,
         match=found,
         families=tuple(families),
         neighbours=neighbours,
         fixed=fixed,
-        notes=notes,
+        notes=notes + few_counts_notes(data, joined, known),
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.separation.blind_start import factorised
 from arpes_ml_plugins.separation.clusters import cluster_means, clustered
-from arpes_ml_plugins.separation.few_counts import few_counts_notes, seen_coarsely
+from arpes_ml_plugins.separation.few_counts import few_counts_notes, polished_nmf, seen_coarsely
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.least_squares import least_squares, unit_columns
 from arpes_ml_plugins.separation.lpalm import UnrolledSeparation, project_columns
@@ -98,7 +98,7 @@ class Nmf:
     count: int
     sparsity: float
     seed: int
-    summed = False
+    summed = True
     whole = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
@@ -117,8 +117,10 @@ class Nmf:
         )
         if report:
             report(1, None)
-        note = f"the factorisation was still moving after {ROUNDS} rounds"
-        return Separated(spectra, notes=() if done else (note,))
+        shown, notes = polished_nmf(data, spectra)
+        if shown is spectra and not done:
+            notes = (f"the factorisation was still moving after {ROUNDS} rounds", *notes)
+        return Separated(shown, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,10 @@ class Palm:
         spectra = unit_columns(steps[-1].mixing[0])
         empty = int((steps[-1].sources[0] == 0).all(1).sum())
         spectra, fixed = prior.held(spectra)
+        some = fixed if bool(fixed.any()) else None
         if self.refine:
             spectra = polish(data, spectra, fixed=fixed)
-            spectra = spectra if bool(fixed.any()) else seen_coarsely(data, spectra)
+            spectra = seen_coarsely(data, spectra) if some is None else spectra
         if report:
             report(self.iterations, None)
         polished = ", polished by alternating least squares" if self.refine else ""
@@ -183,8 +186,8 @@ class Palm:
             f"the penalty set {empty} of {spectra.shape[1]} maps to zero; their spectra are those "
             f"from before that{polished}"
         )
-        notes = (note,) if empty else ()
-        return Separated(spectra, fixed=fixed, notes=notes + few_counts_notes(data, spectra))
+        notes = (*((note,) if empty else ()), *few_counts_notes(data, spectra, some))
+        return Separated(spectra, fixed=fixed, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,7 @@ class Lpalm:
     match: bool = True
     refine: bool = True
     published: bool = False
-    summed = False
+    summed = True
 
     @property
     def whole(self) -> bool:
@@ -248,7 +251,10 @@ class Lpalm:
         spectra, fixed = prior.held(spectra)
         if refine:
             spectra = polish(data, spectra, fixed=fixed)
-        if prior.blind or not self.match or not refine:
+            spectra = seen_coarsely(data, spectra) if prior.blind else spectra
+        if prior.blind:
+            return Separated(spectra, notes=notes + few_counts_notes(data, spectra))
+        if not self.match or not refine:
             return Separated(spectra, fixed=fixed, notes=notes)
         return matched(data, spectra, prior.families, notes, trusted=not diverged)
 
@@ -277,7 +283,7 @@ class Sgmca:
     match: bool = True
     refine: bool = True
     published: bool = False
-    summed = False
+    summed = True
 
     @property
     def whole(self) -> bool:
@@ -299,14 +305,15 @@ class Sgmca:
         signs = (spectra * found.spectra).sum(0).sign()
         signs[:known] = 1.0
         spectra = found.spectra * signs
-        notes = () if found.end == "converged" else (ENDS[found.end],)
+        notes: tuple[str, ...] = () if found.end == "converged" else (ENDS[found.end],)
         if self.published:
             own = _completed(data, spectra, found.sources * signs[:, None])
             return Separated(spectra, own, notes=notes)
+        constrained = torch.arange(self.count, device=spectra.device) < known
         if self.refine and self.count > known:
-            fixed = torch.arange(self.count, device=spectra.device) < known
-            spectra = polish(data, spectra, MANY_SWEEPS, fixed)
+            spectra = polish(data, spectra, MANY_SWEEPS, constrained)
         exact = known_exactly([manifold.samples for manifold in manifolds], spectra)
+        notes = (*notes, *few_counts_notes(data, spectra, constrained))
         return Separated(spectra, fixed=exact, notes=notes)
 
     def _matched(

@@ -24,7 +24,7 @@ MOST_PIXELS = 20_000  # that GMCA looks at
 MOST_COLUMNS = 50_000  # that alternating least squares is given
 FEW_COUNTS = 10.0  # per value, below which a channel's noise follows from its intensity
 FEWEST_DIFFERENCES = 8
-FEW = 2.0  # mean of the data over their noise, below which single pixels show little
+FEW = 8.0  # mean of the data over their noise, below which single pixels show little
 SQUARE = 4  # pixels along either side that are then summed
 NOISE_PIXELS = 40_000  # that the noise is measured from
 STRIP = 8  # rows
@@ -56,6 +56,21 @@ class Whitened:
     """``(k, T)``: pixels summed in squares, over their noise, where single ones show little."""
     by_value: ValueNoise | None = None
     """Noise of each value of the usable channels, if the data have such noise."""
+    complete: torch.Tensor | None = None
+    """``(*space)`` bool: where the pixels are, if single ones show little."""
+
+    @property
+    def few(self) -> bool:
+        """Whether single pixels show little, of a method that looks at their sums too."""
+        return self.complete is not None
+
+    def summed(self, pixels: torch.Tensor) -> torch.Tensor | None:
+        """What ``coarse`` is of the pixels, of others ``(k, t)`` in the same places."""
+        if self.complete is None:
+            return None
+        images = pixels.new_zeros(len(pixels), *self.complete.shape)
+        images[:, self.complete] = pixels
+        return _coarse(images, self.complete)
 
     @property
     def double(self) -> torch.Tensor:
@@ -64,7 +79,7 @@ class Whitened:
 
     def without_details(self) -> Whitened:
         """The same without sparse coefficients, which only the solvers need."""
-        return replace(self, sparse=self.pixels, coarse=None)
+        return replace(self, sparse=self.pixels, coarse=None, complete=None)
 
     @property
     def weights(self) -> torch.Tensor:
@@ -147,7 +162,18 @@ def whiten(
     few = summed and nonnegative and float(pixels.mean()) < FEW
     coarse = _coarse(scaled, complete) if few else None
     by_value = None if by_value is None else by_value.at(kept)
-    return Whitened(pixels, sparse, sparse_noise, noise, kept, nonnegative, used, coarse, by_value)
+    return Whitened(
+        pixels,
+        sparse,
+        sparse_noise,
+        noise,
+        kept,
+        nonnegative,
+        used,
+        coarse,
+        by_value,
+        complete if few else None,
+    )
 
 
 def _coarse(scaled: torch.Tensor, complete: torch.Tensor) -> torch.Tensor | None:
