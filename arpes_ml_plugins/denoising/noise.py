@@ -1,10 +1,12 @@
 """Estimate the noise of an image: its strength and correlation, and whether values are counts.
 
 The noise's own spectrum (:mod:`~arpes_ml_plugins.denoising.noise_spectrum`) gives the gain at long
-wavelengths and the correlation of neighbours. How the variance follows the brightness
-(:mod:`~arpes_ml_plugins.denoising.noise_levels`) gives a shift, and the gain of white noise. If
-there is no shift, the power of white noise at the highest frequencies of whole images
-(:mod:`~arpes_ml_plugins.denoising.noise_floor`) gives its gain more precisely.
+wavelengths and the correlation of neighbours. If they are correlated, it is measured again, against
+simulated clouds (:mod:`~arpes_ml_plugins.denoising.noise_clouds`). How the variance follows the
+brightness (:mod:`~arpes_ml_plugins.denoising.noise_levels`) gives a shift, the gain of white noise,
+and another estimate of that of correlated noise. If noise is white and there is no shift, its power
+at the highest frequencies of whole images (:mod:`~arpes_ml_plugins.denoising.noise_floor`) gives
+its gain more precisely.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
+from arpes_ml_plugins.denoising.noise_clouds import agreed_gain, behind_clouds, read_out_variance
 from arpes_ml_plugins.denoising.noise_floor import first_gain, floor_gain
 from arpes_ml_plugins.denoising.noise_kind import KINDS, QUIETEST, SAME, kind_of, step_of
-from arpes_ml_plugins.denoising.noise_levels import noise_levels, residuals
+from arpes_ml_plugins.denoising.noise_levels import Cloud, noise_levels, residuals
 from arpes_ml_plugins.denoising.noise_line import Line, fitted_line
 from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum, noise_spectrum, shifted_gain
 
@@ -30,6 +33,7 @@ __all__ = [
 
 
 WHITE = 0.02  # correlation of neighbours that white noise may seem to have
+AS_WHITE = 0.04  # the same against simulated clouds, in blocks with little structure
 WHITE_COUNTS = 0.08  # the same of whole numbers with about the noise of counts
 BEYOND = 1.5  # standard deviations beyond that; those of correlations are rather too large
 FEWEST = 64  # pixels that an estimate needs
@@ -44,6 +48,7 @@ FLUCTUATES = 1.6  # times the gain of the dark: then the source does, beyond any
 MUCH_BELOW = 3.0  # times the square that is expected of negative values
 NEGLIGIBLE = 0.05  # relative error of the gain, because there may be a shift, that is left out
 UNCERTAIN = 0.1  # the same, from which it is said that the shift is uncertain
+VERY = 1.5  # times that for correlated noise, whose gain is never known that well
 DIFFERENCE = 0.15  # of the values: if more are negative, something was subtracted
 READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out noise
 NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
@@ -69,6 +74,8 @@ class NoiseEstimate:
     """Standard deviation of a shift that is not zero."""
     uncertain: torch.Tensor
     """Whether the gain could be another, because a shift is too large or missing."""
+    structured: torch.Tensor
+    """Whether the gain could be another, because fine structure may pass for correlated noise."""
     row_correlation: torch.Tensor
     """Correlation of the noise of neighbours along the first axis of the images."""
     column_correlation: torch.Tensor
@@ -108,13 +115,15 @@ def estimate(
     values = images[valid] + base if recorded is None else recorded.to(images)
     step = step_of(images[seen] if recorded is None else values)
     alone = recorded is None
-    spectrum, good, hot, line = _measured(images, valid, seen, step, _floor_of(images[seen]), alone)
+    measured = _measured(images, valid, seen, step, _floor_of(images[seen]), alone)
+    spectrum, good, hot, line = measured.spectrum, measured.good, measured.hot, measured.line
+    correlated = measured.correlated
     above = images if line is None else images + line.shift
-    gain, error, doubt, shift = _gain(above, good, spectrum, line, step)
+    gain, error, doubt, shift, structure = _gain(above, measured)
     if not alone:  # differences are evened over some pixels, so that only blocks show the shift
         gain, shift = shifted_gain(spectrum)
         error = spectrum.gain_error / spectrum.gain * gain
-        if not bool(shift != 0) and not bool(_correlated(spectrum, step)[0]):
+        if not bool(shift != 0) and not bool(correlated):
             gain, error = _sharpened(above, good, gain, error, AGREES)
     shift_error = torch.zeros_like(gain) if line is None else line.shift_error
     negative = (values < 0).to(images).mean()
@@ -123,7 +132,6 @@ def estimate(
     if recorded is None and bool(below & (negative < DIFFERENCE) & (shift <= 0) & (base >= 0)):
         gain, shift = _of_read_out(images[good], gain, mean)
         below = shift <= 0
-    correlated, as_counts = _correlated(spectrum, step)
     quietest = (ROUNDING**2 * mean.abs()).clamp(min=LEAST)
     enough = (gain > quietest) & (good.sum() >= FEWEST)
     kind = kind_of(
@@ -131,7 +139,7 @@ def estimate(
         error=torch.where(enough, error * mean / (mean + shift.clamp(min=0)), torch.inf),
         doubt=doubt,
         step=step,
-        as_counts=as_counts,
+        as_counts=measured.as_counts,
         negative=below | (base < 0),
         correlated=correlated,
         offset=shift != 0,
@@ -139,12 +147,18 @@ def estimate(
     # Counts are multiples of one electron; where the noise agrees, the step is the better number.
     counted = kind == KINDS.index("counts")
     unsure = torch.where(shift != 0, (error.square() + doubt.square()).sqrt(), doubt)
-    uncertain = (unsure > UNCERTAIN * gain) & ~counted & (kind < KINDS.index("negative"))
+    served = ~counted & (kind < KINDS.index("negative"))
+    uncertain = (unsure > torch.where(correlated, VERY, 1) * UNCERTAIN * gain) & served
+    structured = (structure > UNCERTAIN * gain) & served
     gain = torch.where(counted, step, gain)
     beside = (base > 0) & (kind <= KINDS.index("scaled counts"))
     kind = torch.where(beside, KINDS.index("offset"), kind)
+    electrons = torch.ones_like(mean)  # their share of the variance of a pixel
+    if bool(correlated) and line is not None and bool(line.shift > 0):
+        electrons = mean / (mean + line.shift)
     void = (kind == KINDS.index("negative")) | (gain <= quietest)
-    error = torch.where(counted, error, (error.square() + doubt.square()).sqrt())
+    whole_error = (error.square() + doubt.square() + structure.square()).sqrt()
+    error = torch.where(counted, error, whole_error)
     gain, error = (x.masked_fill(void, torch.nan) for x in (gain, error))
     return NoiseEstimate(
         gain=gain,
@@ -153,8 +167,9 @@ def estimate(
         shift=shift - base,
         shift_error=shift_error,
         uncertain=uncertain,
-        row_correlation=spectrum.row_correlation,
-        column_correlation=spectrum.column_correlation,
+        structured=structured,
+        row_correlation=spectrum.row_correlation * electrons,
+        column_correlation=spectrum.column_correlation * electrons,
         hot=hot.sum().to(images) / pixels,
         missing=1 - valid.to(images).mean(),
         negative=negative,
@@ -167,6 +182,18 @@ def estimate(
     )
 
 
+@dataclass(frozen=True)
+class _Measured:
+    spectrum: NoiseSpectrum
+    good: torch.Tensor
+    """Mask of the pixels that show the noise."""
+    hot: torch.Tensor
+    line: Line | None
+    correlated: torch.Tensor
+    as_counts: torch.Tensor
+    """Whether the quietest places have the noise of counts."""
+
+
 def _measured(
     images: torch.Tensor,
     valid: torch.Tensor,
@@ -174,8 +201,8 @@ def _measured(
     step: torch.Tensor,
     highest: torch.Tensor | None,
     alone: bool,
-) -> tuple[NoiseSpectrum, torch.Tensor, torch.Tensor, Line | None]:
-    """Spectrum of the noise, pixels that show it, hot pixels, and variance against mean.
+) -> _Measured:
+    """Measure the spectrum of the noise and how its variance follows the mean.
 
     A pedestal hides how the noise follows the intensity, so that all is measured again without it.
     """
@@ -187,15 +214,26 @@ def _measured(
             spectrum = noise_spectrum(above, good)
             wide = _expanded(spectrum.gain, images)
             hot = hot_pixels(above, valid, wide)
-            again = seen & ~hot & ~dead_lines(above, valid, wide)
-            if torch.equal(again, good):
+            better = seen & ~hot & ~dead_lines(above, valid, wide)
+            if torch.equal(better, good):
                 break
-            good = again
-        line = _line(images, good, spectrum, step, highest) if alone else None
+            good = better
+        correlated, as_counts = _correlated(spectrum, step)
+        behind = spectrum if bool(correlated) else None
+        line = _line(images, good, step, highest, behind) if alone else None
         if line is None or bool((line.shift - shift).abs() <= SETTLED * line.shift_error):
             break
         shift = line.shift
-    return spectrum, good, hot, line
+    if bool(correlated):
+        other = None if line is None else line.gain / spectrum.fit.pixel_share
+        beside = 0.0 if line is None else read_out_variance(images[good], line)
+        again = behind_clouds(images + shift.clamp(max=0), good, spectrum, other, beside)
+        if max(again.fit.correlation) > AS_WHITE:
+            spectrum = again
+        elif not beside > 0:  # sharp structure passed for correlated noise
+            correlated = torch.zeros_like(correlated)
+            line = _line(images, good, step, highest, None) if alone else None
+    return _Measured(spectrum, good, hot, line, correlated, as_counts)
 
 
 def _floor_of(values: torch.Tensor) -> torch.Tensor | None:
@@ -207,21 +245,22 @@ def _floor_of(values: torch.Tensor) -> torch.Tensor | None:
 def _line(
     images: torch.Tensor,
     valid: torch.Tensor,
-    spectrum: NoiseSpectrum,
     step: torch.Tensor,
     highest: torch.Tensor | None,
+    behind: NoiseSpectrum | None,
 ) -> Line | None:
-    """Variance against mean; None if there are too few pixels."""
-    correlated, _ = _correlated(spectrum, step)
-    along = (spectrum.row_correlation, spectrum.column_correlation)
-    both = (float(along[0]), float(along[1])) if bool(correlated) else (0.0, 0.0)
+    """Variance against mean, ``behind`` clouds with this spectrum; None if pixels are too few."""
+    below_zero = (images[valid] < 0).to(images).mean() > NEGATIVE
+    both, cloud = (0.0, 0.0), None
+    if behind is not None:
+        both = float(behind.row_correlation), float(behind.column_correlation)
+        cloud = Cloud(behind.fit.area, torch.where(below_zero, 0, behind.gain))
     largest: tuple[torch.Tensor, torch.Tensor] | None = None
     line = None
     found = residuals(images, valid, both)
-    below_zero = bool((images[valid] < 0).to(images).mean() > NEGATIVE)
     for _ in range(ROUNDS):  # the second without what the first cannot explain
-        levels = None if found is None else noise_levels(found, largest)
-        line = None if levels is None else fitted_line(levels, step, highest, below_zero)
+        levels = None if found is None else noise_levels(found, largest, cloud)
+        line = None if levels is None else fitted_line(levels, step, highest, bool(below_zero))
         if line is None:
             return None
         largest = line.gain, line.shift
@@ -240,45 +279,41 @@ def _correlated(spectrum: NoiseSpectrum, step: torch.Tensor) -> tuple[torch.Tens
 
 
 def _gain(
-    above: torch.Tensor,
-    valid: torch.Tensor,
-    spectrum: NoiseSpectrum,
-    line: Line | None,
-    step: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gain, its error, that because there may be a pedestal or none, and the shift.
+    above: torch.Tensor, measured: _Measured
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gain, its error, that because there may be a pedestal or none, the shift, and the error of
+    the gain because fine structure may pass for noise.
 
     ``above`` are the images with the shift added.
     """
-    correlated, _ = _correlated(spectrum, step)
+    spectrum, line, valid = measured.spectrum, measured.line, measured.good
     gain, error = spectrum.gain, spectrum.gain_error
     none = torch.zeros_like(gain)
     if line is None:
-        if not bool(correlated):
+        if not bool(measured.correlated):
             gain, error = _sharpened(above, valid, gain, error, AGREES)
-        return gain, error, none, none
-    shift, unsure = line.shift, line.gain_error / line.gain
-    if bool(correlated):
+        return gain, error, none, none, none
+    shift = line.shift
+    if bool(measured.correlated):
+        gain, error, structure = agreed_gain(spectrum, line)
         doubt = line.doubt / line.gain * gain
-        if bool(shift != 0):
-            error = (error.square() + (unsure * gain).square()).sqrt()
         # Noise of the read-out is white: at long wavelengths it is less beside that of electrons.
-        share = (spectrum.mean_power / spectrum.gain).clamp(max=1)
-        shift = torch.where(shift > 0, share * shift, shift)
+        shift = torch.where(shift > 0, line.gain / gain * shift, shift)
         matters = shift.abs() > MATTERS * (above[valid] - line.shift).mean().abs()
-        return gain, error, doubt, torch.where(matters, shift, 0)
+        return gain, error, doubt, torch.where(matters, shift, 0), structure
     fluctuates = gain > FLUCTUATES * line.gain
     undecided = line.doubt > NEGLIGIBLE * line.gain
     if not bool(shift != 0) and bool(fluctuates | undecided):
         # Then the noise is right at least where the image is about as bright as on average.
         gain, error = _sharpened(above, valid, gain, error, AGREES)
         apart = torch.maximum((gain - line.gain).abs(), (gain - line.other).abs() / 2)
-        return gain, error, torch.where(undecided, apart, (gain - line.gain).abs()), none
+        doubt = torch.where(undecided, apart, (gain - line.gain).abs())
+        return gain, error, doubt, none, none
     gain, error = line.gain, line.gain_error
     if not bool(shift != 0):
         gain, error = _sharpened(above, valid, gain, error)
     doubt = torch.where(line.doubt > NEGLIGIBLE * gain, line.doubt, 0)
-    return gain, error, doubt, shift
+    return gain, error, doubt, shift, none
 
 
 def _still(images: torch.Tensor) -> torch.Tensor:

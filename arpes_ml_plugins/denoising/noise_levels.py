@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-__all__ = ["Levels", "Residuals", "noise_levels", "residuals"]
+__all__ = ["Cloud", "Levels", "Residuals", "noise_levels", "residuals"]
 
 GAP, WIDE_GAP, WIDEST_GAP = 2, 4, 6  # rows between a pixel and those that predict it
 CORRELATED, WIDELY = 0.05, 0.45  # correlation of neighbours that needs the wider gaps
@@ -25,6 +25,7 @@ EDGES = (0, 0.03, 0.08, 0.15, 0.3, 0.5, 0.7, 0.85, 0.93, 0.97, 0.99, 1)  # of th
 KEPT = 0.5  # of each class, where the prediction fails least
 FEWEST = 40  # pixels of a class
 FEWEST_CLASSES = 3
+ELECTRONS = 100.0  # fewest electrons of a class behind clouds
 HOT = 100.0  # times the expected square
 MOST = 60_000  # pixels; more only take time
 
@@ -46,6 +47,16 @@ class Levels:
     third_error: torch.Tensor
     common_error: torch.Tensor
     """Covariance of ``mean`` and ``variance``: a pixel with one electron more raises both."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What an electron leaves in an image."""
+
+    area: float
+    """Pixels over which noise is the same, in effect."""
+    electron: torch.Tensor
+    """Its sum over all pixels; 0 if dark classes show noise of the read-out."""
 
 
 @dataclass(frozen=True)
@@ -226,13 +237,18 @@ def _spread_out(values: torch.Tensor, cells: tuple[int, int], shape: torch.Size)
 
 
 def noise_levels(
-    found: Residuals, largest: tuple[torch.Tensor, torch.Tensor] | None = None
+    found: Residuals,
+    largest: tuple[torch.Tensor, torch.Tensor] | None = None,
+    cloud: Cloud | None = None,
 ) -> Levels | None:
     """Average over the better half of the pixels of each class of brightness.
 
     ``largest`` is gain and shift of noise found before: pixels that it cannot explain are left
-    out. None if there are too few pixels.
+    out. Behind a ``cloud``, fewer pixels than there are are independent of each other, and classes
+    of hardly an electron are left out: they contain only the tails of clouds, whose variance is
+    less than their mean says. None if there are too few pixels.
     """
+    area, electron = (1.0, 0.0) if cloud is None else (cloud.area, cloud.electron)
     used = found.used
     square = found.value.square() / found.factor
     if largest is not None:
@@ -250,7 +266,9 @@ def noise_levels(
             continue
         kept = some[elsewhere[some] <= torch.quantile(elsewhere[some], KEPT)]
         moments = torch.stack([level[kept], square[kept], third[kept]])
-        errors = torch.cov(moments) / len(kept)
-        number = level.new_tensor([float(len(kept))])
+        number = level.new_tensor([len(kept) / area])
+        errors = torch.cov(moments) / number
+        if electron > 0 and level[kept].sum() < ELECTRONS * electron:
+            continue
         rows.append(torch.cat([moments.mean(1), number, errors.diagonal(), errors[:1, 1]]))
     return Levels(*torch.stack(rows).T) if len(rows) >= FEWEST_CLASSES else None

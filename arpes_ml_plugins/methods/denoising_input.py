@@ -227,7 +227,7 @@ def noise_of(
         output_dtypes=[np.dtype("<U16"), np.dtype("<U16"), np.dtype("<U1400")],
     )
     result["kind"], result["status"], result["verdict"] = words
-    return result.drop_vars("uncertain")
+    return result.drop_vars(["uncertain", "structured"])
 
 
 def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
@@ -250,6 +250,7 @@ def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
         noise.shift,
         noise.shift_error,
         noise.uncertain.to(noise.gain),
+        noise.structured.to(noise.gain),
         noise.row_correlation,
         noise.column_correlation,
         noise.hot,

@@ -35,7 +35,10 @@ def estimate_noise(
     variance over mean is the gain. The gain is estimated from the spatial frequencies that contain
     no structure, which works at any number of counts. They also show whether the noise is white:
     it is not after interpolation, smoothing or conversion to momentum, or behind a camera. Such
-    counts cannot be split at random, and their gain is that at long wavelengths.
+    counts cannot be split at random, and their gain is that at long wavelengths. It is estimated
+    twice: from the spectrum of the noise in blocks with little structure, compared with simulated
+    clouds of charge, and from the variance of pixels against their mean, with the scene predicted
+    from neighbouring rows.
 
     Parameters
     ----------
@@ -76,7 +79,8 @@ def estimate_noise(
           ``"negative"`` (something was subtracted) or ``"unknown"`` (too few pixels or counts, or
           too little contrast to tell a pedestal from the gain);
         - ``status``: ``"ok"``, or ``"uncertain"`` if another shift, and with it another gain,
-          explains the noise nearly as well; ``gain_error`` includes this;
+          explains the noise nearly as well, or if two estimates of the gain of correlated noise
+          differ, because structure is as fine as the noise; ``gain_error`` includes this;
         - ``verdict``: summary in words.
 
     Raises

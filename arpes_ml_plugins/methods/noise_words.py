@@ -22,6 +22,7 @@ NUMBERS = (
     "shift",
     "shift_error",
     "uncertain",
+    "structured",
     "energy_correlation",
     "momentum_correlation",
     "hot_fraction",
@@ -46,7 +47,8 @@ def in_words(
     missing = noise["missing_fraction"]
     name = "unknown" if np.isnan(missing) else KINDS[int(kind)]  # NaN if all pixels are
     sentences = [_kind_in_words(name, noise, dims)]
-    status = "uncertain" if noise["uncertain"] > 0 and name in SERVED else "ok"
+    unsure = noise["uncertain"] > 0 or noise["structured"] > 0
+    status = "uncertain" if unsure and name in SERVED else "ok"
     if status != "ok":
         sentences.append(_uncertain_in_words(noise))
     if noise["hot_fraction"] > FEW_HOT:
@@ -59,6 +61,12 @@ def in_words(
 
 def _uncertain_in_words(noise: dict[str, float]) -> str:
     gain, error = noise["gain"], noise["gain_error"]
+    if not noise["uncertain"]:
+        return (
+            f"The gain is uncertain ({gain:.3g} ± {error:.2g}): the structure is about as fine as "
+            f"the correlated noise, so that two estimates of the gain differ. Repeated exposures "
+            f"show the noise alone; or pass gain= if you know it."
+        )
     other = "another constant" if noise["shift"] else "a pedestal or read-out noise"
     return (
         f"The gain is uncertain ({gain:.3g} ± {error:.2g}): the noise also agrees with {other}, "

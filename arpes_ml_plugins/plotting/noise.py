@@ -71,6 +71,7 @@ def diagnose(
 
     from arpes_ml_plugins.denoising import noise as statistics
     from arpes_ml_plugins.denoising.defects import hot_pixels
+    from arpes_ml_plugins.denoising.noise_clouds import behind_clouds
     from arpes_ml_plugins.denoising.noise_floor import variance_over_mean
     from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum
     from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
@@ -93,6 +94,8 @@ def diagnose(
     shift = float(noise["shift"] if known else -images[mask].min())
     # Above a pedestal, and with the noise of the read-out added, counts and their noise agree.
     spectrum = noise_spectrum(images + shift, estimate.used)
+    if noise["kind"] == "correlated":
+        spectrum = behind_clouds(images + shift, estimate.used, spectrum, estimate.gain)
 
     figure, panels = plt.subplots(
         1, 3, FigureClass=NotebookFigure, figsize=(12.5, 4.2), layout="constrained"

@@ -1,0 +1,122 @@
+"""The noise's own spectrum behind clouds of charge.
+
+If each electron is a blob, noise and structure lie at the same low frequencies, and a comparison
+with white noise misleads: the modes of a block mix, and more blocks contain structure where the
+noise is. Here the noise is compared with simulated clouds, whose spectrum comes from the comparison
+before, and in those blocks alone that have the least power at the lowest frequencies, which are
+then left out of the fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from arpes_ml_plugins.denoising.noise_blocks import Blocks, quantile, smoothed, white_noise
+from arpes_ml_plugins.denoising.noise_fit import Fit, fitted, trusted
+from arpes_ml_plugins.denoising.noise_line import Line
+from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum
+
+__all__ = ["agreed_gain", "behind_clouds", "read_out_variance"]
+
+ROUNDS = 2  # of simulation and comparison in turn
+SIMULATED = 3  # images of clouds behind each comparison
+QUIETEST, FEWEST = 0.3, 24  # fraction and number of blocks with the least structure
+ELECTRONS = 5.0  # of the darkest blocks
+UNEVEN = 0.4  # relative: then the smooth intensity is that of a bright band beside the block
+HIDDEN = 0.3  # of the noise of the read-out: power of electrons that is left out of the fit
+MIDDLE = 0.5  # quantile over these blocks
+APART = 0.2  # logarithm of the ratio of two gains of correlated noise, if they agree
+SPECTRUM, LINE = 0.1, 0.08  # relative errors of these gains that their own errors lack
+RAISED = 2.0  # times: structure hardly raises the gain of the spectrum more, in its quiet blocks
+FARTHEST = 0.8  # relative: the better of both gains is known better than this
+DARK = 2.0  # standard deviations of the read-out noise
+NEGATIVE = 1e-3  # fraction of the values
+
+
+def behind_clouds(
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    spectrum: NoiseSpectrum,
+    gain: torch.Tensor | None = None,
+    read_out: torch.Tensor | float = 0.0,
+) -> NoiseSpectrum:
+    """Measure a stack again, whose noise is correlated as ``spectrum`` says.
+
+    ``gain`` is another estimate of its gain, in case structure has raised that of ``spectrum``, and
+    ``read_out`` the variance of white noise beside that of the electrons, which is not part of the
+    result.
+    """
+    least = spectrum.gain if gain is None else torch.minimum(gain, spectrum.gain)
+    blocks = Blocks.of(images, valid, least * ELECTRONS)
+    ours = blocks.power(images - blocks.bright)
+    even = (blocks.mean(images) / blocks.level - 1).abs() < UNEVEN
+    quiet = _structure(ours, spectrum.fit).masked_fill(~even, torch.inf).argsort()
+    quiet = quiet[: max(FEWEST, round(QUIETEST * len(ours)))]
+    middle = quantile(ours[quiet], MIDDLE)
+    blocks = replace(blocks, chosen=blocks.chosen[quiet], level=blocks.level[quiet])
+    generator = torch.Generator().manual_seed(0)
+    fit = spectrum.fit
+    beside = read_out / blocks.level.median()
+    for _ in range(ROUNDS):
+        drawn = torch.cat([_clouds(blocks, fit, read_out, generator) for _ in range(SIMULATED)])
+        ratio = middle / quantile(drawn, MIDDLE).clamp(min=torch.finfo(drawn.dtype).tiny)
+        power = ratio * (fit.model + beside) - beside
+        power = torch.where(power > HIDDEN * beside, power, 0)
+        fit = fitted(power)
+    return replace(spectrum, fit=fit, power=power)
+
+
+def _structure(power: torch.Tensor, fit: Fit) -> torch.Tensor:
+    """Rank blocks by their power at the lowest frequencies.
+
+    Half of the rank is this power itself, because sharp structure has power at all frequencies; the
+    other half is its ratio to the others, so that not only the places with the least noise are left
+    if the gain is not the same everywhere.
+    """
+    others = (power / fit.model)[:, trusted(fit.model)].mean(1)
+    return power[:, 0, 0] / others.clamp(min=torch.finfo(others.dtype).tiny).sqrt()
+
+
+def _clouds(
+    blocks: Blocks, fit: Fit, read_out: torch.Tensor | float, generator: torch.Generator
+) -> torch.Tensor:
+    """Power of simulated noise, correlated as ``fit`` says, and of that of the read-out."""
+    white = white_noise(blocks.bright, fit.gain, generator)
+    transfer = fit.transfer(white.shape).sqrt()
+    noise = torch.fft.irfft2(torch.fft.rfft2(white) * transfer, s=white.shape[-2:])
+    noise = noise * fit.gain.sqrt()
+    if read_out > 0:
+        flat = torch.full_like(noise, float(read_out))
+        noise = noise + white_noise(flat, None, generator)
+    return blocks.power(noise - smoothed(noise, blocks.mask))  # as the intensity, from the values
+
+
+def agreed_gain(
+    spectrum: NoiseSpectrum, line: Line
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gain of correlated noise, its error, and that because spectrum and line disagree.
+
+    A line through the variances of pixels has the gain times their share of the noise at long
+    wavelengths. Fine structure raises both gains, but that of the spectrum more.
+    """
+    first, second = spectrum.gain, line.gain / spectrum.fit.pixel_share
+    second = second.clamp(min=torch.finfo(second.dtype).tiny)
+    apart = (first / second).log()
+    beyond = (apart - APART).clamp(min=0)
+    of_first = (spectrum.gain_error / first).square() + SPECTRUM**2 + beyond.square()
+    of_second = (line.gain_error / line.gain).square() + LINE**2
+    error = 1 / (1 / of_first + 1 / of_second)
+    gain = torch.maximum(second * (apart * error / of_first).exp(), first / RAISED)
+    far = torch.maximum((first - gain).abs(), (second - gain).abs()).clamp(max=FARTHEST * gain)
+    return gain, error.sqrt() * gain, torch.where(apart.abs() > APART, far, 0)
+
+
+def read_out_variance(values: torch.Tensor, line: Line) -> torch.Tensor:
+    """Variance of white noise beside that of electrons, if some dark values are below zero, as they
+    must be, or none are dark.
+    """
+    variance = line.gain * line.shift.clamp(min=0)
+    below, dark = ((values < limit).to(values).mean() for limit in (0, DARK * variance.sqrt()))
+    return torch.where((below > NEGATIVE) | (dark < NEGATIVE), variance, 0)
