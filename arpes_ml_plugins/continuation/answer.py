@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import pad
 
 from arpes_ml_plugins.continuation.observation import Observation, observations
 from arpes_ml_plugins.continuation.outliers import (
@@ -28,6 +30,7 @@ __all__ = [
     "chi2_per_datum",
     "in_words",
     "largest_misfit",
+    "misses",
     "with_tails",
 ]
 
@@ -51,7 +54,8 @@ __all__ = [
     OVERSTATED,
     SPARSE,
     UNNORMED_DATA,
-) = (1 << bit for bit in range(19))
+    NARROW,
+) = (1 << bit for bit in range(20))
 """Bits of a status, below the numbers of ``status_numbers``. 0: there were no data."""
 
 STATUSES = {
@@ -67,6 +71,8 @@ STATUSES = {
     UNNORMED_DATA: "the norm is not 1: check units and convention, or state it by norm=",
     SPARSE: "the data do not resolve about {unresolved} % of the spectrum: they need imaginary "
     "times {closer} times closer to 0 and beta, or Matsubara frequencies as many times higher",
+    NARROW: "the data determine position and weight of the narrow peaks (about {narrow} % of the "
+    "spectrum), but not their width and height",
     UNTRAINED: "fell back to MaxEnt: outside the training range of the network",
     UNLIKE: "fell back to MaxEnt: the data are unlike those of all training spectra",
     TRAINED: "a network was trained: outside the training range of the stored one",
@@ -127,6 +133,31 @@ class Solution:
     """Densities on the frequencies that the user named, ``(b, draws, n)``."""
     fitted: bool = True
     """Whether it should agree with the data within their errors; a bare network need not."""
+
+    def replaced(
+        self, other: Solution, which: torch.Tensor, named: tuple[int, int] | None = None
+    ) -> Solution:
+        """With those of ``other`` for some data sets, ``(b,)`` bool.
+
+        Parameters
+        ----------
+        named
+            Where the frequencies of the others begin and end; their weights are zero elsewhere.
+        """
+        first, last = named or (0, self.weights.shape[-1])
+        changed: dict[str, Any] = {}
+        for name in ("weights", "status", "lower", "upper", "least", "resolution", "draws"):
+            value, part = getattr(self, name), getattr(other, name)
+            if value is None or part is None:
+                continue
+            changed[name] = value.clone()
+            if name in ("weights", "lower", "upper"):
+                changed[name][which] = pad(part, (first, self.weights.shape[-1] - last))
+            elif name == "resolution":
+                changed[name][which, first:last] = part
+            else:
+                changed[name][which] = part
+        return replace(self, **changed)
 
 
 Solver = Callable[[Observation], Iterable[tuple[Observation, Solution]]]
@@ -208,7 +239,7 @@ def answer(
                 resolution[part.which] = solution.resolution
             if solution.draws is not None:
                 drawn.update(zip(part.which.tolist(), solution.draws, strict=True))
-            missed = _flag(_misses(part, solution), UNEXPLAINED)
+            missed = _flag(misses(part, solution), UNEXPLAINED)
             status[part.which] = solution.status | missed
     status |= _flag(problem.unsure(rows, final), UNSURE)
     status |= _flag(excess > 1, RAISED) | _flag(excess < 1, OVERSTATED)
@@ -252,7 +283,7 @@ def _flag(where: torch.Tensor, bit: int) -> torch.Tensor:
     return where.to(torch.int64) * bit
 
 
-def _misses(seen: Observation, solution: Solution) -> torch.Tensor:
+def misses(seen: Observation, solution: Solution) -> torch.Tensor:
     """Whether the data used are further from the solution, or from any, than errors explain."""
     if not solution.fitted:
         return torch.zeros_like(seen.which, dtype=torch.bool)

@@ -14,6 +14,8 @@ import torch
 from arpes_ml_plugins.continuation.answer import (
     CONTRADICTED,
     MISTIMED,
+    MOST_BEYOND,
+    NARROW,
     NORMED,
     SPARSE,
     STRANGE,
@@ -21,12 +23,14 @@ from arpes_ml_plugins.continuation.answer import (
     UNNORMED,
     UNNORMED_DATA,
     Solution,
+    misses,
     with_tails,
 )
 from arpes_ml_plugins.continuation.draws import draws_of
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.intervals import grounded, opened, stretched
 from arpes_ml_plugins.continuation.moments import Moments
+from arpes_ml_plugins.continuation.narrow_peaks import possible_widths
 from arpes_ml_plugins.continuation.network_estimate import (
     Estimate,
     estimate,
@@ -53,14 +57,16 @@ from arpes_ml_plugins.continuation.solvers import (
     maxent_solution,
 )
 from arpes_ml_plugins.continuation.status_numbers import joined, with_factor, with_part
-from arpes_ml_plugins.continuation.tails import find_tails
+from arpes_ml_plugins.continuation.tails import explains_as_well, find_tails
 
 __all__ = ["Checked"]
 
 SHARP = 1e-4  # relative error of a norm that needs no help
 UNRESOLVED = 0.4  # part of the weight that data may leave unresolved
 EDGE = 1.0  # decay of the data from which on such data leave the interval open
+NARROW_PART = 0.1  # part of the weight that may be in peaks of undetermined width
 LOOSE = 0.3  # times the standard error of the norm, by which it may leave that of the data
+PULLED = 2.0  # times that: what shows that the data contradict this norm
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,13 @@ class Checked:
 
     def __call__(self, seen: Observation) -> Iterator[tuple[Observation, Solution]]:
         """Solve the data sets within the network's range of errors, and then the others."""
-        whole, note = self.completed(seen)
+        whole, free, note = self.completed(seen)
         rough = too_rough(whole)
         for which in (~rough, rough):
             if not bool(which.any()):
                 continue
             part = seen.take(which)
-            solution = self._solved(whole.take(which))
+            solution = self._solved(whole.take(which), None if free is None else free.take(which))
             status = _with_resolution(part, solution.weights, solution.status | note[which])
             if not seen.problem.signed:
                 status = joined(status, self._checked(part, solution.weights))
@@ -97,31 +103,35 @@ class Checked:
                 status = status | self.moments.missed(part, solution.weights) * CONTRADICTED
             yield part, replace(solution, status=status)
 
-    def completed(self, seen: Observation) -> tuple[Observation, torch.Tensor]:
-        """The data, beside them the norm and moments that are stated, assumed or in the data
-        themselves, and what was assumed, ``(b,)``.
+    def completed(self, seen: Observation) -> tuple[Observation, Observation | None, torch.Tensor]:
+        """The data with the norm and moments that are stated, assumed or in the data themselves
+        beside them; the same without norms that are estimated from the data, if there are any; and
+        what was assumed, ``(b,)``.
         """
         beside = seen if self.moments is None else self.moments.beside(seen)
         nothing = torch.zeros_like(seen.which)
         settled = seen.problem.signed or 0 in beside.problem.moments
         if settled or isinstance(self.algorithm, Trained):
-            return beside, nothing
+            return beside, None, nothing
         if self.norm is not None:
-            return beside.with_norm(self.norm), nothing
+            return beside.with_norm(self.norm), None, nothing
         if seen.problem.statistics != "fermion":
-            return beside, nothing
+            return beside, None, nothing
         value, error = measured_norm(self.network, beside)
         unknown = error > UNDETERMINED
         # Regularisation would pull the norm towards that of noisy end points, or of a fit.
         loose = ~unknown & (error > SHARP) & (value > 0) & (not self._as_measured)
         if not bool((unknown | loose).any()):
-            return beside, nothing
+            return beside, None, nothing
         known = torch.where(unknown, 1.0, value)
         allowed = torch.where(loose, LOOSE * error * beside.scale, torch.inf)
-        allowed = torch.where(unknown, NORM_ERROR, allowed)
         scale = torch.where(unknown, 1.0, beside.scale)
-        beside = beside.with_moments((0,), known[:, None], allowed[:, None])
-        return replace(beside, scale=scale), unknown * NORMED
+        nowhere = torch.full_like(allowed, torch.inf)
+        errors = (torch.where(unknown, NORM_ERROR, each)[:, None] for each in (allowed, nowhere))
+        whole, free = (
+            replace(beside.with_moments((0,), known[:, None], each), scale=scale) for each in errors
+        )
+        return whole, free, unknown * NORMED
 
     @property
     def _as_measured(self) -> bool:
@@ -149,7 +159,37 @@ class Checked:
             return _with_norm(seen, weights, status, wrong, usual, bit)
         return status
 
-    def _solved(self, seen: Observation) -> Solution:
+    def _solved(self, whole: Observation, free: Observation | None) -> Solution:
+        """Solutions for ``whole`` data sets, or for ``free`` ones without the norm that is
+        estimated from the data, where these contradict it, as those of narrow peaks may.
+
+        Weight beyond omega stays where the data demand it.
+        """
+        solution = self._on_all(whole)
+        if free is not None:
+            wrong = misses(whole, solution) | _is_pulled(whole, solution)
+            if bool(wrong.any()):
+                other = self._on_all(self._normed(free.take(wrong)))
+                solution = solution.replaced(other, wrong)
+        plain = whole if free is None else free
+        needless = _has_needless_tails(plain, solution)
+        if bool(needless.any()):
+            some = plain.take(needless)
+            inner = self._on_all((some if free is None else self._normed(some)).bounded())
+            solution = solution.replaced(inner, needless, plain.problem.named)
+        return solution
+
+    def _normed(self, free: Observation) -> Observation:
+        """Data that do not determine their norm, with 1 where they allow it."""
+        if self.any_norm:
+            return free
+        allowed = explains_as_well(free.with_norm(1.0).bounded(), free)
+        ones = torch.ones_like(free.norms)
+        errors = torch.where(allowed, NORM_ERROR * ones, torch.inf)
+        return free.with_moments((0,), ones[:, None], errors[:, None])
+
+    def _on_all(self, seen: Observation) -> Solution:
+        """Solutions on all frequencies of the problem, those beyond the user's too."""
         if seen.problem.signed:
             solution = self.algorithm(seen, "the network was trained on positive spectra")
             return self._with_draws(seen, solution)
@@ -173,6 +213,10 @@ class Checked:
         sparse = _unresolved_part(seen, solution.weights) > UNRESOLVED
         far = unresolved(problem, seen.used, EDGE) & sparse[:, None]
         upper = opened(upper, density, resolution, problem.omega, far)
+        if solution.fitted and not isinstance(self.algorithm, Ista):  # which makes peaks of all
+            possible = possible_widths(seen, solution.weights, lower, upper, resolution, self.parts)
+            lower, upper = possible.lower, possible.upper
+            status = _with_narrow(status, possible.part)
         found = replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
         return self._with_draws(seen, found)
 
@@ -183,10 +227,32 @@ class Checked:
         return replace(solution, draws=draws_of(seen, solution, self.parts, self.draws, seeds))
 
 
+def _is_pulled(seen: Observation, solution: Solution) -> torch.Tensor:
+    """Whether solutions cannot have the norm beside the data, which is their last row, ``(b,)``."""
+    left = seen.data - seen.kernel().data(solution.weights)
+    return solution.fitted & (left[:, -1].abs() > PULLED)
+
+
+def _has_needless_tails(seen: Observation, solution: Solution) -> torch.Tensor:
+    """Whether solutions have weight beyond omega that the data do not demand, ``(b,)``."""
+    beyond = (solution.weights * seen.problem.beyond()).sum(-1)
+    found = beyond > MOST_BEYOND * solution.weights.sum(-1)
+    if seen.problem.signed or not solution.fitted or not bool(found.any()):
+        return torch.zeros_like(found)
+    some = seen.take(found)
+    found[found.clone()] = explains_as_well(some.bounded(), some)
+    return found
+
+
 def _unresolved_part(seen: Observation, weights: torch.Tensor) -> torch.Tensor:
     """Part of spectra ``(b, n)`` at frequencies that the data do not resolve, ``(b,)``."""
     sizes = weights.abs()
     return (sizes * unresolved(seen.problem, seen.used)).sum(-1) / sizes.sum(-1).clamp(min=1e-300)
+
+
+def _with_narrow(status: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+    """Codes that report peaks of undetermined width, which hold a ``part`` of the weight."""
+    return torch.where(part > NARROW_PART, with_part(status, "narrow", part) | NARROW, status)
 
 
 def _with_resolution(

@@ -84,6 +84,10 @@ class Observation:
                 parts[name] = value[which]
         return replace(self, slices=self.slices[which.cpu().numpy()], **parts)
 
+    def bounded(self) -> Observation:
+        """The same data, of spectra that end at the frequencies of the user."""
+        return replace(self, problem=self.problem.bounded())
+
     def with_norm(self, norm: float) -> Observation:
         """The same data, and the integral of the spectrum beside them."""
         known = self.rows.new_full((len(self.rows), 1), norm)

@@ -182,6 +182,13 @@ class Problem:
         named = (len(below), len(below) + len(omega))
         return replace(self, omega=torch.cat([below, omega, above]), named=named)
 
+    def bounded(self) -> Problem:
+        """Without frequencies beyond those of the user."""
+        if self.named is None:
+            return self
+        omega = self.omega[slice(*self.named)]
+        return replace(self, omega=omega, named=(0, len(omega)))
+
     def beyond(self) -> torch.Tensor:
         """Frequencies that are not the user's, ``(n,)`` bool."""
         outside = torch.zeros(len(self.omega), dtype=torch.bool, device=self.omega.device)

@@ -19,10 +19,10 @@ WIDTH = 7  # bits of a field
 FIRST = 24  # the bits below say what is unusual
 FIELDS = {
     name: FIRST + WIDTH * number
-    for number, name in enumerate(("beyond", "wider", "unresolved", "closer"))
+    for number, name in enumerate(("beyond", "wider", "unresolved", "closer", "narrow"))
 }
-"""First bit of each field. ``beyond`` and ``unresolved`` are parts, the other two are factors."""
-PARTS = ("beyond", "unresolved")
+"""First bit of each field. ``PARTS`` are parts of the spectrum, the other two are factors."""
+PARTS = ("beyond", "unresolved", "narrow")
 MASK = (1 << WIDTH) - 1
 
 Code = TypeVar("Code", torch.Tensor, NDArray[np.integer])

@@ -4,10 +4,15 @@ Both make the integral of a spectrum on these frequencies differ from the norm. 
 are the cause, a spectrum on many times wider ones has the norm and explains the data as well, and
 most of what lies beyond is near. Weight that a wrong ``beta`` would need is far away, where it
 moves the data least.
+
+Solutions may have weight beyond these frequencies although the data do not demand it: a narrow
+peak near their end comes out wider than it is, or a little weight far away makes up for an error of
+the rest.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +21,7 @@ from arpes_ml_plugins.continuation.maxent import maxent
 from arpes_ml_plugins.continuation.observation import Observation, observed
 from arpes_ml_plugins.continuation.problem import WIDER, Problem
 
-__all__ = ["Tails", "find_tails"]
+__all__ = ["Tails", "explains_as_well", "find_tails"]
 
 WIDEST = 16 * WIDER  # times the largest frequency of the user
 ERROR = 1e-5  # relative, of the norm
@@ -24,6 +29,7 @@ WORSE = 10.0  # chi^2 that the norm may cost
 CLEAR, POSSIBLE = 0.32, 0.41
 """Largest part of the weight beyond omega that lies beyond ``WIDER`` times omega, if tails are the
 cause for certain, and if they may be. A Lorentzian has 1 / ``WIDER`` of it there."""
+DEMANDED = 2.5  # chi^2 that weight beyond omega, or another norm, has to gain
 
 
 @dataclass(frozen=True)
@@ -58,3 +64,22 @@ def find_tails(seen: Observation, norm: torch.Tensor) -> Tails:
     far = (found * (omega.abs() > WIDER * seen.problem.half_width)).sum(-1)
     explain, possible = (fits & (far < limit * beyond) for limit in (CLEAR, POSSIBLE))
     return Tails(wide.problem, found, explain, possible)
+
+
+def explains_as_well(one: Observation, other: Observation) -> torch.Tensor:
+    """Whether data with more knowledge beside them, or on fewer frequencies, are explained as well
+    as the ``other`` ones, ``(b,)``: compares the nearest positive spectra, without regularisation.
+    """
+    found = [_least(one, item) < _least(other, item) + DEMANDED for item in range(len(one.which))]
+    return torch.tensor(found, device=one.data.device)
+
+
+def _least(seen: Observation, item: int) -> float:
+    """chi^2 of the positive spectrum that is nearest to one data set; infinite if not found."""
+    from scipy.optimize import nnls
+
+    kernel, data = seen.kernel().each(item).cpu().numpy(), seen.data[item].cpu().numpy()
+    try:
+        return float(nnls(kernel, data)[1]) ** 2
+    except RuntimeError:  # it did not converge
+        return math.inf

@@ -172,7 +172,9 @@ FAMILY = {
               if the data say that ``tau`` is in 1/eV.
             - ``lower``, ``upper`` (..., omega): 90 % credible interval for the truth at each
               frequency, from the posterior of the general network, or from that of maximum entropy
-              if the network was not trained for such data.
+              if the network was not trained for such data. At narrow peaks it contains peaks of
+              the same weight and of all widths that explain the data, down to one cell of
+              ``omega``.
             - ``resolution`` (..., omega): width (area over height) that a delta function of small
               weight would have in the result at each frequency, on a flat default model. Narrower
               structure is blurred; its position and area are known better than its width.
