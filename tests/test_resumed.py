@@ -19,8 +19,8 @@ OPTIONS = {"adapt": False, "mesh": None, "gain": 1}
 
 @pytest.fixture(scope="module")
 def series():
-    counts = np.random.default_rng(0).poisson(9.0, (6, 16, 17))
-    coords = {"scan": np.arange(6), "eV": np.linspace(-1, 0, 16)}
+    counts = np.random.default_rng(0).poisson(9.0, (24, 16, 17))
+    coords = {"scan": np.arange(24), "eV": np.linspace(-1, 0, 16)}
     return xr.DataArray(counts, coords, ("scan", "eV", "phi"), attrs={"sample": "gold"})
 
 
@@ -46,7 +46,7 @@ def written(monkeypatch):
 def test_an_interrupted_run_goes_on(series, written, tmp_path):
     watched, chunks = written
     out = tmp_path / "clean.zarr"
-    lazy = series.chunk(scan=2)
+    lazy = series.chunk(scan=8)
     with pytest.raises(KeyboardInterrupt):
         lazy.S.denoise_pretrained(out=out, **OPTIONS)
     assert [path.name for path in tmp_path.iterdir()] == ["clean.zarr.unfinished"]

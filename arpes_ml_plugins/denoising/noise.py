@@ -18,7 +18,12 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
-from arpes_ml_plugins.denoising.noise_clouds import agreed_gain, behind_clouds, read_out_variance
+from arpes_ml_plugins.denoising.noise_clouds import (
+    agreed_gain,
+    behind_clouds,
+    brighter_is_noisier,
+    read_out_variance,
+)
 from arpes_ml_plugins.denoising.noise_floor import first_gain, floor_gain
 from arpes_ml_plugins.denoising.noise_kind import KINDS, QUIETEST, SAME, kind_of, step_of
 from arpes_ml_plugins.denoising.noise_levels import Cloud, noise_levels, residuals
@@ -75,7 +80,8 @@ class NoiseEstimate:
     uncertain: torch.Tensor
     """Whether the gain could be another, because a shift is too large or missing."""
     structured: torch.Tensor
-    """Whether the gain could be another, because fine structure may pass for correlated noise."""
+    """Whether the gain could be another, because fine structure may pass for correlated noise, or
+    dark places have less of it for their intensity than bright ones."""
     row_correlation: torch.Tensor
     """Correlation of the noise of neighbours along the first axis of the images."""
     column_correlation: torch.Tensor
@@ -192,6 +198,8 @@ class _Measured:
     correlated: torch.Tensor
     as_counts: torch.Tensor
     """Whether the quietest places have the noise of counts."""
+    bright: bool
+    """Whether bright places have more correlated noise for their intensity than dark ones."""
 
 
 def _measured(
@@ -224,7 +232,8 @@ def _measured(
         if line is None or bool((line.shift - shift).abs() <= SETTLED * line.shift_error):
             break
         shift = line.shift
-    if bool(correlated):
+    bright = bool(correlated) and line is not None and brighter_is_noisier(spectrum, line)
+    if bool(correlated) and not bright:
         other = None if line is None else line.gain / spectrum.fit.pixel_share
         beside = 0.0 if line is None else read_out_variance(images[good], line)
         again = behind_clouds(images + shift.clamp(max=0), good, spectrum, other, beside)
@@ -233,7 +242,7 @@ def _measured(
         elif not beside > 0:  # sharp structure passed for correlated noise
             correlated = torch.zeros_like(correlated)
             line = _line(images, good, step, highest, None) if alone else None
-    return _Measured(spectrum, good, hot, line, correlated, as_counts)
+    return _Measured(spectrum, good, hot, line, correlated, as_counts, bright)
 
 
 def _floor_of(values: torch.Tensor) -> torch.Tensor | None:
@@ -282,7 +291,7 @@ def _gain(
     above: torch.Tensor, measured: _Measured
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gain, its error, that because there may be a pedestal or none, the shift, and the error of
-    the gain because fine structure may pass for noise.
+    the gain because fine structure may pass for noise, or dark places have less than bright ones.
 
     ``above`` are the images with the shift added.
     """
@@ -294,6 +303,8 @@ def _gain(
             gain, error = _sharpened(above, valid, gain, error, AGREES)
         return gain, error, none, none, none
     shift = line.shift
+    if measured.bright:
+        return gain, error, none, none, gain - line.gain / spectrum.fit.pixel_share
     if bool(measured.correlated):
         gain, error, structure = agreed_gain(spectrum, line)
         doubt = line.doubt / line.gain * gain

@@ -18,7 +18,7 @@ from arpes_ml_plugins.denoising.noise_fit import Fit, fitted, trusted
 from arpes_ml_plugins.denoising.noise_line import Line
 from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum
 
-__all__ = ["agreed_gain", "behind_clouds", "read_out_variance"]
+__all__ = ["agreed_gain", "behind_clouds", "brighter_is_noisier", "read_out_variance"]
 
 ROUNDS = 2  # of simulation and comparison in turn
 SIMULATED = 3  # images of clouds behind each comparison
@@ -33,6 +33,9 @@ RAISED = 2.0  # times: structure hardly raises the gain of the spectrum more, in
 FARTHEST = 0.8  # relative: the better of both gains is known better than this
 DARK = 2.0  # standard deviations of the read-out noise
 NEGATIVE = 1e-3  # fraction of the values
+QUARTERS = 0.25, 0.75
+ALIKE = 2.0  # times: these quantiles of the noise of blocks that differ by chance or a little
+QUIETER = 0.5  # of the noise of these blocks: then the line follows other places than they do
 
 
 def behind_clouds(
@@ -91,6 +94,17 @@ def _clouds(
         flat = torch.full_like(noise, float(read_out))
         noise = noise + white_noise(flat, None, generator)
     return blocks.power(noise - smoothed(noise, blocks.mask))  # as the intensity, from the values
+
+
+def brighter_is_noisier(spectrum: NoiseSpectrum, line: Line) -> bool:
+    """Whether bright places have more noise for their intensity than the ``line`` says, all alike.
+
+    The darkest places are not part of ``spectrum``. Structure would add to the noise of some blocks
+    far more than to that of others.
+    """
+    low, high = (torch.quantile(spectrum.ratio, level) for level in QUARTERS)
+    share = spectrum.fit.pixel_share
+    return bool((high < ALIKE * low) & (line.gain / share < QUIETER * low * spectrum.gain))
 
 
 def agreed_gain(

@@ -61,7 +61,8 @@ class Deviations:
 
         The bias, known in size, has one sign in all of a sample: it is shared by all pixels of a
         fit. Structure that the clean image lacks has a factor that changes slowly over the image.
-        What it lacks in single pixels is different in every one.
+        What it lacks in single pixels is different in every one. These three move intensity from
+        place to place within a region.
         """
         draws = len(self.repeated)
         bias = self.repeated.mean(0)
@@ -71,16 +72,29 @@ class Deviations:
         unseen = torch.randn(scatter.shape, generator=generator, dtype=bias.dtype, device="cpu").to(
             scatter
         )
-        deviation = scatter + signs.to(scatter)[:, None, None, None] * bias
-        deviation += (unseen - unseen.mean(0)) * self.missing.sqrt()
+        hidden = signs.to(scatter)[:, None, None, None] * bias
+        hidden += (unseen - unseen.mean(0)) * self.missing.sqrt()
         for structure in self.shared:
             factor = torch.randn(
                 scatter.shape, generator=generator, dtype=bias.dtype, device="cpu"
             ).to(scatter)
             factor = gaussian_mean(factor, torch.ones_like(factor), SHARED)
             factor = (factor - factor.mean(0)) / factor.std(0, correction=0).clamp(min=1e-12)
-            deviation += factor * structure
+            hidden += factor * structure
+        deviation = scatter + self._redistributed(hidden)
         return (self.clean + self.scale * deviation).clamp(min=0)
+
+    def _redistributed(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Deviations without a change of the total of any region, which the data determine."""
+        shares = self.clean[:, None] + DARK
+        everywhere = torch.ones_like(shares)
+        region = gaussian_mean(shares, everywhere, REGION)
+        return torch.stack(
+            [
+                one - (shares * gaussian_mean(one[:, None], everywhere, REGION) / region)[:, 0]
+                for one in hidden
+            ]
+        )
 
 
 def measured_again(

@@ -63,9 +63,10 @@ def _uncertain_in_words(noise: dict[str, float]) -> str:
     gain, error = noise["gain"], noise["gain_error"]
     if not noise["uncertain"]:
         return (
-            f"The gain is uncertain ({gain:.3g} ± {error:.2g}): the structure is about as fine as "
-            f"the correlated noise, so that two estimates of the gain differ. Repeated exposures "
-            f"show the noise alone; or pass gain= if you know it."
+            f"The gain is uncertain ({gain:.3g} ± {error:.2g}), because two estimates differ: the "
+            f"structure is about as fine as the correlated noise, or dark places have less noise "
+            f"for their intensity than bright ones. Repeated exposures show the noise alone; or "
+            f"pass gain= if you know it."
         )
     other = "another constant" if noise["shift"] else "a pedestal or read-out noise"
     return (
