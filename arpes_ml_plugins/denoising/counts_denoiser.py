@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -59,6 +60,7 @@ ADAPTED = Training(steps=30, learning_rate=2e-4)
 SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, checks=10)
 """Training of a new network."""
 SMALL = (32, 48, 64)
+STRENGTH = 1.4  # times: the residual may have more or less power than the noise that is assumed
 FLOOR = 0.1  # of the mean intensity: below it the recovery takes the noise as constant
 GROUP_PIXELS = 250_000  # worked on at a time by an accelerator; a CPU takes image by image
 
@@ -103,6 +105,12 @@ def _in_groups(
 def _large_enough(images: torch.Tensor) -> bool:
     """Whether images hold enough patches to compare."""
     return min(images.shape[-2:]) >= SMALLEST
+
+
+def _as_assumed(counts: Counts, clean: torch.Tensor, noise: NoiseModel) -> bool:
+    """Whether the residual is as strong as simulated measurements would say."""
+    power = _residual(counts.images, clean, counts.valid, noise, None).power
+    return not bool((power.log().abs() > math.log(STRENGTH)).any())
 
 
 def _pixels_at_once(images: torch.Tensor) -> int:
@@ -200,7 +208,8 @@ def denoise_counts_images(
     flips = FLIPS if training is None else ALL_FLIPS
     without, clean = _recovered(noise, plan, best, counts, flips).unbind(1)
     seen = counts.predicted()
-    if training is not None and width is None and not series and _large_enough(images):
+    comparable = width is None and not series and _large_enough(images)
+    if training is not None and comparable and _as_assumed(seen, without, noise):
         recovered = partial(_recovered, noise, plan, best)
         shares = _shares(recovered, counts, without, noise, seed)
         if shares is not None:
