@@ -97,7 +97,7 @@ def test_the_command_line_goes_on_too(series, written, tmp_path, capsys):
     written[0].limit = 9
     for _ in range(2):
         assert main(command) == 0
-        assert len(written[1]) == 1
+        assert len(written[1]) == 3
     assert "written" in capsys.readouterr().out
     assert main([*command, "--adapt"]) == 1
     assert "adapt=True (there False)" in capsys.readouterr().err

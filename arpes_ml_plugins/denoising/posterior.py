@@ -23,7 +23,7 @@ from arpes_ml_plugins.denoising.splitting import Counts
 
 __all__ = ["Deviations", "measured_again"]
 
-SCALE = 1.03  # by which deviations are too small: 68 % of simulated scenes
+SCALE = 0.9  # of errors over deviations: bars of 68 % then hold 73 % of simulated scenes
 SMOOTH = 1.5  # pixels over which squared deviations are averaged
 REGION = 8.0  # pixels, in which the residual is compared with those of the repetitions
 SHARED = 12.0  # pixels, over which structure that is missing is missing together
@@ -46,7 +46,7 @@ class Deviations:
     shared: torch.Tensor
     """Structure that it lacks or has too much, of either sign, ``(kinds, n, height, width)``."""
     scale: float = SCALE
-    """Factor by which errors are larger than these deviations."""
+    """Factor from these deviations to errors."""
 
     def spread(self) -> torch.Tensor:
         """Standard deviation of the clean image, ``(n, height, width)``."""
