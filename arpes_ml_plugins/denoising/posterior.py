@@ -23,7 +23,7 @@ from arpes_ml_plugins.denoising.splitting import Counts
 
 __all__ = ["Deviations", "measured_again"]
 
-SCALE = 0.9  # of errors over deviations: bars of 68 % then hold 73 % of simulated scenes
+SCALE = 0.97  # of errors over deviations: 68 % bars then hold 75 % of simulated scenes
 SMOOTH = 1.5  # pixels over which squared deviations are averaged
 REGION = 8.0  # pixels, in which the residual is compared with those of the repetitions
 SHARED = 12.0  # pixels, over which structure that is missing is missing together
