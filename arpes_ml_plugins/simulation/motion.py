@@ -110,12 +110,12 @@ def _with_transitions(motion: Motion, rng: np.random.Generator) -> Motion:
     largest = log_uniform(rng, 0.01, 0.3)
     for _ in range(rng.integers(1, 4)):
         after = np.arange(slices) >= rng.integers(1, max(slices, 2))
-        touched = (rng.random(count) < 0.7)[:, None] * after
+        touched = (rng.random((count, 1)) < 0.7) * after
         shift += touched * rng.normal(0, largest, (count, 1))
         slide += touched * rng.normal(0, largest, (count, 1)) * rng.choice((0, 1))
         growth += touched * rng.normal(0, 1, (count, 1))
         side = after if rng.random() < 0.5 else ~after
-        growth -= 12.0 * (rng.random(count) < 0.2)[:, None] * side
+        growth -= 12.0 * (rng.random((count, 1)) < 0.2) * side
     return replace(motion, shift=shift, slide=slide, growth=growth)
 
 

@@ -193,7 +193,7 @@ class Scenes(IterableDataset[Batch]):
     def _volume_exposed(self, rate: Array) -> tuple[Array, Array, Array, Array, Array]:
         """Slices that follow each other, at times with the near ones alone, or none."""
         counts, truth = self._volume_detected(rate)
-        start = self.rng.integers(len(rate) - SERIES + 1)
+        start = int(self.rng.integers(len(rate) - SERIES + 1))
         shown = torch.arange(start, start + SERIES)
         images = torch.from_numpy(counts.astype(np.float32))
         reach = int(self.rng.choice((REACH, NEAR, 0), p=(0.7, 0.2, 0.1)))
