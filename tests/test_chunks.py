@@ -51,7 +51,10 @@ def small_sample(monkeypatch):
     monkeypatch.setattr(counts_denoiser, "ADAPTED", short)
 
 
-@pytest.mark.parametrize("chunks", [{"scan": (1, 13, 1, 13)}, {"scan": 11, "eV": 10}])
+@pytest.mark.parametrize(
+    "chunks",
+    [{"scan": (1, 13, 1, 13)}, pytest.param({"scan": 11, "eV": 10}, marks=pytest.mark.slow)],
+)
 def test_chunks_change_nothing(series, eager, chunks):
     lazy = series.chunk(chunks).S.denoise_pretrained(**OPTIONS)
     assert lazy.attrs["provenance"]["record"]["found"]["series"] == ["scan"]
@@ -135,6 +138,7 @@ def test_a_network_trained_on_a_sample_serves_every_chunk(series, eager, small_s
     assert not np.allclose(eager, expected, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_several_series_share_a_network(series, small_sample):
     short = series.isel(scan=slice(6))
     two = xr.concat([short, short.isel(scan=slice(None, None, -1))], "hv", join="override")

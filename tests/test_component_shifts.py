@@ -122,6 +122,7 @@ def test_a_spectrum_that_is_known_exactly_gives_the_zero_of_energy():
 
 
 @shifted
+@pytest.mark.slow
 def test_missing_pixels_and_lazy_data():
     data = mixture("oxide alone", 200)
     data[3, 4], data[10, 10, 20] = np.nan, np.nan
@@ -145,6 +146,7 @@ def test_where_it_cannot_be():
         data.S.separate_sgmca(library=library(), shift="components")
 
 
+@pytest.mark.slow
 def test_lpalm_too():
     data = mixture("oxide alone", 200)
     options = {"rng": 0, "training_steps": 40, "layers": 5}

@@ -75,7 +75,7 @@ def separated(solver, image, truth):
 
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 @pytest.mark.parametrize("kind", ["grains", "stripes", "clouds", "small grain"])
-@pytest.mark.parametrize("counts", [0.3, 2])
+@pytest.mark.parametrize("counts", [pytest.param(0.3, marks=pytest.mark.slow), 2])
 def test_right_or_reported(solver, kind, counts):
     for seed, spectra in enumerate((LINES, STEPS)):
         angle, status = separated(solver, measured(kind, counts, seed, spectra), spectra)

@@ -10,7 +10,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/first_steps.md"]
+PAGES = ["README.md", pytest.param("docs/first_steps.md", marks=pytest.mark.slow)]
 
 
 @pytest.mark.pyarpes
