@@ -18,6 +18,7 @@ from arpes_ml_plugins.denoising.trials import Trial, repeated_trial, trial
 
 __all__ = [
     "PASSES",
+    "REACHES",
     "RUN",
     "RUNS",
     "TRAINED",
@@ -43,6 +44,7 @@ TRAINED = 2 * NEAR + 1
 RUNS = 5
 """Least number of runs in a sample."""
 REACHES = (REACH, NEAR, 0)
+"""Numbers of neighbouring images on either side that are tried."""
 PASSES = len(REACHES) + 1
 """How often each image of a sample is denoised: with each reach, and for the filters."""
 

@@ -30,11 +30,10 @@ class Overlap:
         """The chunks of ``array``; those smaller than ``DEPTH`` are joined."""
         from dask.array.overlap import ensure_minimum_chunksize
 
-        chunks = array.chunksizes[dim]
-        if len(chunks) > 1 and min(chunks) < DEPTH:
-            least = min(DEPTH, sum(chunks))
-            chunks = ensure_minimum_chunksize(least, chunks)
-        return cls(dim, tuple(chunks))
+        own = cls(dim, tuple(array.chunksizes[dim]))
+        if min(own.chunks) >= own.depth:
+            return own
+        return cls(dim, tuple(ensure_minimum_chunksize(own.depth, own.chunks)))
 
     def widened(self, array: xr.DataArray) -> xr.DataArray:
         """``array`` whose chunks hold ``DEPTH`` more images on either side, except at its ends."""

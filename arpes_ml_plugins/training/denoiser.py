@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from arpes_ml_plugins.denoising.counts_network import BESIDE, NEAR, REACH, CountsNetwork
+from arpes_ml_plugins.denoising.choices import REACHES
+from arpes_ml_plugins.denoising.counts_network import BESIDE, CountsNetwork
 from arpes_ml_plugins.denoising.splitting import Counts
 from arpes_ml_plugins.denoising.two_stage import bfloat16_is_fast
 from arpes_ml_plugins.simulation.bands import log_uniform
@@ -196,7 +197,7 @@ class Scenes(IterableDataset[Batch]):
         start = int(self.rng.integers(len(rate) - SERIES + 1))
         shown = torch.arange(start, start + SERIES)
         images = torch.from_numpy(counts.astype(np.float32))
-        reach = int(self.rng.choice((REACH, NEAR, 0), p=(0.7, 0.2, 0.1)))
+        reach = int(self.rng.choice(REACHES, p=(0.7, 0.2, 0.1)))
         beside = Counts(images, torch.ones_like(images, dtype=torch.bool), reach).neighbours(shown)
         if beside is None:
             beside = torch.full((SERIES, len(BESIDE), *images.shape[-2:]), torch.nan)
