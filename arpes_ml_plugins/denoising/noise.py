@@ -22,6 +22,7 @@ from arpes_ml_plugins.denoising.noise_clouds import (
     agreed_gain,
     behind_clouds,
     brighter_is_noisier,
+    gain_of_pixels,
     read_out_variance,
 )
 from arpes_ml_plugins.denoising.noise_floor import first_gain, floor_gain
@@ -234,7 +235,7 @@ def _measured(
         shift = line.shift
     bright = bool(correlated) and line is not None and brighter_is_noisier(spectrum, line)
     if bool(correlated) and not bright:
-        other = None if line is None else line.gain / spectrum.fit.pixel_share
+        other = None if line is None else gain_of_pixels(spectrum, line)
         beside = 0.0 if line is None else read_out_variance(images[good], line)
         again = behind_clouds(images + shift.clamp(max=0), good, spectrum, other, beside)
         if max(again.fit.correlation) > AS_WHITE:
@@ -304,7 +305,7 @@ def _gain(
         return gain, error, none, none, none
     shift = line.shift
     if measured.bright:
-        return gain, error, none, none, gain - line.gain / spectrum.fit.pixel_share
+        return gain, error, none, none, gain - gain_of_pixels(spectrum, line)
     if bool(measured.correlated):
         gain, error, structure = agreed_gain(spectrum, line)
         doubt = line.doubt / line.gain * gain

@@ -18,7 +18,13 @@ from arpes_ml_plugins.denoising.noise_fit import Fit, fitted, trusted
 from arpes_ml_plugins.denoising.noise_line import Line
 from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum
 
-__all__ = ["agreed_gain", "behind_clouds", "brighter_is_noisier", "read_out_variance"]
+__all__ = [
+    "agreed_gain",
+    "behind_clouds",
+    "brighter_is_noisier",
+    "gain_of_pixels",
+    "read_out_variance",
+]
 
 ROUNDS = 2  # of simulation and comparison in turn
 SIMULATED = 3  # images of clouds behind each comparison
@@ -96,6 +102,11 @@ def _clouds(
     return blocks.power(noise - smoothed(noise, blocks.mask))  # as the intensity, from the values
 
 
+def gain_of_pixels(spectrum: NoiseSpectrum, line: Line) -> torch.Tensor:
+    """Gain at long wavelengths from the variance of pixels, which have a share of that noise."""
+    return line.gain / spectrum.fit.pixel_share
+
+
 def brighter_is_noisier(spectrum: NoiseSpectrum, line: Line) -> bool:
     """Whether bright places have more noise for their intensity than the ``line`` says, all alike.
 
@@ -103,8 +114,8 @@ def brighter_is_noisier(spectrum: NoiseSpectrum, line: Line) -> bool:
     far more than to that of others.
     """
     low, high = (torch.quantile(spectrum.ratio, level) for level in QUARTERS)
-    share = spectrum.fit.pixel_share
-    return bool((high < ALIKE * low) & (line.gain / share < QUIETER * low * spectrum.gain))
+    darker = gain_of_pixels(spectrum, line) < QUIETER * low * spectrum.gain
+    return bool((high < ALIKE * low) & darker)
 
 
 def agreed_gain(
@@ -115,7 +126,7 @@ def agreed_gain(
     A line through the variances of pixels has the gain times their share of the noise at long
     wavelengths. Fine structure raises both gains, but that of the spectrum more.
     """
-    first, second = spectrum.gain, line.gain / spectrum.fit.pixel_share
+    first, second = spectrum.gain, gain_of_pixels(spectrum, line)
     second = second.clamp(min=torch.finfo(second.dtype).tiny)
     apart = (first / second).log()
     beyond = (apart - APART).clamp(min=0)
