@@ -99,7 +99,17 @@ class _ConvNormAct(nn.Module):
 
 
 def _double(image: torch.Tensor) -> torch.Tensor:
-    return F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+    """Twice the rows and columns, bilinear: torch's own adds its gradients in any order on GPUs.
+
+    Each new value lies a quarter of the way from an old one to one beside it.
+    """
+    for axis in (2, 3):
+        size = image.shape[axis]
+        ends = image.narrow(axis, 0, 1), image, image.narrow(axis, size - 1, 1)
+        beside = torch.cat(ends, axis)
+        halves = [torch.lerp(image, beside.narrow(axis, start, size), 0.25) for start in (0, 2)]
+        image = torch.stack(halves, axis + 1).flatten(axis, axis + 1)
+    return image
 
 
 def pad_to_stride(images: torch.Tensor) -> torch.Tensor:
