@@ -127,7 +127,7 @@ def counts_needed(
         off = []
         for draw in range(draws):
             again = _simulated(clean, image, noise, exposure, seed + 1 + draw)
-            gain = None if noise.shift else noise.gain / exposure
+            gain = None if noise.shift or noise.curvature else noise.gain / exposure
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CountsWarning)  # it concerns a simulated image
                 image_again = _method("denoise_pretrained")(
@@ -150,7 +150,8 @@ def _model(estimate: xr.Dataset) -> NoiseModel:
         float(estimate[f"{axis}_correlation"]) if correlated else 0.0
         for axis in ("energy", "momentum")
     )
-    return NoiseModel(float(estimate["gain"]), float(estimate["shift"]), rows, columns)
+    gain, shift, curvature = (float(estimate[name]) for name in ("gain", "shift", "curvature"))
+    return NoiseModel(gain, shift, rows, columns, curvature)
 
 
 def _number(quantity: Callable[[xr.DataArray], float], image: xr.DataArray) -> float:
@@ -172,11 +173,12 @@ def _simulated(
     batch = [dim for dim in clean.dims if dim not in image]
     ordered = clean.transpose(*batch, *image)
     missing = np.isnan(ordered.values)
-    electrons = noise.electrons(torch.from_numpy(np.where(missing, 0, ordered.values)).double())
+    values = torch.from_numpy(np.where(missing, 0, ordered.values)).double()
+    electrons = noise.electrons(values, mean=True)
     generator = torch.Generator().manual_seed(seed)
     drawn = noise.measured(electrons * exposure, generator)
-    values = np.where(missing, np.nan, noise.values(drawn / exposure).numpy())
-    return ordered.copy(data=values).transpose(*clean.dims)
+    again = np.where(missing, np.nan, noise.values(drawn / exposure, mean=False).numpy())
+    return ordered.copy(data=again).transpose(*clean.dims)
 
 
 def _answer(value: float, errors: np.ndarray, wanted: float, draws: int) -> xr.Dataset:

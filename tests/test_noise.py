@@ -328,4 +328,4 @@ def test_nothing_is_told_of_good_counts():
             noise = noise_of(exposed.astype(float))
             for name in ("jitter", "alternation"):
                 assert float(noise[f"energy_{name}"]) == float(noise[f"momentum_{name}"]) == 0
-            assert float(noise["clipped_fraction"]) == 0
+            assert float(noise["clipped_fraction"]) == float(noise["curvature"]) == 0

@@ -230,12 +230,12 @@ def denoise_counts_images(
                 half, lambda data: denoised(state, data, FLIPS), noise, draws, generator
             )
             deviations = replace(deviations, scale=deviations.scale * calibration.stretch)
-        spread = deviations.spread().to(images) * noise.gain
+        spread = noise.spread(clean.to(images), deviations.spread().to(images))
         if sampled:
             samples = noise.values(deviations.samples(generator).to(images))
     plan.finish()
     return CountsResult(
-        noise.values(clean.to(images)),
+        noise.values(clean.to(images), mean=width != 0),
         spread,
         samples,
         improvement,
@@ -357,8 +357,10 @@ def _mixed(
 
 
 def _good(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch.Tensor:
-    gains = images.new_full((len(images), 1, 1), noise.gain)
-    return _in_groups(_flawless, images + noise.shift, valid, gains)
+    shown, gain = images + noise.shift, noise.gain
+    if noise.curvature:
+        shown, gain = noise.electrons(images), 1.0
+    return _in_groups(_flawless, shown, valid, images.new_full((len(images), 1, 1), gain))
 
 
 def _made_ready(

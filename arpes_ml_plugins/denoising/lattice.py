@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 __all__ = ["lattice", "phase_of"]
 
-SHORTEST, LONGEST = 3.9, 32.0  # pixels, periods looked for
+SHORTEST, LONGEST = 2.6, 32.0  # pixels, periods looked for
 FEWEST_PERIODS = 7.0  # along the shorter side of the image
 NEAR, AROUND = 2, 9  # bins on either side: what belongs to a peak, what it is compared with
 EULER = 0.5772  # mean of minus the logarithm of an exponential variable

@@ -4,7 +4,8 @@ The noise's own spectrum (:mod:`~arpes_ml_plugins.denoising.noise_spectrum`) giv
 wavelengths and the correlation of neighbours. If they are correlated, it is measured again, against
 simulated clouds (:mod:`~arpes_ml_plugins.denoising.noise_clouds`). How the variance follows the
 brightness (:mod:`~arpes_ml_plugins.denoising.noise_levels`) gives a shift, the gain of white noise,
-and another estimate of that of correlated noise. If noise is white and there is no shift, its power
+and another estimate of that of correlated noise; white noise that follows no line has a curvature
+(:mod:`~arpes_ml_plugins.denoising.noise_curve`). If noise is white and there is no shift, its power
 at the highest frequencies of whole images (:mod:`~arpes_ml_plugins.denoising.noise_floor`) gives
 its gain more precisely.
 """
@@ -25,9 +26,15 @@ from arpes_ml_plugins.denoising.noise_clouds import (
     gain_of_pixels,
     read_out_variance,
 )
+from arpes_ml_plugins.denoising.noise_curve import Curve, curve_of
 from arpes_ml_plugins.denoising.noise_floor import first_gain, floor_gain
 from arpes_ml_plugins.denoising.noise_kind import KINDS, QUIETEST, SAME, kind_of, step_of
-from arpes_ml_plugins.denoising.noise_levels import Cloud, noise_levels, residuals
+from arpes_ml_plugins.denoising.noise_levels import (
+    Cloud,
+    Levels,
+    noise_levels,
+    residuals,
+)
 from arpes_ml_plugins.denoising.noise_line import Line, fitted_line
 from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum, noise_spectrum, shifted_gain
 
@@ -58,6 +65,7 @@ VERY = 1.5  # times that for correlated noise, whose gain is never known that we
 DIFFERENCE = 0.15  # of the values: if more are negative, something was subtracted
 READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out noise
 NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
+CURVED = 0.1  # relative error of the noise, at most, if it follows a curve
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
 QUIET_PART, AS_QUIET = 0.05, 1.2  # fraction of blocks of counts, and their noise in steps
 ABOUT = 0.5  # relative: then whole numbers may be counts, if their noise is white
@@ -78,6 +86,9 @@ class NoiseEstimate:
     constant was subtracted, below zero for a pedestal."""
     shift_error: torch.Tensor
     """Standard deviation of a shift that is not zero."""
+    curvature: torch.Tensor
+    """Above zero, the variance is ``gain * x * (1 + curvature * x / gain)`` for the mean ``x`` with
+    the shift; below, ``gain * x * exp(curvature * x / gain)``; zero unless noise is white."""
     uncertain: torch.Tensor
     """Whether the gain could be another, because a shift is too large or missing."""
     structured: torch.Tensor
@@ -133,19 +144,29 @@ def estimate(
         if not bool(shift != 0) and not bool(correlated):
             gain, error = _sharpened(above, good, gain, error, AGREES)
     shift_error = torch.zeros_like(gain) if line is None else line.shift_error
+    curve, curvature = measured.curve, torch.zeros_like(gain)
+    if curve is not None:
+        gain, error, curvature = curve.gain, curve.gain_error, curve.curvature
+        doubt = shift = shift_error = structure = torch.zeros_like(gain)
     negative = (values < 0).to(images).mean()
     mean = images[good].mean()
     below = (negative > NEGATIVE) & ~_read_out_explains(values, gain, shift)
-    if recorded is None and bool(below & (negative < DIFFERENCE) & (shift <= 0) & (base >= 0)):
+    if (
+        alone
+        and curve is None
+        and bool(below & (negative < DIFFERENCE) & (shift <= 0) & (base >= 0))
+    ):
         gain, shift = _of_read_out(images[good], gain, mean)
         below = shift <= 0
     quietest = (ROUNDING**2 * mean.abs()).clamp(min=LEAST)
     enough = (gain > quietest) & (good.sum() >= FEWEST)
+    # What curves upwards is known where it is bright, whatever the gain of the dark.
+    known = error if curve is None else torch.minimum(error, CURVED * gain)
     kind = kind_of(
         gain=gain,
-        error=torch.where(enough, error * mean / (mean + shift.clamp(min=0)), torch.inf),
+        error=torch.where(enough, known * mean / (mean + shift.clamp(min=0)), torch.inf),
         doubt=doubt,
-        step=step,
+        step=step if curve is None else torch.full_like(step, torch.nan),
         as_counts=measured.as_counts,
         negative=below | (base < 0),
         correlated=correlated,
@@ -173,6 +194,7 @@ def estimate(
         step=step,
         shift=shift - base,
         shift_error=shift_error,
+        curvature=curvature,
         uncertain=uncertain,
         structured=structured,
         row_correlation=spectrum.row_correlation * electrons,
@@ -196,6 +218,8 @@ class _Measured:
     """Mask of the pixels that show the noise."""
     hot: torch.Tensor
     line: Line | None
+    curve: Curve | None
+    """What white noise follows, if that is no line."""
     correlated: torch.Tensor
     as_counts: torch.Tensor
     """Whether the quietest places have the noise of counts."""
@@ -229,7 +253,7 @@ def _measured(
             good = better
         correlated, as_counts = _correlated(spectrum, step)
         behind = spectrum if bool(correlated) else None
-        line = _line(images, good, step, highest, behind) if alone else None
+        levels, line = _line(images, good, step, highest, behind) if alone else (None, None)
         if line is None or bool((line.shift - shift).abs() <= SETTLED * line.shift_error):
             break
         shift = line.shift
@@ -242,8 +266,9 @@ def _measured(
             spectrum = again
         elif not beside > 0:  # sharp structure passed for correlated noise
             correlated = torch.zeros_like(correlated)
-            line = _line(images, good, step, highest, None) if alone else None
-    return _Measured(spectrum, good, hot, line, correlated, as_counts, bright)
+            levels, line = _line(images, good, step, highest, None) if alone else (None, None)
+    curve = None if levels is None or bool(correlated) else curve_of(levels)
+    return _Measured(spectrum, good, hot, line, curve, correlated, as_counts, bright)
 
 
 def _floor_of(values: torch.Tensor) -> torch.Tensor | None:
@@ -258,23 +283,27 @@ def _line(
     step: torch.Tensor,
     highest: torch.Tensor | None,
     behind: NoiseSpectrum | None,
-) -> Line | None:
-    """Variance against mean, ``behind`` clouds with this spectrum; None if pixels are too few."""
+) -> tuple[Levels | None, Line | None]:
+    """Variance against mean, ``behind`` clouds with this spectrum; None if pixels are too few.
+
+    All classes of brightness, and the line through them without what it cannot explain.
+    """
     below_zero = (images[valid] < 0).to(images).mean() > NEGATIVE
     both, cloud = (0.0, 0.0), None
     if behind is not None:
         both = float(behind.row_correlation), float(behind.column_correlation)
         cloud = Cloud(behind.fit.area, torch.where(below_zero, 0, behind.gain))
     largest: tuple[torch.Tensor, torch.Tensor] | None = None
-    line = None
+    line = whole = None
     found = residuals(images, valid, both)
     for _ in range(ROUNDS):  # the second without what the first cannot explain
         levels = None if found is None else noise_levels(found, largest, cloud)
         line = None if levels is None else fitted_line(levels, step, highest, bool(below_zero))
         if line is None:
-            return None
+            return None, None
+        whole = whole or levels
         largest = line.gain, line.shift
-    return line
+    return whole, line
 
 
 def _correlated(spectrum: NoiseSpectrum, step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.denoising.response import as_counts, from_counts
+
 __all__ = ["NoiseModel", "mean_power"]
 
 WHITE = 0.06  # correlation of neighbours below which noise is split as that of counts
@@ -17,7 +19,8 @@ LARGEST = 0.95  # correlation; beyond, a width of the cloud would mean nothing
 class NoiseModel:
     """Values are ``gain`` times blurred counts less ``shift``.
 
-    At long wavelengths the variance is ``gain * (mean + shift)``.
+    At long wavelengths the variance is ``gain * (mean + shift)``, unless there is a ``curvature``:
+    see :mod:`~arpes_ml_plugins.denoising.response`.
     """
 
     gain: float
@@ -26,6 +29,8 @@ class NoiseModel:
     row_correlation: float = 0.0
     """Correlation of the noise of neighbours along the first axis of an image."""
     column_correlation: float = 0.0
+    curvature: float = 0.0
+    """Of white noise, per electron; 0 if the variance follows the intensity."""
 
     @property
     def white(self) -> bool:
@@ -36,13 +41,21 @@ class NoiseModel:
     def correlation(self) -> tuple[float, float]:
         return self.row_correlation, self.column_correlation
 
-    def electrons(self, images: torch.Tensor) -> torch.Tensor:
-        """Images in units in which the variance is the mean at long wavelengths."""
-        return ((images + self.shift) / self.gain).clamp(min=0)
+    def electrons(self, images: torch.Tensor, *, mean: bool = False) -> torch.Tensor:
+        """Images in units in which the variance is the mean at long wavelengths.
 
-    def values(self, electrons: torch.Tensor) -> torch.Tensor:
+        With a curvature it matters whether ``images`` are a ``mean``, without noise.
+        """
+        return as_counts((images + self.shift) / self.gain, self.curvature, mean=mean)
+
+    def values(self, electrons: torch.Tensor, *, mean: bool = True) -> torch.Tensor:
         """The inverse of :meth:`electrons`."""
-        return electrons * self.gain - self.shift
+        return from_counts(electrons, self.curvature, mean=mean) * self.gain - self.shift
+
+    def spread(self, electrons: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
+        """The standard deviation of values, from that of their electrons."""
+        low, high = (self.values(electrons + sign * spread) for sign in (-1, 1))
+        return (high - low) / 2
 
     def transfer(
         self, shape: tuple[int, int], device: torch.device, window: float = 0.0

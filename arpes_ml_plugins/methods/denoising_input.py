@@ -164,6 +164,7 @@ def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.Dat
     return {
         "gain": noise["gain"],
         "shift": noise["shift"].where(noise["kind"] != "negative", 0.0),
+        "curvature": noise["curvature"].where(noise["kind"] != "negative", 0.0),
         "rows": noise["energy_correlation"].where(correlated, 0.0),
         "columns": noise["momentum_correlation"].where(correlated, 0.0),
         "served": noise["kind"].isin(kinds).astype(float),
@@ -249,6 +250,7 @@ def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
         noise.step,
         noise.shift,
         noise.shift_error,
+        noise.curvature,
         noise.uncertain.to(noise.gain),
         noise.structured.to(noise.gain),
         noise.row_correlation,

@@ -21,6 +21,7 @@ NUMBERS = (
     "step",
     "shift",
     "shift_error",
+    "curvature",
     "uncertain",
     "structured",
     "energy_correlation",
@@ -81,11 +82,13 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
     negative = noise["negative_fraction"]
     both = (noise["energy_correlation"], noise["momentum_correlation"])
     along = " and ".join(f"{value:.2f} along {dim}" for value, dim in zip(both, dims, strict=True))
+    curved = _curved(gain, noise["curvature"], counts)
     beside = f" {_shifted(gain, noise['shift'], negative)}" if noise["shift"] else ""
     return {
         "counts": f"The values are counts of {noise['step']:.4g} per electron: {counts:.3g} "
         f"electrons per pixel.",
-        "scaled counts": f"The noise is white with gain {gain:.4g} ± {error:.2g}: {counts:.3g} "
+        "scaled counts": curved
+        or f"The noise is white with gain {gain:.4g} ± {error:.2g}: {counts:.3g} "
         f"electrons per pixel.{_bunched(gain, noise['step'])}",
         "correlated": f"The noise of neighbouring pixels is correlated ({along}), as behind a "
         f"camera or after interpolation. At long wavelengths it is that of counts with gain "
@@ -97,6 +100,25 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
         "unknown": "There are too few pixels or counts to estimate the gain, or the brightness "
         "varies too little to tell a pedestal from it; pass gain= if you know it.",
     }[name]
+
+
+def _curved(gain: float, curvature: float, counts: float) -> str:
+    """Of noise that follows the intensity by no line."""
+    if not curvature:
+        return ""
+    size, in_the_dark = gain / abs(curvature), f"In the dark its gain is {gain:.3g}."
+    if curvature < 0:
+        return (
+            f"Bright places have less noise than counts would: the variance is {gain:.3g} × "
+            f"intensity × exp(−intensity / {size:.3g}), as at a detector that saturates, so that "
+            f"bright bands look too flat, or of values that were transformed, for example to "
+            f"logarithms. {in_the_dark}"
+        )
+    return (
+        f"The noise grows faster than that of counts, by {math.sqrt(curvature):.0%} of the "
+        f"intensity, as where the source fluctuates from pixel to pixel (at free-electron lasers), "
+        f"or pixels differ in sensitivity. {in_the_dark}"
+    )
 
 
 def _bunched(gain: float, step: float) -> str:

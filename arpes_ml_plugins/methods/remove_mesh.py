@@ -81,7 +81,7 @@ def remove_mesh(
 
     Notes
     -----
-    Periods from 4 to 32 pixels are found if the shorter side of the image has at least 64 pixels
+    Periods from 2.6 to 32 pixels are found if the shorter side of the image has at least 64 pixels
     and contains at least seven periods. The pattern may be slightly curved (a cubic polynomial of
     the position). If bands repeat with nearly the period of the mesh, the mesh is often left in,
     because only a significant pattern is divided out.
