@@ -1,4 +1,4 @@
-"""Denoise white noise that does not follow the intensity by a line, and test the error bars.
+"""Denoise white noise that is not that of counts times a gain, and test the error bars.
 
 python benchmarks/noise_curves.py      about four minutes on one core
 
@@ -53,6 +53,12 @@ def saturating(most: float) -> Detector:
     return measured
 
 
+def striped(rate: np.ndarray, rng: np.random.Generator) -> Values:
+    """A beam that fluctuates by 10 % from row to row: the stripes are part of the truth."""
+    rate = rate * np.exp(0.1 * rng.standard_normal((len(rate), 1)))
+    return rng.poisson(rate), rate
+
+
 def logarithm(rate: np.ndarray, rng: np.random.Generator) -> Values:
     """The mean of the logarithm is not the logarithm of the mean: that is expected of many."""
     draws = np.random.default_rng(1).poisson(rate, (400, *rate.shape))
@@ -68,6 +74,7 @@ DETECTORS: dict[str, Detector] = {
     "saturates at 5 times the mean": saturating(5),
     "saturates at 20 times the mean": saturating(20),
     "logarithm of counts + 1": logarithm,
+    "rows fluctuate by 10 %": striped,
 }
 
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
+from arpes_ml_plugins.denoising.line_factors import line_factors
 from arpes_ml_plugins.denoising.noise_clouds import (
     agreed_gain,
     behind_clouds,
@@ -127,8 +128,11 @@ def estimate(
     base = _level(images, still, valid)
     if images[valid].mean() <= 0:  # no intensity to compare the noise with
         base = images[valid].min()
-    images = images - base
+    images = whole = images - base
     seen = valid & ~still
+    if recorded is None:  # a beam that fluctuates is no noise of pixels
+        rows, columns = (bool(lines.jitter > 0) for lines in _uneven(images, seen))
+        images = images / line_factors(images, seen, rows=rows, columns=columns)
     pixels = valid.sum()
     values = images[valid] + base if recorded is None else recorded.to(images)
     step = step_of(images[seen] if recorded is None else values)
@@ -174,6 +178,7 @@ def estimate(
     )
     # Counts are multiples of one electron; where the noise agrees, the step is the better number.
     counted = kind == KINDS.index("counts")
+    rows_apart, columns_apart = _uneven(whole, good)
     unsure = torch.where(shift != 0, (error.square() + doubt.square()).sqrt(), doubt)
     served = ~counted & (kind < KINDS.index("negative"))
     uncertain = (unsure > torch.where(correlated, VERY, 1) * UNCERTAIN * gain) & served
@@ -204,8 +209,8 @@ def estimate(
         negative=negative,
         counts=(mean + shift) / gain,
         kind=kind,
-        rows=uneven_lines(images, good),
-        columns=uneven_lines(images.mT, good.mT),
+        rows=rows_apart,
+        columns=columns_apart,
         clipped=clipped(values),
         used=good,
     )
@@ -355,6 +360,11 @@ def _gain(
         gain, error = _sharpened(above, valid, gain, error)
     doubt = torch.where(line.doubt > NEGLIGIBLE * gain, line.doubt, 0)
     return gain, error, doubt, shift, none
+
+
+def _uneven(images: torch.Tensor, valid: torch.Tensor) -> tuple[Lines, Lines]:
+    """Rows and columns."""
+    return uneven_lines(images, valid), uneven_lines(images.mT, valid.mT)
 
 
 def _still(images: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "choices_in",
+    "lines_of",
     "network_of",
     "noise_model",
     "sampled_images",
@@ -207,10 +208,11 @@ def _prepare(
     reach, width = 0.0, math.nan
     network = make(batch.seeds[0])
     if gain is not None or batch.numbers["served"]:
+        noise = noise_model(batch.numbers, gain)
         found = prepare(
-            batch.images,
+            noise.divided(batch.images, lines_of(batch, batch.images, batch.valid, noise)),
             batch.valid,
-            noise_model(batch.numbers, gain),
+            noise,
             network,
             training,
             run=run,
@@ -257,6 +259,18 @@ def choices_in(numbers: Mapping[str, float]) -> Choices | None:
         return None
     width = numbers[FILTER]
     return Choices(int(numbers[REACH]), None if math.isnan(width) else width)
+
+
+def lines_of(
+    batch: ImageBatch, images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
+) -> torch.Tensor | None:
+    """Brightness of the lines of pixels, if a beam fluctuates from one to the next."""
+    from arpes_ml_plugins.denoising.line_factors import line_factors
+
+    rows, columns = (batch.numbers[f"{axis}_jitter"] > 0 for axis in ("row", "column"))
+    if not (rows or columns):
+        return None
+    return line_factors(images + noise.shift, valid, rows=rows, columns=columns)
 
 
 def noise_model(numbers: Mapping[str, float], gain: float | None, exposures: int = 1) -> NoiseModel:

@@ -22,6 +22,7 @@ from arpes_ml_plugins.methods.calibration_run import (
 )
 from arpes_ml_plugins.methods.chunks_run import (
     choices_in,
+    lines_of,
     network_of,
     noise_model,
     sampled_images,
@@ -369,10 +370,13 @@ def _denoise(
             "not need counts, or override this check with gain= (variance over mean)"
         )
     images = batch.images.unflatten(0, (-1, exposures))
+    total, valid = images.sum(1), batch.valid.unflatten(0, (-1, exposures)).all(1)
+    noise = noise_model(numbers, gain, exposures)
+    lines = lines_of(batch, total, valid, noise) if exposures == 1 else None
     result = denoise_counts_images(
-        images.sum(1),
-        batch.valid.unflatten(0, (-1, exposures)).all(1),
-        noise_model(numbers, gain, exposures),
+        noise.divided(total, lines),
+        valid,
+        noise,
         network_of(batch, make),
         training,
         series=series,
@@ -388,14 +392,16 @@ def _denoise(
     )
     found = calibration_numbers(result) if calibrate else {}
     found |= residual_numbers(result) if judged else {}
+    if lines is not None and batch.own is not None:
+        lines = lines[torch.from_numpy(batch.own).to(lines.device)]
     if result.samples is not None:
-        samples = result.samples / exposures
+        samples = noise.multiplied(result.samples, lines) / exposures
         return found | dict(zip(_samples_of(draws), samples, strict=True))
-    clean = result.clean / exposures
+    clean = noise.multiplied(result.clean, lines) / exposures
     found["clean"] = clean
     if result.spread is None:
         return found
-    spread = result.spread / exposures
+    spread = result.spread * (1 if lines is None else lines) / exposures
     return found | {
         "lower": (clean - spread).clamp(min=-max(numbers["shift"], 0.0)),
         "upper": clean + spread,

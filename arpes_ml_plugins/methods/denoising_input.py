@@ -167,6 +167,8 @@ def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.Dat
         "curvature": noise["curvature"].where(noise["kind"] != "negative", 0.0),
         "rows": noise["energy_correlation"].where(correlated, 0.0),
         "columns": noise["momentum_correlation"].where(correlated, 0.0),
+        "row_jitter": noise["energy_jitter"],
+        "column_jitter": noise["momentum_jitter"],
         "served": noise["kind"].isin(kinds).astype(float),
     }
 
