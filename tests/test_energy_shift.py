@@ -71,6 +71,42 @@ def test_a_map_that_charges_up_is_no_chemistry(method):
     assert left["shift_stderr"].isnull().all()
 
 
+def grains_beside_each_other(ramp, counts):
+    """Three states that share no pixel, so that nothing but their borders ties their energies."""
+    energy, centres = np.linspace(-36, -29, 60), (-33.0, -32.0, -31.2)
+    rows, columns = np.mgrid[:30, :30]
+    grains = [columns < 10, (columns >= 10) & (rows < 15), (columns >= 10) & (rows >= 15)]
+    shift = ramp * (columns / 14.5 - 1)
+    total = sum(g[..., None] * line(c, energy - shift[..., None]) for g, c in zip(
+        grains, centres, strict=True))  # fmt: skip
+    values = np.random.default_rng(0).poisson(counts * total / total.max()).astype(float)
+    known = {c: xr.DataArray(line(c, energy), {"eV": energy}, "eV") for c in centres}
+    library = SpectrumLibrary.from_spectra(
+        {str(c): one for c, one in known.items()}, shift=0.25, broaden=0.1, count=300, rng=0
+    )
+    return xr.DataArray(values, {"eV": energy}, ("y", "x", "eV")), library, shift
+
+
+@shifted
+@pytest.mark.parametrize(("ramp", "counts", "limit"), [(0.1, 10, 3), (0.3, 300, 1.2)])
+def test_grains_that_share_no_pixel_keep_their_distances(ramp, counts, limit):
+    data, library, shift = grains_beside_each_other(ramp, counts)
+    result = data.S.separate_sgmca(library=library, rng=0)
+    found, truth = result.spectra.values, [line(float(c), data.eV.values) for c in library]
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (found, truth)]
+    assert np.degrees(np.arccos((unit[0] * unit[1]).sum(1).clip(-1, 1))).max() < limit
+    assert (result["shift"].values - shift).std() < 0.03
+    assert "corrected" in result.status.item()
+    assert "largest shift" not in result.status.item()
+
+
+@shifted
+def test_a_ramp_beyond_the_largest_shift_is_told():
+    data, library, _ = grains_beside_each_other(0.6, 100)
+    status = data.S.separate_sgmca(library=library, rng=0).status.item()
+    assert "the largest shift looked for" in status
+
+
 @pytest.mark.parametrize("method", ["separate_gmca", "separate_nmf"])
 def test_blind_methods_point_it_out(method):
     with pytest.warns(DistributionWarning, match="shift from pixel to pixel"):

@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 import arpes_ml_plugins  # noqa: F401
-from arpes_ml_plugins.errors import AxisError, DistributionWarning
+from arpes_ml_plugins.errors import DistributionWarning
 from arpes_ml_plugins.separation.gaps import filled, hot_values
 from arpes_ml_plugins.separation.whiten import channel_noise
 
@@ -77,18 +77,6 @@ def test_errors_of_maps_are_those_of_complete_data():
     complete, result = (planted("gaussian", share).maps_stderr for share in (0, 0.2))
     ratio = result.mean(("y", "x")) / complete.mean(("y", "x"))
     np.testing.assert_allclose(ratio * 0.8**0.5, 1, atol=0.1)
-
-
-def test_noise_of_single_values_is_refused_with_what_to_pass_instead():
-    values = measured("gaussian")
-    data = xr.DataArray(values, {"eV": ENERGY}, ("y", "x", "eV"))
-    noise = xr.full_like(data, SIGMA)
-    for given in (noise, noise.values):
-        with pytest.raises(AxisError, match=r"\(noise\*\*2\).mean\(\('y', 'x'\)\)"):
-            data.S.separate_gmca(n_components=3, noise=given)
-    rms = (noise**2).mean(("y", "x")) ** 0.5
-    result = data.S.unmix(spectra=dict(zip("abc", _labelled(SPECTRA), strict=True)), noise=rms)
-    assert 0.95 < result.residual_chi2.mean() < 1.05
 
 
 def _labelled(spectra):

@@ -41,7 +41,11 @@ Results = Mapping[str, Any]
 
 
 def may_be_mapped_in_pieces(setup: Setup) -> bool:
-    """Whether there are many pixels, which are not to be shifted in any case."""
+    """Whether there are many pixels, which are not to be shifted in any case, and whose noise is
+    not given value by value.
+    """
+    if setup.each_noise is not None:
+        return False
     return is_large(setup.data, setup.channels) and setup.shift in (None, False, "auto")
 
 

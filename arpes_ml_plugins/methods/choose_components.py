@@ -13,7 +13,7 @@ from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended
-from arpes_ml_plugins.methods.goodness_run import noise_of_values
+from arpes_ml_plugins.methods.goodness_run import evened, noise_of_values
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, seed_of, setup_of
 from arpes_ml_plugins.methods.separation_run import whitened
 from arpes_ml_plugins.methods.shift_run import fewer
@@ -128,7 +128,8 @@ def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
 
     noise = noise_of_values(cube, setup)
     cube, _ = mended(cube, setup, noise)
-    data, _ = whitened(cube, setup, noise)
+    even, of_even, _ = evened(cube, setup)
+    data, _ = whitened(even, of_even, noise)
     channels, pixels = data.pixels.shape
     if channels < FEWEST_CHANNELS:
         raise DataError(

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["feasible_bands"]
 
 WIDE = 0.1  # of the largest value of a spectrum: what is wider is not determined
+NOISE = """
+        noise : float or xarray.DataArray, optional
+            Standard error of the data, one number or one per channel. Default: estimated, for every
+            value if the variance is proportional to the intensity, as for counts."""
 LEAST_PIXELS = 4  # per component
 OUTPUTS = {
     "spectra": "spectra",
@@ -51,7 +55,7 @@ OUTPUTS = {
 }
 
 
-@documented(**SEPARATION)
+@documented(**SEPARATION | {"noise": NOISE})
 def feasible_bands(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -148,7 +152,9 @@ def feasible_bands(
     >>> bands.status.item(), bool((bands.width < 0.05).all())
     ('ok', True)
     """
-    setup, rows, names = given_spectra(data, dims, channels, noise, None, mask, spectra)
+    setup, rows, names = given_spectra(
+        data, dims, channels, noise, None, mask, spectra, each_value=False
+    )
     from arpes_ml_plugins.separation.feasible import number_of_objectives
 
     result = map_mixture(

@@ -52,6 +52,8 @@ def mended(cube: Cube, setup: Setup, noise: ValueNoise | None) -> tuple[Cube, in
     else:
         spread = noise.of_channels.sqrt()
         least = spread.clamp(min=FEW * noise.gain / HOT)
+    if setup.each_noise is not None:
+        least = torch.from_numpy(setup.each_noise).to(cube.values)
     hot = hot_values(cube.values, cube.valid, least)
     valid = cube.valid & ~hot
     values = cube.values

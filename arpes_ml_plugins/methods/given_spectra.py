@@ -31,6 +31,7 @@ def given_spectra(
     spectra: Any,
     *,
     least_pixels: int | None = None,
+    each_value: bool = True,
 ) -> tuple[Setup, NDArray[np.floating], NDArray[Any] | list[str]]:
     """Checked parameters, the spectra ``(n, m)`` on the axis of the data with a largest value of 1,
     and the names of the components as they were given.
@@ -47,6 +48,7 @@ def given_spectra(
         library=library,
         mask=mask,
         least_pixels=least_pixels,
+        each_value=each_value,
     )
     assert setup.library is not None
     rows = np.concatenate([rows_of(family) for family in setup.library.values()])

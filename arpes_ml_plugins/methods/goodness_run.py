@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from arpes_ml_plugins.labelled.border import Cube
 from arpes_ml_plugins.methods.separation_input import Setup
 
 if TYPE_CHECKING:
+    import torch
+
     from arpes_ml_plugins.separation.value_noise import ValueNoise
 
-__all__ = ["noise_of_values"]
+__all__ = ["evened", "noise_of_values", "variances"]
 
 
 def noise_of_values(cube: Cube, setup: Setup) -> ValueNoise | None:
@@ -20,3 +23,30 @@ def noise_of_values(cube: Cube, setup: Setup) -> ValueNoise | None:
     if setup.noise is not None or setup.common_noise:
         return None
     return value_noise(cube.values, cube.valid)
+
+
+def evened(cube: Cube, setup: Setup) -> tuple[Cube, Setup, torch.Tensor | None]:
+    """Data whose noise is about the same in all pixels, if that of every value is given; the noise
+    of their channels; and what pixels ``(*space)`` were divided by, None if by nothing.
+
+    The spectra of a mixture stay the same, and its maps are divided alike.
+    """
+    import torch
+
+    from arpes_ml_plugins.separation.given_noise import noise_of_channels_and_pixels
+
+    if setup.each_noise is None:
+        return cube, setup, None
+    deviation = torch.from_numpy(setup.each_noise).to(cube.values)
+    channels, pixels = noise_of_channels_and_pixels(deviation, cube.valid)
+    even = replace(cube, values=cube.values / pixels)
+    return even, replace(setup, noise=channels.cpu().numpy()), pixels
+
+
+def variances(setup: Setup, like: torch.Tensor) -> torch.Tensor | None:
+    """Of every value ``(m, t)``, if they are given."""
+    import torch
+
+    if setup.each_noise is None:
+        return None
+    return torch.from_numpy(setup.each_noise).to(like).flatten(1).square()

@@ -178,6 +178,7 @@ def separate_lpalm(
         nonnegative,
         library=library,
         mask=mask,
+        each_value=recipe != "published",
     )
     published = recipe == "published"
     check_shift(shift, setup)

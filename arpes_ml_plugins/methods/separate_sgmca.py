@@ -180,6 +180,7 @@ def separate_sgmca(
         library=None if own else _families(library),
         manifolds=own,
         mask=mask,
+        each_value=not published,
     )
     if trained is not None and setup.library is not trained.library:
         raise AxisError(

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.methods.given_noise import given_noise
 from arpes_ml_plugins.networks.families import as_library, families_of
-from arpes_ml_plugins.parameters import check_choice, check_count, check_flag, check_positive
+from arpes_ml_plugins.parameters import check_choice, check_count, check_flag
 from arpes_ml_plugins.spectrum_families import leaky
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
@@ -53,8 +54,10 @@ SEPARATION = {
             for pixels in no particular order.""",
     "noise": """
         noise : float or xarray.DataArray, optional
-            Standard error of the data, one number or one per channel. Default: estimated for every
-            channel from differences of neighbouring pixels and from regression on the other
+            Standard error of the data: one number, one per channel, or one per value (with the
+            dimensions of the data), as from repeats: ``repeats.std("repeat") / repeats.sizes[
+            "repeat"] ** 0.5``. Values with more noise have less weight. Default: estimated for
+            every channel from differences of neighbouring pixels and from regression on the other
             channels. If the variance is proportional to the intensity, as for counts,
             ``residual_chi2``, ``status`` and the errors of maps use an estimate for every
             value.""",
@@ -124,6 +127,8 @@ class Setup:
     """Whether the energies of pixels may be shifted; None if the method does not know shifts."""
     used: NDArray[np.bool_] | None = None
     """Pixels to use, ``(*space)``; None for all."""
+    each_noise: NDArray[np.floating] | None = None
+    """``(m, *space)``: of every value, if it was given; ``noise`` is its root mean square."""
 
 
 def setup_of(
@@ -139,10 +144,12 @@ def setup_of(
     manifolds: Mapping[str, Manifold] | None = None,
     mask: xr.DataArray | None = None,
     least_pixels: int | None = None,
+    each_value: bool = True,
 ) -> Setup:
     """Check everything that can be checked before the values are read.
 
     At least ``least_pixels`` are required, by default as many as there are components.
+    ``each_value``: whether ``noise`` may have one number per value.
     """
     check_choice("transform", transform, TRANSFORMS)
     check_flag("nonnegative", nonnegative, optional=True)
@@ -166,7 +173,7 @@ def setup_of(
                 f"{name}{' that mask= selects' if used is not None and name == 'pixels' else ''}; "
                 f"expected at least {needed}"
             )
-    values = _noise_values(noise, data, spectrum, size)
+    given = given_noise(noise, data, spectrum, used, each_value=each_value)
     return Setup(
         data,
         spectrum,
@@ -174,9 +181,10 @@ def setup_of(
         components,
         len(known),
         transform,
-        values,
+        None if given is None else given.channels,
         nonnegative,
         used=used,
+        each_noise=None if given is None else given.values,
     )
 
 
@@ -321,42 +329,6 @@ def _check_sizes(manifolds: Mapping[str, Manifold], size: int, dim: Hashable) ->
                 f"the manifold of {name!r} has spectra of {have} channels, the data {size} along "
                 f"{dim!r}; make it on the axis of the data"
             )
-
-
-def _noise_values(
-    noise: float | xr.DataArray | None,
-    data: xr.DataArray,
-    spectrum: tuple[Hashable, ...],
-    size: int,
-) -> NDArray[np.floating] | None:
-    if noise is None:
-        return None
-    if np.ndim(noise) == data.ndim:
-        space = tuple(dim for dim in data.dims if dim not in spectrum)
-        raise AxisError(
-            f"noise must be one number or one per channel, got one per value, of shape "
-            f"{np.shape(noise)}; pass the root mean square of each channel, a DataArray: "
-            f"noise=(noise**2).mean({space!r}) ** 0.5. Without noise=, the noise of every value is "
-            f"estimated from the data if it follows from their intensity, as for counts"
-        )
-    if isinstance(noise, xr.DataArray):
-        if set(noise.dims) != set(spectrum):
-            raise AxisError(
-                f"noise must be one number or have the dimensions {spectrum}, got {noise.dims}"
-            )
-        for dim in spectrum:
-            if dim in noise.coords and dim in data.coords and not noise[dim].equals(data[dim]):
-                raise AxisError(
-                    f"noise has other coordinates along {dim!r} than the data; give it on theirs, "
-                    f"for example noise.interp({dim}=data.{dim})"
-                )
-        values = noise.transpose(*spectrum).values.astype(np.float64).reshape(-1)
-    else:
-        check_positive("noise", noise)
-        values = np.full(size, float(noise))
-    if len(values) != size or not (np.isfinite(values).all() and (values > 0).all()):
-        raise ParameterError(f"noise must be positive in each of the {size} channels")
-    return values
 
 
 def check_one_of(library: Any, n_components: int | None) -> None:

@@ -24,7 +24,7 @@ from arpes_ml_plugins.methods.blocks_run import (
     without_hot,
 )
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
-from arpes_ml_plugins.methods.goodness_run import noise_of_values
+from arpes_ml_plugins.methods.goodness_run import evened, noise_of_values
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.separation_status import hot_left_out
 from arpes_ml_plugins.methods.separation_units import in_units
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["LABELS", "OUTPUTS", "run", "whitened"]
 
 WORTH = 0.98  # of chi^2 without shifts: what may be left after they are undone
+SIGNIFICANT = 5.0  # standard deviations
 FITS = 1.07  # of chi^2: nothing that is worth a doubt
 OUTPUTS = {
     "spectra": "spectra",
@@ -145,7 +146,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     if _doubtful(alignment, setup):
         still = alignment.none(alignment.stderr, alignment.step)
         other = _solved(cube, cube, still, setup, solver, seed, noise)
-        if _misfit(result) > WORTH * _misfit(other):
+        if not _worth(result["residual_chi2"], other["residual_chi2"]):
             result, alignment, told = other, still, None
     undone = alignment if alignment is not None and alignment.found else None
     if told is not None and (undone is not None or _misfit(result) > FITS):
@@ -160,6 +161,20 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     del result[FIT]
     each = len(setup.components) if setup.shift == BY_COMPONENT else 0
     return result | (_shifts(alignment, cube, each) if _with_shifts(setup) else {})
+
+
+def _worth(shifted: torch.Tensor, still: torch.Tensor) -> bool:
+    """Whether chi^2 of pixels shows that shifts explain the data, rather than replace components.
+
+    At few counts noise hides what they explain: then that has to be certain, and more than half of
+    what is left without.
+    """
+    left, without = float(shifted.nanmean()), float(still.nanmean())
+    if left <= WORTH * without:
+        return True
+    gain = (still - shifted)[shifted.isfinite() & still.isfinite()]
+    certain = float(gain.mean()) > SIGNIFICANT * float(gain.std()) / len(gain) ** 0.5
+    return certain and left - 1 < (without - 1) / 2
 
 
 def _doubtful(alignment: Shifts | ComponentShifts | None, setup: Setup) -> TypeGuard[Shifts]:
@@ -214,10 +229,14 @@ def _solved(
     """The result of a solver for aligned data, where the data are."""
     from arpes_ml_plugins.separation.separated import maps_of, uncertainty
 
-    data, complete = whitened(straight, setup, noise, summed=solver.summed)
+    # Methods that need all pixels at once compare these with each other.
+    even, of_even, divided = (straight, setup, None) if solver.whole else evened(straight, setup)
+    data, complete = whitened(even, of_even, noise, summed=solver.summed)
     found = solver.separate(data, straight.report)
     data = data.without_details()
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
+    if divided is not None:
+        sources = sources * divided[complete]
     errors = uncertainty(data, found, seed)
     return in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from arpes_ml_plugins.labelled.apply import Cube
 from arpes_ml_plugins.methods.blocks_run import FIT
+from arpes_ml_plugins.methods.goodness_run import variances
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.separation_status import (
     TOO_MUCH,
@@ -82,9 +83,11 @@ def in_units(
         ready.nonnegative,
         (with_unit(errors.halves) / top)[..., order],
         errors.share,
+        variances=variances(setup, values),
     )
     all_maps = values.new_full((n, whole.numel()), float("nan"))
-    all_maps[:, whole] = maps
+    if known.variances is None or is_by_component(alignment):  # otherwise solved for with weights
+        all_maps[:, whole] = maps
     all_maps[:, ~valid[seen].all(0)] = float("nan")  # solved for from what is there
     mapped = map_in_pieces(
         known,
@@ -108,7 +111,7 @@ def in_units(
         "residual": mapped.residual,
         "residual_chi2": mapped.chi2,
         "library_distance": distance[order],
-        FIT: known.to("cpu"),
+        FIT: replace(known, variances=None).to("cpu"),
         "status": status_of(
             found,
             float(mapped.chi2.nanmean()),

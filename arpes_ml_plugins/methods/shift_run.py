@@ -210,6 +210,12 @@ def _undone(shifts: Shifts, setup: Setup) -> str:
     """Status of data whose shifts were corrected."""
     spread = float(shifts.shift.std())
     note = f"energies shift from pixel to pixel by {spread:.2g} (standard deviation): corrected"
+    if shifts.limit is not None:
+        note += (
+            f"; pixels reach {shifts.limit:.2g}, the largest shift looked for: those that shift "
+            f"further are not corrected rightly (a larger limit, shift=..., may take the spectra "
+            f"for each other)"
+        )
     if setup.known:
         return note
     return f"{note}; the data do not determine the zero of energy: the mean shift is set to zero"
@@ -320,7 +326,7 @@ def _found(
     from arpes_ml_plugins.separation.energy_shift import find_shifts
     from arpes_ml_plugins.separation.known_shift import find_known_shifts
 
-    scales = _step_and_noise(cube, setup, by_value=isinstance(known, int))
+    scales = _step_and_noise(cube, setup, by_value=True)
     values = cube.values
     if scales is None:
         return None

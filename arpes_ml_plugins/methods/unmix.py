@@ -130,7 +130,8 @@ def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[st
     from arpes_ml_plugins.separation.known_spectra import unmixed
 
     known = torch.from_numpy(spectra.T.copy()).to(cube.values)
-    noise = None if setup.noise is None else torch.from_numpy(setup.noise).to(cube.values)
+    given = setup.noise if setup.each_noise is None else setup.each_noise
+    noise = None if given is None else torch.from_numpy(given).to(cube.values)
     found = unmixed(cube.values, cube.valid, known, noise=noise, nonnegative=setup.nonnegative)
     if cube.report:
         cube.report(1, None)

@@ -51,6 +51,8 @@ class Shifts:
     """``(m,)``: of the channels."""
     instead: bool = False
     """Whether they explain more than one component more would, which has as many values."""
+    limit: float | None = None
+    """Largest shift that was looked for, if pixels reach it."""
 
     def undone(self, data: torch.Tensor) -> torch.Tensor:
         """Data ``(m, t)`` as they would be without shifts.

@@ -24,14 +24,14 @@ def hot_values(
     """Values ``(m, *space)`` that stick out of both their image and their spectrum, bool.
 
     A bright grain sticks out of the image alone, a line out of the spectrum alone. None, if they
-    are more than ``most`` of all values.
+    are more than ``most`` of all values. ``noise`` is that of channels ``(m,)`` or of every value.
     """
     values = torch.where(valid, cube, 0).cpu().numpy()
     spatial = tuple(3 if size > 2 else 1 for size in cube.shape[1:])
     # Of five and nine values the median; where neither axis has as many, nothing can stick out.
     if all(size == 1 for size in spatial) or len(cube) < 5:
         return torch.zeros_like(valid)
-    above = HOT * noise.reshape(-1, *[1] * len(spatial))
+    above = HOT * (noise if noise.ndim > 1 else noise.reshape(-1, *[1] * len(spatial)))
     lowest = torch.where(valid, cube, torch.inf).amin(tuple(range(1, cube.ndim)), keepdim=True)
     if not bool((valid & (cube > lowest + above) & (cube > TIMES * lowest.clamp(min=0))).any()):
         return torch.zeros_like(valid)  # as nearly always, and medians take long

@@ -17,7 +17,8 @@ from scipy.ndimage import gaussian_filter, median_filter
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.energy_shift import Shifts
-from arpes_ml_plugins.separation.shift_scan import at, moved, peak
+from arpes_ml_plugins.separation.shift_exchange import levelled
+from arpes_ml_plugins.separation.shift_scan import Scan, at, moved, peak
 
 __all__ = ["candidates_of", "find_known_shifts", "structured"]
 
@@ -30,6 +31,7 @@ UNKNOWN = 0.08  # channels: what the centres of the families differ from the spe
 SIGNIFICANT = 5.0  # standard deviations of a covariance
 LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
 WORTH = 0.97  # of chi^2 without shifts: what may be left with them
+OUTER, FEW = 0.95, 0.01  # of the largest candidate, and of the pixels beyond: more may be further
 FREE_COST = 2.0  # chi^2 that a shift of its own fits in the noise of a pixel
 FLAT = 0.03  # change per channel of a spectrum, over its length: with less, it has no energy
 EVERY = slice(None)
@@ -93,16 +95,25 @@ def find_known_shifts(
         shift = scan.free_shift(spectra) if kind == "free" else scan.smooth_shift(spectra)
         if float((shift - before)[used].std()) < SETTLED * abs(step):
             break
+    outer = float((shift.abs() > OUTER * float(candidates[-1]))[used].float().mean())
+    if not bool(placed.any()):
+        shift = scan.levelled(spectra, shift, kind)
+        spectra = scan.own_spectra(spectra, shift)
     still = scan.own_spectra(centres.mT, torch.zeros_like(shift))
-    without = scan.left(still, torch.zeros_like(shift))
-    fitted = FREE_COST * without / (len(pixels) - len(centres)) if kind == "free" else 0.0
-    left = scan.left(spectra, shift) + fitted
-    if not certain and left > WORTH * without:
+    without, rest = scan.rest(still, torch.zeros_like(shift)), scan.rest(spectra, shift)
+    freedom = len(pixels) - len(centres)
+    fitted = FREE_COST * (1.0 if kind == "free" else scan.noise_left) * without.mean() / freedom
+    gain = without - rest - fitted
+    left = float(rest.mean() + fitted) / freedom
+    worth = left <= WORTH * float(without.mean()) / freedom
+    sure = float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))
+    if not certain and not (worth or sure):
         # If as many unshifted spectra explain as much, the library differs from the data.
         return Shifts.none(scan.stderr(centres.mT, "free"), step)
     stderr = scan.stderr(spectra, kind)
     zero = 0.0 if bool(placed.any()) else shift[used].mean()
-    return Shifts(shift - zero, stderr, step, found=True, left=left)
+    limit = float(candidates[-1]) if outer > FEW else None
+    return Shifts(shift - zero, stderr, step, found=True, left=left, limit=limit)
 
 
 def candidates_of(
@@ -174,11 +185,11 @@ class _Scan:
             return "free", self.free_shift(spectra)
         return "slow", self.smooth_shift(spectra)
 
-    def left(self, spectra: torch.Tensor, shift: torch.Tensor) -> float:
-        """chi^2 per degree of freedom that shifted spectra leave."""
+    def rest(self, spectra: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+        """chi^2 that shifted spectra leave of each pixel that counts."""
         scores = self._scores(self.scaled, spectra, EVERY)
         rest = self.scaled.square().sum(0) - at(scores, self.candidates, shift)
-        return float(rest[self.used].mean()) / (len(self.scaled) - spectra.shape[1])
+        return rest[self.used]
 
     def stderr(self, spectra: torch.Tensor, kind: str) -> torch.Tensor:
         """Standard errors, from the curvature of the scores at their maximum."""
@@ -198,6 +209,12 @@ class _Scan:
         straight = moved(self.scaled[:, self.used] * noise, -shift[self.used] / self.step) / noise
         maps = torch.linalg.lstsq(centres / noise, straight).solution
         return (straight @ torch.linalg.pinv(maps)) * noise
+
+    def levelled(self, spectra: torch.Tensor, shift: torch.Tensor, kind: str) -> torch.Tensor:
+        """Shifts that explain as much and change least from pixel to pixel."""
+        scan = Scan(self.scaled, self.noise, self.candidates, self.step, self.shape, self.used)
+        width = torch.full_like(shift, 0 if kind == "free" else 1, dtype=torch.long)
+        return levelled(scan, spectra, shift, width)
 
     def _common(self, one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:
         return _common(one[self.used], other[self.used], dependent)

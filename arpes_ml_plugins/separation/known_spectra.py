@@ -49,7 +49,8 @@ def unmixed(
     spectra
         ``(m, n)``.
     noise
-        ``(m,)``; default measured, for every value if variances are in proportion to intensity.
+        ``(m,)``, or ``(m, *space)`` for every value; default measured, for every value if variances
+        are in proportion to intensity.
     nonnegative
         Maps are; by default if data and spectra allow.
     """
@@ -61,14 +62,16 @@ def unmixed(
         noise = channel_noise(cube, valid.all(0)) if values is None else values.of_channels.sqrt()
     elif noise is None:
         noise, from_rest = _from_rest(flat, known, spectra), True
+    noise = noise.flatten(1) if noise.ndim > 1 else noise[:, None]  # (m, t) or (m, 1)
     if nonnegative is None:
-        below = (flat < -NEGATIVE * noise[:, None]) & known
+        below = (flat < -NEGATIVE * noise) & known
         nonnegative = bool((spectra >= 0).all()) and float(below.float().mean()) < NEGATIVE_SHARE
-    usable = noise > 0
-    weights = torch.where(usable, 1 / noise.square().clamp(min=1e-300), 0.0)[:, None]
+    weights = torch.where(noise > 0, 1 / noise.square().clamp(min=1e-300), 0.0).expand_as(flat)
     pieces = [
-        _fitted(data, seen & usable[:, None], weights, spectra, values, nonnegative)
-        for data, seen in zip(flat.split(AT_A_TIME, 1), known.split(AT_A_TIME, 1), strict=True)
+        _fitted(data, seen & (weight > 0), weight, spectra, values, nonnegative)
+        for data, seen, weight in zip(
+            *(part.split(AT_A_TIME, 1) for part in (flat, known, weights)), strict=True
+        )
     ]
     maps, errors, model, chi2 = (torch.cat(parts, -1) for parts in zip(*pieces, strict=True))
     return Unmixed(maps, errors, model, chi2, values is not None, from_rest)

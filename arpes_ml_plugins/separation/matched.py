@@ -29,6 +29,7 @@ WORSE = 1.2  # misfit with the spectra of a library, over noise and over that of
 MOST_CHOICES = 100  # of free components among blind ones
 ENOUGH_PIXELS = 20_000  # to choose by
 CLEARLY = 10.0  # times further from the data: a wrong family beside a right one
+WANDERED = 2.5  # times as far from the families as the data are: another mixture of the spectra
 SINGULAR = -60.0  # logarithm of a determinant: the same spectrum twice
 
 
@@ -48,7 +49,8 @@ def matched(
     The others are free and follow by alternating least squares. If least squares without families
     explain the data much better, the families are not exact, and the spectra come from the data
     alone; but if the data contain more components than these, least squares would mix the rest into
-    the spectra, and the families are kept.
+    the spectra, and the families are kept. They are kept, too, if spectra of the data alone are
+    much further from the families than the data are: these are mixtures.
 
     Parameters
     ----------
@@ -66,15 +68,16 @@ def matched(
     more = space.directions.shape[1] > spectra.shape[1]
     misfit = _misfit(data, joined)
     if not more and misfit > WORSE:
-        alone = polish(data, joined if misfit < _misfit(data, spectra) else spectra, fixed=fixed)
+        alone = _alone(data, (joined, spectra), families, fixed)
         least = _misfit(data, alone)
         if misfit > WORSE * least:
             partly = _without_the_wrong(data, joined, alone, found, fixed)
             if partly is not None and _misfit(data, partly) <= WORSE * least:
                 alone = partly
             off = _off(alone, families)
-            notes += few_counts_notes(data, alone, fixed)
-            return Separated(alone, match=found, off=off, fixed=fixed, notes=notes)
+            if float(off.max()) <= WANDERED * float(found.distance.max()):
+                notes += few_counts_notes(data, alone, fixed)
+                return Separated(alone, match=found, off=off, fixed=fixed, notes=notes)
     known = torch.arange(joined.shape[1], device=joined.device) < len(families)
     return Separated(
         joined,
@@ -84,6 +87,23 @@ def matched(
         fixed=fixed,
         notes=notes + few_counts_notes(data, joined, known),
     )
+
+
+def _alone(
+    data: Whitened,
+    starts: tuple[torch.Tensor, ...],
+    families: Sequence[torch.Tensor],
+    fixed: torch.Tensor,
+) -> torch.Tensor:
+    """Spectra of the data alone, from any of ``starts``.
+
+    Many mixtures of the spectra may explain the data as well; of those reached, the closest to the
+    families is taken.
+    """
+    found = [polish(data, start, fixed=fixed) for start in starts]
+    misfits = [_misfit(data, spectra) for spectra in found]
+    good = [s for s, m in zip(found, misfits, strict=True) if m <= WORSE * min(misfits)]
+    return min(good, key=lambda spectra: float(_off(spectra, families).square().sum()))
 
 
 def _without_the_wrong(

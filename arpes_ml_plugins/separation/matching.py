@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 
 __all__ = [
+    "TOLERATED",
     "Match",
     "SignalSpace",
+    "closest",
     "match_families",
     "plausible",
     "signal_space",
@@ -104,7 +106,7 @@ def match_families(
     best = []
     for i, family in enumerate(families):
         estimate = None if near is None else near[:, i]
-        best.append(_closest(space, family, estimate, neighbours))
+        best.append(closest(space, family, estimate, neighbours))
     known = torch.stack(best)
     outside = space.outside(known)
     distance, expected = outside.norm(dim=1), space.uncertainty(known)
@@ -136,9 +138,10 @@ def plausible(space: SignalSpace, family: torch.Tensor) -> torch.Tensor:
     return weights
 
 
-def _closest(
+def closest(
     space: SignalSpace, family: torch.Tensor, estimate: torch.Tensor | None, neighbours: int
 ) -> torch.Tensor:
+    """The spectrum ``(m,)`` of a family ``(samples, m)`` that is closest to the signal space."""
     outside = space.outside(family)
     rank = outside.square().sum(1)
     if estimate is not None:

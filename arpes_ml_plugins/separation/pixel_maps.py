@@ -54,8 +54,16 @@ class PixelMaps:
     """Of the pixels that spectra were found from, in both halves."""
     shifted: bool = False
     """Whether energies seem to shift from pixel to pixel, which these maps know nothing of."""
+    variances: torch.Tensor | None = None
+    """``(m, t)``: of all values to be mapped, if they are known; maps are then weighted by them."""
     spiky: bool = False
     """Whether so many values stick out of their surroundings that they are signal."""
+
+    def at(self, pixels: slice) -> PixelMaps:
+        """To map some of the pixels."""
+        if self.variances is None:
+            return self
+        return replace(self, variances=self.variances[:, pixels])
 
     def to(self, device: torch.device | str) -> PixelMaps:
         """The same on a device."""
@@ -67,11 +75,16 @@ class PixelMaps:
             seen=self.seen.to(device),
             by_value=None if noise is None else replace(noise, mean=noise.mean.to(device)),
             halves=self.halves.to(device),
+            variances=None if self.variances is None else self.variances.to(device),
         )
 
     def fitted(self, values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        """Maps ``(n, t)`` of complete pixels; NaN for all others."""
+        """Maps ``(n, t)`` of complete pixels; NaN for all others, and where every value has its own
+        noise.
+        """
         maps = values.new_full((self.spectra.shape[1], values.shape[1]), float("nan"))
+        if self.variances is not None:
+            return maps
         whole = valid[self.seen].all(0)
         if bool(whole.any()):
             scaled = values[self._kept][:, whole] / self._unit
@@ -86,12 +99,13 @@ class PixelMaps:
         """Standard errors ``(n, t)``: by the noise of the pixel and by the errors of the spectra,
         which are half the differences between maps with the spectra of two halves.
         """
-        if self.by_value is None:
+        if self.variances is not None:
+            variance = self._power @ self.variances[self._kept]
+        elif self.by_value is None:
             spread = least_squares(values[self._kept][:, :1], self._scaled)[1]
             variance = spread.square().expand(-1, maps.shape[1]).clone()
         else:
-            power = (torch.linalg.pinv(self._scaled) / self._unit.mT).square()
-            variance = power @ self.by_value.cautious(self.spectra[self._kept] @ maps)
+            variance = self._power @ self.by_value.cautious(self.spectra[self._kept] @ maps)
         if len(self.halves):
             scaled = values[self._kept] / self._unit
             for pair in self.halves[:, :, self._kept] / self._unit:
@@ -110,7 +124,10 @@ class PixelMaps:
         if len(chosen) == 0:
             return
         data, seen = values[:, chosen], usable[:, chosen]
-        weights = torch.where(seen, 1 / self.noise.square()[:, None], 0.0)
+        variances = self.noise.square()[:, None]
+        if self.variances is not None:
+            variances = self.variances[:, chosen]
+        weights = torch.where(seen, 1 / variances, 0.0)
         found = weighted_sources(data, weights, self.spectra, nonnegative=self.nonnegative)
         if self.by_value is not None:
             model = (self.spectra @ found[0])[self._kept]
@@ -131,11 +148,16 @@ class PixelMaps:
         seen = left.isfinite()
         if self.by_value is None:
             freedom = (seen.sum(0) - (known != 0).sum(0)).clamp(min=1)
-            found = (left / self._unit).square().nansum(0) / freedom
+            each = self._unit.square() if self.variances is None else self.variances[self._kept]
+            found = (left.square() / each).nansum(0) / freedom
         else:
             leverage = active_leverage(self._scaled, known)
             found = chi2_of_counts(left, model, seen, leverage, self.by_value)
         return found.masked_fill(maps[0].isnan(), float("nan"))
+
+    @property
+    def _power(self) -> torch.Tensor:  # (n, k), of maps, of the noise of each channel
+        return (torch.linalg.pinv(self._scaled) / self._unit.mT).square()
 
     @property
     def _kept(self) -> torch.Tensor:
@@ -178,14 +200,14 @@ def map_in_pieces(
     result = Mapped(*(values.new_empty(*size, t) for size in ((n,), (n,), (m,), (m,), ())))
     for start in range(0, t, PIECE):
         some = slice(start, start + PIECE)
-        data, seen = values[:, some], valid[:, some]
-        found = known.fitted(data, seen) if maps is None else maps[:, some].clone()
-        errors = known.errors(data, found)
-        known.complete(found, errors, data, seen)
+        data, seen, here = values[:, some], valid[:, some], known.at(some)
+        found = here.fitted(data, seen) if maps is None else maps[:, some].clone()
+        errors = here.errors(data, found)
+        here.complete(found, errors, data, seen)
         model = known.spectra @ found if shifted is None else shifted(known.spectra, found, some)
         model.masked_fill_(~seen, float("nan"))
         residual = (values if original is None else original)[:, some] - model
         result.maps[:, some], result.errors[:, some] = found, errors
         result.model[:, some], result.residual[:, some] = model, residual
-        result.chi2[some] = known.chi2(residual, model, found)
+        result.chi2[some] = here.chi2(residual, model, found)
     return result

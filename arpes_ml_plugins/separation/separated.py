@@ -9,13 +9,8 @@ import torch
 
 from arpes_ml_plugins.separation.clusters import cluster_means
 from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative_sources
-from arpes_ml_plugins.separation.matching import (
-    NEIGHBOURS,
-    Match,
-    match_families,
-    plausible,
-    signal_space,
-)
+from arpes_ml_plugins.separation.library_errors import as_high, library_variance
+from arpes_ml_plugins.separation.matching import NEIGHBOURS, Match, match_families, signal_space
 from arpes_ml_plugins.separation.polish import polish_on_pixels
 from arpes_ml_plugins.separation.whiten import Whitened, telling_columns
 
@@ -92,7 +87,7 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
     The data are split in halves, pixel by pixel, and each half gives its own spectra; half their
     difference is the error of the whole.
     """
-    spectra, total = found.spectra, data.pixels.shape[1]
+    spectra, total, noise = found.spectra, data.pixels.shape[1], data.noise[data.kept]
     generator = torch.Generator().manual_seed(seed)
     variance = torch.zeros_like(spectra)
     if total < 4 * spectra.shape[1]:
@@ -104,7 +99,7 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
     for _ in range(SPLITS):
         order = torch.randperm(len(pool), generator=generator, device="cpu").to(pool.device)
         order = pool[order]
-        halves = [_as_high(_of_half(data, half, found), spectra, data) for half in order.chunk(2)]
+        halves = [as_high(_of_half(data, half, found), spectra, noise) for half in order.chunk(2)]
         variance += ((halves[0] - halves[1]) / 2).square() * share / SPLITS
         if share == 1:  # of a part, the mean of its halves has more noise than the spectra
             variance += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
@@ -114,10 +109,14 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
     if not found.families:
         mean = variance.mean(0, keepdim=True)
         variance = (SPLITS * variance + ALIKE * mean) / (SPLITS + ALIKE)
-    if found.families:
+    if found.families and found.match is not None:
         known = slice(len(found.families))
-        variance[:, known] = torch.maximum(variance[:, known], _of_library(data, found))
-    if found.match is not None:
+        by_noise, by_sampling = library_variance(
+            data.pixels, noise, spectra, found.match, found.families, found.neighbours, generator
+        )
+        # Halves choose the same spectra at an edge; draws do not know that noise is not white.
+        variance[:, known] = torch.maximum(variance[:, known], by_noise) + by_sampling
+    elif found.match is not None:
         known = slice(len(found.match.distance))
         variance[:, known] += _of_mismatch(spectra, found.match)
     if found.fixed is not None:
@@ -134,30 +133,8 @@ def _telling(data: Whitened, found: Separated) -> torch.Tensor:
     return telling_columns(pixels, pixels.new_ones(pixels.shape[1]))
 
 
-def _as_high(half: torch.Tensor, spectra: torch.Tensor, data: Whitened) -> torch.Tensor:
-    """Spectra of a half, as high as ``spectra`` where these are highest in the unit of the data:
-    results are shown with a largest value of 1.
-    """
-    top = (spectra.abs() * data.noise[data.kept][:, None]).argmax(0, keepdim=True)
-    ratio = spectra.gather(0, top) / half.gather(0, top)
-    return half * torch.where(ratio.isfinite() & (ratio > 0), ratio, 1.0)
-
-
-def _of_library(data: Whitened, found: Separated) -> torch.Tensor:
-    """Variance of the first spectra ``(k, families)`` among those of their families that agree
-    with the data.
-    """
-    space, columns = signal_space(data.pixels), []
-    for number, family in enumerate(found.families):
-        shown = found.spectra[:, [number]]
-        weights = plausible(space, family)
-        alike = _as_high(family.mT, shown.expand(-1, len(family)), data)
-        columns.append((alike - shown).square() @ weights)
-    return torch.stack(columns, 1)
-
-
 def _of_mismatch(spectra: torch.Tensor, match: Match) -> torch.Tensor:
-    """Variance of spectra whose families do not quite meet the data.
+    """Variance of spectra that come from the data, whose families do not quite meet these.
 
     As far as they are apart, beyond noise, the spectra may be turned towards each other.
     """

@@ -2,7 +2,7 @@
 
 If a spectrum moves, the pixels that hold it can move back. Only pixels of several components show
 the difference; components that share no pixel have no common zero. Of shifts that explain the data
-equally well, those are taken that change least from pixel to pixel.
+equally well, those are taken whose slope changes least from pixel to pixel.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ SMALL = 0.1  # channels, of a numerical derivative
 ROUNDS = 20
 DRAWS = 4
 CERTAIN = 1.3  # times the information in noise alone
+REACHES = (1, 2, 4)  # pixels: the wider, the less noise, and the more true curvature
 LEAST = 0.05  # channels: differences of neighbours that do not matter
 
 
@@ -53,7 +54,7 @@ def exchanges(
 def levelled(
     scan: Scan, spectra: torch.Tensor, shift: torch.Tensor, widths: torch.Tensor
 ) -> torch.Tensor:
-    """The shifts ``(t,)`` that explain the data about as well and change least between pixels."""
+    """The shifts ``(t,)`` that explain the data about as well and bend least between pixels."""
     if spectra.shape[1] < 2:
         return shift
     unit = torch.linalg.qr(spectra / scan.noise[:, None])[0]
@@ -61,32 +62,47 @@ def levelled(
     maps = (unit.mT @ straight) * scan.used
     moves, known = exchanges(scan, unit * scan.noise[:, None], maps, widths)
     known = _certain(known, scan, unit * scan.noise[:, None], maps, widths)
-    both = scan.used.reshape(scan.shape)
-    parts = []
-    for axis, size in enumerate(scan.shape):
-        if size > 2:
-            inside = both.narrow(axis, 1, size - 1) & both.narrow(axis, 0, size - 1)
-            images = torch.cat([shift[None], moves]).unflatten(1, scan.shape)
-            parts.append(images.diff(dim=axis + 1)[:, inside])
+    parts = [
+        bends
+        for axis in range(len(scan.shape))
+        for reach in REACHES
+        if (bends := _bends(scan, torch.cat([shift[None], moves]), axis, reach)) is not None
+    ]
     if not parts:
         return shift
-    differences = torch.cat(parts, 1)
-    change, steps = differences[0], differences[1:]
     amount = moves.new_zeros(len(moves))
     for _ in range(ROUNDS):
-        left = change + amount @ steps
-        typical = MAD_TO_SIGMA * left.abs().median() + LEAST * abs(scan.step)
-        # The sum of differences, not of their squares: there may be steps, at borders of grains.
-        weight = 1 / (typical * (typical.square() + left.square()).sqrt())
-        matrix = known + (steps * weight) @ steps.mT
+        matrix, pull = known.clone(), torch.zeros_like(amount)
+        for bends in parts:
+            change, steps = bends[0], bends[1:]
+            left = change + amount @ steps
+            typical = MAD_TO_SIGMA * left.abs().median() + LEAST * abs(scan.step)
+            # The sum of sizes, not of squares: there may be steps, at borders of grains.
+            weight = 1 / (typical * (typical.square() + left.square()).sqrt()) / len(REACHES)
+            matrix += (steps * weight) @ steps.mT
+            pull += (steps * weight) @ change
         ridge = (
             1e-9
             * matrix.diagonal().mean()
             * torch.eye(len(matrix), device="cpu", dtype=matrix.dtype).to(matrix)
         )
-        amount = -torch.linalg.solve(matrix + ridge, (steps * weight) @ change)
+        amount = -torch.linalg.solve(matrix + ridge, pull)
     result = shift + amount @ moves
     return result - result[scan.used].mean()
+
+
+def _bends(scan: Scan, images: torch.Tensor, axis: int, reach: int) -> torch.Tensor | None:
+    """Second differences of images ``(k, t)`` between pixels that are ``reach`` apart, ``(k, p)``.
+
+    These are zero on a ramp, so that a step between two grains does not hide in its slope.
+    """
+    size = scan.shape[axis] - 2 * reach
+    if size < 1:
+        return None
+    images, used = images.unflatten(1, scan.shape), scan.used.reshape(scan.shape)
+    left, middle, right = (images.narrow(axis + 1, k * reach, size) for k in range(3))
+    inside = [used.narrow(axis, k * reach, size) for k in range(3)]
+    return (left - 2 * middle + right)[:, inside[0] & inside[1] & inside[2]]
 
 
 def _certain(

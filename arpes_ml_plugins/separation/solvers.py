@@ -11,6 +11,7 @@ import torch
 from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.separation.blind_start import factorised
 from arpes_ml_plugins.separation.clusters import cluster_means, clustered
+from arpes_ml_plugins.separation.excess import excess_notes
 from arpes_ml_plugins.separation.few_counts import few_counts_notes, polished_nmf, seen_coarsely
 from arpes_ml_plugins.separation.gmca import gmca
 from arpes_ml_plugins.separation.least_squares import least_squares, unit_columns
@@ -88,7 +89,8 @@ class Gmca:
             spectra = seen_coarsely(data, polish(data, spectra, MANY_SWEEPS))
         if report:
             report(1, None)
-        return Separated(spectra, notes=few_counts_notes(data, spectra))
+        notes = few_counts_notes(data, spectra) or excess_notes(data, self.count)
+        return Separated(spectra, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Nmf:
         shown, notes = polished_nmf(data, spectra)
         if shown is spectra and not done:
             notes = (f"the factorisation was still moving after {ROUNDS} rounds", *notes)
-        return Separated(shown, notes=notes)
+        return Separated(shown, notes=notes or excess_notes(data, self.count))
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,10 @@ class Palm:
             f"the penalty set {empty} of {spectra.shape[1]} maps to zero; their spectra are those "
             f"from before that{polished}"
         )
-        notes = (*((note,) if empty else ()), *few_counts_notes(data, spectra, some))
+        more = few_counts_notes(data, spectra, some)
+        if prior.blind and not more:
+            more = excess_notes(data, spectra.shape[1])
+        notes = (*((note,) if empty else ()), *more)
         return Separated(spectra, fixed=fixed, notes=notes)
 
 
@@ -253,7 +258,8 @@ class Lpalm:
             spectra = polish(data, spectra, fixed=fixed)
             spectra = seen_coarsely(data, spectra) if prior.blind else spectra
         if prior.blind:
-            return Separated(spectra, notes=notes + few_counts_notes(data, spectra))
+            more = few_counts_notes(data, spectra) or excess_notes(data, spectra.shape[1])
+            return Separated(spectra, notes=notes + more)
         if not self.match or not refine:
             return Separated(spectra, fixed=fixed, notes=notes)
         return matched(data, spectra, prior.families, notes, trusted=not diverged)
