@@ -22,9 +22,10 @@ STEP = FINE[1] - FINE[0]
 EVERY = 40  # of the fine points: the frequencies of the result
 BETAS = (1.0, 5.0, 20.0, 100.0, 500.0, 1000.0)
 SIGMAS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8)
-TRUTHS = 6  # of each kind, for each beta and sigma
+TRUTHS = 3  # of each kind, for each beta and sigma
 SEED = 2026
 WORSE, NEGLIGIBLE = 1.3, 0.02  # times MaxEnt's error; errors below are no harm
+LOW = 0.8  # coverage of one spectrum, below which it is counted
 
 Values = NDArray[np.floating]
 
@@ -71,8 +72,50 @@ def draw_kinds(rng: np.random.Generator) -> dict[str, Values]:
         "Mott": _semicircle(-mott, uniform(0.4, 0.9) * mott)
         + _semicircle(mott, uniform(0.4, 0.9) * mott),
         "one wide peak": _gauss(place(-0.2, 0.2), place(0.15, 0.35)),
+        **_further_kinds(rng),
     }
     return {name: values / (values.sum() * STEP) for name, values in made.items()}
+
+
+def _further_kinds(rng: np.random.Generator) -> dict[str, Values]:
+    """Peaks that are close together, or not symmetric, and structure on wide backgrounds."""
+    uniform = rng.uniform
+
+    def size(low: float, high: float) -> float:
+        return WINDOW * float(np.exp(uniform(np.log(low), np.log(high))))
+
+    def place(low: float, high: float) -> float:
+        return WINDOW * uniform(low, high)
+
+    side = rng.choice([-1, 1])
+    middle, apart, narrow = place(-0.5, 0.5), size(0.06, 0.4), size(0.005, 0.02)
+    below, above = _gauss(middle - apart / 2, narrow), _gauss(middle + apart / 2, narrow)
+    tail = np.where(side * (FINE - middle) < 0, size(0.01, 0.06), size(0.08, 0.4))
+    wide, edge = size(0.02, 0.1), size(0.002, 0.05)
+    step = 1 / (1 + np.exp(-np.clip(side * (FINE - place(-0.4, 0.4)) / edge, -500, 500)))
+    band = (place(-0.8, -0.3) < FINE) & (place(0.3, 0.8) > FINE)
+    fano, dip = uniform(-2, 2), (FINE - place(-0.3, 0.3)) / size(0.01, 0.08)
+    top = (np.abs(FINE - place(-0.1, 0.1)) - place(0.3, 0.7)) / size(0.01, 0.1)
+    return {
+        "asymmetric peak": np.exp(-(((FINE - middle) / tail) ** 2) / 2),
+        "shoulder": _gauss(middle, wide)
+        + uniform(0.2, 0.6) * _gauss(middle + side * uniform(1.5, 3) * wide, wide),
+        "pseudogap": _gauss(0, place(0.2, 0.5))
+        * (1 - uniform(0.4, 0.95) * np.exp(-((FINE / size(0.02, 0.15)) ** 2) / 2)),
+        "two narrow peaks, equal": below + above,
+        "two narrow peaks, unequal": below + uniform(0.2, 0.8) * above,
+        "three narrow peaks": sum(
+            uniform(0.4, 1) * _gauss(place(-0.6, 0.6), size(0.005, 0.02)) for _ in range(3)
+        ),
+        "narrow peak on a wide one": uniform(0.1, 0.5) * _gauss(middle, size(0.005, 0.03))
+        + _gauss(place(-0.2, 0.2), place(0.15, 0.35)),
+        "step edge": _gauss(place(-0.2, 0.2), place(0.2, 0.35)) * step,
+        "band with a step": band * (1 + uniform(0.5, 3) * step),
+        "Fano dip": _gauss(0, place(0.2, 0.4)) * (fano + dip) ** 2 / (1 + dip**2),
+        "flat band in a wide one": uniform(0.05, 0.4) * _gauss(middle, 0.006 * WINDOW)
+        + _semicircle(place(-0.1, 0.1), place(0.4, 0.7)),
+        "flat top": 1 / (1 + np.exp(np.clip(top, -500, 500))),
+    }
 
 
 def _gauss(centre: float, width: float) -> Values:
@@ -97,6 +140,7 @@ def kinds() -> None:
         & (frame["error"] > WORSE * frame["error, MaxEnt"])
         & (frame["error"] > NEGLIGIBLE)
     )
+    frame["ok and low"] = (frame["status"] == "ok") & (frame["covered"] < LOW)
     for name, by in (("kinds", "kind"), ("sigmas", "sigma"), ("betas", "beta")):
         rows = [_row(by, str(key), part) for key, part in frame.groupby(by, sort=False)]
         write(f"continuation_{name}.csv", [*rows, _row(by, "all", frame)])
@@ -141,6 +185,7 @@ def measured(beta: float, sigma: float) -> pd.DataFrame:
                 dark.any(1), (inside & dark).sum(1) / dark.sum(1).clip(1), np.nan
             ),
             "flagged": network["out_of_distribution"].values,
+            "status": network["status"].values.astype(str),
             "ms": 1e3 * seconds["continue_rlista"] / len(drawn),
         }
     )
@@ -156,6 +201,8 @@ def _row(by: str, name: str, part: pd.DataFrame) -> dict[str, object]:
         "90 % band holds": f"{unflagged['covered'].mean():.2f}",
         "90 % band holds, A < 1 %": f"{unflagged['covered, dark'].mean():.2f}",
         "flagged": int(part["flagged"].sum()),
+        "status not ok": int((part["status"] != "ok").sum()),
+        "ok, 90 % band holds less than 80 %": int(part["ok and low"].sum()),
         "silent and 1.3 times worse than MaxEnt": int(part["silent and worse"].sum()),
         "ms per spectrum": f"{part['ms'].mean():.0f}",
     }

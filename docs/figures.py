@@ -173,7 +173,7 @@ def _range() -> Figure:
     parts = (("continuation_kinds", "kind"), ("continuation_sigmas", "sigma"))
     parts += (("continuation_betas", "beta"),)
     figure, panels = plt.subplots(
-        1, 3, figsize=(9, 3.4), layout="constrained", width_ratios=(1.6, 1, 1)
+        1, 3, figsize=(9, 4.8), layout="constrained", width_ratios=(1.6, 1, 1)
     )
     for axes, (name, key) in zip(panels, parts, strict=True):
         rows = [row for row in _rows(name) if row[key] != "all"]

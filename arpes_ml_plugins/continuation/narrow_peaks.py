@@ -4,37 +4,52 @@ A peak that is narrower than the data resolve comes out too wide and too low, by
 do not show. Therefore each narrow peak of a solution is replaced by narrower and wider ones of the
 same weight. Those that explain the data as well, after small changes of the weights and places of
 all peaks, are possible, and the credible interval has to contain them.
+
+Two such peaks that are close together come out as one, with their common variance, which the data
+may show well. Their chi^2 is that of one smooth peak: what is likely does not follow from the data.
+Therefore each peak that is narrower than the resolution is replaced by two sharp ones, too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
-from torch.nn.functional import pad
 
 from arpes_ml_plugins.continuation.observation import Observation
+from arpes_ml_plugins.continuation.peaks import (
+    Peak,
+    Range,
+    changes,
+    ends,
+    halves,
+    moved,
+    peaks_of,
+)
 from arpes_ml_plugins.continuation.problem import cell_widths
 
 __all__ = ["Possible", "possible_widths"]
 
-PROMINENT = 0.03  # of the largest density: what stands out less is no peak
-LEAST_WEIGHT = 0.03  # of the spectrum
-FAINT = 0.02  # of the height of a peak, where it ends
-AT_END = 2.0  # widths of a peak, within which omega ends: weight from beyond it may be there
+AT_END = 2.0
+"""Widths of a narrow peak, or standard deviations of a wider one, within which omega ends: weight
+from beyond it may be there."""
 NARROW = 0.17
 """Largest width of a narrow peak, its area over its height, over the geometric mean of the
 resolution and the range of the frequencies. Wider peaks are so common that the interval holds for
 them as it is, whether the data show their width or not."""
+MERGED = 0.5
+"""Largest width over the resolution of a peak that may be two. Most of those that are wider are
+smooth, and the interval would be twice as wide for these."""
+SHARPEST = 0.2
+"""Least standard deviation of each of the two, over that of the one. The interval would hold
+narrower ones if it were several times as wide, for all smooth peaks too."""
 SCALES = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 2.0, 3.0)
 """Standard deviations that are tried, over that of the peak in the solution."""
 AS_FOUND = SCALES.index(1.0)
 MOST_MISFIT = 6.0  # chi^2 that a possible width may cost
-UNDETERMINED = 2.0  # largest over smallest possible width
-STEP = 0.3  # standard deviations of a peak, for the derivative of the data by its place
 QUANTILE = 1.645  # standard deviations of a weight or place to either end of its 90 % interval
 ALIKE = 1e-9  # over the largest: changes of the data that are not independent
 MOST_HEAVIER = 0.5  # of the weight of a peak: what it may gain
@@ -49,28 +64,6 @@ class Possible:
     lower: torch.Tensor
     upper: torch.Tensor
     part: torch.Tensor
-
-
-@dataclass(frozen=True)
-class _Peak:
-    weights: torch.Tensor  # (n,): without what lies below the peak
-    weight: float
-    place: float
-    deviation: float
-    width: float  # area over height
-    whole: float  # weight with what lies below and beside it, from valley to valley
-
-
-@dataclass(frozen=True)
-class _Range:
-    """Possible standard deviations of a peak, by how much it may be elsewhere, and its largest
-    weight.
-    """
-
-    least: float
-    most: float
-    shift: float
-    weight: float
 
 
 def possible_widths(
@@ -98,82 +91,84 @@ def possible_widths(
     beyond = seen.problem.beyond()
     copies = 2 if seen.problem.symmetric else 1  # a peak and its mirror image look the same
     for item, spectrum in enumerate(weights):
-        peaks = _peaks(spectrum, widths, omega, even=seen.problem.even)
-        total = float(spectrum.sum())
+        peaks = peaks_of(spectrum, widths, omega, even=seen.problem.even)
+        trial = _Trial(kernel.rows(item), residual[item], omega, peaks)
         for number, peak in enumerate(peaks):
             at = int((omega - peak.place).abs().argmin())
             resolved = float(resolution[item, at]) / copies
-            if peak.width > NARROW * math.sqrt(resolved * span):
+            narrow = peak.width <= NARROW * math.sqrt(resolved * span)
+            if not narrow and peak.width > MERGED * resolved:
                 continue
-            if bool(beyond[(omega - peak.place).abs() < AT_END * peak.width].any()):
+            reach = AT_END * (peak.width if narrow else peak.deviation)
+            if bool(beyond[(omega - peak.place).abs() < reach].any()):
                 continue
             alone = abs(peak.place) < peak.deviation
-            trial = _Trial(kernel.rows(item), residual[item], omega, 1 if alone else copies)
-            found = trial.widths(peaks, number, parts * float(widths[at]))
-            if found.most > UNDETERMINED * found.least:
-                part[item] += peak.weight / total
+            size = _Size(1 if alone else copies, parts * float(widths[at]))
             rest = (spectrum - peak.weights).clamp(min=0) / widths
-            below, above = _ends(peak, found, omega)
-            lower[item] = lower[item].minimum(rest + below)
-            upper[item] = upper[item].maximum(rest + above)
+            possible = trial.two(number, size)
+            if possible:
+                lower[item] = lower[item].minimum(rest)
+            if narrow:
+                found = trial.widths(number, size)
+                part[item] += found.undetermined * peak.weight / float(spectrum.sum())
+                below, above = ends(peak, found, omega)
+                lower[item] = lower[item].minimum(rest + below)
+                upper[item] = upper[item].maximum(rest + above)
+            for half, found in possible:
+                upper[item] = upper[item].maximum(rest + ends(half, found, omega)[1])
     return Possible(lower, upper, part)
 
 
-def _peaks(
-    spectrum: torch.Tensor, widths: torch.Tensor, omega: torch.Tensor, *, even: bool
-) -> list[_Peak]:
-    """Peaks of one spectrum ``(n,)``, from valley to valley."""
-    from scipy.signal import find_peaks
-
-    density = spectrum / widths
-    values = pad(density, (1, 1)).cpu().numpy()
-    tops, found = find_peaks(values, prominence=PROMINENT * values.max())
-    tops = (tops - 1).tolist()
-    valleys = [a + int(density[a:b].argmin()) for a, b in pairwise(tops)]
-    peaks = []
-    for top, start, end, height in zip(
-        tops, [0, *valleys], [*valleys, len(omega)], found["prominences"].tolist(), strict=True
-    ):
-        above = density - (density[top] - height)
-        low, whole = above < FAINT * height, float(spectrum[start:end].sum())
-        start = max([start, *(low[start:top].nonzero()[-1:, 0] + start + 1).tolist()])
-        end = min([end, *(low[top:end].nonzero()[:1, 0] + top).tolist()])
-        part = torch.zeros_like(density)
-        part[start:end] = above[start:end] * widths[start:end]
-        weight = float(part.sum())
-        if weight < LEAST_WEIGHT * float(spectrum.sum()):
-            continue
-        place = 0.0 if even and top == 0 else float((part * omega).sum()) / weight
-        variance = float((part * (omega - place).square()).sum()) / weight
-        deviation = math.sqrt(max(variance, float(widths[top]) ** 2 / 12))
-        peaks.append(_Peak(part, weight, place, deviation, weight / height, whole))
-    return peaks
-
-
 @dataclass(frozen=True)
-class _Trial:
-    """Other widths of peaks, against the data of one spectrum."""
-
-    data: Callable[[torch.Tensor], torch.Tensor]
-    """From weights ``(..., n)`` to whitened data ``(..., m)``."""
-    residual: torch.Tensor  # (m,): whitened data that the solution leaves
-    omega: torch.Tensor
+class _Size:
     copies: int
     """Number of such peaks that change together."""
+    cell: float  # width of the user's cells
 
-    def widths(self, peaks: list[_Peak], number: int, cell: float) -> _Range:
-        """Widths of one of the ``peaks`` for which others of its weight explain the data as well.
+    @property
+    def narrowest(self) -> float:
+        """Standard deviation of a peak that is as high as all of its weight in one cell."""
+        return self.cell / math.sqrt(2 * math.pi)
 
-        Parameters
-        ----------
-        cell
-            Width of the user's cells.
-        """
-        peak, omega = peaks[number], self.omega
-        free = self.data(torch.stack([row for each in peaks for row in _changes(each, omega)]))
-        directions, inverse = _directions(free.mT)
-        others = torch.stack([_with_width(peak, scale, omega) for scale in SCALES])
-        left = self.residual - self.copies * self.data(others - peak.weights)  # (scales, m)
+
+class _Trial:
+    """Other peaks in the place of those of one solution, against its data.
+
+    Parameters
+    ----------
+    data
+        From weights ``(..., n)`` to whitened data ``(..., m)``.
+    residual
+        Whitened data that the solution leaves, ``(m,)``.
+    """
+
+    def __init__(
+        self,
+        data: Callable[[torch.Tensor], torch.Tensor],
+        residual: torch.Tensor,
+        omega: torch.Tensor,
+        peaks: list[Peak],
+    ) -> None:
+        self.data, self.residual, self.omega, self.peaks = data, residual, omega, peaks
+
+    @cached_property
+    def free(self) -> torch.Tensor:
+        """Changes of the data with the weight and the place of each peak, ``(2 peaks, m)``."""
+        return self._free(self.peaks)
+
+    @cached_property
+    def directions(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return _directions(self.free.mT)
+
+    def _free(self, peaks: Sequence[Peak]) -> torch.Tensor:
+        return self.data(torch.stack([row for each in peaks for row in changes(each, self.omega)]))
+
+    def widths(self, number: int, size: _Size) -> Range:
+        """Widths of one of the peaks for which others of its weight explain the data as well."""
+        peak, omega = self.peaks[number], self.omega
+        directions, inverse = self.directions
+        others = _with_widths(peak, omega)
+        left = self.residual - size.copies * self.data(others - peak.weights)  # (scales, m)
         along = left @ directions
         chi2 = (left - along @ directions.mT).square().sum(-1)
         excess = (chi2 - chi2[AS_FOUND]).tolist()
@@ -182,11 +177,59 @@ class _Trial:
         own = inverse[2 * number : 2 * number + 2]
         errors = QUANTILE * own.norm(dim=-1) + (own @ along[AS_FOUND - first]).abs()
         heavier, shift = errors.tolist()
-        narrowest = cell / math.sqrt(2 * math.pi)  # as high as all of its weight in one cell
-        least, most = (max(scale * peak.deviation, narrowest) for scale in (low, high))
+        least, most = (max(scale * peak.deviation, size.narrowest) for scale in (low, high))
         largest = min(peak.whole + heavier, (1 + MOST_HEAVIER) * peak.weight)
         shift = min(shift / peak.weight, 1.0) * peak.deviation
-        return _Range(least, most, shift + cell / 2, largest)
+        return Range(least, most, shift + size.cell / 2, largest)
+
+    def two(self, number: int, size: _Size) -> list[tuple[Peak, Range]]:
+        """Two sharp peaks in the place of one that explain the data as well; none if they do not.
+
+        Weights and places of both are free, within their errors.
+        """
+        peak = self.peaks[number]
+        pair = halves(peak, self.omega)
+        if pair is None:
+            return []
+        others = torch.cat([self.free[: 2 * number], self.free[2 * number + 2 :]])
+        directions, inverse = _directions(torch.cat([self._free(pair), others]).mT)
+        sharp = pair[0].weights + pair[1].weights
+        left = self.residual - size.copies * self.data(sharp - peak.weights)
+        along = left @ directions
+        if _rest(left, directions) > _rest(self.residual, self.directions[0]) + MOST_MISFIT:
+            return []
+        own = inverse[:4].unflatten(0, (2, 2))
+        least = max(size.narrowest, SHARPEST * peak.deviation)
+        return [
+            _relaxed(half, size.cell, least, *each)
+            for half, each in zip(
+                pair, zip(own @ along, own.norm(dim=-1), strict=True), strict=True
+            )
+        ]
+
+
+def _relaxed(
+    half: Peak, cell: float, least: float, change: torch.Tensor, error: torch.Tensor
+) -> tuple[Peak, Range]:
+    """One of two peaks where the data want it, and its possible widths.
+
+    Parameters
+    ----------
+    change, error
+        Of its weight, and of its place in units of weight, ``(2,)``.
+    """
+    heavier, by = change.tolist()
+    more, shift = error.tolist()
+    place = half.place + min(max(by / half.weight, -1.0), 1.0) * half.deviation
+    shift = min(shift / half.weight, 1.0) * half.deviation
+    largest = min(max(half.weight + heavier, 0.0) + more, half.whole)
+    found = Range(least, max(half.deviation, least), shift + cell / 2, largest)
+    return replace(half, place=place), found
+
+
+def _rest(left: torch.Tensor, directions: torch.Tensor) -> float:
+    """Squared length beside orthonormal ``directions``."""
+    return float((left - directions @ (left @ directions)).square().sum())
 
 
 def _directions(changes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -209,48 +252,10 @@ def _last_possible(excess: list[float], scales: Sequence[float]) -> tuple[float,
     return scales[last] + math.sqrt(room / rise) * (scales[last + 1] - scales[last]), last
 
 
-def _changes(peak: _Peak, omega: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Changes of weights ``(n,)`` if a peak has more weight, and if it is moved: by 1, and by its
-    standard deviation over its weight.
-    """
-    step = STEP * peak.deviation
-    ahead, behind = (_moved(peak, omega, step=way) for way in (step, -step))
-    return peak.weights / peak.weight, (ahead - behind) / (2 * STEP * peak.weight)
-
-
-def _with_width(peak: _Peak, scale: float, omega: torch.Tensor) -> torch.Tensor:
-    """The weights of a peak ``scale`` times as wide, ``(n,)``."""
-    if scale <= 1:
-        return _moved(peak, omega, scale=scale)
-    step = math.sqrt(scale**2 - 1) * peak.deviation
-    return (_moved(peak, omega, step=step) + _moved(peak, omega, step=-step)) / 2
-
-
-def _moved(
-    peak: _Peak, omega: torch.Tensor, *, scale: float = 1.0, step: float = 0.0
-) -> torch.Tensor:
-    """The weights of a peak ``scale`` times as wide, moved by ``step``, ``(n,)``.
-
-    Each weight is shared between two frequencies, so that its mean frequency is exact.
-    """
-    there = peak.weights > 0
-    sizes, target = peak.weights[there], peak.place + scale * (omega[there] - peak.place) + step
-    target = target.clamp(float(omega[0]), float(omega[-1]))
-    above = torch.searchsorted(omega, target).clamp(1, len(omega) - 1)
-    share = (omega[above] - target) / (omega[above] - omega[above - 1])
-    moved = torch.zeros_like(peak.weights).index_add(0, above - 1, share * sizes)
-    return moved.index_add(0, above, (1 - share) * sizes)
-
-
-def _ends(peak: _Peak, found: _Range, omega: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Smallest and largest density, ``(n,)``, of Gaussians of all possible widths and places."""
-    distance = (omega - peak.place).abs()
-    near, far = (distance - found.shift).clamp(min=0), distance + found.shift
-    ends = torch.stack([_gaussian(far, width) for width in (found.least, found.most)])
-    # At a fixed distance the Gaussian whose standard deviation is the distance is the largest.
-    largest = _gaussian(near, near.clamp(found.least, found.most))
-    return peak.weight * ends.amin(0), found.weight * largest
-
-
-def _gaussian(distance: torch.Tensor, deviation: torch.Tensor | float) -> torch.Tensor:
-    return (-(distance / deviation).square() / 2).exp() / (math.sqrt(2 * math.pi) * deviation)
+def _with_widths(peak: Peak, omega: torch.Tensor) -> torch.Tensor:
+    """The weights of a peak with all ``SCALES``, ``(scales, n)``; wider ones are sums of two."""
+    steps = [math.sqrt(max(scale**2 - 1, 0.0)) * peak.deviation for scale in SCALES]
+    scales = omega.new_tensor([min(scale, 1.0) for scale in SCALES])[:, None]
+    step = omega.new_tensor(steps)[:, None]
+    both = moved(peak, omega, scale=scales.repeat(2, 1), step=torch.cat([step, -step]))
+    return both.unflatten(0, (2, -1)).mean(0)

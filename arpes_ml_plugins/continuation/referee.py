@@ -14,13 +14,16 @@ import math
 import torch
 from torch import nn
 
-__all__ = ["FEATURES", "Referee", "features_of", "hedged", "linear"]
+__all__ = ["FEATURES", "Referee", "features_of", "hedged", "linear", "roughness"]
 
 FEATURES = 11
 WIDTH = 32
 HEDGED = 0.2  # per decade of the relative error below LARGEST: shares that count as none
 LARGEST, MOST_HEDGED = 1e-3, 0.6
 RAMP = 0.2  # above, over which shares come to count in full
+ROUGHER, MUCH_ROUGHER = 0.15, 0.25
+"""Logarithms of the ratio of total variations, between which the share of the solution around the
+flat model falls to zero, as this model is taken to cause oscillations."""
 STRETCHES = (-3.0, 1.5)  # least and largest logarithm
 
 
@@ -87,21 +90,42 @@ def features_of(
     return told.nan_to_num(0.0, 10.0, -10.0)
 
 
-def hedged(share: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
-    """Shares of the network's solution, without the small ones if the data are accurate.
+def hedged(
+    share: torch.Tensor, error: torch.Tensor, neural: torch.Tensor, flat: torch.Tensor
+) -> torch.Tensor:
+    """Shares of the network's solution, corrected by accuracy and by which solution is smoother.
 
     The smaller the relative error, the more do the data decide, and the more harm does a share that
     was not meant to be there: if it is wrong, the result is several times worse than that around a
     flat default model. Where the share is below a limit that grows with the accuracy, it is zero.
+
+    But few Matsubara frequencies of any accuracy leave most of a spectrum open, and there maximum
+    entropy around a flat model oscillates. Of two solutions that explain the data, the one of the
+    network is taken if it has clearly less structure.
+
+    Parameters
+    ----------
+    share, error
+        From :meth:`Referee.share`, and relative errors of the data, ``(b,)``.
+    neural, flat
+        :func:`roughness` of the two solutions, ``(b,)``.
     """
     none = (HEDGED * (LARGEST / error).log10()).clamp(0.0, MOST_HEDGED)
     step = ((share - none) / RAMP).clamp(0, 1)
-    return torch.where(none > 0, share * step.square() * (3 - 2 * step), share)
+    share = torch.where(none > 0, share * step.square() * (3 - 2 * step), share)
+    rougher = (flat.clamp(min=1e-30) / neural.clamp(min=1e-30)).log()
+    oscillates = ((rougher - ROUGHER) / (MUCH_ROUGHER - ROUGHER)).clamp(0, 1)
+    return share.lerp(torch.ones_like(share), oscillates)
+
+
+def roughness(density: torch.Tensor) -> torch.Tensor:
+    """Total variation of densities ``(b, n)``."""
+    return density.diff(dim=-1).abs().sum(-1)
 
 
 def _variation(density: torch.Tensor) -> torch.Tensor:
     """Total variation over the largest value: twice the number of equal peaks."""
-    return density.diff(dim=-1).abs().sum(-1) / density.amax(-1).clamp(min=1e-30)
+    return roughness(density) / density.amax(-1).clamp(min=1e-30)
 
 
 def _small(generator: torch.Generator | None) -> nn.Sequential:
