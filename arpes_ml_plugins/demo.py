@@ -57,12 +57,13 @@ def run_demo(folder: Path, out: TextIO) -> None:
 
 def _as_it_is(cut: xr.Dataset, folder: Path, out: TextIO) -> xr.Dataset:
     """Denoise the cut with all of its counts, whose noise is correlated."""
+    print("Denoising PyARPES's example cut: half a minute to a few minutes.", file=out, flush=True)
     started = time.perf_counter()
-    clean = cut.S.denoise(rng=SEED)
+    clean = cut.S.denoise(rng=SEED, progress=True)
     seconds = time.perf_counter() - started
     found = clean.attrs["provenance"]["record"]["found"]
     print(
-        f"PyARPES's example cut, {cut.sizes['phi']} x {cut.sizes['eV']} pixels. {found['why']}\n"
+        f"{cut.sizes['phi']} x {cut.sizes['eV']} pixels. {found['why']}\n"
         f"{found['method']}, {seconds:.1f} seconds",
         file=out,
     )
@@ -80,6 +81,7 @@ def _thinned(cut: xr.Dataset, folder: Path, out: TextIO) -> None:
         f"\nThe same cut, thinned to {FRACTION:.0%} of its counts: {float(counts.mean()):.1f} "
         f"counts per pixel",
         file=out,
+        flush=True,
     )
     started = time.perf_counter()
     smooth = gaussian_filter(counts.values.astype(float), GAUSSIAN_SIGMA)

@@ -115,10 +115,16 @@ def _interpolated(family: xr.DataArray, own: xr.DataArray, axis: xr.DataArray) -
     low, high = float(own.min()), float(own.max())
     step = float(np.abs(np.diff(own.values)).max(initial=0.0))
     if float(axis.min()) < low - step or float(axis.max()) > high + step:
+        mirrored = low - step <= -float(axis.max()) and -float(axis.min()) <= high + step
+        name = axis.name
+        remedy = (
+            f"their signs are opposite; turn one of both: data.assign_coords({name}=-data.{name})"
+            if mirrored
+            else "make the library on the axis of the data, or select the part it covers"
+        )
         raise AxisError(
             f"the data reach from {float(axis.min()):g} to {float(axis.max()):g} along "
-            f"{axis.name!r}, the library only from {low:g} to {high:g}; make the library on the "
-            f"axis of the data, or select the part it covers"
+            f"{axis.name!r}, the library only from {low:g} to {high:g}; {remedy}"
         )
     inside = axis.clip(low, high)
     moved = family.interp({own.name: inside.values}).rename({own.name: axis.name})

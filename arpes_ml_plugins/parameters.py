@@ -30,6 +30,7 @@ __all__ = [
     "check_image",
     "check_positive",
     "documented",
+    "shown",
     "warn_unconverged",
 ]
 
@@ -105,6 +106,14 @@ def check_image(
     return data, (dims[0], dims[1])
 
 
+def shown(value: Any) -> str:
+    """``value`` in a message: its repr, or the shape of an array, whose repr has several lines."""
+    if isinstance(value, (np.ndarray, xr.DataArray, xr.Dataset)):
+        shape = tuple(value.sizes.values()) if hasattr(value, "sizes") else value.shape
+        return f"{type(value).__name__} of shape {shape}"
+    return repr(value)
+
+
 def check_positive(name: str, value: Any, *, optional: bool = False) -> None:
     """Refuse a ``value`` that is not a finite number above zero (or None, if ``optional``)."""
     if value is None and optional:
@@ -112,7 +121,7 @@ def check_positive(name: str, value: Any, *, optional: bool = False) -> None:
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= 0:
         choice = " or None" if optional else ""
-        raise ParameterError(f"{name} must be a positive number{choice}, got {value!r}")
+        raise ParameterError(f"{name} must be a positive number{choice}, got {shown(value)}")
 
 
 def check_count(name: str, value: Any, *, optional: bool = False, least: int = 1) -> None:
@@ -122,7 +131,7 @@ def check_count(name: str, value: Any, *, optional: bool = False, least: int = 1
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         choice = " or None" if optional else ""
         raise ParameterError(
-            f"{name} must be a whole number of at least {least}{choice}, got {value!r}"
+            f"{name} must be a whole number of at least {least}{choice}, got {shown(value)}"
         )
 
 
@@ -132,7 +141,7 @@ def check_flag(name: str, value: Any, *, optional: bool = False) -> None:
         return
     if not isinstance(value, (bool, np.bool_)):
         choice = ", False or None" if optional else " or False"
-        raise ParameterError(f"{name} must be True{choice}, got {value!r}")
+        raise ParameterError(f"{name} must be True{choice}, got {shown(value)}")
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:

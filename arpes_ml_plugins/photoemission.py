@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -148,9 +149,10 @@ def as_measured(
             f"expected one of beta=... (in the inverse unit of the energy axis) and "
             f"temperature=... (in K), got {'neither' if beta is None else 'both'}"
         )
-    given = float(beta) if beta is not None else float(temperature or 0.0)
+    name = "temperature" if beta is None else "beta"
+    given = _number(name, temperature if beta is None else beta)
+    resolution = _number("resolution", resolution)
     if not given > 0 or not resolution >= 0:
-        name = "temperature" if beta is None else "beta"
         raise ParameterError(
             f"{name} must be positive and resolution not negative, got {name}={given:g} and "
             f"resolution={resolution:g}"
@@ -180,6 +182,14 @@ def _energies(array: xr.DataArray, dim: Hashable) -> NDArray[np.float64]:
             f"data.assign_coords({{{dim!r}: energies}})"
         )
     return numbers_along(array[dim])
+
+
+def _number(name: str, value: Any) -> float:
+    """The number in ``value``, which may be an array without dimensions, such as a coordinate."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ParameterError(f"{name} must be a number, got {value!r}") from None
 
 
 def _electron_volts(array: xr.DataArray, dim: Hashable) -> float:

@@ -41,7 +41,8 @@ def checked_family(
     """
     if not isinstance(family, xr.DataArray):
         raise DataTypeError(
-            f"component {name!r}: expected an xarray.DataArray, got {type(family).__name__}"
+            f"component {name!r}: expected an xarray.DataArray, got {type(family).__name__}; give "
+            f"it the energies of its values: xarray.DataArray(values, {{'eV': energies}}, 'eV')"
         )
     if family.dtype.kind not in "iuf":
         raise DataTypeError(f"component {name!r}: expected real numbers, got {family.dtype}")

@@ -174,3 +174,12 @@ def test_wide_figures_have_larger_words():
     assert figure._suptitle.get_fontsize() == 25
     assert max(map(len, figure.get_suptitle().splitlines())) <= 80
     assert figure._suptitle.get_window_extent().width <= figure.bbox.width
+
+
+def test_long_titles_end_with_a_clause():
+    figure = plt.figure(figsize=(10, 4))
+    status_title(figure, "chi^2 is 12, too much; " + "other reasons follow, " * 30)
+    lines = figure.get_suptitle().splitlines()
+    assert len(lines) <= 3
+    assert lines[0].startswith("χ² is 12, too much")
+    assert lines[-1].endswith("follow\N{NO-BREAK SPACE}...")

@@ -8,8 +8,11 @@ import torch
 import xarray as xr
 
 import arpes_ml_plugins  # noqa: F401
-from arpes_ml_plugins.errors import DistributionWarning
+from arpes_ml_plugins.errors import AxisError, DistributionWarning
+from arpes_ml_plugins.labelled.border import Cube
+from arpes_ml_plugins.methods.gaps_run import without_dead
 from arpes_ml_plugins.separation.gaps import filled, hot_values
+from arpes_ml_plugins.separation.value_noise import ValueNoise
 from arpes_ml_plugins.separation.whiten import channel_noise
 
 ENERGY = np.linspace(-36, -29, 40)
@@ -118,6 +121,26 @@ def test_noise_is_that_of_measured_values():
     assert float(found.mean()) == pytest.approx(SIGMA, rel=0.08)
     everything = torch.ones_like(seen)
     assert torch.equal(channel_noise(values, whole, everything), channel_noise(values, whole))
+
+
+def test_dead_channels_count_as_missing():
+    """Zeros in all pixels between bright channels; not those of a gap or of the dark end."""
+    values = measured("counts")
+    values[..., 16] = 0
+    with pytest.warns(DistributionWarning, match="1 channel without values .* was left out"):
+        result = separated(values)
+    assert result.spectra.isnull().all("component").values.nonzero()[0].tolist() == [16]
+    alive = np.arange(len(ENERGY)) != 16
+    true = SPECTRA[:, alive] / np.linalg.norm(SPECTRA[:, alive], axis=1, keepdims=True)
+    found = result.spectra.values[:, alive]
+    found = found / np.linalg.norm(found, axis=1, keepdims=True)
+    assert np.degrees(np.arccos((found @ true.T).max(0))).max() < angle(planted("counts", 0)) + 0.2
+    dark = measured("counts")
+    dark[..., 15:20] = dark[..., :2] = 0
+    cube = torch.from_numpy(dark.transpose(2, 0, 1).copy())
+    whole = Cube(cube, torch.ones_like(cube, dtype=torch.bool), None)
+    noise = ValueNoise(1.0, 0.0, cube.flatten(1).mean(1))
+    assert without_dead(whole, noise) is whole
 
 
 def test_gaps_are_not_dark_surroundings_of_hot_values():

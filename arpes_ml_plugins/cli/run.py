@@ -126,7 +126,8 @@ def _own_options() -> list[click.Option]:
         click.Option(
             ["overwrite_", "--overwrite"],
             is_flag=True,
-            help="Replace existing outputs; otherwise finished ones are skipped.",
+            help="Replace whatever is there. Otherwise finished results in a FOLDER are skipped, a "
+            "single OUT replaces an earlier result, and any other file is an error.",
         ),
         click.Option(
             ["variable_", "--variable"],

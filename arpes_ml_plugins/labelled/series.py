@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import AxisError
 from arpes_ml_plugins.labelled.axes import plays
 
-__all__ = ["RUN", "SHORTEST", "WINDOW", "choose_series", "runs", "sampled", "windows"]
+__all__ = ["RUN", "SHORTEST", "WINDOW", "choose_series", "one_of", "runs", "sampled", "windows"]
 
 SHORTEST = 4
 """Images along an axis; with fewer each image is taken by itself."""
@@ -21,6 +21,13 @@ WINDOW = "window of the noise estimate"
 """Dimension of what :func:`windows` returns."""
 RUN = "run of a series"
 """Dimension of what :func:`runs` returns."""
+
+
+def one_of(batch: Sequence[Hashable]) -> str:
+    """What a parameter that names a dimension may be, for an error."""
+    if not batch:
+        return "leave it out, because there is only one image"
+    return f"expected 'auto', None or one of {', '.join(map(repr, batch))}"
 
 
 def choose_series(
@@ -38,10 +45,7 @@ def choose_series(
         return ()
     if series != "auto":
         if series not in batch:
-            raise AxisError(
-                f"series={series!r} is not a batch dimension; expected 'auto', None or one of "
-                f"{', '.join(map(repr, batch)) or '(there is only one image)'}"
-            )
+            raise AxisError(f"series={series!r} is not a batch dimension; {one_of(batch)}")
         return (series,)
     candidates = [dim for dim in batch if data.sizes[dim] >= SHORTEST and _ordered(data, dim)]
     if not candidates:

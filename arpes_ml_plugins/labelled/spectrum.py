@@ -38,6 +38,13 @@ def select_spectrum(
             f"expected an xarray.DataArray or xarray.Dataset, got {data!r}; if that is a file, "
             f"read it first, for example with arpes_ml_plugins.load"
         )
+    if hasattr(data, "to_xarray"):  # a table or series of pandas
+        raise DataTypeError(
+            f"expected an xarray.DataArray or xarray.Dataset, got {type(data).__name__}; convert "
+            f"it first, with names for its axes: xarray.DataArray(data, "
+            f"dims={_example(example, getattr(data, 'ndim', 0))}), which keeps its labels as "
+            f"coordinates"
+        )
     if not isinstance(data, xr.Dataset):
         raise DataTypeError(
             f"expected an xarray.DataArray or xarray.Dataset, got {type(data).__name__}; give a "
@@ -53,7 +60,12 @@ def select_spectrum(
     for candidates in (of_energy, images, numbers):
         if len(candidates) == 1:
             return next((array, name) for name, array in candidates.items())
-    variables = ", ".join(map(str, data.data_vars)) or "none"
+    if not data.data_vars:
+        raise AxisError(
+            "the Dataset has no variables, so there is no spectrum in it; check the selection or "
+            "the node of the tree (arpes_ml_plugins.<name>(tree) works on all nodes that have one)"
+        )
+    variables = ", ".join(map(str, data.data_vars))
     raise AxisError(
         f"cannot tell which variable of the Dataset is the spectrum (variables: {variables}); "
         f"pass the one you mean, dataset['name'], or name it 'spectrum'"

@@ -115,6 +115,8 @@ def _numbers(data: xr.DataArray, name: str) -> Iterator[tuple[str, float, Energy
     if name in data.attrs:
         found.append((f"attribute {name!r}", data.attrs[name], None))
     for where, value, own in found:
+        if isinstance(value, np.ndarray) and value.size == 1:  # as some readers of files return it
+            value = value.item()
         if isinstance(value, (int, float, np.number)) and 0 < value < math.inf:
             yield where, float(value), own
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = [
     "SLACK",
     "check_convention",
+    "check_decay",
     "check_frequencies",
+    "check_numbers",
     "check_sign",
     "check_times",
     "folded",
@@ -31,6 +33,9 @@ __all__ = [
 
 SLACK = 1e-6  # of beta: how far tau may reach beyond [0, beta]
 SCALED = 0.9  # last of times that look like tau / beta
+STEADY = 0.1  # relative spread of real parts at high frequencies that tend to a constant
+ABOVE = 1.5  # times what a Green's function may have at the highest frequency
+WHOLE = 1e-3  # how far frequencies may be from those of whole numbers n
 CERTAIN = 10.0  # beta over the last time, above which data that rise again have the wrong beta
 RISE, CLEAR_RISE = 0.05, 0.3  # of the largest value; the latter where a spectrum may do so too
 OPPOSITE = 0.3  # cosine between data and those of a flat spectrum, more than noise can cause
@@ -117,13 +122,70 @@ def check_frequencies(
     times: NDArray[np.floating], statistics: str, beta: float, dim: Hashable
 ) -> None:
     """Refuse values that are not Matsubara frequencies at ``beta``."""
-    numbers = (times * beta / math.pi - (statistics == "fermion")) / 2
-    if np.abs(numbers - np.round(numbers)).max() > 1e-3:
+    odd = int(statistics == "fermion")
+    numbers = (times * beta / math.pi - odd) / 2
+    if np.abs(numbers - np.round(numbers)).max() <= WHOLE:
+        return
+    raise AxisError(
+        f"{dim!r} must hold Matsubara frequencies of a {statistics} at beta = {beta:.6g}, "
+        f"that is {'(2n + 1)' if odd else '2n'} pi / beta, but the first are "
+        f"{', '.join(f'{time:.6g}' for time in times[:3])}; "
+        f"{_frequencies_meant(times, odd, beta, dim)}"
+    )
+
+
+def check_numbers(data: xr.DataArray, dim: Hashable, statistics: str) -> None:
+    """Refuse numbers n instead of the frequencies of fermions, which are never zero."""
+    values = data[dim].values if dim in data.coords else np.ones(1)
+    if statistics == "fermion" and values.dtype.kind in "iuf" and (values == 0).any():
         raise AxisError(
-            f"{dim!r} must hold Matsubara frequencies of a {statistics} at beta = {beta:.6g}, "
-            f"that is {'(2n + 1)' if statistics == 'fermion' else '2n'} pi / beta, but the first "
-            f"are {times[:3]}; check beta and statistics"
+            f"the coordinate {dim!r} contains 0, but Matsubara frequencies of fermions, "
+            f"(2n + 1) pi / beta, are never zero; "
+            f"{_from_numbers(dim, f'(2 * data[{str(dim)!r}] + 1)')}, or pass statistics='boson'"
         )
+
+
+def check_decay(
+    data: xr.DataArray, dim: Hashable, times: NDArray[np.floating], norm: float
+) -> None:
+    """Warn of data of fermions that tend to a constant, as self-energies do.
+
+    Green's functions fall like one over the frequency: none is above its norm over the frequency.
+    """
+    if data.chunks is not None:
+        return
+    values = data.transpose(..., dim).values.reshape(-1, len(times))
+    upper = values[:, len(times) // 2 :].real
+    constant, spread = upper.mean(1), upper.std(1)
+    level = (spread < STEADY * np.abs(constant)) & (np.abs(values[:, -1].imag) < np.abs(constant))
+    found = level & (np.abs(constant) * times[-1] > ABOVE * norm)
+    if found.any():
+        which = int(np.argmax(found))
+        _warn(
+            f"in {int(found.sum())} of {len(found)} slices the data tend to a constant at high "
+            f"frequencies ({constant[which]:.3g}), as those of a self-energy do, and not to zero "
+            f"like those of a Green's function; if so, use continue_self_energy"
+        )
+
+
+def _frequencies_meant(times: NDArray[np.floating], odd: int, beta: float, dim: Hashable) -> str:
+    """What to do about values that are no Matsubara frequencies at ``beta``."""
+    if np.abs(times - np.round(times)).max() <= WHOLE:
+        twice = (np.round(times) % 2 == odd).all()
+        name = f"data[{str(dim)!r}]"
+        return _from_numbers(dim, name if twice else f"(2 * {name} + 1)" if odd else f"2 * {name}")
+    step = float(times[0]) if odd else float(np.diff(times).min()) / 2
+    fit = (times / step - odd) / 2 if step > 0 else np.full(1, np.inf)
+    if np.abs(fit - np.round(fit)).max() <= WHOLE:
+        return f"they fit beta = {math.pi / step:.6g}; check beta and its unit"
+    return "check beta and statistics"
+
+
+def _from_numbers(dim: Hashable, numbers: str) -> str:
+    return (
+        f"if it holds whole numbers instead, convert them: "
+        f"data.assign_coords({dim}={numbers} * numpy.pi / beta)"
+    )
 
 
 def check_sign(data: xr.DataArray, dim: Hashable, problem: Problem) -> None:

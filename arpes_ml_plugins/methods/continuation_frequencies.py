@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from arpes_ml_plugins.errors import AxisError, ParameterError
+from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.labelled.energy_units import EnergyUnit, energy_unit, unit_text
 
 if TYPE_CHECKING:
@@ -131,6 +131,11 @@ def own_frequencies(
     wide = np.result_type(data.dtype, np.float64)
     values = data.transpose(..., dim).values.reshape(-1, data.sizes[dim]).astype(wide)
     rows = problem.rows(torch.from_numpy(np.ascontiguousarray(values)))
+    if not rows.any():
+        raise DataError(
+            "all values are zero, so the data do not determine real frequencies; check the "
+            "selection or conversion that made them, or pass omega"
+        )
     rows = rows * problem.sign(rows)[:, None]
     if errors is not None:
         used = torch.from_numpy(errors)

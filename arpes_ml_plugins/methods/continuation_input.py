@@ -25,7 +25,9 @@ from arpes_ml_plugins.methods.continuation_basis import check_legendre, legendre
 from arpes_ml_plugins.methods.continuation_beta import axis_unit, inverse_temperature, plain_axis
 from arpes_ml_plugins.methods.continuation_conventions import (
     check_convention,
+    check_decay,
     check_frequencies,
+    check_numbers,
     check_sign,
     check_times,
     folded,
@@ -128,6 +130,7 @@ def read_imaginary(
             f"take data.real"
         )
     if axis.endswith("matsubara"):
+        check_numbers(data, dim, statistics)
         data, stderr, covariance = folded(data, dim, stderr, covariance)
     times = legendre_orders(data, dim) if coefficients else _times(data, dim)
     _check_count(times, dim)
@@ -147,6 +150,8 @@ def read_imaginary(
         check_times(data, dim, times, beta, even=even, signed=signed)
     elif axis.endswith("matsubara"):
         check_frequencies(times, statistics, beta, dim)
+        if statistics == "fermion" and not any_norm:
+            check_decay(data, dim, times, norm or 1.0)
     merged = None
     if BIN in data.dims and stderr is None and covariance is None:
         data, covariance, merged = averaged(data, dim)
@@ -241,6 +246,11 @@ def _times(data: xr.DataArray, dim: Hashable) -> NDArray[np.floating]:
             f"data.assign_coords({dim}=...)"
         )
     times = np.asarray(data[dim].values)
+    if times.dtype.kind == "c":
+        raise AxisError(
+            f"the coordinate {dim!r} must hold real numbers, got dtype {times.dtype}; if it holds "
+            f"i w_n, take the frequencies w_n: data.assign_coords({dim}=data[{str(dim)!r}].imag)"
+        )
     if times.dtype.kind not in "iuf" or not np.isfinite(times).all():
         raise AxisError(f"the coordinate {dim!r} must hold finite numbers, got dtype {times.dtype}")
     times = times.astype(np.float64)

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.separation.value_noise import ValueNoise
 
-__all__ = ["mended", "usable_pixels"]
+__all__ = ["mended", "usable_pixels", "without_dead"]
 
 COMPLETE = 0.9
 """Complete pixels over those with at least half of their values, below which gaps are filled."""
 FEW = 10.0  # counts above all around that chance may bring
+BRIGHT = 100.0  # counts in either neighbour, between which a channel cannot be dark by chance
+WIDEST = 3  # neighbouring channels that are dead; wider ones may be a gap of the spectra
 HALF = 0.5  # of the channels of a pixel, without which it tells nothing of the spectra
 
 
@@ -31,11 +33,38 @@ def usable_pixels(cube: Cube) -> torch.Tensor:
     return complete if int(complete.sum()) >= COMPLETE * int(half.sum()) else half
 
 
+def without_dead(cube: Cube, noise: ValueNoise | None) -> Cube:
+    """The data with dead channels marked as missing: zeros in all pixels, between bright channels.
+
+    Only counts need it: in other data a channel that does not change is left out anyway.
+    """
+    import torch
+
+    if noise is None:
+        return cube
+    values = torch.where(cube.valid, cube.values, 0).flatten(1)
+    counts = (values.sum(1) / noise.gain).tolist()
+    dark = (values == 0).all(1).tolist()
+    dead, first = [False] * len(dark), None
+    for channel, is_dark in enumerate(dark):
+        if is_dark:
+            first = channel if first is None else first
+            continue
+        if first is not None and first > 0 and channel - first <= WIDEST:
+            both = min(counts[first - 1], counts[channel])
+            dead[first:channel] = [both > BRIGHT] * (channel - first)
+        first = None
+    if not any(dead):
+        return cube
+    marked = torch.tensor(dead, device=cube.values.device)
+    return replace(cube, valid=cube.valid & ~marked.reshape(-1, *[1] * (cube.values.ndim - 1)))
+
+
 def mended(cube: Cube, setup: Setup, noise: ValueNoise | None) -> tuple[Cube, int]:
     """The data without hot values and with their gaps filled; the number of hot values.
 
-    Hot and missing values stay marked as not valid. ``noise`` is that of each value, if the data
-    have such noise: then a few counts in a dark channel are not hot.
+    Hot, dead and missing values stay marked as not valid. ``noise`` is that of each value, if the
+    data have such noise: then a few counts in a dark channel are not hot.
     """
     import torch
 
@@ -44,6 +73,7 @@ def mended(cube: Cube, setup: Setup, noise: ValueNoise | None) -> tuple[Cube, in
 
     if setup.common_noise:  # as published
         return cube, 0
+    cube = without_dead(cube, noise)
     pixels = usable_pixels(cube)
     if int(pixels.sum()) < 2:
         return cube, 0

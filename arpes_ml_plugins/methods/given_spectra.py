@@ -70,10 +70,12 @@ def _known(
             )
         return found, list(found)
     if not isinstance(spectra, xr.DataArray) or COMPONENT not in spectra.dims:
-        got = f"dimensions {spectra.dims}" if isinstance(spectra, xr.DataArray) else type(spectra)
+        array = isinstance(spectra, xr.DataArray)
+        got = f"the dimensions {spectra.dims}" if array else type(spectra).__name__
         raise ParameterError(
             f"spectra must be result.spectra of a separation, with a dimension {COMPONENT!r}, or "
-            f"map names to spectra, got {got}"
+            f"map names to spectra, got {got}; for example {{'a': xarray.DataArray(values, "
+            f"{{'eV': energies}}, 'eV')}}"
         )
     if bool(spectra.isnull().any()):
         raise DataError(

@@ -14,6 +14,7 @@ COUNTED = ("counts", "scaled counts")
 SERVED = (*COUNTED, "correlated", "offset")
 """Kinds of noise that the pre-trained network takes."""
 BUNCHED = 1.3  # gain over step
+DIFFERENCE = 0.15  # fraction of negative values from which the values may be a difference
 FEW_HOT = 5e-5  # fraction of the pixels below which hot pixels are not mentioned
 NUMBERS = (
     "gain",
@@ -161,7 +162,10 @@ def _offset(gain: float, shift: float, counts: float, negative: float) -> str:
             f"as with a pedestal or after smoothing: {counts:.3g} electrons per pixel if there is "
             f"neither."
         )
-    return f"{_shifted(gain, shift, negative)} There are {counts:.3g} electrons per pixel."
+    electrons = f"There are {counts:.3g} electrons per pixel"
+    if shift > 0 and negative > DIFFERENCE:
+        electrons += ", unless the values are a difference, which does not show how many there were"
+    return f"{_shifted(gain, shift, negative)} {electrons}."
 
 
 def _shifted(gain: float, shift: float, negative: float) -> str:
@@ -173,6 +177,8 @@ def _shifted(gain: float, shift: float, negative: float) -> str:
             f"{size:.3g}, a pedestal, is part of the values; data - {size:.3g} removes it."
         )
     cause = f"after about {size:.3g} was subtracted"
+    if negative > DIFFERENCE:
+        cause += ", or in the difference of two measurements"
     if negative == 0:
         cause += ", or at a detector that saturates, so that bright bands look too flat"
     return (

@@ -9,6 +9,7 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, CountsWarning
 from arpes_ml_plugins.frames import warn
+from arpes_ml_plugins.labelled.series import one_of
 
 __all__ = ["REPEATS", "check_drift", "repeated_dim", "together"]
 
@@ -30,8 +31,7 @@ def repeated_dim(
         return named[0] if len(named) == 1 else None
     if repeats not in batch or array.sizes[repeats] < 2:
         raise AxisError(
-            f"repeats={repeats!r} is not a dimension with at least two exposures; expected 'auto', "
-            f"None or one of {', '.join(map(repr, batch)) or '(there is only one image)'}"
+            f"repeats={repeats!r} is not a dimension with at least two exposures; {one_of(batch)}"
         )
     return repeats
 

@@ -195,7 +195,8 @@ def _used_pixels(
     if mask is None:
         return None
     if not isinstance(mask, xr.DataArray) or mask.dtype != bool:
-        got = f"numbers of type {mask.dtype}" if hasattr(mask, "dtype") else type(mask).__name__
+        array = isinstance(mask, xr.DataArray)
+        got = f"numbers of type {mask.dtype}" if array else type(mask).__name__
         raise ParameterError(
             f"mask must be a DataArray of True (use the pixel) and False, got {got}; make one by a "
             f"comparison, for example data.sum({str(spectrum[0])!r}) > threshold"

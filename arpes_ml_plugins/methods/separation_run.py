@@ -150,7 +150,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
             result, alignment, told = other, still, None
     undone = alignment if alignment is not None and alignment.found else None
     if told is not None and (undone is not None or _misfit(result) > FITS):
-        result["status"] = _also(told, result["status"])
+        result["status"] = _also(result["status"], told)
     if is_common(undone) and not setup.known:
         result["status"] = _also(result["status"], doubts(result, undone, setup))
     if (apart := shift_apart(cube, setup, alignment)) is not None:
@@ -192,7 +192,7 @@ def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -
     cube = replace(cube, values=image.values.reshape(tiles), valid=image.valid.reshape(tiles))
     result = _solved(cube, cube, None, setup, solver, seed, noise)
     if told is not None and _misfit(result) > FITS:
-        result["status"] = _also(told, result["status"])
+        result["status"] = _also(result["status"], told)
     if hot:
         result["status"] = _also(result["status"], f"hot values were left out ({hot} of a sample)")
     fit: PixelMaps = result[FIT]

@@ -28,7 +28,7 @@ def status_of(
     limit: float,
 ) -> str:
     """Everything that is wrong or unusual, in words; otherwise "ok"."""
-    notes = [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
+    notes = []
     if chi2 > limit:
         causes = [
             *["thresholds of the algorithm that shrink the maps"] * (found.sources is not None),
@@ -41,17 +41,21 @@ def status_of(
             f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}: the components do not "
             f"explain the data within their noise (possible causes: {', '.join(causes)})"
         )
+    notes += [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
     return "; ".join([*notes, *missing]) or "ok"
 
 
 def left_out(
     constant: torch.Tensor, zero: torch.Tensor, empty: torch.Tensor, ready: Whitened
 ) -> list[str]:
-    """Notes on channels that took no part. Of counts, zeros are as good as other numbers."""
+    """Notes on channels that took no part.
+
+    Of counts, zeros are as good as other numbers; dead channels count as missing.
+    """
     kinds = {
         "constant channel{}": constant & ~zero,
         "channel{} of nothing but zeros": zero & (ready.by_value is None),
-        "channel{} without values": empty,
+        "channel{} without values (missing or dead)": empty,
     }
     notes = []
     for kind, channels in kinds.items():

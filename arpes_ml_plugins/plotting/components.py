@@ -51,8 +51,8 @@ def components(result: xr.Dataset) -> Figure:
         bands (images, if they have two axes), above their maps. The last column shows all spectra
         together, along energy, above the map of χ² per degree of freedom (1 for noise alone). In
         maps ``x`` is horizontal and ``y`` vertical, whatever the order of the dimensions. The title
-        shows the ``status``, if it is a warning, and those of feasible bands the shares of the
-        intensity that are possible.
+        shows the ``status`` in at most three lines, if it is a warning, and those of feasible bands
+        the shares of the intensity that are possible.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def components(result: xr.Dataset) -> Figure:
             _fill(axes[1, i], one["maps_lower"], one["maps_upper"], "0.2")
         _map(axes[1, i], one["maps"], space, MAP_CMAP, "intensity")
     together.set(xlabel=axis_label(result["spectra"][along[0]]), title="all")
-    _map(axes[1, count], result["residual_chi2"], space, CHI2_CMAP, "χ² per value")
+    _map(axes[1, count], result["residual_chi2"], space, CHI2_CMAP, "χ² per degree of freedom")
     axes[1, count].set_title("residual", fontsize="medium")
     status = str(result["status"].item())
     if status != "ok":

@@ -62,7 +62,7 @@ def component_count(result: xr.Dataset) -> Figure:
     numbers = result["n_components"]
     left.semilogy(numbers, result["chi2"], "o-", color="C0")
     left.axhline(1, color="0.6", linewidth=0.8)
-    left.set(ylabel="χ² per value")
+    left.set(ylabel="χ² per degree of freedom")
     right.plot(numbers, result["stability"], "o-", color="C2", label="between halves (smallest)")
     right.plot(
         numbers[1:],

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 LONGEST_TITLE = 80  # characters per line
+MOST_LINES = 3
 PAGE, SMALLEST_TEXT = 10.0, 10.0  # width of a page in inches, and of text on it in points
 MOST_STRETCHED = 5  # longest ratio of two axes that are drawn with equal scales
 MOST_STEPS = 5  # intervals between ticks
@@ -100,11 +101,26 @@ def _height(dim: Hashable) -> int:
 
 
 def status_title(figure: Figure, text: str) -> None:
-    """Write sentences above a figure, in letters that are legible where it is scaled down."""
+    """Write sentences above a figure, in letters that are legible where it is scaled down.
+
+    Long ones end with "..." at the end of a clause: the result holds all of them.
+    """
     import textwrap
 
     size = SMALLEST_TEXT * max(1.0, figure.get_figwidth() / PAGE)
-    figure.suptitle(textwrap.fill(text, LONGEST_TITLE), fontsize=size)
+    shown = _shortened(text.replace("chi^2", "χ²"), MOST_LINES * LONGEST_TITLE)
+    figure.suptitle(textwrap.fill(shown, LONGEST_TITLE), fontsize=size)
+
+
+def _shortened(text: str, most: int) -> str:
+    """The beginning, of at most ``most`` characters, up to the end of a clause, or of a word."""
+    if len(text) <= most:
+        return text
+    for mark in ("; ", ". ", ": ", ", ", " "):
+        place = text.rfind(mark, most // 3, most - 4)
+        if place > 0:
+            return f"{text[:place]}\N{NO-BREAK SPACE}..."
+    return f"{text[: most - 4]}..."
 
 
 def has_energy(image: xr.DataArray) -> bool:

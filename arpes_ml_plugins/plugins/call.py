@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import ArpesMLError, DataError, DataTypeError
@@ -136,7 +137,15 @@ def _bind(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     except TypeError as error:
         raise TypeError(f"{method.name}() is {error}") from None  # missing a required argument
     bound.apply_defaults()
-    return {name: value for name, value in bound.arguments.items() if name != "data"}
+    return {name: _number(value) for name, value in bound.arguments.items() if name != "data"}
+
+
+def _number(value: Any) -> Any:
+    """The number in an array without dimensions, such as ``gain=noise.gain``."""
+    bare = value.variable._data if isinstance(value, xr.DataArray) else value
+    if isinstance(bare, np.ndarray) and bare.ndim == 0 and bare.dtype.kind in "iufb":
+        return bare.item()
+    return value
 
 
 def _check_flags(method: Method, parameters: Mapping[str, Any]) -> None:

@@ -91,10 +91,11 @@ def _note(expected: torch.Tensor) -> tuple[str, ...]:
     unsure = int((expected > UNSURE).sum())
     if not unsure:
         return ()
+    verb = "is" if unsure == 1 else "are"
     return (
-        f"{unsure} of {len(expected)} components are uncertain: in simulated data of this result, "
-        f"separation is off by up to {float(expected.max()):.2g} degrees in a spectrum, above the "
-        f"limit of {UNSURE:g}; sum pixels or energies, or give a library for them",
+        f"{unsure} of {len(expected)} components {verb} uncertain: in simulated data of this "
+        f"result, separation is off by up to {float(expected.max()):.2g} degrees in a spectrum, "
+        f"above the limit of {UNSURE:g}; sum pixels or energies, or give a library for them",
     )
 
 

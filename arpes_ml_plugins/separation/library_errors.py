@@ -28,7 +28,7 @@ NEAR = 80  # spectra of a family around the result, among which others are looke
 LEFT_OUT = 16  # the nearest of them, each looked for without itself
 DRAWS = 24  # of spectra that agree with the data, looked for with noise
 CLEAR = 2.0  # standard errors of a distance that is not noise
-MOST = 6.0  # times the squared distance of spectra that were left out, of one that may be noise
+MOST = 12.0  # times the squared distance of spectra that were left out, of one that may be noise
 FEWEST = 4  # spectra of a family that show its sampling
 
 
