@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 import arpes_ml_plugins  # noqa: F401
-from arpes_ml_plugins.errors import AxisError, DistributionWarning
+from arpes_ml_plugins.errors import DistributionWarning
 from arpes_ml_plugins.labelled.border import Cube
 from arpes_ml_plugins.methods.gaps_run import without_dead
 from arpes_ml_plugins.separation.gaps import filled, hot_values

@@ -54,9 +54,9 @@ def diagnose(
 
         - the (middle) image with its hot pixels marked;
         - variance of the noise against mean intensity, in blocks, and the line ``gain * (mean +
-          shift)`` of ``estimate_noise``, which goes through zero for counts. Blocks with sharp
-          structure lie above it. If neighbouring pixels are correlated, the variance is that of
-          sums over many pixels, per pixel. Values below zero have no such line;
+          shift)`` of ``estimate_noise``, which goes through zero for counts, or the curve if there
+          is a ``curvature``. Blocks with sharp structure lie above it. If neighbouring pixels are
+          correlated, the variance is that of sums over many pixels, per pixel. Values below zero have no such line;
         - power of the noise against spatial frequency along each axis, and the fitted curve: flat
           for independent pixels, falling if neighbours are correlated.
 
@@ -157,18 +157,25 @@ def _photon_transfer(axes: Axes, spectrum: NoiseSpectrum, shift: float, noise: x
     )
     top = float(np.quantile(variance, MOST_BLOCKS))
     if np.isfinite(gain):  # values below zero have no line
-        ends = np.array([-shift, float(mean.max())])
-        line = gain * (ends + shift)
-        axes.plot(ends, line, color="C3", label=f"variance = {_model(gain, shift, correlated)}")
+        curvature = float(noise["curvature"])
+        places = np.linspace(-shift, float(mean.max()), 200 if curvature else 2)
+        bend = curvature / gain * (places + shift)
+        line = gain * (places + shift) * (1 + bend if curvature > 0 else np.exp(bend))
+        model = _model(gain, shift, curvature, correlated)
+        axes.plot(places, line, color="C3", label=f"variance = {model}")
         axes.set_xlim(left=min(0.0, -shift))
-        top = max(top, float(line[1]))
+        top = max(top, float(line.max()))
     axes.set_ylim(0, 1.15 * top)
     axes.legend(fontsize="small", loc="upper left")
     readable_ticks(axes)
 
 
-def _model(gain: float, shift: float, correlated: bool) -> str:
-    """The line in words."""
+def _model(gain: float, shift: float, curvature: float, correlated: bool) -> str:
+    """The line, or the curve, in words."""
+    if curvature > 0:
+        return f"{gain:.3g} × mean + {curvature:.3g} × mean²"
+    if curvature < 0:
+        return f"{gain:.3g} × mean × exp(−mean / {-gain / curvature:.3g})"
     sign = "+" if shift > 0 else "−"
     mean = f"(mean {sign} {abs(shift):.3g})" if shift else "mean"
     return f"{gain:.3g} × {mean}" + (",\nat long wavelengths" if correlated else "")
