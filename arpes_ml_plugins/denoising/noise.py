@@ -38,6 +38,7 @@ from arpes_ml_plugins.denoising.noise_levels import (
 )
 from arpes_ml_plugins.denoising.noise_line import Line, fitted_line
 from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum, noise_spectrum, shifted_gain
+from arpes_ml_plugins.denoising.response import as_counts
 
 __all__ = [
     "KINDS",
@@ -152,6 +153,8 @@ def estimate(
     if curve is not None:
         gain, error, curvature = curve.gain, curve.gain_error, curve.curvature
         doubt = shift = shift_error = structure = torch.zeros_like(gain)
+        counts = as_counts(images / gain, float(curvature))
+        hot = hot_pixels(counts, valid, _expanded(torch.ones_like(gain), images))
     negative = (values < 0).to(images).mean()
     mean = images[good].mean()
     below = (negative > NEGATIVE) & ~_read_out_explains(values, gain, shift)

@@ -56,7 +56,8 @@ def diagnose(
         - variance of the noise against mean intensity, in blocks, and the line ``gain * (mean +
           shift)`` of ``estimate_noise``, which goes through zero for counts, or the curve if there
           is a ``curvature``. Blocks with sharp structure lie above it. If neighbouring pixels are
-          correlated, the variance is that of sums over many pixels, per pixel. Values below zero have no such line;
+          correlated, the variance is that of sums over many pixels, per pixel. Values below zero
+          have no such line;
         - power of the noise against spatial frequency along each axis, and the fitted curve: flat
           for independent pixels, falling if neighbours are correlated.
 
@@ -74,6 +75,7 @@ def diagnose(
     from arpes_ml_plugins.denoising.noise_clouds import behind_clouds
     from arpes_ml_plugins.denoising.noise_floor import variance_over_mean
     from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum
+    from arpes_ml_plugins.denoising.response import as_counts
     from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
 
     array, _ = select_spectrum(data)
@@ -89,7 +91,9 @@ def diagnose(
     mask = torch.from_numpy(valid)
     estimate = statistics.estimate(images, mask)
     gain = estimate.gain if estimate.gain.isfinite() else variance_over_mean(images, mask)
-    hot = hot_pixels(images, mask, gain.expand(len(images))[:, None, None])
+    counts = as_counts(images / gain, float(estimate.curvature)) if estimate.curvature else images
+    scale = torch.ones_like(gain) if estimate.curvature else gain
+    hot = hot_pixels(counts, mask, scale.expand(len(images))[:, None, None])
     known = bool(np.isfinite(noise["gain"]))
     shift = float(noise["shift"] if known else -images[mask].min())
     # Above a pedestal, and with the noise of the read-out added, counts and their noise agree.
