@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
@@ -38,6 +37,13 @@ from arpes_ml_plugins.denoising.noise_levels import (
 )
 from arpes_ml_plugins.denoising.noise_line import Line, fitted_line
 from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum, noise_spectrum, shifted_gain
+from arpes_ml_plugins.denoising.noise_zero import (
+    ENOUGH_STILL,
+    level_of,
+    of_read_out,
+    read_out_explains,
+    still_places,
+)
 from arpes_ml_plugins.denoising.response import as_counts
 
 __all__ = [
@@ -52,20 +58,16 @@ AS_WHITE = 0.04  # the same against simulated clouds, in blocks with little stru
 WHITE_COUNTS = 0.08  # the same of whole numbers with about the noise of counts
 BEYOND = 1.5  # standard deviations beyond that; those of correlations are rather too large
 FEWEST = 64  # pixels that an estimate needs
-STILL = 7  # pixels, side of a square that has no noise at all
-ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
 ROUNDS = 2  # of finding hot pixels and the gain in turn
 PEDESTALS = 3  # times that a shift is looked for
 MATTERS = 0.05  # of the mean intensity: a smaller shift of correlated noise is left alone
 SETTLED = 1.0  # standard errors that it may still change
 AGREES = 0.12  # relative difference of two estimates of one gain
 FLUCTUATES = 1.6  # times the gain of the dark: then the source does, beyond any structure
-MUCH_BELOW = 3.0  # times the square that is expected of negative values
 NEGLIGIBLE = 0.05  # relative error of the gain, because there may be a shift, that is left out
 UNCERTAIN = 0.1  # the same, from which it is said that the shift is uncertain
 VERY = 1.5  # times that for correlated noise, whose gain is never known that well
 DIFFERENCE = 0.15  # of the values: if more are negative, something was subtracted
-READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out noise
 NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
 CURVED = 0.1  # relative error of the noise, at most, if it follows a curve
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
@@ -124,9 +126,9 @@ def estimate(
     used for the step and the fraction of negative values.
     """
     images = images.double() if images.device.type != "mps" else images
-    still = valid & _still(images)
+    still = valid & still_places(images)
     still &= still.sum() < (1 - ENOUGH_STILL) * valid.sum()  # otherwise there is no noise anywhere
-    base = _level(images, still, valid)
+    base = level_of(images, still, valid)
     if images[valid].mean() <= 0:  # no intensity to compare the noise with
         base = images[valid].min()
     images = whole = images - base
@@ -157,13 +159,13 @@ def estimate(
         hot = hot_pixels(counts, valid, _expanded(torch.ones_like(gain), images))
     negative = (values < 0).to(images).mean()
     mean = images[good].mean()
-    below = (negative > NEGATIVE) & ~_read_out_explains(values, gain, shift)
+    below = (negative > NEGATIVE) & ~read_out_explains(values, gain, shift)
     if (
         alone
         and curve is None
         and bool(below & (negative < DIFFERENCE) & (shift <= 0) & (base >= 0))
     ):
-        gain, shift = _of_read_out(images[good], gain, mean)
+        gain, shift = of_read_out(images[good], gain, mean)
         below = shift <= 0
     quietest = (ROUNDING**2 * mean.abs()).clamp(min=LEAST)
     enough = (gain > quietest) & (good.sum() >= FEWEST)
@@ -368,49 +370,6 @@ def _gain(
 def _uneven(images: torch.Tensor, valid: torch.Tensor) -> tuple[Lines, Lines]:
     """Rows and columns."""
     return uneven_lines(images, valid), uneven_lines(images.mT, valid.mT)
-
-
-def _still(images: torch.Tensor) -> torch.Tensor:
-    """Mask of squares filled with one value above zero: a pedestal outside the detector."""
-    values = images[:, None]
-    radius = STILL // 2
-    highest, lowest = (
-        sign * F.max_pool2d(sign * values, STILL, stride=1, padding=radius) for sign in (1, -1)
-    )
-    still = ((highest == lowest) & (values > 0)).to(images)
-    return F.max_pool2d(still, STILL, stride=1, padding=radius)[:, 0] > 0
-
-
-def _level(images: torch.Tensor, still: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """The pedestal, if places without noise show one: their value, or 0."""
-    level = images[still].median() if still.any() else images.new_zeros(())
-    same = (still & (images == level)).sum() > ENOUGH_STILL * valid.sum()
-    darkest = (images >= level)[valid].all()
-    return torch.where(same & darkest, level, 0)
-
-
-def _read_out_explains(
-    values: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor
-) -> torch.Tensor:
-    """Whether negative values are what read-out noise, or a constant, leaves in the dark."""
-    below = values[values < 0]
-    if not len(below):
-        return values.new_ones((), dtype=torch.bool)
-    allowed = gain * shift + shift.square()
-    return (shift > 0) & (below.square().mean() < MUCH_BELOW * allowed)
-
-
-def _of_read_out(
-    values: torch.Tensor, gain: torch.Tensor, mean: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gain and shift with read-out noise, as negative values show it where it is dark. No shift if
-    it would be so large that something else must have made them negative.
-    """
-    variance = values[values < 0].square().mean()
-    without = gain - variance / mean
-    shift = variance / without
-    found = (without > 0) & (shift < READ_OUT * mean)
-    return torch.where(found, without, gain), torch.where(found, shift, 0.0)
 
 
 def _expanded(gain: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,56 @@
+"""The zero of the values: a pedestal that places without noise show, and values below zero."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["ENOUGH_STILL", "level_of", "of_read_out", "read_out_explains", "still_places"]
+
+STILL = 7  # pixels, side of a square that has no noise at all
+ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
+MUCH_BELOW = 3.0  # times the square that is expected of negative values
+READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out noise
+
+
+def still_places(images: torch.Tensor) -> torch.Tensor:
+    """Mask of squares filled with one value above zero: a pedestal outside the detector."""
+    values = images[:, None]
+    radius = STILL // 2
+    highest, lowest = (
+        sign * F.max_pool2d(sign * values, STILL, stride=1, padding=radius) for sign in (1, -1)
+    )
+    still = ((highest == lowest) & (values > 0)).to(images)
+    return F.max_pool2d(still, STILL, stride=1, padding=radius)[:, 0] > 0
+
+
+def level_of(images: torch.Tensor, still: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """The pedestal, if places without noise show one: their value, or 0."""
+    level = images[still].median() if still.any() else images.new_zeros(())
+    same = (still & (images == level)).sum() > ENOUGH_STILL * valid.sum()
+    darkest = (images >= level)[valid].all()
+    return torch.where(same & darkest, level, 0)
+
+
+def read_out_explains(
+    values: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor
+) -> torch.Tensor:
+    """Whether negative values are what read-out noise, or a constant, leaves in the dark."""
+    below = values[values < 0]
+    if not len(below):
+        return values.new_ones((), dtype=torch.bool)
+    allowed = gain * shift + shift.square()
+    return (shift > 0) & (below.square().mean() < MUCH_BELOW * allowed)
+
+
+def of_read_out(
+    values: torch.Tensor, gain: torch.Tensor, mean: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gain and shift with read-out noise, as negative values show it where it is dark. No shift if
+    it would be so large that something else must have made them negative.
+    """
+    variance = values[values < 0].square().mean()
+    without = gain - variance / mean
+    shift = variance / without
+    found = (without > 0) & (shift < READ_OUT * mean)
+    return torch.where(found, without, gain), torch.where(found, shift, 0.0)
