@@ -14,6 +14,10 @@ from arpes_ml_plugins.errors import FileError, MissingPackageError
 from arpes_ml_plugins.labelled import unfinished
 
 dask = pytest.importorskip("dask")
+# Seeds are drawn, and the images show nothing that a wide filter would blur.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.* held-out data better:arpes_ml_plugins.errors.CountsWarning"
+)
 OPTIONS = {"adapt": False, "mesh": None, "gain": 1}
 
 

@@ -310,7 +310,9 @@ def _check_counts(
             f"or override this check with gain= (variance over mean)"
         )
     unsure = float(noise["gain_error"]) > WORTH_A_WARNING * float(noise["gain"])
-    if gain is None and str(noise["status"].values) != "ok" and (kind == "offset" or unsure):
+    unsure = str(noise["status"].values) != "ok" and (kind == "offset" or unsure)
+    too_flat = float(noise["curvature"]) < 0  # bright bands, as at a detector that saturates
+    if gain is None and (unsure or too_flat):
         warn(f"{method}: {verdict}", CountsWarning)
     if gain is None or kind == "unknown":
         return
