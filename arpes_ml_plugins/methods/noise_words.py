@@ -83,7 +83,7 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
     negative = noise["negative_fraction"]
     both = (noise["energy_correlation"], noise["momentum_correlation"])
     along = " and ".join(f"{value:.2f} along {dim}" for value, dim in zip(both, dims, strict=True))
-    curved = _curved(gain, noise["curvature"], counts)
+    curved = _curved(gain, noise["curvature"])
     beside = f" {_shifted(gain, noise['shift'], negative)}" if noise["shift"] else ""
     return {
         "counts": f"The values are counts of {noise['step']:.4g} per electron: {counts:.3g} "
@@ -103,7 +103,7 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
     }[name]
 
 
-def _curved(gain: float, curvature: float, counts: float) -> str:
+def _curved(gain: float, curvature: float) -> str:
     """Of noise that follows the intensity by no line."""
     if not curvature:
         return ""
