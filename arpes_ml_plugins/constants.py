@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["BOLTZMANN", "FWHM", "HBAR", "MAD_TO_SIGMA"]
+__all__ = ["BOLTZMANN", "DIFFERENCE", "FWHM", "HBAR", "MAD_TO_SIGMA"]
 
 BOLTZMANN = 8.617333262e-5
 """Boltzmann's constant in eV / K (CODATA 2018, exact in SI)."""
+DIFFERENCE = 0.15
+"""Fraction of negative values, from which values may be a difference."""
 HBAR = 0.6582119569509066
 """Reduced Planck constant in eV fs (CODATA 2018, exact in SI)."""
 FWHM = 2 * math.sqrt(2 * math.log(2))

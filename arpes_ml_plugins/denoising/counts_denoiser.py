@@ -357,9 +357,7 @@ def _mixed(
 
 
 def _good(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch.Tensor:
-    shown, gain = images + noise.shift, noise.gain
-    if noise.curvature:
-        shown, gain = noise.electrons(images), 1.0
+    shown, gain = noise.proportional(images)
     return _in_groups(_flawless, shown, valid, images.new_full((len(images), 1, 1), gain))
 
 

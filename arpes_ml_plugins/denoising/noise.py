@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.constants import DIFFERENCE
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
 from arpes_ml_plugins.denoising.line_factors import line_factors
@@ -29,12 +30,7 @@ from arpes_ml_plugins.denoising.noise_clouds import (
 from arpes_ml_plugins.denoising.noise_curve import Curve, curve_of
 from arpes_ml_plugins.denoising.noise_floor import first_gain, floor_gain
 from arpes_ml_plugins.denoising.noise_kind import KINDS, QUIETEST, SAME, kind_of, step_of
-from arpes_ml_plugins.denoising.noise_levels import (
-    Cloud,
-    Levels,
-    noise_levels,
-    residuals,
-)
+from arpes_ml_plugins.denoising.noise_levels import Cloud, Levels, noise_levels, residuals
 from arpes_ml_plugins.denoising.noise_line import Line, fitted_line
 from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum, noise_spectrum, shifted_gain
 from arpes_ml_plugins.denoising.noise_zero import (
@@ -67,7 +63,6 @@ FLUCTUATES = 1.6  # times the gain of the dark: then the source does, beyond any
 NEGLIGIBLE = 0.05  # relative error of the gain, because there may be a shift, that is left out
 UNCERTAIN = 0.1  # the same, from which it is said that the shift is uncertain
 VERY = 1.5  # times that for correlated noise, whose gain is never known that well
-DIFFERENCE = 0.15  # of the values: if more are negative, something was subtracted
 NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
 CURVED = 0.1  # relative error of the noise, at most, if it follows a curve
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
@@ -133,13 +128,13 @@ def estimate(
         base = images[valid].min()
     images = whole = images - base
     seen = valid & ~still
-    if recorded is None:  # a beam that fluctuates is no noise of pixels
+    alone = recorded is None
+    if alone:  # a beam that fluctuates is no noise of pixels
         rows, columns = (bool(lines.jitter > 0) for lines in _uneven(images, seen))
         images = images / line_factors(images, seen, rows=rows, columns=columns)
     pixels = valid.sum()
     values = images[valid] + base if recorded is None else recorded.to(images)
     step = step_of(images[seen] if recorded is None else values)
-    alone = recorded is None
     measured = _measured(images, valid, seen, step, _floor_of(images[seen]), alone)
     spectrum, good, hot, line = measured.spectrum, measured.good, measured.hot, measured.line
     correlated = measured.correlated
@@ -183,7 +178,7 @@ def estimate(
     )
     # Counts are multiples of one electron; where the noise agrees, the step is the better number.
     counted = kind == KINDS.index("counts")
-    rows_apart, columns_apart = _uneven(whole, good)
+    uneven_rows, uneven_columns = _uneven(whole, good)
     unsure = torch.where(shift != 0, (error.square() + doubt.square()).sqrt(), doubt)
     served = ~counted & (kind < KINDS.index("negative"))
     uncertain = (unsure > torch.where(correlated, VERY, 1) * UNCERTAIN * gain) & served
@@ -214,8 +209,8 @@ def estimate(
         negative=negative,
         counts=(mean + shift) / gain,
         kind=kind,
-        rows=rows_apart,
-        columns=columns_apart,
+        rows=uneven_rows,
+        columns=uneven_columns,
         clipped=clipped(values),
         used=good,
     )

@@ -52,6 +52,18 @@ class NoiseModel:
         """The inverse of :meth:`electrons`."""
         return from_counts(electrons, self.curvature, mean=mean) * self.gain - self.shift
 
+    def variance(self, values: torch.Tensor) -> torch.Tensor:
+        """Of values with these means, at long wavelengths."""
+        above = (values + self.shift) / self.gain
+        bend = self.curvature * above
+        return self.gain**2 * above * (1 + bend if self.curvature > 0 else bend.exp())
+
+    def proportional(self, images: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Images whose variance is proportional to their mean, and variance over mean."""
+        if self.curvature:
+            return self.electrons(images), 1.0
+        return images + self.shift, self.gain
+
     def spread(self, electrons: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
         """The standard deviation of values, from that of their electrons."""
         low, high = (self.values(electrons + sign * spread) for sign in (-1, 1))

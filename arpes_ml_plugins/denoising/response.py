@@ -66,7 +66,7 @@ def _table(grows: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     else:
         place = root.square()
         growth = (place / 2).exp()
-        area = torch.cumulative_trapezoid(growth, root).clone()
+        area = torch.cumulative_trapezoid(growth, root)
         transformed = torch.cat([area.new_zeros(1), area]).square()
         noise, slope = place * (-place).exp(), (-place).exp() * (1 - place)
     ratio = (transformed / noise.clamp(min=1e-300)).sqrt()

@@ -20,6 +20,7 @@ __all__ = [
     "plain_name",
     "plays",
     "resolve_dims",
+    "same_along",
 ]
 
 ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -323,3 +324,11 @@ def _described(data: xr.DataArray) -> str:
 
 def _listed(names: Sequence[Hashable]) -> str:
     return " and ".join(repr(name) for name in names)
+
+
+def same_along(one: xr.DataArray, other: xr.DataArray, dim: Hashable) -> bool:
+    """Whether both have as many values along ``dim``, at the same coordinates if both have any."""
+    same = one.sizes[dim] == other.sizes[dim]
+    if same and dim in one.coords and dim in other.coords:
+        same = np.array_equal(one[dim].values, other[dim].values)
+    return same

@@ -282,5 +282,5 @@ def noise_model(numbers: Mapping[str, float], gain: float | None, exposures: int
         shift=0.0 if gain else numbers["shift"] * exposures,
         row_correlation=numbers["rows"],
         column_correlation=numbers["columns"],
-        curvature=0.0 if gain else numbers["curvature"] / exposures,
+        curvature=0.0 if gain else numbers["curvature"],
     )

@@ -309,8 +309,8 @@ def _check_counts(
             f"{method} needs counts. {verdict} Use denoise_pcp_unet, which does not need counts, "
             f"or override this check with gain= (variance over mean)"
         )
-    unsure = float(noise["gain_error"]) > WORTH_A_WARNING * float(noise["gain"])
-    unsure = str(noise["status"].values) != "ok" and (kind == "offset" or unsure)
+    far_off = float(noise["gain_error"]) > WORTH_A_WARNING * float(noise["gain"])
+    unsure = str(noise["status"].values) != "ok" and (kind == "offset" or far_off)
     too_flat = float(noise["curvature"]) < 0  # bright bands, as at a detector that saturates
     if gain is None and (unsure or too_flat):
         warn(f"{method}: {verdict}", CountsWarning)
@@ -375,6 +375,7 @@ def _denoise(
     total, valid = images.sum(1), batch.valid.unflatten(0, (-1, exposures)).all(1)
     noise = noise_model(numbers, gain, exposures)
     lines = lines_of(batch, total, valid, noise) if exposures == 1 else None
+    own = None if batch.own is None else torch.from_numpy(batch.own).to(total.device)
     result = denoise_counts_images(
         noise.divided(total, lines),
         valid,
@@ -390,12 +391,12 @@ def _denoise(
         exposures=images if exposures > 1 else None,
         choices=choices_in(numbers),
         untouched=make(batch.seeds[0]) if calibrate else None,
-        own=None if batch.own is None else torch.from_numpy(batch.own).to(batch.images.device),
+        own=own,
     )
     found = calibration_numbers(result) if calibrate else {}
     found |= residual_numbers(result) if judged else {}
-    if lines is not None and batch.own is not None:
-        lines = lines[torch.from_numpy(batch.own).to(lines.device)]
+    if lines is not None and own is not None:
+        lines = lines[own]
     if result.samples is not None:
         samples = noise.multiplied(result.samples, lines) / exposures
         return found | dict(zip(_samples_of(draws), samples, strict=True))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from arpes_ml_plugins.labelled.border import Cube
+from arpes_ml_plugins.methods.goodness_run import deviations
 from arpes_ml_plugins.methods.separation_input import Setup
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ def mended(cube: Cube, setup: Setup, noise: ValueNoise | None) -> tuple[Cube, in
     else:
         spread = noise.of_channels.sqrt()
         least = spread.clamp(min=FEW * noise.gain / HOT)
-    if setup.each_noise is not None:
-        least = torch.from_numpy(setup.each_noise).to(cube.values)
+    each = deviations(setup, cube.values)
+    least = least if each is None else each
     hot = hot_values(cube.values, cube.valid, least)
     valid = cube.valid & ~hot
     values = cube.values

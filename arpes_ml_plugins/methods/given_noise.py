@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, ParameterError
+from arpes_ml_plugins.labelled.axes import same_along
 from arpes_ml_plugins.parameters import check_positive
 
 __all__ = ["GivenNoise", "given_noise"]
@@ -81,10 +82,7 @@ def given_noise(
 
 def _check_axes(noise: xr.DataArray, data: xr.DataArray) -> None:
     for dim in noise.dims:
-        same = noise.sizes[dim] == data.sizes[dim]
-        if same and dim in noise.coords and dim in data.coords:
-            same = np.array_equal(noise[dim].values, data[dim].values)
-        if not same:
+        if not same_along(noise, data, dim):
             raise AxisError(
                 f"noise has other coordinates along {dim!r} than the data; give it on theirs, "
                 f"for example noise.interp({dim}=data.{dim})"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.separation.value_noise import ValueNoise
 
-__all__ = ["evened", "noise_of_values", "variances"]
+__all__ = ["deviations", "evened", "noise_of_values"]
 
 
 def noise_of_values(cube: Cube, setup: Setup) -> ValueNoise | None:
@@ -31,22 +31,18 @@ def evened(cube: Cube, setup: Setup) -> tuple[Cube, Setup, torch.Tensor | None]:
 
     The spectra of a mixture stay the same, and its maps are divided alike.
     """
-    import torch
-
     from arpes_ml_plugins.separation.given_noise import noise_of_channels_and_pixels
 
-    if setup.each_noise is None:
+    deviation = deviations(setup, cube.values)
+    if deviation is None:
         return cube, setup, None
-    deviation = torch.from_numpy(setup.each_noise).to(cube.values)
     channels, pixels = noise_of_channels_and_pixels(deviation, cube.valid)
     even = replace(cube, values=cube.values / pixels)
     return even, replace(setup, noise=channels.cpu().numpy()), pixels
 
 
-def variances(setup: Setup, like: torch.Tensor) -> torch.Tensor | None:
-    """Of every value ``(m, t)``, if they are given."""
+def deviations(setup: Setup, like: torch.Tensor) -> torch.Tensor | None:
+    """Noise of every value ``(m, *space)``, if it is given."""
     import torch
 
-    if setup.each_noise is None:
-        return None
-    return torch.from_numpy(setup.each_noise).to(like).flatten(1).square()
+    return None if setup.each_noise is None else torch.from_numpy(setup.each_noise).to(like)

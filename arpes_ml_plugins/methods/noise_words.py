@@ -7,6 +7,8 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from arpes_ml_plugins.constants import DIFFERENCE
+
 __all__ = ["COUNTED", "NUMBERS", "SERVED", "in_words"]
 
 COUNTED = ("counts", "scaled counts")
@@ -14,7 +16,6 @@ COUNTED = ("counts", "scaled counts")
 SERVED = (*COUNTED, "correlated", "offset")
 """Kinds of noise that the pre-trained network takes."""
 BUNCHED = 1.3  # gain over step
-DIFFERENCE = 0.15  # fraction of negative values from which the values may be a difference
 FEW_HOT = 5e-5  # fraction of the pixels below which hot pixels are not mentioned
 NUMBERS = (
     "gain",

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
-from arpes_ml_plugins.labelled.axes import ROLES
+from arpes_ml_plugins.labelled.axes import ROLES, same_along
 from arpes_ml_plugins.methods.given_noise import given_noise
 from arpes_ml_plugins.networks.families import as_library, families_of
 from arpes_ml_plugins.parameters import check_choice, check_count, check_flag
@@ -208,10 +208,7 @@ def _used_pixels(
                 f"mask has the dimension {dim!r}; expected pixels, along "
                 f"{', '.join(map(repr, space))}. Set single values that are wrong to NaN instead"
             )
-        same = mask.sizes[dim] == space[dim]
-        if same and dim in mask.coords and dim in data.coords:
-            same = np.array_equal(mask[dim].values, data[dim].values)
-        if not same:
+        if not same_along(mask, data, dim):
             raise AxisError(
                 f"mask has other coordinates along {dim!r} than the data; select the same part of "
                 f"both"

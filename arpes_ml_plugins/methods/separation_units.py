@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from arpes_ml_plugins.labelled.apply import Cube
 from arpes_ml_plugins.methods.blocks_run import FIT
-from arpes_ml_plugins.methods.goodness_run import variances
+from arpes_ml_plugins.methods.goodness_run import deviations
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.separation_status import (
     TOO_MUCH,
@@ -75,6 +75,7 @@ def in_units(
         spectra_error[zero] = torch.where(total > 0, ready.by_value.gain / total, 0.0)
     order = _order(maps, spectra, setup)
     spectra, maps, spectra_error = spectra[:, order], maps[order], spectra_error[:, order]
+    each = deviations(setup, values)
     known = PixelMaps(
         spectra.clone(),
         torch.where(ready.kept, ready.noise, 0.0),
@@ -83,7 +84,7 @@ def in_units(
         ready.nonnegative,
         (with_unit(errors.halves) / top)[..., order],
         errors.share,
-        variances=variances(setup, values),
+        variances=None if each is None else each.flatten(1).square(),
     )
     all_maps = values.new_full((n, whole.numel()), float("nan"))
     if known.variances is None or is_by_component(alignment):  # otherwise solved for with weights

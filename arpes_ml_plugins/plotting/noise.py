@@ -74,8 +74,8 @@ def diagnose(
     from arpes_ml_plugins.denoising.defects import hot_pixels
     from arpes_ml_plugins.denoising.noise_clouds import behind_clouds
     from arpes_ml_plugins.denoising.noise_floor import variance_over_mean
+    from arpes_ml_plugins.denoising.noise_model import NoiseModel
     from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum
-    from arpes_ml_plugins.denoising.response import as_counts
     from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
 
     array, _ = select_spectrum(data)
@@ -91,9 +91,9 @@ def diagnose(
     mask = torch.from_numpy(valid)
     estimate = statistics.estimate(images, mask)
     gain = estimate.gain if estimate.gain.isfinite() else variance_over_mean(images, mask)
-    counts = as_counts(images / gain, float(estimate.curvature)) if estimate.curvature else images
-    scale = torch.ones_like(gain) if estimate.curvature else gain
-    hot = hot_pixels(counts, mask, scale.expand(len(images))[:, None, None])
+    model = NoiseModel(float(gain), curvature=float(estimate.curvature))
+    counts, scale = model.proportional(images)
+    hot = hot_pixels(counts, mask, counts.new_full((len(counts), 1, 1), scale))
     known = bool(np.isfinite(noise["gain"]))
     shift = float(noise["shift"] if known else -images[mask].min())
     # Above a pedestal, and with the noise of the read-out added, counts and their noise agree.
@@ -146,6 +146,10 @@ def diagnose(
 
 def _photon_transfer(axes: Axes, spectrum: NoiseSpectrum, shift: float, noise: xr.Dataset) -> None:
     """Draw variance against mean of the noise, with the line of the noise estimate."""
+    import torch
+
+    from arpes_ml_plugins.denoising.noise_model import NoiseModel
+
     above = spectrum.mean.numpy()
     correlated = noise["kind"].item() == "correlated"
     power = spectrum.gain if correlated else spectrum.mean_power
@@ -163,8 +167,7 @@ def _photon_transfer(axes: Axes, spectrum: NoiseSpectrum, shift: float, noise: x
     if np.isfinite(gain):  # values below zero have no line
         curvature = float(noise["curvature"])
         places = np.linspace(-shift, float(mean.max()), 200 if curvature else 2)
-        bend = curvature / gain * (places + shift)
-        line = gain * (places + shift) * (1 + bend if curvature > 0 else np.exp(bend))
+        line = NoiseModel(gain, shift, curvature=curvature).variance(torch.from_numpy(places))
         model = _model(gain, shift, curvature, correlated)
         axes.plot(places, line, color="C3", label=f"variance = {model}")
         axes.set_xlim(left=min(0.0, -shift))

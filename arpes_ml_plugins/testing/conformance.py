@@ -487,13 +487,6 @@ class ConformanceSuite:
 
 
 def _scale_of(dataset: xr.Dataset, name: Hashable) -> float:
-    """Largest value of the variables alike: a lower limit may be 0 but for rounding."""
-    one = dataset[name]
-    alike = [
-        np.abs(other.values[np.isfinite(other.values)]).max(initial=0.0)
-        for other in dataset.data_vars.values()
-        if other.dtype.kind in "iufbc"
-        and other.dims == one.dims
-        and other.attrs.get("units") == one.attrs.get("units")
-    ]
-    return float(max(alike))
+    """Largest value; of a lower limit, which may be 0 but for rounding, that of the upper one."""
+    values = dataset[str(name).replace("lower", "upper")].values
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
