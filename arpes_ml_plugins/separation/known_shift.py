@@ -48,6 +48,7 @@ def find_known_shifts(
     exact: torch.Tensor | None = None,
     *,
     certain: bool = False,
+    level: bool = True,
 ) -> Shifts:
     """Shifts that all components of a pixel have in common.
 
@@ -73,6 +74,8 @@ def find_known_shifts(
         energies are the zero of the shifts; otherwise the mean shift is.
     certain
         Whether shifts are known to exist, however little they explain.
+    level
+        Whether to take, of shifts that explain as much, those that bend least.
     """
     candidates = candidates_of(centres, noise, step, largest)
     used = (
@@ -96,7 +99,7 @@ def find_known_shifts(
         if float((shift - before)[used].std()) < SETTLED * abs(step):
             break
     outer = float((shift.abs() > OUTER * float(candidates[-1]))[used].float().mean())
-    if not bool(placed.any()):
+    if level and not bool(placed.any()):
         shift = scan.levelled(spectra, shift, kind)
         spectra = scan.own_spectra(spectra, shift)
     still = scan.own_spectra(centres.mT, torch.zeros_like(shift))

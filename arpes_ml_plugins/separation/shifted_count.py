@@ -47,7 +47,10 @@ def fewer_with_shifts(
     white = pixels[:, used] / noise[:, None]
     spread: dict[int, float] = {}
     for count in range(1, len(spectra)):
-        shifts = find_known_shifts(pixels, noise, spectra[count - 1].mT, step, shape, used=used)
+        # Too few components need large shifts; levelled, those of enough would hardly be smaller.
+        shifts = find_known_shifts(
+            pixels, noise, spectra[count - 1].mT, step, shape, used=used, level=False
+        )
         more = misfit(white, spectra[count] / noise[:, None])
         if shifts.found and shifts.left < WORTH * float(more):
             spread[count] = float(shifts.shift.std())
