@@ -102,3 +102,23 @@ def test_shifts_are_no_components(kind):
     result = data.S.choose_components(rng=0)
     assert int(result.recommended) == 3
     assert ("shift" in result.reason.item()) == (kind != "none")
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_wide_ramp_does_not_replace_a_state(seed):
+    """Two doublets with twice the shifts explain the data of three about as well."""
+    energy = np.linspace(-36, -29, 60)
+    row, column = np.mgrid[:40, :40]
+    left, upper = column < 14, row < 20
+    rate = 0
+    for where, height, centre in (
+        (left, 1.0, -33.0),
+        (~left & upper, 0.8, -32.0),
+        (~left & ~upper, 0.6, -31.2),
+    ):
+        off = energy - centre - 0.3 * (column / 19.5 - 1)[..., None]
+        doublet = np.exp(-((off / 0.3) ** 2)) + 0.75 * np.exp(-(((off + 2.15) / 0.3) ** 2)) + 0.1
+        rate = rate + height * where[..., None] * doublet
+    counts = np.random.default_rng(seed).poisson(100 * rate / rate.max())
+    data = xr.DataArray(counts * 1.0, {"eV": energy}, ("y", "x", "eV"))
+    assert int(data.S.choose_components(rng=0).recommended) == 3
