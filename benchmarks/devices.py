@@ -1,7 +1,8 @@
 """Time the methods on a GPU and on the processors of the same machine.
 
-    python benchmarks/devices.py        about three minutes beside one GPU
+    python benchmarks/devices.py [WORD ...]        about five minutes beside one GPU
 
+With words, only the methods whose names contain one of them are timed; the other rows stay.
 Writes docs/measured/devices.csv: seconds of the second call of each method, with the name of the
 card. Results of both devices are compared: the difference is a root mean square over that of the
 result. CPU times are those of torch's default number of threads.
@@ -9,7 +10,9 @@ result. CPU times are those of torch's default number of threads.
 
 from __future__ import annotations
 
+import csv
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -17,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import xarray as xr
-from tables import write
+from tables import RESULTS, write
 
 import arpes_ml_plugins as ml
 
@@ -98,20 +101,32 @@ def seconds(run: Callable[[str], xr.DataArray], device: str) -> tuple[float, xr.
     return time.perf_counter() - start, result
 
 
-def main() -> None:
+def kept(chosen: list[str]) -> dict[str, dict[str, object]]:
+    """Rows of an earlier run that this one does not replace, by method."""
+    path = RESULTS / "devices.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        return {row["method"]: row for row in csv.DictReader(file) if row["method"] not in chosen}
+
+
+def main(words: list[str]) -> None:
     warnings.simplefilter("ignore")
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    rows: list[dict[str, object]] = []
-    for name, run in cases().items():
+    methods = cases()
+    chosen = [name for name in methods if not words or any(word in name for word in words)]
+    rows = kept(chosen)
+    for name in chosen:
+        run = methods[name]
         row: dict[str, object] = {"method": name, "card": card, "CPU threads": os.cpu_count()}
         row["CPU s"], reference = seconds(run, "cpu")
         if torch.cuda.is_available():
             row["GPU s"], result = seconds(run, "cuda")
             scale = float(np.sqrt((reference.values**2).mean()))
             row["difference"] = float(np.sqrt(((result - reference).values ** 2).mean())) / scale
-        rows.append(row)
-        write("devices.csv", rows)
+        rows[name] = row
+        write("devices.csv", [rows[each] for each in methods if each in rows])
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
