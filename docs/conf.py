@@ -22,11 +22,11 @@ release = metadata.version("arpes-ml-plugins")
 
 extensions = [
     "llms_txt",
+    "mathml",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -36,6 +36,7 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = f"arpes_ml_plugins {release}"
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
