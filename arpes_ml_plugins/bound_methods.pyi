@@ -28,7 +28,7 @@ class BoundMethods(Generic[Data]):
         mask: xr.DataArray | None = None,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Find how many components a spectral image holds, with the evidence."""
@@ -52,7 +52,7 @@ class BoundMethods(Generic[Data]):
         draws: int = 0,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Continue analytically by sparsity alone: basis pursuit, solved by ISTA or FISTA."""
@@ -76,7 +76,7 @@ class BoundMethods(Generic[Data]):
         draws: int = 0,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Continue analytically by LISTA, the learned optimizer without relaxation."""
@@ -103,7 +103,7 @@ class BoundMethods(Generic[Data]):
         draws: int = 0,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Continue analytically by maximum entropy, for all slices at once."""
@@ -132,7 +132,7 @@ class BoundMethods(Generic[Data]):
         draws: int = 0,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Continue analytically by a learned optimizer (RLISTA), refined by maximum entropy."""
@@ -148,7 +148,7 @@ class BoundMethods(Generic[Data]):
         solver: str = "rlista",
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Continue a self-energy analytically, with its real part by Kramers-Kronig."""
@@ -163,7 +163,7 @@ class BoundMethods(Generic[Data]):
         precision: str = "auto",
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Denoise as denoise_counts does, with error bars."""
@@ -177,7 +177,7 @@ class BoundMethods(Generic[Data]):
         iterations: int = 500,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Split an image into a low-rank and a sparse part by principal component pursuit."""
@@ -194,7 +194,7 @@ class BoundMethods(Generic[Data]):
         batch_size: int | None = None,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Denoise as denoise_pcp_unet does, and return all parts of the decomposition."""
@@ -210,7 +210,7 @@ class BoundMethods(Generic[Data]):
         precision: str = "auto",
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Denoise as denoise_pretrained does, with error bars."""
@@ -225,7 +225,7 @@ class BoundMethods(Generic[Data]):
         mesh: str | None = "auto",
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
         out: str | os.PathLike[str] | None = None,
     ) -> Data:
@@ -240,7 +240,7 @@ class BoundMethods(Generic[Data]):
         precision: str = "auto",
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
         out: str | os.PathLike[str] | None = None,
     ) -> Data:
@@ -256,7 +256,7 @@ class BoundMethods(Generic[Data]):
         batch_size: int | None = None,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> Data:
         """Denoise with a network whose input is fixed noise, trained by stochastic gradient descent."""
@@ -273,7 +273,7 @@ class BoundMethods(Generic[Data]):
         batch_size: int | None = None,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
         out: str | os.PathLike[str] | None = None,
     ) -> Data:
@@ -290,7 +290,7 @@ class BoundMethods(Generic[Data]):
         precision: str = "auto",
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
         out: str | os.PathLike[str] | None = None,
     ) -> Data:
@@ -301,7 +301,7 @@ class BoundMethods(Generic[Data]):
         *,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Estimate the noise of the data: its gain, whether they are counts, and defects."""
@@ -315,7 +315,7 @@ class BoundMethods(Generic[Data]):
         mask: xr.DataArray | None = None,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Find all spectra and maps that explain a spectral image as well as those of a separation."""
@@ -327,7 +327,7 @@ class BoundMethods(Generic[Data]):
         fixed: bool = True,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Find the mesh in front of the detector in the data themselves, and divide it out."""
@@ -345,7 +345,7 @@ class BoundMethods(Generic[Data]):
         precision: str = "auto",
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> Data:
         """Draw samples of the true image, given the data, around that of denoise_pretrained."""
@@ -362,7 +362,7 @@ class BoundMethods(Generic[Data]):
         mask: xr.DataArray | None = None,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Group the pixels of a spectral image by their spectra (k-means or Gaussian mixture)."""
@@ -380,7 +380,7 @@ class BoundMethods(Generic[Data]):
         mask: xr.DataArray | None = None,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Separate a spectral image blindly, by the sparsity of its maps in wavelets (GMCA)."""
@@ -405,7 +405,7 @@ class BoundMethods(Generic[Data]):
         training_seed: int = 0,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Separate a spectral image into components whose spectra are roughly known (LPALM)."""
@@ -421,7 +421,7 @@ class BoundMethods(Generic[Data]):
         mask: xr.DataArray | None = None,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Separate a spectral image blindly into non-negative spectra and maps (NMF)."""
@@ -442,7 +442,7 @@ class BoundMethods(Generic[Data]):
         mask: xr.DataArray | None = None,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Separate a spectral image into components by proximal alternating minimisation (PALM)."""
@@ -470,7 +470,7 @@ class BoundMethods(Generic[Data]):
         training_seed: int = 0,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Separate a spectral image whose spectra lie on known manifolds, some or all (sGMCA)."""
@@ -485,7 +485,7 @@ class BoundMethods(Generic[Data]):
         mask: xr.DataArray | None = None,
         device: str = "auto",
         rng: int | np.random.Generator | torch.Generator | None = None,
-        progress: ProgressOption = False,
+        progress: ProgressOption = "auto",
         dims: Mapping[str, str] | Sequence[str] | None = None,
     ) -> xr.Dataset:
         """Map components whose spectra are all known: weighted least squares, pixel by pixel."""

@@ -42,9 +42,10 @@ BLOCKS = {
             Device for the computation: ``"auto"`` (CUDA, then MPS, then the CPU) or the name of a
             torch device.""",
     "progress": """
-        progress : bool or callable
+        progress : {"auto"}, bool or callable
             Whether to show a progress bar, or a function that is called with
-            :class:`~arpes_ml_plugins.Progress` objects.""",
+            :class:`~arpes_ml_plugins.Progress` objects. "auto" shows a bar in a terminal or a
+            notebook if the call will take more than five seconds.""",
 }
 """Blocks of docstrings that all families of methods share; families add their own."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED
+from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled import progress
 from arpes_ml_plugins.labelled.progress import reporter
 
@@ -55,6 +58,40 @@ def test_short_work_is_not(caplog, monkeypatch):
     with caplog.at_level(logging.INFO), reporter(False, "denoise", 10) as report:
         clock.work(report, 10, 0.3)
     assert not caplog.records
+
+
+def test_a_bar_is_shown_where_somebody_looks(capsys, monkeypatch):
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(progress, "somebody_looks", lambda: True)
+    with reporter("auto", "denoise", 10) as report:
+        clock.work(report, 1, 0.2)
+        assert not capsys.readouterr().err
+        clock.work(report, 9, 1.5)
+    assert "denoise: 100%" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("looks", "each"), [(False, 1.5), (True, 0.3)])
+def test_no_bar_for_short_work_or_for_nobody(looks, each, capsys, monkeypatch):
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(progress, "somebody_looks", lambda: looks)
+    with reporter("auto", "denoise", 10) as report:
+        clock.work(report or (lambda steps, loss: None), 10, each)
+    assert not capsys.readouterr().err
+
+
+def test_who_looks(monkeypatch):
+    terminal = io.StringIO()
+    monkeypatch.setattr(progress.sys, "stderr", terminal)
+    assert not progress.somebody_looks()
+    terminal.isatty = lambda: True
+    assert progress.somebody_looks()
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(progress.somebody_looks).result()
+
+
+def test_other_words_are_refused():
+    with pytest.raises(ParameterError, match="got 'no'"), reporter("no", "denoise", 10):
+        pass
 
 
 def test_nobody_listens(caplog):

@@ -113,7 +113,9 @@ def _option(parameter: inspect.Parameter, documented: str, text: str) -> click.O
 
 
 def _is_flag(parameter: inspect.Parameter, kinds: Kinds) -> bool:
-    return isinstance(parameter.default, bool) or ("bool" in kinds and kinds <= {"bool", "None"})
+    if parameter.name == "progress" or isinstance(parameter.default, bool):
+        return True
+    return "bool" in kinds and kinds <= {"bool", "None"}
 
 
 def _forms(kinds: Kinds, annotation: str, choices: Sequence[str]) -> Iterator[str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import multiprocessing
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from arpes_ml_plugins.errors import ParameterError
 
@@ -39,7 +44,7 @@ FIRST_LOOK = 1.0  # seconds of work, from which the rest is estimated
 WORTH_SAYING = 5.0  # seconds
 FEWEST_STEPS = 2
 
-ProgressOption = bool | Callable[[Progress], object]
+ProgressOption = bool | Literal["auto"] | Callable[[Progress], object]
 Report = Callable[[int, "float | None"], None]
 """``report(steps, loss)``: this number of further iterations is done."""
 
@@ -55,25 +60,29 @@ class Stage:
 
 
 def check_progress(option: object) -> None:
-    """Refuse values other than True, False or a function; the text "no" would count as True."""
-    if not isinstance(option, bool) and not callable(option):
-        raise ParameterError(f"progress must be True, False or a function, got {option!r}")
+    """Refuse other values; the text "no" would count as True."""
+    automatic = isinstance(option, str) and option == "auto"
+    if not (automatic or isinstance(option, bool) or callable(option)):
+        raise ParameterError(f'progress must be "auto", True, False or a function, got {option!r}')
 
 
 @contextmanager
 def reporter(option: ProgressOption, method: str, total: int) -> Iterator[Report | None]:
     """A function to report steps to, or ``None`` if no reports are wanted.
 
-    A single step is not shown as a bar, but is reported to a user's function. With any option, the
-    expected duration is logged at INFO after one second, if it is more than five seconds.
+    A single step is not shown as a bar, but is reported to a user's function. After one second the
+    duration is estimated. If it is more than five seconds, it is logged at INFO, and with "auto" a
+    bar is shown where somebody is looking.
     """
     check_progress(option)
     if isinstance(option, Stage):
         yield option.report
         return
-    with _shown(option, method, total) as shown:
-        if logger.isEnabledFor(logging.INFO) and total > FEWEST_STEPS:
-            yield _Estimate(method, total, shown)
+    late = option == "auto" and somebody_looks()
+    with _shown(option, method, total) as shown, ExitStack() as opened:
+        if total > FEWEST_STEPS and (late or logger.isEnabledFor(logging.INFO)):
+            bar = (lambda done: opened.enter_context(_bar(method, total, done))) if late else None
+            yield _Estimate(method, total, shown, bar)
         else:
             yield shown
 
@@ -130,26 +139,57 @@ def _shown(option: ProgressOption, method: str, total: int) -> Iterator[Report |
             option(Progress(method, done, total, loss))
 
         yield tell
-    elif option and total > 1:
-        from tqdm.auto import tqdm
-
-        with tqdm(total=total, desc=method, unit="it", dynamic_ncols=True, mininterval=0.5) as bar:
-
-            def advance(steps: int, loss: float | None) -> None:
-                bar.update(steps)
-                if loss is not None:
-                    bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-
+    elif option is True and total > 1:
+        with _bar(method, total) as advance:
             yield advance
     else:
         yield None
 
 
-class _Estimate:
-    """Log the expected duration once, and pass all steps on."""
+@contextmanager
+def _bar(method: str, total: int, done: int = 0) -> Iterator[Report]:
+    """A bar that has reached ``done``."""
+    from tqdm.auto import tqdm
 
-    def __init__(self, method: str, total: int, shown: Report | None) -> None:
-        self.method, self.total, self.shown = method, total, shown
+    options = {"unit": "it", "dynamic_ncols": True, "mininterval": 0.5}
+    with tqdm(total=total, initial=done, desc=method, **options) as bar:
+
+        def advance(steps: int, loss: float | None) -> None:
+            bar.update(steps)
+            if loss is not None:
+                bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+
+        yield advance
+
+
+def somebody_looks() -> bool:
+    """Whether a bar has a reader: a notebook or a terminal, and the thread that is typed into."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    if multiprocessing.parent_process() is not None:
+        return False
+    return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def _in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this, and can show tqdm's bar, which is a widget."""
+    if "ipykernel" not in sys.modules or "IPython" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    return hasattr(shell, "kernel") and importlib.util.find_spec("ipywidgets") is not None
+
+
+class _Estimate:
+    """Log the expected duration once, open a bar if it is long, and pass all steps on."""
+
+    def __init__(
+        self,
+        method: str,
+        total: int,
+        shown: Report | None,
+        bar: Callable[[int], Report] | None,
+    ) -> None:
+        self.method, self.total, self.shown, self.bar = method, total, shown, bar
         self.start = time.perf_counter()
         self.begun: tuple[float, int] | None = None
         """Time and steps of the first report: the first step takes longer than the others."""
@@ -165,9 +205,11 @@ class _Estimate:
             self.begun = now, self.done
         since, before = now - self.begun[0], self.done - self.begun[1]
         if not self.said and since >= FIRST_LOOK and before > 0:
-            self.said = True
             seconds = self.begun[0] - self.start + since * (self.total - self.begun[1]) / before
             if seconds > WORTH_SAYING:
+                self.said = True
+                if self.bar:
+                    self.shown = self.bar(self.done)
                 logger.info(
                     "%s will take about %s (%d of %d steps in %.1f s)",
                     self.method,

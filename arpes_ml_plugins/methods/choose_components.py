@@ -48,7 +48,7 @@ def choose_components(
     mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Find how many components a spectral image holds, with the evidence.

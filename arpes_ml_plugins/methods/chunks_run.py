@@ -55,7 +55,7 @@ def together_or_in_chunks(
     method: str,
     device: str,
     seed: int,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
 ) -> dict[str, Any]:
     """Arguments of :func:`map_images`: each series as a whole, or its chunks separately.
 
@@ -128,7 +128,7 @@ def _prepared(
     method: str,
     device: str,
     seed: int,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
 ) -> dict[str, Any]:
     """Arguments of :func:`map_images` with the choices for all data, and the trained weights.
 

@@ -39,7 +39,7 @@ def continue_ista(
     draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Continue analytically by sparsity alone: basis pursuit, solved by ISTA or FISTA.

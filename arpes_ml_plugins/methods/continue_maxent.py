@@ -53,7 +53,7 @@ def continue_maxent(
     draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Continue analytically by maximum entropy, for all slices at once.

@@ -55,7 +55,7 @@ def continue_rlista(
     draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Continue analytically by a learned optimizer (RLISTA), refined by maximum entropy.
@@ -219,7 +219,7 @@ def continue_lista(
     draws: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Continue analytically by LISTA, the learned optimizer without relaxation.

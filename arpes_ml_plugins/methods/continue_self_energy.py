@@ -40,7 +40,7 @@ def continue_self_energy(
     solver: str = "rlista",
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Continue a self-energy analytically, with its real part by Kramers-Kronig.

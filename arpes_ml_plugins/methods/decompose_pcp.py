@@ -39,7 +39,7 @@ def decompose_pcp(
     iterations: int = 500,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Split an image into a low-rank and a sparse part by principal component pursuit.

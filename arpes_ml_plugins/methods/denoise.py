@@ -63,7 +63,7 @@ def denoise(
     mesh: str | None = "auto",
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,  # handled by the call, see plugins.into_store
 ) -> xr.DataArray | xr.Dataset:

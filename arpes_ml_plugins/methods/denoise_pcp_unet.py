@@ -66,7 +66,7 @@ def denoise_pcp_unet(
     batch_size: int | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,  # handled by the call, see plugins.into_store
 ) -> xr.DataArray | xr.Dataset:
@@ -149,7 +149,7 @@ def decompose_pcp_unet(
     batch_size: int | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Denoise as :func:`denoise_pcp_unet` does, and return all parts of the decomposition.
@@ -235,7 +235,7 @@ def denoise_fixed_input(
     batch_size: int | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:
     """Denoise with a network whose input is fixed noise, trained by stochastic gradient descent.

@@ -177,7 +177,7 @@ def noise_of(
     array: xr.DataArray,
     image: tuple[Hashable, Hashable],
     device: str,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     repeats: Hashable | None = None,
 ) -> xr.Dataset:
     """Estimate the noise of an array whose axes are known; lazy if the array is.

@@ -26,7 +26,7 @@ def estimate_noise(
     *,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Estimate the noise of the data: its gain, whether they are counts, and defects.

@@ -65,7 +65,7 @@ def feasible_bands(
     mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Find all spectra and maps that explain a spectral image as well as those of a separation.

@@ -28,7 +28,7 @@ def remove_mesh(
     fixed: bool = True,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Find the mesh in front of the detector in the data themselves, and divide it out.

@@ -35,7 +35,7 @@ def sample_posterior(
     precision: str = "auto",
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.DataArray | xr.Dataset:
     """Draw samples of the true image, given the data, around that of :func:`denoise_pretrained`.

@@ -36,7 +36,7 @@ def separate_gmca(
     mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Separate a spectral image blindly, by the sparsity of its maps in wavelets (GMCA).
@@ -123,7 +123,7 @@ def separate_nmf(
     mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Separate a spectral image blindly into non-negative spectra and maps (NMF).

@@ -64,7 +64,7 @@ def separate_lpalm(
     training_seed: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Separate a spectral image into components whose spectra are roughly known (LPALM).

@@ -46,7 +46,7 @@ def separate_palm(
     mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Separate a spectral image into components by proximal alternating minimisation (PALM).

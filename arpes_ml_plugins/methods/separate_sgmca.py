@@ -60,7 +60,7 @@ def separate_sgmca(
     training_seed: int = 0,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Separate a spectral image whose spectra lie on known manifolds, some or all (sGMCA).

@@ -42,7 +42,7 @@ def unmix(
     mask: xr.DataArray | None = None,
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
     dims: Mapping[str, str] | Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Map components whose spectra are all known: weighted least squares, pixel by pixel.

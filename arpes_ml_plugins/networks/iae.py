@@ -74,7 +74,7 @@ def train_iae(
     recipe: str = "robust",
     steps: int | None = None,
     seed: int = 0,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
 ) -> SpectrumManifolds:
     """Train an interpolatory autoencoder for each family, or take it from the user's cache.
 
@@ -97,8 +97,9 @@ def train_iae(
         Number of batches, if not that of the recipe.
     seed : int
         Seed of the training; the same seed gives the same autoencoder.
-    progress : bool or callable
-        Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
+    progress : {"auto"}, bool or callable
+        Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`. "auto" shows a
+        bar in a terminal or a notebook if the training will take more than five seconds.
 
     Returns
     -------

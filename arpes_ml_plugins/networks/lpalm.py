@@ -74,7 +74,7 @@ def train_lpalm(
     recipe: str = "robust",
     steps: int | None = None,
     seed: int = 0,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
 ) -> SeparationNetwork:
     """Train an LPALM network on mixtures of a library, or take it from the user's cache.
 
@@ -107,8 +107,9 @@ def train_lpalm(
         if the validation loss does not decrease any more.
     seed : int
         Seed of the training; the same seed gives the same network.
-    progress : bool or callable
-        Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`.
+    progress : {"auto"}, bool or callable
+        Show a bar, or call a function with a :class:`~arpes_ml_plugins.Progress`. "auto" shows a
+        bar in a terminal or a notebook if the training will take more than five seconds.
 
     Returns
     -------

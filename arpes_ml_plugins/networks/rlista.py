@@ -88,7 +88,7 @@ def train_rlista(
     relaxation: float = 0.5,
     steps: int | None = None,
     seed: int = 0,
-    progress: ProgressOption = False,
+    progress: ProgressOption = "auto",
 ) -> UnrolledNetwork:
     """Train an RLISTA (or LISTA) network for one kind of data, or take it from the user's cache.
 
