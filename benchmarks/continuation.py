@@ -68,6 +68,14 @@ PARTS = {
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument(
+        "--fewer",
+        type=int,
+        default=1,
+        help="divide the number of spectra of bands, kinds and act100_random by this",
+    )
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    for part in parser.parse_args().part or PARTS:
-        PARTS[part]()
+    for part in options.part or PARTS:
+        run = PARTS[part]
+        run(options.fewer) if run in (bands, kinds, act100_random) else run()

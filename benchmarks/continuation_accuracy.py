@@ -182,13 +182,14 @@ def spectra() -> None:
     write("continuation_spectra.csv", rows)
 
 
-def bands() -> None:
+def bands(fewer: int = 1) -> None:
     """Coverage of the 90 % band, fresh spectra, where there is more than 1 % of the maximum."""
+    count = 600 // fewer
     rows: list[dict[str, object]] = []
     for kind in ("published", "broad", "foreign"):
         for beta in (5.0, 10.0, 20.0, 50.0):
             for sigma in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
-                case = make_case(sigma, kind=kind, count=600, beta=beta)
+                case = make_case(sigma, kind=kind, count=count, beta=beta)
                 run = methods(sigma, kind)["continue_rlista()"]
                 result = quiet(partial(run, case.labelled, beta))
                 truth = case.truth.numpy() / WIDTH
@@ -208,7 +209,7 @@ def bands() -> None:
                 )
     # Without a network (bosons, too few times): MaxEnt's own band.
     for sigma in (1e-5, 1e-4, 1e-3):
-        case = make_case(sigma, count=600)
+        case = make_case(sigma, count=count)
         found = maxent(
             case.kernel / sigma, case.data / sigma, torch.full((50,), 0.02, dtype=torch.float64)
         )

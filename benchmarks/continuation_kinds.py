@@ -130,10 +130,11 @@ def _semicircle(centre: float, radius: float) -> Values:
     return np.sqrt(np.clip(1 - ((FINE - centre) / radius) ** 2, 0, None)) / radius
 
 
-def kinds() -> None:
+def kinds(fewer: int = 1) -> None:
     """Errors and coverage by kind, by inverse temperature and by error of the data."""
+    truths = max(1, TRUTHS // fewer)
     frame = pd.concat(
-        [measured(beta, sigma) for beta in BETAS for sigma in SIGMAS], ignore_index=True
+        [measured(beta, sigma, truths) for beta in BETAS for sigma in SIGMAS], ignore_index=True
     )
     frame["silent and worse"] = (
         ~frame["flagged"]
@@ -146,11 +147,11 @@ def kinds() -> None:
         write(f"continuation_{name}.csv", [*rows, _row(by, "all", frame)])
 
 
-def measured(beta: float, sigma: float) -> pd.DataFrame:
+def measured(beta: float, sigma: float, truths: int) -> pd.DataFrame:
     """One line for every spectrum."""
     rng = np.random.default_rng([SEED, int(10 * beta), round(-np.log10(sigma))])
     tau = np.linspace(0, beta, 201 if beta < 100 else 401)
-    drawn = [item for _ in range(TRUTHS) for item in draw_kinds(rng).items()]
+    drawn = [item for _ in range(truths) for item in draw_kinds(rng).items()]
     truth = np.array([values for _, values in drawn])
     kernel = fermion(torch.from_numpy(tau), torch.from_numpy(FINE), beta).numpy()
     g = truth @ kernel.T * STEP

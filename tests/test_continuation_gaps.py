@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from greens import METHODS, fermi
+from greens import METHODS, fermi, gauss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,3 +97,21 @@ def test_the_middle_of_an_even_spectrum_is_no_tail():
     found = grounded(lower, density, resolution, omega, even=True)
     assert bool((found[0, :20] > 0).all())
     assert float(found[0, -1]) == 0
+
+
+def test_the_interval_of_accurate_data_holds_smooth_spectra():
+    """Their errors are a thousandth of the spectrum, but not smaller than the interval."""
+    beta, sigma = 100.0, 1e-8
+    fine, tau = np.linspace(-4, 4, 4001), np.linspace(0, beta, 121)
+    shapes = [(0.0, 1.2, 0.0), (0.3, 0.8, 0.9), (-0.4, 1.0, 0.5)]
+    truth = np.array(
+        [gauss(fine, c, s) * (1 - d * np.exp(-((fine / 0.4) ** 2))) for c, s, d in shapes]
+    )
+    truth /= truth.sum(1, keepdims=True) * 0.002
+    g = truth @ fermi(tau, fine, beta).T * 0.002
+    g = g + sigma * np.random.default_rng(1).normal(size=g.shape)
+    data = xr.DataArray(g, coords={"tau": tau}, dims=("n", "tau"))
+    result = arpes_ml_plugins.continue_rlista(data, beta=beta, omega=fine[::40], stderr=sigma)
+    seen = truth[:, ::40]
+    held = (result.lower.values <= seen) & (seen <= result.upper.values)
+    assert held[seen > 0.01 * seen.max(1, keepdims=True)].mean() > 0.82

@@ -158,6 +158,17 @@ def test_errors_in_every_form():
         np.testing.assert_allclose(found, plain, atol=1e-6)
 
 
+def test_matrices_with_errors_of_their_own_are_as_if_alone():
+    sizes = xr.DataArray(1e-3 * np.array([1.0, 0.6, 2.0]), dims="k")
+    found = [green(seed=k, sigma=float(s), complex_valued=True) for k, s in enumerate(sizes)]
+    g = xr.concat(found, "k")
+    options = {"beta": BETA, "omega": OMEGA, "orbitals": ("i", "j")}
+    result = g.S.continue_maxent(stderr=sizes, **options).spectral_function
+    hermitian(result)
+    alone = g.isel(k=1).S.continue_maxent(stderr=float(sizes[1]), **options).spectral_function
+    np.testing.assert_allclose(result.isel(k=1), alone, atol=1e-5 * float(abs(alone).max()))
+
+
 def test_monte_carlo_bins():
     rng = np.random.default_rng(2)
     scatter = 1e-3 * rng.normal(size=(100, 2, 2, len(TAU)))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import arpes_ml_plugins
-from arpes_ml_plugins.continuation.referee import hedged, roughness
+from arpes_ml_plugins.continuation.referee import hedged, oscillating, roughness
 
 OMEGA = np.linspace(-8, 8, 401)
 ACCURATE, ROUGH = 1e-6, 1e-2
@@ -20,30 +20,47 @@ ACCURATE, ROUGH = 1e-6, 1e-2
 numbers = st.floats(0, 1)
 
 
-def shares(share, error=ACCURATE, neural=1.0, flat=1.0):
-    values = torch.tensor([[share], [error], [neural], [flat]], dtype=torch.float64)
+def shares(share, error=ACCURATE, oscillates=0.0):
+    values = torch.tensor([[share], [error], [oscillates]], dtype=torch.float64)
     return float(hedged(*values))
 
 
 def test_small_shares_are_zero_if_data_are_accurate():
-    assert shares(0.4) == shares(0.4, neural=2.0) == 0
-    assert shares(0.4, ROUGH, neural=2.0) == 0.4
-    assert shares(0.95, neural=2.0) == 0.95
+    assert shares(0.4) == 0
+    assert shares(0.4, ROUGH) == 0.4
+    assert shares(0.95) == 0.95
 
 
 def test_the_clearly_smoother_solution_of_the_network_is_taken():
-    assert shares(0.4, neural=0.99) == 0
-    assert shares(0.1, neural=0.7) == shares(0.1, ROUGH, neural=0.7) == 1
+    assert shares(0.1, oscillates=1.0) == shares(0.1, ROUGH, oscillates=1.0) == 1
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    heights=st.lists(st.floats(0.2, 5), min_size=1, max_size=4),
+    unit=st.sampled_from([1e-3, 1.0, 1e3]),
+)
+def test_waves_oscillate_and_a_higher_peak_does_not(heights, unit):
+    x = torch.linspace(-4, 4, 401, dtype=torch.float64)
+    places = torch.linspace(-2.5, 2.5, len(heights), dtype=torch.float64)
+    peaks = zip(heights, places, strict=True)
+    smooth = sum(height * (-(((x - place) / 0.4) ** 2)).exp() for height, place in peaks)[None]
+    smooth = unit * smooth
+    waves = smooth * (1 + 0.3 * (30 * x).cos())
+    assert float(oscillating(smooth, waves)) == 1
+    for height in (1.0, 1.2, 3.0):
+        assert float(oscillating(smooth, height * smooth)) < 1e-6
+    assert float(oscillating(waves, smooth)) == 0
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     pair=st.tuples(numbers, numbers).map(sorted),
     error=st.sampled_from([1e-8, 1e-5, 1e-3, 1e-1]),
-    rough=st.tuples(*[st.floats(0, 10)] * 2),
+    oscillates=numbers,
 )
-def test_shares_stay_shares_and_keep_their_order(pair, error, rough):
-    low, high = (shares(share, error, *rough) for share in pair)
+def test_shares_stay_shares_and_keep_their_order(pair, error, oscillates):
+    low, high = (shares(share, error, oscillates) for share in pair)
     assert 0 <= low <= high <= 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import numpy as np
@@ -168,6 +169,20 @@ class TestMonteCarloBins:
         np.testing.assert_allclose(mean, white.mean(0))
         np.testing.assert_allclose(np.diag(covariance), 1e-3, rtol=0.15)
         assert len(merged_until_independent(np.repeat(white, 4, 0))) <= 1000
+
+    @pytest.mark.parametrize("memory", [0.5, 0.8])
+    def test_bins_that_remain_correlated_have_the_right_error(self, memory):
+        """An autoregression of variance 1: so long a chain is as good as fewer independent bins."""
+        count, ratios = 400, []
+        for seed in range(4):
+            noise = np.random.default_rng(seed).normal(size=(count, 40))
+            bins = noise.copy()
+            for before, now in itertools.pairwise(bins):
+                now *= (1 - memory**2) ** 0.5
+                now += memory * before
+            _, covariance, _ = mean_and_covariance(bins)
+            ratios.append(np.median(np.diag(covariance)) * count * (1 - memory) / (1 + memory))
+        assert 0.75 < np.mean(ratios) < 1.25
 
 
 class TestBosons:

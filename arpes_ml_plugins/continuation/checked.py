@@ -28,7 +28,7 @@ from arpes_ml_plugins.continuation.answer import (
 )
 from arpes_ml_plugins.continuation.draws import draws_of
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
-from arpes_ml_plugins.continuation.intervals import grounded, opened, stretched
+from arpes_ml_plugins.continuation.intervals import grounded, opened, reaching, stretched
 from arpes_ml_plugins.continuation.moments import Moments
 from arpes_ml_plugins.continuation.narrow_peaks import possible_widths
 from arpes_ml_plugins.continuation.network_estimate import (
@@ -200,6 +200,7 @@ class Checked:
         lower, upper = torch.minimum(lower, density), torch.maximum(upper, density)
         if solution.stretch is not None:
             lower, upper = stretched(density, lower, upper, solution.stretch)
+        lower, upper = reaching(density, lower, upper)
         status = solution.status
         if isinstance(view, Estimate):
             strange = view.unlike & (status & UNLIKE == 0)

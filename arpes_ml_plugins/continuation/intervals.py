@@ -7,8 +7,9 @@ from torch.nn.functional import pad
 
 from arpes_ml_plugins.continuation.problem import cell_widths
 
-__all__ = ["grounded", "opened", "stretched"]
+__all__ = ["grounded", "opened", "reaching", "stretched"]
 
+LEAST = 0.03  # of a solution: the least from it to each end of its interval
 SMALL = 0.02  # of the largest density: less may always be nothing
 TAIL = 0.05  # of the weight: the outermost may lie behind an edge,
 NEAR = 0.5  # if its mean distance is below this part of the resolution
@@ -23,6 +24,16 @@ def stretched(
     wider = (density + factor[:, None] * (end - density) for end in (lower, upper))
     below, above = wider
     return below.clamp(min=0), above
+
+
+def reaching(
+    density: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """An interval ``(b, n)`` that contains a positive solution, and more than its last digits.
+
+    At errors of 1e-8 they depend on the choice of the regularisation and on the frequencies.
+    """
+    return lower.minimum((1 - LEAST) * density), upper.maximum((1 + LEAST) * density)
 
 
 def opened(

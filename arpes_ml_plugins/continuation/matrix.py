@@ -29,7 +29,7 @@ from arpes_ml_plugins.continuation.answer import (
 )
 from arpes_ml_plugins.continuation.checked import Checked
 from arpes_ml_plugins.continuation.matrix_maxent import hermitian_basis, matrix_maxent
-from arpes_ml_plugins.continuation.observation import Observation, observed
+from arpes_ml_plugins.continuation.observation import Observation, observed, together
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, flat_weights
 from arpes_ml_plugins.continuation.solvers import BAND, NEURAL_SHARE, SignedMaxEnt
 
@@ -149,19 +149,19 @@ class MatrixSolver:
         rows = problem.rows(data)
         weights, deviation = (torch.empty_like(single.spectral_function) for _ in range(2))
         status = single.status.clone()
-        for which in _alike(known, single.used, covariance):
+        for which, alike in _together(known, single.used, covariance):
             seen = [
-                self._seen(problem, rows, known, covariance, single.used, which, element)
+                self._seen(problem, rows, known, covariance, single.used, which, element, alike)
                 for element in range(rows.shape[1])
             ]
             counts = torch.stack([each.count for each in seen], -1)
             found = matrix_maxent(
-                [each.kernel().shared for each in seen],
+                [each.kernel() for each in seen],
                 [each.data for each in seen],
                 default[which],
                 basis,
                 rule=self.rule,
-                count=int(counts[0].sum()),
+                count=counts.sum(-1),
             )
             weights[which], deviation[which] = found.elements, found.deviation
             misses = (found.chi2 > counts * largest_misfit(counts)).to(torch.int64)
@@ -194,8 +194,11 @@ class MatrixSolver:
         used: torch.Tensor,
         which: torch.Tensor,
         element: int,
+        alike: bool,
     ) -> Observation:
-        """One element of several matrices, and all that is known of it."""
+        """One element of several matrices, and all that is known of it; ``alike``: with the same
+        errors.
+        """
         beside = element >= self.orbitals
         own = covariance
         if covariance is not None and covariance.ndim == 4:
@@ -206,6 +209,7 @@ class MatrixSolver:
             errors[which, element],
             own,
             used[which, element],
+            alike=alike,
         )
         each = rows.shape[1] - self.orbitals if beside else self.orbitals
         place = which * each + (element - self.orbitals if beside else element)
@@ -276,13 +280,11 @@ def _joined(first: Answer, second: Answer) -> Answer:
     return replace(first, **parts)
 
 
-def _alike(
+def _together(
     errors: torch.Tensor, used: torch.Tensor, covariance: torch.Tensor | None
-) -> Iterator[torch.Tensor]:
-    """Positions of matrices all elements of which share errors and outliers."""
+) -> Iterator[tuple[torch.Tensor, bool]]:
+    """Positions of matrices that are solved together, and whether they share all errors."""
     labels = torch.cat([errors, used.to(errors)], -1).flatten(1)
     if covariance is not None and covariance.ndim == 4:  # to each its own
         labels = torch.arange(len(errors), device="cpu").to(errors)[:, None]
-    _, member = torch.unique(labels, dim=0, return_inverse=True)
-    for group in range(int(member.max()) + 1):
-        yield torch.nonzero(member == group)[:, 0]
+    return together(labels)

@@ -15,10 +15,11 @@ y_mu``, and ``y`` minimises a convex dual,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.continuation.factored import Factored, rowwise
 from arpes_ml_plugins.continuation.maxent import (
     ALPHAS,
     LARGEST_ALPHA,
@@ -82,20 +83,20 @@ def hermitian_basis(orbitals: int, complex_valued: bool) -> torch.Tensor:
 
 
 def matrix_maxent(
-    kernels: Sequence[torch.Tensor],
+    kernels: Sequence[torch.Tensor | Factored],
     data: Sequence[torch.Tensor],
     default: torch.Tensor,
     basis: torch.Tensor,
     *,
     rule: str = "classic",
-    count: int | None = None,
+    count: torch.Tensor | int | None = None,
 ) -> MatrixResult:
     """Find positive semidefinite matrices of spectra of maximum entropy.
 
     Parameters
     ----------
     kernels
-        Whitened kernel of each element, ``(m, n)`` float64.
+        Whitened kernel of each element, ``(m, n)`` float64, or one for each data set.
     data
         Whitened, ``(b, m)`` for each element.
     default
@@ -105,9 +106,11 @@ def matrix_maxent(
     rule
         As in :func:`~arpes_ml_plugins.continuation.maxent.maxent`; ``"bryan"`` is ``"classic"``.
     count
-        Number of data of all elements before they were compressed; that of ``data`` if None.
+        Number of data of all elements before they were compressed, ``(b,)``; that of ``data`` if
+        None.
     """
-    dual = _Dual.of(kernels, data, default, basis)
+    own = [Factored.of(kernel) for kernel in kernels]
+    dual = _Dual.of(own, data, default, basis)
     count = sum(each.shape[-1] for each in data) if count is None else count
     alphas = dual.alphas()
     y = torch.zeros_like(dual.target)
@@ -115,14 +118,14 @@ def matrix_maxent(
     for alpha in alphas:
         y, _ = dual.solve(alpha, y, ROUGH_GAP)
         state = dual.at(y)
-        chi2 = dual.chi2(state, kernels, data).sum(-1)
+        chi2 = dual.chi2(state, own, data).sum(-1)
         path.append((y, chi2, dual.evidence(state, y, alpha, chi2)))
         evidence = torch.stack([each[2] for each in path])
         passed = evidence[-1] < evidence.amax(0) - PASSED
         if rule in ("classic", "bryan") and len(path) > 2 and bool(passed.all()):
             break
     tried = _Tried(alphas[: len(path)], *(torch.stack(part) for part in zip(*path, strict=True)))
-    alpha = RULES[rule](tried, alphas.new_tensor(count))
+    alpha = RULES[rule](tried, torch.as_tensor(count).to(alphas))
     nearest = (tried.alphas >= alpha * (1 - 1e-9)).sum(0).clamp(min=1) - 1
     start = tried.unknowns[nearest, torch.arange(len(alpha), device=alpha.device)]
     y, converged = dual.solve(alpha, start, SMALLEST_GAP)
@@ -130,7 +133,7 @@ def matrix_maxent(
     return MatrixResult(
         state.elements,
         dual.deviation(state, alpha),
-        dual.chi2(state, kernels, data),
+        dual.chi2(state, own, data),
         converged,
     )
 
@@ -169,7 +172,7 @@ class _Dual:
     @classmethod
     def of(
         cls,
-        kernels: Sequence[torch.Tensor],
+        kernels: Sequence[Factored],
         data: Sequence[torch.Tensor],
         default: torch.Tensor,
         basis: torch.Tensor,
@@ -179,32 +182,41 @@ class _Dual:
         values = values.maximum(SMALLEST_DEFAULT * values.amax((-1, -2), keepdim=True))
         norm = values.sum((-1, -2))
         spaces = [Subspace.of(kernel, norm) for kernel in kernels]
-        target = [one @ space.left for one, space in zip(data, spaces, strict=True)]
+        target = [rowwise(one, space.left) for one, space in zip(data, spaces, strict=True)]
         logarithm = _composed(values.log(), vectors)
         return cls(spaces, torch.cat(target, -1), logarithm, norm, basis)
 
     def alphas(self) -> torch.Tensor:
         """Strengths, falling, ``(k, b)``; at the first the data hardly count."""
         trace = self.logarithm.diagonal(dim1=-2, dim2=-1).real.exp().sum(-1)
-        stiffest = torch.stack([trace @ space.spread.square().sum(1) for space in self.spaces])
+        stiffest = torch.stack([space.stiffest(trace) for space in self.spaces])
         largest = (10 * stiffest.amax(0) * self.norm).clamp(1e3, LARGEST_ALPHA)
         steps = torch.linspace(0, 1, ALPHAS, dtype=trace.dtype, device=trace.device)
         return largest * (SMALLEST_ALPHA / largest) ** steps[:, None] / self.norm
 
-    def at(self, y: torch.Tensor, which: torch.Tensor | None = None) -> _State:
+    def take(self, which: torch.Tensor) -> _Dual:
+        """That of some data sets."""
+        return replace(
+            self,
+            spaces=[space.take(which) for space in self.spaces],
+            target=self.target[which],
+            logarithm=self.logarithm[which],
+            norm=self.norm[which],
+        )
+
+    def at(self, y: torch.Tensor) -> _State:
         changes = self._changes(y)
-        logarithm = self.logarithm if which is None else self.logarithm[which]
-        logs, vectors = _eigh(logarithm + self._matrices(changes))
+        logs, vectors = _eigh(self.logarithm + self._matrices(changes))
         matrices = _composed(logs.exp(), vectors)
         elements = torch.einsum("mij,bnji->bmn", self.basis, matrices).real
         return _State(logs, vectors, elements, logs.exp().sum(-1), changes)
 
     def chi2(
-        self, state: _State, kernels: Sequence[torch.Tensor], data: Sequence[torch.Tensor]
+        self, state: _State, kernels: Sequence[Factored], data: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         """Of each element, ``(b, mu)``."""
         pairs = zip(kernels, data, state.elements.unbind(1), strict=True)
-        return torch.stack([(g - a @ k.mT).square().sum(-1) for k, g, a in pairs], -1)
+        return torch.stack([(g - k.data(a)).square().sum(-1) for k, g, a in pairs], -1)
 
     def evidence(
         self, state: _State, y: torch.Tensor, alpha: torch.Tensor, chi2: torch.Tensor
@@ -222,35 +234,37 @@ class _Dual:
         result = start.clone()
         converged = torch.zeros(len(start), dtype=torch.bool, device=start.device)
         left = torch.arange(len(start), device=start.device)
+        own = self
         for _ in range(ITERATIONS):
-            y, a, norm = result[left], alpha[left], self.norm[left]
-            state = self.at(y, left)
-            gradient = a[:, None] * y + self._projected(state.elements) - self.target[left]
-            factor = robust_cholesky(self._hessian(self._responses(state), a))
+            y, a = result[left], alpha[left]
+            state = own.at(y)
+            gradient = a[:, None] * y + own._projected(state.elements) - own.target
+            factor = robust_cholesky(own._hessian(own._responses(state), a))
             step = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
-            change = self._matrices(self._changes(step))
+            change = own._matrices(own._changes(step))
             size = change.abs().square().sum((-1, -2)).sqrt()  # of log(A), at least its norm
             growth = _eigvalsh(change)[..., -1]
             gap = -a * (gradient * step).sum(-1)
             moved = (state.trace * size).sum(-1)
-            done = (moved < TOLERANCE * norm) | (gap < smallest_gap)
+            done = (moved < TOLERANCE * own.norm) | (gap < smallest_gap)
             converged[left[done]] = True
             # Negligible weights may grow in one step until they are no longer negligible.
-            logs = state.logs.amax(-1) - norm.log()[:, None]
+            logs = state.logs.amax(-1) - own.norm.log()[:, None]
             room = LONGEST_STEP + (LOG_NEGLIGIBLE - logs).clamp(min=0)
             length = (room / growth.clamp(min=1e-30)).amin(-1).clamp(max=1.0)
-            length = self._descend(left, a, y, step, gradient, length)
+            length = own._descend(a, y, step, gradient, length)
             result[left] = y + length[:, None] * step
-            left = left[~done]
-            if len(left) == 0:
+            if bool(done.all()):
                 break
+            if bool(done.any()):
+                left, own = left[~done], own.take(~done)
         return result, converged
 
     def deviation(self, state: _State, alpha: torch.Tensor) -> torch.Tensor:
         """Standard deviation of every element under the Gaussian around the maximum."""
         response = self._responses(state)
         factor = robust_cholesky(self._hessian(response, alpha))
-        spreads = [space.spread for space in self.spaces]
+        spreads = [space.columns() for space in self.spaces]
         found = []
         for own in range(len(spreads)):
             seen = [response[:, :, own, k, None] * spread for k, spread in enumerate(spreads)]
@@ -259,16 +273,16 @@ class _Dual:
         return (torch.stack(found, 1) / alpha[:, None, None]).clamp(min=0).sqrt()
 
     def _changes(self, y: torch.Tensor) -> torch.Tensor:
-        sizes = [space.spread.shape[1] for space in self.spaces]
+        sizes = [space.rank for space in self.spaces]
         pairs = zip(y.split(sizes, -1), self.spaces, strict=True)
-        return torch.stack([part @ space.spread.mT for part, space in pairs], 1)
+        return torch.stack([space.logs(part) for part, space in pairs], 1)
 
     def _matrices(self, changes: torch.Tensor) -> torch.Tensor:
         return torch.einsum("bmn,mij->bnij", changes.to(self.basis.dtype), self.basis)
 
     def _projected(self, elements: torch.Tensor) -> torch.Tensor:
         pairs = zip(elements.unbind(1), self.spaces, strict=True)
-        return torch.cat([part @ space.spread for part, space in pairs], -1)
+        return torch.cat([space.projected(part) for part, space in pairs], -1)
 
     def _responses(self, state: _State) -> torch.Tensor:
         """How elements answer to changes of the logarithm, ``(b, n, mu, mu)``: Tr(B dexp(B))."""
@@ -288,13 +302,13 @@ class _Dual:
 
     def _hessian(self, response: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """``alpha + S V^T (response) V S``, ``(b, r, r)``."""
-        spreads = [space.spread for space in self.spaces]
-        ends = torch.tensor([0, *(spread.shape[1] for spread in spreads)]).cumsum(0).tolist()
+        ends = torch.tensor([0, *(space.rank for space in self.spaces)]).cumsum(0).tolist()
         matrix = response.new_zeros(len(response), ends[-1], ends[-1])
-        for row, left in enumerate(spreads):
-            for column in range(row, len(spreads)):
-                weighed = response[:, :, row, column, None] * spreads[column]
-                block = left.mT @ weighed  # (b, r, r)
+        for row, left in enumerate(self.spaces):
+            for column in range(row, len(self.spaces)):
+                right = self.spaces[column]
+                weighed = response[:, :, row, column, None] * right.spread
+                block = left.between(left.spread.mT @ weighed, right)  # (b, r, r)
                 here = slice(ends[row], ends[row + 1]), slice(ends[column], ends[column + 1])
                 matrix[:, here[0], here[1]] = block
                 matrix[:, here[1], here[0]] = block.mT
@@ -302,7 +316,6 @@ class _Dual:
 
     def _descend(
         self,
-        which: torch.Tensor,
         alpha: torch.Tensor,
         y: torch.Tensor,
         step: torch.Tensor,
@@ -310,14 +323,13 @@ class _Dual:
         length: torch.Tensor,
     ) -> torch.Tensor:
         """Lengths of steps along which the dual falls."""
-        target, logarithm = self.target[which], self.logarithm[which]
 
         def dual(at: torch.Tensor) -> torch.Tensor:
-            logs = _eigvalsh(logarithm + self._matrices(self._changes(at)))
+            logs = _eigvalsh(self.logarithm + self._matrices(self._changes(at)))
             whole = logs.exp().sum((-1, -2))
-            return alpha * at.square().sum(-1) / 2 + whole - (at * target).sum(-1)
+            return alpha * at.square().sum(-1) / 2 + whole - (at * self.target).sum(-1)
 
-        return halved(dual, target, y, step, gradient, length)
+        return halved(dual, self.target, y, step, gradient, length)
 
 
 def _composed(values: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,8 @@ def mean_and_covariance(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating], int]:
     """Mean of bins ``(b, m)``, the covariance ``(m, m)`` of its errors, and how many were merged.
 
-    Consecutive bins are merged until they are independent. With few bins, many directions of a
+    Consecutive bins are merged until they are independent, or as far as their number allows; what
+    is left of their correlation makes the errors larger. With few bins, many directions of a
     covariance have too small a variance; it is therefore shrunk towards its diagonal, by an amount
     that follows from its own scatter (Ledoit and Wolf, J. Multivariate Anal. 88, 365 (2004)).
     """
@@ -27,7 +28,7 @@ def mean_and_covariance(
     spread[spread == 0] = np.finfo(float).tiny
     unit = (merged - merged.mean(0)) / spread
     correlation, _ = ledoit_wolf(unit, assume_centered=True)
-    covariance = correlation * spread * spread[:, None] / len(merged)
+    covariance = correlation * spread * spread[:, None] / len(merged) * _inflation(merged)
     return bins.mean(0), covariance, len(bins) // len(merged)
 
 
@@ -48,3 +49,18 @@ def merged_until_independent(bins: NDArray[np.floating]) -> NDArray[np.floating]
             break
         bins = pairs
     return bins
+
+
+def _inflation(bins: NDArray[np.floating]) -> float:
+    """Variance of the mean over that of as many independent bins: one plus twice the sum of the
+    autocorrelations that are above their noise.
+    """
+    centred = bins - bins.mean(0)
+    square = (centred**2).sum(0).clip(1e-300)
+    total = 1.0
+    for lag in range(1, len(bins) // 4):
+        alike = float(np.median((centred[lag:] * centred[:-lag]).sum(0) / square))
+        if alike < len(bins) ** -0.5:
+            break
+        total += 2 * alike
+    return total

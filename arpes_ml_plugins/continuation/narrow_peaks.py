@@ -5,9 +5,10 @@ do not show. Therefore each narrow peak of a solution is replaced by narrower an
 same weight. Those that explain the data as well, after small changes of the weights and places of
 all peaks, are possible, and the credible interval has to contain them.
 
-Two such peaks that are close together come out as one, with their common variance, which the data
-may show well. Their chi^2 is that of one smooth peak: what is likely does not follow from the data.
-Therefore each peak that is narrower than the resolution is replaced by two sharp ones, too.
+Two or three such peaks that are close together come out as one, with their common variance, which
+the data may show well. Their chi^2 is that of one smooth peak: what is likely does not follow from
+the data. Therefore each peak that is narrower than the resolution is replaced by two sharp ones,
+too, and by three if it holds nearly all of the weight.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from arpes_ml_plugins.continuation.peaks import (
     Peak,
     Range,
     changes,
+    divided,
     ends,
-    halves,
     moved,
     peaks_of,
+    sharp_changes,
 )
 from arpes_ml_plugins.continuation.problem import cell_widths
 
@@ -43,8 +45,11 @@ them as it is, whether the data show their width or not."""
 MERGED = 0.5
 """Largest width over the resolution of a peak that may be two. Most of those that are wider are
 smooth, and the interval would be twice as wide for these."""
+ALONE, MERGED_ALONE = 0.9, 1.2
+"""The same if the peak holds more than a part ``ALONE`` of the weight, and it may be three, too:
+data that show hardly more than one peak determine little of its shape."""
 SHARPEST = 0.2
-"""Least standard deviation of each of the two, over that of the one. The interval would hold
+"""Least standard deviation of each of the several, over that of the one. The interval would hold
 narrower ones if it were several times as wide, for all smooth peaks too."""
 SCALES = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 2.0, 3.0)
 """Standard deviations that are tried, over that of the peak in the solution."""
@@ -96,26 +101,29 @@ def possible_widths(
         for number, peak in enumerate(peaks):
             at = int((omega - peak.place).abs().argmin())
             resolved = float(resolution[item, at]) / copies
+            share = peak.weight / float(spectrum.sum())
             narrow = peak.width <= NARROW * math.sqrt(resolved * span)
-            if not narrow and peak.width > MERGED * resolved:
+            merged = (MERGED_ALONE if share > ALONE else MERGED) * resolved
+            if not narrow and peak.width > merged:
                 continue
             reach = AT_END * (peak.width if narrow else peak.deviation)
             if bool(beyond[(omega - peak.place).abs() < reach].any()):
                 continue
-            alone = abs(peak.place) < peak.deviation
-            size = _Size(1 if alone else copies, parts * float(widths[at]))
+            middle = abs(peak.place) < peak.deviation
+            size = _Size(1 if middle else copies, parts * float(widths[at]))
             rest = (spectrum - peak.weights).clamp(min=0) / widths
-            possible = trial.two(number, size)
+            counts = (2, 3) if share > ALONE else (2,)
+            possible = [each for count in counts for each in trial.several(number, size, count)]
             if possible:
                 lower[item] = lower[item].minimum(rest)
             if narrow:
                 found = trial.widths(number, size)
-                part[item] += found.undetermined * peak.weight / float(spectrum.sum())
+                part[item] += found.undetermined * share
                 below, above = ends(peak, found, omega)
                 lower[item] = lower[item].minimum(rest + below)
                 upper[item] = upper[item].maximum(rest + above)
-            for half, found in possible:
-                upper[item] = upper[item].maximum(rest + ends(half, found, omega)[1])
+            for sharp, found in possible:
+                upper[item] = upper[item].maximum(rest + ends(sharp, found, omega)[1])
     return Possible(lower, upper, part)
 
 
@@ -154,14 +162,12 @@ class _Trial:
     @cached_property
     def free(self) -> torch.Tensor:
         """Changes of the data with the weight and the place of each peak, ``(2 peaks, m)``."""
-        return self._free(self.peaks)
+        rows = [row for each in self.peaks for row in changes(each, self.omega)]
+        return self.data(torch.stack(rows))
 
     @cached_property
     def directions(self) -> tuple[torch.Tensor, torch.Tensor]:
         return _directions(self.free.mT)
-
-    def _free(self, peaks: Sequence[Peak]) -> torch.Tensor:
-        return self.data(torch.stack([row for each in peaks for row in changes(each, self.omega)]))
 
     def widths(self, number: int, size: _Size) -> Range:
         """Widths of one of the peaks for which others of its weight explain the data as well."""
@@ -182,30 +188,27 @@ class _Trial:
         shift = min(shift / peak.weight, 1.0) * peak.deviation
         return Range(least, most, shift + size.cell / 2, largest)
 
-    def two(self, number: int, size: _Size) -> list[tuple[Peak, Range]]:
-        """Two sharp peaks in the place of one that explain the data as well; none if they do not.
+    def several(self, number: int, size: _Size, count: int) -> list[tuple[Peak, Range]]:
+        """Sharp peaks in the place of one that explain the data as well; none if they do not.
 
-        Weights and places of both are free, within their errors.
+        Weights and places of all are free, within their errors.
         """
         peak = self.peaks[number]
-        pair = halves(peak, self.omega)
-        if pair is None:
+        sharp = divided(peak, self.omega, count)
+        if sharp is None:
             return []
         others = torch.cat([self.free[: 2 * number], self.free[2 * number + 2 :]])
-        directions, inverse = _directions(torch.cat([self._free(pair), others]).mT)
-        sharp = pair[0].weights + pair[1].weights
-        left = self.residual - size.copies * self.data(sharp - peak.weights)
+        free = self.data(sharp_changes(sharp, self.omega))
+        directions, inverse = _directions(torch.cat([free, others]).mT)
+        change = torch.stack([each.weights for each in sharp]).sum(0) - peak.weights
+        left = self.residual - size.copies * self.data(change)
         along = left @ directions
         if _rest(left, directions) > _rest(self.residual, self.directions[0]) + MOST_MISFIT:
             return []
-        own = inverse[:4].unflatten(0, (2, 2))
+        own = inverse[: 2 * count].unflatten(0, (count, 2))
         least = max(size.narrowest, SHARPEST * peak.deviation)
-        return [
-            _relaxed(half, size.cell, least, *each)
-            for half, each in zip(
-                pair, zip(own @ along, own.norm(dim=-1), strict=True), strict=True
-            )
-        ]
+        changed = zip(sharp, own @ along, own.norm(dim=-1), strict=True)
+        return [_relaxed(each, size.cell, least, *sizes) for each, *sizes in changed]
 
 
 def _relaxed(

@@ -6,17 +6,30 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch.nn.functional import pad
 
-__all__ = ["Peak", "Range", "changes", "ends", "halves", "moved", "peaks_of"]
+__all__ = [
+    "Peak",
+    "Range",
+    "changes",
+    "divided",
+    "ends",
+    "moved",
+    "peaks_of",
+    "sharp_changes",
+]
 
 PROMINENT = 0.03  # of the largest density: what stands out less is no peak
 LEAST_WEIGHT = 0.03  # of the spectrum
 FAINT = 0.02  # of the height of a peak, where it ends
 STEP = 0.3  # standard deviations of a peak, for the derivative of the data by its place
 UNDETERMINED = 2.0  # largest over smallest possible width
-MOST_SKEWED = 2.0  # third moment over the cube of the standard deviation
+MOST_SKEWED, MOST_TAILED = 2.0, 2.0
+"""Of the elements of the Jacobi matrix of a peak, on and beside its diagonal: the second on it is
+the third moment over the cube of the standard deviation."""
+LEAST_SHARE = 0.02  # of the weight of a peak, in each of those that it is divided into
 
 
 @dataclass(frozen=True)
@@ -110,31 +123,64 @@ def moved(
     return result.scatter_add_(-1, above, (1 - share) * sizes)
 
 
-def halves(peak: Peak, omega: torch.Tensor) -> tuple[Peak, Peak] | None:
-    """Two peaks, as sharp as the frequencies allow, with the weight, mean, variance and third
-    moment of one; None if one of them would lie beyond the frequencies.
+def divided(peak: Peak, omega: torch.Tensor, count: int) -> list[Peak] | None:
+    """``count`` peaks, as sharp as the frequencies allow, with the first ``2 count`` moments of one
+    (Gauss quadrature); None if there are none, or one of them would lie beyond the frequencies.
     """
-    skewed = float((peak.weights * (omega - peak.place) ** 3).sum()) / peak.weight
-    skewed = min(max(skewed / peak.deviation**3, -MOST_SKEWED), MOST_SKEWED)
-    found = []
-    for side in (-1, 1):
-        step = skewed / 2 + side * math.sqrt(1 + skewed**2 / 4)  # times -1: 1 over the other one
-        place, share = peak.place + step * peak.deviation, 1 / (1 + step**2)
-        if not float(omega[0]) < place < float(omega[-1]):
-            return None
-        sharp = share * moved(peak, omega, scale=0.0, step=place - peak.place)
-        half = peak.deviation / 2
-        found.append(
-            Peak(
-                sharp,
-                share * peak.weight,
-                place,
-                half,
-                math.sqrt(2 * math.pi) * half,
-                peak.weight,
-            )
-        )
-    return found[0], found[1]
+    steps, shares = _quadrature(peak, omega, count)
+    places = [peak.place + step * peak.deviation for step in steps]
+    inside = float(omega[0]) < min(places) and max(places) < float(omega[-1])
+    if min(shares) < LEAST_SHARE or not inside:
+        return None
+    part = peak.deviation / count
+    width = math.sqrt(2 * math.pi) * part
+    found = zip(_sharp(omega.new_tensor(places), omega), shares, places, strict=True)
+    return [
+        Peak(share * peak.weight * row, share * peak.weight, place, part, width, peak.weight)
+        for row, share, place in found
+    ]
+
+
+def sharp_changes(peaks: list[Peak], omega: torch.Tensor) -> torch.Tensor:
+    """:func:`changes` of several peaks that are as sharp as the frequencies allow,
+    ``(2 peaks, n)``.
+    """
+    places = omega.new_tensor([[peak.place] for peak in peaks])
+    step = omega.new_tensor([[STEP * peak.deviation] for peak in peaks])
+    rows = _sharp(torch.cat([places, places - step, places + step], 1), omega)
+    return torch.stack([rows[:, 0], (rows[:, 2] - rows[:, 1]) / (2 * STEP)], 1).flatten(0, 1)
+
+
+def _sharp(places: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
+    """Unit weight at places ``(...,)``, each on the two frequencies next to it, ``(..., n)``."""
+    places = places.clamp(float(omega[0]), float(omega[-1]))
+    above = torch.searchsorted(omega, places).clamp(1, len(omega) - 1)
+    share = (omega[above] - places) / (omega[above] - omega[above - 1])
+    result = places.new_zeros(*places.shape, len(omega))
+    result.scatter_(-1, above[..., None] - 1, share[..., None])
+    return result.scatter_(-1, above[..., None], 1 - share[..., None])
+
+
+def _quadrature(peak: Peak, omega: torch.Tensor, count: int) -> tuple[list[float], list[float]]:
+    """Places, in standard deviations from that of the peak, and shares of its weight.
+
+    From the Jacobi matrix of the peak (Golub and Welsch, Math. Comp. 23, 221 (1969)). The moments
+    of peaks with long tails are limited.
+    """
+    there = peak.weights > 0
+    at = ((omega[there] - peak.place) / peak.deviation).cpu().numpy()
+    now = (peak.weights[there] / peak.weight).sqrt().cpu().numpy()
+    matrix, before, beside = np.zeros((count, count)), 0 * now, 0.0
+    for row in range(count):
+        if row:  # the mean is zero, also of a peak of which only one half is there
+            matrix[row, row] = np.clip(at * now @ now, -MOST_SKEWED, MOST_SKEWED)
+        before, now = now, at * now - matrix[row, row] * now - beside * before
+        beside = float(np.linalg.norm(now))
+        now = now / max(beside, 1e-30)
+        if row + 1 < count:
+            matrix[row, row + 1] = matrix[row + 1, row] = min(beside, MOST_TAILED)
+    places, vectors = np.linalg.eigh(matrix)
+    return places.tolist(), np.square(vectors[0]).tolist()
 
 
 def ends(peak: Peak, found: Range, omega: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import nn
 
-__all__ = ["FEATURES", "Referee", "features_of", "hedged", "linear", "roughness"]
+__all__ = ["FEATURES", "Referee", "features_of", "hedged", "linear", "oscillating", "roughness"]
 
 FEATURES = 11
 WIDTH = 32
@@ -24,6 +24,9 @@ RAMP = 0.2  # above, over which shares come to count in full
 ROUGHER, MUCH_ROUGHER = 0.15, 0.25
 """Logarithms of the ratio of total variations, between which the share of the solution around the
 flat model falls to zero, as this model is taken to cause oscillations."""
+MORE = 0.05
+"""The same of total variations over the largest value, above which there is more than one peak that
+is higher."""
 STRETCHES = (-3.0, 1.5)  # least and largest logarithm
 
 
@@ -90,9 +93,7 @@ def features_of(
     return told.nan_to_num(0.0, 10.0, -10.0)
 
 
-def hedged(
-    share: torch.Tensor, error: torch.Tensor, neural: torch.Tensor, flat: torch.Tensor
-) -> torch.Tensor:
+def hedged(share: torch.Tensor, error: torch.Tensor, oscillates: torch.Tensor) -> torch.Tensor:
     """Shares of the network's solution, corrected by accuracy and by which solution is smoother.
 
     The smaller the relative error, the more do the data decide, and the more harm does a share that
@@ -100,26 +101,40 @@ def hedged(
     flat default model. Where the share is below a limit that grows with the accuracy, it is zero.
 
     But few Matsubara frequencies of any accuracy leave most of a spectrum open, and there maximum
-    entropy around a flat model oscillates. Of two solutions that explain the data, the one of the
-    network is taken if it has clearly less structure.
+    entropy around a flat model oscillates: the network's solution is taken.
 
     Parameters
     ----------
     share, error
         From :meth:`Referee.share`, and relative errors of the data, ``(b,)``.
-    neural, flat
-        :func:`roughness` of the two solutions, ``(b,)``.
+    oscillates
+        From :func:`oscillating`.
     """
     none = (HEDGED * (LARGEST / error).log10()).clamp(0.0, MOST_HEDGED)
     step = ((share - none) / RAMP).clamp(0, 1)
     share = torch.where(none > 0, share * step.square() * (3 - 2 * step), share)
-    rougher = (flat.clamp(min=1e-30) / neural.clamp(min=1e-30)).log()
-    oscillates = ((rougher - ROUGHER) / (MUCH_ROUGHER - ROUGHER)).clamp(0, 1)
     return share.lerp(torch.ones_like(share), oscillates)
 
 
+def oscillating(neural: torch.Tensor, flat: torch.Tensor) -> torch.Tensor:
+    """Whether one of two solutions that explain the data has clearly more structure, 0 to 1.
+
+    One peak that is narrower, and so higher, is no more structure: there the data may decide.
+
+    Parameters
+    ----------
+    neural, flat
+        Densities of the two solutions, ``(b, n)``; the second is the one that may oscillate.
+    """
+    both = torch.stack([neural, flat])
+    sizes = torch.stack([roughness(both), _variation(both)]).clamp(min=1e-30).log()
+    rougher, more = (sizes[:, 1] - sizes[:, 0]).unbind()
+    part = ((rougher - ROUGHER) / (MUCH_ROUGHER - ROUGHER)).clamp(0, 1)
+    return part * (more / MORE).clamp(0, 1)
+
+
 def roughness(density: torch.Tensor) -> torch.Tensor:
-    """Total variation of densities ``(b, n)``."""
+    """Total variation of densities ``(..., n)``."""
     return density.diff(dim=-1).abs().sum(-1)
 
 

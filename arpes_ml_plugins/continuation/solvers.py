@@ -28,7 +28,7 @@ from arpes_ml_plugins.continuation.network_estimate import Estimate, regrid, rel
 from arpes_ml_plugins.continuation.observation import Observation
 from arpes_ml_plugins.continuation.preblur import blurred
 from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights
-from arpes_ml_plugins.continuation.referee import features_of, hedged, roughness
+from arpes_ml_plugins.continuation.referee import features_of, hedged, oscillating
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
 
 __all__ = [
@@ -121,9 +121,9 @@ class Pretrained:
             with torch.inference_mode():
                 told = referee_features(seen, view, solution, flat)
                 widths = cell_widths(seen.problem.omega)
-                rough = (roughness(part.weights / widths) for part in (solution, flat))
+                densities = (part.weights / widths for part in (solution, flat))
                 share = view.referee.share(told).to(share)
-                share = hedged(share, relative_error(seen), *rough)
+                share = hedged(share, relative_error(seen), oscillating(*densities))
                 stretch = view.referee.stretch(told).to(share)
             mixed = _mixed(torch.where(view.unlike, 0, share), solution, flat, view.unlike)
             return replace(mixed, stretch=stretch)

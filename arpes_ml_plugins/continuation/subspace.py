@@ -67,6 +67,22 @@ class Subspace:
         matrix = (spectrum @ self.products)[:, self.places]
         return matrix if self.own is None else self.own.mT @ matrix @ self.own
 
+    def stiffest(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Trace of :meth:`stiffness`, ``(b,)``."""
+        if self.own is None:
+            return spectrum @ self.spread.square().sum(1)
+        return self.stiffness(spectrum).diagonal(dim1=-2, dim2=-1).sum(-1)
+
+    def columns(self) -> torch.Tensor:
+        """``V S`` itself, ``(n, r)``, or ``(b, n, r)``."""
+        return self.spread if self.own is None else self.spread @ self.own
+
+    def between(self, matrix: torch.Tensor, other: Subspace) -> torch.Tensor:
+        """A matrix between the shared columns of both as one between their own, ``(b, r, r)``."""
+        if self.own is not None:
+            matrix = self.own.mT @ matrix
+        return matrix if other.own is None else matrix @ other.own
+
     def hessian(self, spectrum: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """``alpha + S V^T diag(a) V S``, ``(b, r, r)``."""
         matrix = self.stiffness(spectrum)
