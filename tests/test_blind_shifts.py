@@ -65,6 +65,7 @@ def test_shifts_are_found_and_undone_without_a_library(kind):
 @pytest.mark.parametrize("method", ["separate_gmca", "separate_nmf"])
 @pytest.mark.parametrize("counts", [3, 300])
 @pytest.mark.filterwarnings("ignore:.*uncertain:arpes_ml_plugins.errors.DistributionWarning")
+@pytest.mark.filterwarnings("ignore:.*not determined:arpes_ml_plugins.errors.DistributionWarning")
 def test_without_shifts_nothing_changes(method, counts):
     data = mixture(STILL, counts)
     one, other = (getattr(data.S, method)(n_components=2, rng=0, shift=s) for s in ("auto", False))

@@ -19,6 +19,9 @@ STILL = np.zeros(ROWS.shape)
 RAMP = 0.25 * (COLUMNS / 15.5 - 1)
 GRAINS = np.where(ROWS < 12, -0.15, 0.1) + np.where(COLUMNS > 20, 0.12, 0.0)
 shifted = pytest.mark.filterwarnings("ignore:separate_")
+mixed_everywhere = pytest.mark.filterwarnings(
+    "ignore:.*not determined:arpes_ml_plugins.errors.DistributionWarning"
+)
 
 
 def line(centre, energy=ENERGY):
@@ -107,6 +110,7 @@ def test_a_ramp_beyond_the_largest_shift_is_told():
     assert "the largest shift looked for" in status
 
 
+@mixed_everywhere
 @pytest.mark.parametrize("method", ["separate_gmca", "separate_nmf"])
 def test_blind_methods_point_it_out(method):
     with pytest.warns(DistributionWarning, match="shift from pixel to pixel"):
@@ -195,6 +199,7 @@ def test_noise_that_is_not_of_counts_stays_by_channel():
     assert value_noise(cube, valid) is None
 
 
+@mixed_everywhere
 @pytest.mark.parametrize("method", ["separate_gmca", "separate_nmf"])
 def test_scattered_gaps_cost_little(method):
     """At 8 % of the values one pixel in 160 is complete."""
@@ -203,11 +208,13 @@ def test_scattered_gaps_cost_little(method):
     assert int(gaps.notnull().all("eV").sum()) < 20
     whole, result = (getattr(d.S, method)(n_components=2, rng=0) for d in (data, gaps))
     assert angle(result) < angle(whole) + 1
-    assert result.status.item() == "ok"
+    assert result.status.item().startswith("'1', '2' are not determined")
+    assert ";" not in result.status.item().removesuffix("; give a library, or references")
     assert result.maps.notnull().all()
     assert (result.residual.isnull() == gaps.isnull()).all()
 
 
+@mixed_everywhere
 def test_one_hot_value_is_left_out():
     data = mixture(STILL, 100)
     hot = data.copy(deep=True)

@@ -109,6 +109,7 @@ def test_wrong_noise_is_refused(method, change, error, words):
         getattr(data.S, method)(noise=change(noise), **options.get(method, {"spectra": spectra}))
 
 
+@pytest.mark.filterwarnings("ignore:.*not determined:arpes_ml_plugins.errors.DistributionWarning")
 def test_missing_and_masked_values_need_no_noise():
     data, noise = measured()
     data[3, 4, 5] = noise[3, 4, 5] = noise[:, 20:] = np.nan

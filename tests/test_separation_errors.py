@@ -62,6 +62,7 @@ def held_out(seed):
     return truth, SpectrumLibrary(families)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not hold:arpes_ml_plugins.errors.DistributionWarning")
 def test_errors_of_spectra_that_the_library_does_not_hold():
     ratios, widths = [], []
     for seed in range(4):

@@ -70,6 +70,7 @@ def test_errors_from_a_part_of_the_pixels(monkeypatch):
     assert 0.75 < np.sqrt(np.mean(np.square(ratios))) < 1.3
 
 
+@pytest.mark.filterwarnings("ignore:.*not determined:arpes_ml_plugins.errors.DistributionWarning")
 @pytest.mark.parametrize("counted", [False, True])
 def test_chi2_and_errors_in_pieces(data, counted, monkeypatch):
     if counted:

@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 COMPONENT = "component"
-LONGEST_TEXT = 600
+LONGEST_TEXT = 1500
 
 Algorithm = Callable[[ImageBatch], Mapping[str, Any]]
 MixtureAlgorithm = Callable[[Cube], Mapping[str, Any]]

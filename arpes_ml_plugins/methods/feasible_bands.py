@@ -16,6 +16,7 @@ from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.goodness_run import noise_of_values
+from arpes_ml_plugins.methods.open_run import WIDE
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
 from arpes_ml_plugins.methods.separation_status import (
     TOO_MUCH,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["feasible_bands"]
 
-WIDE = 0.1  # of the largest value of a spectrum: what is wider is not determined
 NOISE = """
         noise : float or xarray.DataArray, optional
             Standard error of the data, one number or one per channel. Default: estimated, for every

@@ -11,18 +11,39 @@ from arpes_ml_plugins.methods.separation_input import Setup
 if TYPE_CHECKING:
     import torch
 
-    from arpes_ml_plugins.separation.value_noise import ValueNoise
+    from arpes_ml_plugins.separation.value_noise import Classes, ValueNoise
 
-__all__ = ["deviations", "evened", "noise_of_values"]
+__all__ = ["deviations", "evened", "noise_and_levels", "noise_of_values", "saturated"]
 
 
 def noise_of_values(cube: Cube, setup: Setup) -> ValueNoise | None:
     """Noise in proportion to intensity, if the data have it and no other is given."""
-    from arpes_ml_plugins.separation.value_noise import value_noise
+    return noise_and_levels(cube, setup)[0]
+
+
+def noise_and_levels(cube: Cube, setup: Setup) -> tuple[ValueNoise | None, Classes | None]:
+    """The same, and how the variance depends on the intensity."""
+    from arpes_ml_plugins.separation.value_noise import noise_and_classes
 
     if setup.noise is not None or setup.common_noise:
+        return None, None
+    return noise_and_classes(cube.values, cube.valid)
+
+
+def saturated(cube: Cube, classes: Classes | None) -> str | None:
+    """Status of counts whose noise shows that the detector saturates."""
+    from arpes_ml_plugins.separation.saturation import saturation
+
+    found = None if classes is None else saturation(classes)
+    if found is None:
         return None
-    return value_noise(cube.values, cube.valid)
+    largest = max(found.largest, 1.02 * float(cube.values[cube.valid].max()))
+    return (
+        f"the noise grows less than the intensity (variance over intensity falls to "
+        f"{found.fallen:.0%} at the brightest values), as if values were compressed by a detector "
+        f"that saturates: spectra are distorted, most where they are high; for a response of "
+        f"n / (1 + n / {largest:.3g}), use data / (1 - data / {largest:.3g})"
+    )
 
 
 def evened(cube: Cube, setup: Setup) -> tuple[Cube, Setup, torch.Tensor | None]:

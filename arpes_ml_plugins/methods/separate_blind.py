@@ -131,7 +131,9 @@ def separate_nmf(
     Factorises the data, divided by their noise, with scikit-learn (coordinate descent, HALS [1]_),
     starting from the principal components. If the mean of the data is below eight times their
     noise, the spectra of noisy pixels would come out too far apart: they are then polished by
-    alternating least squares as in :func:`separate_gmca`, unless all pixels look like mixtures.
+    alternating least squares as in :func:`separate_gmca`, unless all pixels look like mixtures. If
+    it is above, a factorisation ends at any mixture that explains the data: unless ``sparsity`` is
+    given, the spectra are polished if pixels then show each of them without the others.
 
     Parameters
     ----------

@@ -24,10 +24,11 @@ from arpes_ml_plugins.methods.blocks_run import (
     without_hot,
 )
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
-from arpes_ml_plugins.methods.goodness_run import evened, noise_of_values
+from arpes_ml_plugins.methods.goodness_run import evened, noise_and_levels, saturated
+from arpes_ml_plugins.methods.open_run import left_open
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.separation_status import hot_left_out
-from arpes_ml_plugins.methods.separation_units import in_units
+from arpes_ml_plugins.methods.separation_units import ORDER, in_units
 from arpes_ml_plugins.methods.shift_run import (
     AUTO,
     BY_COMPONENT,
@@ -139,7 +140,7 @@ def _with_shifts(setup: Setup) -> bool:
 
 
 def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, Any]:
-    noise = noise_of_values(cube, setup)
+    noise, levels = noise_and_levels(cube, setup)
     cube, hot = mended(cube, setup, noise)
     straight, alignment, told = aligned(cube, setup)
     result = _solved(cube, straight, alignment, setup, solver, seed, noise)
@@ -155,6 +156,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], doubts(result, undone, setup))
     if (apart := shift_apart(cube, setup, alignment)) is not None:
         result["status"] = _also(result["status"], apart)
+    if (dulled := saturated(cube, levels)) is not None:
+        result["status"] = _also(result["status"], dulled)
     if hot:
         what = hot_left_out(hot)
         result["status"] = _also(result["status"], what)
@@ -185,7 +188,7 @@ def _doubtful(alignment: Shifts | ComponentShifts | None, setup: Setup) -> TypeG
 
 def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -> dict[str, Any]:
     """What all pixels have in common, from a sample of tiles."""
-    noise = noise_of_values(cube, setup)
+    noise, levels = noise_and_levels(cube, setup)
     image, hot = mended(one_above_another(cube), setup, noise)
     told = shifted_tiles(image, setup, lazy=lazy)
     tiles = cube.values.shape
@@ -193,6 +196,8 @@ def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -
     result = _solved(cube, cube, None, setup, solver, seed, noise)
     if told is not None and _misfit(result) > FITS:
         result["status"] = _also(result["status"], told)
+    if (dulled := saturated(image, levels)) is not None:
+        result["status"] = _also(result["status"], dulled)
     if hot:
         result["status"] = _also(result["status"], f"hot values were left out ({hot} of a sample)")
     fit: PixelMaps = result[FIT]
@@ -227,18 +232,26 @@ def _solved(
     noise: ValueNoise | None,
 ) -> dict[str, Any]:
     """The result of a solver for aligned data, where the data are."""
+    from arpes_ml_plugins.separation.purity import shown_pure
     from arpes_ml_plugins.separation.separated import maps_of, uncertainty
 
     # Methods that need all pixels at once compare these with each other.
     even, of_even, divided = (straight, setup, None) if solver.whole else evened(straight, setup)
     data, complete = whitened(even, of_even, noise, summed=solver.summed)
     found = solver.separate(data, straight.report)
+    blind = not setup.known and found.labels is None and not solver.whole
+    mixed = ~shown_pure(data, found.spectra) if blind else None
     data = data.without_details()
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
     if divided is not None:
         sources = sources * divided[complete]
     errors = uncertainty(data, found, seed)
-    return in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
+    result = in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
+    order = result.pop(ORDER)
+    if mixed is not None:
+        note = left_open(even, data, result["spectra"].mT, mixed[order], of_even)
+        result["status"] = result["status"] if note is None else _also(result["status"], note)
+    return result
 
 
 def _misfit(result: dict[str, Any]) -> float:

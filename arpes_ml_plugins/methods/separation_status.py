@@ -70,8 +70,10 @@ def _of_families(found: Separated, names: list[str]) -> list[str]:
     """Components whose family and data disagree, and which of the two their spectra come from."""
     if found.match is None:
         return []
+    from arpes_ml_plugins.separation.matching import SLIGHT, TOLERATED
+
     present = found.match.present.tolist()
-    shown_off = [False] * len(present) if found.off is None else (found.off > UNLIKE).tolist()
+    shown_off = [False] * len(present) if found.off is None else (found.off > SLIGHT).tolist()
     absent = [n for n, p, off in zip(names, present, shown_off, strict=False) if not (p or off)]
     off = [name for name, o in zip(names, shown_off, strict=False) if o]
     by_noise = (CHANCE * found.match.expected).tolist()
@@ -82,6 +84,13 @@ def _of_families(found: Separated, names: list[str]) -> list[str]:
         )
         if distance > max(UNLIKE, noise) and name not in absent
     }
+    slight = [
+        f"{name!r} (distance {distance:.2g}, of which noise explains {noise:.2g})"
+        for name, distance, noise in zip(
+            names, found.match.distance.tolist(), found.match.expected.tolist(), strict=False
+        )
+        if distance > max(SLIGHT, TOLERATED * noise) and name not in (*far, *absent)
+    ]
     notes = []
     if absent:
         notes.append(
@@ -93,6 +102,12 @@ def _of_families(found: Separated, names: list[str]) -> list[str]:
         notes.append(
             f"the data contain no spectrum close to the family of {', of '.join(far.values())}; "
             f"the threshold is {UNLIKE:g}"
+        )
+    if slight:
+        notes.append(
+            f"the family of {', of '.join(slight)} does not hold the spectrum in the data: lines "
+            f"may be broader or asymmetric, a satellite may be missing, or the detector may "
+            f"saturate"
         )
     if len(off) == 1:
         notes.append(

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     Alignment: TypeAlias = Shifts | ComponentShifts
 
-__all__ = ["in_units"]
+__all__ = ["ORDER", "in_units"]
+
+ORDER = "order"
+"""Number of each component shown, among those of the solver."""
 
 
 def in_units(
@@ -112,6 +115,7 @@ def in_units(
         "residual": mapped.residual,
         "residual_chi2": mapped.chi2,
         "library_distance": distance[order],
+        ORDER: order,
         FIT: replace(known, variances=None).to("cpu"),
         "status": status_of(
             found,

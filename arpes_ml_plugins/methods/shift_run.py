@@ -33,6 +33,7 @@ __all__ = [
     "is_by_component",
     "is_common",
     "shift_apart",
+    "spaced",
 ]
 
 EVEN = 1e-3  # relative deviation of an evenly spaced axis
@@ -268,7 +269,7 @@ def _doubt(shifts: Shifts) -> str:
 
 def hint(cube: Cube, setup: Setup) -> str | None:
     """Status of a blind result that shifts were not looked for in, but fit better."""
-    found = _found(_spaced(cube), _known(setup), setup)
+    found = _found(spaced(cube, ENOUGH), _known(setup), setup)
     if found is None or not found.found:
         return None
     spread = float(found.shift.std())
@@ -280,9 +281,9 @@ def hint(cube: Cube, setup: Setup) -> str | None:
     )
 
 
-def _spaced(cube: Cube) -> Cube:
-    """Evenly spaced pixels of a large image, enough to show whether there are shifts."""
-    return _thinned(cube, _every(cube, ENOUGH))
+def spaced(cube: Cube, number: int) -> Cube:
+    """About this ``number`` of evenly spaced pixels of a large image."""
+    return _thinned(cube, _every(cube, number))
 
 
 def _every(cube: Cube, number: int) -> tuple[slice, ...]:
@@ -305,7 +306,7 @@ def fewer(
     """
     from arpes_ml_plugins.separation.shifted_count import fewer_with_shifts
 
-    cube = _spaced(cube)
+    cube = spaced(cube, ENOUGH)
     known = _step_and_noise(cube, setup)
     if known is None or most < 2:
         return None

@@ -8,17 +8,17 @@ is, however noisy its pixels are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.separation.cones import SEEN, Cone
 from arpes_ml_plugins.separation.iae import farthest_points
 from arpes_ml_plugins.separation.least_squares import unit_columns
+from arpes_ml_plugins.separation.neighbour_means import means_over_squares
 from arpes_ml_plugins.separation.polish import polish_on_pixels
 from arpes_ml_plugins.separation.rotations import Objective, Rotations, explore
 from arpes_ml_plugins.separation.value_noise import ValueNoise, value_noise
@@ -86,6 +86,7 @@ def feasible(
     spectra: torch.Tensor,
     *,
     noise: torch.Tensor | None = None,
+    thorough: bool = True,
     report: Callable[[], None] | None = None,
 ) -> Feasible:
     """Find the bands of a separation.
@@ -102,6 +103,9 @@ def feasible(
         ``(m, n)``, of the separation; only the space that they span matters.
     noise
         ``(m,)``; default measured, for every value if variances are in proportion to intensity.
+    thorough
+        Without, only the largest shares are looked for, from three components on: bands are
+        narrower.
     """
     whole = complete.flatten()
     values: ValueNoise | None = None
@@ -126,7 +130,7 @@ def feasible(
     rows = _cone(*_means_of_spectra(model), above=bool(model.detected.all()))
     tests = spectra.shape[1] * (len(maps.rows) + len(rows.rows))
     limit = float(torch.special.ndtri(torch.tensor(1 - CHANCE / tests, dtype=torch.float64)))
-    found = _explored(model, rows, maps, limit, report)
+    found = _explored(model, rows, maps, limit, report, thorough)
     return _bands(model, found, spectra, kept, whole, limit, values is not None)
 
 
@@ -260,7 +264,7 @@ def _means_of_maps(
     table[~good.flatten()] = 0
     space = good.shape if good.ndim < 3 else (-1, *good.shape[-2:])
     images = table.mT.reshape(len(table.mT), *space)
-    return _rows(images, n, 2 if good.ndim > 1 else 1, MOST_MEANS)
+    return means_over_squares(images, n, 2 if good.ndim > 1 else 1, MOST_MEANS)
 
 
 def _means_of_spectra(model: _Model) -> tuple[torch.Tensor, torch.Tensor]:
@@ -274,42 +278,18 @@ def _means_of_spectra(model: _Model) -> tuple[torch.Tensor, torch.Tensor]:
         ],
         1,
     )
-    rows, covariance = _rows(table.mT, n, 1, channels)
+    rows, covariance = means_over_squares(table.mT, n, 1, channels)
     total = model.spectra.sum(0)[None], model.spectra_covariance.sum(0)[None]
     return torch.cat([rows, total[0]]), torch.cat([covariance, total[1]])
 
 
-def _rows(table: torch.Tensor, n: int, axes: int, most: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Means over squares of all sizes, along the last ``axes`` of ``(n + n * n + 1, ..., *space)``:
-    values, their covariances, and how many there are.
-    """
-    found = []
-    for summed in _sums(table, axes):
-        flat = summed.flatten(1)
-        flat = flat[:, flat[-1] > 0]
-        if flat.shape[1] <= most:
-            found.append(torch.cat([flat[:n] / flat[-1], flat[n:-1] / flat[-1].square()]).mT)
-    rows = torch.cat(found)
-    return rows[:, :n], rows[:, n:].reshape(-1, n, n)
-
-
-def _sums(table: torch.Tensor, axes: int) -> Iterator[torch.Tensor]:
-    """Over squares with sides of 1, 2, 4, ... that overlap by half."""
-    yield table
-    side, space = 2, table.shape[-axes:]
-    pool = F.avg_pool2d if axes == 2 else F.avg_pool1d
-    images = table.reshape(-1, 1, *space)
-    while side <= max(space):
-        # Along an axis that is shorter, as many as there are.
-        sides = [min(side, size) for size in space]
-        steps = [max(1, s // 2) for s in sides]
-        number = float(np.prod(sides))
-        yield (pool(images, sides, steps) * number).reshape(*table.shape[:-axes], -1)
-        side *= 2
-
-
 def _explored(
-    model: _Model, rows: Cone, maps: Cone, limit: float, report: Callable[[], None] | None
+    model: _Model,
+    rows: Cone,
+    maps: Cone,
+    limit: float,
+    report: Callable[[], None] | None,
+    thorough: bool,
 ) -> Rotations:
     n = model.spectra.shape[1]
     intensity = model.spectra.sum(0).cpu().numpy()
@@ -327,8 +307,10 @@ def _explored(
         for cone in (rows, maps)
     )
     for k in range(n):
-        for sign in (1, -1):
+        for sign in (1, -1) if thorough else (1,):
             objectives.append(Objective(k, sign * intensity))
+            if not thorough:
+                continue
             objectives += [Objective(k, sign * weights, over=True) for weights in channels]
             objectives += [Objective(k, sign * weights, of_map=True) for weights in places]
     return explore(rows, maps, intensity, objectives, limit, report)

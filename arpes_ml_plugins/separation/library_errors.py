@@ -19,7 +19,6 @@ from arpes_ml_plugins.separation.matching import (
     SignalSpace,
     closest,
     plausible,
-    signal_space,
 )
 
 __all__ = ["as_high", "library_variance"]
@@ -33,7 +32,7 @@ FEWEST = 4  # spectra of a family that show its sampling
 
 
 def library_variance(
-    pixels: torch.Tensor,
+    space: SignalSpace,
     noise: torch.Tensor,
     shown: torch.Tensor,
     match: Match,
@@ -45,14 +44,13 @@ def library_variance(
 
     Parameters
     ----------
-    pixels
-        Whitened data ``(m, t)``.
+    space
+        Of the data.
     noise
         ``(m,)``, that the data were divided by.
     shown
         Spectra ``(m, n)`` of length 1.
     """
-    space = signal_space(pixels)
     by_noise, by_sampling = torch.zeros_like(shown), torch.zeros_like(shown)
     for number, family in enumerate(families):
         spectrum = shown[:, number]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -13,13 +14,15 @@ from arpes_ml_plugins.separation.least_squares import least_squares
 from arpes_ml_plugins.separation.manifolds import LocalSimplex
 from arpes_ml_plugins.separation.matching import (
     NEIGHBOURS,
+    SLIGHT,
     TOLERATED,
     Match,
     match_families,
-    signal_space,
+    mixture_space,
 )
 from arpes_ml_plugins.separation.metrics import match
 from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
+from arpes_ml_plugins.separation.purity import shown_pure
 from arpes_ml_plugins.separation.separated import Separated, held, known_exactly, maps_of
 from arpes_ml_plugins.separation.whiten import Whitened, thinned
 
@@ -30,6 +33,7 @@ MOST_CHOICES = 100  # of free components among blind ones
 ENOUGH_PIXELS = 20_000  # to choose by
 CLEARLY = 10.0  # times further from the data: a wrong family beside a right one
 WANDERED = 2.5  # times as far from the families as the data are: another mixture of the spectra
+SIGNIFICANT = 5.0  # standard deviations of a misfit
 SINGULAR = -60.0  # logarithm of a determinant: the same spectrum twice
 
 
@@ -60,22 +64,30 @@ def matched(
         Whether to choose those near ``spectra`` among spectra that are about equally close to the
         signal space; a wrong estimate is worse than none.
     """
-    space = signal_space(data.pixels)
+    even = replace(data, pixels=data.even)
+    space = mixture_space(data.pixels, even.pixels, spectra.shape[1])
     near = spectra[:, : len(families)] if trusted else None
     found = match_families(space, list(families), near, neighbours)
     joined = _with_free(data, found.spectra, spectra, blind, refined)
     fixed, spectra = known_exactly(families, spectra), held(spectra, families)
     more = space.directions.shape[1] > spectra.shape[1]
-    misfit = _misfit(data, joined)
+    wrong = _wrong(found, fixed)
+    if not more and bool(wrong.any()):
+        other = _from_pure_pixels(data, even, joined, wrong)
+        if other is not None:
+            notes += few_counts_notes(data, other, ~wrong | fixed)
+            off = _off(other, families)
+            return Separated(other, match=found, off=off, fixed=fixed, pure=True, notes=notes)
+    misfit = _misfit(even, joined)
     if not more and misfit > WORSE:
         alone = _alone(data, (joined, spectra), families, fixed)
-        least = _misfit(data, alone)
+        least = _misfit(even, alone)
         if misfit > WORSE * least:
             partly = _without_the_wrong(data, joined, alone, found, fixed)
-            if partly is not None and _misfit(data, partly) <= WORSE * least:
+            if partly is not None and _misfit(even, partly) <= WORSE * least:
                 alone = partly
             off = _off(alone, families)
-            if float(off.max()) <= WANDERED * float(found.distance.max()):
+            if float(off.max()) <= max(WANDERED * float(found.distance.max()), SLIGHT):
                 notes += few_counts_notes(data, alone, fixed)
                 return Separated(alone, match=found, off=off, fixed=fixed, notes=notes)
     known = torch.arange(joined.shape[1], device=joined.device) < len(families)
@@ -87,6 +99,28 @@ def matched(
         fixed=fixed,
         notes=notes + few_counts_notes(data, joined, known),
     )
+
+
+def _wrong(found: Match, fixed: torch.Tensor) -> torch.Tensor:
+    """Components whose family does not hold their spectrum, ``(n,)`` bool."""
+    limit = (TOLERATED * found.expected).clamp(min=SLIGHT)
+    wrong = torch.zeros_like(fixed)
+    wrong[: len(limit)] = found.present & (found.distance > limit)
+    return wrong & ~fixed
+
+
+def _from_pure_pixels(
+    data: Whitened, even: Whitened, joined: torch.Tensor, wrong: torch.Tensor
+) -> torch.Tensor | None:
+    """Spectra with those that are ``wrong`` from the data, if pixels show these without the others
+    and the data are explained as well.
+    """
+    other = polish(data, joined, MANY_SWEEPS, ~wrong)
+    if not bool(shown_pure(data, other)[wrong].all()):
+        return None
+    chance = (2 / data.pixels.numel()) ** 0.5
+    worse = _misfit(even, other) > (1 + SIGNIFICANT * chance) * _misfit(even, joined)
+    return None if worse else other
 
 
 def _alone(
@@ -101,7 +135,8 @@ def _alone(
     families is taken.
     """
     found = [polish(data, start, fixed=fixed) for start in starts]
-    misfits = [_misfit(data, spectra) for spectra in found]
+    even = replace(data, pixels=data.even)
+    misfits = [_misfit(even, spectra) for spectra in found]
     good = [s for s, m in zip(found, misfits, strict=True) if m <= WORSE * min(misfits)]
     return min(good, key=lambda spectra: float(_off(spectra, families).square().sum()))
 

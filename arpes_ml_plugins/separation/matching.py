@@ -11,12 +11,16 @@ from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.separation.standing_out import standing_out
+
 __all__ = [
+    "SLIGHT",
     "TOLERATED",
     "Match",
     "SignalSpace",
     "closest",
     "match_families",
+    "mixture_space",
     "plausible",
     "signal_space",
     "simplex_weights",
@@ -24,8 +28,10 @@ __all__ = [
 
 MARGIN = 1.3  # over the largest eigenvalue of white noise: real noise is not quite white
 NEIGHBOURS, AROUND = 12, 40
+EVEN = 2.0  # times the largest eigenvalue of white noise: what is stronger is no noise
 PULL = 0.05  # of the estimate at hand, against the distance from the signal space
 TOLERATED = 3.0  # times the distance that noise explains
+SLIGHT = 0.03  # distance of a family that does not hold the spectrum; its samples are as far apart
 FEWEST = 4.0  # effective number of spectra of a family that are never told apart
 WARMINGS = 60
 PRESENT = 0.5  # a spectrum is in the data if the signal space is that much closer than the others
@@ -48,8 +54,9 @@ class SignalSpace:
         return (along * (1 - self.reliability)).sum(1).clamp(min=0).sqrt()
 
 
-def signal_space(data: torch.Tensor) -> SignalSpace:
-    """Directions of whitened data ``(m, t)`` with a variance that white noise cannot reach.
+def signal_space(data: torch.Tensor, most: int | None = None) -> SignalSpace:
+    """Directions of whitened data ``(m, t)`` with a variance that white noise cannot reach; the
+    ``most`` strongest of them, if a number is given.
 
     The reliability is the squared cosine between a measured and the true direction in the spiked
     model (Baik, Ben Arous and Péché 2005; Paul 2007): 1 far above the noise, 0 at its edge.
@@ -66,12 +73,25 @@ def signal_space(data: torch.Tensor) -> SignalSpace:
     values, vectors = torch.linalg.eigh(data @ data.mT / pixels)
     ratio = channels / pixels
     strong = values > MARGIN * (1 + ratio**0.5) ** 2
+    if most is not None:
+        strong[: max(len(values) - most, 0)] = False
     value = values[strong]
     # lambda = (1 + l)(1 + ratio / l) solved for the strength l of the spike.
     b = value - 1 - ratio
     spike = 0.5 * (b + (b.square() - 4 * ratio).clamp(min=0).sqrt())
     reliability = ((1 - ratio / spike.square()) / (1 + ratio / spike)).clamp(0, 1)
     return SignalSpace(vectors[:, strong], reliability)
+
+
+def mixture_space(pixels: torch.Tensor, even: torch.Tensor, count: int) -> SignalSpace:
+    """The space of ``count`` spectra in whitened ``pixels (m, t)``.
+
+    Noise that differs from pixel to pixel is strong in many directions. If in ``even`` pixels, with
+    about the same noise, no more than ``count`` stand out of the others, these are the space.
+    """
+    if standing_out(even, count + 1, EVEN) <= count:
+        return signal_space(even, count)
+    return signal_space(pixels)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from arpes_ml_plugins.separation.clusters import cluster_means
 from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative_sources
 from arpes_ml_plugins.separation.library_errors import as_high, library_variance
-from arpes_ml_plugins.separation.matching import NEIGHBOURS, Match, match_families, signal_space
+from arpes_ml_plugins.separation.matching import NEIGHBOURS, Match, match_families, mixture_space
 from arpes_ml_plugins.separation.polish import polish_on_pixels
 from arpes_ml_plugins.separation.whiten import Whitened, telling_columns
 
@@ -40,6 +40,8 @@ class Separated:
     neighbours: int = NEIGHBOURS
     fixed: torch.Tensor | None = None
     """``(n,)`` bool: spectra that were known exactly."""
+    pure: bool = False
+    """Whether pixels show the spectra that come from the data without the others."""
     labels: torch.Tensor | None = None
     """``(t,)``: the component that each pixel is grouped with, of clusters."""
     notes: tuple[str, ...] = ()
@@ -95,11 +97,13 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
         return Uncertainty(torch.full_like(spectra, float("nan")), none, 1.0)
     used = _telling(data, found)
     pool = used[:: max(1, len(used) // MOST_HALVED)]
-    share, splits = len(pool) / len(used), []
+    share, splits, even = len(pool) / len(used), [], data.even
     for _ in range(SPLITS):
         order = torch.randperm(len(pool), generator=generator, device="cpu").to(pool.device)
         order = pool[order]
-        halves = [as_high(_of_half(data, half, found), spectra, noise) for half in order.chunk(2)]
+        halves = [
+            as_high(_of_half(data, even, half, found), spectra, noise) for half in order.chunk(2)
+        ]
         variance += ((halves[0] - halves[1]) / 2).square() * share / SPLITS
         if share == 1:  # of a part, the mean of its halves has more noise than the spectra
             variance += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
@@ -111,12 +115,13 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
         variance = (SPLITS * variance + ALIKE * mean) / (SPLITS + ALIKE)
     if found.families and found.match is not None:
         known = slice(len(found.families))
+        space = mixture_space(data.pixels, even, spectra.shape[1])
         by_noise, by_sampling = library_variance(
-            data.pixels, noise, spectra, found.match, found.families, found.neighbours, generator
+            space, noise, spectra, found.match, found.families, found.neighbours, generator
         )
         # Halves choose the same spectra at an edge; draws do not know that noise is not white.
         variance[:, known] = torch.maximum(variance[:, known], by_noise) + by_sampling
-    elif found.match is not None:
+    elif found.match is not None and not found.pure:
         known = slice(len(found.match.distance))
         variance[:, known] += _of_mismatch(spectra, found.match)
     if found.fixed is not None:
@@ -144,7 +149,9 @@ def _of_mismatch(spectra: torch.Tensor, match: Match) -> torch.Tensor:
     return others[:, : len(excess)] * excess * TURNED**2
 
 
-def _of_half(data: Whitened, chosen: torch.Tensor, found: Separated) -> torch.Tensor:
+def _of_half(
+    data: Whitened, even: torch.Tensor, chosen: torch.Tensor, found: Separated
+) -> torch.Tensor:
     """The spectra of some of the pixels, from those of all."""
     pixels, spectra, fixed = data.pixels[:, chosen], found.spectra, found.fixed
     if found.labels is not None:
@@ -152,7 +159,8 @@ def _of_half(data: Whitened, chosen: torch.Tensor, found: Separated) -> torch.Te
     if found.families:
         count = len(found.families)
         families, near = list(found.families), spectra[:, :count]
-        own = match_families(signal_space(pixels), families, near, found.neighbours)
+        space = mixture_space(pixels, even[:, chosen], spectra.shape[1])
+        own = match_families(space, families, near, found.neighbours)
         if count == spectra.shape[1]:
             return own.spectra
         spectra = torch.cat([own.spectra, spectra[:, count:]], 1)

@@ -51,9 +51,11 @@ def _information(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Curvature of half the score of some pixels, variance of its derivative, and their maps."""
     n, channels, noise = spectra.shape[1], shift[piece] / scan.step, scan.noise[:, None]
-    every, number = spectra.repeat(1, len(piece)), channels.repeat_interleave(n)
+    if bool((channels == channels[0]).all()):  # as where nothing shifts: all pixels have one basis
+        channels = channels[:1]
+    every, number = spectra.repeat(1, len(channels)), channels.repeat_interleave(n)
 
-    def basis(more: float) -> torch.Tensor:  # (t, m, n)
+    def basis(more: float) -> torch.Tensor:  # (t or 1, m, n)
         shifted = moved(every, number + more).unflatten(1, (-1, n)) / noise[..., None]
         return shifted.permute(1, 0, 2)[:, scan.inner]
 

@@ -20,6 +20,7 @@ from arpes_ml_plugins.separation.matched import matched
 from arpes_ml_plugins.separation.palm import palm_path
 from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
 from arpes_ml_plugins.separation.projection import Manifold
+from arpes_ml_plugins.separation.purity import purest
 from arpes_ml_plugins.separation.separated import Separated, held, known_exactly
 from arpes_ml_plugins.separation.sgmca import SemiBlind, sgmca
 from arpes_ml_plugins.separation.whiten import Whitened, telling_columns, thinned
@@ -120,6 +121,8 @@ class Nmf:
         if report:
             report(1, None)
         shown, notes = polished_nmf(data, spectra)
+        if not data.few and self.sparsity == 0:
+            shown = purest(data, spectra)
         if shown is spectra and not done:
             notes = (f"the factorisation was still moving after {ROUNDS} rounds", *notes)
         return Separated(shown, notes=notes or excess_notes(data, self.count))
@@ -181,6 +184,7 @@ class Palm:
         if self.refine:
             spectra = polish(data, spectra, fixed=fixed)
             spectra = seen_coarsely(data, spectra) if some is None else spectra
+            spectra = purest(data, spectra) if prior.blind else spectra
         if report:
             report(self.iterations, None)
         polished = ", polished by alternating least squares" if self.refine else ""
@@ -256,7 +260,7 @@ class Lpalm:
         spectra, fixed = prior.held(spectra)
         if refine:
             spectra = polish(data, spectra, fixed=fixed)
-            spectra = seen_coarsely(data, spectra) if prior.blind else spectra
+            spectra = purest(data, seen_coarsely(data, spectra)) if prior.blind else spectra
         if prior.blind:
             more = few_counts_notes(data, spectra) or excess_notes(data, spectra.shape[1])
             return Separated(spectra, notes=notes + more)

@@ -21,10 +21,12 @@ import torch
 from arpes_ml_plugins.separation.matching import signal_space
 from arpes_ml_plugins.separation.whiten import strips
 
-__all__ = ["ValueNoise", "value_noise"]
+__all__ = ["Classes", "ValueNoise", "noise_and_classes", "value_noise"]
 
 BINS = 8  # of brightness
-MOST = 10_000  # positions
+LEVELS = 64  # of intensity
+MOST, LEAST_POSITIONS = 10_000, 2_500  # positions
+MOST_VALUES = 300_000  # fewer positions of many channels: noise is known to a per cent then
 FEWEST = 300  # differences in all
 ENOUGH = 4  # pixels per channel for the regression
 ALIKE = 1.05  # mean variances along two axes
@@ -86,6 +88,15 @@ class _Squares:
 
 
 @dataclass(frozen=True)
+class Classes:
+    """Mean levels of classes of values, the variance of each, and the number of its values."""
+
+    level: torch.Tensor  # (c,)
+    variance: torch.Tensor
+    number: torch.Tensor
+
+
+@dataclass(frozen=True)
 class _Line:
     gain: float
     read: float
@@ -93,6 +104,8 @@ class _Line:
     """Whether the gain is significant, and the line explains more than one number per channel."""
     share: float
     """Of the positions, where there are no edges."""
+    classes: Classes
+    """What the line was fitted to."""
 
     def at(self, intensity: float) -> float:
         """Variance."""
@@ -104,6 +117,25 @@ def value_noise(cube: torch.Tensor, valid: torch.Tensor) -> ValueNoise | None:
 
     Also None if there are too few pixels for an estimate.
     """
+    return noise_and_classes(cube, valid)[0]
+
+
+def noise_and_classes(
+    cube: torch.Tensor, valid: torch.Tensor
+) -> tuple[ValueNoise | None, Classes | None]:
+    """The same, and how variances depend on intensity; None if there are too few pixels to tell."""
+    mean, best = _best_line(cube, valid)
+    if best is None:
+        return None, None
+    if not best.certain:
+        return None, best.classes
+    # To fewer digits than rounding in sums reaches, so that a replay is the same to the last bit.
+    gain, read = (float(f"{x:.5g}") for x in (best.gain, best.read))
+    return ValueNoise(gain, read, mean), best.classes
+
+
+def _best_line(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, _Line | None]:
+    """Mean spectrum, and the line of the noise; None if there are too few values."""
     number = valid.flatten(1).sum(1).clamp(min=1)
     mean = (cube * valid).flatten(1).sum(1) / number
     cube, valid = strips(cube, valid)
@@ -115,11 +147,7 @@ def value_noise(cube: torch.Tensor, valid: torch.Tensor) -> ValueNoise | None:
         most = IN_ORDER * float((rest.square * rest.known).sum() / rest.known.sum())
         if best is None or best.share < SMOOTH or best.at(scale) > most:
             best = _line(rest)
-    if best is None or not best.certain:
-        return None
-    # To fewer digits than rounding in sums reaches, so that a replay is the same to the last bit.
-    gain, read = (float(f"{x:.5g}") for x in (best.gain, best.read))
-    return ValueNoise(gain, read, mean)
+    return mean, best
 
 
 def _best(along: list[_Line], scale: float) -> _Line | None:
@@ -132,7 +160,13 @@ def _best(along: list[_Line], scale: float) -> _Line | None:
         sum(getattr(line, name) for line in alike) / len(alike)
         for name in ("gain", "read", "share")
     )
-    return _Line(gain, read, all(line.certain for line in alike), share)
+    classes = Classes(
+        *(
+            torch.cat([getattr(line.classes, name) for line in alike])
+            for name in ("level", "variance", "number")
+        )
+    )
+    return _Line(gain, read, all(line.certain for line in alike), share, classes)
 
 
 def _differences(cube: torch.Tensor, valid: torch.Tensor) -> Iterator[_Squares]:
@@ -148,10 +182,16 @@ def _differences(cube: torch.Tensor, valid: torch.Tensor) -> Iterator[_Squares]:
         left, middle, right = (cube.narrow(axis, k, size).flatten(1) for k in range(3))
         whole = [valid.narrow(axis, k, size).flatten(1) for k in range(3)]
         inside = whole[0] & whole[1] & whole[2]
-        some = slice(None, None, max(1, left.shape[1] // MOST))
+        some = _spaced(left)
         left, middle, right, inside = (x[:, some] for x in (left, middle, right, inside))
         step = (left - 2 * middle + right) / 6**0.5
         yield _Squares(step.square(), (left + middle + right) / 3, inside.to(cube), step)
+
+
+def _spaced(values: torch.Tensor) -> slice:
+    """Enough of the positions ``(m, p)`` to know the noise."""
+    most = min(MOST, max(LEAST_POSITIONS, MOST_VALUES // len(values)))
+    return slice(None, None, max(1, values.shape[1] // most))
 
 
 def _unexplained(cube: torch.Tensor, valid: torch.Tensor) -> _Squares | None:
@@ -173,7 +213,7 @@ def _unexplained(cube: torch.Tensor, valid: torch.Tensor) -> _Squares | None:
     scaled = flat / square.mean(1, keepdim=True).sqrt()
     space = signal_space(scaled)
     square = square * (1 - space.directions.square() @ space.reliability).clamp(min=0.1)[:, None]
-    some = slice(None, None, max(1, pixels // MOST))
+    some = _spaced(flat)
     return _Squares(square[:, some], (flat - rest)[:, some], torch.ones_like(flat[:, some]))
 
 
@@ -211,7 +251,28 @@ def _line(part: _Squares) -> _Line | None:
     count, levels, variances = _classes(part, kept, in_bin)
     gain, read, error = _fitted(levels, variances, count)
     certain = gain > CERTAIN * error and _beats_channels(gain, read, levels, variances, count)
-    return _Line(gain, read, certain, float(kept.sum() / known.sum()))
+    share = float(kept.sum() / known.sum())
+    return _Line(gain, read, certain, share, _classes_of_level(part, kept))
+
+
+def _classes_of_level(part: _Squares, kept: torch.Tensor) -> Classes:
+    """Classes of values whose neighbours in energy have about one level.
+
+    Bright pixels of different materials have different levels in a channel; a mean over them would
+    hide a variance that does not follow a line.
+    """
+    above = torch.cat([part.level[1:2], part.level[:-1]])
+    below = torch.cat([part.level[1:], part.level[-2:-1]])
+    guide = (above + below) / 2
+    top = guide[kept > 0].max().clamp(min=1e-300)
+    place = (guide / top * LEVELS).long().clamp(0, LEVELS - 1).flatten()
+    sums = [
+        x.new_zeros(LEVELS).index_add(0, place, x.flatten())
+        for x in (kept, part.level * kept, part.square * kept)
+    ]
+    there = sums[0] > 0
+    number, level, square = (x[there] for x in sums)
+    return Classes(level / number, square / number, number)
 
 
 def _brightness(part: _Squares) -> torch.Tensor:

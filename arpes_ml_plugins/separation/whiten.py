@@ -73,6 +73,24 @@ class Whitened:
         return _coarse(images, self.complete)
 
     @property
+    def even(self) -> torch.Tensor:
+        """``pixels``, of counts also over the noise of each pixel relative to the others.
+
+        Spectra stay in their space, and the noise beside it is whiter (Keenan and Kotula, Surf.
+        Interface Anal. 36, 203, 2004).
+        """
+        return self.pixels if self.by_value is None else self.pixels / self.unevenness
+
+    @property
+    def unevenness(self) -> torch.Tensor:
+        """``(t,)``: noise of each pixel in the unit of that of the channels."""
+        if self.by_value is None:
+            return self.pixels.new_ones(self.pixels.shape[1])
+        noise = self.noise[self.kept][:, None]
+        variance = self.by_value.cautious(self.pixels * noise) / noise.square()
+        return variance.mean(0).clamp(min=1e-300).sqrt()
+
+    @property
     def double(self) -> torch.Tensor:
         """``sparse`` in the precision of the pixels."""
         return self.sparse.to(self.pixels)

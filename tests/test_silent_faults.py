@@ -1,0 +1,110 @@
+"""Results that are far from the truth are told: compressed values, maps that are never pure, and
+libraries that lack what the lines do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import arpes_ml_plugins  # noqa: F401
+from arpes_ml_plugins import SpectrumLibrary
+from arpes_ml_plugins.separation.saturation import saturation
+from arpes_ml_plugins.separation.value_noise import noise_and_classes
+
+ENERGY = np.linspace(-36, -29, 48)
+ROWS, COLUMNS = np.mgrid[:32, :32]
+GRAINS = 1.0 * np.stack(
+    [COLUMNS < 12, (COLUMNS >= 12) & (ROWS < 16), (COLUMNS >= 12) & (ROWS >= 16)]
+)
+SLOPES = np.stack([1 - 0.8 * COLUMNS / 31, 0.2 + 0.6 * ROWS / 31, 0.9 - 0.6 * ROWS / 31])
+told = pytest.mark.filterwarnings("ignore:separate_:arpes_ml_plugins.errors.DistributionWarning")
+
+
+def doublet(centre, width=0.5, satellite=0.0):
+    def peak(place):
+        return np.exp(-4 * np.log(2) * ((ENERGY - place) / width) ** 2)
+
+    return peak(centre) + 0.75 * peak(centre - 2.15) + satellite * peak(centre + 1.2) + 0.1
+
+
+CENTRES = {"a": -33.0, "b": -32.0, "c": -31.2}
+SPECTRA = np.stack([doublet(c) for c in CENTRES.values()])
+KNOWN = {n: xr.DataArray(doublet(c), {"eV": ENERGY}, "eV") for n, c in CENTRES.items()}
+LIBRARY = SpectrumLibrary.from_spectra(KNOWN, shift=0.1, broaden=0.1, count=150, rng=0)
+
+
+def counted(maps, spectra=SPECTRA, counts=100, seed=0):
+    rate = np.einsum("kyx,ke->yxe", maps, spectra)
+    return np.random.default_rng(seed).poisson(counts * rate / rate.max()) * 1.0
+
+
+def labelled(values):
+    return xr.DataArray(values, {"eV": ENERGY}, ("y", "x", "eV"))
+
+
+def worst_angle(result, spectra=SPECTRA):
+    found = result.spectra.values / np.linalg.norm(result.spectra.values, axis=1, keepdims=True)
+    true = spectra / np.linalg.norm(spectra, axis=1, keepdims=True)
+    return np.degrees(np.arccos(np.clip((found @ true.T).max(0), -1, 1))).max()
+
+
+@told
+def test_a_detector_that_saturates_is_told_and_can_be_put_right():
+    counts = counted(GRAINS)
+    largest = 8 * counts.mean()
+    data = labelled(counts / (1 + counts / largest))
+    result = data.S.separate_gmca(n_components=3, shift=False, rng=0)
+    assert worst_angle(result) > 5
+    assert "saturates" in result.status.item()
+    named = float(result.status.item().rsplit("data / ", 1)[1].rstrip(")"))
+    assert named == pytest.approx(largest, rel=0.15)
+    right = (data / (1 - data / named)).S.separate_gmca(n_components=3, shift=False, rng=0)
+    assert right.status.item() == "ok"
+    assert worst_angle(right) < 1.5
+
+
+@pytest.mark.parametrize("counts", [10, 1000])
+@pytest.mark.parametrize(("gain", "read"), [(1.0, 0.0), (20.0, 0.0), (1.0, 2.0)])
+def test_other_noise_is_no_saturation(counts, gain, read):
+    draw = np.random.default_rng(1)
+    values = gain * counted(GRAINS, counts=counts) + read * draw.standard_normal((32, 32, 48))
+    cube = torch.from_numpy(np.moveaxis(values, 2, 0).copy())
+    _, classes = noise_and_classes(cube, torch.ones_like(cube, dtype=torch.bool))
+    assert classes is not None
+    assert saturation(classes) is None
+
+
+@told
+@pytest.mark.parametrize("method", ["separate_gmca", "separate_nmf"])
+@pytest.mark.parametrize("counts", [100, 1000])
+def test_maps_that_are_never_pure_are_not_determined(method, counts):
+    data = labelled(counted(SLOPES, counts=counts))
+    result = getattr(data.S, method)(n_components=3, shift=False, rng=0)
+    assert worst_angle(result) > 4
+    assert "not determined" in result.status.item()
+
+
+@pytest.mark.parametrize("method", ["separate_gmca", "separate_nmf"])
+@pytest.mark.parametrize("counts", [100, 1000])
+def test_pure_pixels_determine_their_spectra(method, counts):
+    data = labelled(counted(GRAINS, counts=counts))
+    result = getattr(data.S, method)(n_components=3, shift=False, rng=0)
+    assert result.status.item() == "ok"
+    assert worst_angle(result) < 1
+
+
+@told
+@pytest.mark.parametrize("change", [{"width": 0.65}, {"satellite": 0.15}])
+@pytest.mark.parametrize("maps", [GRAINS, SLOPES], ids=["pure", "mixed"])
+def test_lines_that_the_library_lacks_are_told(change, maps):
+    spectra = SPECTRA.copy()
+    spectra[1] = doublet(CENTRES["b"], **change)
+    data = labelled(counted(maps, spectra))
+    result = data.S.separate_sgmca(library=LIBRARY, shift=False, rng=0)
+    assert "family of 'b'" in result.status.item()
+    assert "'a'" not in result.status.item()
+    if maps is GRAINS:  # pixels of b alone show its spectrum
+        assert worst_angle(result, spectra) < 1
