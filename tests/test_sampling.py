@@ -42,9 +42,9 @@ def test_windows_keep_exposures_together():
 def test_the_noise_of_large_data_comes_from_some_of_their_pixels(shape, monkeypatch):
     seen, original = [], noise.estimate
 
-    def estimate(images, valid, recorded=None):
+    def estimate(images, valid, recorded=None, **options):
         seen.append(images.numel())
-        return original(images, valid, recorded)
+        return original(images, valid, recorded, **options)
 
     monkeypatch.setattr(noise, "estimate", estimate)
     data = counted(shape, ("delay", "eV", "phi")[-len(shape) :])

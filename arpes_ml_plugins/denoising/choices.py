@@ -86,8 +86,9 @@ class Probe:
         if counts.reach and len(counts) > RUN * RUNS:
             chosen = torch.tensor(_spread(len(counts)), device=counts.images.device)
             exposures = None if exposures is None else exposures[chosen]
+            bright = None if counts.brightness is None else counts.brightness[chosen]
             sample = in_runs(counts.images[chosen], counts.valid[chosen], RUN)
-            counts = replace(sample, own=middles(sample, RUN))
+            counts = replace(sample, own=middles(sample, RUN), brightness=bright)
             electrons = electrons[chosen]
         return cls.from_chosen(counts, electrons, noise, seed, exposures)
 

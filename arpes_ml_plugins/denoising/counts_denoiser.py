@@ -150,6 +150,7 @@ def denoise_counts_images(
     choices: Choices | None = None,
     untouched: CountsNetwork | None = None,
     own: torch.Tensor | None = None,
+    brightness: torch.Tensor | None = None,
 ) -> CountsResult:
     """Denoise images ``(n, height, width)`` whose noise is that of ``noise``.
 
@@ -162,11 +163,14 @@ def denoise_counts_images(
     is still ``untouched`` by the data. If ``choices`` are given,
     :func:`prepare` made them and trained the network; otherwise both are done here, on all images.
     ``own`` are the images that results are wanted of, if the others are only their neighbours.
+    ``brightness`` is how many counts each image has of one and the same scene, relative to the
+    others, ``(n, height or 1, width or 1)``.
     """
     good = _good(images, valid, noise)
     generator = torch.Generator(device="cpu").manual_seed(seed)
     electrons = noise.electrons(images)
-    counts = Counts(electrons.float(), good, REACH if series else 0, own=own)
+    reach = REACH if series else 0
+    counts = Counts(electrons.float(), good, reach, own=own, brightness=brightness)
     for each in (network, untouched):
         if each is not None:
             _made_ready(each, images.device, noise, bfloat16)
@@ -258,6 +262,7 @@ def prepare(
     seed: int,
     bfloat16: bool = False,
     report: Callable[[int, float | None], None] | None = None,
+    brightness: torch.Tensor | None = None,
 ) -> Choices:
     """Make the choices for a large data set from a sample of it, and train ``network`` on that.
 
@@ -267,6 +272,7 @@ def prepare(
     """
     electrons = noise.electrons(images)
     counts = in_runs(electrons.float(), _good(images, valid, noise), run)
+    counts = replace(counts, brightness=brightness)
     _made_ready(network, images.device, noise, bfloat16)
     steps = steps_to_prepare(training, len(images), images[0].numel(), run=run, complete=complete)
     plan = Plan(report, steps)

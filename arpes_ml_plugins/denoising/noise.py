@@ -18,6 +18,7 @@ import torch
 
 from arpes_ml_plugins.constants import DIFFERENCE
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
+from arpes_ml_plugins.denoising.gain_scales import Scaling, find_scaling, relative_scales
 from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
 from arpes_ml_plugins.denoising.line_factors import line_factors
 from arpes_ml_plugins.denoising.noise_clouds import (
@@ -110,17 +111,27 @@ class NoiseEstimate:
     """Fraction of valid pixels at which the detector saturates."""
     used: torch.Tensor
     """Mask of the pixels that show the noise, ``(n, height, width)``."""
+    scaling: Scaling
+    """Scales by which the images were divided before all this was estimated."""
 
 
 def estimate(
-    images: torch.Tensor, valid: torch.Tensor, recorded: torch.Tensor | None = None
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    recorded: torch.Tensor | None = None,
+    *,
+    several: bool = True,
 ) -> NoiseEstimate:
     """Diagnose a stack; ``images`` and ``valid`` have shape ``(n, height, width)``.
 
     ``recorded`` are the values of the detector, if ``images`` were computed from them; they are
-    used for the step and the fraction of negative values.
+    used for the step and the fraction of negative values. ``several``: whether ``images`` are
+    images of their own, and not parts of one.
     """
     images = images.double() if images.device.type != "mps" else images
+    scaling = Scaling() if recorded is not None else find_scaling(images, valid, several=several)
+    scales = relative_scales(images, valid, scaling)
+    images = images if scales is None else images / scales
     still = valid & still_places(images)
     still &= still.sum() < (1 - ENOUGH_STILL) * valid.sum()  # otherwise there is no noise anywhere
     base = level_of(images, still, valid)
@@ -213,6 +224,7 @@ def estimate(
         columns=uneven_columns,
         clipped=clipped(values),
         used=good,
+        scaling=scaling,
     )
 
 

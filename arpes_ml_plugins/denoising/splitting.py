@@ -65,6 +65,8 @@ class Counts:
     """Indices of the images in the whole series; only consecutive ones are neighbours."""
     own: torch.Tensor | None = None  # (k,)
     """Images that are to be predicted, the others being their neighbours; all by default."""
+    brightness: torch.Tensor | None = None  # (n, height or 1, width or 1)
+    """Counts that images have of one and the same scene, relative to each other; 1 by default."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -86,7 +88,10 @@ class Counts:
         if self.places is not None:
             inside &= self.places[beside] - self.places[index][:, None] == away
         usable = self.valid[beside] & inside[:, :, None, None]
-        return torch.where(usable, self.images[beside], 0).sum(1) / usable.sum(1)
+        total = torch.where(usable, self.images[beside], 0).sum(1)
+        if self.brightness is None:
+            return total / usable.sum(1)
+        return total / (usable * self.brightness[beside]).sum(1) * self.brightness[index]
 
     def wanted(self) -> torch.Tensor:
         """Indices of the images that are to be predicted."""
@@ -100,7 +105,9 @@ class Counts:
         return Counts(self.images[self.own], self.valid[self.own])
 
     def flipped(self, dims: list[int]) -> Counts:
-        return replace(self, images=self.images.flip(dims), valid=self.valid.flip(dims))
+        bright = None if self.brightness is None else self.brightness.flip(dims)
+        images, valid = self.images.flip(dims), self.valid.flip(dims)
+        return replace(self, images=images, valid=valid, brightness=bright)
 
 
 def whole_counts(electrons: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -14,6 +14,7 @@ from arpes_ml_plugins.labelled.apply import ImageBatch, Output, Scalar, Trace, m
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import RUN, runs
 from arpes_ml_plugins.methods.denoising_input import rounded
+from arpes_ml_plugins.methods.scales_run import scales_of
 
 if TYPE_CHECKING:
     import torch
@@ -209,8 +210,10 @@ def _prepare(
     network = make(batch.seeds[0])
     if gain is not None or batch.numbers["served"]:
         noise = noise_model(batch.numbers, gain)
+        scales = scales_of(batch, batch.numbers) if gain is None else None
+        images = batch.images if scales is None else batch.images / scales
         found = prepare(
-            noise.divided(batch.images, lines_of(batch, batch.images, batch.valid, noise)),
+            noise.divided(images, lines_of(batch, images, batch.valid, noise)),
             batch.valid,
             noise,
             network,
@@ -220,6 +223,7 @@ def _prepare(
             seed=batch.seeds[0],
             bfloat16=rounded(precision, batch.images.device.type),
             report=batch.report,
+            brightness=None if scales is None else (1 / scales).float(),
         )
         reach = float(found.reach)
         width = math.nan if found.filtered is None else found.filtered

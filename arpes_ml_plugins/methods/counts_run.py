@@ -41,6 +41,7 @@ from arpes_ml_plugins.methods.denoising_input import (
 from arpes_ml_plugins.methods.mesh_run import MESH, without_mesh
 from arpes_ml_plugins.methods.repeats_run import check_drift, repeated_dim
 from arpes_ml_plugins.methods.residual_run import OUTPUTS, residual_numbers, say_what_is_left
+from arpes_ml_plugins.methods.scales_run import scales_of
 from arpes_ml_plugins.methods.stored_network import pretrained, weights_used
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -374,6 +375,8 @@ def _denoise(
     images = batch.images.unflatten(0, (-1, exposures))
     total, valid = images.sum(1), batch.valid.unflatten(0, (-1, exposures)).all(1)
     noise = noise_model(numbers, gain, exposures)
+    scales = scales_of(batch, numbers) if gain is None and exposures == 1 else None
+    total = total if scales is None else total / scales
     lines = lines_of(batch, total, valid, noise) if exposures == 1 else None
     own = None if batch.own is None else torch.from_numpy(batch.own).to(total.device)
     result = denoise_counts_images(
@@ -392,20 +395,26 @@ def _denoise(
         choices=choices_in(numbers),
         untouched=make(batch.seeds[0]) if calibrate else None,
         own=own,
+        brightness=None if scales is None else (1 / scales).float(),
     )
     found = calibration_numbers(result) if calibrate else {}
     found |= residual_numbers(result) if judged else {}
-    if lines is not None and own is not None:
-        lines = lines[own]
+    if own is not None:
+        lines, scales = (None if x is None else x[own] for x in (lines, scales))
+
+    def in_user_units(values: torch.Tensor) -> torch.Tensor:
+        return values / exposures if scales is None else values * scales
+
     if result.samples is not None:
-        samples = noise.multiplied(result.samples, lines) / exposures
+        samples = in_user_units(noise.multiplied(result.samples, lines))
         return found | dict(zip(_samples_of(draws), samples, strict=True))
-    clean = noise.multiplied(result.clean, lines) / exposures
+    clean = in_user_units(noise.multiplied(result.clean, lines))
     found["clean"] = clean
     if result.spread is None:
         return found
-    spread = result.spread * (1 if lines is None else lines) / exposures
+    spread = in_user_units(result.spread * (1 if lines is None else lines))
+    lowest = -max(numbers["shift"], 0.0) * (1.0 if scales is None else scales)
     return found | {
-        "lower": (clean - spread).clamp(min=-max(numbers["shift"], 0.0)),
+        "lower": torch.maximum(clean - spread, torch.as_tensor(lowest).to(clean)),
         "upper": clean + spread,
     }

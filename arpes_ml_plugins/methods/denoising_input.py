@@ -14,6 +14,13 @@ from arpes_ml_plugins.labelled.apply import ImageBatch, Output, Scalar, map_imag
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import sampled, windows
 from arpes_ml_plugins.methods.noise_words import COUNTED, NUMBERS, SERVED, in_words
+from arpes_ml_plugins.methods.scales_run import (
+    MEASURED,
+    RATIOS,
+    SCALING,
+    scales_of,
+    scaling_numbers,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -170,7 +177,7 @@ def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.Dat
         "row_jitter": noise["energy_jitter"],
         "column_jitter": noise["momentum_jitter"],
         "served": noise["kind"].isin(kinds).astype(float),
-    }
+    } | {name: noise[name] for name in SCALING}
 
 
 def noise_of(
@@ -186,7 +193,7 @@ def noise_of(
     their differences, and ``drift`` and ``drift_error`` show whether they differ by more than
     noise.
     """
-    names = NUMBERS if repeats is None else (*NUMBERS, *DRIFT)
+    names = (*NUMBERS, *SCALING) if repeats is None else (*NUMBERS, *SCALING, *DRIFT)
     exposures = () if repeats is None else (repeats,)
     some = array.isel(dict.fromkeys(exposures, slice(IMAGES // 2)))
     count = math.prod(some.sizes[dim] for dim in exposures)
@@ -194,12 +201,13 @@ def noise_of(
     some = some.drop_vars(some.coords)  # no coordinate belongs to a single number
     parts = windows(some, image, SIDE, PIXELS, exposures) if some.size > PIXELS else some
     batch = [dim for dim in parts.dims if dim not in (*exposures, *image)]
+    several = math.prod(some.sizes[dim] for dim in some.dims if dim not in image) > 1
     outputs: dict[str, Output] = {name: Scalar() for name in names}
     result = xr.Dataset(
         map_images(
             parts,
             image,
-            partial(_estimate, exposures=count),
+            partial(_estimate, exposures=count, several=several),
             outputs | {"kind": Scalar("int64")},
             progress=progress,
             series=[*batch, *exposures],
@@ -220,6 +228,7 @@ def noise_of(
                 series=[dim for dim in whole.dims if dim not in image],
                 method="estimate_noise",
                 device=device,
+                numbers={name: result[name] for name in SCALING},
             )
         )
     words = xr.apply_ufunc(
@@ -230,10 +239,10 @@ def noise_of(
         output_dtypes=[np.dtype("<U16"), np.dtype("<U16"), np.dtype("<U1400")],
     )
     result["kind"], result["status"], result["verdict"] = words
-    return result.drop_vars(["uncertain", "structured"])
+    return result.drop_vars(["uncertain", "structured", MEASURED])
 
 
-def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
+def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, torch.Tensor]:
     from arpes_ml_plugins.denoising.exposures import differences, drift
     from arpes_ml_plugins.denoising.noise import estimate
 
@@ -243,7 +252,7 @@ def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
         noise = estimate(*differences(images, valid), recorded=images[valid])
         drifted = dict(zip(DRIFT, drift(images, valid, noise.gain, noise.shift), strict=True))
     else:
-        noise = estimate(batch.images, batch.valid)
+        noise = estimate(batch.images, batch.valid, several=several)
     if batch.report:
         batch.report(1, None)
     numbers = (
@@ -267,7 +276,9 @@ def _estimate(batch: ImageBatch, *, exposures: int) -> dict[str, torch.Tensor]:
         noise.columns.alternation,
         noise.clipped,
     )
-    return dict(zip(NUMBERS, numbers, strict=True)) | {"kind": noise.kind} | drifted
+    scaling = {k: noise.gain.new_tensor(v) for k, v in scaling_numbers(noise.scaling).items()}
+    own = [name for name in NUMBERS if name not in (*RATIOS, MEASURED)]
+    return dict(zip(own, numbers, strict=True)) | {"kind": noise.kind} | drifted | scaling
 
 
 def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:
@@ -275,6 +286,8 @@ def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:
     from arpes_ml_plugins.denoising.irregular import clipped, uneven_lines
 
     images, valid = batch.images, batch.valid
+    scales = scales_of(batch, batch.numbers)
+    images = images if scales is None else images / scales
     values = images[valid]
     rows, columns = uneven_lines(images, valid), uneven_lines(images.mT, valid.mT)
     numbers = (

@@ -37,6 +37,10 @@ NUMBERS = (
     "energy_alternation",
     "momentum_alternation",
     "clipped_fraction",
+    "image_scale",
+    "energy_scale",
+    "momentum_scale",
+    "scale_measured",
 )
 
 
@@ -58,6 +62,7 @@ def in_words(
         sentences.append(f"{noise['hot_fraction']:.2%} of the pixels are hot.")
     if missing > 0:
         sentences.append(f"{missing:.1%} are missing.")
+    sentences += _scaled_in_words(noise, dims)
     sentences += _irregular_in_words(noise, dims)
     return np.array(name), np.array(status), np.array(" ".join(sentences))
 
@@ -131,6 +136,27 @@ def _bunched(gain: float, step: float) -> str:
         f"counts: an electron gives more than one count, or the source fluctuates (as at "
         f"free-electron lasers)."
     )
+
+
+def _scaled_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> list[str]:
+    """A sentence about data that were divided by numbers which differ."""
+    for name, whole in zip(("image", "energy", "momentum"), ("image", *dims), strict=True):
+        ratio = noise[f"{name}_scale"]
+        if not ratio > 1:
+            continue
+        if noise["scale_measured"]:
+            return [
+                f"The noise differs from one {whole} to another, as if each had been divided by a "
+                f"number of its own (its maximum, its sum, an exposure), the largest {ratio:.3g} "
+                f"times the smallest. This is taken into account; the noise is given for all of "
+                f"them multiplied by these numbers."
+            ]
+        return [
+            f"Each {whole} was divided by a number of its own, as its maximum, its sum or an "
+            f"exposure; the largest is {ratio:.3g} times the smallest. This is taken into account; "
+            f"the noise is given for all of them multiplied by these numbers."
+        ]
+    return []
 
 
 def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> list[str]:

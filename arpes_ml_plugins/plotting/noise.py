@@ -15,6 +15,7 @@ from arpes_ml_plugins.labelled.spectrum import check_array, check_values, select
 from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.methods.denoising_input import IMAGES, noise_of
 from arpes_ml_plugins.methods.estimate_noise import SMALLEST_IMAGE
+from arpes_ml_plugins.methods.scales_run import SCALING
 from arpes_ml_plugins.parameters import check_image
 from arpes_ml_plugins.plotting.figures import closed_on_error
 from arpes_ml_plugins.plotting.images import IMAGE_CMAP, colour_limits, image_of, show_image
@@ -72,6 +73,7 @@ def diagnose(
 
     from arpes_ml_plugins.denoising import noise as statistics
     from arpes_ml_plugins.denoising.defects import hot_pixels
+    from arpes_ml_plugins.denoising.gain_scales import Scaling, relative_scales
     from arpes_ml_plugins.denoising.noise_clouds import behind_clouds
     from arpes_ml_plugins.denoising.noise_floor import variance_over_mean
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -89,7 +91,10 @@ def diagnose(
     values = some.values.astype(np.float64).reshape(-1, *some.shape[-2:])
     images, valid = torch.from_numpy(fill_missing(values)).nan_to_num(), ~np.isnan(values)
     mask = torch.from_numpy(valid)
-    estimate = statistics.estimate(images, mask)
+    kind, *others = (float(noise[name]) for name in SCALING)
+    scales = relative_scales(images, mask, Scaling(int(kind), *others))
+    images = images if scales is None else images / scales
+    estimate = statistics.estimate(images, mask, several=len(images) > 1)
     gain = estimate.gain if estimate.gain.isfinite() else variance_over_mean(images, mask)
     model = NoiseModel(float(gain), curvature=float(estimate.curvature))
     counts, scale = model.proportional(images)
@@ -131,7 +136,7 @@ def diagnose(
         for axes in panels[1:]:
             axes.text(0.5, 0.5, "There is no noise.", ha="center", transform=axes.transAxes)
     panels[1].set(
-        xlabel="mean intensity",
+        xlabel="mean intensity" if scales is None else "mean intensity, multiplied by its scale",
         ylabel="variance of the noise",
         title="Variance: for counts, a line through zero",
     )
