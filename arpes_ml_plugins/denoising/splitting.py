@@ -12,10 +12,12 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
 from arpes_ml_plugins.denoising.counts_network import BESIDE, CountsNetwork
+from arpes_ml_plugins.denoising.flux import irregular_flux, mean_counts
 
 __all__ = ["Counts", "Training", "adapt", "gained", "predict", "split", "whole_counts"]
 
@@ -66,7 +68,8 @@ class Counts:
     own: torch.Tensor | None = None  # (k,)
     """Images that are to be predicted, the others being their neighbours; all by default."""
     brightness: torch.Tensor | None = None  # (n, height or 1, width or 1)
-    """Counts that images have of one and the same scene, relative to each other; 1 by default."""
+    """Counts that images have of one and the same scene, relative to each other. By default it
+    comes from the images, if it is irregular, and is 1 otherwise."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -89,9 +92,20 @@ class Counts:
             inside &= self.places[beside] - self.places[index][:, None] == away
         usable = self.valid[beside] & inside[:, :, None, None]
         total = torch.where(usable, self.images[beside], 0).sum(1)
-        if self.brightness is None:
+        if self.brightness is not None:
+            return total / (usable * self.brightness[beside]).sum(1) * self.brightness[index]
+        mean, irregular = self._flux
+        if not bool(irregular[index].any()):
             return total / usable.sum(1)
-        return total / (usable * self.brightness[beside]).sum(1) * self.brightness[index]
+        relative = torch.where(irregular[index][:, None], mean[beside] / mean[index][:, None], 1.0)
+        return total / (usable * relative[:, :, None, None]).sum(1)
+
+    @cached_property
+    def _flux(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean counts of the images, and whether they are irregular, ``(n,)`` each."""
+        mean = mean_counts(self.images, self.valid)
+        irregular = irregular_flux(mean, self.valid.sum((1, 2)), self.places)
+        return mean.clamp(min=DARKEST).to(self.images), irregular
 
     def wanted(self) -> torch.Tensor:
         """Indices of the images that are to be predicted."""
