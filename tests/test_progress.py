@@ -13,7 +13,7 @@ import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED
 from arpes_ml_plugins.errors import ParameterError
-from arpes_ml_plugins.labelled import progress
+from arpes_ml_plugins.labelled import apply, progress
 from arpes_ml_plugins.labelled.progress import reporter
 
 
@@ -87,6 +87,22 @@ def test_who_looks(monkeypatch):
     assert progress.somebody_looks()
     with ThreadPoolExecutor(1) as pool:
         assert not pool.submit(progress.somebody_looks).result()
+
+
+@pytest.mark.parametrize("method", ["denoise", "remove_mesh", "estimate_noise"])
+def test_no_stage_shows_a_bar_if_none_is_wanted(method, monkeypatch):
+    seen = []
+
+    def recorded(option, *rest):
+        seen.append(option)
+        return reporter(option, *rest)
+
+    monkeypatch.setattr(apply, "reporter", recorded)
+    series = simulate_scene((24, 24), slices=6, counts=20, rng=0).spectrum
+    options = {"adapt": False} if method == "denoise" else {}
+    getattr(arpes_ml_plugins, method)(series, rng=0, progress=False, **options)
+    assert seen
+    assert not any(seen)
 
 
 def test_other_words_are_refused():

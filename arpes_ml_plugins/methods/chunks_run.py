@@ -56,7 +56,7 @@ def together_or_in_chunks(
     method: str,
     device: str,
     seed: int,
-    progress: ProgressOption = "auto",
+    progress: ProgressOption = False,
 ) -> dict[str, Any]:
     """Arguments of :func:`map_images`: each series as a whole, or its chunks separately.
 
@@ -129,7 +129,7 @@ def _prepared(
     method: str,
     device: str,
     seed: int,
-    progress: ProgressOption = "auto",
+    progress: ProgressOption = False,
 ) -> dict[str, Any]:
     """Arguments of :func:`map_images` with the choices for all data, and the trained weights.
 

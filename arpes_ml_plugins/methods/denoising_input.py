@@ -184,7 +184,7 @@ def noise_of(
     array: xr.DataArray,
     image: tuple[Hashable, Hashable],
     device: str,
-    progress: ProgressOption = "auto",
+    progress: ProgressOption = False,
     repeats: Hashable | None = None,
 ) -> xr.Dataset:
     """Estimate the noise of an array whose axes are known; lazy if the array is.

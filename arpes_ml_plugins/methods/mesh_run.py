@@ -37,7 +37,7 @@ def mesh_of(
     device: str,
     gain: float | None = None,
     fixed: bool = True,
-    progress: ProgressOption = "auto",
+    progress: ProgressOption = False,
 ) -> xr.Dataset:
     """Estimate flat, lattice and depth of the mesh; lazy if ``array`` is.
 
