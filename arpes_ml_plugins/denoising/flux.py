@@ -8,6 +8,7 @@ or once, is not that of the source: such images are left as they are.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 __all__ = ["irregular_flux", "mean_counts"]
 
@@ -51,17 +52,14 @@ def irregular_flux(
     off = (logarithm[1:-1] - (logarithm[2:] + logarithm[:-2]) / 2).abs()
     chance = (1 / number[1:-1] + (1 / number[2:] + 1 / number[:-2]) / 4).sqrt()
     consecutive = place[2:] - place[:-2] == 2
-    off = torch.where(consecutive, off, torch.nan)
-    chance = torch.where(consecutive, chance, torch.nan)
-    ends = off.new_full((1,), torch.nan)
-    off, chance = (torch.cat([ends, x, ends]) for x in (off, chance))
+    both = torch.where(consecutive, torch.stack([off, chance]), torch.nan)
+    both = F.pad(both, (1, 1), value=torch.nan)  # the ends have one image beside them
     away = torch.arange(-WINDOW, WINDOW + 1, device=mean.device)
     beside = torch.arange(len(mean), device=mean.device)[:, None] + away
     inside = (beside >= 0) & (beside < len(mean))
     beside = beside.clamp(0, len(mean) - 1)
     inside &= place[beside] - place[:, None] == away
-    typical, chance = (
-        torch.where(inside, x[beside], torch.nan).nanmedian(1).values for x in (off, chance)
-    )
-    enough = torch.where(inside, off[beside], torch.nan).isfinite().sum(1) >= FEWEST
+    around = torch.where(inside, both[:, beside], torch.nan)
+    typical, chance = around.nanmedian(2).values
+    enough = around[0].isfinite().sum(1) >= FEWEST
     return enough & (typical > IRREGULAR) & (typical > SURE * chance)

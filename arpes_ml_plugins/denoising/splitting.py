@@ -92,13 +92,17 @@ class Counts:
             inside &= self.places[beside] - self.places[index][:, None] == away
         usable = self.valid[beside] & inside[:, :, None, None]
         total = torch.where(usable, self.images[beside], 0).sum(1)
+        return total / (usable * self._relative(index, beside)).sum(1)
+
+    def _relative(self, index: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
+        """Counts of one and the same scene in images ``beside (k, n)``, over those in the images at
+        ``index (k,)``: ``(k, n, height or 1, width or 1)``.
+        """
         if self.brightness is not None:
-            return total / (usable * self.brightness[beside]).sum(1) * self.brightness[index]
+            return self.brightness[beside] / self.brightness[index][:, None]
         mean, irregular = self._flux
-        if not bool(irregular[index].any()):
-            return total / usable.sum(1)
         relative = torch.where(irregular[index][:, None], mean[beside] / mean[index][:, None], 1.0)
-        return total / (usable * relative[:, :, None, None]).sum(1)
+        return relative[:, :, None, None]
 
     @cached_property
     def _flux(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -32,12 +32,12 @@ def noise_and_levels(cube: Cube, setup: Setup) -> tuple[ValueNoise | None, Class
 
 def saturated(cube: Cube, classes: Classes | None) -> str | None:
     """Status of counts whose noise shows that the detector saturates."""
-    from arpes_ml_plugins.separation.saturation import saturation
+    from arpes_ml_plugins.separation.saturation import NEAREST, saturation
 
     found = None if classes is None else saturation(classes)
     if found is None:
         return None
-    largest = max(found.largest, 1.02 * float(cube.values[cube.valid].max()))
+    largest = max(found.largest, NEAREST * float(cube.values[cube.valid].max()))
     return (
         f"the noise grows less than the intensity (variance over intensity falls to "
         f"{found.fallen:.0%} at the brightest values), as if values were compressed by a detector "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.denoising.gain_scales import Scaling
 
-__all__ = ["MEASURED", "RATIOS", "SCALING", "scales_of", "scaling_numbers"]
+__all__ = ["MEASURED", "RATIOS", "SCALING", "scales_of", "scaling_from", "scaling_numbers"]
 
 SCALING = ("scale_kind", "scale_unit", "scale_ratio", "scale_read_out", "scale_curve")
 """Names of the numbers, in the order of the fields of ``Scaling``."""
@@ -39,9 +39,16 @@ def scaling_numbers(scaling: Scaling) -> dict[str, float]:
     return dict(zip(SCALING, map(float, fields), strict=True)) | ratios | {MEASURED: measured}
 
 
-def scales_of(batch: ImageBatch, numbers: Mapping[str, float]) -> torch.Tensor | None:
-    """What to divide the images of ``batch`` by, ``(n, height or 1, width or 1)``, if anything."""
-    from arpes_ml_plugins.denoising.gain_scales import Scaling, relative_scales
+def scaling_from(numbers: Mapping[str, float]) -> Scaling:
+    """The ``Scaling`` that a noise estimate describes by its ``numbers``."""
+    from arpes_ml_plugins.denoising.gain_scales import Scaling
 
     kind, *others = (numbers[name] for name in SCALING)
-    return relative_scales(batch.images, batch.valid, Scaling(int(kind), *others))
+    return Scaling(int(kind), *others)
+
+
+def scales_of(batch: ImageBatch, numbers: Mapping[str, float]) -> torch.Tensor | None:
+    """What to divide the images of ``batch`` by, ``(n, height or 1, width or 1)``, if anything."""
+    from arpes_ml_plugins.denoising.gain_scales import relative_scales
+
+    return relative_scales(batch.images, batch.valid, scaling_from(numbers))

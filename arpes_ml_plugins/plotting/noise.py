@@ -15,7 +15,7 @@ from arpes_ml_plugins.labelled.spectrum import check_array, check_values, select
 from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.methods.denoising_input import IMAGES, noise_of
 from arpes_ml_plugins.methods.estimate_noise import SMALLEST_IMAGE
-from arpes_ml_plugins.methods.scales_run import SCALING
+from arpes_ml_plugins.methods.scales_run import SCALING, scaling_from
 from arpes_ml_plugins.parameters import check_image
 from arpes_ml_plugins.plotting.figures import closed_on_error
 from arpes_ml_plugins.plotting.images import IMAGE_CMAP, colour_limits, image_of, show_image
@@ -73,7 +73,7 @@ def diagnose(
 
     from arpes_ml_plugins.denoising import noise as statistics
     from arpes_ml_plugins.denoising.defects import hot_pixels
-    from arpes_ml_plugins.denoising.gain_scales import Scaling, relative_scales
+    from arpes_ml_plugins.denoising.gain_scales import relative_scales
     from arpes_ml_plugins.denoising.noise_clouds import behind_clouds
     from arpes_ml_plugins.denoising.noise_floor import variance_over_mean
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -91,8 +91,8 @@ def diagnose(
     values = some.values.astype(np.float64).reshape(-1, *some.shape[-2:])
     images, valid = torch.from_numpy(fill_missing(values)).nan_to_num(), ~np.isnan(values)
     mask = torch.from_numpy(valid)
-    kind, *others = (float(noise[name]) for name in SCALING)
-    scales = relative_scales(images, mask, Scaling(int(kind), *others))
+    scaling = scaling_from({name: float(noise[name]) for name in SCALING})
+    scales = relative_scales(images, mask, scaling)
     images = images if scales is None else images / scales
     estimate = statistics.estimate(images, mask, several=len(images) > 1)
     gain = estimate.gain if estimate.gain.isfinite() else variance_over_mean(images, mask)

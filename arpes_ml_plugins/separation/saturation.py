@@ -14,7 +14,7 @@ import torch
 
 from arpes_ml_plugins.separation.value_noise import Classes
 
-__all__ = ["Saturation", "saturation"]
+__all__ = ["NEAREST", "Saturation", "saturation"]
 
 GROUPS = 16  # of levels
 FEWEST, FEWEST_GROUPS = 40, 6  # values of a group, and groups
