@@ -10,7 +10,7 @@ import xarray as xr
 
 import arpes_ml_plugins
 from arpes_ml_plugins.denoising import counts_network, noise
-from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.labelled.series import WINDOW, windows
 from arpes_ml_plugins.methods.denoising_input import PIXELS
 
@@ -72,10 +72,11 @@ def test_what_only_whole_images_show_is_still_found():
 
 @pytest.mark.parametrize("size", [(5, 7), (64, 65), (130, 63)])
 @pytest.mark.parametrize("width", [1.0, 8.0])
-def test_gaussian_means_are_those_of_a_convolution(size, width):
+@pytest.mark.parametrize("missing", [0.3, 0.0])
+def test_gaussian_means_are_those_of_a_convolution(size, width, missing):
     generator = torch.Generator().manual_seed(0)
     images = torch.rand((2, 3, *size), generator=generator, dtype=torch.float64)
-    mask = (torch.rand((2, 3, *size), generator=generator) > 0.3).to(images)
+    mask = (torch.rand((2, 3, *size), generator=generator) >= missing).to(images)
     reach = int(np.ceil(3 * width))
     line = torch.exp(-(torch.arange(-reach, reach + 1).double() ** 2) / (2 * width**2))
     kernel = (line[:, None] * line)[None, None]

@@ -6,12 +6,14 @@ then take the same time for any size, and can be made before the data are proces
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 
-from arpes_ml_plugins.denoising.counts_network import NEAR, REACH, gaussian_mean
+from arpes_ml_plugins.denoising.counts_network import NEAR, REACH
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.splitting import Counts, predict, whole_counts
 from arpes_ml_plugins.denoising.trials import Trial, repeated_trial, trial
@@ -30,6 +32,8 @@ __all__ = [
     "middles",
     "passes",
     "safer_filter",
+    "tested",
+    "tests",
 ]
 
 PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -42,7 +46,9 @@ RUN = 2 * REACH + 1
 TRAINED = 2 * NEAR + 1
 """Number of images in the middle of a run on which a network is trained."""
 RUNS = 5
-"""Least number of runs in a sample."""
+"""Least number of runs in a sample, and of images on which choices are tested."""
+TESTED = 150_000
+"""Pixels on which the choices for a series are tested, if that many images are at hand."""
 REACHES = (REACH, NEAR, 0)
 """Numbers of neighbouring images on either side that are tried."""
 PASSES = len(REACHES) + 1
@@ -90,6 +96,8 @@ class Probe:
             sample = in_runs(counts.images[chosen], counts.valid[chosen], RUN)
             counts = replace(sample, own=middles(sample, RUN), brightness=bright)
             electrons = electrons[chosen]
+        elif counts.reach and counts.own is None:
+            counts = replace(counts, own=tested(counts.images))
         return cls.from_chosen(counts, electrons, noise, seed, exposures)
 
     @classmethod
@@ -132,11 +140,22 @@ def middles(sample: Counts, run: int, beside: int = 0) -> torch.Tensor:
     return number[(number % run - run // 2).abs() <= beside]
 
 
-def passes(images: int, series: bool) -> int:
+def tested(images: torch.Tensor) -> torch.Tensor:
+    """Indices of the images of a series on which choices are tested, evenly spread."""
+    number = tests(len(images), images[0].numel())
+    return torch.linspace(0, len(images) - 1, number, device=images.device).round().long()
+
+
+def tests(images: int, pixels: int) -> int:
+    """How many ``images`` of so many ``pixels`` the choices are tested on."""
+    return min(images, max(RUNS, math.ceil(TESTED / pixels)))
+
+
+def passes(images: int, pixels: int, series: bool) -> int:
     """Number of images that are denoised to make the choices."""
     if not series:
         return images
-    return PASSES * (images if images <= RUN * RUNS else RUNS)
+    return PASSES * (tests(images, pixels) if images <= RUN * RUNS else RUNS)
 
 
 def best_reach(network: torch.nn.Module, probe: Probe, denoised: Denoiser) -> int:

@@ -18,6 +18,7 @@ from arpes_ml_plugins.denoising.choices import (
     in_runs,
     middles,
     safer_filter,
+    tested,
 )
 from arpes_ml_plugins.denoising.counts_network import NEAR, REACH, CountsNetwork
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
@@ -267,8 +268,8 @@ def prepare(
     """Make the choices for a large data set from a sample of it, and train ``network`` on that.
 
     ``run`` images at a time follow each other in the sample ``(n, height, width)``. The choices are
-    tested on the images in the middle of each run, or on all if the sample is ``complete``, because
-    it consists of all data.
+    tested on the images in the middle of each run, or on some of all if the sample is ``complete``,
+    because it consists of all data.
     """
     electrons = noise.electrons(images)
     counts = in_runs(electrons.float(), _good(images, valid, noise), run)
@@ -277,8 +278,8 @@ def prepare(
     steps = steps_to_prepare(training, len(images), images[0].numel(), run=run, complete=complete)
     plan = Plan(report, steps)
     denoised = partial(_denoised, noise, plan)
-    tested = counts if complete else replace(counts, own=middles(counts, run))
-    probe = Probe.from_chosen(tested, electrons, noise, seed)
+    own = tested(images) if complete else middles(counts, run)
+    probe = Probe.from_chosen(replace(counts, own=own), electrons, noise, seed)
     pixels = _pixels_at_once(images)
     reach = best_reach(network, probe, denoised)
     probe = probe.reaching(reach)

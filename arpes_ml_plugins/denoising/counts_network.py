@@ -10,13 +10,14 @@ is correlated, and corrects the answer once more: what is sharp and what is weak
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["BESIDE", "NEAR", "REACH", "WIDTHS", "CountsNetwork", "gaussian_mean"]
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+
+__all__ = ["BESIDE", "NEAR", "REACH", "WIDTHS", "CountsNetwork"]
 
 BESIDE = ((-8, -5), (-4, -3), (-2, -2), (-1, -1), (1, 1), (2, 2), (3, 4), (5, 8))
 """First and last of the neighbouring slices whose mean the network sees in one channel."""
@@ -37,7 +38,6 @@ RESIDUAL_LIMIT = 8.0  # standard deviations
 PASSES = 2  # of the second part, with the same weights
 REFINED = (64, 96)  # channels of the second part at 1/2 and 1/4 of the resolution
 LARGEST_CORRECTION = 8.0  # natural logarithm
-BAND = 64  # pixels that one product filters
 STRIP = 4 * 2**20  # bytes of one layer, worked on at a time without gradients
 LEAST_ROWS = 16
 MARGIN = 2  # rows that a block sees on either side
@@ -268,36 +268,3 @@ def _full_size(quarters: torch.Tensor, height: int, width: int) -> torch.Tensor:
 def _share(width: float) -> float:
     """The pseudo-count of a pixel that averages over ``4 π width²`` pixels."""
     return PSEUDO_COUNT / (4 * math.pi * width**2)
-
-
-def gaussian_mean(images: torch.Tensor, mask: torch.Tensor, width: float) -> torch.Tensor:
-    """Gaussian mean of the valid pixels, ``(n, channels, height, width)``."""
-    both = torch.cat([images * mask, mask], 1)
-    band = _band(width).to(both)
-    both = _along_last(_along_last(both.mT, band).mT, band)
-    total, weight = both.chunk(2, 1)
-    return total / weight.clamp(min=1e-6)
-
-
-def _along_last(values: torch.Tensor, band: torch.Tensor) -> torch.Tensor:
-    """Filter the last axis, zero beyond, by products with a band matrix.
-
-    The time is linear in the pixels and hardly grows with the width of the filter; torch's grouped
-    convolutions take up to twenty times as long on large images, most of all in float64.
-    """
-    size = values.shape[-1]
-    reach, block = band.shape
-    blocks = -(-size // block)
-    before = (reach - block) // 2
-    padded = F.pad(values, (before, before + blocks * block - size))
-    return (padded.unfold(-1, reach, block) @ band).flatten(-2)[..., :size]
-
-
-@lru_cache
-def _band(width: float) -> torch.Tensor:
-    """Matrix from a stretch of pixels to the Gaussian means of those in its middle."""
-    radius = math.ceil(3 * width)
-    reach = BAND + 2 * radius
-    offset = torch.arange(reach, device="cpu")[:, None] - torch.arange(BAND, device="cpu") - radius
-    kernel = torch.exp(-(offset.float() ** 2) / (2 * width**2)) * (offset.abs() <= radius)
-    return kernel / kernel[:, 0].sum()

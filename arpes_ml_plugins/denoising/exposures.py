@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 
 __all__ = ["differences", "drift"]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from arpes_ml_plugins.denoising.counts_network import gaussian_mean
 from arpes_ml_plugins.denoising.dispersions import Dispersions, dispersions, of_rows
 from arpes_ml_plugins.denoising.exact_scales import FEWEST_LEVELS, steps_of_lines
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_kind import step_of
 
 __all__ = ["KINDS", "Scaling", "find_scaling", "relative_scales"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 
 __all__ = ["line_factors"]
 

@@ -18,7 +18,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
 __all__ = ["Misfit", "faint_ridges"]

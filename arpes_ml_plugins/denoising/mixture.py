@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 
 __all__ = ["DRAWS", "ROUNDS", "best_shares"]
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 
 from arpes_ml_plugins.denoising.cosines import cosines
-from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 
 __all__ = ["FEWEST", "QUIET", "Blocks", "quantile", "smoothed", "white_noise"]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from arpes_ml_plugins.denoising.choices import PASSES, TRAINED, passes
+from arpes_ml_plugins.denoising.choices import PASSES, TRAINED, passes, tests
 from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS
 from arpes_ml_plugins.denoising.splitting import Training
 
@@ -52,7 +52,7 @@ def steps_of(
     as the images that take as long. ``chosen`` says that :func:`prepare` has run.
     """
     trained = _training_steps(training, images, pixels)
-    total = 0 if chosen else (1 + FINISHING) * passes(images, series) + trained
+    total = 0 if chosen else (1 + FINISHING) * passes(images, pixels, series) + trained
     total += images * ((FLIPS if training is None else ALL_FLIPS) + FINISHING)
     if training is not None and not series:
         total += images * (FLIPS + FINISHING) * ROUNDS * DRAWS  # shares of two denoisers
@@ -67,7 +67,8 @@ def steps_to_prepare(
 ) -> int:
     """Number of steps that :func:`prepare` reports for a sample of ``images``."""
     runs = images // run
-    tested, trained = (images, images) if complete else (runs, runs * min(run, TRAINED))
+    tested = tests(images, pixels) if complete else runs
+    trained = images if complete else runs * min(run, TRAINED)
     return PASSES * (1 + FINISHING) * tested + _training_steps(training, trained, pixels)
 
 

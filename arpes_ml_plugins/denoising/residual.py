@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import torch
 
-from arpes_ml_plugins.denoising.counts_network import gaussian_mean
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.recovery import detail_power, windowed_mean
 
