@@ -371,7 +371,7 @@ def _good(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch
 def _made_ready(
     network: CountsNetwork, device: torch.device, noise: NoiseModel, bfloat16: bool
 ) -> None:
-    network.to(device, torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.arranged(device, to_train=False)
     network.rounded = bfloat16
     network.correlation = (0.0, 0.0) if noise.white else noise.correlation
 

@@ -137,8 +137,18 @@ class CountsNetwork(nn.Module):
             rate = rate * _full_size(self.refine.leave(y.float()), height, width).exp()
         return rate
 
+    def arranged(self, device: torch.device, *, to_train: bool) -> None:
+        """Move the network to ``device``, its weights in the order in memory that is faster there.
+
+        On a CPU torch's gradients of weights take up to four times as long with channels last,
+        which is the faster order for predictions.
+        """
+        first = to_train and device.type == "cpu"
+        order = torch.contiguous_format if first else torch.channels_last
+        self.to(device, torch.float32, memory_format=order)  # type: ignore[call-overload]
+
     def _body(self, features: torch.Tensor) -> torch.Tensor:
-        x = self.enter(features.contiguous(memory_format=torch.channels_last))
+        x = _entered(self.enter, features)
         skips = []
         for block, down in zip(self.before, self.down, strict=True):
             x = block(x)
@@ -168,7 +178,7 @@ class _Refinement(nn.Module):
 
     def forward(self, residual: torch.Tensor, body: torch.Tensor) -> torch.Tensor:
         together = torch.cat([residual.to(body.dtype), body], 1)
-        x = self.before(self.enter(together.contiguous(memory_format=torch.channels_last)))
+        x = self.before(_entered(self.enter, together))
         deep = self.up(self.bottom(self.down(x)))
         return self.after(F.interpolate(deep, scale_factor=2, mode="nearest") + x)
 
@@ -195,6 +205,13 @@ class _Block(nn.Module):
 
     def _whole(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, 0.1)), 0.1))
+
+
+def _entered(layer: nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
+    """Output of the first layer, and so of all others, in the order in memory of its weights."""
+    last = layer.weight.is_contiguous(memory_format=torch.channels_last)
+    order = torch.channels_last if last else torch.contiguous_format
+    return layer(features.contiguous(memory_format=order))
 
 
 def _features(

@@ -167,6 +167,7 @@ def adapt(
     first = denoised(network, seen) * ratio
     best, highest = copy.deepcopy(network), 0.0
     average = copy.deepcopy(network)
+    network.arranged(counts.images.device, to_train=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=0)
     every = max(training.steps // training.checks, 1)
     passes = training.passes(len(counts.wanted()), counts.images[0].numel())
@@ -189,6 +190,7 @@ def adapt(
         if report:
             report(passes, float(loss.detach()) if step % 10 == 0 else None)
     network.load_state_dict(best.state_dict())
+    network.arranged(counts.images.device, to_train=False)
     return highest
 
 

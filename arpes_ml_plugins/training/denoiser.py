@@ -22,7 +22,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -344,12 +343,13 @@ def train_denoiser(
 def _network(start: Path | None, device: str) -> CountsNetwork:
     from safetensors.torch import load_file
 
-    network = CountsNetwork().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = CountsNetwork()
+    network.arranged(torch.device(device), to_train=True)
     network.rounded = bfloat16_is_fast(device)
     if start is not None:
         weights = {key: value.float() for key, value in load_file(start).items()}
         network.load_state_dict(weights, strict=False)  # a part that is new starts from nothing
-    return cast("CountsNetwork", network)
+    return network
 
 
 def _save(network: CountsNetwork, average: list[torch.Tensor], file: Path) -> None:
