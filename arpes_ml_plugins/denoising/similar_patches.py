@@ -10,7 +10,7 @@ published first stage.
 
 from __future__ import annotations
 
-import math
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,8 @@ from arpes_ml_plugins.denoising.noise_model import LARGEST, NoiseModel
 __all__ = ["SMALLEST", "filter_similar"]
 
 SIZE = 8  # pixels, of a patch along each axis
-STEP = 4  # pixels between patches
+STEP = SIZE // 2  # pixels between patches
+OUTSIDE = 1e9  # standard deviations, of pixels outside the image: unlike all others
 SEARCH = 19  # pixels: how far away similar patches are looked for, along each axis
 STACK = 16  # patches that are filtered together
 CAUTION = 3.0  # times the noise's variance: the guide has less noise, so more comes from it
@@ -79,24 +80,28 @@ def _filtered(
 def _similar(guide: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """First rows and columns of the patches that resemble each one most, ``(patches, stack)``."""
     side = 2 * SEARCH + 1
-    height, width = guide.shape
-    around = F.pad(guide, (SEARCH,) * 4, value=math.nan)
-    distances = torch.cat(
-        [
-            F.avg_pool2d(
-                (guide - around[row : row + height].unfold(1, width, 1).movedim(1, 0)).square(),
-                SIZE,
-                stride=STEP,
-            )
-            for row in range(side)
-        ]
-    ).nan_to_num_(nan=math.inf)  # (side^2, rows, columns)
+    distances = _distances(guide)
     distances[side * SEARCH + SEARCH] = -1  # the patch itself, where many are equal
     nearest = distances.topk(STACK, dim=0, largest=False, sorted=False).indices
     rows, columns = (torch.arange(size, device=guide.device) * STEP for size in nearest.shape[1:])
     first_rows = rows[:, None] + nearest.div(side, rounding_mode="floor") - SEARCH
     first_columns = columns + nearest % side - SEARCH
     return first_rows.flatten(1).T, first_columns.flatten(1).T
+
+
+def _distances(guide: torch.Tensor) -> torch.Tensor:
+    """Squared distance of each patch from those around it, ``(offsets, rows, columns)``."""
+    height, width = guide.shape
+    around = F.pad(guide, (SEARCH,) * 4, value=OUTSIDE)
+    starts = torch.arange(0, width - SIZE + 1, STEP, device=guide.device)
+    column = torch.arange(width, device=guide.device)[:, None]
+    patches = ((column >= starts) & (column < starts + SIZE)).to(guide)
+    distances = []
+    for row, start in product(range(2 * SEARCH + 1), repeat=2):  # each fits into the cache
+        shifted = around[row : row + height, start : start + width]
+        strips = (guide - shifted).square_().unflatten(0, (-1, STEP)).sum(1)
+        distances.append((strips[:-1] + strips[1:]) @ patches)
+    return torch.stack(distances)
 
 
 def _pixels(rows: torch.Tensor, columns: torch.Tensor, width: int) -> torch.Tensor:
