@@ -140,10 +140,10 @@ class CountsNetwork(nn.Module):
     def arranged(self, device: torch.device, *, to_train: bool) -> None:
         """Move the network to ``device``, its weights in the order in memory that is faster there.
 
-        On a CPU torch's gradients of weights take up to four times as long with channels last,
-        which is the faster order for predictions.
+        In float32 on a CPU torch's gradients of weights take up to four times as long with channels
+        last, which is the faster order for predictions.
         """
-        first = to_train and device.type == "cpu"
+        first = to_train and device.type == "cpu" and not self.rounded
         order = torch.contiguous_format if first else torch.channels_last
         self.to(device, torch.float32, memory_format=order)  # type: ignore[call-overload]
 

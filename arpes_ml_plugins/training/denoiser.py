@@ -344,8 +344,8 @@ def _network(start: Path | None, device: str) -> CountsNetwork:
     from safetensors.torch import load_file
 
     network = CountsNetwork()
-    network.arranged(torch.device(device), to_train=True)
     network.rounded = bfloat16_is_fast(device)
+    network.arranged(torch.device(device), to_train=True)
     if start is not None:
         weights = {key: value.float() for key, value in load_file(start).items()}
         network.load_state_dict(weights, strict=False)  # a part that is new starts from nothing
