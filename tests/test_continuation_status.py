@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import xarray as xr
 from greens import BETA, OMEGA, SPECTRA, gauss, green, missed
 
 import arpes_ml_plugins
@@ -103,6 +104,21 @@ def test_what_is_flagged_is_not_ok(method, options, spectrum, change, words):
     assert result.out_of_distribution
     assert words in result.status.item()
     assert [category for category, text in said if words in text] == [DistributionWarning]
+
+
+@pytest.mark.filterwarnings("ignore:continue_")
+def test_a_constant_is_a_peak_at_zero_frequency():
+    """A small one does the harm of its weight only; one that would be a negative peak is seen."""
+    beta, sigma = 40.0, 1e-5
+    g = green(SPECTRA["gap"], sigma=sigma, beta=beta)
+    change = 10 * sigma
+    data = xr.concat([g, g + change, g - change], "n")
+    result = data.S.continue_maxent(beta=beta, omega=OMEGA, stderr=sigma)
+    clean, positive, negative = result.status.values
+    assert clean == positive == "ok"
+    assert UNEXPLAINED in negative
+    more = result.spectral_function.diff("n")[0].sel(omega=slice(-0.3, 0.3)).integrate("omega")
+    assert float(more) == pytest.approx(2 * change, rel=0.2)
 
 
 def test_ista_says_where_it_stopped():

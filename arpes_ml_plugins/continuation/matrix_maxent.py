@@ -324,12 +324,13 @@ class _Dual:
     ) -> torch.Tensor:
         """Lengths of steps along which the dual falls."""
 
-        def dual(at: torch.Tensor) -> torch.Tensor:
+        def dual(length: torch.Tensor) -> torch.Tensor:
+            at = y + length[:, None] * step
             logs = _eigvalsh(self.logarithm + self._matrices(self._changes(at)))
             whole = logs.exp().sum((-1, -2))
             return alpha * at.square().sum(-1) / 2 + whole - (at * self.target).sum(-1)
 
-        return halved(dual, self.target, y, step, gradient, length)
+        return halved(dual, (y * self.target).sum(-1), (gradient * step).sum(-1), length)
 
 
 def _composed(values: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:

@@ -252,31 +252,54 @@ def _solve(
     start: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Newton's method on the dual, for one ``alpha`` per data set."""
-    target = rowwise(data, space.left)
     result, converged = start.clone(), torch.zeros(len(data), dtype=torch.bool, device=data.device)
-    left = torch.arange(len(data), device=data.device)
-    norm = default.sum(-1)
+    left, norm = torch.arange(len(data), device=data.device), default.sum(-1)
+    state: tuple[torch.Tensor, ...]
+    state = (start, space.logs(start), default, alpha, rowwise(data, space.left), norm)
     for _ in range(ITERATIONS):
-        y, d, a, t = result[left], default[left], alpha[left], target[left]
-        own, before = space.take(left), space.take(left).logs(y)
-        spectrum = d * before.exp()
-        gradient = a[:, None] * y + own.projected(spectrum) - t
-        factor = robust_cholesky(own.hessian(spectrum, a))
+        y, logs, d, a, target, norm = state
+        spectrum = d * logs.exp()
+        gradient = a[:, None] * y + space.projected(spectrum) - target
+        factor = robust_cholesky(space.hessian(spectrum, a))
         step = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
-        change = own.logs(step)  # of log(spectrum)
-        gap = -a * (gradient * step).sum(-1)  # in the cost that is minimised
-        done = ((spectrum * change.abs()).sum(-1) < TOLERANCE * norm[left]) | (gap < SMALLEST_GAP)
-        converged[left[done]] = True
+        change = space.logs(step)  # of log(spectrum)
+        slope = (gradient * step).sum(-1)
+        gap = -a * slope  # in the cost that is minimised
+        done = ((spectrum * change.abs()).sum(-1) < TOLERANCE * norm) | (gap < SMALLEST_GAP)
         # Negligible weights may grow in one step until they are no longer negligible.
-        logs = (before + d.log()) - norm[left, None].log()
-        room = LONGEST_STEP + (LOG_NEGLIGIBLE - logs).clamp(min=0)
+        sizes = (logs + d.log()) - norm[:, None].log()
+        room = LONGEST_STEP + (LOG_NEGLIGIBLE - sizes).clamp(min=0)
         length = (room / change.clamp(min=1e-30)).amin(-1).clamp(max=1.0)
-        length = _descend(own, d, a, t, y, step, gradient, length)
-        result[left] = y + length[:, None] * step
-        left = left[~done]
-        if len(left) == 0:
+        dual = _Line(y, step, logs, change, d, a, target)
+        length = halved(dual, (y * target).sum(-1), slope, length)
+        y, logs = y + length[:, None] * step, logs + length[:, None] * change
+        result[left], converged[left] = y, done
+        state = (y, logs, d, a, target, norm)
+        if bool(done.all()):
             break
+        if bool(done.any()):
+            left, space = left[~done], space.take(~done)
+            state = tuple(part[~done] for part in state)
     return result, converged
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The dual along a step, whose logarithms are linear: no kernel is needed again."""
+
+    y: torch.Tensor
+    step: torch.Tensor
+    logs: torch.Tensor
+    change: torch.Tensor
+    default: torch.Tensor
+    alpha: torch.Tensor
+    target: torch.Tensor
+
+    def __call__(self, length: torch.Tensor) -> torch.Tensor:
+        at = self.y + length[:, None] * self.step
+        spectrum = self.default * (self.logs + length[:, None] * self.change).exp()
+        entropy = self.alpha * at.square().sum(-1) / 2
+        return entropy + spectrum.sum(-1) - (at * self.target).sum(-1)
 
 
 def robust_cholesky(matrix: torch.Tensor) -> torch.Tensor:
@@ -298,38 +321,29 @@ def robust_cholesky(matrix: torch.Tensor) -> torch.Tensor:
     return root[:, :, None] * factor
 
 
-def _descend(
-    space: Subspace,
-    default: torch.Tensor,
-    alpha: torch.Tensor,
-    target: torch.Tensor,
-    y: torch.Tensor,
-    step: torch.Tensor,
-    gradient: torch.Tensor,
-    length: torch.Tensor,
-) -> torch.Tensor:
-    """Lengths of steps along which the dual falls."""
-
-    def dual(at: torch.Tensor) -> torch.Tensor:
-        spectrum = default * space.logs(at).exp()
-        return alpha * at.square().sum(-1) / 2 + spectrum.sum(-1) - (at * target).sum(-1)
-
-    return halved(dual, target, y, step, gradient, length)
-
-
 def halved(
     dual: Callable[[torch.Tensor], torch.Tensor],
-    target: torch.Tensor,
-    y: torch.Tensor,
-    step: torch.Tensor,
-    gradient: torch.Tensor,
+    size: torch.Tensor,
+    slope: torch.Tensor,
     length: torch.Tensor,
 ) -> torch.Tensor:
-    """Halve steps along which the dual does not fall (Armijo)."""
-    now, slope = dual(y), (gradient * step).sum(-1)
-    rounding = 1e-13 * (now.abs() + (y * target).sum(-1).abs())
+    """Halve steps along which the dual does not fall (Armijo).
+
+    Parameters
+    ----------
+    dual
+        From lengths to values of the dual, ``(b,)``.
+    size
+        Of a part of the dual, which rounds it, ``(b,)``.
+    slope
+        Of the dual at length zero, ``(b,)``.
+    length
+        Of the longest steps, ``(b,)``.
+    """
+    now = dual(torch.zeros_like(length))
+    rounding = 1e-13 * (now.abs() + size.abs())
     for _ in range(20):
-        bad = dual(y + length[:, None] * step) > now + 1e-4 * length * slope + rounding
+        bad = dual(length) > now + 1e-4 * length * slope + rounding
         if not bad.any():
             break
         length = torch.where(bad, length / 2, length)
