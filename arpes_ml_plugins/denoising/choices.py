@@ -52,7 +52,7 @@ TESTED = 100_000
 REACHES = (REACH, NEAR, 0)
 """Numbers of neighbouring images on either side that are tried."""
 PASSES = len(REACHES) + 1
-"""How often each image of a sample is denoised at most: with each reach, and for the filters."""
+"""How often each image of a sample is denoised: with each reach, and for the filters."""
 
 Denoiser = Callable[..., torch.Tensor]
 
@@ -159,19 +159,10 @@ def passes(images: int, pixels: int, series: bool) -> int:
 
 
 def best_reach(network: torch.nn.Module, probe: Probe, denoised: Denoiser) -> int:
-    """How many neighbouring images on either side make held-out data likeliest.
-
-    If the farthest ones help, so do those that are nearer: fewer are only tried while that helps.
-    """
+    """How many neighbouring images on either side make held-out data likeliest."""
     held_out = trial(probe.parts, probe.noise, probe.generator, shown=HALF)
-    best = REACHES[0]
-    clean = denoised(network, replace(held_out.seen, reach=best))
-    for reach in REACHES[1:]:
-        fewer = denoised(network, replace(held_out.seen, reach=reach))
-        if held_out.gained(fewer, clean)[0] <= 0:
-            break
-        best, clean = reach, fewer
-    return best
+    results = {reach: denoised(network, replace(held_out.seen, reach=reach)) for reach in REACHES}
+    return max(REACHES, key=lambda reach: held_out.gained(results[reach], results[0])[0])
 
 
 def safer_filter(
