@@ -10,6 +10,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.separation.energy_shift import find_shifts
 from arpes_ml_plugins.separation.shift_doubts import copies, lonely
+from arpes_ml_plugins.separation.value_noise import value_noise
 
 ENERGY = np.linspace(-6, 0, 61)
 CENTRES = np.array([-1.8, -3.3])
@@ -90,7 +91,9 @@ def test_stated_errors_are_those_of_the_shifts():
         values = mixture(shift, 100, seed).values
         pixels = torch.from_numpy(values.reshape(-1, 61).T.copy())
         noise = pixels.mean(1).sqrt()
-        found = find_shifts(pixels, noise, 2, 0.1, shift.shape)
+        cube = pixels.reshape(-1, *shift.shape)
+        by_value = value_noise(cube, torch.ones_like(cube, dtype=torch.bool))
+        found = find_shifts(pixels, noise, 2, 0.1, shift.shape, by_value=by_value)
         off = found.shift.numpy() - shift.flatten()
         pulls.append(off / found.stderr.numpy())
     assert 0.8 < np.std(pulls) < 1.25

@@ -142,3 +142,17 @@ def test_spectra_that_are_known_have_no_error():
     fixed = torch.tensor([True, True, False])
     assert few_counts_notes(data, spectra, fixed)[0].startswith("1 of 3")
     assert few_counts_notes(data, spectra, torch.ones(3, dtype=torch.bool)) == ()
+
+
+def test_a_part_of_an_image_is_made_of_squares_that_can_be_summed():
+    images = torch.from_numpy(np.random.default_rng(0).poisson(5.0, (40, 80, 80))).double()
+    complete = torch.ones(80, 80, dtype=torch.bool)
+    complete[:3] = False
+    data = whiten(images, complete, noise=torch.ones(40).double(), transform="none", summed=True)
+    part = data.part(2000)
+    assert 1500 < part.pixels.shape[1] < 2500
+    torch.testing.assert_close(part.pixels, data.pixels[:, part.complete[complete]])
+    sums = part.summed(part.pixels)
+    squares = data.summed(data.pixels)
+    assert all((squares - column[:, None]).norm(dim=0).min() < 1e-9 for column in sums.mT)
+    assert data.part(6400) is None

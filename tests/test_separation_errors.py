@@ -92,3 +92,12 @@ def test_less_noise_does_not_make_spectra_worse(seed):
     spectra = data.S.separate_sgmca(library=library, shift=False, rng=0).spectra.values
     cosines = (spectra * truth).sum(1) / np.linalg.norm(spectra, axis=1)
     assert (cosines / np.linalg.norm(truth, axis=1) > np.cos(np.radians(3))).all()
+
+
+def test_a_distance_lost_in_noise_does_not_raise_the_error_of_sampling():
+    """It is then as large as that of spectra that were left out; otherwise as measured."""
+    from arpes_ml_plugins.separation.library_errors import _likely
+
+    assert _likely(0.7, 1.0, 1e-3) == pytest.approx(1e-3, rel=0.01)
+    assert _likely(-2.0, 1.0, 1e-3) == pytest.approx(1e-3, rel=0.01)
+    assert _likely(5e-3, 1e-5, 1e-3) == pytest.approx(5e-3, rel=0.01)

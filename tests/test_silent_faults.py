@@ -11,6 +11,7 @@ import xarray as xr
 
 import arpes_ml_plugins  # noqa: F401
 from arpes_ml_plugins import SpectrumLibrary
+from arpes_ml_plugins.errors import DistributionWarning
 from arpes_ml_plugins.separation.saturation import saturation
 from arpes_ml_plugins.separation.value_noise import noise_and_classes
 
@@ -64,6 +65,15 @@ def test_a_detector_that_saturates_is_told_and_can_be_put_right():
     right = (data / (1 - data / named)).S.separate_gmca(n_components=3, shift=False, rng=0)
     assert right.status.item() == "ok"
     assert worst_angle(right) < 1.5
+
+
+def test_maps_of_known_spectra_tell_that_the_detector_saturates():
+    counts = counted(GRAINS)
+    spectra = xr.DataArray(SPECTRA, {"component": list("abc"), "eV": ENERGY}, ("component", "eV"))
+    assert "saturates" not in labelled(counts).S.unmix(spectra=spectra).status.item()
+    data = labelled(counts / (1 + counts / (8 * counts.mean())))
+    with pytest.warns(DistributionWarning, match="saturates"):
+        data.S.unmix(spectra=spectra)
 
 
 @pytest.mark.parametrize("counts", [10, 1000])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from arpes_ml_plugins.separation.pixel_maps import PixelMaps
+    from arpes_ml_plugins.separation.value_noise import ValueNoise
 
 __all__ = [
     "FIT",
@@ -108,12 +109,12 @@ def one_above_another(cube: Cube) -> Cube:
     return replace(cube, values=cube.values.flatten(1, 2), valid=cube.valid.flatten(1, 2))
 
 
-def shifted_tiles(image: Cube, setup: Setup, *, lazy: bool) -> str | None:
+def shifted_tiles(image: Cube, setup: Setup, noise: ValueNoise | None, *, lazy: bool) -> str | None:
     """Status if the sample, as one image, shows that energies shift; otherwise None."""
     blind, complete = setup.known == 0, setup.known == len(setup.components)
     if setup.shift is None or not (blind or (complete and setup.shift == "auto")):
         return None
-    told = hint(image, setup)
+    told = hint(image, setup, noise)
     if told is None or not (lazy and setup.shift == "auto"):
         return told
     return (

@@ -142,7 +142,7 @@ def _with_shifts(setup: Setup) -> bool:
 def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, Any]:
     noise, levels = noise_and_levels(cube, setup)
     cube, hot = mended(cube, setup, noise)
-    straight, alignment, told = aligned(cube, setup)
+    straight, alignment, told = aligned(cube, setup, noise)
     result = _solved(cube, straight, alignment, setup, solver, seed, noise)
     if _doubtful(alignment, setup):
         still = alignment.none(alignment.stderr, alignment.step)
@@ -190,7 +190,7 @@ def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -
     """What all pixels have in common, from a sample of tiles."""
     noise, levels = noise_and_levels(cube, setup)
     image, hot = mended(one_above_another(cube), setup, noise)
-    told = shifted_tiles(image, setup, lazy=lazy)
+    told = shifted_tiles(image, setup, noise, lazy=lazy)
     tiles = cube.values.shape
     cube = replace(cube, values=image.values.reshape(tiles), valid=image.valid.reshape(tiles))
     result = _solved(cube, cube, None, setup, solver, seed, noise)

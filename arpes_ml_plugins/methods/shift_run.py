@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.separation.component_shifts import ComponentShifts
     from arpes_ml_plugins.separation.energy_shift import Shifts
+    from arpes_ml_plugins.separation.value_noise import ValueNoise
 
 __all__ = [
     "AUTO",
@@ -101,17 +102,22 @@ def _complete(setup: Setup) -> bool:
     return setup.library is not None and setup.known == len(setup.components)
 
 
-def aligned(cube: Cube, setup: Setup) -> tuple[Cube, Shifts | ComponentShifts | None, str | None]:
-    """The data with their shifts corrected, if there are any, and what to tell about them."""
+def aligned(
+    cube: Cube, setup: Setup, noise: ValueNoise | None
+) -> tuple[Cube, Shifts | ComponentShifts | None, str | None]:
+    """The data with their shifts corrected, if there are any, and what to tell about them.
+
+    ``noise`` is that of each value, if the data have such noise and no other is given.
+    """
     if setup.shift is None or (setup.common_noise and setup.shift == AUTO):
         return cube, None, None
     if setup.shift is False:
-        return cube, None, None if setup.known else hint(cube, setup)
+        return cube, None, None if setup.known else hint(cube, setup, noise)
     if setup.known and not _complete(setup):
         return cube, None, None
     largest = float(setup.shift) if type(setup.shift) in (int, float) else None
     certain = setup.shift not in (AUTO, BY_COMPONENT)
-    found = _found(cube, _known(setup), setup, largest, certain=certain)
+    found = _found(cube, noise, setup, largest, certain=certain)
     if setup.shift == BY_COMPONENT and found is not None:
         apart = _apart(cube, setup, found)
         if apart is not None:
@@ -267,9 +273,9 @@ def _doubt(shifts: Shifts) -> str:
     )
 
 
-def hint(cube: Cube, setup: Setup) -> str | None:
+def hint(cube: Cube, setup: Setup, noise: ValueNoise | None) -> str | None:
     """Status of a blind result that shifts were not looked for in, but fit better."""
-    found = _found(spaced(cube, ENOUGH), _known(setup), setup)
+    found = _found(spaced(cube, ENOUGH), noise, setup)
     if found is None or not found.found:
         return None
     spread = float(found.shift.std())
@@ -317,7 +323,7 @@ def fewer(
 
 def _found(
     cube: Cube,
-    known: torch.Tensor | int,
+    noise: ValueNoise | None,
     setup: Setup,
     largest: float | None = None,
     *,
@@ -326,40 +332,44 @@ def _found(
     """Shifts of data that can have them: on an evenly spaced axis."""
     from arpes_ml_plugins.separation.energy_shift import find_shifts
     from arpes_ml_plugins.separation.known_shift import find_known_shifts
+    from arpes_ml_plugins.separation.value_noise import value_noise
 
-    scales = _step_and_noise(cube, setup, by_value=True)
-    values = cube.values
+    values, known = cube.values, _known(setup)
+    if noise is None and (setup.noise is not None or setup.common_noise):
+        noise = value_noise(values, cube.valid)
+    scales = _step_and_noise(cube, setup, noise)
     if scales is None:
         return None
-    step, noise = scales
+    step, of_channels = scales
     shape = tuple(values.shape[1:]) or (1,)
     usable = usable_pixels(cube).flatten()
     pixels = values.flatten(1)
     if isinstance(known, int):
-        return find_shifts(pixels, noise, known, step, shape, largest, usable, certain=certain)
+        return find_shifts(
+            pixels, of_channels, known, step, shape, largest, usable, noise, certain=certain
+        )
     known = known.to(values)
     return find_known_shifts(
-        pixels, noise, known, step, shape, largest, usable, _exact(setup), certain=certain
+        pixels, of_channels, known, step, shape, largest, usable, _exact(setup), certain=certain
     )
 
 
 def _step_and_noise(
-    cube: Cube, setup: Setup, *, by_value: bool = False
+    cube: Cube, setup: Setup, by_value: ValueNoise | None = None
 ) -> tuple[float, torch.Tensor] | None:
     """Step of the energy axis and noise of the channels, of data that can have shifts."""
-    from arpes_ml_plugins.separation.value_noise import value_noise
     from arpes_ml_plugins.separation.whiten import channel_noise
 
     step, usable = _step(setup), usable_pixels(cube)
     empty = ~cube.valid.any(0)
     if step is None or not bool((usable | empty).all()) or int(usable.sum()) < 2:
         return None
-    noise = channel_noise(cube.values, usable, cube.valid)
+    if by_value is not None:  # less disturbed by shifts and by few counts
+        noise = by_value.variance(cube.values.flatten(1)[:, usable.flatten()].mean(1)).sqrt()
+    else:
+        noise = channel_noise(cube.values, usable, cube.valid)
     if not bool((noise > 0).any()):  # nothing changes from pixel to pixel
         return None
-    of_values = value_noise(cube.values, cube.valid) if by_value else None
-    if of_values is not None:  # less disturbed by shifts and by few counts
-        noise = of_values.variance(cube.values.flatten(1)[:, usable.flatten()].mean(1)).sqrt()
     return step, noise.clamp(min=LEAST_NOISE * float(noise.mean()))
 
 

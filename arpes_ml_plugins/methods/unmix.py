@@ -14,6 +14,7 @@ from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.given_spectra import given_spectra
+from arpes_ml_plugins.methods.goodness_run import saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
 from arpes_ml_plugins.methods.separation_run import OUTPUTS
 from arpes_ml_plugins.methods.separation_status import TOO_MUCH, TOO_MUCH_OF_VALUES
@@ -145,12 +146,17 @@ def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[st
         "reconstruction": model,
         "residual": cube.values.flatten(1) - model,
         "residual_chi2": found.chi2.reshape(space),
-        "status": _status(found, known, [str(name) for name in setup.components]),
+        "status": _status(
+            found,
+            known,
+            [str(name) for name in setup.components],
+            saturated(cube, found.classes),
+        ),
     }
 
 
-def _status(found: Unmixed, spectra: torch.Tensor, names: list[str]) -> str:
-    notes = []
+def _status(found: Unmixed, spectra: torch.Tensor, names: list[str], dulled: str | None) -> str:
+    notes = [] if dulled is None else [dulled]
     chi2 = float(found.chi2.nanmean())
     limit = TOO_MUCH_OF_VALUES if found.by_value else TOO_MUCH
     if chi2 > limit:

@@ -15,6 +15,7 @@ import torch
 from arpes_ml_plugins.separation.shift_errors import shift_errors
 from arpes_ml_plugins.separation.shift_exchange import levelled
 from arpes_ml_plugins.separation.shift_scan import Scan, beyond, moved
+from arpes_ml_plugins.separation.value_noise import ValueNoise
 
 __all__ = ["Shifts", "find_shifts"]
 
@@ -96,6 +97,7 @@ def find_shifts(
     shape: tuple[int, ...],
     largest: float | None = None,
     used: torch.Tensor | None = None,
+    by_value: ValueNoise | None = None,
     *,
     certain: bool = False,
 ) -> Shifts:
@@ -117,6 +119,8 @@ def find_shifts(
         Largest shift. Default: an eighth of the range, but no further than the data need.
     used
         Pixels ``(t,)`` to find shifts from; the others were filled in from their neighbours.
+    by_value
+        Noise of each value, if it is not that of its channel.
     certain
         Whether shifts are known to exist, however little they explain.
     """
@@ -125,7 +129,7 @@ def find_shifts(
     found = _search(scan.thinned(MOST), count, largest)
     scan = replace(scan.up_to(found.reach), spread=found.spread)
     if not certain and found.gain <= 0:
-        return _still(scan, found.spectra)
+        return _still(scan, found.spectra, by_value)
     widths, _ = scan.best_widths(found.spectra)
     scores = scan.scores(found.spectra)
     shift = scan.shift(scores, widths)
@@ -134,16 +138,16 @@ def find_shifts(
     without = float(scan.rest_unshifted(count).mean()) / (scan.size - count)
     small = float(shift[scan.used].std()) < LEAST * abs(step)
     if not certain and (small or left > WORTH * without):
-        return _still(scan, found.spectra)
-    stderr = shift_errors(scan, found.spectra, shift, widths)
+        return _still(scan, found.spectra, by_value)
+    stderr = shift_errors(scan, found.spectra, shift, widths, by_value)
     gain = scan.rest_unshifted(count + 1) + 1 - rest - fitted
     instead = float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))
     return Shifts(shift, stderr, step, True, left, found.spectra, noise, instead)
 
 
-def _still(scan: Scan, spectra: torch.Tensor) -> Shifts:
+def _still(scan: Scan, spectra: torch.Tensor, by_value: ValueNoise | None) -> Shifts:
     zero = torch.zeros_like(scan.scaled[0])
-    return Shifts.none(shift_errors(scan, spectra, zero, zero.long()), scan.step)
+    return Shifts.none(shift_errors(scan, spectra, zero, zero.long(), by_value), scan.step)
 
 
 @dataclass(frozen=True)

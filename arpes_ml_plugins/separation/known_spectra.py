@@ -8,7 +8,7 @@ import torch
 
 from arpes_ml_plugins.separation.goodness import chi2_of_counts, weighted_leverage
 from arpes_ml_plugins.separation.least_squares import weighted_sources
-from arpes_ml_plugins.separation.value_noise import ValueNoise, value_noise
+from arpes_ml_plugins.separation.value_noise import Classes, ValueNoise, noise_and_classes
 from arpes_ml_plugins.separation.whiten import NEGATIVE, NEGATIVE_SHARE, channel_noise
 
 __all__ = ["Unmixed", "unmixed"]
@@ -30,6 +30,8 @@ class Unmixed:
     """Whether the noise is that of each value."""
     from_rest: bool
     """Whether the noise was estimated from the residual, so that chi^2 is 1 on average."""
+    classes: Classes | None = None
+    """How the variance of the data depends on their intensity, if it was measured."""
 
 
 def unmixed(
@@ -56,9 +58,10 @@ def unmixed(
     """
     flat, known = cube.flatten(1), valid.flatten(1)
     values: ValueNoise | None = None
+    classes: Classes | None = None
     from_rest = False
     if noise is None and int(valid.all(0).sum()) >= FEWEST:
-        values = value_noise(cube, valid)
+        values, classes = noise_and_classes(cube, valid)
         noise = channel_noise(cube, valid.all(0)) if values is None else values.of_channels.sqrt()
     elif noise is None:
         noise, from_rest = _from_rest(flat, known, spectra), True
@@ -74,7 +77,7 @@ def unmixed(
         )
     ]
     maps, errors, model, chi2 = (torch.cat(parts, -1) for parts in zip(*pieces, strict=True))
-    return Unmixed(maps, errors, model, chi2, values is not None, from_rest)
+    return Unmixed(maps, errors, model, chi2, values is not None, from_rest, classes)
 
 
 def _fitted(

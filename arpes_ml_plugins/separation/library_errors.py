@@ -19,6 +19,7 @@ from arpes_ml_plugins.separation.matching import (
     SignalSpace,
     closest,
     plausible,
+    simplex_weights,
 )
 
 __all__ = ["as_high", "library_variance"]
@@ -27,7 +28,6 @@ NEAR = 80  # spectra of a family around the result, among which others are looke
 LEFT_OUT = 16  # the nearest of them, each looked for without itself
 DRAWS = 24  # of spectra that agree with the data, looked for with noise
 CLEAR = 2.0  # standard errors of a distance that is not noise
-MOST = 12.0  # times the squared distance of spectra that were left out, of one that may be noise
 FEWEST = 4  # spectra of a family that show its sampling
 
 
@@ -67,6 +67,13 @@ def library_variance(
         by_sampling[:, number] = trial.without_itself(beyond)
     count = len(families)
     return by_noise[:, :count], by_sampling[:, :count]
+
+
+def _likely(measured: float, error: float, typical: float) -> float:
+    """A squared distance that was ``measured`` with this error, if the square of its scatter before
+    that was ``typical``, as its mean: both weighted with their precision.
+    """
+    return typical * (max(measured, 0.0) * typical + error**2) / (typical**2 + error**2)
 
 
 def as_high(columns: torch.Tensor, spectra: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
@@ -114,6 +121,8 @@ class _Trial:
         signal space is larger by ``beyond`` than noise explains.
 
         What is left out of the signal space grows with what is left in it.
+        Those of which the spectrum is made count most: at the edge of a family the others replace a
+        spectrum worse than inside.
         """
         around = self._around(self.spectrum)
         errors, distances = [], []
@@ -126,10 +135,9 @@ class _Trial:
         typical = max(sum(distances) / len(distances), 1e-30)
         channels, number = self.space.directions.shape
         uncertain = self.expected**2 * (2 / max(channels - number, 1)) ** 0.5
-        excess = max(beyond, 0.0) + uncertain
-        if beyond < CLEAR * uncertain:
-            excess = min(excess, MOST * typical)
-        return torch.stack(errors).mean(0) * (excess / typical)
+        excess = beyond if beyond > CLEAR * uncertain else _likely(beyond, uncertain, typical)
+        weights = simplex_weights(around[: len(errors)].mT, self.spectrum)
+        return weights @ torch.stack(errors) * (excess / typical)
 
     def _around(self, spectrum: torch.Tensor) -> torch.Tensor:
         order = (self.family - spectrum).norm(dim=1).argsort()

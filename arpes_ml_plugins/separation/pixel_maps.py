@@ -108,9 +108,10 @@ class PixelMaps:
             variance = self._power @ self.by_value.cautious(self.spectra[self._kept] @ maps)
         if len(self.halves):
             scaled = values[self._kept] / self._unit
-            for pair in self.halves[:, :, self._kept] / self._unit:
-                one, other = (least_squares(scaled, half)[0] for half in pair)
-                variance += ((one - other) / 2).square() * self.share / len(self.halves)
+            one, other = torch.linalg.pinv(self.halves[:, :, self._kept] / self._unit).unbind(1)
+            apart = ((one - other) / 2).flatten(0, 1) @ scaled  # of all splits at once
+            squares = apart.unflatten(0, (-1, len(maps))).square()
+            variance += squares.mean(0) * self.share
         return variance.sqrt().masked_fill(maps.isnan(), float("nan"))
 
     def complete(

@@ -97,12 +97,16 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
         return Uncertainty(torch.full_like(spectra, float("nan")), none, 1.0)
     used = _telling(data, found)
     pool = used[:: max(1, len(used) // MOST_HALVED)]
-    share, splits, even = len(pool) / len(used), [], data.even
+    share, splits = len(pool) / len(used), []
+    pixels = data.pixels[:, pool]
+    even = data.even[:, pool] if found.families else pixels
     for _ in range(SPLITS):
         order = torch.randperm(len(pool), generator=generator, device="cpu").to(pool.device)
-        order = pool[order]
         halves = [
-            as_high(_of_half(data, even, half, found), spectra, noise) for half in order.chunk(2)
+            as_high(
+                _of_half(data, pixels[:, half], even[:, half], pool[half], found), spectra, noise
+            )
+            for half in order.chunk(2)
         ]
         variance += ((halves[0] - halves[1]) / 2).square() * share / SPLITS
         if share == 1:  # of a part, the mean of its halves has more noise than the spectra
@@ -115,7 +119,7 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
         variance = (SPLITS * variance + ALIKE * mean) / (SPLITS + ALIKE)
     if found.families and found.match is not None:
         known = slice(len(found.families))
-        space = mixture_space(data.pixels, even, spectra.shape[1])
+        space = mixture_space(data.pixels, data.even, spectra.shape[1])
         by_noise, by_sampling = library_variance(
             space, noise, spectra, found.match, found.families, found.neighbours, generator
         )
@@ -150,16 +154,20 @@ def _of_mismatch(spectra: torch.Tensor, match: Match) -> torch.Tensor:
 
 
 def _of_half(
-    data: Whitened, even: torch.Tensor, chosen: torch.Tensor, found: Separated
+    data: Whitened,
+    pixels: torch.Tensor,
+    even: torch.Tensor,
+    chosen: torch.Tensor,
+    found: Separated,
 ) -> torch.Tensor:
-    """The spectra of some of the pixels, from those of all."""
-    pixels, spectra, fixed = data.pixels[:, chosen], found.spectra, found.fixed
+    """The spectra of the ``chosen`` pixels ``(k, t)``, from those of all."""
+    spectra, fixed = found.spectra, found.fixed
     if found.labels is not None:
         return cluster_means(pixels, found.labels[chosen], spectra)
     if found.families:
         count = len(found.families)
         families, near = list(found.families), spectra[:, :count]
-        space = mixture_space(pixels, even[:, chosen], spectra.shape[1])
+        space = mixture_space(pixels, even, spectra.shape[1])
         own = match_families(space, families, near, found.neighbours)
         if count == spectra.shape[1]:
             return own.spectra

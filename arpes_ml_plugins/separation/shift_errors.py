@@ -6,7 +6,7 @@ import torch
 
 from arpes_ml_plugins.separation.shift_exchange import exchanges
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
-from arpes_ml_plugins.separation.value_noise import ValueNoise, value_noise
+from arpes_ml_plugins.separation.value_noise import ValueNoise
 
 __all__ = ["shift_errors"]
 
@@ -17,16 +17,17 @@ UNKNOWN = 0.03  # channels: errors of the interpolation
 
 
 def shift_errors(
-    scan: Scan, spectra: torch.Tensor, shift: torch.Tensor, widths: torch.Tensor
+    scan: Scan,
+    spectra: torch.Tensor,
+    shift: torch.Tensor,
+    widths: torch.Tensor,
+    by_value: ValueNoise | None,
 ) -> torch.Tensor:
     """``(t,)``, of shifts found with spectra ``(m, n)`` and with neighbours as far as ``widths``.
 
     The estimate is where the derivative of the pooled score is zero. Its error is the noise of that
     derivative over the curvature, and what the noise does to the spectra.
     """
-    cube = (scan.scaled * scan.noise[:, None]).reshape(-1, *scan.shape)
-    valid = scan.used.reshape(scan.shape).expand_as(cube)
-    by_value = value_noise(cube, valid)
     spectra = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
     parts = [
         _information(scan, spectra, shift, piece, by_value)

@@ -13,6 +13,7 @@ channels than those whose variance is taken.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -175,23 +176,25 @@ def _differences(cube: torch.Tensor, valid: torch.Tensor) -> Iterator[_Squares]:
     First differences would hold gradients. For counts the expectation of the square is the mean
     even where both are known.
     """
-    for axis in range(1, cube.ndim):
-        size = cube.shape[axis] - 2
-        if size < 1:
+    space = cube.shape[1:]
+    place = torch.arange(math.prod(space), device=cube.device).reshape(space)
+    flat, whole = cube.flatten(1), valid.flatten(1)
+    for axis, length in enumerate(space):
+        if length < 3:
             continue
-        left, middle, right = (cube.narrow(axis, k, size).flatten(1) for k in range(3))
-        whole = [valid.narrow(axis, k, size).flatten(1) for k in range(3)]
-        inside = whole[0] & whole[1] & whole[2]
-        some = _spaced(left)
-        left, middle, right, inside = (x[:, some] for x in (left, middle, right, inside))
+        first = place.narrow(axis, 0, length - 2).flatten()
+        first = first[_spaced(len(cube), len(first))]
+        three = [first + k * math.prod(space[axis + 1 :]) for k in range(3)]
+        left, middle, right = (flat[:, where] for where in three)
+        inside = whole[:, three[0]] & whole[:, three[1]] & whole[:, three[2]]
         step = (left - 2 * middle + right) / 6**0.5
         yield _Squares(step.square(), (left + middle + right) / 3, inside.to(cube), step)
 
 
-def _spaced(values: torch.Tensor) -> slice:
-    """Enough of the positions ``(m, p)`` to know the noise."""
-    most = min(MOST, max(LEAST_POSITIONS, MOST_VALUES // len(values)))
-    return slice(None, None, max(1, values.shape[1] // most))
+def _spaced(channels: int, positions: int) -> slice:
+    """Enough of the positions to know the noise."""
+    most = min(MOST, max(LEAST_POSITIONS, MOST_VALUES // channels))
+    return slice(None, None, max(1, positions // most))
 
 
 def _unexplained(cube: torch.Tensor, valid: torch.Tensor) -> _Squares | None:
@@ -207,14 +210,15 @@ def _unexplained(cube: torch.Tensor, valid: torch.Tensor) -> _Squares | None:
     if float(torch.linalg.eigvalsh(covariance)[0]) < 1e-12 * len(flat):  # no noise
         return None
     precision = torch.linalg.inv(covariance)
-    rest = (precision @ (centred / scale)) / precision.diagonal()[:, None] * scale
-    square = rest.square() * pixels / (pixels - len(flat))
+    lost = pixels / (pixels - len(flat))
     # The other channels hold noise too: they do not explain all of the signal of a channel.
-    scaled = flat / square.mean(1, keepdim=True).sqrt()
-    space = signal_space(scaled)
-    square = square * (1 - space.directions.square() @ space.reliability).clamp(min=0.1)[:, None]
-    some = _spaced(flat)
-    return _Squares(square[:, some], (flat - rest)[:, some], torch.ones_like(flat[:, some]))
+    noise = scale * (lost / precision.diagonal()[:, None]).sqrt()
+    space = signal_space(flat / noise)
+    own = (1 - space.directions.square() @ space.reliability).clamp(min=0.1)[:, None]
+    some = _spaced(*flat.shape)
+    flat, centred = flat[:, some], centred[:, some]
+    rest = (precision @ (centred / scale)) / precision.diagonal()[:, None] * scale
+    return _Squares(rest.square() * lost * own, flat - rest, torch.ones_like(flat))
 
 
 def _line(part: _Squares) -> _Line | None:

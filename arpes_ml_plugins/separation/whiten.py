@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -71,6 +72,20 @@ class Whitened:
         images = pixels.new_zeros(len(pixels), *self.complete.shape)
         images[:, self.complete] = pixels
         return _coarse(images, self.complete)
+
+    def part(self, most: int) -> Whitened | None:
+        """About ``most`` of the pixels in evenly spaced strips, which can be summed; None if there
+        are no more than these, or not in order.
+        """
+        every = self.pixels.shape[1] // most
+        if self.complete is None or self.complete.ndim == 0 or every < 2:
+            return None
+        axis = max(self.complete.ndim - 2, 0)
+        row = torch.arange(self.complete.shape[axis], device=self.complete.device)
+        within = row // (SQUARE if self.complete.ndim > 1 else SQUARE**2) % every == 0
+        within = within.reshape(-1, *[1] * (self.complete.ndim - 1 - axis)) & self.complete
+        pixels = self.pixels[:, within[self.complete]]
+        return replace(self, pixels=pixels, sparse=pixels, coarse=None, complete=within)
 
     @property
     def even(self) -> torch.Tensor:
@@ -326,9 +341,17 @@ def _differences(cube: torch.Tensor, seen: torch.Tensor) -> Iterator[torch.Tenso
         number = found.isfinite().sum(1)
         if not bool((number >= FEWEST_DIFFERENCES).any()):
             continue
-        centre = found.nanmedian(1, keepdim=True).values
-        spread = (found - centre).abs().nanmedian(1).values * (MAD_TO_SIGMA / 2**0.5)
+        centre = _medians(found)[:, None]
+        spread = _medians((found - centre).abs()) * (MAD_TO_SIGMA / 2**0.5)
         yield torch.where(number >= FEWEST_DIFFERENCES, spread, float("inf"))
+
+
+def _medians(values: torch.Tensor) -> torch.Tensor:
+    """Of rows ``(m, p)``, the lower of two in the middle; numpy has a faster one, but no NaN."""
+    if values.device.type != "cpu" or not bool(values.isfinite().all()):
+        return values.nanmedian(1).values
+    middle = (values.shape[1] - 1) // 2
+    return torch.from_numpy(np.partition(values.numpy(), middle, axis=1)[:, middle].copy())
 
 
 def _regression(flat: torch.Tensor, alive: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
