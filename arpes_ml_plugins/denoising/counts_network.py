@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+from arpes_ml_plugins.denoising.memory_order import order_to_train
 
 __all__ = ["BESIDE", "NEAR", "REACH", "WIDTHS", "CountsNetwork"]
 
@@ -140,11 +141,9 @@ class CountsNetwork(nn.Module):
     def arranged(self, device: torch.device, *, to_train: bool) -> None:
         """Move the network to ``device``, its weights in the order in memory that is faster there.
 
-        In float32 on a CPU torch's gradients of weights take up to four times as long with channels
-        last, which is the faster order for predictions.
+        Predictions are faster with channels last.
         """
-        first = to_train and device.type == "cpu" and not self.rounded
-        order = torch.contiguous_format if first else torch.channels_last
+        order = order_to_train(device, self.rounded) if to_train else torch.channels_last
         self.to(device, torch.float32, memory_format=order)  # type: ignore[call-overload]
 
     def _body(self, features: torch.Tensor) -> torch.Tensor:

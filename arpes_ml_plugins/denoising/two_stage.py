@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from arpes_ml_plugins.denoising.losses import DARK_FLOOR, LOSSES
+from arpes_ml_plugins.denoising.memory_order import order_to_train
 from arpes_ml_plugins.denoising.recipes import Recipe
 from arpes_ml_plugins.denoising.recovery import recover_structure
 from arpes_ml_plugins.denoising.robust import trimmed_range
@@ -157,7 +158,7 @@ def fit(
         source = scaling.down(prior).float()
     height, width = target.shape[-2:]
 
-    order = _order(images.device, bfloat16)
+    order = order_to_train(images.device, bfloat16)
     network = SpectrumUNet(
         len(seeds), seeds=[stream_seed(seed, member, "weights") for seed in seeds]
     ).to(images.device, memory_format=order)  # type: ignore[call-overload]
@@ -258,14 +259,6 @@ class _Jitter:
 def _nonzero(span: torch.Tensor) -> torch.Tensor:
     """A constant image has no span; any scale does."""
     return torch.where(span > 0, span, torch.ones_like(span))
-
-
-def _order(device: torch.device, bfloat16: bool) -> torch.memory_format:
-    """Order in memory of images and weights in which a step is fastest: in float32 on a CPU torch's
-    gradients of weights take up to four times as long with channels last.
-    """
-    first = device.type == "cpu" and not bfloat16
-    return torch.contiguous_format if first else torch.channels_last
 
 
 def _streams(seeds: list[int], member: int, use: str) -> list[torch.Generator]:
