@@ -518,7 +518,7 @@ def test_simplex_weights_add_up():
 
 def test_nano_xps(examples):
     nano = examples.nano_xps.spectrum
-    with pytest.warns(DistributionWarning, match="not determined"):  # the background is everywhere
+    with pytest.warns(DistributionWarning, match="uncertain"):  # two look like the background
         result = nano.S.separate_palm(n_components=3, rng=0)
     assert float(result.residual_chi2.mean()) < 1.15
     flake = result.maps[1]  # W 4f, of the flake alone
