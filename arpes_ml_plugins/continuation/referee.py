@@ -14,6 +14,8 @@ import math
 import torch
 from torch import nn
 
+from arpes_ml_plugins.optim.unfilled import allocate
+
 __all__ = ["FEATURES", "Referee", "features_of", "hedged", "linear", "oscillating", "roughness"]
 
 FEATURES = 11
@@ -152,7 +154,8 @@ def _small(generator: torch.Generator | None) -> nn.Sequential:
 
 def linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
     """A layer that does not use torch's global generator."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32)
+    layer = nn.Linear(inputs, outputs, dtype=torch.float32, device="meta")
+    allocate(layer)
     bound = 1 / math.sqrt(inputs)  # as torch initialises layers
     for parameter in layer.parameters():
         if generator is None:

@@ -17,6 +17,7 @@ from torch import nn
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.memory_order import order_to_train
+from arpes_ml_plugins.optim.unfilled import allocate
 
 __all__ = ["BESIDE", "NEAR", "REACH", "WIDTHS", "CountsNetwork"]
 
@@ -79,7 +80,7 @@ class CountsNetwork(nn.Module):
         """Compute the convolutions in bfloat16; features and result stay in float32."""
         with torch.device("meta"):  # where torch's own initialisation draws no random numbers
             self._build(widths, refined)
-        self.to(torch.float32).to_empty(device="cpu")
+        allocate(self.to(torch.float32))
         self._initialise(generator)
 
     def _build(self, widths: tuple[int, int, int], refined: bool) -> None:

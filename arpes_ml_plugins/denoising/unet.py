@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from arpes_ml_plugins.optim.unfilled import allocate
+
 __all__ = ["STRIDE", "SpectrumUNet", "pad_to_stride"]
 
 ENCODER_WIDTHS = (128, 128, 128, 128)
@@ -50,7 +52,7 @@ class SpectrumUNet(nn.Module):
                 self.decoder.append(_ConvNormAct(channels, width, n_images, stride=1))
                 channels = width
             self.head = nn.Conv2d(channels * n_images, n_images, 1, groups=n_images)
-        self.to(torch.float32).to_empty(device="cpu")
+        allocate(self.to(torch.float32))
         self._initialise(seeds)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

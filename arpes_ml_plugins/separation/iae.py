@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from arpes_ml_plugins.optim.unfilled import allocate
 from arpes_ml_plugins.separation.projection import Manifold, Projection, measured
 
 __all__ = ["AutoencoderManifold", "InterpolatoryAutoencoder", "farthest_points"]
@@ -92,7 +93,8 @@ class InterpolatoryAutoencoder(nn.Module):
 def _linear(anchors: torch.Tensor, generator: torch.Generator) -> nn.Linear:
     """A layer with torch's usual first weights, drawn from ``generator``, of the anchors' dtype."""
     channels = anchors.shape[1]
-    layer = torch.nn.utils.skip_init(nn.Linear, channels, channels, dtype=anchors.dtype)
+    layer = nn.Linear(channels, channels, dtype=anchors.dtype, device="meta")
+    allocate(layer)
     nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
     nn.init.uniform_(layer.bias, -(channels**-0.5), channels**-0.5, generator=generator)
     return layer
