@@ -289,6 +289,19 @@ def smoothed(values):
     return xr.DataArray(values, dims=("eV", "phi")).rolling(phi=3, min_periods=1).mean()
 
 
+@pytest.mark.parametrize(("seed", "pixels"), [(2, 3), (1, 4)])
+def test_a_running_mean_leaves_no_structure_in_the_noise(seed, pixels):
+    """Its noise has power again where that of a cloud would have none."""
+    scene = simulate_scene((96, 96), counts=3, rng=seed)
+    smooth, truth = (
+        uniform_filter1d(scene[name].values.astype(float), pixels, axis=0)
+        for name in ("spectrum", "truth")
+    )
+    clean = xr.DataArray(smooth, dims=("eV", "phi")).S.denoise_pretrained(adapt=False, rng=0)
+    filtered = min(squared_error(gaussian_filter(smooth, s), truth) for s in (0.5, 1, 1.5, 2, 3))
+    assert squared_error(clean.values, truth) < 0.5 * filtered
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("change", "words"),

@@ -103,6 +103,21 @@ def test_shift_of_a_constant(added, gain, tolerance):
     assert float(noise["gain"]) == pytest.approx(gain, rel=0.4)
 
 
+@pytest.mark.parametrize(("mean_counts", "less"), [(0.5, 1.0), (4, 7.3), (12, 20.0)])
+def test_counts_that_lost_a_constant_larger_than_their_mean(mean_counts, less):
+    """Most values are negative, and pixels without counts show how much is missing."""
+    noise = noise_of(counts(mean_counts) - less)
+    assert noise["kind"] == "offset"
+    assert float(noise["gain"]) == 1
+    assert float(noise["shift"]) == pytest.approx(less)
+
+
+@pytest.mark.parametrize("mean_counts", [0.5, 10])
+def test_a_difference_of_counts_is_no_such_thing(mean_counts):
+    noise = noise_of(counts(mean_counts) - 1.05 * counts(mean_counts, 1) - 0.1 * mean_counts)
+    assert noise["kind"] == "negative"
+
+
 def test_shift_of_read_out_noise():
     values = counts(10) + 3 * np.random.default_rng(5).standard_normal((SIZE, SIZE)) + 15
     noise = noise_of(values)

@@ -380,7 +380,9 @@ def _finished(
     counts: torch.Tensor, rate: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
 ) -> torch.Tensor:
     """The network's image with what it has missed: without replicas and with them."""
-    recovered = recover_structure(counts, rate, valid, floor=FLOOR, counted=True).clamp(min=0)
+    recovered = rate
+    if noise.white:
+        recovered = recover_structure(counts, rate, valid, floor=FLOOR, counted=True).clamp(min=0)
     shape = (rate.shape[-2], rate.shape[-1])
     transfer = None if noise.white else noise.transfer(shape, rate.device)
     recovered = recover_locally(counts, recovered, valid, transfer).clamp(min=0)

@@ -146,7 +146,8 @@ def estimate(
     pixels = valid.sum()
     values = images[valid] + base if recorded is None else recorded.to(images)
     step = step_of(images[seen] if recorded is None else values)
-    measured = _measured(images, valid, seen, step, _floor_of(images[seen]), alone)
+    floor = _floor_of(images[seen])
+    measured = _measured(images, valid, seen, step, floor, alone)
     spectrum, good, hot, line = measured.spectrum, measured.good, measured.hot, measured.line
     correlated = measured.correlated
     above = images if line is None else images + line.shift
@@ -175,6 +176,8 @@ def estimate(
         below = shift <= 0
     quietest = (ROUNDING**2 * mean.abs()).clamp(min=LEAST)
     enough = (gain > quietest) & (good.sum() >= FEWEST)
+    # Many pixels at the lowest value, and noise that grows from there: they are those without counts.
+    lowered = (base < 0) & (shift == 0) & (floor is not None)
     # What curves upwards is known where it is bright, whatever the gain of the dark.
     known = error if curve is None else torch.minimum(error, CURVED * gain)
     kind = kind_of(
@@ -183,7 +186,7 @@ def estimate(
         doubt=doubt,
         step=step if curve is None else torch.full_like(step, torch.nan),
         as_counts=measured.as_counts,
-        negative=below | (base < 0),
+        negative=(below | (base < 0)) & ~lowered,
         correlated=correlated,
         offset=shift != 0,
     )
@@ -195,7 +198,7 @@ def estimate(
     uncertain = (unsure > torch.where(correlated, VERY, 1) * UNCERTAIN * gain) & served
     structured = (structure > UNCERTAIN * gain) & served
     gain = torch.where(counted, step, gain)
-    beside = (base > 0) & (kind <= KINDS.index("scaled counts"))
+    beside = (base != 0) & (kind <= KINDS.index("scaled counts"))
     kind = torch.where(beside, KINDS.index("offset"), kind)
     electrons = torch.ones_like(mean)  # their share of the variance of a pixel
     if bool(correlated) and line is not None and bool(line.shift > 0):
