@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
@@ -128,8 +129,6 @@ class TestReferee:
 class TestQuality:
     @pytest.mark.parametrize("adapt", [False, True])
     def test_far_better_than_a_gaussian(self, counts, truth, adapt):
-        from scipy.ndimage import gaussian_filter
-
         best = min(
             squared_error(gaussian_filter(counts, s), truth) for s in np.arange(0.5, 6, 0.25)
         )
@@ -379,8 +378,6 @@ class TestOtherDetectors:
     @pytest.mark.parametrize("width", [0.6, 1.0])
     def test_clouds_of_charge(self, counts, truth, width):
         """Blurred counts: as near to the blurred truth as counts come to the truth."""
-        from scipy.ndimage import gaussian_filter
-
         best = squared_error(labelled(counts).S.denoise_pretrained(adapt=False, rng=0), truth)
         data, blurred = (gaussian_filter(image, width) for image in (counts, truth))
         clean = labelled(data).S.denoise_pretrained(rng=0)

@@ -176,7 +176,7 @@ def estimate(
         below = shift <= 0
     quietest = (ROUNDING**2 * mean.abs()).clamp(min=LEAST)
     enough = (gain > quietest) & (good.sum() >= FEWEST)
-    # Many pixels at the lowest value, and noise that grows from there: they are those without counts.
+    # Noise that grows from the lowest value, which many pixels have: those without counts.
     lowered = (base < 0) & (shift == 0) & (floor is not None)
     # What curves upwards is known where it is bright, whatever the gain of the dark.
     known = error if curve is None else torch.minimum(error, CURVED * gain)
