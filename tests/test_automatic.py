@@ -40,7 +40,8 @@ def test_counts_go_to_the_pretrained_network(cut):
 @pytest.mark.parametrize(
     ("change", "method", "words"),
     [
-        (lambda d: d - d[::-1].values, "denoise_pcp_unet", "negative"),
+        (lambda d: d - d[::-1].values, "denoise_pretrained", "negative"),
+        (lambda d: 0 * d + 3.0, "denoise_pcp_unet", "too few"),
         (lambda d: d + 100.0, "denoise_pretrained", "pedestal"),
         (
             lambda d: d.interp(eV=d.eV + 0.5 * float(d.eV[1] - d.eV[0])),

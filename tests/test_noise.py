@@ -79,7 +79,7 @@ def test_the_error_is_the_spread():
         (lambda y: zoom(y, 1.4, order=1), "correlated"),
         (lambda y: zoom(y + 20, 1.4, order=3), "correlated"),
         (lambda y: zoom(y, 1.4, order=3), "correlated"),
-        (lambda y: y - 0.9 * counts(10, 1), "negative"),
+        (lambda y: y - 0.9 * counts(10, 1), "local"),
         (lambda y: y + 100, "offset"),
         (lambda y: band(10) + np.random.default_rng(0).normal(0, 1, y.shape) + 5, "offset"),
         (lambda y: y * 0 + 3, "unknown"),
@@ -90,7 +90,7 @@ def test_what_are_no_counts(change, kind):
     noise = noise_of(change(counts(10)))
     assert noise["kind"] == kind
     assert len(str(noise["verdict"].values)) > 30
-    if kind == "negative":
+    if kind == "local":
         assert np.isnan(noise["gain"])
 
 
@@ -115,7 +115,7 @@ def test_counts_that_lost_a_constant_larger_than_their_mean(mean_counts, less):
 @pytest.mark.parametrize("mean_counts", [0.5, 10])
 def test_a_difference_of_counts_is_no_such_thing(mean_counts):
     noise = noise_of(counts(mean_counts) - 1.05 * counts(mean_counts, 1) - 0.1 * mean_counts)
-    assert noise["kind"] == "negative"
+    assert noise["kind"] == "local"
 
 
 def test_shift_of_read_out_noise():
@@ -293,8 +293,9 @@ def test_values_below_zero_throughout_are_told(spread):
     rng = np.random.default_rng(0)
     difference = spread * rng.standard_normal((64, 64)) - rng.poisson(20.0, (64, 64))
     noise = xr.DataArray(difference, dims=("phi", "eV")).S.estimate_noise()
-    assert str(noise.kind.values) == "negative"
+    assert str(noise.kind.values) == "local"
     assert bool(np.isnan(noise.gain))
+    assert float(noise.deviation) == pytest.approx((20 + spread**2) ** 0.5, rel=0.1)
 
 
 @pytest.mark.parametrize("axis", [0, 1])

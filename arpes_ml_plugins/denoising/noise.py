@@ -103,6 +103,8 @@ class NoiseEstimate:
     negative: torch.Tensor
     counts: torch.Tensor
     """Mean counts per pixel: intensity over gain."""
+    deviation: torch.Tensor
+    """Standard deviation of a typical pixel, if the noise is ``"local"``; otherwise NaN."""
     kind: torch.Tensor
     """Index into :data:`KINDS`."""
     rows: Lines
@@ -194,7 +196,7 @@ def estimate(
     counted = kind == KINDS.index("counts")
     uneven_rows, uneven_columns = _uneven(whole, good)
     unsure = torch.where(shift != 0, (error.square() + doubt.square()).sqrt(), doubt)
-    served = ~counted & (kind < KINDS.index("negative"))
+    served = ~counted & (kind < KINDS.index("local"))
     uncertain = (unsure > torch.where(correlated, VERY, 1) * UNCERTAIN * gain) & served
     structured = (structure > UNCERTAIN * gain) & served
     gain = torch.where(counted, step, gain)
@@ -222,6 +224,7 @@ def estimate(
         missing=1 - valid.to(images).mean(),
         negative=negative,
         counts=(mean + shift) / gain,
+        deviation=torch.full_like(gain, torch.nan),
         kind=kind,
         rows=uneven_rows,
         columns=uneven_columns,

@@ -29,6 +29,7 @@ __all__ = [
     "lines_of",
     "network_of",
     "noise_model",
+    "raised_by",
     "sampled_images",
     "steps_before",
     "together_or_in_chunks",
@@ -210,14 +211,17 @@ def _prepare(
     network = make(batch.seeds[0])
     if gain is not None or batch.numbers["served"]:
         noise = noise_model(batch.numbers, gain)
-        scales = scales_of(batch, batch.numbers) if gain is None else None
-        images = batch.images if scales is None else batch.images / scales
+        raised = raised_by(batch.images, batch.valid, noise, batch.numbers, gain)
+        images = batch.images if raised is None else batch.images + raised
+        scales = scales_of(batch, batch.numbers) if gain is None and raised is None else None
+        images = images if scales is None else images / scales
+        lines = lines_of(batch, images, batch.valid, noise) if raised is None else None
         found = prepare(
-            noise.divided(images, lines_of(batch, images, batch.valid, noise)),
+            noise.divided(images, lines),
             batch.valid,
             noise,
             network,
-            training,
+            training if raised is None else None,
             run=run,
             complete=complete,
             seed=batch.seeds[0],
@@ -275,6 +279,19 @@ def lines_of(
     if not (rows or columns):
         return None
     return line_factors(images + noise.shift, valid, rows=rows, columns=columns)
+
+
+def raised_by(
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    noise: NoiseModel,
+    numbers: Mapping[str, float],
+    gain: float | None,
+) -> torch.Tensor | None:
+    """The pedestal above which the noise is that of counts, if it does not follow the intensity."""
+    from arpes_ml_plugins.denoising.noise_map import pedestal
+
+    return pedestal(images, valid, noise) if gain is None and numbers["local"] else None
 
 
 def noise_model(numbers: Mapping[str, float], gain: float | None, exposures: int = 1) -> NoiseModel:

@@ -25,6 +25,7 @@ from arpes_ml_plugins.methods.chunks_run import (
     lines_of,
     network_of,
     noise_model,
+    raised_by,
     sampled_images,
     steps_before,
     together_or_in_chunks,
@@ -120,7 +121,7 @@ class CountsRun:
         )
         if array.chunks is None:
             _check_counts(self.method, noise, gain, self.kinds)
-            found |= {"noise": str(noise["verdict"].values), "gain": gain or float(noise["gain"])}
+            found |= {"noise": str(noise["verdict"].values)} | _strength(noise, gain)
             if repeated is not None:
                 found["repeats"] = check_drift(noise, repeated, array.sizes[repeated])
         found |= meshed
@@ -300,6 +301,13 @@ def _adapted(adapt: bool) -> Training | None:
     return ADAPTED if adapt else None
 
 
+def _strength(noise: xr.Dataset, gain: float | None) -> dict[str, float]:
+    """What provenance records of how strong the noise is."""
+    if gain is None and noise["kind"] == "local":
+        return {"deviation": float(noise["deviation"])}
+    return {"gain": gain or float(noise["gain"])}
+
+
 def _check_counts(
     method: str, noise: xr.Dataset, gain: float | None, kinds: tuple[str, ...]
 ) -> None:
@@ -318,7 +326,7 @@ def _check_counts(
     if gain is None or kind == "unknown":
         return
     measured, error = float(noise["gain"]), float(noise["gain_error"])
-    if kind not in kinds:
+    if kind not in kinds or kind == "local":
         warn(
             f"{method} was called with gain={gain:g} for data that are not counts. {verdict}",
             CountsWarning,
@@ -375,16 +383,19 @@ def _denoise(
     images = batch.images.unflatten(0, (-1, exposures))
     total, valid = images.sum(1), batch.valid.unflatten(0, (-1, exposures)).all(1)
     noise = noise_model(numbers, gain, exposures)
-    scales = scales_of(batch, numbers) if gain is None and exposures == 1 else None
+    raised = raised_by(total, valid, noise, numbers, gain)
+    total = total if raised is None else total + raised
+    uneven = exposures == 1 and raised is None
+    scales = scales_of(batch, numbers) if gain is None and uneven else None
     total = total if scales is None else total / scales
-    lines = lines_of(batch, total, valid, noise) if exposures == 1 else None
+    lines = lines_of(batch, total, valid, noise) if uneven else None
     own = None if batch.own is None else torch.from_numpy(batch.own).to(total.device)
     result = denoise_counts_images(
         noise.divided(total, lines),
         valid,
         noise,
         network_of(batch, make),
-        training,
+        training if raised is None else None,  # what is no counts cannot be split exactly
         series=series,
         seed=batch.seeds[0],
         draws=draws,
@@ -400,20 +411,25 @@ def _denoise(
     found = calibration_numbers(result) if calibrate else {}
     found |= residual_numbers(result) if judged else {}
     if own is not None:
-        lines, scales = (None if x is None else x[own] for x in (lines, scales))
+        lines, scales, raised = (None if x is None else x[own] for x in (lines, scales, raised))
 
     def in_user_units(values: torch.Tensor) -> torch.Tensor:
         return values / exposures if scales is None else values * scales
 
+    def as_measured(values: torch.Tensor) -> torch.Tensor:
+        values = noise.multiplied(values, lines)
+        return in_user_units(values if raised is None else values - raised)
+
     if result.samples is not None:
-        samples = in_user_units(noise.multiplied(result.samples, lines))
+        samples = as_measured(result.samples)
         return found | dict(zip(_samples_of(draws), samples, strict=True))
-    clean = in_user_units(noise.multiplied(result.clean, lines))
+    clean = as_measured(result.clean)
     found["clean"] = clean
     if result.spread is None:
         return found
     spread = in_user_units(result.spread * (1 if lines is None else lines))
     lowest = -max(numbers["shift"], 0.0) * (1.0 if scales is None else scales)
+    lowest = lowest if raised is None else -math.inf
     return found | {
         "lower": torch.maximum(clean - spread, torch.as_tensor(lowest).to(clean)),
         "upper": clean + spread,

@@ -13,7 +13,13 @@ import xarray as xr
 from arpes_ml_plugins.labelled.apply import ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import sampled, windows
-from arpes_ml_plugins.methods.noise_words import COUNTED, NUMBERS, SERVED, in_words
+from arpes_ml_plugins.methods.noise_words import (
+    COUNTED,
+    NUMBERS,
+    PROPORTIONAL,
+    SERVED,
+    in_words,
+)
 from arpes_ml_plugins.methods.scales_run import (
     MEASURED,
     RATIOS,
@@ -31,6 +37,7 @@ __all__ = [
     "IMAGES",
     "NUMBERS",
     "PRECISIONS",
+    "PROPORTIONAL",
     "SERVED",
     "SMALLEST_IMAGE",
     "noise_numbers",
@@ -165,13 +172,19 @@ def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.Dat
     """The numbers of the noise estimate that every block of data needs; lazy if ``noise`` is.
 
     ``"served"`` is 1 if the kind is one of ``kinds``, otherwise 0. Correlations are zero unless the
-    noise is of the kind ``"correlated"``, so that chance does not correlate independent pixels.
+    noise is of the kind ``"correlated"``, so that chance does not correlate independent pixels. If
+    the noise is ``"local"``, ``"gain"`` is that of the values above their pedestal.
     """
-    correlated = noise["kind"] == "correlated"
+    from arpes_ml_plugins.denoising.noise_map import unit_of
+
+    local = noise["kind"] == "local"
+    correlated = local | (noise["kind"] == "correlated")
+    subtracted = local | (noise["kind"] == "negative")
     return {
-        "gain": noise["gain"],
-        "shift": noise["shift"].where(noise["kind"] != "negative", 0.0),
-        "curvature": noise["curvature"].where(noise["kind"] != "negative", 0.0),
+        "gain": noise["gain"].where(~local, unit_of(noise["deviation"])),
+        "local": local.astype(float),
+        "shift": noise["shift"].where(~subtracted, 0.0),
+        "curvature": noise["curvature"].where(~subtracted, 0.0),
         "rows": noise["energy_correlation"].where(correlated, 0.0),
         "columns": noise["momentum_correlation"].where(correlated, 0.0),
         "row_jitter": noise["energy_jitter"],
@@ -244,7 +257,7 @@ def noise_of(
 
 def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, torch.Tensor]:
     from arpes_ml_plugins.denoising.exposures import differences, drift
-    from arpes_ml_plugins.denoising.noise import estimate
+    from arpes_ml_plugins.denoising.noise_estimate import estimate
 
     drifted: dict[str, torch.Tensor] = {}
     if exposures > 1:
@@ -270,6 +283,7 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         noise.missing,
         noise.negative,
         noise.counts,
+        noise.deviation,
         noise.rows.jitter,
         noise.columns.jitter,
         noise.rows.alternation,

@@ -12,7 +12,7 @@ import xarray as xr
 
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.denoising_input import SERVED, noise_numbers, noise_of
+from arpes_ml_plugins.methods.denoising_input import PROPORTIONAL, noise_numbers, noise_of
 from arpes_ml_plugins.methods.stored_network import pretrained
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def mesh_of(
         device=device,
         progress=progress,
         batch_size=1,
-        numbers=noise_numbers(noise, SERVED),
+        numbers=noise_numbers(noise, PROPORTIONAL),
     )
     arrays["flat"] = arrays["flat"].fillna(1.0)
     return xr.Dataset(arrays)

@@ -9,11 +9,13 @@ import numpy as np
 
 from arpes_ml_plugins.constants import DIFFERENCE
 
-__all__ = ["COUNTED", "NUMBERS", "SERVED", "in_words"]
+__all__ = ["COUNTED", "NUMBERS", "PROPORTIONAL", "SERVED", "in_words"]
 
 COUNTED = ("counts", "scaled counts")
 """Kinds of noise whose counts can be split at random."""
-SERVED = (*COUNTED, "correlated", "offset")
+PROPORTIONAL = (*COUNTED, "correlated", "offset")
+"""Kinds of noise that follow the intensity."""
+SERVED = (*PROPORTIONAL, "local")
 """Kinds of noise that the pre-trained network takes."""
 BUNCHED = 1.3  # gain over step
 FEW_HOT = 5e-5  # fraction of the pixels below which hot pixels are not mentioned
@@ -32,6 +34,7 @@ NUMBERS = (
     "missing_fraction",
     "negative_fraction",
     "mean_counts",
+    "deviation",
     "energy_jitter",
     "momentum_jitter",
     "energy_alternation",
@@ -55,7 +58,7 @@ def in_words(
     name = "unknown" if np.isnan(missing) else KINDS[int(kind)]  # NaN if all pixels are
     sentences = [_kind_in_words(name, noise, dims)]
     unsure = noise["uncertain"] > 0 or noise["structured"] > 0
-    status = "uncertain" if unsure and name in SERVED else "ok"
+    status = "uncertain" if unsure and name in PROPORTIONAL else "ok"
     if status != "ok":
         sentences.append(_uncertain_in_words(noise))
     if noise["hot_fraction"] > FEW_HOT:
@@ -101,12 +104,20 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
         f"camera or after interpolation. At long wavelengths it is that of counts with gain "
         f"{gain:.3g} ± {error:.2g}: {counts:.3g} electrons per pixel.{beside}",
         "offset": _offset(gain, noise["shift"], counts, negative),
-        "negative": f"{negative:.1%} of the pixels are negative, so these are "
-        f"not counts: something was subtracted (a background, another measurement), or an "
-        f"interpolation overshot. Denoise before such steps if you can.",
+        "local": f"{_subtracted(negative)} How strong the noise is was measured from place to "
+        f"place: its standard deviation is {noise['deviation']:.3g} at a typical pixel. Denoise "
+        f"before such steps if you can.",
+        "negative": f"{_subtracted(negative)} Denoise before such steps if you can.",
         "unknown": "There are too few pixels or counts to estimate the gain, or the brightness "
         "varies too little to tell a pedestal from it; pass gain= if you know it.",
     }[name]
+
+
+def _subtracted(negative: float) -> str:
+    return (
+        f"{negative:.1%} of the pixels are negative, so these are not counts: something was "
+        f"subtracted (a background, another measurement), or an interpolation overshot."
+    )
 
 
 def _curved(gain: float, curvature: float) -> str:

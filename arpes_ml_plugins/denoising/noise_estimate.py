@@ -1,0 +1,73 @@
+"""Estimate the noise of a stack: by a law if it follows the intensity, else from place to place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from arpes_ml_plugins.denoising import noise
+from arpes_ml_plugins.denoising.gain_scales import Scaling
+from arpes_ml_plugins.denoising.noise import KINDS, NEGATIVE, NoiseEstimate
+from arpes_ml_plugins.denoising.noise_map import pedestal, typical_deviation, unit_of
+from arpes_ml_plugins.denoising.noise_model import NoiseModel
+
+__all__ = ["estimate"]
+
+CORRELATED = 0.1  # of neighbours: less is chance
+
+
+def estimate(
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    recorded: torch.Tensor | None = None,
+    *,
+    several: bool = True,
+) -> NoiseEstimate:
+    """Diagnose a stack, as :func:`noise.estimate` does, also if the noise follows no law."""
+    found = noise.estimate(images, valid, recorded, several=several)
+    if recorded is not None or not bool(found.negative > NEGATIVE):
+        return found
+    images = images.to(found.gain)
+    kind = KINDS[int(found.kind)]
+    if kind in ("negative", "unknown"):
+        return _local(found, images, valid)
+    if kind == "offset" and not found.scaling.kind:
+        return _local(found, images, valid, found.gain * (images + found.shift))
+    return found
+
+
+def _local(
+    found: NoiseEstimate, images: torch.Tensor, valid: torch.Tensor, law: torch.Tensor | None = None
+) -> NoiseEstimate:
+    """The estimate with noise that is known from place to place; ``found`` if it follows ``law``.
+
+    Above its pedestal such noise is that of counts, so that its correlation can be measured once
+    more. Either measurement may miss it: the larger one counts.
+    """
+    deviation = typical_deviation(images, found.used, law=law)
+    if not bool(deviation > 0):
+        return found
+    above = pedestal(images, valid, NoiseModel(unit_of(float(deviation))))
+    again = found if above is None else noise.estimate(images + above, valid)
+    rows = torch.maximum(found.row_correlation, again.row_correlation)
+    columns = torch.maximum(found.column_correlation, again.column_correlation)
+    if max(rows, columns) > CORRELATED:
+        deviation = typical_deviation(images, found.used, (float(rows), float(columns)))
+    else:
+        rows, columns = torch.zeros_like(rows), torch.zeros_like(columns)
+    none, no = torch.full_like(found.gain, torch.nan), torch.zeros_like(found.uncertain)
+    return replace(
+        found,
+        kind=torch.full_like(found.kind, KINDS.index("local")),
+        gain=none,
+        gain_error=none,
+        counts=none,
+        curvature=torch.zeros_like(none),
+        uncertain=no,
+        structured=no,
+        row_correlation=rows,
+        column_correlation=columns,
+        deviation=deviation,
+        scaling=Scaling(),
+    )
