@@ -186,7 +186,7 @@ GOOD = {"beta": BETA, "stderr": 1e-4, "omega": OMEGA}
             ParameterError,
             "symmetric",
         ),
-        (lambda g: g, {"omega": OMEGA[::-1]}, ParameterError, "rise"),
+        (lambda g: g, {"omega": OMEGA[::-1]}, ParameterError, "from 3 to -3 with"),
         (lambda g: g, {"omega": [0.0]}, ParameterError, "at least 3"),
         (lambda g: g.expand_dims(omega=2), {}, AxisError, "rename"),
         (lambda g: g.expand_dims(chi2=[1.0, 2.0]), {}, AxisError, "rename"),

@@ -90,6 +90,9 @@ def test_a_contradiction_is_told_of():
     with pytest.warns(DistributionWarning, match="contradict"):
         wide = g.S.continue_maxent(moments={2: (1.2, 0.05)}, **options)
     assert "contradict" in wide.status.item()
+    with pytest.warns(DistributionWarning):
+        exact = g.S.continue_maxent(moments={1: -2.0}, **options)
+    assert "contradict" in exact.status.item()  # it has this moment, and misses the data
 
 
 @pytest.mark.parametrize(

@@ -167,3 +167,25 @@ def test_solutions_are_replaced_for_some_data_sets():
     assert found.status.tolist() == [0, NARROW, 0]
     assert WIDTHS in in_words(NARROW)
     assert float(first.weights.sum()) == 0
+
+
+def test_widths_of_each_spectrum_do_not_depend_on_those_beside_it():
+    omega = torch.linspace(-4, 4, 161, dtype=torch.float64)
+    peaks = [(-(((omega - c) / s) ** 2)).exp() for c, s in ((1.5, 0.1), (-2, 0.1), (0, 1.5))]
+    shapes = [peaks[0], peaks[0] + 2 * peaks[1] + peaks[2], peaks[2], torch.ones(161).double()]
+    weights = torch.stack([each / each.sum() for each in shapes])
+    problem = Problem(torch.linspace(0, BETA, 60, dtype=torch.float64), omega, BETA)
+    rows = weights @ problem.kernel.mT
+    errors = torch.tensor([[3e-3], [3e-4], [1e-3], [1e-3]]).double().expand_as(rows)
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=rows.shape))
+    used = torch.ones_like(rows, dtype=torch.bool)
+    seen = observed(problem, rows + errors * noise, errors, None, used, alike=False)
+    density = weights / cell_widths(omega)
+    given = weights, 0.9 * density, 1.1 * density, torch.full_like(weights, 0.5)
+    together = possible_widths(seen, *given)
+    assert (together.part > 0).tolist() == [True, True, False, False]
+    for item in range(4):
+        which = torch.arange(4) == item
+        alone = possible_widths(seen.take(which), *(each[which] for each in given))
+        for name in ("lower", "upper", "part"):
+            torch.testing.assert_close(getattr(alone, name)[0], getattr(together, name)[item])

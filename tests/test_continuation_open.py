@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from greens import fermi, gauss
+from greens import METHODS, fermi, gauss
 
 import arpes_ml_plugins
 from arpes_ml_plugins.continuation.answer import BEYOND, OUTLIERS, SPARSE, in_words
+from arpes_ml_plugins.continuation.kernels import matsubara_frequencies
+from arpes_ml_plugins.continuation.problem import Problem
+from arpes_ml_plugins.continuation.resolving import below_lowest
 from arpes_ml_plugins.continuation.status_numbers import joined, with_factor, with_part
 
 FINE = np.concatenate(
@@ -116,6 +119,42 @@ class TestTails:
         said = continued(g, beta=20, stderr=1e-4, omega=np.linspace(-5, 5, 121)).status.item()
         assert NORM in said
         assert "beta" not in said
+
+
+class TestLowestFrequencies:
+    @staticmethod
+    def said(first, method="continue_maxent"):
+        w = (2 * np.arange(first, first + 40) + 1) * np.pi / 40
+        weights = SIDES(FINE) * np.gradient(FINE)
+        clean = (weights / weights.sum() / (1j * w[:, None] - FINE)).sum(1)
+        noise = np.random.default_rng(0).normal(size=(2, len(w)))
+        g = xr.DataArray(clean + 1e-3 * (noise[0] + 1j * noise[1]), {"iwn": w}, "iwn")
+        options = {"beta": 40, "omega": np.linspace(-5, 5, 121), "stderr": 1e-3}
+        return continued(g, method, **options).status.item()
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_that_are_missing_are_reported(self, method):
+        assert "lowest Matsubara frequencies are missing" in self.said(15, method)
+
+    def test_all_of_them_or_all_that_matter(self):
+        assert "lowest" not in self.said(0) + self.said(2)  # the first is below most of the weight
+
+    @pytest.mark.parametrize(("statistics", "first"), [("fermion", 1), ("boson", 1)])
+    def test_one_may_be_missing(self, statistics, first):
+        w = matsubara_frequencies(30, 10.0, statistics)[first:]
+        problem = Problem(w, torch.linspace(0, 9, 91).double(), 10.0, statistics, "matsubara")
+        used = torch.ones(1, 2 * len(w), dtype=torch.bool)
+        assert not bool(below_lowest(problem, used).any())
+        used[:, :3] = False  # outliers: the first that is left is that of number 3
+        low = problem.omega[below_lowest(problem, used)[0]]
+        assert float(low.max()) == pytest.approx(float(w[3]), abs=0.1)
+
+
+def test_zeros_are_not_explained_by_a_spectrum_of_norm_one():
+    g = 0 * data(SIDES, 20, np.linspace(0, 20, 81), 1e-3)
+    found = continued(g, beta=20, stderr=1e-3, omega=np.linspace(-5, 5, 121))
+    assert found.out_of_distribution
+    assert "does not explain" in found.status.item()
 
 
 def test_numbers_in_the_words():

@@ -55,7 +55,8 @@ __all__ = [
     SPARSE,
     UNNORMED_DATA,
     NARROW,
-) = (1 << bit for bit in range(20))
+    LOWEST,
+) = (1 << bit for bit in range(21))
 """Bits of a status, below the numbers of ``status_numbers``. 0: there were no data."""
 
 STATUSES = {
@@ -71,6 +72,8 @@ STATUSES = {
     UNNORMED_DATA: "the norm is not 1: check units and convention, or state it by norm=",
     SPARSE: "the data do not resolve about {unresolved} % of the spectrum: they need imaginary "
     "times {closer} times closer to 0 and beta, or Matsubara frequencies as many times higher",
+    LOWEST: "the lowest Matsubara frequencies are missing: the data hardly resolve the spectrum "
+    "below those that are there",
     NARROW: "the data determine position and weight of the narrow peaks (about {narrow} % of the "
     "spectrum), but not their width and height",
     UNTRAINED: "fell back to MaxEnt: outside the training range of the network",

@@ -13,6 +13,7 @@ import torch
 
 from arpes_ml_plugins.continuation.answer import (
     CONTRADICTED,
+    LOWEST,
     MISTIMED,
     MOST_BEYOND,
     NARROW,
@@ -45,8 +46,8 @@ from arpes_ml_plugins.continuation.norms import (
     shows_norm,
 )
 from arpes_ml_plugins.continuation.observation import NORM_ERROR, Observation
-from arpes_ml_plugins.continuation.problem import cell_widths
-from arpes_ml_plugins.continuation.resolving import closer_times, unresolved
+from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights
+from arpes_ml_plugins.continuation.resolving import below_lowest, closer_times, unresolved
 from arpes_ml_plugins.continuation.solvers import (
     Algorithm,
     Ista,
@@ -100,7 +101,10 @@ class Checked:
             if not seen.problem.signed:
                 status = joined(status, self._checked(part, solution.weights))
             if self.moments is not None:
-                status = status | self.moments.missed(part, solution.weights) * CONTRADICTED
+                wrong = self.moments.missed(part, solution.weights) | _explained_alone(
+                    part, solution
+                )
+                status = status | wrong * CONTRADICTED
             yield part, replace(solution, status=status)
 
     def completed(self, seen: Observation) -> tuple[Observation, Observation | None, torch.Tensor]:
@@ -228,6 +232,18 @@ class Checked:
         return replace(solution, draws=draws_of(seen, solution, self.parts, self.draws, seeds))
 
 
+def _explained_alone(seen: Observation, solution: Solution) -> torch.Tensor:
+    """Whether data that a solution does not explain, as it has stated moments, are those of another
+    one without them, ``(b,)``.
+    """
+    missed = misses(seen, solution)
+    if bool(missed.any()):
+        some = seen.take(missed)
+        free = maxent_solution(some, some.norms[:, None] * flat_weights(some.problem), "chi2kink")
+        missed[missed.clone()] = ~misses(some, free)
+    return missed
+
+
 def _is_pulled(seen: Observation, solution: Solution) -> torch.Tensor:
     """Whether solutions cannot have the norm beside the data, which is their last row, ``(b,)``."""
     left = seen.data - seen.kernel().data(solution.weights)
@@ -247,8 +263,13 @@ def _has_needless_tails(seen: Observation, solution: Solution) -> torch.Tensor:
 
 def _unresolved_part(seen: Observation, weights: torch.Tensor) -> torch.Tensor:
     """Part of spectra ``(b, n)`` at frequencies that the data do not resolve, ``(b,)``."""
+    return _part(weights, unresolved(seen.problem, seen.used))
+
+
+def _part(weights: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Part of spectra ``(b, n)`` at some frequencies, ``(b,)``."""
     sizes = weights.abs()
-    return (sizes * unresolved(seen.problem, seen.used)).sum(-1) / sizes.sum(-1).clamp(min=1e-300)
+    return (sizes * where).sum(-1) / sizes.sum(-1).clamp(min=1e-300)
 
 
 def _with_narrow(status: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
@@ -260,6 +281,8 @@ def _with_resolution(
     seen: Observation, weights: torch.Tensor, status: torch.Tensor
 ) -> torch.Tensor:
     """Codes that report spectra whose weight the times of the data do not locate."""
+    low = _part(weights, below_lowest(seen.problem, seen.used)) > UNRESOLVED
+    status = status | low * LOWEST
     part = _unresolved_part(seen, weights)
     found = with_part(status, "unresolved", part)
     found = with_factor(found, "closer", closer_times(seen.problem, seen.used, weights))

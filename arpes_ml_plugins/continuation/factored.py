@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -53,14 +52,10 @@ class Factored:
         """That of one data set, ``(m, n)``."""
         return self.shared if self.own is None else self.own[item] @ self.shared
 
-    def rows(self, item: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Function from any spectra ``(..., n)`` to data ``(..., m)`` of one data set."""
-
-        def data(weights: torch.Tensor) -> torch.Tensor:
-            rows = weights @ self.shared.mT
-            return rows if self.own is None else rows @ self.own[item].mT
-
-        return data
+    def data_of(self, weights: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        """Whitened data ``(p, s, m)`` of spectra ``(p, s, n)`` for the data sets ``which``."""
+        rows = weights @ self.shared.mT
+        return rows if self.own is None else rows @ self.own[which].mT
 
     def scaled(self, factors: torch.Tensor) -> Factored:
         """Times a factor for each data set, ``(b,)``."""

@@ -14,16 +14,16 @@ too, and by three if it holds nearly all of the weight.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 
+from arpes_ml_plugins.continuation.factored import Factored, rowwise
 from arpes_ml_plugins.continuation.observation import Observation
 from arpes_ml_plugins.continuation.peaks import (
-    Peak,
-    Range,
+    Peaks,
+    Ranges,
     changes,
     divided,
     ends,
@@ -31,7 +31,7 @@ from arpes_ml_plugins.continuation.peaks import (
     peaks_of,
     sharp_changes,
 )
-from arpes_ml_plugins.continuation.problem import cell_widths
+from arpes_ml_plugins.continuation.problem import Problem, cell_widths
 
 __all__ = ["Possible", "possible_widths"]
 
@@ -58,6 +58,7 @@ MOST_MISFIT = 6.0  # chi^2 that a possible width may cost
 QUANTILE = 1.645  # standard deviations of a weight or place to either end of its 90 % interval
 ALIKE = 1e-9  # over the largest: changes of the data that are not independent
 MOST_HEAVIER = 0.5  # of the weight of a peak: what it may gain
+AT_ONCE = 100  # spectra, which bounds the memory
 
 
 @dataclass(frozen=True)
@@ -89,176 +90,205 @@ def possible_widths(
         Number of parts into which the cells of the user are divided. No peak is taken to be
         narrower than one of these cells.
     """
-    omega, kernel = seen.problem.omega, seen.kernel()
-    widths, span = cell_widths(omega), 2 * seen.problem.half_width
+    kernel = seen.kernel()
     residual = seen.data - kernel.data(weights)
-    lower, upper, part = lower.clone(), upper.clone(), weights.new_zeros(len(weights))
-    beyond = seen.problem.beyond()
-    copies = 2 if seen.problem.symmetric else 1  # a peak and its mirror image look the same
-    for item, spectrum in enumerate(weights):
-        peaks = peaks_of(spectrum, widths, omega, even=seen.problem.even)
-        trial = _Trial(kernel.rows(item), residual[item], omega, peaks)
-        for number, peak in enumerate(peaks):
-            at = int((omega - peak.place).abs().argmin())
-            resolved = float(resolution[item, at]) / copies
-            share = peak.weight / float(spectrum.sum())
-            narrow = peak.width <= NARROW * math.sqrt(resolved * span)
-            merged = (MERGED_ALONE if share > ALONE else MERGED) * resolved
-            if not narrow and peak.width > merged:
-                continue
-            reach = AT_END * (peak.width if narrow else peak.deviation)
-            if bool(beyond[(omega - peak.place).abs() < reach].any()):
-                continue
-            middle = abs(peak.place) < peak.deviation
-            size = _Size(1 if middle else copies, parts * float(widths[at]))
-            rest = (spectrum - peak.weights).clamp(min=0) / widths
-            counts = (2, 3) if share > ALONE else (2,)
-            possible = [each for count in counts for each in trial.several(number, size, count)]
-            if possible:
-                lower[item] = lower[item].minimum(rest)
-            if narrow:
-                found = trial.widths(number, size)
-                part[item] += found.undetermined * share
-                below, above = ends(peak, found, omega)
-                lower[item] = lower[item].minimum(rest + below)
-                upper[item] = upper[item].maximum(rest + above)
-            for sharp, found in possible:
-                upper[item] = upper[item].maximum(rest + ends(sharp, found, omega)[1])
-    return Possible(lower, upper, part)
+    found = []
+    for which in torch.arange(len(weights), device=weights.device).split(AT_ONCE):
+        rows = (each[which] for each in (residual, weights, lower, upper, resolution))
+        found.append(_possible(seen.problem, parts, kernel.take(which), *rows))
+    lowest, largest, undetermined = (torch.cat(column) for column in zip(*found, strict=True))
+    return Possible(lowest, largest, undetermined)
 
 
-@dataclass(frozen=True)
-class _Size:
-    copies: int
-    """Number of such peaks that change together."""
-    cell: float  # width of the user's cells
+def _possible(
+    problem: Problem,
+    parts: int,
+    kernel: Factored,
+    residual: torch.Tensor,
+    weights: torch.Tensor,
+    lower: torch.Tensor,
+    upper: torch.Tensor,
+    resolution: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The fields of :class:`Possible` for a few spectra."""
+    omega, widths = problem.omega, cell_widths(problem.omega)
+    peaks = peaks_of(weights, widths, omega, even=problem.even)
+    away = (omega - peaks.place[:, None]).abs()
+    at, owner = away.argmin(-1), peaks.owner
+    copies = 2 if problem.symmetric else 1  # a peak and its mirror image look the same
+    resolved = resolution[owner, at] / copies
+    share = peaks.weight / weights.sum(-1)[owner]
+    alone = share > ALONE
+    narrow = peaks.width <= NARROW * (resolved * 2 * problem.half_width).sqrt()
+    merged = peaks.width <= torch.where(alone, MERGED_ALONE, MERGED) * resolved
+    reach = AT_END * torch.where(narrow, peaks.width, peaks.deviation)
+    at_end = ((away < reach[:, None]) & problem.beyond()).any(-1)
+    tried = (narrow | merged) & ~at_end
+    narrow = narrow & tried
 
-    @property
-    def narrowest(self) -> float:
-        """Standard deviation of a peak that is as high as all of its weight in one cell."""
-        return self.cell / math.sqrt(2 * math.pi)
+    together = torch.where(peaks.place.abs() < peaks.deviation, 1, copies)
+    trial = _Trial(kernel, residual, omega, peaks, together, parts * widths[at])
+    rest = (weights[owner] - peaks.weights).clamp(min=0) / widths
+    for count, where in ((2, tried), (3, tried & alone)):
+        several, sharp, found = trial.several(where, count)
+        above = ends(sharp, found, omega)[1].amax(1)
+        lower = _reduced(lower, owner[several], rest[several], "amin")
+        upper = _reduced(upper, owner[several], rest[several] + above, "amax")
+    found = trial.widths(narrow)
+    below, above = ends(peaks.take(narrow), found, omega)
+    lower = _reduced(lower, owner[narrow], rest[narrow] + below, "amin")
+    upper = _reduced(upper, owner[narrow], rest[narrow] + above, "amax")
+    part = weights.new_zeros(len(weights))
+    return lower, upper, part.index_add(0, owner[narrow], found.undetermined * share[narrow])
+
+
+def _reduced(
+    rows: torch.Tensor, owner: torch.Tensor, values: torch.Tensor, how: str
+) -> torch.Tensor:
+    """Least or largest of rows ``(b, n)`` and of values ``(p, n)`` that belong to them."""
+    return rows.scatter_reduce(0, owner[:, None].expand_as(values), values, how)
 
 
 class _Trial:
-    """Other peaks in the place of those of one solution, against its data.
+    """Other peaks in the place of those of solutions, against their data.
 
     Parameters
     ----------
-    data
-        From weights ``(..., n)`` to whitened data ``(..., m)``.
     residual
-        Whitened data that the solution leaves, ``(m,)``.
+        Whitened data that the solutions leave, ``(b, m)``.
+    copies
+        Numbers of such peaks that change together, ``(p,)``.
+    cell
+        Widths of the user's cells, ``(p,)``.
     """
 
     def __init__(
         self,
-        data: Callable[[torch.Tensor], torch.Tensor],
+        kernel: Factored,
         residual: torch.Tensor,
         omega: torch.Tensor,
-        peaks: list[Peak],
+        peaks: Peaks,
+        copies: torch.Tensor,
+        cell: torch.Tensor,
     ) -> None:
-        self.data, self.residual, self.omega, self.peaks = data, residual, omega, peaks
+        self.kernel, self.residual, self.omega = kernel, residual, omega
+        self.peaks, self.copies, self.cell = peaks, copies, cell
+        # Standard deviation of a peak that is as high as all of its weight in one cell.
+        self.narrowest = cell / math.sqrt(2 * math.pi)
+        numbers = torch.bincount(peaks.owner, minlength=len(residual))
+        every = torch.arange(len(peaks.owner), device=peaks.owner.device)
+        self.number = every - (numbers.cumsum(0) - numbers)[peaks.owner]  # within its spectrum
+        most = int(numbers.amax().clamp(min=1))
+        rows = kernel.data_of(changes(peaks, omega), peaks.owner)
+        # Changes of the data with the weight and the place of each peak, (b, most, 2, m).
+        self.free = residual.new_zeros(len(residual), most, 2, residual.shape[1])
+        self.free[peaks.owner, self.number] = rows
+        self.directions, inverse = _directions(self.free.flatten(1, 2).mT)
+        self.inverse = inverse.unflatten(1, (most, 2))
 
-    @cached_property
-    def free(self) -> torch.Tensor:
-        """Changes of the data with the weight and the place of each peak, ``(2 peaks, m)``."""
-        rows = [row for each in self.peaks for row in changes(each, self.omega)]
-        return self.data(torch.stack(rows))
-
-    @cached_property
-    def directions(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return _directions(self.free.mT)
-
-    def widths(self, number: int, size: _Size) -> Range:
-        """Widths of one of the peaks for which others of its weight explain the data as well."""
-        peak, omega = self.peaks[number], self.omega
-        directions, inverse = self.directions
-        others = _with_widths(peak, omega)
-        left = self.residual - size.copies * self.data(others - peak.weights)  # (scales, m)
+    def widths(self, which: torch.Tensor) -> Ranges:
+        """Widths of some peaks for which others of their weight explain the data as well."""
+        peaks, narrowest = self.peaks.take(which), self.narrowest[which]
+        directions = self.directions[peaks.owner]
+        others = _with_widths(peaks, self.omega) - peaks.weights[:, None]
+        left = self._left(peaks.owner, self.copies[which], others)  # (c, scales, m)
         along = left @ directions
         chi2 = (left - along @ directions.mT).square().sum(-1)
-        excess = (chi2 - chi2[AS_FOUND]).tolist()
-        low, first = _last_possible(excess[AS_FOUND::-1], SCALES[AS_FOUND::-1])
-        high, _ = _last_possible(excess[AS_FOUND:], SCALES[AS_FOUND:])
-        own = inverse[2 * number : 2 * number + 2]
-        errors = QUANTILE * own.norm(dim=-1) + (own @ along[AS_FOUND - first]).abs()
-        heavier, shift = errors.tolist()
-        least, most = (max(scale * peak.deviation, size.narrowest) for scale in (low, high))
-        largest = min(peak.whole + heavier, (1 + MOST_HEAVIER) * peak.weight)
-        shift = min(shift / peak.weight, 1.0) * peak.deviation
-        return Range(least, most, shift + size.cell / 2, largest)
+        excess = chi2 - chi2[:, AS_FOUND, None]
+        low, down = _last_possible(excess[:, : AS_FOUND + 1].flip(-1), SCALES[AS_FOUND::-1])
+        high, _ = _last_possible(excess[:, AS_FOUND:], SCALES[AS_FOUND:])
+        own = self.inverse[peaks.owner, self.number[which]]  # (c, 2, r)
+        first = along[torch.arange(len(own), device=own.device), AS_FOUND - down]
+        errors = QUANTILE * own.norm(dim=-1) + (own @ first[..., None])[..., 0].abs()
+        heavier, shift = errors.unbind(-1)
+        least, most = ((scale * peaks.deviation).maximum(narrowest) for scale in (low, high))
+        largest = (peaks.whole + heavier).minimum((1 + MOST_HEAVIER) * peaks.weight)
+        shift = (shift / peaks.weight).clamp(max=1) * peaks.deviation
+        return Ranges(least, most, shift + self.cell[which] / 2, largest)
 
-    def several(self, number: int, size: _Size, count: int) -> list[tuple[Peak, Range]]:
-        """Sharp peaks in the place of one that explain the data as well; none if they do not.
+    def several(self, which: torch.Tensor, count: int) -> tuple[torch.Tensor, Peaks, Ranges]:
+        """Sharp peaks in the place of one that explain the data as well, and for which of the peaks
+        there are such.
 
         Weights and places of all are free, within their errors.
         """
-        peak = self.peaks[number]
-        sharp = divided(peak, self.omega, count)
-        if sharp is None:
-            return []
-        others = torch.cat([self.free[: 2 * number], self.free[2 * number + 2 :]])
-        free = self.data(sharp_changes(sharp, self.omega))
-        directions, inverse = _directions(torch.cat([free, others]).mT)
-        change = torch.stack([each.weights for each in sharp]).sum(0) - peak.weights
-        left = self.residual - size.copies * self.data(change)
-        along = left @ directions
-        if _rest(left, directions) > _rest(self.residual, self.directions[0]) + MOST_MISFIT:
-            return []
-        own = inverse[: 2 * count].unflatten(0, (count, 2))
-        least = max(size.narrowest, SHARPEST * peak.deviation)
-        changed = zip(sharp, own @ along, own.norm(dim=-1), strict=True)
-        return [_relaxed(each, size.cell, least, *sizes) for each, *sizes in changed]
+        sharp, there = divided(self.peaks.take(which), self.omega, count)
+        sharp, which = sharp.take(there), torch.nonzero(which)[:, 0][there]
+        owner = self.peaks.owner[which]
+        others = self.free[owner].clone()
+        others[torch.arange(len(owner), device=owner.device), self.number[which]] = 0
+        free = self.kernel.data_of(sharp_changes(sharp, self.omega).flatten(1, 2), owner)
+        directions, inverse = _directions(torch.cat([free, others.flatten(1, 2)], 1).mT)
+        change = sharp.weights.sum(1) - self.peaks.weights[which]
+        left = self._left(owner, self.copies[which], change[:, None])[:, 0]
+        along = rowwise(left, directions)
+        before = _rest(self.residual, self.directions)[owner]
+        kept = _rest(left, directions) <= before + MOST_MISFIT
+        own = inverse[:, : 2 * count].unflatten(1, (count, 2))
+        sizes = (own @ along[:, None, :, None])[..., 0], own.norm(dim=-1)
+        least = self.narrowest[which].maximum(SHARPEST * self.peaks.deviation[which])
+        changed, found = _relaxed(sharp, self.cell[which, None], least[:, None], *sizes)
+        return which[kept], changed.take(kept), found.take(kept)
+
+    def _left(
+        self, owner: torch.Tensor, copies: torch.Tensor, change: torch.Tensor
+    ) -> torch.Tensor:
+        """Data left ``(c, s, m)`` after changes of the weights ``(c, s, n)``."""
+        moved = copies[:, None, None] * self.kernel.data_of(change, owner)
+        return self.residual[owner][:, None] - moved
 
 
 def _relaxed(
-    half: Peak, cell: float, least: float, change: torch.Tensor, error: torch.Tensor
-) -> tuple[Peak, Range]:
-    """One of two peaks where the data want it, and its possible widths.
+    sharp: Peaks, cell: torch.Tensor, least: torch.Tensor, change: torch.Tensor, error: torch.Tensor
+) -> tuple[Peaks, Ranges]:
+    """Sharp peaks ``(c, count)`` where the data want them, and their possible widths.
 
     Parameters
     ----------
     change, error
-        Of its weight, and of its place in units of weight, ``(2,)``.
+        Of their weights, and of their places in units of weight, ``(c, count, 2)``.
     """
-    heavier, by = change.tolist()
-    more, shift = error.tolist()
-    place = half.place + min(max(by / half.weight, -1.0), 1.0) * half.deviation
-    shift = min(shift / half.weight, 1.0) * half.deviation
-    largest = min(max(half.weight + heavier, 0.0) + more, half.whole)
-    found = Range(least, max(half.deviation, least), shift + cell / 2, largest)
-    return replace(half, place=place), found
+    (heavier, by), (more, shift) = change.unbind(-1), error.unbind(-1)
+    place = sharp.place + (by / sharp.weight).clamp(-1, 1) * sharp.deviation
+    shift = (shift / sharp.weight).clamp(max=1) * sharp.deviation
+    largest = ((sharp.weight + heavier).clamp(min=0) + more).minimum(sharp.whole)
+    least = least.expand_as(place)
+    found = Ranges(least, sharp.deviation.maximum(least), shift + cell / 2, largest)
+    return replace(sharp, place=place), found
 
 
-def _rest(left: torch.Tensor, directions: torch.Tensor) -> float:
-    """Squared length beside orthonormal ``directions``."""
-    return float((left - directions @ (left @ directions)).square().sum())
+def _rest(left: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """Squared lengths ``(c,)`` beside orthonormal ``directions``."""
+    return (left - rowwise(rowwise(left, directions), directions.mT)).square().sum(-1)
 
 
 def _directions(changes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Orthonormal directions ``(m, r)`` of changes of the data ``(m, c)``, and the matrix from
-    coordinates there to sizes of the changes, ``(c, r)``.
+    """Orthonormal directions ``(c, m, r)`` of changes of the data ``(c, m, k)``, some of them
+    zero, and the matrices from coordinates there to sizes of the changes, ``(c, k, r)``.
     """
     u, s, vt = torch.linalg.svd(changes, full_matrices=False)
-    kept = s > ALIKE * s[0]
-    return u[:, kept], vt[kept].mT / s[kept]
+    kept = s > ALIKE * s[:, :1]
+    inverse = torch.where(kept, 1 / s, 0.0)
+    return u * kept[:, None], vt.mT * inverse[:, None]
 
 
-def _last_possible(excess: list[float], scales: Sequence[float]) -> tuple[float, int]:
-    """The scale up to which chi^2 is not too large, and the number of the last one before it."""
-    last = 0
-    while last + 1 < len(scales) and excess[last + 1] < MOST_MISFIT:
-        last += 1
-    if last + 1 == len(scales):
-        return scales[last], last
-    room, rise = MOST_MISFIT - excess[last], excess[last + 1] - excess[last]
-    return scales[last] + math.sqrt(room / rise) * (scales[last + 1] - scales[last]), last
+def _last_possible(
+    excess: torch.Tensor, scales: Sequence[float]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The scales up to which chi^2 is not too large, and the numbers of the last before them."""
+    last = (excess[:, 1:] < MOST_MISFIT).cumprod(-1).sum(-1)
+    after = (last + 1).clamp(max=len(scales) - 1)
+    sizes = excess.new_tensor(scales)
+    now, then = (excess.gather(1, each[:, None])[:, 0] for each in (last, after))
+    part = ((MOST_MISFIT - now) / (then - now)).sqrt()
+    return torch.where(
+        after > last, sizes[last] + part * (sizes[after] - sizes[last]), sizes[last]
+    ), last
 
 
-def _with_widths(peak: Peak, omega: torch.Tensor) -> torch.Tensor:
-    """The weights of a peak with all ``SCALES``, ``(scales, n)``; wider ones are sums of two."""
-    steps = [math.sqrt(max(scale**2 - 1, 0.0)) * peak.deviation for scale in SCALES]
-    scales = omega.new_tensor([min(scale, 1.0) for scale in SCALES])[:, None]
-    step = omega.new_tensor(steps)[:, None]
-    both = moved(peak, omega, scale=scales.repeat(2, 1), step=torch.cat([step, -step]))
-    return both.unflatten(0, (2, -1)).mean(0)
+def _with_widths(peaks: Peaks, omega: torch.Tensor) -> torch.Tensor:
+    """The weights of peaks with all ``SCALES``, ``(p, scales, n)``; wider ones are sums of two."""
+    scale = omega.new_tensor(SCALES).clamp(max=1.0).expand(len(peaks.place), -1)
+    step = (omega.new_tensor(SCALES).square() - 1).clamp(min=0).sqrt() * peaks.deviation[:, None]
+    both = moved(peaks, omega, scale=scale.repeat(1, 2), step=torch.cat([step, -step], 1))
+    return both.unflatten(1, (2, -1)).mean(1)

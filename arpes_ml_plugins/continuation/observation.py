@@ -219,7 +219,8 @@ def observed(
         own = covariance[first]
     inverse = inverse_errors(errors[first], own, kept[first])
     sharp = inverse.norm(dim=-1) if inverse.ndim == 3 else inverse
-    basis = problem.basis(float(norms.max() * sharp.max()))
+    # Data that are zero do not show that spectra move them.
+    basis = problem.basis(max(float(norms.max() * sharp.max()), 1.0))
     reached, factor = torch.linalg.qr(_whitened(basis, inverse))  # (b, rows, k), (b, k, k)
     whole = _whitened(rows[..., None], inverse)[..., 0]
     data = rowwise(whole, reached[0] if alike else reached)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Self
 
-import numpy as np
 import torch
 from torch.nn.functional import pad
 
 __all__ = [
-    "Peak",
-    "Range",
+    "Peaks",
+    "Ranges",
     "changes",
     "divided",
     "ends",
@@ -33,122 +33,149 @@ LEAST_SHARE = 0.02  # of the weight of a peak, in each of those that it is divid
 
 
 @dataclass(frozen=True)
-class Peak:
-    """One peak of a spectrum."""
+class _Rows:
+    """Tensors with one row for each peak."""
 
-    weights: torch.Tensor  # (n,): without what lies below the peak
-    weight: float
-    place: float
-    deviation: float
-    width: float  # area over height
-    whole: float  # weight with what lies below and beside it, from valley to valley
+    def take(self, which: torch.Tensor) -> Self:
+        """Some of the peaks, by a mask."""
+        names = (each.name for each in fields(self))
+        return type(self)(*(getattr(self, name)[which] for name in names))
 
 
 @dataclass(frozen=True)
-class Range:
-    """Possible standard deviations of a peak, by how much it may be elsewhere, and its largest
-    weight.
+class Peaks(_Rows):
+    """Peaks of several spectra, ``(...,)`` each."""
+
+    owner: torch.Tensor  # number of the spectrum
+    weights: torch.Tensor  # (..., n): without what lies below the peak
+    weight: torch.Tensor
+    place: torch.Tensor
+    deviation: torch.Tensor
+    width: torch.Tensor  # area over height
+    whole: torch.Tensor  # weight with what lies below and beside it, from valley to valley
+
+
+@dataclass(frozen=True)
+class Ranges(_Rows):
+    """Possible standard deviations of peaks, by how much they may be elsewhere, and their largest
+    weights, ``(...,)`` each.
     """
 
-    least: float
-    most: float
-    shift: float
-    weight: float
+    least: torch.Tensor
+    most: torch.Tensor
+    shift: torch.Tensor
+    weight: torch.Tensor
 
     @property
-    def undetermined(self) -> bool:
-        """Whether the width may be anything, for what is to be said of it."""
+    def undetermined(self) -> torch.Tensor:
+        """Whether the widths may be anything, for what is to be said of them."""
         return self.most > UNDETERMINED * self.least
 
 
 def peaks_of(
-    spectrum: torch.Tensor, widths: torch.Tensor, omega: torch.Tensor, *, even: bool
-) -> list[Peak]:
-    """Peaks of one spectrum ``(n,)``, from valley to valley."""
+    spectra: torch.Tensor, widths: torch.Tensor, omega: torch.Tensor, *, even: bool
+) -> Peaks:
+    """Peaks of spectra ``(b, n)``, from valley to valley, one spectrum after the other."""
+    density = spectra / widths
+    found = [(item, *each) for item, row in enumerate(density) for each in _tops(row)]
+    numbers = torch.tensor(found, dtype=spectra.dtype, device="cpu").reshape(-1, 5).to(spectra)
+    owner, top, start, end = numbers[:, :4].long().mT
+    height, own, cells = (
+        numbers[:, 4],
+        density[owner],
+        torch.arange(len(omega), device=owner.device),
+    )
+    between = (cells >= start[:, None]) & (cells < end[:, None])
+    above = own - (own.gather(1, top[:, None]) - height[:, None])
+    low, before = above < FAINT * height[:, None], cells < top[:, None]
+    start = torch.where(low & before, cells + 1, start[:, None]).amax(-1)
+    end = torch.where(low & ~before, cells, end[:, None]).amin(-1)
+    whole = (spectra[owner] * between).sum(-1)
+    weights = above * widths * ((cells >= start[:, None]) & (cells < end[:, None]))
+    weight = weights.sum(-1)
+    place = (weights * omega).sum(-1) / weight
+    if even:
+        place = torch.where(top == 0, 0.0, place)
+    variance = (weights * (omega - place[:, None]).square()).sum(-1) / weight
+    deviation = variance.maximum(widths[top].square() / 12).sqrt()
+    found_peaks = Peaks(owner, weights, weight, place, deviation, weight / height, whole)
+    return found_peaks.take(weight >= LEAST_WEIGHT * spectra.sum(-1)[owner])
+
+
+def _tops(density: torch.Tensor) -> list[tuple[float, ...]]:
+    """Number of the highest cell, those of the valleys around it, and prominence of each peak."""
     from scipy.signal import find_peaks
 
-    density = spectrum / widths
     values = pad(density, (1, 1)).cpu().numpy()
     tops, found = find_peaks(values, prominence=PROMINENT * values.max())
     tops = (tops - 1).tolist()
-    valleys = [a + int(density[a:b].argmin()) for a, b in pairwise(tops)]
-    peaks = []
-    for top, start, end, height in zip(
-        tops, [0, *valleys], [*valleys, len(omega)], found["prominences"].tolist(), strict=True
-    ):
-        above = density - (density[top] - height)
-        low, whole = above < FAINT * height, float(spectrum[start:end].sum())
-        start = max([start, *(low[start:top].nonzero()[-1:, 0] + start + 1).tolist()])
-        end = min([end, *(low[top:end].nonzero()[:1, 0] + top).tolist()])
-        part = torch.zeros_like(density)
-        part[start:end] = above[start:end] * widths[start:end]
-        weight = float(part.sum())
-        if weight < LEAST_WEIGHT * float(spectrum.sum()):
-            continue
-        place = 0.0 if even and top == 0 else float((part * omega).sum()) / weight
-        variance = float((part * (omega - place).square()).sum()) / weight
-        deviation = math.sqrt(max(variance, float(widths[top]) ** 2 / 12))
-        peaks.append(Peak(part, weight, place, deviation, weight / height, whole))
-    return peaks
+    valleys = [a + int(values[a + 1 : b + 1].argmin()) for a, b in pairwise(tops)]
+    limits = [0, *valleys], [*valleys, len(density)]
+    return list(zip(tops, *limits, found["prominences"].tolist(), strict=True))
 
 
-def changes(peak: Peak, omega: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Changes of weights ``(n,)`` if a peak has more weight, and if it is moved: by 1, and by its
-    standard deviation over its weight.
+def changes(peaks: Peaks, omega: torch.Tensor) -> torch.Tensor:
+    """Changes of weights ``(p, 2, n)`` if a peak has more weight, and if it is moved: by 1, and by
+    its standard deviation over its weight.
     """
-    step = STEP * peak.deviation
-    ahead, behind = moved(peak, omega, step=omega.new_tensor([[step], [-step]]))
-    return peak.weights / peak.weight, (ahead - behind) / (2 * STEP * peak.weight)
+    step = STEP * peaks.deviation[:, None]
+    ahead, behind = moved(peaks, omega, step=torch.cat([step, -step], 1)).unbind(1)
+    both = torch.stack([peaks.weights, (ahead - behind) / (2 * STEP)], 1)
+    return both / peaks.weight[:, None, None]
 
 
 def moved(
-    peak: Peak,
-    omega: torch.Tensor,
-    *,
-    scale: torch.Tensor | float = 1.0,
-    step: torch.Tensor | float = 0.0,
+    peaks: Peaks, omega: torch.Tensor, *, step: torch.Tensor, scale: torch.Tensor | float = 1.0
 ) -> torch.Tensor:
-    """The weights of a peak ``scale`` times as wide, moved by ``step``, ``(n,)``.
+    """The weights of peaks ``scale`` times as wide, moved by ``step``, ``(p, s)``: ``(p, s, n)``.
 
-    Each weight is shared between two frequencies, so that its mean frequency is exact. For tensors
-    ``(s, 1)`` of scales or steps the result is ``(s, n)``.
+    Each weight is shared between two frequencies, so that its mean frequency is exact.
     """
-    there = peak.weights > 0
-    sizes, target = peak.weights[there], peak.place + scale * (omega[there] - peak.place) + step
+    there = peaks.weights > 0
+    most = int(there.sum(-1).amax()) if len(there) else 0
+    cells = there.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[:, None, :most]
+    place = peaks.place[:, None, None]
+    if isinstance(scale, torch.Tensor):
+        scale = scale[..., None]
+    target = place + scale * (omega[cells] - place) + step[..., None]
     target = target.clamp(float(omega[0]), float(omega[-1]))
     above = torch.searchsorted(omega, target).clamp(1, len(omega) - 1)
     share = (omega[above] - target) / (omega[above] - omega[above - 1])
+    sizes = peaks.weights[:, None].gather(-1, cells)
     result = target.new_zeros(*target.shape[:-1], len(omega))
     result.scatter_add_(-1, above - 1, share * sizes)
     return result.scatter_add_(-1, above, (1 - share) * sizes)
 
 
-def divided(peak: Peak, omega: torch.Tensor, count: int) -> list[Peak] | None:
-    """``count`` peaks, as sharp as the frequencies allow, with the first ``2 count`` moments of one
-    (Gauss quadrature); None if there are none, or one of them would lie beyond the frequencies.
+def divided(peaks: Peaks, omega: torch.Tensor, count: int) -> tuple[Peaks, torch.Tensor]:
+    """``count`` peaks in the place of each, as sharp as the frequencies allow, with its first
+    ``2 count`` moments (Gauss quadrature), ``(p, count)``; and where there are such, ``(p,)``:
+    not if one of them would hold next to nothing or lie beyond the frequencies.
     """
-    steps, shares = _quadrature(peak, omega, count)
-    places = [peak.place + step * peak.deviation for step in steps]
-    inside = float(omega[0]) < min(places) and max(places) < float(omega[-1])
-    if min(shares) < LEAST_SHARE or not inside:
-        return None
-    part = peak.deviation / count
-    width = math.sqrt(2 * math.pi) * part
-    found = zip(_sharp(omega.new_tensor(places), omega), shares, places, strict=True)
-    return [
-        Peak(share * peak.weight * row, share * peak.weight, place, part, width, peak.weight)
-        for row, share, place in found
-    ]
+    steps, shares = _quadrature(peaks, omega, count)
+    places = peaks.place[:, None] + steps * peaks.deviation[:, None]
+    inside = ((places > omega[0]) & (places < omega[-1])).all(-1)
+    weight = shares * peaks.weight[:, None]
+    part = (peaks.deviation / count)[:, None].expand_as(places)
+    sharp = Peaks(
+        peaks.owner[:, None].expand_as(places),
+        weight[..., None] * _sharp(places, omega),
+        weight,
+        places,
+        part,
+        math.sqrt(2 * math.pi) * part,
+        peaks.weight[:, None].expand_as(places),
+    )
+    return sharp, inside & (shares.amin(-1) >= LEAST_SHARE)
 
 
-def sharp_changes(peaks: list[Peak], omega: torch.Tensor) -> torch.Tensor:
-    """:func:`changes` of several peaks that are as sharp as the frequencies allow,
-    ``(2 peaks, n)``.
+def sharp_changes(peaks: Peaks, omega: torch.Tensor) -> torch.Tensor:
+    """:func:`changes` of several peaks ``(p, count)`` that are as sharp as the frequencies allow,
+    ``(p, count, 2, n)``.
     """
-    places = omega.new_tensor([[peak.place] for peak in peaks])
-    step = omega.new_tensor([[STEP * peak.deviation] for peak in peaks])
-    rows = _sharp(torch.cat([places, places - step, places + step], 1), omega)
-    return torch.stack([rows[:, 0], (rows[:, 2] - rows[:, 1]) / (2 * STEP)], 1).flatten(0, 1)
+    step = STEP * peaks.deviation
+    at, ahead, behind = _sharp(torch.stack([peaks.place + by for by in (0, step, -step)]), omega)
+    return torch.stack([at, (ahead - behind) / (2 * STEP)], -2)
 
 
 def _sharp(places: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
@@ -161,37 +188,41 @@ def _sharp(places: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:
     return result.scatter_(-1, above[..., None], 1 - share[..., None])
 
 
-def _quadrature(peak: Peak, omega: torch.Tensor, count: int) -> tuple[list[float], list[float]]:
-    """Places, in standard deviations from that of the peak, and shares of its weight.
+def _quadrature(peaks: Peaks, omega: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places, in standard deviations from that of the peak, and shares of its weight,
+    ``(p, count)``.
 
     From the Jacobi matrix of the peak (Golub and Welsch, Math. Comp. 23, 221 (1969)). The moments
     of peaks with long tails are limited.
     """
-    there = peak.weights > 0
-    at = ((omega[there] - peak.place) / peak.deviation).cpu().numpy()
-    now = (peak.weights[there] / peak.weight).sqrt().cpu().numpy()
-    matrix, before, beside = np.zeros((count, count)), 0 * now, 0.0
+    at = (omega - peaks.place[:, None]) / peaks.deviation[:, None]
+    now = (peaks.weights / peaks.weight[:, None]).sqrt()
+    matrix = now.new_zeros(len(now), count, count)
+    before, beside = torch.zeros_like(now), now.new_zeros(len(now), 1)
     for row in range(count):
         if row:  # the mean is zero, also of a peak of which only one half is there
-            matrix[row, row] = np.clip(at * now @ now, -MOST_SKEWED, MOST_SKEWED)
-        before, now = now, at * now - matrix[row, row] * now - beside * before
-        beside = float(np.linalg.norm(now))
-        now = now / max(beside, 1e-30)
+            skew = (at * now.square()).sum(-1)
+            matrix[:, row, row] = skew.clamp(-MOST_SKEWED, MOST_SKEWED)
+        before, now = now, (at - matrix[:, row, row, None]) * now - beside * before
+        beside = now.norm(dim=-1, keepdim=True)
+        now = now / beside.clamp(min=1e-30)
         if row + 1 < count:
-            matrix[row, row + 1] = matrix[row + 1, row] = min(beside, MOST_TAILED)
-    places, vectors = np.linalg.eigh(matrix)
-    return places.tolist(), np.square(vectors[0]).tolist()
+            limited = beside[:, 0].clamp(max=MOST_TAILED)
+            matrix[:, row, row + 1] = matrix[:, row + 1, row] = limited
+    places, vectors = torch.linalg.eigh(matrix)
+    return places, vectors[:, 0].square()
 
 
-def ends(peak: Peak, found: Range, omega: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Smallest and largest density, ``(n,)``, of Gaussians of all possible widths and places."""
-    distance = (omega - peak.place).abs()
-    near, far = (distance - found.shift).clamp(min=0), distance + found.shift
-    least = torch.stack([_gaussian(far, width) for width in (found.least, found.most)])
+def ends(peaks: Peaks, found: Ranges, omega: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Smallest and largest density ``(..., n)`` of Gaussians of all possible widths and places."""
+    distance = (omega - peaks.place[..., None]).abs()
+    least, most, shift = (part[..., None] for part in (found.least, found.most, found.shift))
+    near, far = (distance - shift).clamp(min=0), distance + shift
+    lowest = _gaussian(far, least).minimum(_gaussian(far, most))
     # At a fixed distance the Gaussian whose standard deviation is the distance is the largest.
-    largest = _gaussian(near, near.clamp(found.least, found.most))
-    return peak.weight * least.amin(0), found.weight * largest
+    largest = _gaussian(near, near.clamp(least, most))
+    return peaks.weight[..., None] * lowest, found.weight[..., None] * largest
 
 
-def _gaussian(distance: torch.Tensor, deviation: torch.Tensor | float) -> torch.Tensor:
+def _gaussian(distance: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
     return (-(distance / deviation).square() / 2).exp() / (math.sqrt(2 * math.pi) * deviation)

@@ -3,20 +3,26 @@
 At ``|w|`` a spectrum moves the data like ``exp(-t |w|)`` with the distance ``t`` from 0 (positive
 frequencies) or ``beta`` (negative ones). If this is small at all times but the one at the end, the
 data contain the weight of all larger frequencies but hardly where it lies, whatever their errors.
-The same holds for frequencies above the largest Matsubara frequency.
+The same holds for frequencies above the largest Matsubara frequency. Where the lowest ones are
+missing, the data hardly resolve a spectrum below those that are there.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 
 from arpes_ml_plugins.continuation.problem import Problem
 
-__all__ = ["closer_times", "unresolved"]
+__all__ = ["below_lowest", "closer_times", "unresolved"]
 
 DECAYED = 2.0
 """Second distance from the end times frequency, above which a frequency is not resolved."""
 WELL = 0.5  # the same, for times that resolve a spectrum well
+MISSING = 1.6
+"""Lowest Matsubara frequency over the spacing, above which lower ones are missing: with one missing
+(that at zero of bosons often is) results are as good."""
 MOST = 0.95  # part of the weight that closer times should resolve
 
 
@@ -41,6 +47,18 @@ def closer_times(problem: Problem, used: torch.Tensor, weights: torch.Tensor) ->
     sizes = weights.abs().gather(-1, order).cumsum(-1)
     reached = (sizes < MOST * sizes[:, -1:]).sum(-1, keepdim=True).clamp(max=order.shape[-1] - 1)
     return decay.gather(-1, reached)[:, 0] / WELL
+
+
+def below_lowest(problem: Problem, used: torch.Tensor) -> torch.Tensor:
+    """Frequencies below the lowest Matsubara frequency of the data, if lower ones are missing,
+    ``(b, n)`` bool.
+    """
+    size = problem.omega.abs().expand(len(used), -1)
+    if problem.coefficients or problem.axis == "tau":
+        return torch.zeros_like(size, dtype=torch.bool)
+    kept = used[:, : len(problem.times)]
+    lowest = torch.where(kept, problem.times.abs(), torch.inf).amin(-1, keepdim=True)
+    return (size < lowest) & (lowest > MISSING * 2 * math.pi / problem.beta)
 
 
 def _decay(problem: Problem, used: torch.Tensor) -> torch.Tensor:

@@ -121,15 +121,17 @@ def check_values(
         return
     values = array.values
     if np.isinf(values).any():
+        found = int(np.isinf(values).sum())
+        instead = "replace them by NaN (they are then left out) or " if accepts_nan else ""
         raise DataError(
-            f"{int(np.isinf(values).sum())} of {values.size} values are infinite; replace them "
-            f"by NaN (they are then left out) or find the division that made them"
+            f"{found} of {values.size} values are infinite; {instead}find the division that made "
+            f"them"
         )
     if np.isnan(values).all():
         raise DataError("all values are NaN; check the selection or conversion that made the data")
     if not accepts_nan and np.isnan(values).any():
         raise DataError(
             f"{int(np.isnan(values).sum())} of {values.size} values are NaN, which this method "
-            f"does not handle; select a region without them, or fill them first"
+            f"does not handle; leave them out (data.dropna along an axis), or fill them"
         )
     check_magnitudes(values)

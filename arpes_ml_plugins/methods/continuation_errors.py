@@ -137,8 +137,17 @@ def _without_exact(matrix: NDArray[Any]) -> NDArray[np.floating]:
     """A covariance in which directions without variance get a large one, and so no weight."""
     rows = len(matrix)
     matrix = matrix.astype(np.float64)
-    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-6, atol=0):
-        raise ParameterError("covariance must be finite and symmetric")
+    if not np.isfinite(matrix).all():
+        wrong = int((~np.isfinite(matrix)).sum())
+        raise ParameterError(
+            f"covariance must be finite, but {wrong} of {matrix.size} elements are not"
+        )
+    if not np.allclose(matrix, matrix.T, rtol=1e-6, atol=0):
+        raise ParameterError(
+            f"covariance must be symmetric, but elements (i, j) and (j, i) differ by up to "
+            f"{np.abs(matrix - matrix.T).max():.3g}, where the largest is "
+            f"{np.abs(matrix).max():.3g}; pass (c + c.T) / 2 if that is rounding"
+        )
     matrix = (matrix + matrix.T) / 2
     values = np.linalg.eigvalsh(matrix)
     exact = values <= EXACT * values[-1]

@@ -53,7 +53,11 @@ def checked_frequencies(
         )
     values = values.astype(np.float64)
     if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
-        raise ParameterError("omega must be finite and rise from point to point")
+        raise ParameterError(
+            f"omega must be finite and rise from point to point, but it runs from {values[0]:.6g} "
+            f"to {values[-1]:.6g} with {(~(np.diff(values) > 0)).sum()} steps that do not rise; "
+            f"numpy.unique sorts it and drops repeated frequencies"
+        )
     _check_grid(values)
     if name in data.dims:
         raise AxisError(

@@ -280,7 +280,7 @@ def _run(
     from arpes_ml_plugins.continuation.problem import merged
 
     if not bool(batch.valid.all()):  # of lazy data only: others are looked at before
-        raise DataError("the data hold NaN, which this method does not handle; fill them first")
+        raise DataError("the data hold NaN, which this method does not handle; fill them")
     device = batch.images.device
     errors = covariance = None
     if source.errors is not None:

@@ -112,7 +112,7 @@ def _run(
     from arpes_ml_plugins.continuation.solvers import SignedMaxEnt
 
     if not bool(batch.valid.all()):  # of lazy data only: others are looked at before
-        raise DataError("the data hold NaN, which this method does not handle; fill them first")
+        raise DataError("the data hold NaN, which this method does not handle; fill them")
     source, device = matrix.diagonal, batch.images.device
     count = matrix.array.sizes[matrix.element]
 
