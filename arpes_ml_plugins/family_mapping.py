@@ -115,13 +115,7 @@ def _interpolated(family: xr.DataArray, own: xr.DataArray, axis: xr.DataArray) -
     low, high = float(own.min()), float(own.max())
     step = float(np.abs(np.diff(own.values)).max(initial=0.0))
     if float(axis.min()) < low - step or float(axis.max()) > high + step:
-        mirrored = low - step <= -float(axis.max()) and -float(axis.min()) <= high + step
-        name = axis.name
-        remedy = (
-            f"their signs are opposite; turn one of both: data.assign_coords({name}=-data.{name})"
-            if mirrored
-            else "make the library on the axis of the data, or select the part it covers"
-        )
+        remedy = _remedy(axis, low - step, high + step)
         raise AxisError(
             f"the data reach from {float(axis.min()):g} to {float(axis.max()):g} along "
             f"{axis.name!r}, the library only from {low:g} to {high:g}; {remedy}"
@@ -133,3 +127,25 @@ def _interpolated(family: xr.DataArray, own: xr.DataArray, axis: xr.DataArray) -
 
 def _listed(names: Sequence[Hashable]) -> str:
     return ", ".join(map(repr, names))
+
+
+def _remedy(axis: xr.DataArray, low: float, high: float) -> str:
+    """What to do if a library, from ``low`` to ``high``, does not cover the data."""
+
+    def covered(factor: float) -> bool:
+        ends = sorted((factor * float(axis.min()), factor * float(axis.max())))
+        return low <= ends[0] and ends[1] <= high
+
+    def alike(factor: float) -> bool:
+        return covered(factor) and 2 * factor * float(axis.max() - axis.min()) > high - low
+
+    name = axis.name
+    if covered(-1):
+        return (
+            f"their signs are opposite; turn one of both: data.assign_coords({name}=-data.{name})"
+        )
+    if alike(1000):
+        return "the numbers of the library are 1000 times as large: give both in the same unit"
+    if alike(0.001):
+        return "the numbers of the data are 1000 times as large: give both in the same unit"
+    return "make the library on the axis of the data, or select the part it covers"

@@ -101,3 +101,35 @@ def test_a_distance_lost_in_noise_does_not_raise_the_error_of_sampling():
     assert _likely(0.7, 1.0, 1e-3) == pytest.approx(1e-3, rel=0.01)
     assert _likely(-2.0, 1.0, 1e-3) == pytest.approx(1e-3, rel=0.01)
     assert _likely(5e-3, 1e-5, 1e-3) == pytest.approx(5e-3, rel=0.01)
+
+
+def test_what_noise_does_not_explain_is_taken_from_the_data():
+    """A spectrum outside its family, twice as far from the signal space as noise explains."""
+    import torch
+
+    from arpes_ml_plugins.separation.matching import SignalSpace, match_families
+
+    generator, angles = torch.Generator().manual_seed(0), []
+    family = torch.eye(400, dtype=torch.float64)[:2]
+    noise = 0.02 * torch.randn(8, 400, generator=generator, dtype=torch.float64) / 20
+    for rest in noise:
+        truth = family[0].clone()
+        truth[3] = 0.02 * 3**0.5
+        truth = truth / truth.norm()
+        rest[:4] = 0
+        space = SignalSpace(
+            ((truth + rest) / (truth + rest).norm())[:, None], truth.new_tensor([1 - 0.02**2])
+        )
+        found = match_families(space, [family]).spectra[:, 0]
+        angles.append(float((found - truth).norm()))
+    assert max(angles) < 0.026  # 0.035 if the family is taken as it is, 0.020 if the data
+
+
+def test_a_distance_that_noise_explains_leaves_the_spectrum_in_its_family():
+    import torch
+
+    from arpes_ml_plugins.separation.matching import SignalSpace
+
+    space = SignalSpace(torch.eye(60)[:, :3], torch.ones(3))
+    shares = space.lacking(torch.tensor([0.5, 1.2, 2.0, 1e3]), torch.ones(4))
+    assert shares.tolist() == pytest.approx([0, 0, 0.75, 1], abs=1e-5)

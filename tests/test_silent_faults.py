@@ -107,6 +107,25 @@ def test_pure_pixels_determine_their_spectra(method, counts):
 
 
 @told
+@pytest.mark.parametrize(("maps", "determined"), [(GRAINS, True), (SLOPES, False)])
+def test_a_free_component_beside_known_ones_that_no_pixel_shows_alone(maps, determined):
+    two = SpectrumLibrary({name: LIBRARY[name] for name in "ab"})
+    data = labelled(counted(maps, counts=1000))
+    result = data.S.separate_sgmca(library=two, n_components=3, shift=False, rng=0)
+    status = result.status.item()
+    assert (worst_angle(result) < 1) == determined
+    assert (status == "ok") == determined
+    assert ("'free 1' is not determined" in status) != determined
+
+
+def test_counting_components_tells_that_the_detector_saturates():
+    counts = counted(GRAINS)
+    for values, dulled in ((counts, False), (counts / (1 + counts / (8 * counts.mean())), True)):
+        count = labelled(values).S.choose_components(max_components=3, rng=0)
+        assert ("saturates" in count.reason.item()) == dulled
+
+
+@told
 @pytest.mark.parametrize("change", [{"width": 0.65}, {"satellite": 0.15}])
 @pytest.mark.parametrize("maps", [GRAINS, SLOPES], ids=["pure", "mixed"])
 def test_lines_that_the_library_lacks_are_told(change, maps):

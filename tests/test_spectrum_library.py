@@ -119,3 +119,20 @@ def test_any_name_of_the_axis():
     moved = library.on(axis.assign_coords(E_kin=axis.values).E_kin)
     assert moved["a"].dims == ("sample", "E_kin")
     assert moved.energy.name == "E_kin"
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (-1.0, "signs are opposite"),
+        (1e3, "of the data are 1000"),
+        (1e-3, "of the library are 1000"),
+    ],
+)
+def test_energies_of_another_sign_or_unit_are_named(factor, words):
+    energy = np.linspace(-36, -29, 60)
+    line = xr.DataArray(np.exp(-((energy + 32) ** 2)), {"eV": energy}, "eV")
+    library = SpectrumLibrary.from_spectra({"a": line, "b": line}, shift=0.1, count=10, rng=0)
+    map_ = xr.DataArray(np.ones((6, 6, 60)), {"eV": factor * energy}, ("y", "x", "eV"))
+    with pytest.raises(AxisError, match=words):
+        map_.S.separate_sgmca(library=library)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended
-from arpes_ml_plugins.methods.goodness_run import evened, noise_of_values
+from arpes_ml_plugins.methods.goodness_run import evened, noise_and_levels, saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, seed_of, setup_of
 from arpes_ml_plugins.methods.separation_run import whitened
 from arpes_ml_plugins.methods.shift_run import fewer
@@ -83,7 +84,8 @@ def choose_components(
         - ``stability`` (n_components): smallest cosine between the spectra of two halves;
         - ``collinearity`` (n_components): largest cosine between two spectra, divided by the noise;
         - ``recommended``: the recommended number;
-        - ``reason``: the recommendation, the evidence and the thresholds, in words.
+        - ``reason``: the recommendation, the evidence and the thresholds, in words, and whether
+          the noise shows that the detector saturates.
 
         ``plotting.component_count`` draws them.
 
@@ -126,7 +128,8 @@ def choose_components(
 def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
     from arpes_ml_plugins.separation.component_count import count_components
 
-    noise = noise_of_values(cube, setup)
+    noise, levels = noise_and_levels(cube, setup)
+    dulled = saturated(cube, levels)
     cube, _ = mended(cube, setup, noise)
     even, of_even, _ = evened(cube, setup)
     data, _ = whitened(even, of_even, noise)
@@ -142,6 +145,8 @@ def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
     )
     shifted = fewer(cube, setup, found.recommended, [_whole(s, data) for s in found.spectra])
     found = found.with_shifts(*shifted) if shifted else found
+    if dulled is not None:
+        found = replace(found, reason=f"{found.reason} But {dulled}.")
     found = found.padded(most)
     return {name: getattr(found, name) for name in OUTPUTS}
 

@@ -53,6 +53,7 @@ __all__ = ["LABELS", "OUTPUTS", "run", "whitened"]
 WORTH = 0.98  # of chi^2 without shifts: what may be left after they are undone
 SIGNIFICANT = 5.0  # standard deviations
 FITS = 1.07  # of chi^2: nothing that is worth a doubt
+OPEN = 0.2  # of a spectrum: share of another that may be in a free one beside known spectra
 OUTPUTS = {
     "spectra": "spectra",
     "spectra_stderr": "spectra",
@@ -239,8 +240,8 @@ def _solved(
     even, of_even, divided = (straight, setup, None) if solver.whole else evened(straight, setup)
     data, complete = whitened(even, of_even, noise, summed=solver.summed)
     found = solver.separate(data, straight.report)
-    blind = not setup.known and found.labels is None and not solver.whole
-    mixed = ~shown_pure(data, found.spectra) if blind else None
+    free = setup.known < len(setup.components) and found.labels is None and not solver.whole
+    mixed = ~shown_pure(data, found.spectra) if free else None
     data = data.without_details()
     sources = maps_of(data, found.spectra) if found.sources is None else found.sources
     if divided is not None:
@@ -249,9 +250,21 @@ def _solved(
     result = in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
     order = result.pop(ORDER)
     if mixed is not None:
-        note = left_open(even, data, result["spectra"].mT, mixed[order], of_even)
+        mixed = mixed[order]
+        if setup.known:  # these are determined by their families, and narrow what others may be
+            mixed &= _possible_share(result) > OPEN
+            mixed[: setup.known] = False
+        note = left_open(even, data, result["spectra"].mT, mixed, of_even)
         result["status"] = result["status"] if note is None else _also(result["status"], note)
     return result
+
+
+def _possible_share(result: dict[str, Any]) -> torch.Tensor:
+    from arpes_ml_plugins.separation.purity import possible_share
+
+    names = "spectra", "spectra_stderr", "maps", "maps_stderr"
+    spectra, errors, *maps = (result[name].nan_to_num() for name in names)
+    return possible_share(spectra.mT, errors.mT, *(part.flatten(1) for part in maps))
 
 
 def _misfit(result: dict[str, Any]) -> float:

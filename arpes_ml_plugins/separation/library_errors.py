@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.separation.matching import (
-    TOLERATED,
     Match,
     SignalSpace,
     closest,
@@ -27,7 +26,7 @@ __all__ = ["as_high", "library_variance"]
 NEAR = 80  # spectra of a family around the result, among which others are looked for
 LEFT_OUT = 16  # the nearest of them, each looked for without itself
 DRAWS = 24  # of spectra that agree with the data, looked for with noise
-CLEAR = 2.0  # standard errors of a distance that is not noise
+CLEAR = 2.0  # standard errors of a squared distance that is taken as it was measured
 FEWEST = 4  # spectra of a family that show its sampling
 
 
@@ -61,7 +60,8 @@ def library_variance(
             others = as_high(family.mT, spectrum, noise) - spectrum[:, None]
             by_sampling[:, number] = others.square() @ weights
             continue
-        trial = _Trial(space, spectrum, family, float(match.expected[number]), noise, neighbours)
+        expected, lacking = float(match.expected[number]), float(match.lacking[number])
+        trial = _Trial(space, spectrum, family, expected, lacking, noise, neighbours)
         by_noise[:, number] = trial.with_noise(weights, generator)
         beyond = float(match.distance[number]) ** 2 - trial.expected**2
         by_sampling[:, number] = trial.without_itself(beyond)
@@ -95,6 +95,8 @@ class _Trial:
     family: torch.Tensor
     expected: float
     """Distance from the signal space that noise explains."""
+    lacking: float
+    """Share of the part outside the signal space that was taken from the data."""
     noise: torch.Tensor
     neighbours: int
 
@@ -112,9 +114,10 @@ class _Trial:
                 channels, number, generator=generator, dtype=directions.dtype, device="cpu"
             )
             noisy = self._at(truth) + random.to(directions) * spread
-            found, _ = self._found(noisy, self._around(truth), truth)
+            found, _ = self._found(noisy, self._around(truth), truth, 0.0)
             errors.append(self._squared(found, truth))
-        return torch.stack(errors).mean(0)
+        from_data = (self.lacking * self.expected) ** 2 / max(channels - number, 1)
+        return torch.stack(errors).mean(0) + from_data
 
     def without_itself(self, beyond: float) -> torch.Tensor:
         """Variance ``(m,)`` due to sampling, if the squared distance of the spectrum from the
@@ -129,14 +132,14 @@ class _Trial:
         for place in range(min(LEFT_OUT, len(around))):
             truth = around[place]
             others = torch.cat([around[:place], around[place + 1 :]])
-            found, distance = self._found(self._at(truth), others, truth)
+            found, distance = self._found(self._at(truth), others, truth, self.lacking)
             errors.append(self._squared(found, truth))
             distances.append(distance)
-        typical = max(sum(distances) / len(distances), 1e-30)
+        weights = simplex_weights(around[: len(errors)].mT, self.spectrum)
+        typical = max(float(weights @ weights.new_tensor(distances)), 1e-30)
         channels, number = self.space.directions.shape
         uncertain = self.expected**2 * (2 / max(channels - number, 1)) ** 0.5
         excess = beyond if beyond > CLEAR * uncertain else _likely(beyond, uncertain, typical)
-        weights = simplex_weights(around[: len(errors)].mT, self.spectrum)
         return weights @ torch.stack(errors) * (excess / typical)
 
     def _around(self, spectrum: torch.Tensor) -> torch.Tensor:
@@ -152,17 +155,14 @@ class _Trial:
         return directions + torch.outer(truth * (truth @ inside).sign() - inside, along)
 
     def _found(
-        self, directions: torch.Tensor, family: torch.Tensor, truth: torch.Tensor
+        self, directions: torch.Tensor, family: torch.Tensor, truth: torch.Tensor, lacking: float
     ) -> tuple[torch.Tensor, float]:
         """What :func:`match_families` finds, and its squared distance from the signal space."""
         basis, _ = torch.linalg.qr(directions)
         space = replace(self.space, directions=basis)
         found = closest(space, family, truth, self.neighbours)
         outside = space.outside(found[None])[0]
-        distance = float(outside @ outside)
-        if distance > (TOLERATED * self.expected) ** 2:
-            found = found - outside
-        return found, distance
+        return found - lacking * outside, float(outside @ outside)
 
     def _squared(self, found: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         both = as_high(torch.stack([found, truth], 1), self.spectrum, self.noise)

@@ -30,6 +30,7 @@ MARGIN = 1.3  # over the largest eigenvalue of white noise: real noise is not qu
 NEIGHBOURS, AROUND = 12, 40
 EVEN = 2.0  # times the largest eigenvalue of white noise: what is stronger is no noise
 PULL = 0.05  # of the estimate at hand, against the distance from the signal space
+CLEAR = 3.0  # standard errors of a squared distance that is not noise
 TOLERATED = 3.0  # times the distance that noise explains
 SLIGHT = 0.03  # distance of a family that does not hold the spectrum; its samples are as far apart
 FEWEST = 4.0  # effective number of spectra of a family that are never told apart
@@ -52,6 +53,19 @@ class SignalSpace:
         """Expected distance of true spectra ``(k, m)`` from the signal space, due to its noise."""
         along = (spectra @ self.directions).square()
         return (along * (1 - self.reliability)).sum(1).clamp(min=0).sqrt()
+
+    def lacking(self, distance: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+        """Share, 0 to 1, of the part outside that is no noise, if this ``distance`` was found and
+        noise explains the ``expected`` one; 0 unless the difference is significant.
+
+        It is that of James and Stein (1961): with it, an estimate is better on average than both
+        the family and the data.
+        """
+        channels, number = self.directions.shape
+        excess = distance.square() - expected.square()
+        chance = expected.square() * (2 / max(channels - number, 1)) ** 0.5
+        share = excess / distance.square().clamp(min=1e-30)
+        return torch.where(excess > CLEAR * chance, share, 0.0)
 
 
 def signal_space(data: torch.Tensor, most: int | None = None) -> SignalSpace:
@@ -102,6 +116,7 @@ class Match:
     distance: torch.Tensor  # (n,), sine of the angle between family and signal space
     expected: torch.Tensor  # (n,), the distance that noise explains
     present: torch.Tensor  # (n,) bool: the data contain the component
+    lacking: torch.Tensor  # (n,), share of the part outside the signal space that is not shown
 
 
 def match_families(
@@ -131,12 +146,14 @@ def match_families(
     outside = space.outside(known)
     distance, expected = outside.norm(dim=1), space.uncertainty(known)
     present = distance < PRESENT * _apart(known)
-    # If noise does not explain the distance, the family is not exact: use the data instead.
-    inexact = present & (distance > TOLERATED * expected)
-    inexact &= torch.tensor([len(family) > 1 for family in families], device=known.device)
-    spectra = torch.where(inexact[:, None], known - outside, known)
+    # What noise does not explain of the distance, the family lacks: use the data instead.
+    free = torch.tensor([len(family) > 1 for family in families], device=known.device)
+    if neighbours == 1:  # as it is, as long as it can be
+        free &= distance > TOLERATED * expected
+    lacking = torch.where(present & free, space.lacking(distance, expected), 0.0)
+    spectra = known - lacking[:, None] * outside
     spectra = spectra / spectra.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    return Match(spectra.mT, distance, expected, present)
+    return Match(spectra.mT, distance, expected, present, lacking)
 
 
 def plausible(space: SignalSpace, family: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from arpes_ml_plugins.separation.least_squares import least_squares
 from arpes_ml_plugins.separation.polish import polish_on_pixels
 from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["purest", "shown_pure"]
+__all__ = ["possible_share", "purest", "shown_pure"]
 
 SWEEPS, LAST_SWEEPS = 300, 30
 ENOUGH = 10_000  # pixels for the first of these
@@ -26,6 +26,8 @@ ZERO = 2.0  # errors on either side of zero, at most
 BESIDE = (2.5, 6.5)  # errors: values that are small but not zero, in as wide a range
 SHARE = 0.01  # of the strongest component: error of its spectrum
 FEWEST = 8  # pixels
+CERTAIN = 3.0  # errors below zero that a value may seem to be
+STRONG = 0.05  # of a spectrum's largest value: what is less says nothing of its share in another
 SHARP, SHARP_DETAILS = 8.0, 5.0  # times as many zeros as values beside, of pixels and of details
 
 
@@ -84,3 +86,24 @@ def purest(data: Whitened, found: torch.Tensor) -> torch.Tensor:
     if some.shape[1] < data.pixels.shape[1]:
         polished = polish_on_pixels(data.pixels, polished, data.nonnegative, LAST_SWEEPS)
     return polished if bool(shown_pure(data, polished).all()) else found
+
+
+def possible_share(
+    spectra: torch.Tensor, errors: torch.Tensor, maps: torch.Tensor, map_errors: torch.Tensor
+) -> torch.Tensor:
+    """How much of any other each spectrum of ``(m, n)`` may hold in addition, or hold too much of,
+    ``(n,)``: with all others as they are, neither maps ``(n, t)`` nor spectra get negative.
+    """
+    share = maps.new_zeros(len(maps))
+    for own in range(len(maps)):
+        there = maps[own] > THERE * map_errors[own]
+        for other in range(len(maps)):
+            if other == own or not bool(there.any()):
+                continue
+            spare = (maps[other] + CERTAIN * map_errors[other])[there] / maps[own, there]
+            more = float(spare.min().clamp(min=0))
+            strong = spectra[:, other] > STRONG * spectra[:, other].max()
+            inside = (spectra[:, own] + CERTAIN * errors[:, own])[strong] / spectra[strong, other]
+            less = float(inside.min().clamp(min=0))
+            share[own] = max(float(share[own]), more / (1 + more), less)
+    return share
