@@ -72,7 +72,13 @@ class TestDenoiseCounts(ConformanceSuite):
 @few_counts
 class TestDecomposeCounts(ConformanceSuite):
     method = "decompose_counts"
-    parameters: ClassVar = {"iterations": 3, "gain": 1, "series": None, "precision": "float32"}
+    parameters: ClassVar = {
+        "iterations": 2,
+        "gain": 1,
+        "series": None,
+        "precision": "float32",
+        "calibrate": False,
+    }
 
 
 @few_counts

@@ -207,7 +207,7 @@ class TestErrorBars:
     def test_on_average(self):
         shares = []
         for seed in range(8):
-            scene = simulate_scene((96, 96), counts=5, rng=60 + seed)
+            scene = simulate_scene((64, 64), counts=5, rng=60 + seed)
             result = scene.spectrum.S.decompose_pretrained(adapt=False, gain=1, rng=0)
             inside = (result.lower <= scene.truth) & (scene.truth <= result.upper)
             shares.append(float(inside.mean()))

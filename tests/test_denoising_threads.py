@@ -8,7 +8,7 @@ import pytest
 import torch
 import xarray as xr
 
-RUNS = 3
+RUNS = 2
 THREADS = 8
 
 
@@ -32,8 +32,8 @@ def global_state():
 @pytest.mark.parametrize(
     ("method", "slices", "options"),
     [
-        ("denoise_counts", 16, {"series": None, "iterations": 2, "gain": 1}),
-        ("denoise_pretrained", 16, {"series": None, "gain": 1, "adapt": False}),
+        ("denoise_counts", 8, {"series": None, "iterations": 1, "gain": 1}),
+        ("denoise_pretrained", 8, {"series": None, "gain": 1, "adapt": False}),
         ("denoise_pcp_unet", 8, {"iterations": 1, "networks": 1}),
         ("denoise_pcp_unet", 8, {"iterations": 1, "recipe": "published"}),
     ],

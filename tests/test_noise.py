@@ -338,7 +338,7 @@ def test_counts_of_a_fluctuating_source_are_told():
 def test_nothing_is_told_of_good_counts():
     """Of the simulator's scenes, sharp ones among them."""
     rng = np.random.default_rng(11)
-    for _ in range(8):
+    for _ in range(4):
         for rate in (draw_sharp((96, 128), rng).rate, draw_scene((96, 128), 1, rng).rate[0]):
             exposed = rng.poisson(rate * 10 ** rng.uniform(-1, 2.5) / rate.mean())
             noise = noise_of(exposed.astype(float))

@@ -47,7 +47,7 @@ class TestSamples:
         inside = []
         for seed in range(4):
             image = measured((0.5, 2, 8, 30)[seed], seed)
-            drawn = image.S.sample_posterior(draws=16, rng=seed, **QUICK)
+            drawn = image.S.sample_posterior(draws=10, rng=seed, **QUICK)
             truth = rate((0.5, 2, 8, 30)[seed])
             off = abs(drawn.mean("draw") - truth) < drawn.std("draw", ddof=1)
             inside.append(float(off.mean()))

@@ -74,6 +74,8 @@ def estimate_noise(
           pixels along each axis, 0 for counts;
         - ``hot_fraction``, ``missing_fraction``, ``negative_fraction``: fractions of the pixels;
         - ``mean_counts``: electrons per pixel, intensity over gain;
+        - ``deviation``: standard deviation of the noise of a typical pixel, if ``kind`` is
+          ``"local"``; otherwise NaN;
         - ``energy_jitter``, ``momentum_jitter``: relative standard deviation of the intensity from
           one energy (momentum) to the next beyond noise and structure, 0 if it is not significant;
           ``energy_alternation``, ``momentum_alternation``: relative excess of every second energy
@@ -85,9 +87,10 @@ def estimate_noise(
           geometric mean;
         - ``clipped_fraction``: fraction of the pixels at which the detector saturates;
         - ``kind``: ``"counts"`` (variance = step), ``"scaled counts"`` (white, another gain),
-          ``"correlated"``, ``"offset"`` (variance and intensity are not proportional),
-          ``"negative"`` (something was subtracted) or ``"unknown"`` (too few pixels or counts, or
-          too little contrast to tell a pedestal from the gain);
+          ``"correlated"``, ``"offset"`` (variance and intensity are not proportional), ``"local"``
+          (something was subtracted, so that only the noise itself is known, from place to place),
+          ``"negative"`` (the same, but the noise is not known) or ``"unknown"`` (too few pixels or
+          counts, or too little contrast to tell a pedestal from the gain);
         - ``status``: ``"ok"``, or ``"uncertain"`` if another shift, and with it another gain,
           explains the noise nearly as well, or if two estimates of the gain of correlated noise
           differ, because structure is as fine as the noise; ``gain_error`` includes this;
