@@ -8,6 +8,7 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter
 
 from arpes_ml_plugins import simulate_scene
+from arpes_ml_plugins.errors import CountsWarning
 
 # Beside bright bands it is dark: the noise changes faster than its surroundings show.
 pytestmark = pytest.mark.filterwarnings(
@@ -81,6 +82,14 @@ def test_the_noise_of_a_smoothed_difference_is_correlated(dichroism):
     assert float(noise.energy_correlation) == pytest.approx(expected, abs=0.1)
     assert float(noise.momentum_correlation) == pytest.approx(expected, abs=0.1)
     assert float(noise.deviation) == pytest.approx(np.std(smooth - truth), rel=0.3)
+
+
+@pytest.mark.parametrize("seed", [5, 7])
+def test_an_image_without_noise_comes_back(seed):
+    rate = simulate_scene((96, 96), counts=20, rng=seed).truth.values
+    with pytest.warns(CountsWarning, match="the data themselves"):
+        clean = labelled(rate).S.denoise(rng=0)
+    assert squared(clean, rate) < 1e-5 * rate.var()
 
 
 @pytest.mark.parametrize("read_out", [3.0, 8.0])

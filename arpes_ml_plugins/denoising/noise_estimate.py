@@ -15,6 +15,8 @@ from arpes_ml_plugins.denoising.noise_model import NoiseModel
 __all__ = ["estimate"]
 
 CORRELATED = 0.1  # of neighbours: less is chance
+ROUNDING, QUIET = 1e-9, 0.1  # of the mean intensity: noise of a pixel that is neither
+# rounding nor that of few counts
 
 
 def estimate(
@@ -26,14 +28,18 @@ def estimate(
 ) -> NoiseEstimate:
     """Diagnose a stack, as :func:`noise.estimate` does, also if the noise follows no law."""
     found = noise.estimate(images, valid, recorded, several=several)
-    if recorded is not None or not bool(found.negative > NEGATIVE):
+    if recorded is not None or not valid.any():
         return found
-    images = images.to(found.gain)
-    kind = KINDS[int(found.kind)]
-    if kind in ("negative", "unknown"):
+    images, kind = images.to(found.gain), KINDS[int(found.kind)]
+    signed = bool(found.negative > NEGATIVE)
+    if kind == "negative" or (kind == "unknown" and signed):
         return _local(found, images, valid)
-    if kind == "offset" and not found.scaling.kind:
+    if kind == "offset" and signed and not found.scaling.kind:
         return _local(found, images, valid, found.gain * (images + found.shift))
+    if kind == "unknown":  # not because there are few counts, if there is hardly any noise
+        local = _local(found, images, valid)
+        share = local.deviation / images[valid].mean()
+        return local if bool((share > ROUNDING) & (share < QUIET)) else found
     return found
 
 

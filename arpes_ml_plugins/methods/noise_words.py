@@ -18,6 +18,7 @@ PROPORTIONAL = (*COUNTED, "correlated", "offset")
 SERVED = (*PROPORTIONAL, "local")
 """Kinds of noise that the pre-trained network takes."""
 BUNCHED = 1.3  # gain over step
+SLIGHTLY = 1e-3  # fraction of negative values that is no subtraction
 FEW_HOT = 5e-5  # fraction of the pixels below which hot pixels are not mentioned
 NUMBERS = (
     "gain",
@@ -105,18 +106,20 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
         f"{gain:.3g} ± {error:.2g}: {counts:.3g} electrons per pixel.{beside}",
         "offset": _offset(gain, noise["shift"], counts, negative),
         "local": f"{_subtracted(negative)} How strong the noise is was measured from place to "
-        f"place: its standard deviation is {noise['deviation']:.3g} at a typical pixel. Denoise "
-        f"before such steps if you can.",
-        "negative": f"{_subtracted(negative)} Denoise before such steps if you can.",
+        f"place: its standard deviation is {noise['deviation']:.3g} at a typical pixel.",
+        "negative": _subtracted(negative),
         "unknown": "There are too few pixels or counts to estimate the gain, or the brightness "
         "varies too little to tell a pedestal from it; pass gain= if you know it.",
     }[name]
 
 
 def _subtracted(negative: float) -> str:
+    if negative <= SLIGHTLY:
+        return "The noise follows no law of the intensity that was tried, or there is hardly any."
     return (
         f"{negative:.1%} of the pixels are negative, so these are not counts: something was "
-        f"subtracted (a background, another measurement), or an interpolation overshot."
+        f"subtracted (a background, another measurement), or an interpolation overshot. Denoise "
+        f"before such steps if you can."
     )
 
 
