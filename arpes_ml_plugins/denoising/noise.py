@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from arpes_ml_plugins.constants import DIFFERENCE
+from arpes_ml_plugins.constants import DIFFERENCE, NEGATIVE
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.gain_scales import Scaling, find_scaling, relative_scales
 from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
@@ -64,7 +64,6 @@ FLUCTUATES = 1.6  # times the gain of the dark: then the source does, beyond any
 NEGLIGIBLE = 0.05  # relative error of the gain, because there may be a shift, that is left out
 UNCERTAIN = 0.1  # the same, from which it is said that the shift is uncertain
 VERY = 1.5  # times that for correlated noise, whose gain is never known that well
-NEGATIVE = 1e-3  # fraction of negative values that indicates a subtraction
 CURVED = 0.1  # relative error of the noise, at most, if it follows a curve
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
 QUIET_PART, AS_QUIET = 0.05, 1.2  # fraction of blocks of counts, and their noise in steps

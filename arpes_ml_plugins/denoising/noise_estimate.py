@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import torch
 
+from arpes_ml_plugins.constants import NEGATIVE
 from arpes_ml_plugins.denoising import noise
 from arpes_ml_plugins.denoising.gain_scales import Scaling
-from arpes_ml_plugins.denoising.noise import KINDS, NEGATIVE, NoiseEstimate
+from arpes_ml_plugins.denoising.noise import KINDS, NoiseEstimate
 from arpes_ml_plugins.denoising.noise_map import pedestal, typical_deviation, unit_of
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 

@@ -13,23 +13,19 @@ import xarray as xr
 from arpes_ml_plugins.labelled.apply import ImageBatch, Output, Scalar, Trace, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import RUN, runs
+from arpes_ml_plugins.methods.counts_like import counts_like
 from arpes_ml_plugins.methods.denoising_input import rounded
-from arpes_ml_plugins.methods.scales_run import scales_of
 
 if TYPE_CHECKING:
     import torch
 
     from arpes_ml_plugins.denoising.choices import Choices
     from arpes_ml_plugins.denoising.counts_network import CountsNetwork
-    from arpes_ml_plugins.denoising.noise_model import NoiseModel
     from arpes_ml_plugins.denoising.splitting import Training
 
 __all__ = [
     "choices_in",
-    "lines_of",
     "network_of",
-    "noise_model",
-    "raised_by",
     "sampled_images",
     "steps_before",
     "together_or_in_chunks",
@@ -210,24 +206,19 @@ def _prepare(
     reach, width = 0.0, math.nan
     network = make(batch.seeds[0])
     if gain is not None or batch.numbers["served"]:
-        noise = noise_model(batch.numbers, gain)
-        raised = raised_by(batch.images, batch.valid, noise, batch.numbers, gain)
-        images = batch.images if raised is None else batch.images + raised
-        scales = scales_of(batch, batch.numbers) if gain is None and raised is None else None
-        images = images if scales is None else images / scales
-        lines = lines_of(batch, images, batch.valid, noise) if raised is None else None
+        like = counts_like(batch, batch.images, batch.valid, gain)
         found = prepare(
-            noise.divided(images, lines),
+            like.images,
             batch.valid,
-            noise,
+            like.noise,
             network,
-            training if raised is None else None,
+            training if like.split else None,
             run=run,
             complete=complete,
             seed=batch.seeds[0],
             bfloat16=rounded(precision, batch.images.device.type),
             report=batch.report,
-            brightness=None if scales is None else (1 / scales).float(),
+            brightness=like.brightness,
         )
         reach = float(found.reach)
         width = math.nan if found.filtered is None else found.filtered
@@ -267,41 +258,3 @@ def choices_in(numbers: Mapping[str, float]) -> Choices | None:
         return None
     width = numbers[FILTER]
     return Choices(int(numbers[REACH]), None if math.isnan(width) else width)
-
-
-def lines_of(
-    batch: ImageBatch, images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
-) -> torch.Tensor | None:
-    """Brightness of the lines of pixels, if a beam fluctuates from one to the next."""
-    from arpes_ml_plugins.denoising.line_factors import line_factors
-
-    rows, columns = (batch.numbers[f"{axis}_jitter"] > 0 for axis in ("row", "column"))
-    if not (rows or columns):
-        return None
-    return line_factors(images + noise.shift, valid, rows=rows, columns=columns)
-
-
-def raised_by(
-    images: torch.Tensor,
-    valid: torch.Tensor,
-    noise: NoiseModel,
-    numbers: Mapping[str, float],
-    gain: float | None,
-) -> torch.Tensor | None:
-    """The pedestal above which the noise is that of counts, if it does not follow the intensity."""
-    from arpes_ml_plugins.denoising.noise_map import pedestal
-
-    return pedestal(images, valid, noise) if gain is None and numbers["local"] else None
-
-
-def noise_model(numbers: Mapping[str, float], gain: float | None, exposures: int = 1) -> NoiseModel:
-    """Model of the noise of a sum of exposures."""
-    from arpes_ml_plugins.denoising.noise_model import NoiseModel
-
-    return NoiseModel(
-        gain=gain or numbers["gain"],
-        shift=0.0 if gain else numbers["shift"] * exposures,
-        row_correlation=numbers["rows"],
-        column_correlation=numbers["columns"],
-        curvature=0.0 if gain else numbers["curvature"],
-    )

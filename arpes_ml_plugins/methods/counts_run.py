@@ -22,14 +22,12 @@ from arpes_ml_plugins.methods.calibration_run import (
 )
 from arpes_ml_plugins.methods.chunks_run import (
     choices_in,
-    lines_of,
     network_of,
-    noise_model,
-    raised_by,
     sampled_images,
     steps_before,
     together_or_in_chunks,
 )
+from arpes_ml_plugins.methods.counts_like import counts_like
 from arpes_ml_plugins.methods.denoising_input import (
     COUNTED,
     PRECISIONS,
@@ -42,7 +40,6 @@ from arpes_ml_plugins.methods.denoising_input import (
 from arpes_ml_plugins.methods.mesh_run import MESH, without_mesh
 from arpes_ml_plugins.methods.repeats_run import check_drift, repeated_dim
 from arpes_ml_plugins.methods.residual_run import OUTPUTS, residual_numbers, say_what_is_left
-from arpes_ml_plugins.methods.scales_run import scales_of
 from arpes_ml_plugins.methods.stored_network import pretrained, weights_used
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -382,20 +379,14 @@ def _denoise(
         )
     images = batch.images.unflatten(0, (-1, exposures))
     total, valid = images.sum(1), batch.valid.unflatten(0, (-1, exposures)).all(1)
-    noise = noise_model(numbers, gain, exposures)
-    raised = raised_by(total, valid, noise, numbers, gain)
-    total = total if raised is None else total + raised
-    uneven = exposures == 1 and raised is None
-    scales = scales_of(batch, numbers) if gain is None and uneven else None
-    total = total if scales is None else total / scales
-    lines = lines_of(batch, total, valid, noise) if uneven else None
+    like = counts_like(batch, total, valid, gain, exposures)
     own = None if batch.own is None else torch.from_numpy(batch.own).to(total.device)
     result = denoise_counts_images(
-        noise.divided(total, lines),
+        like.images,
         valid,
-        noise,
+        like.noise,
         network_of(batch, make),
-        training if raised is None else None,  # what is no counts cannot be split exactly
+        training if like.split else None,
         series=series,
         seed=batch.seeds[0],
         draws=draws,
@@ -406,30 +397,20 @@ def _denoise(
         choices=choices_in(numbers),
         untouched=make(batch.seeds[0]) if calibrate else None,
         own=own,
-        brightness=None if scales is None else (1 / scales).float(),
+        brightness=like.brightness,
     )
     found = calibration_numbers(result) if calibrate else {}
     found |= residual_numbers(result) if judged else {}
-    if own is not None:
-        lines, scales, raised = (None if x is None else x[own] for x in (lines, scales, raised))
-
-    def in_user_units(values: torch.Tensor) -> torch.Tensor:
-        return values / exposures if scales is None else values * scales
-
-    def as_measured(values: torch.Tensor) -> torch.Tensor:
-        values = noise.multiplied(values, lines)
-        return in_user_units(values if raised is None else values - raised)
-
+    like = like.only(own)
     if result.samples is not None:
-        samples = as_measured(result.samples)
+        samples = like.as_data(result.samples)
         return found | dict(zip(_samples_of(draws), samples, strict=True))
-    clean = as_measured(result.clean)
+    clean = like.as_data(result.clean)
     found["clean"] = clean
     if result.spread is None:
         return found
-    spread = in_user_units(result.spread * (1 if lines is None else lines))
-    lowest = -max(numbers["shift"], 0.0) * (1.0 if scales is None else scales)
-    lowest = lowest if raised is None else -math.inf
+    spread = like.spread_of_data(result.spread)
+    lowest = like.lowest(numbers["shift"])
     return found | {
         "lower": torch.maximum(clean - spread, torch.as_tensor(lowest).to(clean)),
         "upper": clean + spread,

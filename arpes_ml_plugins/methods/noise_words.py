@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from arpes_ml_plugins.constants import DIFFERENCE
+from arpes_ml_plugins.constants import DIFFERENCE, NEGATIVE
 
 __all__ = ["COUNTED", "NUMBERS", "PROPORTIONAL", "SERVED", "in_words"]
 
@@ -18,7 +18,6 @@ PROPORTIONAL = (*COUNTED, "correlated", "offset")
 SERVED = (*PROPORTIONAL, "local")
 """Kinds of noise that the pre-trained network takes."""
 BUNCHED = 1.3  # gain over step
-SLIGHTLY = 1e-3  # fraction of negative values that is no subtraction
 FEW_HOT = 5e-5  # fraction of the pixels below which hot pixels are not mentioned
 NUMBERS = (
     "gain",
@@ -114,7 +113,7 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
 
 
 def _subtracted(negative: float) -> str:
-    if negative <= SLIGHTLY:
+    if negative <= NEGATIVE:
         return "The noise follows no law of the intensity that was tried, or there is hardly any."
     return (
         f"{negative:.1%} of the pixels are negative, so these are not counts: something was "

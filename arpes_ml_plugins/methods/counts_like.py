@@ -1,0 +1,132 @@
+"""Images whose noise is that of counts of one gain, made of the data, and results made data again.
+
+The choices for a large data set, made on a sample, and the results need the same steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from arpes_ml_plugins.labelled.apply import ImageBatch
+from arpes_ml_plugins.methods.scales_run import scales_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.denoising.noise_model import NoiseModel
+
+__all__ = ["CountsLike", "counts_like"]
+
+
+@dataclass(frozen=True)
+class CountsLike:
+    """Images for the network, and how they were made of the sums of ``exposures``."""
+
+    images: torch.Tensor
+    noise: NoiseModel
+    exposures: int
+    pedestal: torch.Tensor | None
+    """What was added because the noise does not follow the intensity."""
+    scales: torch.Tensor | None
+    """What each image or line was divided by, because it has a gain of its own."""
+    lines: torch.Tensor | None
+    """Brightness of the lines of pixels under a beam that fluctuates."""
+
+    @property
+    def split(self) -> bool:
+        """Whether they may be split as counts: those above a pedestal only nearly have the noise of
+        counts.
+        """
+        return self.pedestal is None
+
+    @property
+    def brightness(self) -> torch.Tensor | None:
+        """Counts of each image of one and the same scene, relative to the others."""
+        return None if self.scales is None else (1 / self.scales).float()
+
+    def only(self, own: torch.Tensor | None) -> CountsLike:
+        """That of some of the images."""
+        if own is None:
+            return self
+        pedestal, scales, lines = (
+            None if x is None else x[own] for x in (self.pedestal, self.scales, self.lines)
+        )
+        images = self.images[own]
+        return replace(self, images=images, pedestal=pedestal, scales=scales, lines=lines)
+
+    def as_data(self, values: torch.Tensor) -> torch.Tensor:
+        """Means of the exposures, in the unit of the data, of such images."""
+        values = self.noise.multiplied(values, self.lines)
+        return self._in_units(values if self.pedestal is None else values - self.pedestal)
+
+    def spread_of_data(self, spread: torch.Tensor) -> torch.Tensor:
+        """The standard deviation of data, from that of such images."""
+        return self._in_units(spread if self.lines is None else spread * self.lines)
+
+    def lowest(self, shift: float) -> torch.Tensor | float:
+        """The least that data with this shift can be expected to be."""
+        if self.pedestal is not None:
+            return -math.inf
+        return -max(shift, 0.0) * (1.0 if self.scales is None else self.scales)
+
+    def _in_units(self, values: torch.Tensor) -> torch.Tensor:
+        return values / self.exposures if self.scales is None else values * self.scales
+
+
+def counts_like(
+    batch: ImageBatch,
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    gain: float | None,
+    exposures: int = 1,
+) -> CountsLike:
+    """Make such images of sums of exposures, as the numbers of the ``batch`` say.
+
+    A ``gain`` that was given stands for all images and lines.
+    """
+    numbers = batch.numbers
+    noise = _noise_model(numbers, gain, exposures)
+    pedestal = scales = lines = None
+    if gain is None and numbers["local"]:
+        pedestal = _pedestal(images, valid, noise)
+        images = images if pedestal is None else images + pedestal
+    elif exposures == 1:
+        scales = scales_of(batch, numbers) if gain is None else None
+        images = images if scales is None else images / scales
+        lines = _lines(numbers, images, valid, noise)
+        images = noise.divided(images, lines)
+    return CountsLike(images, noise, exposures, pedestal, scales, lines)
+
+
+def _pedestal(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch.Tensor | None:
+    from arpes_ml_plugins.denoising.noise_map import pedestal
+
+    return pedestal(images, valid, noise)
+
+
+def _lines(
+    numbers: Mapping[str, float], images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
+) -> torch.Tensor | None:
+    """Brightness of the lines of pixels, if a beam fluctuates from one to the next."""
+    from arpes_ml_plugins.denoising.line_factors import line_factors
+
+    rows, columns = (numbers[f"{axis}_jitter"] > 0 for axis in ("row", "column"))
+    if not (rows or columns):
+        return None
+    return line_factors(images + noise.shift, valid, rows=rows, columns=columns)
+
+
+def _noise_model(numbers: Mapping[str, float], gain: float | None, exposures: int) -> NoiseModel:
+    """Model of the noise of a sum of exposures."""
+    from arpes_ml_plugins.denoising.noise_model import NoiseModel
+
+    return NoiseModel(
+        gain=gain or numbers["gain"],
+        shift=0.0 if gain else numbers["shift"] * exposures,
+        row_correlation=numbers["rows"],
+        column_correlation=numbers["columns"],
+        curvature=0.0 if gain else numbers["curvature"],
+    )
