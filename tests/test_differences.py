@@ -99,6 +99,16 @@ def test_read_out_noise_follows_the_intensity(rate, read_out):
     assert str(labelled(values).S.estimate_noise().kind.values) == "offset"
 
 
+def test_an_empty_image_does_not_hide_the_noise_of_the_others(dichroism):
+    scan = labelled(np.stack([dichroism[0], np.full_like(dichroism[0], np.nan)]))
+    noise = scan.S.estimate_noise()
+    assert str(noise.kind.values) == "local"
+    clean = scan.S.denoise(adapt=False, rng=0, mesh=None)
+    assert np.isnan(clean[1]).all()
+    alone = scan[:1].S.denoise(adapt=False, rng=0, mesh=None)
+    assert squared(clean[0], alone[0].values) < 1e-2 * squared(alone[0], 0.0)
+
+
 def test_lazy_differences_are_those_in_memory(dichroism):
     scan = labelled(np.stack([np.roll(dichroism[0], k, 1) for k in range(4)]))
     assert str(scan.S.estimate_noise().kind.values) == "local"

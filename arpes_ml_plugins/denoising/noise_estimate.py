@@ -61,6 +61,8 @@ def _local(
     columns = torch.maximum(found.column_correlation, again.column_correlation)
     if max(rows, columns) > CORRELATED:
         deviation = typical_deviation(images, found.used, (float(rows), float(columns)))
+        if not bool(deviation > 0):  # too small to look beyond the correlation
+            return found
     else:
         rows, columns = torch.zeros_like(rows), torch.zeros_like(columns)
     none, no = torch.full_like(found.gain, torch.nan), torch.zeros_like(found.uncertain)

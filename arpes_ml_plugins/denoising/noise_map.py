@@ -61,7 +61,7 @@ def typical_deviation(
         return unknown
     if law is not None:
         expected = _around(law, valid)[valid]
-        few, many = (maps[valid] / expected.clamp(min=float(maps.min()))).quantile(
+        few, many = (maps[valid] / expected.clamp(min=float(maps[valid].min()))).quantile(
             maps.new_tensor(OFF_LAW)
         )
         if many < LAWFUL * few:
@@ -73,7 +73,9 @@ def typical_deviation(
 def _noise_maps(
     images: torch.Tensor, valid: torch.Tensor, correlation: tuple[float, float]
 ) -> torch.Tensor | None:
-    """Variance of the noise of a pixel, averaged over its surroundings, ``(n, height, width)``."""
+    """Variance of the noise of a pixel, averaged over its surroundings, ``(n, height, width)``;
+    zero for images without data. None if they are too small.
+    """
     maps = []
     for image, known in zip(images.split(1), valid.split(1), strict=True):
         found = _noise_map(image, known, correlation)
@@ -92,7 +94,7 @@ def _noise_map(
     square = found.value.square() / found.factor
     used = found.used & (square <= OUTLIER * found.elsewhere)
     if not used.any():
-        return None
+        return torch.zeros_like(square)
     around = _around(square, used)
     return around.clamp(min=float(DARKEST * around.max()))
 

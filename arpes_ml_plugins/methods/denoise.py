@@ -71,11 +71,11 @@ def denoise(
 
     The noise is estimated first (:func:`estimate_noise`). Counts are denoised with the pre-trained
     network (:func:`denoise_pretrained`), also if they are multiplied by a gain, lie on a pedestal,
-    or are correlated by a camera or an interpolation. So are differences and asymmetries: their
-    noise is measured from place to place, and the network is not adapted to them. It had the
-    smallest errors in our benchmarks and takes seconds. Values whose noise cannot be measured (too
-    few pixels, constant values) are denoised with the two-stage method (:func:`denoise_pcp_unet`),
-    which does not assume counts and takes about a minute per image.
+    or are correlated by a camera or an interpolation. It had the smallest errors in our benchmarks
+    and takes seconds. Differences and asymmetries go to it as well: their noise is measured from
+    place to place, and the network is not adapted to them. Values whose noise cannot be measured
+    (too few pixels, constant values) are denoised with the two-stage method
+    (:func:`denoise_pcp_unet`), which does not assume counts and takes about a minute per image.
 
     Parameters
     ----------

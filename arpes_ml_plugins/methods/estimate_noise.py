@@ -88,7 +88,8 @@ def estimate_noise(
         - ``clipped_fraction``: fraction of the pixels at which the detector saturates;
         - ``kind``: ``"counts"`` (variance = step), ``"scaled counts"`` (white, another gain),
           ``"correlated"``, ``"offset"`` (variance and intensity are not proportional), ``"local"``
-          (something was subtracted, so that only the noise itself is known, from place to place),
+          (something was subtracted, or there is hardly any noise: only the noise itself is known,
+          from place to place),
           ``"negative"`` (the same, but the noise is not known) or ``"unknown"`` (too few pixels or
           counts, or too little contrast to tell a pedestal from the gain);
         - ``status``: ``"ok"``, or ``"uncertain"`` if another shift, and with it another gain,
