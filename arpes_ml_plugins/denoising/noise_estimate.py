@@ -12,6 +12,7 @@ from arpes_ml_plugins.denoising.gain_scales import Scaling
 from arpes_ml_plugins.denoising.noise import KINDS, NoiseEstimate
 from arpes_ml_plugins.denoising.noise_map import pedestal, typical_deviation, unit_of
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.noise_zero import dark_explains
 
 __all__ = ["estimate"]
 
@@ -35,7 +36,8 @@ def estimate(
     signed = bool(found.negative > NEGATIVE)
     if kind == "negative" or (kind == "unknown" and signed):
         return _local(found, images, valid)
-    if kind == "offset" and signed and not found.scaling.kind:
+    dark = bool(dark_explains(images[valid], found.gain, found.shift))
+    if kind == "offset" and signed and not dark and not found.scaling.kind:
         return _local(found, images, valid, found.gain * (images + found.shift))
     if kind == "unknown":  # not because there are few counts, if there is hardly any noise
         local = _local(found, images, valid)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-__all__ = ["ENOUGH_STILL", "level_of", "of_read_out", "read_out_explains", "still_places"]
+__all__ = [
+    "ENOUGH_STILL",
+    "dark_explains",
+    "level_of",
+    "of_read_out",
+    "read_out_explains",
+    "still_places",
+]
 
 STILL = 7  # pixels, side of a square that has no noise at all
 ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
@@ -41,6 +48,13 @@ def read_out_explains(
         return values.new_ones((), dtype=torch.bool)
     allowed = gain * shift + shift.square()
     return (shift > 0) & (below.square().mean() < MUCH_BELOW * allowed)
+
+
+def dark_explains(values: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Whether negative values are what read-out noise alone leaves where it is dark."""
+    below = values[values < 0]
+    little = (shift > 0) & (shift < READ_OUT * values.mean())
+    return little & (below.square().mean() < MUCH_BELOW * gain * shift)
 
 
 def of_read_out(
