@@ -68,6 +68,7 @@ def run(code: str) -> str:
         pytest.param(
             "import arpes_ml_plugins; cut.S.decompose_pcp(); import arpes.xarray_extensions",
             id="our accessor already used",
+            marks=pytest.mark.slow,
         ),
         pytest.param(  # arpes-lite cannot import arpes.io before arpes.config
             "import arpes_ml_plugins, arpes.config; from arpes.io import load_data",
@@ -83,6 +84,7 @@ def test_without_pyarpes():
     run(HIDE_PYARPES + "import arpes_ml_plugins" + CHECK + "assert 'arpes' in repr(cut.S)\n")
 
 
+@pytest.mark.slow
 def test_reloading_is_harmless():
     run(
         HIDE_PYARPES

@@ -465,6 +465,7 @@ for part in (0.02, 0.6, 0.95):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the trials are forks of one process")
 def test_an_interrupted_import_can_be_repeated():
     done = subprocess.run(

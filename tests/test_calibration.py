@@ -76,7 +76,9 @@ def test_halves_add_up_to_the_counts():
     torch.testing.assert_close(half.seen.images + half.other, images, check_dtype=False)
 
 
-@pytest.mark.parametrize("method", ["decompose_pretrained", "sample_posterior"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("decompose_pretrained", marks=pytest.mark.slow), "sample_posterior"]
+)
 def test_provenance_says_what_was_found(method):
     data = xr.DataArray(np.random.default_rng(0).poisson(rate(5)[0].numpy()), dims=("phi", "eV"))
     options = {"draws": 4} if method == "sample_posterior" else {}

@@ -78,6 +78,7 @@ def test_denoise_chooses_the_same_whatever_the_chunks(series):
     assert str(computed.denoise_method.values) == "denoise_pretrained"
 
 
+@pytest.mark.slow
 def test_several_series(series):
     short = series.isel(scan=slice(5))
     two = xr.concat([short, short.isel(scan=slice(None, None, -1))], "hv", join="override")
@@ -111,6 +112,7 @@ def test_an_algorithm_sees_what_is_beside_a_chunk():
     assert result.compute()[:, 0, 0].values.tolist() == [17.0] * 10 + [25.0] * 10 + [17.0] * 10
 
 
+@pytest.mark.slow
 def test_a_network_trained_on_a_sample_serves_every_chunk(series, eager, small_sample, monkeypatch):
     """Once, in a task of its own, which sees a run of 17 images."""
     trained = []

@@ -31,7 +31,9 @@ def test_the_number_tried_is_told_if_too_small():
     assert "largest number tried" in found.reason.item()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_nano_xps_has_three_components(examples, seed):
     found = examples.nano_xps.spectrum.S.choose_components(rng=seed)
     assert int(found.recommended) == 3
@@ -104,7 +106,7 @@ def test_shifts_are_no_components(kind):
     assert ("shift" in result.reason.item()) == (kind != "none")
 
 
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_wide_ramp_does_not_replace_a_state(seed):
     """Two doublets with twice the shifts explain the data of three about as well."""
     energy = np.linspace(-36, -29, 60)

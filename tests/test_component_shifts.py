@@ -85,6 +85,7 @@ def test_each_component_gets_its_own_shifts(kind, counts):
     assert ratio[0] / ratio[1] == pytest.approx(1, abs=0.07)
 
 
+@pytest.mark.slow
 @shifted
 def test_a_common_shift_that_is_not_enough_is_told():
     result = mixture("oxide alone", 300).S.separate_sgmca(library=library(), rng=0)
@@ -93,7 +94,10 @@ def test_a_common_shift_that_is_not_enough_is_told():
 
 
 @shifted
-@pytest.mark.parametrize(("kind", "counts"), [("none", 10), ("none", 300), ("common", 50)])
+@pytest.mark.parametrize(
+    ("kind", "counts"),
+    [("none", 10), ("none", 300), pytest.param("common", 50, marks=pytest.mark.slow)],
+)
 def test_without_such_shifts_nothing_changes(kind, counts):
     data = mixture(kind, counts)
     auto, own = (

@@ -121,16 +121,16 @@ METHOD_OPTIONS = [
 
 @pytest.mark.parametrize(("method", "options"), METHOD_OPTIONS)
 def test_threads_change_nothing(method, options, quick_training, monkeypatch):
-    """Eight threads, chunks of one slice, three times, each time with networks made anew."""
-    g = many(8)
+    """Four threads, chunks of one slice, twice, each time with networks made anew."""
+    g = many(4)
     run = getattr(arpes_ml_plugins, method)
     eager = run(g, **OPTIONS, **options)
     monkeypatch.setattr(cache, "cache_folder", lambda: None)
     before = torch.get_rng_state(), torch.get_default_dtype(), torch.get_num_threads()
-    for _ in range(3):
+    for _ in range(2):
         stored.continuation_network.cache_clear()
         lazy = run(g.chunk(k=1), **OPTIONS, **options)
-        result = lazy.compute(scheduler="threads", num_workers=8)
+        result = lazy.compute(scheduler="threads", num_workers=4)
         assert (result.status == eager.status).all()
         for name in ("spectral_function", "lower", "upper", "back_transform", "chi2"):
             scale = float(np.abs(eager[name]).max())

@@ -90,7 +90,7 @@ def test_one_spectrum_too_few_is_told(counts, detector):
     assert float(result.residual_chi2.mean()) > 1.2
 
 
-@pytest.mark.parametrize("counts", [3, 100])
+@pytest.mark.parametrize("counts", [pytest.param(3, marks=pytest.mark.slow), 100])
 @pytest.mark.parametrize("method", ["separate_sgmca", "separate_gmca"])
 @pytest.mark.filterwarnings("ignore:.*uncertain:arpes_ml_plugins.errors.DistributionWarning")
 def test_separated_spectra_and_maps_have_errors_that_hold(method, counts):

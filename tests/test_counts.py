@@ -99,6 +99,7 @@ class TestReferee:
         assert gain == 0
         assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
+    @pytest.mark.slow
     def test_training_from_nothing_is_used(self, counts, truth):
         cut = labelled(counts)
         untrained = new_network(0)
@@ -186,7 +187,10 @@ class TestQuality:
 
 
 class TestErrorBars:
-    @pytest.mark.parametrize("seed", [0, 1, 2, 3])
+    @pytest.mark.parametrize(
+        "seed",
+        [0, 1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)],
+    )
     def test_they_hold_the_truth_two_times_in_three(self, seed):
         scene = simulate_scene((128, 128), counts=[0.5, 3, 15, 80][seed], rng=40 + seed)
         result = scene.spectrum.S.decompose_pretrained(adapt=False, gain=1, rng=0)
@@ -204,6 +208,7 @@ class TestErrorBars:
         assert min(fractions) > 0.5
         assert 0.6 < np.mean(fractions) < 0.78
 
+    @pytest.mark.slow
     def test_on_average(self):
         shares = []
         for seed in range(8):
@@ -231,6 +236,7 @@ class TestErrorBars:
         widths = [float((r.upper - r.clean).mean()) for r in (rough, plain)]
         assert widths[0] > 1.5 * widths[1]
 
+    @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore:the difference between data and clean image")
     @pytest.mark.filterwarnings("ignore:.* gain is uncertain:arpes_ml_plugins.errors.CountsWarning")
     def test_over_dispersed_counts_have_larger_ones(self, truth):
@@ -415,12 +421,14 @@ class TestSeries:
         alone = squared_error(data.S.denoise_pretrained(series=None, **options), rates)
         assert together < 1.05 * alone
 
+    @pytest.mark.slow
     def test_lazy_series_agree(self, scene):
         options = {"adapt": False, "gain": 1, "rng": 0, "precision": "float32"}
         lazy = scene.spectrum.chunk({"scan": 3}).S.denoise_pretrained(**options)
         eager = scene.spectrum.S.denoise_pretrained(**options)
         xr.testing.assert_allclose(lazy.compute(scheduler="synchronous"), eager, rtol=1e-4)
 
+    @pytest.mark.slow
     def test_four_dimensions_and_uneven_axes(self, scene):
         stack = scene.spectrum.rename(scan="hv").isel(hv=slice(0, 6))
         stack = stack.assign_coords(hv=np.geomspace(20, 60, 6))
@@ -430,7 +438,9 @@ class TestSeries:
         assert clean.coords["hv"].identical(data.coords["hv"])
         assert clean.attrs["provenance"]["record"]["found"]["series"] == ["hv"]
 
-    @pytest.mark.parametrize("order", [("T", "scan"), ("scan", "T")])
+    @pytest.mark.parametrize(
+        "order", [("T", "scan"), pytest.param(("scan", "T"), marks=pytest.mark.slow)]
+    )
     def test_lazy_and_eager_data_choose_the_same_axis(self, scene, order):
         """The shorter axis has the more similar images here: what decides is the length alone."""
         stack = scene.spectrum[:6, 18:34, 24:40]
@@ -472,12 +482,14 @@ class TestSeries:
         assert np.isnan(clean[3]).all()
         assert np.isfinite(clean[[2, 4]]).all()
 
+    @pytest.mark.slow
     def test_progress_reaches_its_end(self, scene):
         seen = []
         scene.spectrum[:5, :32, :32].S.denoise_pretrained(gain=1, rng=0, progress=seen.append)
         assert seen[-1].done == seen[-1].total
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.CountsWarning")
 def test_memory_is_bounded_by_the_window(monkeypatch):
     """However long the series: the network is given a few images at a time."""

@@ -32,7 +32,12 @@ def global_state():
 @pytest.mark.parametrize(
     ("method", "slices", "options"),
     [
-        ("denoise_counts", 8, {"series": None, "iterations": 1, "gain": 1}),
+        pytest.param(
+            "denoise_counts",
+            8,
+            {"series": None, "iterations": 1, "gain": 1},
+            marks=pytest.mark.slow,
+        ),
         ("denoise_pretrained", 8, {"series": None, "gain": 1, "adapt": False}),
         ("denoise_pcp_unet", 8, {"iterations": 1, "networks": 1}),
         ("denoise_pcp_unet", 8, {"iterations": 1, "recipe": "published"}),

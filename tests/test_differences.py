@@ -109,6 +109,7 @@ def test_an_empty_image_does_not_hide_the_noise_of_the_others(dichroism):
     assert squared(clean[0], alone[0].values) < 1e-2 * squared(alone[0], 0.0)
 
 
+@pytest.mark.slow
 def test_lazy_differences_are_those_in_memory(dichroism):
     scan = labelled(np.stack([np.roll(dichroism[0], k, 1) for k in range(4)]))
     assert str(scan.S.estimate_noise().kind.values) == "local"

@@ -58,6 +58,7 @@ def test_the_stub_is_current():
     )
 
 
+@pytest.mark.slow
 def test_mypy_knows_the_methods(tmp_path):
     pytest.importorskip("mypy")
     (tmp_path / "user.py").write_text(USER)

@@ -54,7 +54,9 @@ def angle(result):
 
 
 @shifted
-@pytest.mark.parametrize("method", ["separate_sgmca", "separate_lpalm"])
+@pytest.mark.parametrize(
+    "method", ["separate_sgmca", pytest.param("separate_lpalm", marks=pytest.mark.slow)]
+)
 def test_a_map_that_charges_up_is_no_chemistry(method):
     data = mixture(RAMP, 200)
     options = {"rng": 0}
@@ -91,7 +93,9 @@ def grains_beside_each_other(ramp, counts):
 
 
 @shifted
-@pytest.mark.parametrize(("ramp", "counts", "limit"), [(0.1, 10, 3), (0.3, 300, 1.2)])
+@pytest.mark.parametrize(
+    ("ramp", "counts", "limit"), [(0.1, 10, 3), pytest.param(0.3, 300, 1.2, marks=pytest.mark.slow)]
+)
 def test_grains_that_share_no_pixel_keep_their_distances(ramp, counts, limit):
     data, library, shift = grains_beside_each_other(ramp, counts)
     result = data.S.separate_sgmca(library=library, rng=0)
@@ -103,6 +107,7 @@ def test_grains_that_share_no_pixel_keep_their_distances(ramp, counts, limit):
     assert "largest shift" not in result.status.item()
 
 
+@pytest.mark.slow
 @shifted
 def test_a_ramp_beyond_the_largest_shift_is_told():
     data, library, _ = grains_beside_each_other(0.6, 100)

@@ -53,6 +53,7 @@ def test_few_counts_do_not_look_irregular():
     assert not any(irregular_flux(row, pixels, None).any() for row in numbers)
 
 
+@pytest.mark.slow
 def test_error_of_a_fluctuating_series(exposed, monkeypatch):
     counts, clean, denoised = exposed
     nothing = "arpes_ml_plugins.denoising.splitting.irregular_flux"
@@ -65,6 +66,7 @@ def test_error_of_a_fluctuating_series(exposed, monkeypatch):
     assert error < 0.9 * other
 
 
+@pytest.mark.slow
 def test_chunks_change_nothing(exposed):
     counts, _, denoised = exposed
     parts = arpes_ml_plugins.denoise_pretrained(counts.chunk(scan=8), **OPTIONS).compute()

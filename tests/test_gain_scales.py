@@ -114,6 +114,7 @@ def test_other_noise_is_left_alone(name: str) -> None:
     assert scaled(values[1])[0] == "none"
 
 
+@pytest.mark.slow
 def test_a_stack_of_normalised_images_is_denoised_on_its_own_scale() -> None:
     rng, stack = np.random.default_rng(5), STACK[:, 20:68, 20:68]
     values = rng.poisson(stack * EXPOSURES) + 3 * rng.standard_normal(stack.shape)

@@ -18,7 +18,7 @@ def rate():
     return simulate_scene(SHAPE, counts=20, rng=5).truth.transpose("eV", ...).values
 
 
-@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("axis", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_stripes_are_kept_and_bands_denoised(rate, axis):
     """Denoised as they were, stripes of 15 % cost the network 5 dB."""
     rng = np.random.default_rng(axis)

@@ -154,6 +154,7 @@ def test_without_a_mesh_nothing_changes():
     np.testing.assert_array_equal(with_, without)
 
 
+@pytest.mark.slow
 def test_meshes_of_their_own():
     """Swept over the detector, the mesh is elsewhere in each image."""
     flats = np.stack([wires(11.7, 3, shift=4 * n) for n in range(3)])
@@ -163,7 +164,7 @@ def test_meshes_of_their_own():
     assert np.std(result.flat.values - flats) < 0.25 * np.std(flats)
 
 
-@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("lazy", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_denoise_divides_the_mesh_out(lazy):
     rate = 10 * band()
     cut = labelled(counts(rate * wires(11.7, 3)))

@@ -63,6 +63,7 @@ def test_a_camera_with_pedestal_and_read_out_noise(pedestal, read, seed):
     assert noise["kind"] == "offset"
 
 
+@pytest.mark.slow
 def test_the_error_is_the_spread():
     pulses = [np.random.default_rng(1000 + s).gamma(counts(20, s) + 1e-9, 1.0) for s in range(24)]
     gains = [float(noise_of(values)["gain"]) for values in pulses]
@@ -224,7 +225,14 @@ class TestPyarpesData:
     def test_as_bundled(self, examples, name):
         assert getattr(examples, name).S.estimate_noise()["kind"] == "correlated"
 
-    @pytest.mark.parametrize("name", ["cut", "photon_energy", "temperature_dependence"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "cut",
+            pytest.param("photon_energy", marks=pytest.mark.slow),
+            "temperature_dependence",
+        ],
+    )
     def test_converted_to_momentum(self, examples, name):
         from arpes.utilities.conversion import convert_to_kspace
 
@@ -272,7 +280,7 @@ def test_structure_of_bright_counts_is_no_gain(seed):
     assert float(twice.gain) > 1.4
 
 
-@pytest.mark.parametrize("gain", [1, 3])
+@pytest.mark.parametrize("gain", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_pedestal_outside_the_detector_is_known_exactly(gain):
     rows, columns = np.indices((128, 128)) - 63.5
     band = 0.3 + 1 / (1 + ((rows - 0.3 * columns) / 2) ** 2)

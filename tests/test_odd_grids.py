@@ -84,6 +84,7 @@ def test_any_grid_gives_finite_numbers_or_an_error(beta, steps, start, statistic
     steps=st.lists(st.integers(1, 10**6), min_size=2, max_size=12),
     statistics=st.sampled_from(["fermion", "boson"]),
 )
+@pytest.mark.slow
 def test_uneven_grids_that_are_taken(reach, first, steps, statistics):
     omega = np.r_[first, first + np.cumsum(steps)].astype(float)
     omega *= reach / (10 * np.abs(omega).max())

@@ -59,6 +59,7 @@ class TestSamples:
         together = np.mean(off[:, :, 1:] * off[:, :, :-1])
         assert together > 0.5
 
+    @pytest.mark.slow
     def test_total_intensity_is_as_sure_as_the_counts(self):
         for counts, seed in ((3, 5), (10, 2)):
             image = measured(counts, seed)
@@ -70,6 +71,7 @@ class TestSamples:
         one, other = (x.S.sample_posterior(draws=3, rng=0, **QUICK) for x in (image, 25.0 * image))
         np.testing.assert_allclose(other, 25 * one, rtol=2e-3, atol=0.05)
 
+    @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore:.* gain is uncertain:arpes_ml_plugins.errors.CountsWarning")
     def test_correlated_noise_is_drawn_as_such(self):
         """Behind clouds of charge the samples scatter as much as behind none, and no less."""
@@ -82,6 +84,7 @@ class TestSamples:
         assert 0.5 < np.mean(cloudy) < 0.85
         assert min(plain) > 0
 
+    @pytest.mark.slow
     def test_a_series_and_its_exposures(self):
         images = xr.concat([measured(3, seed) for seed in range(4)], "sweep")
         drawn = images.S.sample_posterior(draws=2, rng=0, **QUICK)

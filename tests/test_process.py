@@ -52,7 +52,7 @@ def expected():
         return {name: call() for name, call in CALLS.items()}
 
 
-@pytest.mark.parametrize("threads", [4, 8])
+@pytest.mark.parametrize("threads", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_threads_give_the_same_bits(expected, threads):
     jobs = [name for name in CALLS for _ in range(2)]
     with many_switches(), left_alone(), ThreadPoolExecutor(threads) as pool:

@@ -81,6 +81,7 @@ def test_missing_pixels_of_one_exposure_are_missing():
     assert int(clean.isnull().sum()) == 4
 
 
+@pytest.mark.slow
 def test_other_methods_take_the_mean():
     data = exposed(sharp(64))
     clean = data.S.denoise(method="counts", rng=0)

@@ -90,6 +90,7 @@ def test_data_in_memory_stay_there(series, written, tmp_path):
     xr.testing.assert_allclose(result, expected)
 
 
+@pytest.mark.slow
 def test_the_command_line_goes_on_too(series, written, tmp_path, capsys):
     scan, out = tmp_path / "scan.nc", tmp_path / "clean.zarr"
     arpes_ml_plugins.save(series, scan)

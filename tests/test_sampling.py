@@ -55,6 +55,7 @@ def test_the_noise_of_large_data_comes_from_some_of_their_pixels(shape, monkeypa
     assert seen[0] <= PIXELS
 
 
+@pytest.mark.slow
 def test_what_only_whole_images_show_is_still_found():
     rows = np.where(np.arange(700) % 2, 8.0, 16.0)
     data = counted((700, 300), ("eV", "phi"), rows[:, None]).astype(float)

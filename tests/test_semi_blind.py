@@ -187,7 +187,9 @@ def test_ratios_separate_what_is_wrong():
 # -- methods -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["simplex", "nearest", "iae"])
+@pytest.mark.parametrize(
+    "kind", ["simplex", "nearest", pytest.param("iae", marks=pytest.mark.slow)]
+)
 def test_planted_mixture_is_found(kind, library):
     spectra, maps = truth()
     result = image(spectra, maps).S.separate_sgmca(

@@ -64,7 +64,9 @@ def test_parts_add_up(library):
     assert result.spectra.max("eV").values == pytest.approx(1)
 
 
-@pytest.mark.parametrize("method", ["separate_lpalm", "separate_palm"])
+@pytest.mark.parametrize(
+    "method", ["separate_lpalm", pytest.param("separate_palm", marks=pytest.mark.slow)]
+)
 def test_any_scale_gives_the_same(method, library):
     options = QUICK if method == "separate_lpalm" else {"rng": 0, "device": "cpu"}
     data = image(*truth())
@@ -82,7 +84,7 @@ def test_library_in_another_order(library):
     xr.testing.assert_allclose(other.spectra.sel(component=one.component), one.spectra, atol=1e-6)
 
 
-@pytest.mark.parametrize("strength", [1 / 3, 3, 30])
+@pytest.mark.parametrize("strength", [pytest.param(1 / 3, marks=pytest.mark.slow), 3, 30])
 def test_sources_of_unequal_strength(strength, library):
     spectra, maps = truth(strengths=(1, strength, 1))
     result = image(spectra, maps).S.separate_lpalm(library=library, **QUICK)
@@ -188,6 +190,7 @@ def test_flags_are_true_or_false(method, flag, value, library):
         getattr(image(*truth()).S, method)(**options, **{flag: value})
 
 
+@pytest.mark.slow
 def test_half_splits_tell_the_scatter(library):
     """Standard errors of spectra against the scatter over realisations of the noise."""
     spectra, maps = truth()
@@ -307,6 +310,7 @@ def test_threads_leave_the_filters_of_warnings_as_they_were():
     assert warnings.filters == before
 
 
+@pytest.mark.slow
 @odd
 def test_results_of_own_networks_are_replayed(tmp_path, library):
     """From a file alone: the network goes with the result, trained again or not."""

@@ -57,6 +57,7 @@ def test_columns_that_stand_for_all(monkeypatch):
     assert int(((chosen < 500) | (chosen >= 600)).sum()) > 15
 
 
+@pytest.mark.slow
 def test_errors_from_a_part_of_the_pixels(monkeypatch):
     """Stated errors are those of the pixels that were used."""
     monkeypatch.setattr(whiten, "MOST_COLUMNS", 400)

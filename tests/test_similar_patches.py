@@ -107,6 +107,7 @@ class TestShares:
         assert self.measured_shares(torch.zeros(1, 32, 32), blurred, lambda x, _: x) is None
 
 
+@pytest.mark.slow
 def test_sharp_lines_are_denoised_better_with_training():
     truth = sharp_line(20.0)[0].numpy().astype(float)
     counts = np.random.default_rng(0).poisson(truth)

@@ -46,6 +46,7 @@ def test_a_cut_goes_there_and_back(pool, cut, expected):
     assert result.coords.identical(expected.coords)
 
 
+@pytest.mark.slow
 def test_dask_computes_there(pool, cut, expected):
     """The scheduler "processes", whose workers are spawned."""
     dask = pytest.importorskip("dask")

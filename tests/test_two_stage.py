@@ -264,6 +264,7 @@ class TestMethod:
         assert parts.loss.sizes == {"iteration": 5}
         assert parts.iteration.values.tolist() == [1, 2, 3, 4, 5]
 
+    @pytest.mark.slow
     def test_bfloat16_is_close(self):
         images, _ = images_of()
         data = xr.DataArray(images[0].numpy(), dims=("eV", "phi"))

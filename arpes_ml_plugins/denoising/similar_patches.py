@@ -99,7 +99,7 @@ def _distances(guide: torch.Tensor) -> torch.Tensor:
     distances = []
     for row, start in product(range(2 * SEARCH + 1), repeat=2):  # each fits into the cache
         shifted = around[row : row + height, start : start + width]
-        strips = (guide - shifted).square_().unflatten(0, (-1, STEP)).sum(1)
+        strips = (guide - shifted).square_().view(-1, STEP, width).sum(1)
         distances.append((strips[:-1] + strips[1:]) @ patches)
     return torch.stack(distances)
 

@@ -37,7 +37,7 @@ from arpes_ml_plugins.testing.samples import ROLE_AXES, sample_cut
 
 __all__ = ["ConformanceSuite"]
 
-THREADS = 4
+THREADS = 3
 TOLERANCE = 1e-5  # relative to the largest value: float32 arithmetic in another order
 
 
@@ -210,15 +210,13 @@ class ConformanceSuite:
         with default_dtype("float64"):
             self.assert_repeated(self.run(self.sample()), expected)
 
-    @pytest.mark.parametrize("kind", ["read-only", "negative stride", "big-endian", "fortran"])
+    @pytest.mark.parametrize("kind", ["read-only", "turned", "fortran"])
     def test_memory_layouts(self, kind: str) -> None:
         data = self.sample().astype(float)
         expected = self.baseline(dtype="float64")
         values = data.values
-        if kind == "negative stride":
-            odd = np.ascontiguousarray(values[::-1])[::-1]
-        elif kind == "big-endian":
-            odd = values.astype(">f8")
+        if kind == "turned":  # negative strides, and big-endian
+            odd = np.ascontiguousarray(values[::-1].astype(">f8"))[::-1]
         elif kind == "fortran":
             odd = np.asfortranarray(values)
         else:
@@ -239,8 +237,8 @@ class ConformanceSuite:
         ],
     )
     def test_dtypes(self, dtype: str, expected: str) -> None:
-        data = self.sample().astype(dtype)
-        for array in self.images(self.run(data)).values():
+        same = self.sample().dtype == dtype
+        for array in self.images(self.baseline(dtype=None if same else dtype)).values():
             assert array.dtype == np.dtype(expected)
 
     def test_nan_stays_where_it_was(self) -> None:
@@ -302,9 +300,8 @@ class ConformanceSuite:
 
     def test_threads_change_nothing(self) -> None:
         dask = pytest.importorskip("dask")
-        data = self.sample(batch=THREADS)
-        eager = self.run(data)
-        lazy = data.chunk({"temperature": 1})
+        eager = self.baseline(batch=THREADS)
+        lazy = self.sample(batch=THREADS).chunk({"temperature": 1})
         with many_switches(), left_alone():
             for _ in range(2):
                 with dask.config.set(scheduler="threads", num_workers=THREADS):
@@ -332,10 +329,9 @@ class ConformanceSuite:
         def generator() -> torch.Generator | np.random.Generator:
             return torch.Generator().manual_seed(3) if library == "torch" else default_rng(3)
 
-        data, own = self.sample(), generator()
+        data, own, seed = self.sample(), generator(), seed_from(generator())
         result = self.run(data, rng=own)
-        self.assert_repeated(self.run(data, rng=generator()), result)
-        seed = seed_from(generator())
+        self.assert_repeated(self.run(data, rng=seed), result)
         for array in self.images(result).values():
             assert array.attrs["provenance"]["record"]["parameters"]["rng"] == seed
         assert seed_from(own) != seed  # the generator has moved on
