@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -146,6 +148,7 @@ def test_nothing_global_is_touched(method, options, quick_training, monkeypatch)
     def refused(*_, **__):
         raise AssertionError("the state of the process is set")
 
+    importlib.import_module("torch._dynamo")  # which optimizers load, and which lists functions
     stored.continuation_network.cache_clear()
     monkeypatch.setattr(cache, "cache_folder", lambda: None)
     for name in ("manual_seed", "seed", "set_rng_state", "set_default_dtype", "set_num_threads"):
