@@ -467,6 +467,19 @@ def defects() -> None:
         write("denoising_defects.csv", rows)
 
 
+def crossed(counts: np.ndarray) -> np.ndarray:
+    """With straight tracks, 1 to 3 times as bright as the brightest pixel."""
+    rng = np.random.default_rng(6)
+    values = counts.astype(float)
+    for _ in range(20):
+        row, column = (rng.integers(9, size - 9) for size in counts.shape)
+        angle, along = rng.uniform(0, np.pi), np.arange(rng.integers(3, 9))
+        rows = row + (np.sin(angle) * along).round().astype(int)
+        columns = column + (np.cos(angle) * along).round().astype(int)
+        values[rows, columns] = rng.uniform(1, 3, len(along)) * counts.max()
+    return values
+
+
 def spoiled(
     scene: Scene, rng: np.random.Generator
 ) -> Iterable[tuple[str, np.ndarray, np.ndarray, float]]:
@@ -480,6 +493,7 @@ def spoiled(
         everywhere,
         1.0,
     )
+    yield "20 tracks of cosmic rays, 3 to 8 pixels", crossed(counts), everywhere, 1.0
     dead = counts.copy()
     dead[77] = dead[:, 120] = 0
     yield "a dead row and a dead column", dead, everywhere, 1.0

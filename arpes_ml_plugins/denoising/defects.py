@@ -1,9 +1,11 @@
-"""Find defects of single pixels and lines: hot pixels and dead lines."""
+"""Find defects: hot pixels, tracks of cosmic rays, and dead lines."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+
+from arpes_ml_plugins.denoising.tracks import tracks
 
 __all__ = ["dead_lines", "hot_pixels"]
 
@@ -16,7 +18,7 @@ ENOUGH = 30.0  # counts that a dead line must lack
 
 
 def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-    """Mask of pixels far brighter than all but one of their eight neighbours.
+    """Mask of pixels far brighter than all but one of their eight neighbours, and of tracks.
 
     Parameters
     ----------
@@ -43,7 +45,8 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
     # At the edge of the data there may be no second neighbour to compare with.
     rival = torch.where(ranked[-1].isinf(), ranked[0], ranked[-1])
     far = images / gain + 3 / 8 > BRIGHTER * (rival / 2).square()
-    return valid & ~rival.isinf() & (stable - rival > SIGNIFICANCE) & far
+    single = valid & ~rival.isinf() & (stable - rival > SIGNIFICANCE) & far
+    return single | tracks(images / gain, valid)
 
 
 def dead_lines(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:

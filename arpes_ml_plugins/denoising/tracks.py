@@ -1,0 +1,64 @@
+"""Find tracks and specks: small groups of pixels with a sharp outline, as cosmic rays leave them.
+
+A band is longer than a track, and a spot of the sample falls off over more than one pixel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+__all__ = ["tracks"]
+
+SIGNIFICANCE = 5.0  # standard deviations between the group and what is around it
+BRIGHTER = 1.7  # times what is around it
+LONGEST = 12  # pixels of a group
+WIDE = LONGEST + 1  # pixels; what is shorter is no background
+
+
+def tracks(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Mask of groups of at most :data:`LONGEST` pixels, each pixel far brighter than all around.
+
+    Parameters
+    ----------
+    counts
+        Images in units of their gain, ``(n, height, width)``.
+    valid
+        Same shape; False pixels belong to no group.
+    """
+    bright = valid & _far_above(counts, _background(counts, valid))
+    if not bright.any():
+        return bright
+    mask = bright.cpu().numpy()
+    groups, number = ndimage.label(mask, [np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
+    sizes = np.bincount(groups.ravel(), minlength=number + 1)
+    small = torch.from_numpy(mask & (sizes <= LONGEST)[groups]).to(bright.device)
+    outside = _highest(counts.masked_fill(~valid | small, -torch.inf), 3)
+    blurred = (small & ~_far_above(counts, outside)).cpu().numpy()
+    sharp = np.bincount(groups[blurred], minlength=number + 1) == 0
+    return small & torch.from_numpy(sharp[groups]).to(bright.device)
+
+
+def _background(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """What remains without all that is shorter than :data:`WIDE` along both axes."""
+    filled = counts.masked_fill(~valid, torch.inf)
+    along_rows, along_columns = ((1, WIDE), (WIDE, 1))
+    return torch.maximum(*(_opened(filled, side) for side in (along_rows, along_columns)))
+
+
+def _opened(counts: torch.Tensor, side: tuple[int, int]) -> torch.Tensor:
+    return _highest(-_highest(-counts, side), side)
+
+
+def _highest(counts: torch.Tensor, side: int | tuple[int, int]) -> torch.Tensor:
+    sides = (side, side) if isinstance(side, int) else side
+    around = F.max_pool2d(counts[:, None], sides, stride=1, padding=(sides[0] // 2, sides[1] // 2))
+    return around[:, 0]
+
+
+def _far_above(counts: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Whether counts exceed others far beyond what noise does."""
+    high, low = (2 * (x + 3 / 8).clamp(min=0).sqrt() for x in (counts, other))
+    return (high - low > SIGNIFICANCE) & (counts + 3 / 8 > BRIGHTER * (other + 3 / 8))
