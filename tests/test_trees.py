@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 import arpes_ml_plugins
-from arpes_ml_plugins.errors import DataError
+from arpes_ml_plugins.errors import DataError, FileError
 from arpes_ml_plugins.testing.samples import sample_cut
 
 if not hasattr(xr, "register_datatree_accessor"):
@@ -69,3 +69,31 @@ def test_without_any_data(tree):
 
 def test_methods_are_listed(tree):
     assert "denoise" in dir(tree.arpes_ml)
+
+
+def test_each_node_has_a_store_in_the_folder(tree, tmp_path):
+    pytest.importorskip("zarr")
+    pytest.importorskip("dask")
+    options = {"adapt": False, "gain": 1, "rng": 0, "mesh": None}
+    expected = tree.arpes_ml.denoise_pretrained(**options)
+    for _ in range(2):  # the second call finds the results of the first
+        result = tree.arpes_ml.denoise_pretrained(out=tmp_path / "clean", **options)
+        assert {path.name for path in tmp_path.iterdir()} == {"clean"}
+        stores = {path.name for path in (tmp_path / "clean").iterdir()}
+        assert stores == {"cold.zarr", "scans.hot.zarr"}
+        for path in ("/cold/spectrum", "/scans/hot/spectrum"):
+            xr.testing.assert_allclose(result[path], expected[path])
+
+
+def test_a_tree_leaves_no_empty_folder_and_no_result_of_others(tree, tmp_path):
+    pytest.importorskip("zarr")
+    pytest.importorskip("dask")
+    options = {"adapt": False, "gain": 1, "rng": 0, "mesh": None}
+    with pytest.raises(DataError, match="no node of the tree"):
+        tree["/log"].arpes_ml.denoise_pretrained(out=tmp_path / "clean", **options)
+    assert not list(tmp_path.iterdir())
+    tree["/cold"].to_dataset().S.denoise_pretrained(out=tmp_path / "clean", **options)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(FileError, match="result for a single scan"):
+        tree.arpes_ml.denoise_pretrained(out=tmp_path / "clean", **options)
+    assert sorted(tmp_path.rglob("*")) == before

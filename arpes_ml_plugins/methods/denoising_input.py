@@ -132,7 +132,8 @@ BLOCKS = {
             Folder of zarr to write the result to, chunk by chunk while it is computed; needs the
             packages zarr and dask. If the call is interrupted, the finished chunks stay in a folder
             beside it, whose name ends with ``.unfinished``, and the same call with the same data
-            goes on from there. Of a Dataset only the spectrum is written.""",
+            goes on from there. Of a Dataset only the spectrum is written. For a DataTree it is a
+            folder that holds those of its nodes.""",
     "clean": """
         xarray.DataArray or xarray.Dataset
             Denoised values with the type, axes, metadata and unit of ``data``. Integers become

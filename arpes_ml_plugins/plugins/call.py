@@ -35,7 +35,7 @@ from arpes_ml_plugins.labelled.spectrum import (
 )
 from arpes_ml_plugins.labelled.units import as_attribute, strip_unit
 from arpes_ml_plugins.parameters import check_flag
-from arpes_ml_plugins.plugins.into_store import OUT, into_store
+from arpes_ml_plugins.plugins.into_store import OUT, into_store, stores_of_nodes
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method, MethodCall
 from arpes_ml_plugins.plugins.trees import is_tree, over_nodes
@@ -61,7 +61,10 @@ def public_function(method: Method) -> Callable[..., Any]:
         refuse_misplaced(method, misplaced)
         try:
             if is_tree(data):
-                return over_nodes(data, method, lambda node: call_method(method, node, parameters))
+                with stores_of_nodes(method, parameters) as of_node:
+                    return over_nodes(
+                        data, method, lambda node, path: call_method(method, node, of_node(path))
+                    )
             return call_method(method, data, parameters)
         except ArpesMLError as error:
             if logger.isEnabledFor(logging.DEBUG):

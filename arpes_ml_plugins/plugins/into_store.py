@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from arpes_ml_plugins.labelled.whole import check_target
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method
 
-__all__ = ["OUT", "into_store"]
+__all__ = ["OUT", "into_store", "stores_of_nodes"]
 
 OUT = "out"
 """Parameter of methods whose result can go to a store."""
@@ -83,6 +84,32 @@ def into_store(
     if array.chunks is None:
         stored = stored.load()
     return stored if name is None else result.assign({name: stored})
+
+
+@contextmanager
+def stores_of_nodes(
+    method: Method, given: Mapping[str, Any]
+) -> Iterator[Callable[[str], Mapping[str, Any]]]:
+    """Parameters for the node at a path of a tree: its store is in the folder that was named."""
+    if not method.resumable or given.get(OUT) is None:
+        yield lambda path: given
+        return
+    folder = _checked(given[OUT])
+    if folder.exists() and run_of(folder) is not None:
+        raise FileError(
+            f"cannot write {folder}: it is the result for a single scan; for a tree, choose a new "
+            f"folder, or that of an earlier call for this tree"
+        )
+    folder.mkdir(exist_ok=True)
+    try:
+        yield lambda path: {**given, OUT: folder / f"{_name_of(path)}.zarr"}
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # if it is empty
+
+
+def _name_of(path: str) -> str:
+    return path.strip("/").replace("/", ".") or "root"
 
 
 def _checked(path: Any) -> Path:

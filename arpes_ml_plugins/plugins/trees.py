@@ -19,9 +19,11 @@ def is_tree(data: Any) -> bool:
 
 
 def over_nodes(
-    tree: xr.DataTree, method: Method, call: Callable[[xr.Dataset], xr.DataArray | xr.Dataset]
+    tree: xr.DataTree,
+    method: Method,
+    call: Callable[[xr.Dataset, str], xr.DataArray | xr.Dataset],
 ) -> xr.DataTree:
-    """Return a new tree with ``call(node)`` in the place of each node with data for ``method``.
+    """Return a new tree with ``call(node, path)`` in the place of each node with data.
 
     Other nodes (metadata, references, empty ones) are unchanged.
 
@@ -41,7 +43,7 @@ def over_nodes(
         )
     for path in chosen:
         try:
-            nodes[path] = call(nodes[path])  # type: ignore[assignment]
+            nodes[path] = call(nodes[path], path)  # type: ignore[assignment]
         except ArpesMLError as error:
             error.args = (f"node {path!r}: {error.args[0]}", *error.args[1:])
             raise
