@@ -26,6 +26,7 @@ class TestDenoisePcpUnet(ConformanceSuite):
     parameters = QUICK
 
 
+@pytest.mark.slow  # as another class, with a little more
 class TestDenoisePcpUnetPublished(ConformanceSuite):
     method = "denoise_pcp_unet"
     parameters = QUICK | {"recipe": "published"}
@@ -51,6 +52,7 @@ class TestRemoveMesh(ConformanceSuite):
     one_answer = True
 
 
+@pytest.mark.slow  # as another class, with a little more
 class TestRemoveMeshOfEachImage(ConformanceSuite):
     method = "remove_mesh"
     parameters: ClassVar = {"fixed": False}
@@ -69,6 +71,7 @@ class TestDenoiseCounts(ConformanceSuite):
     parameters: ClassVar = {"iterations": 3, "gain": 1, "series": None, "precision": "float32"}
 
 
+@pytest.mark.slow  # as another class, with a little more
 @few_counts
 class TestDecomposeCounts(ConformanceSuite):
     method = "decompose_counts"
