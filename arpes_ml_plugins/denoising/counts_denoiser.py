@@ -56,8 +56,8 @@ __all__ = [
     "prepare",
 ]
 
-ADAPTED = Training(steps=30, learning_rate=2e-4)
-"""Training of a pre-trained network, which is short."""
+ADAPTED = Training(steps=30, learning_rate=2e-4, patience=2)
+"""Training of a pre-trained network, which is short; shorter still if it does not help."""
 SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, checks=10)
 """Training of a new network."""
 SMALL = (32, 48, 64)

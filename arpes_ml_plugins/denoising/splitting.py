@@ -41,6 +41,8 @@ class Training:
     warm_up: int = 10
     checks: int = 5
     """Number of tests on the held-out counts."""
+    patience: int | None = None
+    """Tests in a row without a better state, after which the training ends; None: never."""
     significance: float = 0.5
     """Standard errors by which a state must be better than the first one."""
     pixels: int = 60_000
@@ -165,7 +167,7 @@ def adapt(
     kept = held_out.predicted()
     ratio = training.held_out / (1 - training.held_out)
     first = denoised(network, seen) * ratio
-    best, highest = copy.deepcopy(network), 0.0
+    best, highest, waited = copy.deepcopy(network), 0.0, 0
     average = copy.deepcopy(network)
     network.arranged(counts.images.device, to_train=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=0)
@@ -185,10 +187,15 @@ def adapt(
                 mean.lerp_(weight, 1 - keep)
         if (step + 1) % every == 0 or step + 1 == training.steps:
             better, error = gained(denoised(average, seen) * ratio, first, kept)
+            waited += 1
             if better > max(highest, training.significance * error):
-                best, highest = copy.deepcopy(average), better
+                best, highest, waited = copy.deepcopy(average), better, 0
+        ended = waited == training.patience
         if report:
-            report(passes, float(loss.detach()) if step % 10 == 0 else None)
+            left = training.steps - step if ended else 1
+            report(left * passes, float(loss.detach()) if step % 10 == 0 else None)
+        if ended:
+            break
     network.load_state_dict(best.state_dict())
     network.arranged(counts.images.device, to_train=False)
     return highest
