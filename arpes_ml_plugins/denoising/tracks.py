@@ -28,6 +28,7 @@ def tracks(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     valid
         Same shape; False pixels belong to no group.
     """
+    counts = counts.float()  # half the time
     bright = valid & _far_above(counts, _background(counts, valid))
     if not bright.any():
         return bright

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import functools
 import hashlib
 import json
 import numbers
@@ -220,6 +221,7 @@ def _now() -> str:
     return datetime.datetime.now().isoformat()
 
 
+@functools.cache
 def _version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
