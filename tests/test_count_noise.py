@@ -142,6 +142,17 @@ def test_pixels_in_no_order_and_hot_values_do_not_change_the_gain():
     assert value_noise(cube, valid).gain == pytest.approx(1, rel=0.06)
 
 
+@pytest.mark.parametrize("kernel", [(0.5, 0.5), (0.25, 0.5, 0.25)])
+def test_energies_that_were_interpolated_keep_their_noise(kernel):
+    """Neighbouring channels then share noise, and all but explain each other."""
+    image, _ = measured(100, kind="smooth", dark=0.1)
+    image.values[:] = np.apply_along_axis(np.convolve, -1, image.values, kernel, "same")
+    assert value_noise(*as_cube(image)).gain == pytest.approx(sum(k**2 for k in kernel), rel=0.1)
+    smooth = {n: s.copy(data=np.convolve(s, kernel, "same")) for n, s in known(0.1).items()}
+    result = image.S.unmix(spectra=smooth)
+    assert float(result.residual_chi2.mean()) == pytest.approx(1, abs=0.1)
+
+
 def test_a_count_in_a_dark_channel_is_not_hot():
     image, _ = measured(300)
     dark = int((image > 0).any(("y", "x")).values.nonzero()[0].max()) + 1

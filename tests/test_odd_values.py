@@ -78,7 +78,7 @@ class TestSeparation:
     def test_one_channel_that_changes(self):
         data = xr.zeros_like(sample_cut(("energy", "space"))).astype(float)
         data[{"eV": 3}] = np.arange(16.0)
-        with pytest.raises(DataError, match="only 1 channels change"):
+        with pytest.raises(DataError, match="channels that change from pixel to pixel: 1"):
             arpes_ml_plugins.choose_components(data, **QUICK)
 
     @pytest.mark.filterwarnings("ignore:separate_:arpes_ml_plugins.errors.DistributionWarning")

@@ -136,8 +136,8 @@ def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
     channels, pixels = data.pixels.shape
     if channels < FEWEST_CHANNELS:
         raise DataError(
-            f"only {channels} channels change from pixel to pixel, too few to count components in; "
-            f"check the selection"
+            f"channels that change from pixel to pixel: {channels}, too few to count components "
+            f"in; check the selection"
         )
     limit = max(1, min(most, channels // 2, pixels // 4))
     found = count_components(

@@ -325,7 +325,7 @@ def whitened(
     )
     if int(ready.kept.sum()) < n:
         raise DataError(
-            f"only {int(ready.kept.sum())} channels change from pixel to pixel, too few for {n} "
+            f"channels that change from pixel to pixel: {int(ready.kept.sum())}, too few for {n} "
             f"components; check the selection"
         )
     return ready, complete

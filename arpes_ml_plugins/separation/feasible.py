@@ -115,7 +115,7 @@ def feasible(
     kept = noise > 0
     if int(kept.sum()) < spectra.shape[1]:
         raise DataError(
-            f"only {int(kept.sum())} channels change from pixel to pixel, too few for "
+            f"channels that change from pixel to pixel: {int(kept.sum())}, too few for "
             f"{spectra.shape[1]} components; check the selection, or give fewer"
         )
     model = _Model.of(

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.separation.matching import signal_space
-from arpes_ml_plugins.separation.whiten import strips
+from arpes_ml_plugins.separation.whiten import APART, shared, spaced_groups, strips
 
 __all__ = ["Classes", "ValueNoise", "noise_and_classes", "value_noise"]
 
@@ -198,12 +198,34 @@ def _spaced(channels: int, positions: int) -> slice:
 
 
 def _unexplained(cube: torch.Tensor, valid: torch.Tensor) -> _Squares | None:
-    """The same from residuals of each channel on all others, for pixels in any order."""
+    """The same from residuals of each channel on others, for pixels in any order."""
     flat = cube.flatten(1)[:, valid.all(0).flatten()]
     alive = (flat.amax(1) > flat.amin(1)) if flat.numel() else valid.flatten(1).any(1)
-    flat, pixels = flat[alive], flat.shape[1]
-    if len(flat) < 2 or pixels < ENOUGH * len(flat):
+    flat = flat[alive]
+    if len(flat) < 2 or flat.shape[1] < ENOUGH * len(flat):
         return None
+    close, far = _of_others(flat, 1), _of_others(flat, APART)
+    if close is None or far is None:
+        return close
+    return far if shared(close.square.mean(1), far.square.mean(1)) else close
+
+
+def _of_others(flat: torch.Tensor, apart: int) -> _Squares | None:
+    """Regressed on others that are ``apart``."""
+    some = _spaced(*flat.shape)
+    square, level = torch.empty_like(flat[:, some]), torch.empty_like(flat[:, some])
+    every = torch.arange(len(flat), device=flat.device)
+    for group in spaced_groups(every, flat.shape[1], apart):
+        part = _residuals(flat[group], some)
+        if part is None:
+            return None
+        square[group], level[group] = part
+    return _Squares(square, level, torch.ones_like(level))
+
+
+def _residuals(flat: torch.Tensor, some: slice) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Squared residuals of each channel on all others, and what these explain, of some pixels."""
+    pixels = flat.shape[1]
     centred = flat - flat.mean(1, keepdim=True)
     scale = centred.square().mean(1, keepdim=True).sqrt()
     covariance = torch.cov(centred / scale)
@@ -215,10 +237,9 @@ def _unexplained(cube: torch.Tensor, valid: torch.Tensor) -> _Squares | None:
     noise = scale * (lost / precision.diagonal()[:, None]).sqrt()
     space = signal_space(flat / noise)
     own = (1 - space.directions.square() @ space.reliability).clamp(min=0.1)[:, None]
-    some = _spaced(*flat.shape)
     flat, centred = flat[:, some], centred[:, some]
     rest = (precision @ (centred / scale)) / precision.diagonal()[:, None] * scale
-    return _Squares(rest.square() * lost * own, flat - rest, torch.ones_like(flat))
+    return rest.square() * lost * own, flat - rest
 
 
 def _line(part: _Squares) -> _Line | None:

@@ -17,7 +17,17 @@ from arpes_ml_plugins.separation.starlet import largest_scales, starlet
 if TYPE_CHECKING:
     from arpes_ml_plugins.separation.value_noise import ValueNoise
 
-__all__ = ["Whitened", "channel_noise", "strips", "telling_columns", "thinned", "whiten"]
+__all__ = [
+    "APART",
+    "Whitened",
+    "channel_noise",
+    "shared",
+    "spaced_groups",
+    "strips",
+    "telling_columns",
+    "thinned",
+    "whiten",
+]
 
 NEGATIVE = 4.0  # standard deviations below zero that noise does not reach
 NEGATIVE_SHARE = 1e-3
@@ -31,6 +41,8 @@ NOISE_PIXELS = 40_000  # that the noise is measured from
 STRIP = 8  # rows
 MANY = 1_000_000  # coefficients per channel, from which single precision is enough
 ENOUGH = 4  # pixels per channel for the regression
+APART, LEAST_GROUP = 5, 12  # channels: where noise is independent; fewer have no such groups
+SHARED = 1.2  # times the variance that neighbouring channels leave: more is noise they share
 FILLED_ROUNDS = 10  # each leaves the missing share of the error; half of it is missing at most
 
 
@@ -357,11 +369,33 @@ def _medians(values: torch.Tensor) -> torch.Tensor:
 def _regression(flat: torch.Tensor, alive: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
     """On all other channels, or on evenly spaced ones where the pixels are few."""
     channels = alive.nonzero()[:, 0]
-    groups = -(-ENOUGH * len(channels) // max(flat.shape[1], 1))
-    result = flat.new_full((len(flat),), float("inf"))
-    for group in (channels[i::groups] for i in range(groups)):
-        result[group] = _own(flat[group], missing[group])
-    return result
+
+    def noise(apart: int) -> torch.Tensor:
+        result = flat.new_full((len(flat),), float("inf"))
+        for group in spaced_groups(channels, flat.shape[1], apart):
+            result[group] = _own(flat[group], missing[group])
+        return result
+
+    close, far = noise(1), noise(APART)
+    return far if shared(close[alive].square(), far[alive].square()) else close
+
+
+def spaced_groups(channels: torch.Tensor, pixels: int, apart: int) -> list[torch.Tensor]:
+    """Channels that are ``apart`` if there are many; further if pixels are too few for a regression
+    of so many on each other.
+    """
+    apart = min(apart, len(channels) // LEAST_GROUP)
+    groups = max(1, apart, -(-ENOUGH * len(channels) // max(pixels, 1)))
+    return [channels[i::groups] for i in range(min(groups, len(channels)))]
+
+
+def shared(close: torch.Tensor, far: torch.Tensor) -> bool:
+    """Whether neighbouring channels share their noise, as after interpolation or smoothing along
+    energy: then a channel seems to have hardly any (variance ``close``) if its neighbours take part
+    in the regression, and more (``far``) if they do not.
+    """
+    known = far.isfinite()
+    return bool(known.any()) and float((close[known] * SHARED - far[known]).median()) < 0
 
 
 def _own(flat: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
