@@ -210,13 +210,13 @@ def answer(
         Positions of the data sets in the whole array, for solvers that know them, ``(b,)``.
     """
     rows = problem.rows(data)
-    sign = problem.sign(rows)
-    rows = rows * sign[:, None]
     stated = (
         errors
         if covariance is None
         else covariance.diagonal(dim1=-2, dim2=-1).sqrt().expand_as(rows)
     )
+    sign = problem.sign(rows, stated)
+    rows = rows * sign[:, None]
     errors = (
         estimate_error(problem.kernel, rows)[:, None].expand_as(rows) if stated is None else stated
     )

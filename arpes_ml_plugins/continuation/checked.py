@@ -39,9 +39,9 @@ from arpes_ml_plugins.continuation.network_estimate import (
     too_rough,
 )
 from arpes_ml_plugins.continuation.norms import (
-    UNDETERMINED,
     contradicted_norm,
     is_mistimed,
+    is_open,
     is_unnormed,
     shows_norm,
 )
@@ -122,7 +122,7 @@ class Checked:
         if seen.problem.statistics != "fermion":
             return beside, None, nothing
         value, error = measured_norm(self.network, beside)
-        unknown = error > UNDETERMINED
+        unknown = is_open(value, error, usual=not self.any_norm)
         # Regularisation would pull the norm towards that of noisy end points, or of a fit.
         loose = ~unknown & (error > SHARP) & (value > 0) & (not self._as_measured)
         if not bool((unknown | loose).any()):

@@ -79,7 +79,8 @@ class MatrixSolver:
             semidefinite matrices, ``(b, n)``: the sum of their negative eigenvalues.
         """
         trace = problem.rows(data[:, : self.orbitals].sum(1))
-        sign = problem.sign(trace)
+        of_trace = None if errors is None else errors[:, : self.orbitals].square().sum(1).sqrt()
+        sign = problem.sign(trace, of_trace)
         data = data * sign[:, None, None]
         first = self._single(replace(problem, convention=1), data, errors, covariance, first=True)
         signed = replace(problem, signed=True)

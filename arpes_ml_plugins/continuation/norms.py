@@ -19,11 +19,13 @@ __all__ = [
     "UNDETERMINED",
     "contradicted_norm",
     "is_mistimed",
+    "is_open",
     "is_unnormed",
     "shows_norm",
 ]
 
 UNDETERMINED = 0.1  # relative error of the norm: above it 1 is assumed
+ROUGH = 0.02  # ... and above this, if the data do not exclude 1
 CERTAIN = 6.0  # standard errors
 LEAST_OFF = 2e-3  # relative: what frequencies on a grid may change
 COMPLETE = 3.0  # standard errors, within which data fulfil the sum rule of their end points
@@ -35,6 +37,18 @@ def is_unnormed(network: GeneralNetwork, seen: Observation, weights: torch.Tenso
     _, error = measured_norm(network, seen)
     total = weights.sum(-1)
     return (total - 1).abs() > (CERTAIN * error * total.abs()).clamp(min=LEAST_OFF)
+
+
+def is_open(value: torch.Tensor, error: torch.Tensor, *, usual: bool) -> torch.Tensor:
+    """Whether measured norms with their relative errors are worse than assuming 1, ``(b,)``.
+
+    Parameters
+    ----------
+    usual
+        Whether spectra should have a norm of 1.
+    """
+    allowed = usual & ((value - 1).abs() < CERTAIN * error)
+    return (error > UNDETERMINED) | (allowed & (error > ROUGH))
 
 
 def contradicted_norm(

@@ -71,6 +71,7 @@ def find_outliers(
     """
     kept = torch.ones_like(rows, dtype=torch.bool)
     excess = rows.new_ones(len(rows))
+    norm = _rough_norm(problem, rows)
     for which, residual in _residuals(problem, rows, errors):
         data = rows[which] / errors[which]
         excess[which] = _excess(residual, NOISELESS * data.abs().amax(-1))
@@ -79,7 +80,8 @@ def find_outliers(
         suspect = standard.abs().amax(-1) > OUTLIER * typical.clamp(min=1.0)
         for item in which[suspect]:
             kernel = problem.kernel / errors[item][:, None]
-            kept[item], excess[item] = _without_outliers(kernel, rows[item] / errors[item])
+            own = rows[item] / errors[item]
+            kept[item], excess[item] = _without_outliers(kernel, own, norm[item : item + 1])
     return kept, excess
 
 
@@ -110,8 +112,7 @@ def _residuals(
     for which, alike in together(errors):
         own = errors[which[:1] if alike else which]
         data = rows[which] / errors[which]
-        largest = (problem.kernel.abs().amax(1) / own).amax(-1)
-        norm = data.abs().amax(-1) / largest  # of spectra, roughly
+        norm = _rough_norm(problem, rows[which])
         kept = s * float((norm / own.amin(-1)).max()) > MARGIN * UNSEEN
         yield which, _residual(steep[:, kept] / own[..., None], data, norm)
 
@@ -127,15 +128,21 @@ def _residual(kernel: torch.Tensor, data: torch.Tensor, norm: torch.Tensor) -> _
     return _Residual(data - reached, 1 - rowwise(inside.to(data), u.square().mT))
 
 
-def _residual_of(kernel: torch.Tensor, data: torch.Tensor) -> _Residual:
-    """The same for one whitened kernel ``(m, n)``."""
-    return _residual(kernel[None], data, data.abs().amax(-1) / kernel.abs().amax())
+def _rough_norm(problem: Problem, rows: torch.Tensor) -> torch.Tensor:
+    """Norm of the spectra of data ``(b, rows)``, roughly, ``(b,)``.
+
+    From the largest datum, not from the most accurate one: where a gap makes the data small, so are
+    their errors.
+    """
+    return rows.abs().amax(-1) / problem.kernel.abs().amax()
 
 
-def _without_outliers(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.Tensor, float]:
+def _without_outliers(
+    kernel: torch.Tensor, data: torch.Tensor, norm: torch.Tensor
+) -> tuple[torch.Tensor, float]:
     mask = torch.ones(len(data), dtype=torch.bool, device=data.device)
     for _ in range(max(1, int(MOST_OUTLIERS * len(data)))):
-        residual = _residual_of(kernel[mask], data[None, mask])
+        residual = _residual(kernel[None, mask], data[None, mask], norm)
         standard = (residual.beyond.abs() / residual.share.clamp(min=1e-3).sqrt())[0]
         typical = float(standard.median() / 0.6745)
         worst = int(standard.argmax())
@@ -143,7 +150,7 @@ def _without_outliers(kernel: torch.Tensor, data: torch.Tensor) -> tuple[torch.T
             break
         mask[torch.nonzero(mask)[worst, 0]] = False
     noiseless = NOISELESS * data[mask].abs().amax()
-    return mask, float(_excess(_residual_of(kernel[mask], data[None, mask]), noiseless))
+    return mask, float(_excess(_residual(kernel[None, mask], data[None, mask], norm), noiseless))
 
 
 def _excess(residual: _Residual, noiseless: torch.Tensor) -> torch.Tensor:
@@ -164,7 +171,9 @@ def correlated_excess(
     whitener = inverse_errors(rows[:1], covariance, torch.ones_like(rows[:1], dtype=torch.bool))[0]
     data = rows @ whitener.mT
     noiseless = NOISELESS * data.abs().amax(-1)
-    return _excess(_residual_of(whitener @ problem.kernel, data), noiseless).clamp(max=1)
+    return _excess(
+        _residual((whitener @ problem.kernel)[None], data, _rough_norm(problem, rows)), noiseless
+    ).clamp(max=1)
 
 
 def raised(errors: torch.Tensor, excess: torch.Tensor) -> torch.Tensor:

@@ -216,8 +216,9 @@ class Problem:
         """Whether the data are coefficients in a basis."""
         return self.axis == "legendre" or self.transform is not None
 
-    def sign(self, rows: torch.Tensor) -> torch.Tensor:
-        """1 for data of the positive convention, -1 for the other, ``(...,)``.
+    def sign(self, rows: torch.Tensor, errors: torch.Tensor | None = None) -> torch.Tensor:
+        """1 for data of the positive convention, -1 for the other, ``(...,)``; the more accurate
+        data decide.
 
         Positive means ``-G(tau) = <c c+> > 0``, ``Im G(i w_n) < 0`` for ``w_n > 0``, and positive
         correlation functions of bosons.
@@ -226,16 +227,19 @@ class Problem:
             return torch.full_like(rows[..., 0], self.convention)
         if self.signed:
             return torch.ones_like(rows[..., 0])
-        flat = self.kernel.sum(-1)
-        return torch.where((rows * flat).sum(-1) < 0, -1.0, 1.0).to(rows.dtype)
+        errors = torch.ones_like(rows) if errors is None else errors
+        return torch.where(self._likeness(rows, errors) < 0, -1.0, 1.0).to(rows.dtype)
 
     def unsure(self, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
         """Whether noise may have determined the sign of the data, ``(...,)`` bool."""
         if self.convention is not None or self.signed:
             return torch.zeros_like(rows[..., 0], dtype=torch.bool)
-        flat = self.kernel.sum(-1)
-        spread = (errors * flat).norm(dim=-1)
-        return (rows * flat).sum(-1).abs() < CERTAIN_SIGN * spread
+        return self._likeness(rows, errors).abs() < CERTAIN_SIGN
+
+    def _likeness(self, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
+        """Of data ``(..., rows)`` to those of a flat spectrum, in standard errors, ``(...,)``."""
+        flat = self.kernel.sum(-1) / errors
+        return (rows / errors * flat).sum(-1) / flat.norm(dim=-1)
 
     def on(self, omega: torch.Tensor) -> Problem:
         """The same data on other frequencies."""

@@ -140,13 +140,13 @@ def own_frequencies(
             "all values are zero, so the data do not determine real frequencies; check the "
             "selection or conversion that made them, or pass omega"
         )
-    rows = rows * problem.sign(rows)[:, None]
     if errors is not None:
         used = torch.from_numpy(errors)
     elif covariance is not None:
         used = torch.from_numpy(np.sqrt(np.diagonal(covariance, 0, -2, -1))).expand_as(rows)
     else:
         used = estimate_error(problem.kernel, rows)[:, None].expand_as(rows)
+    rows = rows * problem.sign(rows, used)[:, None]
     half = float(suggest_windows(network, problem, rows, used).max())
     # Two digits: the same grid for data that differ by their noise.
     half = float(f"{half:.1e}")
