@@ -151,6 +151,7 @@ def test_strange_data_are_flagged():
     assert result.out_of_distribution
 
 
+@pytest.mark.filterwarnings("ignore:.*norm 1 assumed:arpes_ml_plugins.errors.DistributionWarning")
 def test_large_errors_are_outside_the_training():
     with pytest.warns(DistributionWarning, match="outside"):
         green(SPECTRA["gap"], sigma=0.1).S.continue_rlista(beta=BETA, stderr=0.1, omega=OMEGA)
