@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from arpes_ml_plugins.denoising.tracks import tracks
+from arpes_ml_plugins.denoising.tracks import far_above, tracks
 
 __all__ = ["dead_lines", "hot_pixels"]
 
-SIGNIFICANCE = 5.0  # standard deviations above the surroundings
-BRIGHTER = 1.7  # times the surroundings: a sharp band may be several deviations brighter
 AGREEING = 2  # a band seen from one of its pixels has two neighbours as bright; so has a pair
 DEAD = 0.05  # of its neighbours: a line darker than this is no signal
 REACH = 3  # lines on either side that a dead one is compared with
@@ -29,10 +27,10 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
     gain
         Variance over mean, ``(n, 1, 1)``: differences are measured in units of the noise.
     """
-    stable = 2 * (images / gain + 3 / 8).clamp(min=0).sqrt()
+    counts = images / gain
     rows, columns = images.shape[-2:]
     # Mirrored: a band continues beyond the edge, so a pixel on it keeps two neighbours as bright.
-    padded = F.pad(stable.masked_fill(~valid, -torch.inf)[:, None], (1, 1, 1, 1), "reflect")[:, 0]
+    padded = F.pad(counts.masked_fill(~valid, -torch.inf)[:, None], (1, 1, 1, 1), "reflect")[:, 0]
     around = torch.stack(
         [
             padded[:, i : i + rows, j : j + columns]
@@ -44,9 +42,7 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
     ranked = around.topk(AGREEING, dim=0).values
     # At the edge of the data there may be no second neighbour to compare with.
     rival = torch.where(ranked[-1].isinf(), ranked[0], ranked[-1])
-    far = images / gain + 3 / 8 > BRIGHTER * (rival / 2).square()
-    single = valid & ~rival.isinf() & (stable - rival > SIGNIFICANCE) & far
-    return single | tracks(images / gain, valid)
+    return (valid & ~rival.isinf() & far_above(counts, rival)) | tracks(counts, valid)
 
 
 def dead_lines(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:

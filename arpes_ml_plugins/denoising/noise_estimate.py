@@ -36,8 +36,9 @@ def estimate(
     signed = bool(found.negative > NEGATIVE)
     if kind == "negative" or (kind == "unknown" and signed):
         return _local(found, images, valid)
-    dark = bool(dark_explains(images[valid], found.gain, found.shift))
-    if kind == "offset" and signed and not dark and not found.scaling.kind:
+    if kind == "offset" and signed and not found.scaling.kind:
+        if bool(dark_explains(images[valid], found.gain, found.shift)):
+            return found
         return _local(found, images, valid, found.gain * (images + found.shift))
     if kind == "unknown":  # not because there are few counts, if there is hardly any noise
         local = _local(found, images, valid)

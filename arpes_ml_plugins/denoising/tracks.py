@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-__all__ = ["tracks"]
+__all__ = ["far_above", "tracks"]
 
-SIGNIFICANCE = 5.0  # standard deviations between the group and what is around it
-BRIGHTER = 1.7  # times what is around it
+SIGNIFICANCE = 5.0  # standard deviations above what is around
+BRIGHTER = 1.7  # times what is around: a sharp band may be several deviations brighter
 LONGEST = 12  # pixels of a group
 WIDE = LONGEST + 1  # pixels; what is shorter is no background
 
@@ -29,7 +29,7 @@ def tracks(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         Same shape; False pixels belong to no group.
     """
     counts = counts.float()  # half the time
-    bright = valid & _far_above(counts, _background(counts, valid))
+    bright = valid & far_above(counts, _background(counts, valid))
     if not bright.any():
         return bright
     mask = bright.cpu().numpy()
@@ -37,7 +37,7 @@ def tracks(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     sizes = np.bincount(groups.ravel(), minlength=number + 1)
     small = torch.from_numpy(mask & (sizes <= LONGEST)[groups]).to(bright.device)
     outside = _highest(counts.masked_fill(~valid | small, -torch.inf), 3)
-    blurred = (small & ~_far_above(counts, outside)).cpu().numpy()
+    blurred = (small & ~far_above(counts, outside)).cpu().numpy()
     sharp = np.bincount(groups[blurred], minlength=number + 1) == 0
     return small & torch.from_numpy(sharp[groups]).to(bright.device)
 
@@ -59,7 +59,7 @@ def _highest(counts: torch.Tensor, side: int | tuple[int, int]) -> torch.Tensor:
     return around[:, 0]
 
 
-def _far_above(counts: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def far_above(counts: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Whether counts exceed others far beyond what noise does."""
     high, low = (2 * (x + 3 / 8).clamp(min=0).sqrt() for x in (counts, other))
     return (high - low > SIGNIFICANCE) & (counts + 3 / 8 > BRIGHTER * (other + 3 / 8))
