@@ -84,6 +84,18 @@ def test_the_noise_of_a_smoothed_difference_is_correlated(dichroism):
     assert float(noise.deviation) == pytest.approx(np.std(smooth - truth), rel=0.3)
 
 
+def test_what_lies_below_the_mean_is_no_darkness():
+    """A constant of more than the mean was subtracted: dim places lie far below zero, and were once
+    cut off there."""
+    energy = np.linspace(-0.3, 0.1, 96)[:, None]
+    step = 1 / (1 + np.exp(energy / 0.004))
+    rate = 200 * step * (1 + np.exp(-((np.arange(96) - 48) ** 2) / 50)) + 4
+    counts = np.random.default_rng(3).poisson(rate) - 260.0
+    result = labelled(counts).S.denoise(adapt=False, rng=0)
+    dark = energy[:, 0] > 0.03
+    assert squared(result.values[dark], rate[dark] - 260) < 0.2 * 4  # that of the counts is 4
+
+
 @pytest.mark.parametrize("seed", [5, 7])
 def test_an_image_without_noise_comes_back(seed):
     rate = simulate_scene((96, 96), counts=20, rng=seed).truth.values

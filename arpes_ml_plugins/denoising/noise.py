@@ -19,7 +19,7 @@ import torch
 from arpes_ml_plugins.constants import DIFFERENCE, NEGATIVE
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.gain_scales import Scaling, find_scaling, relative_scales
-from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven_lines
+from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven
 from arpes_ml_plugins.denoising.line_factors import line_factors
 from arpes_ml_plugins.denoising.noise_clouds import (
     agreed_gain,
@@ -104,6 +104,8 @@ class NoiseEstimate:
     """Mean counts per pixel: intensity over gain."""
     deviation: torch.Tensor
     """Standard deviation of a typical pixel, if the noise is ``"local"``; otherwise NaN."""
+    unit: torch.Tensor
+    """Gain of the values above the pedestal that is then added to them; otherwise NaN."""
     kind: torch.Tensor
     """Index into :data:`KINDS`."""
     rows: Lines
@@ -142,7 +144,7 @@ def estimate(
     seen = valid & ~still
     alone = recorded is None
     if alone:  # a beam that fluctuates is no noise of pixels
-        rows, columns = (bool(lines.jitter > 0) for lines in _uneven(images, seen))
+        rows, columns = (bool(lines.jitter > 0) for lines in uneven(images, seen))
         images = images / line_factors(images, seen, rows=rows, columns=columns)
     pixels = valid.sum()
     values = images[valid] + base if recorded is None else recorded.to(images)
@@ -193,7 +195,7 @@ def estimate(
     )
     # Counts are multiples of one electron; where the noise agrees, the step is the better number.
     counted = kind == KINDS.index("counts")
-    uneven_rows, uneven_columns = _uneven(whole, good)
+    uneven_rows, uneven_columns = uneven(whole, good)
     unsure = torch.where(shift != 0, (error.square() + doubt.square()).sqrt(), doubt)
     served = ~counted & (kind < KINDS.index("local"))
     uncertain = (unsure > torch.where(correlated, VERY, 1) * UNCERTAIN * gain) & served
@@ -224,6 +226,7 @@ def estimate(
         negative=negative,
         counts=(mean + shift) / gain,
         deviation=torch.full_like(gain, torch.nan),
+        unit=torch.full_like(gain, torch.nan),
         kind=kind,
         rows=uneven_rows,
         columns=uneven_columns,
@@ -377,11 +380,6 @@ def _gain(
         gain, error = _sharpened(above, valid, gain, error)
     doubt = torch.where(line.doubt > NEGLIGIBLE * gain, line.doubt, 0)
     return gain, error, doubt, shift, none
-
-
-def _uneven(images: torch.Tensor, valid: torch.Tensor) -> tuple[Lines, Lines]:
-    """Rows and columns."""
-    return uneven_lines(images, valid), uneven_lines(images.mT, valid.mT)
 
 
 def _expanded(gain: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

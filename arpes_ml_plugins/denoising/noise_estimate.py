@@ -9,8 +9,10 @@ import torch
 from arpes_ml_plugins.constants import NEGATIVE
 from arpes_ml_plugins.denoising import noise
 from arpes_ml_plugins.denoising.gain_scales import Scaling
+from arpes_ml_plugins.denoising.irregular import Lines, uneven
+from arpes_ml_plugins.denoising.line_offsets import line_offsets
 from arpes_ml_plugins.denoising.noise import KINDS, NoiseEstimate
-from arpes_ml_plugins.denoising.noise_map import pedestal, typical_deviation, unit_of
+from arpes_ml_plugins.denoising.noise_map import local_noise, pedestal
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.noise_zero import dark_explains
 
@@ -29,9 +31,36 @@ def estimate(
     several: bool = True,
 ) -> NoiseEstimate:
     """Diagnose a stack, as :func:`noise.estimate` does, also if the noise follows no law."""
-    found = noise.estimate(images, valid, recorded, several=several)
     if recorded is not None or not valid.any():
-        return found
+        return noise.estimate(images, valid, recorded, several=several)
+    lines = uneven(images, valid)
+    found = _with_lines(images, valid, several, lines)
+    if bool(found.shift < 0) and any(bool(x.jitter + x.baseline > 0) for x in lines):
+        above = uneven(images + found.shift, valid)  # a beam does not move the pedestal
+        if any(
+            bool((a.baseline > 0) != (b.baseline > 0)) for a, b in zip(above, lines, strict=True)
+        ):
+            return _with_lines(images, valid, several, above)
+    return found
+
+
+def _with_lines(
+    images: torch.Tensor, valid: torch.Tensor, several: bool, lines: tuple[Lines, Lines]
+) -> NoiseEstimate:
+    """The estimate if constants were added to the rows or columns as ``lines`` say."""
+    rows, columns = (bool(x.baseline > 0) for x in lines)
+    offsets = line_offsets(images, valid, rows=rows, columns=columns)
+    found = _estimate(images if offsets is None else images - offsets.values, valid, several)
+    return replace(
+        found,
+        rows=replace(found.rows, baseline=lines[0].baseline),
+        columns=replace(found.columns, baseline=lines[1].baseline),
+    )
+
+
+def _estimate(images: torch.Tensor, valid: torch.Tensor, several: bool) -> NoiseEstimate:
+    """The estimate of images whose lines have one zero."""
+    found = noise.estimate(images, valid, several=several)
     images, kind = images.to(found.gain), KINDS[int(found.kind)]
     signed = bool(found.negative > NEGATIVE)
     if kind == "negative" or (kind == "unknown" and signed):
@@ -55,16 +84,16 @@ def _local(
     Above its pedestal such noise is that of counts, so that its correlation can be measured once
     more. Either measurement may miss it: the larger one counts.
     """
-    deviation = typical_deviation(images, found.used, law=law)
-    if not bool(deviation > 0):
+    local = local_noise(images, found.used, law=law)
+    if not bool(local.deviation > 0):
         return found
-    above = pedestal(images, valid, NoiseModel(unit_of(float(deviation))))
+    above = pedestal(images, valid, NoiseModel(float(local.unit)))
     again = found if above is None else noise.estimate(images + above, valid)
     rows = torch.maximum(found.row_correlation, again.row_correlation)
     columns = torch.maximum(found.column_correlation, again.column_correlation)
     if max(rows, columns) > CORRELATED:
-        deviation = typical_deviation(images, found.used, (float(rows), float(columns)))
-        if not bool(deviation > 0):  # too small to look beyond the correlation
+        local = local_noise(images, found.used, (float(rows), float(columns)))
+        if not bool(local.deviation > 0):  # too small to look beyond the correlation
             return found
     else:
         rows, columns = torch.zeros_like(rows), torch.zeros_like(columns)
@@ -80,6 +109,7 @@ def _local(
         structured=no,
         row_correlation=rows,
         column_correlation=columns,
-        deviation=deviation,
+        deviation=local.deviation,
+        unit=local.unit,
         scaling=Scaling(),
     )

@@ -65,11 +65,13 @@ def kind_of(
     counted = near | ((gain > QUIETEST * step) & (gain < step))
     doubt = torch.where(counted & ~offset, 0, doubt)  # no pedestal has the step of counts
     unsure = torch.where(correlated | offset, VERY_UNSURE, UNSURE)
+    # Correlated noise is that of charge clouds, and known at least at the mean intensity.
+    known = (error < unsure * gain) & ((doubt < gain) | correlated)
     for name, applies in (
         ("counts", counted),
         ("offset", offset | quiet),
         ("correlated", correlated),
-        ("unknown", ~((error < unsure * gain) & (doubt < gain))),
+        ("unknown", ~known),
         ("negative", negative),
     ):
         kind = torch.where(applies, KINDS.index(name), kind)

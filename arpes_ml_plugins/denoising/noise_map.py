@@ -1,14 +1,14 @@
 """Noise that does not follow the intensity: differences, dichroism, asymmetries, ratios.
 
 How many electrons there were is lost, but not the noise itself: its variance is measured from place
-to place. If the variance, in a suitable unit, is added to the values as a pedestal, their noise is
-that of counts again, wherever the values are small beside the pedestal. It is subtracted in the
-end.
+to place. If the values are brought to a level at which counts have this variance, their noise is
+that of counts again, wherever they differ little from their surroundings. The pedestal that does so
+is subtracted in the end.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -16,9 +16,11 @@ from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_levels import residuals
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
-__all__ = ["pedestal", "typical_deviation", "unit_of"]
+__all__ = ["LocalNoise", "local_noise", "pedestal"]
 
 ELECTRONS = 30.0  # of the pedestal at a typical pixel; fewer suit weaker structure
+STRUCTURE = 1.0  # pixels, over which structure is averaged to see how far it falls below
+LOWEST = 0.005  # fraction of the pixels that may fall below zero
 SURROUNDINGS = 8.0  # pixels, over which the variance is averaged
 OUTLIER = 25.0  # times the variance in the rows between
 DARKEST = 1e-4  # of the largest variance
@@ -26,9 +28,15 @@ OFF_LAW = 0.1, 0.9  # quantiles of the variance over what a law says
 LAWFUL = 2.0  # their ratio, below which the law holds; by chance it is 1.3
 
 
-def unit_of(deviation: Any) -> Any:
-    """Gain of the values above their pedestal, from the deviation of a typical pixel."""
-    return deviation / ELECTRONS**0.5
+@dataclass(frozen=True)
+class LocalNoise:
+    """Noise known from place to place; NaN if it is not, or if it follows a law after all."""
+
+    deviation: torch.Tensor
+    """Standard deviation at a typical pixel, the median over all."""
+    unit: torch.Tensor
+    """Gain of the values above their pedestal: the largest at which they are not negative, but not
+    more than suits weak structure."""
 
 
 def pedestal(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch.Tensor | None:
@@ -40,34 +48,40 @@ def pedestal(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> to
     if maps is None:
         return None
     share = noise.pixel_share((images.shape[-2], images.shape[-1]))
-    return (maps / (share * noise.gain)).to(images)
+    return (maps / (share * noise.gain) - _around(images, valid)).to(images)
 
 
-def typical_deviation(
+def local_noise(
     images: torch.Tensor,
     valid: torch.Tensor,
     correlation: tuple[float, float] = (0.0, 0.0),
     *,
     law: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Standard deviation of the noise of a pixel, the median over all; NaN if it is unknown.
-
-    It is NaN as well if the variance follows the ``law``, ``(n, height, width)``, from place to
-    place.
+) -> LocalNoise:
+    """Measure the noise of images ``(n, height, width)``, whose variance may follow a ``law`` of
+    the same shape.
     """
-    unknown = images.new_tensor(torch.nan)
+    nothing = LocalNoise(images.new_tensor(torch.nan), images.new_tensor(torch.nan))
     maps = _noise_maps(images, valid, correlation)
     if maps is None:
-        return unknown
+        return nothing
     if law is not None:
         expected = _around(law, valid)[valid]
         few, many = (maps[valid] / expected.clamp(min=float(maps[valid].min()))).quantile(
             maps.new_tensor(OFF_LAW)
         )
         if many < LAWFUL * few:
-            return unknown
+            return nothing
     typical = maps[valid].median().sqrt()
-    return torch.where(typical > 0, typical, unknown)
+    if not bool(typical > 0):
+        return nothing
+    share = NoiseModel(1.0, 0.0, *correlation).pixel_share((images.shape[-2], images.shape[-1]))
+    mask = valid[:, None].to(images)
+    here = gaussian_mean(torch.where(valid, images, 0)[:, None], mask, STRUCTURE)[:, 0]
+    below = (_around(images, valid) - here)[valid]
+    largest = (maps[valid] / (share * below.clamp(min=torch.finfo(below.dtype).tiny))).sort().values
+    allowed = largest[int(LOWEST * len(largest))]
+    return LocalNoise(typical, torch.minimum(typical / ELECTRONS**0.5, allowed))
 
 
 def _noise_maps(

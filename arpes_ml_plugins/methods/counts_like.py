@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arpes_ml_plugins.labelled.apply import ImageBatch
@@ -16,6 +16,7 @@ from arpes_ml_plugins.methods.scales_run import scales_of
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.denoising.line_offsets import LineOffsets
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
 __all__ = ["CountsLike", "counts_like"]
@@ -34,6 +35,8 @@ class CountsLike:
     """What each image or line was divided by, because it has a gain of its own."""
     lines: torch.Tensor | None
     """Brightness of the lines of pixels under a beam that fluctuates."""
+    offsets: LineOffsets | None
+    """Constants that were subtracted from the lines of pixels, because each has its own."""
 
     @property
     def split(self) -> bool:
@@ -54,23 +57,36 @@ class CountsLike:
         pedestal, scales, lines = (
             None if x is None else x[own] for x in (self.pedestal, self.scales, self.lines)
         )
+        offsets = None if self.offsets is None else self.offsets.chosen(own)
         images = self.images[own]
-        return replace(self, images=images, pedestal=pedestal, scales=scales, lines=lines)
+        return CountsLike(images, self.noise, self.exposures, pedestal, scales, lines, offsets)
 
     def as_data(self, values: torch.Tensor) -> torch.Tensor:
         """Means of the exposures, in the unit of the data, of such images."""
         values = self.noise.multiplied(values, self.lines)
-        return self._in_units(values if self.pedestal is None else values - self.pedestal)
+        values = values if self.pedestal is None else values - self.pedestal
+        return self._in_units(values if self.offsets is None else values + self.offsets.values)
+
+    def as_samples(self, samples: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """The same for samples ``(draws, n, height, width)``, in which what was subtracted varies
+        as well.
+        """
+        values = self.as_data(samples)
+        if self.offsets is None:
+            return values
+        return values + self._in_units(self.offsets.drawn(len(values), generator).to(values))
 
     def spread_of_data(self, spread: torch.Tensor) -> torch.Tensor:
         """The standard deviation of data, from that of such images."""
-        return self._in_units(spread if self.lines is None else spread * self.lines)
+        spread = spread if self.lines is None else spread * self.lines
+        return self._in_units(spread if self.offsets is None else self.offsets.spread(spread))
 
     def lowest(self, shift: float) -> torch.Tensor | float:
         """The least that data with this shift can be expected to be."""
         if self.pedestal is not None:
             return -math.inf
-        return -max(shift, 0.0) * (1.0 if self.scales is None else self.scales)
+        lowest = -max(shift, 0.0) * (1.0 if self.scales is None else self.scales)
+        return lowest if self.offsets is None else -math.inf
 
     def _in_units(self, values: torch.Tensor) -> torch.Tensor:
         return values / self.exposures if self.scales is None else values * self.scales
@@ -90,6 +106,8 @@ def counts_like(
     numbers = batch.numbers
     noise = _noise_model(numbers, gain, exposures)
     pedestal = scales = lines = None
+    offsets = _offsets(numbers, images, valid)
+    images = images if offsets is None else images - offsets.values
     if gain is None and numbers["local"]:
         pedestal = _pedestal(images, valid, noise)
         images = images if pedestal is None else images + pedestal
@@ -98,7 +116,17 @@ def counts_like(
         images = images if scales is None else images / scales
         lines = _lines(numbers, images, valid, noise)
         images = noise.divided(images, lines)
-    return CountsLike(images, noise, exposures, pedestal, scales, lines)
+    return CountsLike(images, noise, exposures, pedestal, scales, lines, offsets)
+
+
+def _offsets(
+    numbers: Mapping[str, float], images: torch.Tensor, valid: torch.Tensor
+) -> LineOffsets | None:
+    """Constants of the lines of pixels, if each has its own."""
+    from arpes_ml_plugins.denoising.line_offsets import line_offsets
+
+    rows, columns = (numbers[f"{axis}_baseline"] > 0 for axis in ("row", "column"))
+    return line_offsets(images, valid, rows=rows, columns=columns)
 
 
 def _pedestal(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch.Tensor | None:

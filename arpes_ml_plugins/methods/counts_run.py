@@ -403,7 +403,8 @@ def _denoise(
     found |= residual_numbers(result) if judged else {}
     like = like.only(own)
     if result.samples is not None:
-        samples = like.as_data(result.samples)
+        generator = torch.Generator(device="cpu").manual_seed(batch.seeds[0])
+        samples = like.as_samples(result.samples, generator)
         return found | dict(zip(_samples_of(draws), samples, strict=True))
     clean = like.as_data(result.clean)
     found["clean"] = clean

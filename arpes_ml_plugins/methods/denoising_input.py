@@ -35,6 +35,7 @@ __all__ = [
     "BLOCKS",
     "COUNTED",
     "IMAGES",
+    "INTERNAL",
     "NUMBERS",
     "PRECISIONS",
     "PROPORTIONAL",
@@ -60,9 +61,15 @@ SEEN_WHOLE = (
     "momentum_jitter",
     "energy_alternation",
     "momentum_alternation",
+    "energy_baseline",
+    "momentum_baseline",
     "clipped_fraction",
 )
 DRIFT = ("drift", "drift_error")
+UNIT = "unit"
+"""Gain of values above their pedestal, where the noise is known from place to place only."""
+INTERNAL = (*SCALING, UNIT)
+"""Numbers that only methods need."""
 
 BLOCKS = {
     "image": """
@@ -176,13 +183,11 @@ def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.Dat
     noise is of the kind ``"correlated"``, so that chance does not correlate independent pixels. If
     the noise is ``"local"``, ``"gain"`` is that of the values above their pedestal.
     """
-    from arpes_ml_plugins.denoising.noise_map import unit_of
-
     local = noise["kind"] == "local"
     correlated = local | (noise["kind"] == "correlated")
     subtracted = local | (noise["kind"] == "negative")
     return {
-        "gain": noise["gain"].where(~local, unit_of(noise["deviation"])),
+        "gain": noise["gain"].where(~local, noise[UNIT]),
         "local": local.astype(float),
         "shift": noise["shift"].where(~subtracted, 0.0),
         "curvature": noise["curvature"].where(~subtracted, 0.0),
@@ -190,6 +195,8 @@ def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.Dat
         "columns": noise["momentum_correlation"].where(correlated, 0.0),
         "row_jitter": noise["energy_jitter"],
         "column_jitter": noise["momentum_jitter"],
+        "row_baseline": noise["energy_baseline"],
+        "column_baseline": noise["momentum_baseline"],
         "served": noise["kind"].isin(kinds).astype(float),
     } | {name: noise[name] for name in SCALING}
 
@@ -207,7 +214,7 @@ def noise_of(
     their differences, and ``drift`` and ``drift_error`` show whether they differ by more than
     noise.
     """
-    names = (*NUMBERS, *SCALING) if repeats is None else (*NUMBERS, *SCALING, *DRIFT)
+    names = (*NUMBERS, *INTERNAL, *(() if repeats is None else DRIFT))
     exposures = () if repeats is None else (repeats,)
     some = array.isel(dict.fromkeys(exposures, slice(IMAGES // 2)))
     count = math.prod(some.sizes[dim] for dim in exposures)
@@ -242,7 +249,7 @@ def noise_of(
                 series=[dim for dim in whole.dims if dim not in image],
                 method="estimate_noise",
                 device=device,
-                numbers={name: result[name] for name in SCALING},
+                numbers={name: result[name] for name in (*SCALING, "shift")},
             )
         )
     words = xr.apply_ufunc(
@@ -289,22 +296,26 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         noise.columns.jitter,
         noise.rows.alternation,
         noise.columns.alternation,
+        noise.rows.baseline,
+        noise.columns.baseline,
         noise.clipped,
     )
     scaling = {k: noise.gain.new_tensor(v) for k, v in scaling_numbers(noise.scaling).items()}
     own = [name for name in NUMBERS if name not in (*RATIOS, MEASURED)]
-    return dict(zip(own, numbers, strict=True)) | {"kind": noise.kind} | drifted | scaling
+    found = dict(zip(own, numbers, strict=True)) | {"kind": noise.kind, UNIT: noise.unit}
+    return found | drifted | scaling
 
 
 def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:
     """Defects that only whole images show."""
-    from arpes_ml_plugins.denoising.irregular import clipped, uneven_lines
+    from arpes_ml_plugins.denoising.irregular import clipped, uneven
 
     images, valid = batch.images, batch.valid
     scales = scales_of(batch, batch.numbers)
     images = images if scales is None else images / scales
     values = images[valid]
-    rows, columns = uneven_lines(images, valid), uneven_lines(images.mT, valid.mT)
+    shift = batch.numbers["shift"]  # a beam does not move the pedestal
+    rows, columns = uneven(images + (shift if shift < 0 else 0.0), valid)
     numbers = (
         1 - valid.to(images).mean(),
         (values < 0).to(images).mean(),
@@ -312,6 +323,8 @@ def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:
         columns.jitter,
         rows.alternation,
         columns.alternation,
+        rows.baseline,
+        columns.baseline,
         clipped(values),
     )
     return dict(zip(SEEN_WHOLE, numbers, strict=True))

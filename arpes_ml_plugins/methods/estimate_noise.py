@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.denoising_input import BLOCKS, noise_of
-from arpes_ml_plugins.methods.scales_run import SCALING
+from arpes_ml_plugins.methods.denoising_input import BLOCKS, INTERNAL, noise_of
 from arpes_ml_plugins.parameters import check_image, documented
 
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ def estimate_noise(
           one energy (momentum) to the next beyond noise and structure, 0 if it is not significant;
           ``energy_alternation``, ``momentum_alternation``: relative excess of every second energy
           (momentum), 0 if they do not alternate;
+          ``energy_baseline``, ``momentum_baseline``: standard deviation of constants that were
+          added to each energy (momentum) by itself, 0 if it is not significant;
         - ``image_scale``, ``energy_scale``, ``momentum_scale``: if each image (or each energy, or
           each momentum) was divided by a number of its own, for example its maximum or the time of
           the exposure, the ratio of the largest and the smallest of these numbers, otherwise 1. All
@@ -115,4 +116,4 @@ def estimate_noise(
     (2.5, 'counts')
     """
     array, image = check_image(data, dims, SMALLEST_IMAGE)
-    return noise_of(array, image, device, progress).drop_vars(SCALING)
+    return noise_of(array, image, device, progress).drop_vars(INTERNAL)

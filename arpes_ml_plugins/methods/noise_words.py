@@ -39,6 +39,8 @@ NUMBERS = (
     "momentum_jitter",
     "energy_alternation",
     "momentum_alternation",
+    "energy_baseline",
+    "momentum_baseline",
     "clipped_fraction",
     "image_scale",
     "energy_scale",
@@ -186,6 +188,12 @@ def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]
             found.append(
                 f"The intensity jumps by {jitter:.0%} from one {dim} to the next in the whole "
                 f"image, as if the beam fluctuated: divide by its current, if it was recorded."
+            )
+        if noise[f"{name}_baseline"] > 0:
+            found.append(
+                f"Constants were added that differ from one {dim} to the next (standard deviation "
+                f"{noise[f'{name}_baseline']:.3g}), as by a read-out whose zero wanders, or where "
+                f"a background was subtracted from each by itself. They are kept."
             )
     if noise["clipped_fraction"] > 0:
         found.append(

@@ -1,0 +1,99 @@
+"""Constants that were added to single lines of pixels: a read-out whose zero wanders from row to
+row, or a background that was subtracted from each EDC or MDC with the noise of its own few pixels.
+
+Without them an image shows bands without stripes. They are added again after denoising, so that
+nothing is lost even if what looked like a constant was a flat band.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from arpes_ml_plugins.constants import MAD_TO_SIGMA
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+
+__all__ = ["LineOffsets", "line_offsets"]
+
+AROUND = 4.0  # lines, over which brightness changes because of the scene
+PARTS = 8  # of a line, of which a flat band fills less than half
+MEDIAN = 1.25  # standard error of a median, over that of a mean
+
+
+@dataclass(frozen=True)
+class LineOffsets:
+    """Constants of rows, columns or both, less those of the lines around them."""
+
+    values: torch.Tensor
+    """``(n, height, width)``."""
+    errors: tuple[torch.Tensor, ...]
+    """Standard errors of rows, ``(n, height, 1)``, and of columns, ``(n, 1, width)``."""
+
+    def chosen(self, own: torch.Tensor) -> LineOffsets:
+        """Those of some of the images."""
+        return LineOffsets(self.values[own], tuple(error[own] for error in self.errors))
+
+    def spread(self, other: torch.Tensor) -> torch.Tensor:
+        """Standard deviation of pixels with the ``other`` one and with these errors."""
+        return (other.square() + sum(error.square() for error in self.errors)).sqrt()
+
+    def drawn(self, draws: int, generator: torch.Generator) -> torch.Tensor:
+        """Errors drawn at random, ``(draws, n, height, width)``."""
+        return sum(
+            error
+            * torch.randn(
+                (draws, *error.shape), generator=generator, dtype=error.dtype, device="cpu"
+            ).to(error.device)
+            for error in self.errors
+        )  # type: ignore[return-value]
+
+
+def line_offsets(
+    images: torch.Tensor, valid: torch.Tensor, *, rows: bool, columns: bool
+) -> LineOffsets | None:
+    """Find the constant of each row, or column; None if they were added to neither.
+
+    Parameters
+    ----------
+    images, valid
+        Shape ``(n, height, width)``.
+    rows, columns
+        To which of both constants were added.
+
+    Examples
+    --------
+    >>> stripes = torch.tensor([0.0, 2.0] * 8)[:, None] + torch.arange(16.0)
+    >>> found = line_offsets(stripes[None], torch.ones(1, 16, 16).bool(), rows=True, columns=False)
+    >>> round(float(found.values[0, 9, 0] - found.values[0, 8, 0]), 2)
+    2.0
+    """
+    if not (rows or columns):
+        return None
+    offsets, errors = torch.zeros_like(images), []
+    if rows:
+        values, error = _of_rows(images, valid)
+        offsets = offsets + values
+        errors.append(error)
+    if columns:
+        values, error = _of_rows((images - offsets).mT, valid.mT)
+        offsets = offsets + values.mT
+        errors.append(error.mT)
+    return LineOffsets(offsets, tuple(errors))
+
+
+def _of_rows(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    values = torch.where(valid, images, 0).tensor_split(PARTS, -1)
+    number = torch.stack([part.sum(-1) for part in valid.tensor_split(PARTS, -1)])
+    means = torch.stack([part.sum(-1) for part in values]) / number.clamp(min=1)
+    seen = (number > 0).to(means)
+    around = gaussian_mean(means[..., None], seen[..., None], AROUND)[..., 0]
+    apart = torch.where(number > 0, means - around, torch.nan)
+    offsets = apart.nanmedian(0).values
+    spread = MAD_TO_SIGMA * (apart - offsets).abs().nanmedian(0).values
+    error = MEDIAN * spread / seen.sum(0).clamp(min=1).sqrt()
+    known = offsets.isfinite()
+    error = gaussian_mean(
+        error.nan_to_num()[:, None, :, None], known.to(error)[:, None, :, None], AROUND
+    )[:, 0]
+    return offsets.nan_to_num()[..., None], error
