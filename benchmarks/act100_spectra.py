@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
 
 __all__ = [
     "BETA",
@@ -160,10 +161,10 @@ class Case:
         boson = self.statistics == "boson"
         if condition.axis == "tau":
             points = np.linspace(0, BETA, condition.points)
-            clean = np.trapezoid(_in_time(points, boson) * self.spectrum, OMEGA, axis=1)
+            clean = trapezoid(_in_time(points, boson) * self.spectrum, OMEGA, axis=1)
             return points, clean + condition.sigma * rng.standard_normal(len(clean))
         points = (2 * np.arange(condition.points) + (0 if boson else 1)) * np.pi / BETA
-        clean = np.trapezoid(_at_frequencies(points, boson) * self.spectrum, OMEGA, axis=1)
+        clean = trapezoid(_at_frequencies(points, boson) * self.spectrum, OMEGA, axis=1)
         real, imaginary = rng.standard_normal((2, len(clean)))
         return points, clean + condition.sigma * (real + 1j * imaginary)
 
@@ -215,8 +216,8 @@ def _random(rng: np.random.Generator, statistics: str, *, signed: bool) -> Value
 def error_of(found: Values, case: Case) -> float:
     """Relative L1 error, for bosons of ``A(w)``."""
     weight = np.abs(OMEGA) if case.statistics == "boson" else 1.0
-    missed = np.trapezoid(np.abs(found - case.spectrum) * weight, OMEGA)
-    return float(missed / np.trapezoid(np.abs(case.spectrum) * weight, OMEGA))
+    missed = trapezoid(np.abs(found - case.spectrum) * weight, OMEGA)
+    return float(missed / trapezoid(np.abs(case.spectrum) * weight, OMEGA))
 
 
 def displacement(found: Values, case: Case) -> float:
@@ -244,7 +245,7 @@ def _rise_and_decay(peaks: Peaks) -> Values:
 
 
 def _normalised(spectrum: Values) -> Values:
-    return spectrum / np.trapezoid(spectrum, OMEGA)
+    return spectrum / trapezoid(spectrum, OMEGA)
 
 
 def _in_time(tau: Values, boson: bool) -> Values:

@@ -113,10 +113,14 @@ def test_units_of_lazy_parts():
     data = sample_cut(batch=2).drop_vars("channel").astype(float)
     lazy = data.chunk(temperature=1)
     lazy = lazy.copy(data=pint.UnitRegistry().Quantity(lazy.data, "count / second"))
-    parts = arpes_ml_plugins.decompose_pcp(lazy, **QUICK).compute(scheduler="synchronous")
-    assert parts.low_rank.attrs["units"] == "count / second"
+    parts = arpes_ml_plugins.decompose_pcp(lazy, **QUICK)
+    # By itself: xarray computes no Dataset of lazy arrays with units (of pint 0.26) and without.
+    low_rank = parts.low_rank.compute(scheduler="synchronous")
+    units = getattr(low_rank.data, "units", low_rank.attrs.get("units"))  # before and since 0.26
+    assert str(units) == "count / second"
     expected = arpes_ml_plugins.decompose_pcp(data, **QUICK)
-    xr.testing.assert_allclose(parts.low_rank, expected.low_rank)
+    low_rank = low_rank.copy(data=getattr(low_rank.data, "magnitude", low_rank.data))
+    xr.testing.assert_allclose(low_rank, expected.low_rank)
     clean = arpes_ml_plugins.denoise_pretrained(lazy, gain=1, adapt=False, series=None, **QUICK)
     assert str(clean.data.units) == "count / second"
 

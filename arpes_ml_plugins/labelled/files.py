@@ -121,8 +121,11 @@ def _write_netcdf(plain: xr.Dataset, arrays: xr.Dataset, target: Path) -> None:
         if arrays:
             group = file.create_group(ARRAYS_GROUP)
             arrays.dump_to_store(xr.backends.H5NetCDFStore(group))
-    content = memory.getbuffer()
-    with whole_file(target) as temporary, temporary.open("wb") as out:
+    with (
+        memory.getbuffer() as content,
+        whole_file(target) as temporary,
+        temporary.open("wb") as out,
+    ):
         out.write(content)
         out.write(signature(content))
 
