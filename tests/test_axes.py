@@ -57,6 +57,17 @@ def test_image_axes(dims, expected):
     assert resolve_dims(array(*dims), IMAGE) == expected
 
 
+def test_few_energies_make_no_image():
+    """A momentum microscope that stepped through some energies has images of two momenta."""
+    some = xr.DataArray(np.zeros((10, 40, 40)), dims=("eV", "kx", "ky"))
+    assert resolve_dims(some, IMAGE) == ("kx", "ky")
+    assert resolve_dims(some.transpose("kx", "eV", "ky"), IMAGE) == ("kx", "ky")
+    assert resolve_dims(some.rename(kx="theta", ky="phi"), IMAGE) == ("theta", "phi")
+    more = xr.DataArray(np.zeros((16, 40, 40)), dims=("eV", "kx", "ky"))
+    narrow = xr.DataArray(np.zeros((10, 40, 12)), dims=("eV", "kx", "ky"))
+    assert resolve_dims(more, IMAGE) == resolve_dims(narrow, IMAGE) == ("eV", "kx")
+
+
 @pytest.mark.parametrize(
     ("dims", "words"),
     [

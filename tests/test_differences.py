@@ -128,3 +128,11 @@ def test_lazy_differences_are_those_in_memory(dichroism):
     eager = scan.S.denoise(adapt=False, rng=0)
     lazy = scan.chunk(delay=2).S.denoise(adapt=False, rng=0).compute(scheduler="synchronous")
     np.testing.assert_allclose(lazy, eager, rtol=0, atol=1e-5 * float(np.abs(eager).max()))
+
+
+def test_an_image_that_was_subtracted_from_itself(rate):
+    """The first image of a series was subtracted from all: it is zero, and without noise."""
+    series = np.random.default_rng(4).poisson(rate, (5, *rate.shape)).astype(float)
+    noise = labelled(series - series[0]).S.estimate_noise()
+    assert str(noise.kind.values) == "local"
+    assert float(noise.deviation) == pytest.approx(np.median((2 * rate) ** 0.5), rel=0.3)

@@ -70,27 +70,20 @@ def _estimate(images: torch.Tensor, valid: torch.Tensor, several: bool) -> Noise
             return found
         return _local(found, images, valid, found.gain * (images + found.shift))
     if kind == "unknown":  # not because there are few counts, if there is hardly any noise
-        local = _local(found, images, valid)
-        share = local.deviation / images[valid].mean()
-        return local if bool((share > ROUNDING) & (share < QUIET)) else found
+        share = local_noise(images, found.used).deviation / images[valid].mean()
+        little = bool((share > ROUNDING) & (share < QUIET))
+        return _local(found, images, valid) if little else found
     return found
 
 
 def _local(
     found: NoiseEstimate, images: torch.Tensor, valid: torch.Tensor, law: torch.Tensor | None = None
 ) -> NoiseEstimate:
-    """The estimate with noise that is known from place to place; ``found`` if it follows ``law``.
-
-    Above its pedestal such noise is that of counts, so that its correlation can be measured once
-    more. Either measurement may miss it: the larger one counts.
-    """
+    """The estimate with noise that is known from place to place; ``found`` if it follows ``law``."""
     local = local_noise(images, found.used, law=law)
     if not bool(local.deviation > 0):
         return found
-    above = pedestal(images, valid, NoiseModel(float(local.unit)))
-    again = found if above is None else noise.estimate(images + above, valid)
-    rows = torch.maximum(found.row_correlation, again.row_correlation)
-    columns = torch.maximum(found.column_correlation, again.column_correlation)
+    rows, columns = _correlation(found, images, valid, local.unit)
     if max(rows, columns) > CORRELATED:
         local = local_noise(images, found.used, (float(rows), float(columns)))
         if not bool(local.deviation > 0):  # too small to look beyond the correlation
@@ -113,3 +106,17 @@ def _local(
         unit=local.unit,
         scaling=Scaling(),
     )
+
+
+def _correlation(
+    found: NoiseEstimate, images: torch.Tensor, valid: torch.Tensor, unit: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Correlation of neighbours along both axes.
+
+    Above its pedestal the noise is that of counts, so that this can be measured once more. Either
+    measurement may miss it: the larger one counts.
+    """
+    above = pedestal(images, valid, NoiseModel(float(unit)))
+    again = found if above is None else noise.estimate(images + above, valid)
+    rows = torch.maximum(found.row_correlation, again.row_correlation)
+    return rows, torch.maximum(found.column_correlation, again.column_correlation)

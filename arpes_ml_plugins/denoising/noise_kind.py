@@ -36,7 +36,10 @@ def step_of(values: torch.Tensor) -> torch.Tensor:
     if len(levels) > len(values) / 2:
         return none
     gaps = levels.diff(prepend=levels.new_zeros(1))
-    step = gaps[gaps > LATTICE * levels[0]].min()
+    apart = gaps[gaps > LATTICE * levels[0]]
+    if len(apart) == 0:
+        return none
+    step = apart.min()
     for place in torch.linspace(0, len(levels) - 1, REFINEMENTS, device="cpu").long().unique():
         level = levels[place]  # the larger a multiple, the better it determines the step
         step = level / (level / step).round().clamp(min=1)

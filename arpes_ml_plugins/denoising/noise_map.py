@@ -78,9 +78,11 @@ def local_noise(
     share = NoiseModel(1.0, 0.0, *correlation).pixel_share((images.shape[-2], images.shape[-1]))
     mask = valid[:, None].to(images)
     here = gaussian_mean(torch.where(valid, images, 0)[:, None], mask, STRUCTURE)[:, 0]
-    below = (_around(images, valid) - here)[valid]
-    largest = (maps[valid] / (share * below.clamp(min=torch.finfo(below.dtype).tiny))).sort().values
-    allowed = largest[int(LOWEST * len(largest))]
+    below = _around(images, valid) - here
+    falls = valid & (below > 0) & (maps > 0)
+    largest = (maps / (share * below))[falls].sort().values
+    beyond = int(LOWEST * valid.sum())
+    allowed = largest[beyond] if beyond < len(largest) else torch.full_like(typical, torch.inf)
     return LocalNoise(typical, torch.minimum(typical / ELECTRONS**0.5, allowed))
 
 

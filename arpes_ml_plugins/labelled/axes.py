@@ -64,6 +64,9 @@ are compared without regard to case, separators and a unit in brackets (:func:`p
 SCANNED = ("delay", "time", "temperature", "T", "hv", "photon_energy", "pass", "sweep", "repeat")
 """Axes along which maps at constant energy may be scanned."""
 
+FEW = 16
+"""Energies that make no image: maps of two momenta at fewer are images at constant energy."""
+
 SHOWN = 6
 """Number of known names that an error lists."""
 
@@ -197,7 +200,8 @@ def resolve_dims(
     found), or a sequence with one dimension for each role. If all roles but one are settled and
     one dimension is left, that one is taken whatever its name. An image of two momenta (or angles)
     at constant energy is taken as it is, its first axis in the place of the energy; all axes along
-    which such images were scanned (delay, temperature, photon energy) are a batch.
+    which such images were scanned (delay, temperature, photon energy, fewer than 16 energies) are a
+    batch.
 
     Examples
     --------
@@ -236,12 +240,22 @@ def _constant_energy(
     long = [dim for dim in data.dims if data.sizes[dim] > 1]
     scanned = {plain_name(name) for name in SCANNED}
     momenta = [dim for dim in long if plays(dim, "momentum")]
-    others = [dim for dim in long if dim not in momenta and plain_name(dim) not in scanned]
-    if tuple(roles) != IMAGE or len(momenta) != 2 or others or _answered(data, resolver):
+    few = _few_energies(data, momenta)
+    others = [dim for dim in long if dim not in (*momenta, few) and plain_name(dim) not in scanned]
+    if tuple(roles) != IMAGE or len(momenta) != 2 or others:
+        return {}
+    if few is None and _answered(data, resolver):
         return {}
     first = {dim: _tier(dim, "momentum") for dim in momenta}
     slit = momenta[0] if first[momenta[0]] < first[momenta[1]] else momenta[1]
     return {"energy": next(dim for dim in momenta if dim != slit), "momentum": slit}
+
+
+def _few_energies(data: xr.DataArray, momenta: Sequence[Hashable]) -> Hashable | None:
+    """An energy axis that is too short for an image, beside two momenta that are not."""
+    energies = [dim for dim in data.dims if plays(dim, "energy") and 1 < data.sizes[dim] < FEW]
+    large = all(data.sizes[dim] >= FEW for dim in momenta)
+    return energies[0] if len(energies) == 1 and large else None
 
 
 def _tier(name: Hashable, role: str) -> int:
