@@ -53,6 +53,7 @@ benchmarks: data-named $(VENV)/installed-bench
 	$(BIN)/python benchmarks/posterior.py
 	$(BIN)/python benchmarks/sparse_noise.py
 	$(BIN)/python benchmarks/differences.py
+	$(BIN)/python benchmarks/line_constants.py
 	$(BIN)/python benchmarks/continuation.py
 	$(BIN)/python benchmarks/energy_shifts.py
 	$(BIN)/python benchmarks/few_counts.py
