@@ -53,12 +53,18 @@ benchmarks: data-named $(VENV)/installed-bench
 	$(BIN)/python benchmarks/posterior.py
 	$(BIN)/python benchmarks/sparse_noise.py
 	$(BIN)/python benchmarks/differences.py
+	$(BIN)/python benchmarks/noise_estimates.py
+	$(BIN)/python benchmarks/noise_curves.py
+	$(BIN)/python benchmarks/normalised.py
 	$(BIN)/python benchmarks/line_constants.py
+	$(BIN)/python benchmarks/sparse_counts.py
 	$(BIN)/python benchmarks/continuation.py
 	$(BIN)/python benchmarks/energy_shifts.py
 	$(BIN)/python benchmarks/few_counts.py
 	$(BIN)/python benchmarks/count_noise.py
 	$(BIN)/python benchmarks/replicas.py
+	$(BIN)/python benchmarks/feasible_bands.py
+	$(BIN)/python benchmarks/separation_bars.py
 	$(BIN)/python benchmarks/parallel.py
 	test "$(DATA)" = none || $(BIN)/python benchmarks/separation.py --data "$(DATA)"
 
