@@ -79,7 +79,7 @@ def _estimate(images: torch.Tensor, valid: torch.Tensor, several: bool) -> Noise
 def _local(
     found: NoiseEstimate, images: torch.Tensor, valid: torch.Tensor, law: torch.Tensor | None = None
 ) -> NoiseEstimate:
-    """The estimate with noise that is known from place to place; ``found`` if it follows ``law``."""
+    """The estimate with noise known from place to place; ``found`` if it follows ``law``."""
     local = local_noise(images, found.used, law=law)
     if not bool(local.deviation > 0):
         return found

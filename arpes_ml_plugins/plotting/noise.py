@@ -74,6 +74,7 @@ def diagnose(
     from arpes_ml_plugins.denoising import noise as statistics
     from arpes_ml_plugins.denoising.defects import hot_pixels
     from arpes_ml_plugins.denoising.gain_scales import relative_scales
+    from arpes_ml_plugins.denoising.line_offsets import line_offsets
     from arpes_ml_plugins.denoising.noise_clouds import behind_clouds
     from arpes_ml_plugins.denoising.noise_floor import variance_over_mean
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -93,6 +94,9 @@ def diagnose(
     mask = torch.from_numpy(valid)
     scaling = scaling_from({name: float(noise[name]) for name in SCALING})
     scales = relative_scales(images, mask, scaling)
+    along, across = (bool(noise[f"{name}_baseline"] > 0) for name in ("energy", "momentum"))
+    offsets = line_offsets(images, mask, rows=along, columns=across)
+    images = images if offsets is None else images - offsets.values
     images = images if scales is None else images / scales
     estimate = statistics.estimate(images, mask, several=len(images) > 1)
     gain = estimate.gain if estimate.gain.isfinite() else variance_over_mean(images, mask)
