@@ -131,7 +131,8 @@ def _checked_name(plugin: object, name: object) -> str:
     owner = name or (own if isinstance(own, str) and own else type(plugin).__name__)
     if not isinstance(owner, str):
         raise RegistrationError(f"the name of a plugin must be a str, got {owner!r}")
-    if plugin is None or (plugin == object()) is not False:
+    nothing = plugin is None or isinstance(plugin, (dict, list, tuple, set))
+    if nothing or (plugin == object()) is not False:
         raise RegistrationError(
             f"plugin {owner!r}: expected a module or an object with hooks, got "
             f"{type(plugin).__name__}"
