@@ -65,7 +65,7 @@ def line_offsets(
     --------
     >>> stripes = torch.tensor([0.0, 2.0] * 8)[:, None] + torch.arange(16.0)
     >>> found = line_offsets(stripes[None], torch.ones(1, 16, 16).bool(), rows=True, columns=False)
-    >>> round(float(found.values[0, 9, 0] - found.values[0, 8, 0]), 2)
+    >>> round(float(found.values[0, 9, 0] - found.values[0, 8, 0]), 1)
     2.0
     """
     if not (rows or columns):
