@@ -8,7 +8,9 @@ import torch
 import xarray as xr
 
 import arpes_ml_plugins  # noqa: F401
-from arpes_ml_plugins.denoising.line_offsets import line_offsets
+from arpes_ml_plugins.denoising.line_offsets import LineOffsets, line_offsets
+from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.methods.counts_like import CountsLike
 
 # Without the step of the counts, which constants hide, a small image hardly excludes a pedestal.
 pytestmark = pytest.mark.filterwarnings(
@@ -91,3 +93,17 @@ def test_no_constants_are_seen_in_counts(rate):
         counts = np.random.default_rng(seed).poisson(rate)
         noise = labelled(counts).S.estimate_noise()
         assert float(noise.energy_baseline) == float(noise.momentum_baseline) == 0
+
+
+def test_constants_come_back_beside_scales_and_exposures():
+    """They were subtracted before anything else, so they are added last."""
+    data = torch.arange(64.0).reshape(1, 8, 8)
+    found = LineOffsets(5 * torch.ones(1, 8, 8), (torch.full((1, 8, 1), 3.0),))
+    scales = torch.linspace(1, 3, 8)[:, None].expand(1, 8, 8)
+    spread = torch.full((1, 8, 8), 4.0)
+    scaled = CountsLike((data - 5) / scales, NoiseModel(1.0), 1, None, scales, None, found)
+    summed = CountsLike((data - 5) * 2, NoiseModel(1.0), 2, None, None, None, found)
+    torch.testing.assert_close(scaled.as_data(scaled.images), data)
+    torch.testing.assert_close(summed.as_data(summed.images), data)
+    torch.testing.assert_close(scaled.spread_of_data(spread / scales), torch.full_like(data, 5.0))
+    torch.testing.assert_close(summed.spread_of_data(spread * 2), torch.full_like(data, 5.0))

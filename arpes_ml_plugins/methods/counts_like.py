@@ -36,7 +36,7 @@ class CountsLike:
     lines: torch.Tensor | None
     """Brightness of the lines of pixels under a beam that fluctuates."""
     offsets: LineOffsets | None
-    """Constants that were subtracted from the lines of pixels, because each has its own."""
+    """Constants of the lines of pixels, in the unit of the data, that were subtracted first."""
 
     @property
     def split(self) -> bool:
@@ -64,8 +64,8 @@ class CountsLike:
     def as_data(self, values: torch.Tensor) -> torch.Tensor:
         """Means of the exposures, in the unit of the data, of such images."""
         values = self.noise.multiplied(values, self.lines)
-        values = values if self.pedestal is None else values - self.pedestal
-        return self._in_units(values if self.offsets is None else values + self.offsets.values)
+        values = self._in_units(values if self.pedestal is None else values - self.pedestal)
+        return values if self.offsets is None else values + self.offsets.values
 
     def as_samples(self, samples: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """The same for samples ``(draws, n, height, width)``, in which what was subtracted varies
@@ -74,19 +74,18 @@ class CountsLike:
         values = self.as_data(samples)
         if self.offsets is None:
             return values
-        return values + self._in_units(self.offsets.drawn(len(values), generator).to(values))
+        return values + self.offsets.drawn(len(values), generator).to(values)
 
     def spread_of_data(self, spread: torch.Tensor) -> torch.Tensor:
         """The standard deviation of data, from that of such images."""
-        spread = spread if self.lines is None else spread * self.lines
-        return self._in_units(spread if self.offsets is None else self.offsets.spread(spread))
+        spread = self._in_units(spread if self.lines is None else spread * self.lines)
+        return spread if self.offsets is None else self.offsets.spread(spread)
 
     def lowest(self, shift: float) -> torch.Tensor | float:
         """The least that data with this shift can be expected to be."""
-        if self.pedestal is not None:
+        if self.pedestal is not None or self.offsets is not None:
             return -math.inf
-        lowest = -max(shift, 0.0) * (1.0 if self.scales is None else self.scales)
-        return lowest if self.offsets is None else -math.inf
+        return -max(shift, 0.0) * (1.0 if self.scales is None else self.scales)
 
     def _in_units(self, values: torch.Tensor) -> torch.Tensor:
         return values / self.exposures if self.scales is None else values * self.scales
@@ -106,8 +105,8 @@ def counts_like(
     numbers = batch.numbers
     noise = _noise_model(numbers, gain, exposures)
     pedestal = scales = lines = None
-    offsets = _offsets(numbers, images, valid)
-    images = images if offsets is None else images - offsets.values
+    offsets = _offsets(numbers, images / exposures, valid)
+    images = images if offsets is None else images - offsets.values * exposures
     if gain is None and numbers["local"]:
         pedestal = _pedestal(images, valid, noise)
         images = images if pedestal is None else images + pedestal
