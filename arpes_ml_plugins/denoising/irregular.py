@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 
-__all__ = ["Lines", "clipped", "uneven", "uneven_lines"]
+__all__ = ["Lines", "clipped", "part_means", "uneven"]
 
 PARTS = 4  # of a line, that are compared with each other
 FEWEST_LINES, FEWEST_PIXELS = 24, 4
@@ -42,10 +42,10 @@ class Lines:
 
 def uneven(images: torch.Tensor, valid: torch.Tensor) -> tuple[Lines, Lines]:
     """Differences between rows, and between columns."""
-    return uneven_lines(images, valid), uneven_lines(images.mT, valid.mT)
+    return _uneven_rows(images, valid), _uneven_rows(images.mT, valid.mT)
 
 
-def uneven_lines(images: torch.Tensor, valid: torch.Tensor) -> Lines:
+def _uneven_rows(images: torch.Tensor, valid: torch.Tensor) -> Lines:
     """Compare each row with those beside it, in four parts from left to right.
 
     A beam or an exposure that fluctuates moves all four parts to the same side, in proportion to
@@ -56,7 +56,7 @@ def uneven_lines(images: torch.Tensor, valid: torch.Tensor) -> Lines:
     even = Lines(nothing, nothing, nothing)
     if images.shape[-2] < FEWEST_LINES or images.shape[-1] < PARTS * FEWEST_PIXELS:
         return even
-    steps, around = _steps(_part_means(images, valid))
+    steps, around = _steps(part_means(images, valid))
     usable = steps.isfinite().all(0) & (steps != 0).any(0)
     if usable.sum() < FEWEST_LINES:
         return even
@@ -82,11 +82,13 @@ def uneven_lines(images: torch.Tensor, valid: torch.Tensor) -> Lines:
     )
 
 
-def _part_means(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Mean of each part of each row, NaN where too few pixels are left: ``(4, n, rows)``."""
-    values = torch.where(valid, images, 0).tensor_split(PARTS, -1)
-    pixels = [mask.sum(-1) for mask in valid.tensor_split(PARTS, -1)]
-    enough = [count.double().where(count >= FEWEST_PIXELS, math.nan) for count in pixels]
+def part_means(
+    images: torch.Tensor, valid: torch.Tensor, *, parts: int = PARTS, fewest: int = FEWEST_PIXELS
+) -> torch.Tensor:
+    """Mean of each part of each row, NaN where too few pixels are left: ``(parts, n, rows)``."""
+    values = torch.where(valid, images, 0).tensor_split(parts, -1)
+    pixels = [mask.sum(-1) for mask in valid.tensor_split(parts, -1)]
+    enough = [count.to(images).where(count >= fewest, math.nan) for count in pixels]
     return torch.stack([v.sum(-1) / n for v, n in zip(values, enough, strict=True)])
 
 

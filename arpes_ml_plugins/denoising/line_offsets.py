@@ -13,6 +13,7 @@ import torch
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+from arpes_ml_plugins.denoising.irregular import part_means
 
 __all__ = ["LineOffsets", "line_offsets"]
 
@@ -83,12 +84,10 @@ def line_offsets(
 
 
 def _of_rows(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    values = torch.where(valid, images, 0).tensor_split(PARTS, -1)
-    number = torch.stack([part.sum(-1) for part in valid.tensor_split(PARTS, -1)])
-    means = torch.stack([part.sum(-1) for part in values]) / number.clamp(min=1)
-    seen = (number > 0).to(means)
-    around = gaussian_mean(means[..., None], seen[..., None], AROUND)[..., 0]
-    apart = torch.where(number > 0, means - around, torch.nan)
+    means = part_means(images, valid, parts=PARTS, fewest=1)
+    seen = means.isfinite().to(means)
+    around = gaussian_mean(means.nan_to_num()[..., None], seen[..., None], AROUND)[..., 0]
+    apart = means - around
     offsets = apart.nanmedian(0).values
     spread = MAD_TO_SIGMA * (apart - offsets).abs().nanmedian(0).values
     error = MEDIAN * spread / seen.sum(0).clamp(min=1).sqrt()
