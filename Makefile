@@ -57,6 +57,7 @@ benchmarks: data-named $(VENV)/installed-bench
 	$(BIN)/python benchmarks/noise_curves.py
 	$(BIN)/python benchmarks/normalised.py
 	$(BIN)/python benchmarks/line_constants.py
+	$(BIN)/python benchmarks/cut_off.py
 	$(BIN)/python benchmarks/sparse_counts.py
 	$(BIN)/python benchmarks/continuation.py
 	$(BIN)/python benchmarks/energy_shifts.py

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from arpes_ml_plugins.labelled.apply import ImageBatch
@@ -16,6 +16,7 @@ from arpes_ml_plugins.methods.scales_run import scales_of
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.denoising.cut_off import CutOff
     from arpes_ml_plugins.denoising.line_offsets import LineOffsets
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
@@ -37,6 +38,8 @@ class CountsLike:
     """Brightness of the lines of pixels under a beam that fluctuates."""
     offsets: LineOffsets | None
     """Constants of the lines of pixels, in the unit of the data, that were subtracted first."""
+    cut_off: CutOff | None = None
+    """What is known of data of which low values were cut off."""
 
     @property
     def split(self) -> bool:
@@ -58,8 +61,14 @@ class CountsLike:
             None if x is None else x[own] for x in (self.pedestal, self.scales, self.lines)
         )
         offsets = None if self.offsets is None else self.offsets.chosen(own)
-        images = self.images[own]
-        return CountsLike(images, self.noise, self.exposures, pedestal, scales, lines, offsets)
+        return replace(
+            self,
+            images=self.images[own],
+            pedestal=pedestal,
+            scales=scales,
+            lines=lines,
+            offsets=offsets,
+        )
 
     def as_data(self, values: torch.Tensor) -> torch.Tensor:
         """Means of the exposures, in the unit of the data, of such images."""
@@ -86,6 +95,10 @@ class CountsLike:
         if self.pedestal is not None or self.offsets is not None:
             return -math.inf
         return -max(shift, 0.0) * (1.0 if self.scales is None else self.scales)
+
+    def restored(self, means: torch.Tensor) -> torch.Tensor:
+        """Means of the data before low values were cut off, if they were."""
+        return means if self.cut_off is None else self.cut_off.restored(means)
 
     def _in_units(self, values: torch.Tensor) -> torch.Tensor:
         return values / self.exposures if self.scales is None else values * self.scales
@@ -115,7 +128,16 @@ def counts_like(
         images = images if scales is None else images / scales
         lines = _lines(numbers, images, valid, noise)
         images = noise.divided(images, lines)
-    return CountsLike(images, noise, exposures, pedestal, scales, lines, offsets)
+    cut_off = _cut_off(numbers, images)
+    return CountsLike(images, noise, exposures, pedestal, scales, lines, offsets, cut_off)
+
+
+def _cut_off(numbers: Mapping[str, float], images: torch.Tensor) -> CutOff | None:
+    from arpes_ml_plugins.denoising.cut_off import CutOff
+
+    if not numbers["cut_off_noise"] > 0:
+        return None
+    return CutOff(*(images.new_tensor(numbers[name]) for name in ("cut_off", "cut_off_noise")))
 
 
 def _offsets(

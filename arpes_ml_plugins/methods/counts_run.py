@@ -404,15 +404,15 @@ def _denoise(
     like = like.only(own)
     if result.samples is not None:
         generator = torch.Generator(device="cpu").manual_seed(batch.seeds[0])
-        samples = like.as_samples(result.samples, generator)
+        samples = like.restored(like.as_samples(result.samples, generator))
         return found | dict(zip(_samples_of(draws), samples, strict=True))
     clean = like.as_data(result.clean)
-    found["clean"] = clean
+    found["clean"] = like.restored(clean)
     if result.spread is None:
         return found
     spread = like.spread_of_data(result.spread)
     lowest = like.lowest(numbers["shift"])
     return found | {
-        "lower": torch.maximum(clean - spread, torch.as_tensor(lowest).to(clean)),
-        "upper": clean + spread,
+        "lower": like.restored(torch.maximum(clean - spread, torch.as_tensor(lowest).to(clean))),
+        "upper": like.restored(clean + spread),
     }

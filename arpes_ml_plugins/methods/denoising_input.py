@@ -197,6 +197,8 @@ def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.Dat
         "column_jitter": noise["momentum_jitter"],
         "row_baseline": noise["energy_baseline"],
         "column_baseline": noise["momentum_baseline"],
+        "cut_off": noise["cut_off"],
+        "cut_off_noise": noise["cut_off_noise"],
         "served": noise["kind"].isin(kinds).astype(float),
     } | {name: noise[name] for name in SCALING}
 
@@ -264,6 +266,7 @@ def noise_of(
 
 
 def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, torch.Tensor]:
+    from arpes_ml_plugins.denoising.cut_off import cut_off_of
     from arpes_ml_plugins.denoising.exposures import differences, drift
     from arpes_ml_plugins.denoising.noise_estimate import estimate
 
@@ -274,6 +277,7 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         drifted = dict(zip(DRIFT, drift(images, valid, noise.gain, noise.shift), strict=True))
     else:
         noise = estimate(batch.images, batch.valid, several=several)
+    cut_off = cut_off_of(batch.images, batch.valid, noise.step)
     if batch.report:
         batch.report(1, None)
     numbers = (
@@ -299,6 +303,8 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         noise.rows.baseline,
         noise.columns.baseline,
         noise.clipped,
+        cut_off.level.to(noise.gain),
+        cut_off.noise.to(noise.gain),
     )
     scaling = {k: noise.gain.new_tensor(v) for k, v in scaling_numbers(noise.scaling).items()}
     own = [name for name in NUMBERS if name not in (*RATIOS, MEASURED)]

@@ -87,6 +87,9 @@ def estimate_noise(
           other variables then describe the noise after multiplication by these numbers, over their
           geometric mean;
         - ``clipped_fraction``: fraction of the pixels at which the detector saturates;
+        - ``cut_off``: the lowest value, if all lower ones were set to it (negative ones to zero),
+          and ``cut_off_noise``: the standard deviation of the noise in the dark before; otherwise
+          NaN;
         - ``kind``: ``"counts"`` (variance = step), ``"scaled counts"`` (white, another gain),
           ``"correlated"``, ``"offset"`` (variance and intensity are not proportional), ``"local"``
           (something was subtracted, or there is hardly any noise: only the noise itself is known,

@@ -18,6 +18,7 @@ PROPORTIONAL = (*COUNTED, "correlated", "offset")
 SERVED = (*PROPORTIONAL, "local")
 """Kinds of noise that the pre-trained network takes."""
 BUNCHED = 1.3  # gain over step
+AT_FLOOR = (2 * math.pi) ** -0.5  # mean of normal noise, cut off at its centre
 FEW_HOT = 5e-5  # fraction of the pixels below which hot pixels are not mentioned
 NUMBERS = (
     "gain",
@@ -42,6 +43,8 @@ NUMBERS = (
     "energy_baseline",
     "momentum_baseline",
     "clipped_fraction",
+    "cut_off",
+    "cut_off_noise",
     "image_scale",
     "energy_scale",
     "momentum_scale",
@@ -199,6 +202,12 @@ def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]
         found.append(
             f"{noise['clipped_fraction']:.2%} of the pixels have the same highest value: the "
             f"detector or the file format saturates there, and the true intensity is higher."
+        )
+    if noise["cut_off_noise"] > 0:
+        found.append(
+            f"Values below {noise['cut_off']:.3g} were set to it. Where it is dark, the mean of "
+            f"the data is therefore too high, by {noise['cut_off_noise'] * AT_FLOOR:.2g} at most; "
+            f"the denoised image is corrected for this."
         )
     return found
 

@@ -1,0 +1,126 @@
+"""Values that were cut off from below, as where negative ones were set to zero.
+
+In the dark, read-out noise on both sides of zero then has a mean above zero. How many pixels have
+the lowest value, and the mean of all, show how strong the noise was and where its mean lay:
+for a mean of ``t`` standard deviations above the cut, ``h(t) = t Phi(t) + phi(t)`` standard
+deviations remain of it, with the normal distribution ``Phi`` and its density ``phi``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["CutOff", "cut_off_of"]
+
+BLOCK = 8  # pixels, side of the squares that are looked at
+AT_FLOOR = 0.12, 0.7  # fraction of a square that has the lowest value
+FEWEST = 8  # squares
+TOGETHER = 0.9, 1.12  # neighbours that both have the lowest value, over those of independent ones
+VARIANCE = 0.93, 1.15  # of the values, over that of normal noise that was cut off
+SMALL = 0.85, 1.2  # values close to the lowest one, over those of such noise
+CLOSE = 3  # times closer than the mean of the values above the lowest one
+COARSE = 3.0  # steps; counts and such noise of fewer look alike
+ITERATIONS = 8
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """Lower values than ``level`` were set to it."""
+
+    level: torch.Tensor
+    """The lowest value; NaN if none was cut off."""
+    noise: torch.Tensor
+    """Standard deviation of the noise before, where it is dark; NaN if none was cut off."""
+
+    def restored(self, means: torch.Tensor) -> torch.Tensor:
+        """The means before, from those of values that were cut off.
+
+        What lay below the level comes out at the level.
+
+        Examples
+        --------
+        >>> noise = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
+        >>> mean = (noise + 0.5).clamp(min=0).mean()
+        >>> cut = CutOff(torch.tensor(0.0), torch.tensor(1.0))
+        >>> round(float(mean), 1), round(float(cut.restored(mean)), 1)
+        (0.7, 0.5)
+        """
+        remaining = (means - self.level) / self.noise
+        inside = remaining.clamp(min=1 / math.sqrt(2 * math.pi))  # h(0)
+        place = inside
+        for _ in range(ITERATIONS):  # Newton's; h is convex, and larger than t
+            below = torch.special.ndtr(place)
+            place = place - (place * below + _density(place) - inside) / below
+        return self.level + self.noise * place.clamp(min=0)
+
+
+def cut_off_of(images: torch.Tensor, valid: torch.Tensor, step: torch.Tensor) -> CutOff:
+    """Find out whether values were cut off; shapes ``(n, height, width)``.
+
+    Few counts have one lowest value too, zero, but hardly any values close to it; interpolated ones
+    have it at neighbours together. ``step`` is the number of which all values are multiples, or
+    NaN.
+    """
+    nothing = CutOff(*(images.new_full((), torch.nan) for _ in range(2)))
+    if not valid.any() or min(images.shape[-2:]) < BLOCK:
+        return nothing
+    level = images[valid].min()
+    squares = _squares(torch.where(valid, images - level, torch.nan))
+    squares = squares[squares.isfinite().all(-1).all(-1)]
+    floor = squares == 0
+    share = floor.to(squares).mean((-2, -1))
+    chosen = (share > AT_FLOOR[0]) & (share < AT_FLOOR[1])
+    if chosen.sum() < FEWEST:
+        return nothing
+    floor, share = floor[chosen], share[chosen]
+    step = step.nan_to_num()  # what was rounded to the lowest value reaches half a step above
+    squares = torch.where(floor, 0, squares[chosen] - step / 2)
+    means = squares.mean((-2, -1))
+    place = -torch.special.ndtri(share)
+    noise = means / (place * (1 - share) + _density(place))
+    expected = noise.square() * ((place.square() + 1) * (1 - share) + place * _density(place))
+    near = _near(means / (1 - share) / CLOSE, step)
+    small = (squares > 0) & (squares < near[:, None, None])
+    as_small = torch.special.ndtr(near / noise - place) - share
+    agreements = (
+        (_both(floor), BLOCK * (BLOCK - 1) * 2 * _pairs(floor), TOGETHER),
+        (squares.var((-2, -1)), expected - means.square(), VARIANCE),
+        (small.to(squares).mean((-2, -1)), as_small, SMALL),
+    )
+
+    dark = share >= share.median()  # the other squares may contain structure
+    for found, normal, (low, high) in agreements:
+        if not low < float(found[dark].sum() / normal[dark].sum()) < high:
+            return nothing
+    spread = noise[dark].median()
+    return CutOff(level, spread) if spread > COARSE * step else nothing
+
+
+def _squares(images: torch.Tensor) -> torch.Tensor:
+    """Squares side by side, ``(squares, BLOCK, BLOCK)``."""
+    cut = images.unfold(-2, BLOCK, BLOCK).unfold(-2, BLOCK, BLOCK)
+    return cut.reshape(-1, BLOCK, BLOCK)
+
+
+def _both(floor: torch.Tensor) -> torch.Tensor:
+    """Number of pairs of neighbours in each square that both have the lowest value."""
+    down, across = floor[:, 1:] & floor[:, :-1], floor[..., 1:] & floor[..., :-1]
+    return down.sum((-2, -1)) + across.sum((-2, -1))
+
+
+def _pairs(floor: torch.Tensor) -> torch.Tensor:
+    """Probability that two pixels of a square, drawn at random, both have the lowest value."""
+    count, pixels = floor.sum((-2, -1)), BLOCK**2
+    return count * (count - 1) / (pixels * (pixels - 1))
+
+
+def _near(values: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    """The multiples of the step below ``values``, if there is a step."""
+    return (values / step).floor() * step if step > 0 else values
+
+
+def _density(place: torch.Tensor) -> torch.Tensor:
+    return (-place.square() / 2).exp() / math.sqrt(2 * math.pi)
