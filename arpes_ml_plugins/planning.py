@@ -32,6 +32,8 @@ FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)
 BEYOND = 4.0  # times the longest simulated exposure: farther extrapolations are marked uncertain
 USUAL, USUAL_SPREAD = -0.5, 0.12  # slope of log(error) over log(exposure)
 FLATTEST = -0.2  # slope that is still a decrease
+LOG_NORMAL = math.pi**2 / 8  # variance of the logarithm of the size of a normal number
+SMALLEST = 0.01  # of the error: smaller deviations are chance
 
 
 def counts_needed(
@@ -46,9 +48,10 @@ def counts_needed(
 ) -> xr.Dataset:
     """Estimate how much longer to measure until the error of a quantity is small enough.
 
-    The data are denoised. Measurements of the clean image are then simulated with the noise of the
-    data, with half to eight times their exposure; each is denoised, and ``quantity`` is computed
-    from it. The required exposure follows from the decrease of its error with the exposure.
+    Scenes are drawn that agree with the data (:func:`sample_posterior`). Measurements of each are
+    then simulated with the noise of the data, with half to eight times their exposure; each is
+    denoised, and ``quantity`` is computed from it. The required exposure follows from the decrease
+    of its error with the exposure.
 
     Parameters
     ----------
@@ -56,13 +59,13 @@ def counts_needed(
         Data measured so far, as for :func:`denoise_pretrained`. They are not changed.
     quantity : callable
         Function from a denoised image with the axes of ``data`` to a number: a fitted position, a
-        width, an integrated intensity. It is called ``5 * draws + 1`` times.
+        width, an integrated intensity. It is called ``6 * draws + 1`` times.
     error : float
         Required standard deviation, in the unit of ``quantity``. A smaller one needs a longer
         measurement.
     draws : int
-        Number of simulated measurements per exposure, at least 2. With twelve, each error, and
-        roughly the factor, is accurate to 20 %. More are more accurate and take longer.
+        Number of scenes, and of simulated measurements per exposure, at least 2. With twelve, each
+        error is accurate to 20 %. More are more accurate and take longer.
     device : str
         Device for the computation, as for the methods.
     rng : int or generator, optional
@@ -74,7 +77,8 @@ def counts_needed(
     -------
     xarray.Dataset
         - ``factor``: required exposure over the present one; 1 or less if the data are sufficient,
-          infinite if longer measurements do not help. ``factor_error``: its standard deviation;
+          infinite if longer measurements do not help. ``factor_error``: its standard deviation,
+          which contains how much the scenes differ;
         - ``value``: ``quantity`` of the clean image; ``error_now``: its error at the present
           exposure;
         - ``simulated_error`` along ``exposure``: root-mean-square error of the simulations;
@@ -96,8 +100,9 @@ def counts_needed(
     The error is assumed to be a power of the exposure, which is fitted to all simulated exposures
     with a prior for the exponent of -0.5 ± 0.12. The error falls more slowly than with the square
     root if the prior knowledge of the network dominates over the data, and faster if structure
-    becomes resolved. If ``quantity`` is a fit that sometimes fails, as for few counts, the result
-    scatters by more than ``factor_error``: repeat the estimate after half of the time.
+    becomes resolved. The scenes differ where the data do not show yet how sharp a structure is,
+    and with it how long it must be measured. ``factor_error`` may then be larger than ``factor``;
+    repeat the estimate after half of the time.
 
     Examples
     --------
@@ -117,25 +122,24 @@ def counts_needed(
     image = resolve_dims(
         array, IMAGE, dims, lambda data, role: hook.resolve_axis(data=data, role=role)
     )
-    options = {"device": device, "dims": dims}
+    options: dict[str, Any] = {"device": device, "dims": dims}
     estimate = _method("estimate_noise")(array, **options)
-    clean = _method("denoise_pretrained")(array, adapt=False, rng=seed, **options)
+    options |= {"adapt": False, "rng": seed}
+    value = _number(quantity, _method("denoise_pretrained")(array, **options))
     noise = _model(estimate)
-    value = _number(quantity, clean)
-    errors = []
-    for exposure in FACTORS:
-        off = []
+    off = np.empty((len(FACTORS), draws))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CountsWarning)  # it was issued before
+        scenes = _method("sample_posterior")(array, draws=draws, **options)
         for draw in range(draws):
-            again = _simulated(clean, image, noise, exposure, seed + 1 + draw)
-            gain = None if noise.shift or noise.curvature else noise.gain / exposure
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", CountsWarning)  # it concerns a simulated image
-                image_again = _method("denoise_pretrained")(
-                    again, adapt=False, gain=gain, mesh=None, rng=seed, **options
-                )
-            off.append(_number(quantity, image_again) - value)
-        errors.append(math.sqrt(np.mean(np.square(off))))
-    return _answer(value, np.array(errors), error, draws)
+            scene = scenes.isel(draw=draw, drop=True)
+            true = _number(quantity, scene)
+            for number, exposure in enumerate(FACTORS):
+                again = _simulated(scene, image, noise, exposure, seed + 1 + draw)
+                gain = None if noise.shift or noise.curvature else noise.gain / exposure
+                found = _method("denoise_pretrained")(again, gain=gain, mesh=None, **options)
+                off[number, draw] = _number(quantity, found) - true
+    return _answer(value, off, error)
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -174,16 +178,20 @@ def _simulated(
     ordered = clean.transpose(*batch, *image)
     missing = np.isnan(ordered.values)
     values = torch.from_numpy(np.where(missing, 0, ordered.values)).double()
-    electrons = noise.electrons(values, mean=True)
+    electrons = noise.electrons(values, mean=True).clamp(min=0)
     generator = torch.Generator().manual_seed(seed)
     drawn = noise.measured(electrons * exposure, generator)
     again = np.where(missing, np.nan, noise.values(drawn / exposure, mean=False).numpy())
     return ordered.copy(data=again).transpose(*clean.dims)
 
 
-def _answer(value: float, errors: np.ndarray, wanted: float, draws: int) -> xr.Dataset:
-    """Fit a power law to the errors, and solve for the exposure whose error is ``wanted``."""
-    each = (2 * (draws - 1)) ** -0.5  # relative error of a standard deviation
+def _answer(value: float, off: np.ndarray, wanted: float) -> xr.Dataset:
+    """Fit a power law to the errors, and solve for the exposure whose error is ``wanted``.
+
+    ``off`` are the deviations, by exposure and scene.
+    """
+    errors = np.sqrt(np.square(off).mean(1))
+    each = (2 * (off.shape[1] - 1)) ** -0.5  # relative error of a standard deviation
     # The prior is one more equation: errors due to noise fall with the root of the exposure.
     design = np.array([*((1.0, math.log(factor)) for factor in FACTORS), (0.0, 1.0)])
     weights = np.array([*(1 / each for _ in FACTORS), 1 / USUAL_SPREAD])
@@ -199,10 +207,13 @@ def _answer(value: float, errors: np.ndarray, wanted: float, draws: int) -> xr.D
         power = (math.log(wanted) - level) / slope
         gradient = np.array([-1 / slope, -power / slope])
         factor = math.exp(power)
-        spread = factor * math.sqrt(gradient @ covariance @ gradient)
+        variance = gradient @ covariance @ gradient + _variance_of_scenes(off, errors) / slope**2
+        spread = factor * math.sqrt(variance)
         status = "the data are sufficient" if factor <= 1 else "measure longer"
         if factor > BEYOND * FACTORS[-1]:
             status += "; the exposure is far beyond those simulated, so the factor is uncertain"
+        if spread > factor:
+            status += "; the data do not yet show how long: repeat this after half of the time"
     numbers = {
         "factor": factor,
         "factor_error": spread,
@@ -213,3 +224,11 @@ def _answer(value: float, errors: np.ndarray, wanted: float, draws: int) -> xr.D
     return xr.Dataset(
         {"simulated_error": ("exposure", errors), **numbers}, coords={"exposure": list(FACTORS)}
     )
+
+
+def _variance_of_scenes(off: np.ndarray, errors: np.ndarray) -> float:
+    """Variance of the logarithm of the error from scene to scene, beyond chance."""
+    least = np.maximum(SMALLEST * errors, np.finfo(float).tiny)[:, None]
+    sizes = np.log(np.maximum(np.abs(off), least))
+    levels = (sizes - sizes.mean(1, keepdims=True)).mean(0)
+    return max(levels.var(ddof=1) - LOG_NORMAL / len(off), 0.0)

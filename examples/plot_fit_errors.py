@@ -71,8 +71,8 @@ both[0].set_ylabel("position minus truth (10⁻³ 1/Å)")
 # How long to measure
 # -------------------
 #
-# ``counts_needed`` simulates measurements of the denoised image that take half to eight times as
-# long, and estimates when the error of a quantity is as small as you want.
+# ``counts_needed`` simulates measurements of such samples that take half to eight times as long,
+# and estimates when the error of a quantity is as small as you want.
 
 
 def position(image):
