@@ -155,6 +155,9 @@ def shift_apart(cube: Cube, setup: Setup, common: Shifts | ComponentShifts | Non
     """Status of data that were corrected for a common shift, if components shift by their own."""
     if setup.shift == BY_COMPONENT or not is_common(common) or not _complete(setup):
         return None
+    scales = _step_and_noise(cube, setup)
+    if scales is None or _independent(cube, scales[1]) > 1:  # noise would be confirmed
+        return None
     every = _every(cube, HINT_PIXELS)
     few = common.shift.reshape(cube.values.shape[1:])[every[1:]].flatten()
     some = replace(common, shift=few)
@@ -329,7 +332,12 @@ def _found(
     *,
     certain: bool = False,
 ) -> Shifts | None:
-    """Shifts of data that can have them: on an evenly spaced axis."""
+    """Shifts of data that can have them: on an evenly spaced axis.
+
+    Noise that channels share looks like shifts to them all; not to channels far enough apart.
+    """
+    import torch
+
     from arpes_ml_plugins.separation.energy_shift import find_shifts
     from arpes_ml_plugins.separation.known_shift import find_known_shifts
     from arpes_ml_plugins.separation.value_noise import value_noise
@@ -343,15 +351,29 @@ def _found(
     step, of_channels = scales
     shape = tuple(values.shape[1:]) or (1,)
     usable = usable_pixels(cube).flatten()
-    pixels = values.flatten(1)
-    if isinstance(known, int):
-        return find_shifts(
-            pixels, of_channels, known, step, shape, largest, usable, noise, certain=certain
-        )
-    known = known.to(values)
-    return find_known_shifts(
-        pixels, of_channels, known, step, shape, largest, usable, _exact(setup), certain=certain
-    )
+
+    def search(every: int) -> Shifts:
+        rows = slice(None, None, every)
+        common = (values.flatten(1)[rows], of_channels[rows])
+        where = (step * every, shape, largest, usable)
+        if isinstance(known, int):
+            by_value = None if noise is None else noise.at(torch.arange(len(values))[rows])
+            return find_shifts(*common, known, *where, by_value, certain=certain)
+        centres = known.to(values)[:, rows]
+        return find_known_shifts(*common, centres, *where, _exact(setup), certain=certain)
+
+    every = 1 if certain else _independent(cube, of_channels)
+    if every > 1:
+        found = search(every)
+        if not found.found:
+            return found.none(found.stderr, step)
+    return search(1)
+
+
+def _independent(cube: Cube, noise: torch.Tensor) -> int:
+    from arpes_ml_plugins.separation.shared_noise import independent_every
+
+    return independent_every(cube.values.flatten(1)[:, usable_pixels(cube).flatten()], noise)
 
 
 def _step_and_noise(
