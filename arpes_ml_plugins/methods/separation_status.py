@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.separation.separated import Separated
     from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["TOO_MUCH", "TOO_MUCH_OF_VALUES", "UNLIKE", "hot_left_out", "left_out", "status_of"]
+__all__ = [
+    "TOO_MUCH",
+    "TOO_MUCH_OF_VALUES",
+    "UNLIKE",
+    "hot_left_out",
+    "left_out",
+    "of_sums",
+    "status_of",
+]
 
 UNLIKE = 0.1  # sine of the angle between a family and the data
 CHANCE = 2.0  # times the distance that noise explains
@@ -43,6 +51,28 @@ def status_of(
         )
     notes += [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
     return "; ".join([*notes, *missing]) or "ok"
+
+
+def of_sums(
+    residual: torch.Tensor, model: torch.Tensor, spectra: torch.Tensor, setup: Setup
+) -> list[str]:
+    """Note on spectra ``(m, n)`` that sums of all pixels ``(m, t)`` contradict, if they do."""
+    from arpes_ml_plugins.separation.summed_residual import summed_misfit
+
+    found = summed_misfit(residual, model, spectra)
+    if found is None:
+        return []
+    dim = setup.channels[0]
+    where = (
+        ""
+        if len(setup.channels) > 1 or dim not in setup.data.coords
+        else (f", most at {dim} = {float(setup.data[dim][found.channel]):.4g}")
+    )
+    return [
+        f"residuals summed over all pixels are not noise: {found.share:.1%} of the intensity, "
+        f"{found.chi2:.2g} times the squares of their noise{where}: the spectra differ from those "
+        f"in the data (lines that are shifted, too narrow or too broad, or a missing background)"
+    ]
 
 
 def left_out(

@@ -14,6 +14,7 @@ from arpes_ml_plugins.methods.separation_status import (
     TOO_MUCH,
     TOO_MUCH_OF_VALUES,
     left_out,
+    of_sums,
     status_of,
 )
 from arpes_ml_plugins.methods.shift_run import is_by_component
@@ -106,6 +107,9 @@ def in_units(
     if found.match is not None:
         distance[: len(found.match.distance)] = found.match.distance
     labels = {} if found.labels is None else {"label": _labels(found.labels, whole, order)}
+    notes = left_out(constant, zero, ~seen, ready)
+    if setup.known:
+        notes += of_sums(mapped.residual, mapped.model, spectra.nan_to_num(), setup)
     return labels | {
         "spectra": spectra.mT,
         "spectra_stderr": spectra_error.mT,
@@ -121,7 +125,7 @@ def in_units(
             found,
             float(mapped.chi2.nanmean()),
             setup,
-            left_out(constant, zero, ~seen, ready),
+            notes,
             TOO_MUCH if ready.by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }

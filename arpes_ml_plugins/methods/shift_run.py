@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from arpes_ml_plugins.errors import AxisError, ParameterError
-from arpes_ml_plugins.labelled.axes import numbers_along
 from arpes_ml_plugins.labelled.border import Cube
 from arpes_ml_plugins.methods.gaps_run import usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
+from arpes_ml_plugins.methods.shift_axis import independent, step_and_noise, step_of
 from arpes_ml_plugins.networks.families import rows_of
 
 if TYPE_CHECKING:
@@ -37,12 +37,10 @@ __all__ = [
     "spaced",
 ]
 
-EVEN = 1e-3  # relative deviation of an evenly spaced axis
 AUTO, BY_COMPONENT = "auto", "by component"
 """Values of ``shift=``."""
 HINT_PIXELS, HINT_ROUNDS = 2_500, 4  # to see whether components shift against each other
 ENOUGH = 10_000  # pixels: they show whether there are shifts
-LEAST_NOISE = 0.05  # of the mean of all channels
 
 SHIFT = """
         shift : {"auto", "by component"}, bool or float
@@ -90,7 +88,7 @@ def check_shift(shift: Any, setup: Setup) -> None:
             "shifts can be found with a library of all components, or without any library; give "
             "one of all components, or pass shift=False"
         )
-    if _step(setup) is None:
+    if step_of(setup) is None:
         raise AxisError(
             f"shifts need an evenly spaced axis {setup.channels[0]!r} without other channels; "
             f"interpolate the data, or pass shift=False"
@@ -155,6 +153,9 @@ def shift_apart(cube: Cube, setup: Setup, common: Shifts | ComponentShifts | Non
     """Status of data that were corrected for a common shift, if components shift by their own."""
     if setup.shift == BY_COMPONENT or not is_common(common) or not _complete(setup):
         return None
+    scales = step_and_noise(cube, setup)
+    if scales is None or independent(cube, scales[1]) > 1:  # noise would be confirmed
+        return None
     every = _every(cube, HINT_PIXELS)
     few = common.shift.reshape(cube.values.shape[1:])[every[1:]].flatten()
     some = replace(common, shift=few)
@@ -176,7 +177,7 @@ def _apart(cube: Cube, setup: Setup, common: Shifts, **options: int) -> Componen
 
     from arpes_ml_plugins.separation.component_shifts import find_component_shifts
 
-    scales = _step_and_noise(cube, setup)
+    scales = step_and_noise(cube, setup)
     if scales is None or setup.library is None or len(setup.components) < 2:
         return None
     step, noise = scales
@@ -313,7 +314,7 @@ def fewer(
     from arpes_ml_plugins.separation.shifted_count import fewer_with_shifts
 
     cube = spaced(cube, ENOUGH)
-    known = _step_and_noise(cube, setup)
+    known = step_and_noise(cube, setup)
     if known is None or most < 2:
         return None
     step, noise = known
@@ -329,7 +330,10 @@ def _found(
     *,
     certain: bool = False,
 ) -> Shifts | None:
-    """Shifts of data that can have them: on an evenly spaced axis."""
+    """Shifts of data that can have them: on an evenly spaced axis.
+
+    Noise that channels share looks like shifts to them all; not to channels far enough apart.
+    """
     from arpes_ml_plugins.separation.energy_shift import find_shifts
     from arpes_ml_plugins.separation.known_shift import find_known_shifts
     from arpes_ml_plugins.separation.value_noise import value_noise
@@ -337,53 +341,29 @@ def _found(
     values, known = cube.values, _known(setup)
     if noise is None and (setup.noise is not None or setup.common_noise):
         noise = value_noise(values, cube.valid)
-    scales = _step_and_noise(cube, setup, noise)
+    scales = step_and_noise(cube, setup, noise)
     if scales is None:
         return None
     step, of_channels = scales
     shape = tuple(values.shape[1:]) or (1,)
     usable = usable_pixels(cube).flatten()
-    pixels = values.flatten(1)
-    if isinstance(known, int):
-        return find_shifts(
-            pixels, of_channels, known, step, shape, largest, usable, noise, certain=certain
+
+    def search(every: int) -> Shifts:
+        rows = slice(None, None, every)
+        pixels, deviation, apart = values.flatten(1)[rows], of_channels[rows], step * every
+        if isinstance(known, int):
+            by_value = None if noise is None else replace(noise, mean=noise.mean[rows])
+            return find_shifts(
+                pixels, deviation, known, apart, shape, largest, usable, by_value, certain=certain
+            )
+        centres, exact = known.to(values)[:, rows], _exact(setup)
+        return find_known_shifts(
+            pixels, deviation, centres, apart, shape, largest, usable, exact, certain=certain
         )
-    known = known.to(values)
-    return find_known_shifts(
-        pixels, of_channels, known, step, shape, largest, usable, _exact(setup), certain=certain
-    )
 
-
-def _step_and_noise(
-    cube: Cube, setup: Setup, by_value: ValueNoise | None = None
-) -> tuple[float, torch.Tensor] | None:
-    """Step of the energy axis and noise of the channels, of data that can have shifts."""
-    from arpes_ml_plugins.separation.whiten import channel_noise
-
-    step, usable = _step(setup), usable_pixels(cube)
-    empty = ~cube.valid.any(0)
-    if step is None or not bool((usable | empty).all()) or int(usable.sum()) < 2:
-        return None
-    if by_value is not None:  # less disturbed by shifts and by few counts
-        noise = by_value.variance(cube.values.flatten(1)[:, usable.flatten()].mean(1)).sqrt()
-    else:
-        noise = channel_noise(cube.values, usable, cube.valid)
-    if not bool((noise > 0).any()):  # nothing changes from pixel to pixel
-        return None
-    return step, noise.clamp(min=LEAST_NOISE * float(noise.mean()))
-
-
-def _step(setup: Setup) -> float | None:
-    """Step of the energy axis, if it is the only one and evenly spaced."""
-    dim = setup.channels[0]
-    if len(setup.channels) > 1 or dim not in setup.data.coords:
-        return None
-    if setup.data.sizes[dim] < 8:
-        return None
-    try:
-        energy = numbers_along(setup.data[dim])
-    except AxisError:  # such an axis is as good as none
-        return None
-    steps = np.diff(energy)
-    even = np.abs(steps - steps.mean()).max() <= EVEN * abs(steps.mean())
-    return float(steps.mean()) if even and steps.mean() != 0 else None
+    every = 1 if certain else independent(cube, of_channels)
+    if every > 1:
+        found = search(every)
+        if not found.found:
+            return found.none(found.stderr, step)
+    return search(1)

@@ -17,7 +17,7 @@ from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.goodness_run import saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
 from arpes_ml_plugins.methods.separation_run import OUTPUTS
-from arpes_ml_plugins.methods.separation_status import TOO_MUCH, TOO_MUCH_OF_VALUES
+from arpes_ml_plugins.methods.separation_status import TOO_MUCH, TOO_MUCH_OF_VALUES, of_sums
 from arpes_ml_plugins.parameters import documented
 
 if TYPE_CHECKING:
@@ -138,25 +138,23 @@ def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[st
         cube.report(1, None)
     n, space = len(spectra), cube.values.shape[1:]
     model = torch.where(cube.valid.flatten(1), found.model, float("nan"))
+    residual = cube.values.flatten(1) - model
+    names = [str(name) for name in setup.components]
+    notes = [note for note in [saturated(cube, found.classes)] if note is not None]
     return {
         "spectra": spectra,
         "spectra_stderr": np.zeros_like(spectra),
         "maps": found.maps.reshape(n, *space),
         "maps_stderr": found.errors.reshape(n, *space),
         "reconstruction": model,
-        "residual": cube.values.flatten(1) - model,
+        "residual": residual,
         "residual_chi2": found.chi2.reshape(space),
-        "status": _status(
-            found,
-            known,
-            [str(name) for name in setup.components],
-            saturated(cube, found.classes),
-        ),
+        "status": _status(found, known, names, notes + of_sums(residual, model, known, setup)),
     }
 
 
-def _status(found: Unmixed, spectra: torch.Tensor, names: list[str], dulled: str | None) -> str:
-    notes = [] if dulled is None else [dulled]
+def _status(found: Unmixed, spectra: torch.Tensor, names: list[str], notes: list[str]) -> str:
+    notes = list(notes)
     chi2 = float(found.chi2.nanmean())
     limit = TOO_MUCH_OF_VALUES if found.by_value else TOO_MUCH
     if chi2 > limit:

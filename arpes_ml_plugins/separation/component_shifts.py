@@ -40,7 +40,7 @@ WORTH = 0.15  # channels: standard deviation of shifts that are worth undoing
 FREE_COST = 2.0  # chi^2 that a shift of its own fits in the noise of a pixel
 MOST = 6_000  # pixels to find the spectra from
 LEAST = 1e-3  # of the squared length of a spectrum: less of it beside the others says nothing
-SIGNIFICANT = 4.0  # standard deviations of what shifts explain
+SIGNIFICANT = 3.0  # standard deviations of what shifts explain
 
 
 @dataclass(frozen=True)
@@ -272,15 +272,17 @@ class _Search:
         return refitted(data, spectra, maps, channels, scan.noise, None if free else self.spans)
 
     def _explained(self, spectra: torch.Tensor, shift: torch.Tensor, half: int) -> torch.Tensor:
-        """What shifted spectra explain of every second channel of each pixel that counts."""
+        """What shifted spectra explain of every second channel of each pixel that counts, with maps
+        from the others: with maps of their own they explain noise, the more the less they overlap.
+        """
         scan = self.scan
-        noise = torch.full_like(scan.noise, float("inf"))
-        noise[half::2] = scan.noise[half::2]
+        noise, others = scan.noise[half::2, None], scan.noise.clone()
+        others[half::2] = float("inf")
         data = (scan.scaled * scan.noise[:, None])[:, scan.used]
         channels = shift[:, scan.used] / scan.step
-        maps = shifted_maps(data, spectra, channels, noise)
-        rest = (data - shifted_model(spectra, maps, channels)) / noise[:, None]
-        return (data / noise[:, None]).square().sum(0) - rest.square().sum(0)
+        maps = shifted_maps(data, spectra, channels, others)
+        rest = (data - shifted_model(spectra, maps, channels))[half::2] / noise
+        return (data[half::2] / noise).square().sum(0) - rest.square().sum(0)
 
     def without_chance(self, found: _Found, tested: torch.Tensor) -> tuple[_Found, torch.Tensor]:
         """The same without shifts of components that chance may have brought."""

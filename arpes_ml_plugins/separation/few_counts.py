@@ -19,7 +19,7 @@ from arpes_ml_plugins.separation.whiten import Whitened
 __all__ = ["few_counts_notes", "polished_nmf", "seen_coarsely"]
 
 CLEAR = 2.0  # mean of pixels over their noise, from which they are believed rather than their sums
-UNSURE = 4.0  # degrees: simulated angles scatter, and more than 5 are not to be missed
+UNSURE = 3.5  # degrees: maps of noise hide a part, and more than 5 are not to be missed
 SWEEPS, SUMMED_SWEEPS = 12, 30  # of simulated data, from the truth and of their sums
 PART = 8_000  # pixels that are simulated first
 FALLS = 2.0  # error of a factorisation of pixels, over its distance from that of their sums
