@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from arpes_ml_plugins.denoising.tracks import far_above, tracks
+from arpes_ml_plugins.denoising.tracks import far_above, groups_of_few
 
 __all__ = ["dead_lines", "hot_pixels"]
 
@@ -17,6 +17,8 @@ ENOUGH = 30.0  # counts that a dead line must lack
 
 def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
     """Mask of pixels far brighter than all but one of their eight neighbours, and of tracks.
+
+    A band so steep that it jumps over pixels is neither.
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
     ranked = around.topk(AGREEING, dim=0).values
     # At the edge of the data there may be no second neighbour to compare with.
     rival = torch.where(ranked[-1].isinf(), ranked[0], ranked[-1])
-    return (valid & ~rival.isinf() & far_above(counts, rival)) | tracks(counts, valid)
+    return groups_of_few(counts, valid, valid & ~rival.isinf() & far_above(counts, rival))
 
 
 def dead_lines(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:

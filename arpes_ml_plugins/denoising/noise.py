@@ -7,7 +7,8 @@ brightness (:mod:`~arpes_ml_plugins.denoising.noise_levels`) gives a shift, the 
 and another estimate of that of correlated noise; white noise that follows no line has a curvature
 (:mod:`~arpes_ml_plugins.denoising.noise_curve`). If noise is white and there is no shift, its power
 at the highest frequencies of whole images (:mod:`~arpes_ml_plugins.denoising.noise_floor`) gives
-its gain more precisely.
+its gain more precisely. White noise is never stronger than the differences of neighbouring pixels
+say (:mod:`~arpes_ml_plugins.denoising.pair_gain`), whatever else passes for it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from arpes_ml_plugins.denoising.noise_zero import (
     read_out_explains,
     still_places,
 )
+from arpes_ml_plugins.denoising.pair_gain import largest_gain
 from arpes_ml_plugins.denoising.response import as_counts
 
 __all__ = [
@@ -67,6 +69,8 @@ VERY = 1.5  # times that for correlated noise, whose gain is never known that we
 CURVED = 0.1  # relative error of the noise, at most, if it follows a curve
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
 QUIET_PART, AS_QUIET = 0.05, 1.2  # fraction of blocks of counts, and their noise in steps
+TOO_LARGE = 0.3  # relative: then a gain is too large for the differences of neighbours
+ABOUT_COUNTS = 3.5  # steps, that these differences may be for the noise of counts
 ABOUT = 0.5  # relative: then whole numbers may be counts, if their noise is white
 
 
@@ -161,6 +165,13 @@ def estimate(
         if not bool(shift != 0) and not bool(correlated):
             gain, error = _sharpened(above, good, gain, error, AGREES)
     shift_error = torch.zeros_like(gain) if line is None else line.shift_error
+    quiet = measured.as_counts
+    if alone and measured.curve is None and not bool(correlated):
+        most = largest_gain(above, good, step)
+        if bool(most * (1 + TOO_LARGE) < gain):  # structure passed for noise
+            gain, error, structure = most, CURVED * most, TOO_LARGE * most
+            doubt = torch.zeros_like(gain)
+            quiet = quiet | (most < ABOUT_COUNTS * step)
     curve, curvature = measured.curve, torch.zeros_like(gain)
     if curve is not None:
         gain, error, curvature = curve.gain, curve.gain_error, curve.curvature
@@ -188,7 +199,7 @@ def estimate(
         error=torch.where(enough, known * mean / (mean + shift.clamp(min=0)), torch.inf),
         doubt=doubt,
         step=step if curve is None else torch.full_like(step, torch.nan),
-        as_counts=measured.as_counts,
+        as_counts=quiet,
         negative=(below | (base < 0)) & ~lowered,
         correlated=correlated,
         offset=shift != 0,

@@ -43,6 +43,7 @@ WINDOWS = (0.0, 0.7, 1.4, 2.8)  # pixels, widths of the Gaussians whose differen
 LOCAL_SIGNIFICANCE = 4.5  # standard deviations, of one place at one width; 3 would let noise in
 SKEW = (LOCAL_SIGNIFICANCE**2 - 1) / 6  # counts more: the upper tail of a Poisson distribution
 AGREEING = 3  # pixels of 3 x 3 that deviate to the same side: a line or an edge, no hot pixel
+MANY = 0.01  # of the pixels: so many that deviate are bands of single pixels, not hot ones
 WHITE = 1.25  # largest power at middle frequencies, over that at the highest, of white noise
 
 
@@ -98,7 +99,8 @@ def recover_locally(
     """``clean`` plus significant structure of the residual in single places: edges, lines, spots.
 
     The residual is split into differences of Gaussian means (an undecimated wavelet transform).
-    Coefficients far beyond their standard deviation are added, if the pixels around agree.
+    Coefficients far beyond their standard deviation are added, if the pixels around agree, or if
+    they are many.
 
     Parameters
     ----------
@@ -120,7 +122,9 @@ def recover_locally(
         standard = (expected.clamp(min=0) * power).sqrt()
         measured = median_spread((detail / standard)[:, 0], mask[:, 0])[:, None]
         limit = LOCAL_SIGNIFICANCE * standard * measured.clamp(min=1) + SKEW / area
-        returned += torch.where((detail.abs() > limit) & _agreed(detail, limit / 2), detail, 0)
+        beyond = (detail.abs() > limit) & valid[:, None]
+        common = beyond.to(detail).mean((-2, -1), keepdim=True) > MANY
+        returned += torch.where(beyond & (common | _agreed(detail, limit / 2)), detail, 0)
     return torch.where(valid, clean + returned[:, 0], clean)
 
 

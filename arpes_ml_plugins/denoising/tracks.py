@@ -10,15 +10,16 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-__all__ = ["far_above", "tracks"]
+__all__ = ["far_above", "groups_of_few"]
 
 SIGNIFICANCE = 5.0  # standard deviations above what is around
 BRIGHTER = 1.7  # times what is around: a sharp band may be several deviations brighter
 LONGEST = 12  # pixels of a group
+NEIGHBOURS = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])  # in one image
 WIDE = LONGEST + 1  # pixels; what is shorter is no background
 
 
-def tracks(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def groups_of_few(counts: torch.Tensor, valid: torch.Tensor, single: torch.Tensor) -> torch.Tensor:
     """Mask of groups of at most :data:`LONGEST` pixels, each pixel far brighter than all around.
 
     Parameters
@@ -27,19 +28,25 @@ def tracks(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         Images in units of their gain, ``(n, height, width)``.
     valid
         Same shape; False pixels belong to no group.
+    single
+        Pixels that are brighter than their neighbours by themselves.
     """
     counts = counts.float()  # half the time
     bright = valid & far_above(counts, _background(counts, valid))
     if not bright.any():
-        return bright
+        return single
     mask = bright.cpu().numpy()
-    groups, number = ndimage.label(mask, [np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
-    sizes = np.bincount(groups.ravel(), minlength=number + 1)
-    small = torch.from_numpy(mask & (sizes <= LONGEST)[groups]).to(bright.device)
+    groups, number = ndimage.label(mask, NEIGHBOURS)
+    # A band that is steeper than a pixel in each line consists of such groups, one after another.
+    bands, _ = ndimage.label(ndimage.binary_dilation(mask, NEIGHBOURS), NEIGHBOURS)
+    sizes = np.bincount(bands[mask], minlength=bands.max() + 1)
+    few = torch.from_numpy((sizes <= LONGEST)[bands]).to(bright.device)
+    small = bright & few
     outside = _highest(counts.masked_fill(~valid | small, -torch.inf), 3)
     blurred = (small & ~far_above(counts, outside)).cpu().numpy()
     sharp = np.bincount(groups[blurred], minlength=number + 1) == 0
-    return small & torch.from_numpy(sharp[groups]).to(bright.device)
+    tracks = small & torch.from_numpy(sharp[groups]).to(bright.device)
+    return tracks | (single & (few | ~bright))
 
 
 def _background(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
