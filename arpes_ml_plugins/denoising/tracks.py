@@ -16,6 +16,7 @@ SIGNIFICANCE = 5.0  # standard deviations above what is around
 BRIGHTER = 1.7  # times what is around: a sharp band may be several deviations brighter
 LONGEST = 12  # pixels of a group
 NEIGHBOURS = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])  # in one image
+DASHES = 4  # groups in a row, or more, are a band
 WIDE = LONGEST + 1  # pixels; what is shorter is no background
 
 
@@ -40,8 +41,11 @@ def groups_of_few(counts: torch.Tensor, valid: torch.Tensor, single: torch.Tenso
     # A band that is steeper than a pixel in each line consists of such groups, one after another.
     bands, _ = ndimage.label(ndimage.binary_dilation(mask, NEIGHBOURS), NEIGHBOURS)
     sizes = np.bincount(bands[mask], minlength=bands.max() + 1)
-    few = torch.from_numpy((sizes <= LONGEST)[bands]).to(bright.device)
-    small = bright & few
+    _, first = np.unique(groups[mask], return_index=True)
+    pieces = np.bincount(bands[mask][first], minlength=len(sizes))
+    few = torch.from_numpy(((sizes <= LONGEST) | (pieces < DASHES))[bands]).to(bright.device)
+    short = mask & (np.bincount(groups.ravel()) <= LONGEST)[groups]
+    small = torch.from_numpy(short).to(bright.device) & few
     outside = _highest(counts.masked_fill(~valid | small, -torch.inf), 3)
     blurred = (small & ~far_above(counts, outside)).cpu().numpy()
     sharp = np.bincount(groups[blurred], minlength=number + 1) == 0
