@@ -117,7 +117,7 @@ def counts_needed(
     check_positive("error", error)
     check_count("draws", draws, least=FEWEST_DRAWS)
     array, _ = select_spectrum(data)
-    array, _ = strip_unit(array)
+    array = strip_unit(array)[0].compute()
     seed, hook = seed_from(rng), plugins().hook
     image = resolve_dims(
         array, IMAGE, dims, lambda data, role: hook.resolve_axis(data=data, role=role)
@@ -135,7 +135,9 @@ def counts_needed(
             scene = scenes.isel(draw=draw, drop=True)
             true = _number(quantity, scene)
             for number, exposure in enumerate(FACTORS):
-                again = _simulated(scene, image, noise, exposure, seed + 1 + draw)
+                again = _simulated(
+                    scene, image, noise, exposure, seed + 1 + draw * len(FACTORS) + number
+                )
                 gain = None if noise.shift or noise.curvature else noise.gain / exposure
                 found = _method("denoise_pretrained")(again, gain=gain, mesh=None, **options)
                 off[number, draw] = _number(quantity, found) - true
@@ -212,7 +214,7 @@ def _answer(value: float, off: np.ndarray, wanted: float) -> xr.Dataset:
         status = "the data are sufficient" if factor <= 1 else "measure longer"
         if factor > BEYOND * FACTORS[-1]:
             status += "; the exposure is far beyond those simulated, so the factor is uncertain"
-        if spread > factor:
+        if spread > factor > 1:
             status += "; the data do not yet show how long: repeat this after half of the time"
     numbers = {
         "factor": factor,

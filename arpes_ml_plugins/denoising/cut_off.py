@@ -36,7 +36,7 @@ class CutOff:
     """Standard deviation of the noise before, where it is dark; NaN if none was cut off."""
 
     def restored(self, means: torch.Tensor) -> torch.Tensor:
-        """The means before, from those of values that were cut off.
+        """Compute the means before from the means of values that were cut off.
 
         What lay below the level comes out at the level.
 
@@ -52,7 +52,7 @@ class CutOff:
         inside = remaining.clamp(min=1 / math.sqrt(2 * math.pi))  # h(0)
         place = inside
         for _ in range(ITERATIONS):  # Newton's; h is convex, and larger than t
-            below = torch.special.ndtr(place)
+            below = (1 + torch.erf(place / math.sqrt(2))) / 2
             place = place - (place * below + _density(place) - inside) / below
         return self.level + self.noise * place.clamp(min=0)
 
@@ -75,9 +75,10 @@ def cut_off_of(images: torch.Tensor, valid: torch.Tensor, step: torch.Tensor) ->
     chosen = (share > AT_FLOOR[0]) & (share < AT_FLOOR[1])
     if chosen.sum() < FEWEST:
         return nothing
-    floor, share = floor[chosen], share[chosen]
+    floor, share, squares = (x[chosen].cpu() for x in (floor, share, squares))
+    share, step = share.double(), step.cpu().double()
     step = step.nan_to_num()  # what was rounded to the lowest value reaches half a step above
-    squares = torch.where(floor, 0, squares[chosen] - step / 2)
+    squares = torch.where(floor, 0, squares.double() - step / 2)
     means = squares.mean((-2, -1))
     place = -torch.special.ndtri(share)
     noise = means / (place * (1 - share) + _density(place))
@@ -96,7 +97,7 @@ def cut_off_of(images: torch.Tensor, valid: torch.Tensor, step: torch.Tensor) ->
         if not low < float(found[dark].sum() / normal[dark].sum()) < high:
             return nothing
     spread = noise[dark].median()
-    return CutOff(level, spread) if spread > COARSE * step else nothing
+    return CutOff(level, spread.to(level)) if spread > COARSE * step else nothing
 
 
 def _squares(images: torch.Tensor) -> torch.Tensor:

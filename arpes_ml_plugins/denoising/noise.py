@@ -70,7 +70,7 @@ CURVED = 0.1  # relative error of the noise, at most, if it follows a curve
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
 QUIET_PART, AS_QUIET = 0.05, 1.2  # fraction of blocks of counts, and their noise in steps
 TOO_LARGE = 0.3  # relative: then a gain is too large for the differences of neighbours
-ABOUT_COUNTS = 3.5  # steps, that these differences may be for the noise of counts
+ABOUT_COUNTS = 1.7  # steps, that these differences may be for the noise of counts
 ABOUT = 0.5  # relative: then whole numbers may be counts, if their noise is white
 
 

@@ -40,8 +40,8 @@ def _along_columns(images: torch.Tensor, valid: torch.Tensor, step: torch.Tensor
     if bright.sum() < FEWEST:
         return unlimited
     sums, differences = sums[bright], differences[bright]
-    generator = torch.Generator().manual_seed(0)
-    between = 2 * torch.rand(len(sums), generator=generator, dtype=sums.dtype) - 1
-    differences = differences + step.nan_to_num() * between.to(sums)
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    random = torch.rand(len(sums), generator=generator, dtype=sums.dtype, device="cpu")
+    differences = differences + step.nan_to_num() * (2 * random - 1).to(sums)
     gain = (MAD_TO_SIGMA * (differences.abs() / sums.sqrt()).median()).square()
     return gain if sums.median() > ENOUGH * gain else unlimited

@@ -16,7 +16,8 @@ SIGNIFICANCE = 5.0  # standard deviations above what is around
 BRIGHTER = 1.7  # times what is around: a sharp band may be several deviations brighter
 LONGEST = 12  # pixels of a group
 NEIGHBOURS = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])  # in one image
-DASHES = 4  # groups in a row, or more, are a band
+DASHES = 4  # groups one after another, or more, with more pixels than a track: a band
+ALONE = 0.2  # of the pixels of groups that are in no band: with more, all are defects
 WIDE = LONGEST + 1  # pixels; what is shorter is no background
 
 
@@ -45,12 +46,19 @@ def groups_of_few(counts: torch.Tensor, valid: torch.Tensor, single: torch.Tenso
     pieces = np.bincount(bands[mask][first], minlength=len(sizes))
     few = torch.from_numpy(((sizes <= LONGEST) | (pieces < DASHES))[bands]).to(bright.device)
     short = mask & (np.bincount(groups.ravel()) <= LONGEST)[groups]
+    few = few | _scattered(torch.from_numpy(short).to(few.device), few)
     small = torch.from_numpy(short).to(bright.device) & few
     outside = _highest(counts.masked_fill(~valid | small, -torch.inf), 3)
     blurred = (small & ~far_above(counts, outside)).cpu().numpy()
     sharp = np.bincount(groups[blurred], minlength=number + 1) == 0
     tracks = small & torch.from_numpy(sharp[groups]).to(bright.device)
     return tracks | (single & (few | ~bright))
+
+
+def _scattered(short: torch.Tensor, few: torch.Tensor) -> torch.Tensor:
+    """Images, ``(n, 1, 1)``, with so many groups beside those in a row that these are chance."""
+    apart, every = ((x.sum((-2, -1), keepdim=True)) for x in (short & few, short))
+    return apart > ALONE * every
 
 
 def _background(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -259,7 +259,7 @@ def noise_of(
         *(result[name] for name in ("kind", *NUMBERS)),
         dask="parallelized",
         output_core_dims=[[], [], []],
-        output_dtypes=[np.dtype("<U16"), np.dtype("<U16"), np.dtype("<U1400")],
+        output_dtypes=[np.dtype("<U16"), np.dtype("<U16"), np.dtype("<U2000")],
     )
     result["kind"], result["status"], result["verdict"] = words
     return result.drop_vars(["uncertain", "structured", MEASURED])
@@ -277,7 +277,8 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         drifted = dict(zip(DRIFT, drift(images, valid, noise.gain, noise.shift), strict=True))
     else:
         noise = estimate(batch.images, batch.valid, several=several)
-    cut_off = cut_off_of(batch.images, batch.valid, noise.step)
+    single = batch.valid & (not noise.scaling.kind)  # with one gain, and one noise in the dark
+    cut_off = cut_off_of(batch.images, single, noise.step)
     if batch.report:
         batch.report(1, None)
     numbers = (

@@ -206,8 +206,8 @@ def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]
     if noise["cut_off_noise"] > 0:
         found.append(
             f"Values below {noise['cut_off']:.3g} were set to it. Where it is dark, the mean of "
-            f"the data is therefore too high, by {noise['cut_off_noise'] * AT_FLOOR:.2g} at most; "
-            f"the denoised image is corrected for this."
+            f"the data is therefore too high, by {noise['cut_off_noise'] * AT_FLOOR:.2g} where the "
+            f"true mean is at this level; the denoised image is corrected for this."
         )
     return found
 

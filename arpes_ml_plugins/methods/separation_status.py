@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from arpes_ml_plugins.methods.separation_input import Setup
 
@@ -66,13 +68,18 @@ def of_sums(
     where = (
         ""
         if len(setup.channels) > 1 or dim not in setup.data.coords
-        else (f", most at {dim} = {float(setup.data[dim][found.channel]):.4g}")
+        else f", most at {dim} = {_shown(setup.data[dim].values[found.channel])}"
     )
     return [
         f"residuals summed over all pixels are not noise: {found.share:.1%} of the intensity, "
         f"{found.chi2:.2g} times the squares of their noise{where}: the spectra differ from those "
         f"in the data (lines that are shifted, too narrow or too broad, or a missing background)"
     ]
+
+
+def _shown(value: Any) -> str:
+    """The coordinate of a channel, which may be no number."""
+    return f"{value:.4g}" if np.issubdtype(np.asarray(value).dtype, np.number) else str(value)
 
 
 def left_out(

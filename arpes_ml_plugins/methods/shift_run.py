@@ -40,6 +40,7 @@ __all__ = [
 AUTO, BY_COMPONENT = "auto", "by component"
 """Values of ``shift=``."""
 HINT_PIXELS, HINT_ROUNDS = 2_500, 4  # to see whether components shift against each other
+CHANNELS_PER_COMPONENT = 2  # and of two more: fewer say nothing about shifts
 ENOUGH = 10_000  # pixels: they show whether there are shifts
 
 SHIFT = """
@@ -362,7 +363,8 @@ def _found(
         )
 
     every = 1 if certain else independent(cube, of_channels)
-    if every > 1:
+    spectra = known if isinstance(known, int) else len(known)
+    if every > 1 and len(values) // every >= CHANNELS_PER_COMPONENT * (spectra + 2):
         found = search(every)
         if not found.found:
             return found.none(found.stderr, step)

@@ -15,6 +15,7 @@ MOST, WIDEST = 8, 12  # channels; and as many must be left
 SHARED = 0.1  # correlation of noise that is not independent
 FEWEST = 300  # differences
 ENOUGH = 1_000_000  # values
+ROUNDING = 1e-6  # of the mean
 SIGNAL = 6.0  # times the mean of all that are less: smoothing does not bring more
 STEPS = 1.0, -3.0, 3.0, -1.0  # difference without gradients
 
@@ -33,10 +34,13 @@ def independent_every(pixels: torch.Tensor, noise: torch.Tensor) -> int:
     rest = torch.stack([one * scaled[:, k : k + count] for k, one in enumerate(STEPS)]).sum(0)
     rest = rest / sum(one**2 for one in STEPS) ** 0.5
     values, vectors = torch.linalg.eigh(rest @ rest.mT / count)
+    real = values > ROUNDING * values.mean()  # interpolated channels have directions of no noise
+    values, vectors = values[real], vectors[:, real]
+    rest = vectors @ (vectors.mT @ rest)
     means = values.cumsum(0) / torch.arange(1, len(values) + 1, device="cpu").to(values)
     signal = vectors[:, (values > SIGNAL * means).cummax(0).values]
     rest = rest - signal @ (signal.mT @ rest)
     rest = rest / rest.norm(dim=0).clamp(min=1e-30)
     shared = [float((rest[k:] * rest[:-k]).sum()) / count for k in range(1, most)]
     last = max((k for k, one in enumerate(shared, 1) if one > SHARED), default=0)
-    return last + 2 if last else 1  # one further: a little is shared there, too
+    return min(last + 2, most) if last else 1  # one further: a little is shared there, too

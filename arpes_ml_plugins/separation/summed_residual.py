@@ -17,6 +17,7 @@ __all__ = ["Misfit", "summed_misfit"]
 BLOCKS, FEWEST_BLOCKS, LEAST_PIXELS = 32, 12, 4
 APART = 2  # blocks that are compared: noise shared by neighbours does not reach so far
 CHANCE = 1e-5  # probability of more by noise
+ROUNDING = 1e-12  # of the squares: less noise than that is rounding
 SMALL = 0.01  # of the intensity: spectra about half a degree off
 
 
@@ -35,8 +36,9 @@ class Misfit:
 def summed_misfit(
     residual: torch.Tensor, model: torch.Tensor, spectra: torch.Tensor
 ) -> Misfit | None:
-    """What sums of all pixels hold beside ``spectra (m, n)``; None if that may be noise, or is
-    small.
+    """Find what sums of all pixels contain that ``spectra (m, n)`` do not explain.
+
+    None if that may be noise, or is small.
 
     Parameters
     ----------
@@ -47,36 +49,38 @@ def summed_misfit(
     count = min(BLOCKS, left.shape[1] // LEAST_PIXELS)
     unit = left.square().sum(1).sqrt()
     used = unit > 1e-6 * unit.max()
+    spectra = spectra[:, (spectra != 0).any(0)]
     channels = int(used.sum()) - spectra.shape[1]
-    if count < FEWEST_BLOCKS or channels < 2:
+    if count < FEWEST_BLOCKS or channels < 2 or not bool((total != 0).any()):
         return None
     sums = [part.sum(1) for part in left.tensor_split(count, 1)]
     blocks = torch.stack(sums, 1)[used] / unit[used, None]
     basis, _ = torch.linalg.qr(spectra[used] / unit[used, None])  # left by bounds of the maps
     blocks = blocks - basis @ (basis.mT @ blocks)
     pairs = (blocks[:, APART:] - blocks[:, :-APART]) * (count / (count - APART) / 2) ** 0.5
-    covariance = pairs @ pairs.mT  # of the sum of all
-    noise, whole = float(covariance.trace()), blocks.sum(1)
-    chi2 = float(whole.square().sum()) / max(noise, 1e-300)
-    if chi2 < _limit(covariance, count - APART):
+    variance, whole = pairs.square().sum(1), blocks.sum(1)  # of the sum of all
+    squares, tiny = float(whole.square().sum()), torch.finfo(whole.dtype).tiny
+    noise = max(float(variance.sum()), ROUNDING * squares, tiny)
+    chi2 = squares / noise
+    if chi2 < _limit(pairs, noise):
         return None
-    share = unit[used].square() @ (whole.square() - covariance.diagonal()).clamp(min=0)
-    share = (share / total.square().sum().clamp(min=1e-300)).sqrt()
+    share = unit[used].square() @ (whole.square() - variance).clamp(min=0)
+    share = (share / total.square().sum()).sqrt()
     if float(share) < SMALL:
         return None
     channel = int(used.nonzero()[whole.abs().argmax(), 0])
     return Misfit(chi2, float(share), channel)
 
 
-def _limit(covariance: torch.Tensor, samples: int) -> float:
-    """Sum of squares over its expectation that chance hardly exceeds, of values whose
-    ``covariance`` was measured with a number of ``samples``.
+def _limit(pairs: torch.Tensor, noise: float) -> float:
+    """Sum of squares over its expectation, ``noise``, that chance hardly exceeds, of values whose
+    covariance is that of ``pairs (values, samples)``.
     """
     from scipy.stats import chi2
 
-    whole = float(covariance.trace()) ** 2
+    most, samples = pairs.shape
+    whole = noise**2
     # As many independent values have such a spread; samples alone make the squares larger.
-    squares = float(covariance.square().sum()) - whole / samples
-    most = len(covariance)
+    squares = float((pairs.mT @ pairs).square().sum()) - whole / samples
     freedom = min(whole / max(squares, whole / most), most)
     return float(chi2.isf(CHANCE, freedom)) / freedom
