@@ -17,6 +17,7 @@ __all__ = ["Misfit", "summed_misfit"]
 BLOCKS, FEWEST_BLOCKS, LEAST_PIXELS = 32, 12, 4
 APART = 2  # blocks that are compared: noise shared by neighbours does not reach so far
 CHANCE = 1e-5  # probability of more by noise
+DARK = 0.1  # of the largest noise: what channels without counts leave is not as certain as it looks
 ROUNDING = 1e-12  # of the squares: less noise than that is rounding
 SMALL = 0.01  # of the intensity: spectra about half a degree off
 
@@ -49,6 +50,7 @@ def summed_misfit(
     count = min(BLOCKS, left.shape[1] // LEAST_PIXELS)
     unit = left.square().sum(1).sqrt()
     used = unit > 1e-6 * unit.max()
+    unit = unit.clamp(min=DARK * unit.max())
     spectra = spectra[:, (spectra != 0).any(0)]
     channels = int(used.sum()) - spectra.shape[1]
     if count < FEWEST_BLOCKS or channels < 2 or not bool((total != 0).any()):
