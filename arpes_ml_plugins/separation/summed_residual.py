@@ -19,7 +19,7 @@ APART = 2  # blocks that are compared: noise shared by neighbours does not reach
 CHANCE = 1e-5  # probability of more by noise
 DARK = 0.1  # of the largest noise: what channels without counts leave is not as certain as it looks
 ROUNDING = 1e-12  # of the squares: less noise than that is rounding
-SMALL = 0.01  # of the intensity: spectra about half a degree off
+SMALL = 0.015  # of the intensity: spectra about a degree off
 
 
 @dataclass(frozen=True)
