@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["BOLTZMANN", "DIFFERENCE", "FWHM", "HBAR", "MAD_TO_SIGMA", "NEGATIVE"]
+__all__ = [
+    "BOLTZMANN",
+    "CUT_AT_CENTRE",
+    "DIFFERENCE",
+    "FWHM",
+    "HBAR",
+    "MAD_TO_SIGMA",
+    "NEGATIVE",
+]
 
 BOLTZMANN = 8.617333262e-5
 """Boltzmann's constant in eV / K (CODATA 2018, exact in SI)."""
+CUT_AT_CENTRE = (2 * math.pi) ** -0.5
+"""Mean of normal noise whose lower half was set to its centre, over its standard deviation."""
 DIFFERENCE = 0.15
 """Fraction of negative values, from which values may be a difference."""
 HBAR = 0.6582119569509066

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.denoising.defects import hot_pixels
-from arpes_ml_plugins.denoising.tracks import groups_of_few
+from arpes_ml_plugins.denoising.tracks import isolated
 
 SIZE = 96
 ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE]
@@ -19,7 +19,7 @@ ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE]
 def found(values):
     images = torch.from_numpy(np.asarray(values, dtype=float))[None]
     every = torch.ones_like(images, dtype=torch.bool)
-    return groups_of_few(images, every, ~every)[0].numpy()
+    return isolated(images, every, ~every)[0].numpy()
 
 
 def arcs(width):
@@ -90,7 +90,7 @@ def test_what_is_not_valid_is_no_track():
     values, hit = with_tracks(np.ones((SIZE, SIZE)), np.random.default_rng(3))
     images = torch.from_numpy(values)[None]
     valid = torch.from_numpy(~hit)[None]
-    assert not groups_of_few(images, valid, torch.zeros_like(valid)).any()
+    assert not isolated(images, valid, torch.zeros_like(valid)).any()
 
 
 def test_tracks_do_not_stay_in_the_image():

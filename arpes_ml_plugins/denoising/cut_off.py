@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.constants import CUT_AT_CENTRE
+from arpes_ml_plugins.denoising.noise_blocks import blocks_of
+
 __all__ = ["CutOff", "cut_off_of"]
 
 BLOCK = 8  # pixels, side of the squares that are looked at
@@ -21,7 +24,7 @@ FEWEST = 8  # squares
 TOGETHER = 0.9, 1.12  # neighbours that both have the lowest value, over those of independent ones
 VARIANCE = 0.93, 1.15  # of the values, over that of normal noise that was cut off
 SMALL = 0.85, 1.2  # values close to the lowest one, over those of such noise
-CLOSE = 3  # times closer than the mean of the values above the lowest one
+CLOSE = 3  # mean of the values above the lowest one, over the largest that is close to it
 COARSE = 3.0  # steps; counts and such noise of fewer look alike
 ITERATIONS = 8
 
@@ -49,7 +52,7 @@ class CutOff:
         (0.7, 0.5)
         """
         remaining = (means - self.level) / self.noise
-        inside = remaining.clamp(min=1 / math.sqrt(2 * math.pi))  # h(0)
+        inside = remaining.clamp(min=CUT_AT_CENTRE)  # h(0)
         place = inside
         for _ in range(ITERATIONS):  # Newton's; h is convex, and larger than t
             below = (1 + torch.erf(place / math.sqrt(2))) / 2
@@ -68,7 +71,7 @@ def cut_off_of(images: torch.Tensor, valid: torch.Tensor, step: torch.Tensor) ->
     if not valid.any() or min(images.shape[-2:]) < BLOCK:
         return nothing
     level = images[valid].min()
-    squares = _squares(torch.where(valid, images - level, torch.nan))
+    squares = blocks_of(torch.where(valid, images - level, torch.nan), BLOCK, BLOCK)
     squares = squares[squares.isfinite().all(-1).all(-1)]
     floor = squares == 0
     share = floor.to(squares).mean((-2, -1))
@@ -91,19 +94,12 @@ def cut_off_of(images: torch.Tensor, valid: torch.Tensor, step: torch.Tensor) ->
         (squares.var((-2, -1)), expected - means.square(), VARIANCE),
         (small.to(squares).mean((-2, -1)), as_small, SMALL),
     )
-
     dark = share >= share.median()  # the other squares may contain structure
     for found, normal, (low, high) in agreements:
         if not low < float(found[dark].sum() / normal[dark].sum()) < high:
             return nothing
     spread = noise[dark].median()
     return CutOff(level, spread.to(level)) if spread > COARSE * step else nothing
-
-
-def _squares(images: torch.Tensor) -> torch.Tensor:
-    """Squares side by side, ``(squares, BLOCK, BLOCK)``."""
-    cut = images.unfold(-2, BLOCK, BLOCK).unfold(-2, BLOCK, BLOCK)
-    return cut.reshape(-1, BLOCK, BLOCK)
 
 
 def _both(floor: torch.Tensor) -> torch.Tensor:
@@ -119,9 +115,9 @@ def _pairs(floor: torch.Tensor) -> torch.Tensor:
 
 
 def _near(values: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
-    """The multiples of the step below ``values``, if there is a step."""
+    """The multiples of the step below ``values``; ``values`` themselves if there is no step."""
     return (values / step).floor() * step if step > 0 else values
 
 
 def _density(place: torch.Tensor) -> torch.Tensor:
-    return (-place.square() / 2).exp() / math.sqrt(2 * math.pi)
+    return CUT_AT_CENTRE * (-place.square() / 2).exp()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from arpes_ml_plugins.denoising.tracks import far_above, groups_of_few
+from arpes_ml_plugins.denoising.tracks import far_above, isolated
 
 __all__ = ["dead_lines", "hot_pixels"]
 
@@ -44,7 +44,7 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
     ranked = around.topk(AGREEING, dim=0).values
     # At the edge of the data there may be no second neighbour to compare with.
     rival = torch.where(ranked[-1].isinf(), ranked[0], ranked[-1])
-    return groups_of_few(counts, valid, valid & ~rival.isinf() & far_above(counts, rival))
+    return isolated(counts, valid, valid & ~rival.isinf() & far_above(counts, rival))
 
 
 def dead_lines(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from arpes_ml_plugins.denoising.cosines import cosines
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 
-__all__ = ["FEWEST", "QUIET", "Blocks", "quantile", "smoothed", "white_noise"]
+__all__ = ["FEWEST", "QUIET", "Blocks", "blocks_of", "quantile", "smoothed", "white_noise"]
 
 SMOOTH = 4.0  # pixels, over which the intensity is averaged
 BLOCK, SMALL_BLOCK = 16, 8  # pixels
@@ -52,11 +52,11 @@ class Blocks:
             dark = torch.minimum(dark, enough / size**2)
         chosen = _chosen(smooth, mask, dark, size)
         bright = smooth + TINY * mean + torch.finfo(mean.dtype).tiny
-        return cls(size, bright, mask, chosen, _cut(bright, size)[chosen].mean((-2, -1)))
+        return cls(size, bright, mask, chosen, blocks_of(bright, size)[chosen].mean((-2, -1)))
 
     def power(self, noise: torch.Tensor) -> torch.Tensor:
         """Power over the intensity of groups of 2 x 2 modes, ``(blocks, size / 2, size / 2)``."""
-        cut = _cut(noise * self.mask, self.size)[self.chosen]
+        cut = blocks_of(noise * self.mask, self.size)[self.chosen]
         matrix, window = (part.to(cut) for part in _transform(self.size))
         modes = matrix @ ((cut - cut.mean((-2, -1), keepdim=True)) * window) @ matrix.mT
         half = self.size // 2
@@ -65,7 +65,7 @@ class Blocks:
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """Mean of each block, weighted as its power is."""
-        cut, kept = (_cut(x, self.size)[self.chosen] for x in (values * self.mask, self.mask))
+        cut, kept = (blocks_of(x, self.size)[self.chosen] for x in (values * self.mask, self.mask))
         weight = _transform(self.size)[1].to(values).square()
         return (cut * weight).sum((-2, -1)) / (kept * weight).sum((-2, -1))
 
@@ -97,9 +97,9 @@ def quantile(power: torch.Tensor, level: float = QUIET) -> torch.Tensor:
     return power.flatten(1).mT.contiguous().kthvalue(rank, -1).values.reshape(power.shape[1:])
 
 
-def _cut(values: torch.Tensor, size: int) -> torch.Tensor:
-    """Half-overlapping blocks, ``(blocks, size, size)``."""
-    step = size // 2
+def blocks_of(values: torch.Tensor, size: int, step: int | None = None) -> torch.Tensor:
+    """Blocks of images, ``(blocks, size, size)``: half-overlapping, or ``step`` pixels apart."""
+    step = size // 2 if step is None else step
     return values.unfold(-2, size, step).unfold(-2, size, step).reshape(-1, size, size)
 
 
@@ -107,11 +107,11 @@ def _chosen(
     smooth: torch.Tensor, mask: torch.Tensor, dark: torch.Tensor, size: int
 ) -> torch.Tensor:
     """Indices of complete blocks that are bright enough, evenly spread; of any if they are few."""
-    complete = _cut(mask, size).mean((-2, -1)) >= COMPLETE
-    darkest = _cut(torch.where(mask > 0, smooth, torch.inf), size).amin((-2, -1))
+    complete = blocks_of(mask, size).mean((-2, -1)) >= COMPLETE
+    darkest = blocks_of(torch.where(mask > 0, smooth, torch.inf), size).amin((-2, -1))
     used = (complete & (darkest > dark)).nonzero()[:, 0]
     if len(used) < FEWEST:
-        used = (_cut(mask, size).mean((-2, -1)) > 0).nonzero()[:, 0]
+        used = (blocks_of(mask, size).mean((-2, -1)) > 0).nonzero()[:, 0]
     return used[:: len(used) // MOST + 1]
 
 

@@ -19,12 +19,13 @@ FEWEST = 64  # pairs
 
 
 def largest_gain(images: torch.Tensor, valid: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
-    """Variance over mean that the noise has at most if pixels are independent; else infinite.
+    """Variance over mean that the noise of independent pixels has at most; infinite if few pixels
+    or counts show none.
 
     Parameters
     ----------
     images, valid
-        Shape ``(n, height, width)``; zero is where there is no noise.
+        Shape ``(n, height, width)``; the variance is proportional to ``images``.
     step
         Number of which all values are multiples, or NaN.
     """

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-__all__ = ["far_above", "groups_of_few"]
+__all__ = ["far_above", "isolated"]
 
 SIGNIFICANCE = 5.0  # standard deviations above what is around
 BRIGHTER = 1.7  # times what is around: a sharp band may be several deviations brighter
@@ -21,8 +21,9 @@ ALONE = 0.2  # of the pixels of groups that are in no band: with more, all are d
 WIDE = LONGEST + 1  # pixels; what is shorter is no background
 
 
-def groups_of_few(counts: torch.Tensor, valid: torch.Tensor, single: torch.Tensor) -> torch.Tensor:
-    """Mask of groups of at most :data:`LONGEST` pixels, each pixel far brighter than all around.
+def isolated(counts: torch.Tensor, valid: torch.Tensor, single: torch.Tensor) -> torch.Tensor:
+    """Mask of ``single`` pixels, and of groups of at most :data:`LONGEST`, each far brighter than
+    all around; without those that are pieces of a band.
 
     Parameters
     ----------
@@ -39,26 +40,29 @@ def groups_of_few(counts: torch.Tensor, valid: torch.Tensor, single: torch.Tenso
         return single
     mask = bright.cpu().numpy()
     groups, number = ndimage.label(mask, NEIGHBOURS)
-    # A band that is steeper than a pixel in each line consists of such groups, one after another.
-    bands, _ = ndimage.label(ndimage.binary_dilation(mask, NEIGHBOURS), NEIGHBOURS)
-    sizes = np.bincount(bands[mask], minlength=bands.max() + 1)
-    _, first = np.unique(groups[mask], return_index=True)
-    pieces = np.bincount(bands[mask][first], minlength=len(sizes))
-    few = torch.from_numpy(((sizes <= LONGEST) | (pieces < DASHES))[bands]).to(bright.device)
     short = mask & (np.bincount(groups.ravel()) <= LONGEST)[groups]
-    few = few | _scattered(torch.from_numpy(short).to(few.device), few)
-    small = torch.from_numpy(short).to(bright.device) & few
+    dashes = torch.from_numpy(_dashes(mask, groups, short)).to(bright.device)
+    small = torch.from_numpy(short).to(bright.device) & ~dashes
     outside = _highest(counts.masked_fill(~valid | small, -torch.inf), 3)
     blurred = (small & ~far_above(counts, outside)).cpu().numpy()
     sharp = np.bincount(groups[blurred], minlength=number + 1) == 0
     tracks = small & torch.from_numpy(sharp[groups]).to(bright.device)
-    return tracks | (single & (few | ~bright))
+    return tracks | (single & ~dashes)
 
 
-def _scattered(short: torch.Tensor, few: torch.Tensor) -> torch.Tensor:
-    """Images, ``(n, 1, 1)``, with so many groups beside those in a row that these are chance."""
-    apart, every = ((x.sum((-2, -1), keepdim=True)) for x in (short & few, short))
-    return apart > ALONE * every
+def _dashes(mask: np.ndarray, groups: np.ndarray, short: np.ndarray) -> np.ndarray:
+    """Pieces of bands that are steeper than a pixel in each line: groups one after another.
+
+    ``groups`` are those of ``mask``, of which ``short`` ones may be tracks. Where many of these are
+    elsewhere, that some follow each other is chance.
+    """
+    bands, number = ndimage.label(ndimage.binary_dilation(mask, NEIGHBOURS), NEIGHBOURS)
+    sizes = np.bincount(bands[mask], minlength=number + 1)
+    _, first = np.unique(groups[mask], return_index=True)
+    pieces = np.bincount(bands[mask][first], minlength=number + 1)
+    dashes = mask & ((sizes > LONGEST) & (pieces >= DASHES))[bands]
+    apart, every = (x.sum((-2, -1), keepdims=True) for x in (short & ~dashes, short))
+    return dashes & (apart <= ALONE * every)
 
 
 def _background(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from arpes_ml_plugins.constants import DIFFERENCE, NEGATIVE
+from arpes_ml_plugins.constants import CUT_AT_CENTRE, DIFFERENCE, NEGATIVE
 
 __all__ = ["COUNTED", "NUMBERS", "PROPORTIONAL", "SERVED", "in_words"]
 
@@ -18,7 +18,6 @@ PROPORTIONAL = (*COUNTED, "correlated", "offset")
 SERVED = (*PROPORTIONAL, "local")
 """Kinds of noise that the pre-trained network takes."""
 BUNCHED = 1.3  # gain over step
-AT_FLOOR = (2 * math.pi) ** -0.5  # mean of normal noise, cut off at its centre
 FEW_HOT = 5e-5  # fraction of the pixels below which hot pixels are not mentioned
 NUMBERS = (
     "gain",
@@ -204,9 +203,10 @@ def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]
             f"detector or the file format saturates there, and the true intensity is higher."
         )
     if noise["cut_off_noise"] > 0:
+        excess = CUT_AT_CENTRE * noise["cut_off_noise"]
         found.append(
             f"Values below {noise['cut_off']:.3g} were set to it. Where it is dark, the mean of "
-            f"the data is therefore too high, by {noise['cut_off_noise'] * AT_FLOOR:.2g} where the "
+            f"the data is therefore too high, by {excess:.2g} where the "
             f"true mean is at this level; the denoised image is corrected for this."
         )
     return found

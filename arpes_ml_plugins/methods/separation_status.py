@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from arpes_ml_plugins.methods.separation_input import Setup
 
@@ -64,22 +62,17 @@ def of_sums(
     found = summed_misfit(residual, model, spectra)
     if found is None:
         return []
-    dim = setup.channels[0]
-    where = (
-        ""
-        if len(setup.channels) > 1 or dim not in setup.data.coords
-        else f", most at {dim} = {_shown(setup.data[dim].values[found.channel])}"
-    )
+    dim, where = setup.channels[0], ""
+    if len(setup.channels) == 1 and dim in setup.data.coords:
+        axis = setup.data[dim]
+        value = axis.values[found.channel]
+        shown = f"{value:.4g}" if axis.dtype.kind in "iuf" else str(value)
+        where = f", most at {dim} = {shown}"
     return [
         f"residuals summed over all pixels are not noise: {found.share:.1%} of the intensity, "
         f"{found.chi2:.2g} times the squares of their noise{where}: the spectra differ from those "
         f"in the data (lines that are shifted, too narrow or too broad, or a missing background)"
     ]
-
-
-def _shown(value: Any) -> str:
-    """The coordinate of a channel, which may be no number."""
-    return f"{value:.4g}" if np.issubdtype(np.asarray(value).dtype, np.number) else str(value)
 
 
 def left_out(

@@ -24,7 +24,7 @@ LEAST_NOISE = 0.05  # of the mean of all channels
 
 
 def independent(cube: Cube, noise: torch.Tensor) -> int:
-    """Smallest distance of channels whose noise is independent; of channels it is ``(m,)``."""
+    """Smallest distance of channels whose noise, ``(m,)``, is independent."""
     from arpes_ml_plugins.separation.shared_noise import independent_every
 
     return independent_every(cube.values.flatten(1)[:, usable_pixels(cube).flatten()], noise)

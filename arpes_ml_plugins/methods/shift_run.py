@@ -353,7 +353,7 @@ def _found(
         rows = slice(None, None, every)
         pixels, deviation, apart = values.flatten(1)[rows], of_channels[rows], step * every
         if isinstance(known, int):
-            by_value = None if noise is None else replace(noise, mean=noise.mean[rows])
+            by_value = None if noise is None else noise.at(rows)
             return find_shifts(
                 pixels, deviation, known, apart, shape, largest, usable, by_value, certain=certain
             )

@@ -139,8 +139,12 @@ def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[st
     n, space = len(spectra), cube.values.shape[1:]
     model = torch.where(cube.valid.flatten(1), found.model, float("nan"))
     residual = cube.values.flatten(1) - model
-    names = [str(name) for name in setup.components]
-    notes = [note for note in [saturated(cube, found.classes)] if note is not None]
+    dulled = saturated(cube, found.classes)
+    notes = [
+        *([] if dulled is None else [dulled]),
+        *of_sums(residual, model, known, setup),
+        *_notes(found, known, [str(name) for name in setup.components]),
+    ]
     return {
         "spectra": spectra,
         "spectra_stderr": np.zeros_like(spectra),
@@ -149,12 +153,13 @@ def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[st
         "reconstruction": model,
         "residual": residual,
         "residual_chi2": found.chi2.reshape(space),
-        "status": _status(found, known, names, notes + of_sums(residual, model, known, setup)),
+        "status": "; ".join(notes) or "ok",
     }
 
 
-def _status(found: Unmixed, spectra: torch.Tensor, names: list[str], notes: list[str]) -> str:
-    notes = list(notes)
+def _notes(found: Unmixed, spectra: torch.Tensor, names: list[str]) -> list[str]:
+    """What is to be said of the fit."""
+    notes = []
     chi2 = float(found.chi2.nanmean())
     limit = TOO_MUCH_OF_VALUES if found.by_value else TOO_MUCH
     if chi2 > limit:
@@ -175,4 +180,4 @@ def _status(found: Unmixed, spectra: torch.Tensor, names: list[str], notes: list
             "there are few pixels, so the noise was estimated from the residual, and chi^2 is no "
             "test of the spectra"
         )
-    return "; ".join(notes) or "ok"
+    return notes

@@ -11,7 +11,7 @@ import torch
 
 __all__ = ["independent_every"]
 
-MOST, WIDEST = 8, 12  # channels; and as many must be left
+MOST, LEFT = 8, 12  # channels; and as many must be left
 SHARED = 0.1  # correlation of noise that is not independent
 FEWEST = 300  # differences
 ENOUGH = 1_000_000  # values
@@ -28,7 +28,7 @@ def independent_every(pixels: torch.Tensor, noise: torch.Tensor) -> int:
     """
     scaled = pixels[:, : ENOUGH // len(pixels)] / noise[:, None]
     count = scaled.shape[1] - len(STEPS) + 1
-    most = min(MOST, len(scaled) // WIDEST)
+    most = min(MOST, len(scaled) // LEFT)
     if count < FEWEST or most < 2:
         return 1
     rest = torch.stack([one * scaled[:, k : k + count] for k, one in enumerate(STEPS)]).sum(0)

@@ -55,7 +55,7 @@ class ValueNoise:
         """Of values ``(m, t)`` with this expectation."""
         return self.gain * model.clamp(min=0) + self.read
 
-    def at(self, channels: torch.Tensor) -> ValueNoise:
+    def at(self, channels: torch.Tensor | slice) -> ValueNoise:
         """The noise of some channels."""
         return replace(self, mean=self.mean[channels])
 
