@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.separation.component_shifts import ComponentShifts
     from arpes_ml_plugins.separation.energy_shift import Shifts
+    from arpes_ml_plugins.separation.pixel_maps import Mapped, PixelMaps
     from arpes_ml_plugins.separation.separated import Separated, Uncertainty
     from arpes_ml_plugins.separation.whiten import Whitened
 
@@ -47,79 +48,29 @@ def in_units(
     setup: Setup,
 ) -> dict[str, Any]:
     """Spectra of largest value 1, maps in the unit of the data, and the residual."""
-    import torch
-
-    from arpes_ml_plugins.separation.pixel_maps import PixelMaps, map_in_pieces
-
-    values, valid, noise = cube.values.flatten(1), cube.valid.flatten(1), ready.noise[ready.kept]
-    n, space, whole = found.spectra.shape[1], complete.shape, complete.flatten()
-
-    def with_unit(spectra: torch.Tensor) -> torch.Tensor:  # (..., k, n) to (..., m, n)
-        wide = spectra.new_zeros(*spectra.shape[:-2], len(values), n)
-        wide[..., ready.kept, :] = spectra * noise[:, None]
-        return wide
-
-    spectra = with_unit(found.spectra)
-    # A channel that is stuck may be brighter than all others: it does not set the scale.
-    top = spectra.gather(0, spectra.abs().argmax(0, keepdim=True))[0]
-    top = torch.where(top == 0, 1.0, top)
-    seen = valid.any(1)
-    constant = ~ready.kept & seen
-    zero = constant & (values == 0).all(1)
-    if bool(constant.any()):  # no noise, no weight: what the maps explain of them
-        spectra[constant] = values[constant][:, whole] @ torch.linalg.pinv(sources)
-    spectra, maps = spectra / top, sources * top[:, None]
-    spectra_error = with_unit(errors.stderr) / top.abs()
-    if is_by_component(alignment):  # the shifts of a pixel change how alike its spectra are
-        every = torch.where(ready.kept, ready.noise, float("inf"))
-        own = original.values.flatten(1)[:, whole]
-        maps = alignment.at(whole).maps(own, spectra, every, nonnegative=ready.nonnegative)
-    if ready.by_value is not None:  # no count, where one more could have been
-        total = maps.sum(1)
-        spectra_error[zero] = torch.where(total > 0, ready.by_value.gain / total, 0.0)
-    order = _order(maps, spectra, setup)
-    spectra, maps, spectra_error = spectra[:, order], maps[order], spectra_error[:, order]
-    each = deviations(setup, values)
-    known = PixelMaps(
-        spectra.clone(),
-        torch.where(ready.kept, ready.noise, 0.0),
-        seen,
-        ready.by_value,
-        ready.nonnegative,
-        (with_unit(errors.halves) / top)[..., order],
-        errors.share,
-        variances=None if each is None else each.flatten(1).square(),
-    )
-    all_maps = values.new_full((n, whole.numel()), float("nan"))
-    if known.variances is None or is_by_component(alignment):  # otherwise solved for with weights
-        all_maps[:, whole] = maps
-    all_maps[:, ~valid[seen].all(0)] = float("nan")  # solved for from what is there
-    mapped = map_in_pieces(
-        known,
-        values,
-        valid,
-        maps=all_maps,
-        original=original.values.flatten(1),
-        shifted=None if alignment is None else partial(_shifted, alignment),
-    )
-    spectra[~seen] = spectra_error[~seen] = float("nan")
-    distance = torch.full_like(top, float("nan"))
-    if found.match is not None:
-        distance[: len(found.match.distance)] = found.match.distance
-    labels = {} if found.labels is None else {"label": _labels(found.labels, whole, order)}
-    notes = left_out(constant, zero, ~seen, ready)
+    seen, whole = cube.valid.flatten(1).any(1), complete.flatten()
+    shown = _components(original, cube, alignment, ready, found, sources, errors, whole, setup)
+    known = _known(shown, cube, ready, errors, setup)
+    mapped = _mapped(known, shown, original, cube, alignment, whole)
+    unseen = ~seen[:, None]
+    spectra, stderr = (x.masked_fill(unseen, float("nan")) for x in (shown.spectra, shown.stderr))
+    notes = left_out(shown.constant, shown.zero, ~seen, ready)
     if setup.known:
         notes += of_sums(mapped.residual, mapped.model, spectra.nan_to_num(), setup)
+    distance = spectra.new_full(spectra.shape[1:], float("nan"))
+    if found.match is not None:
+        distance[: len(found.match.distance)] = found.match.distance
+    labels = {} if found.labels is None else {"label": _labels(found.labels, whole, shown.order)}
     return labels | {
         "spectra": spectra.mT,
-        "spectra_stderr": spectra_error.mT,
-        "maps": mapped.maps.reshape(n, *space),
-        "maps_stderr": mapped.errors.reshape(n, *space),
+        "spectra_stderr": stderr.mT,
+        "maps": mapped.maps.reshape(-1, *complete.shape),
+        "maps_stderr": mapped.errors.reshape(-1, *complete.shape),
         "reconstruction": mapped.model,
         "residual": mapped.residual,
         "residual_chi2": mapped.chi2,
-        "library_distance": distance[order],
-        ORDER: order,
+        "library_distance": distance[shown.order],
+        ORDER: shown.order,
         FIT: replace(known, variances=None).to("cpu"),
         "status": status_of(
             found,
@@ -129,6 +80,116 @@ def in_units(
             TOO_MUCH if ready.by_value is None else TOO_MUCH_OF_VALUES,
         ),
     }
+
+
+@dataclass(frozen=True)
+class _Components:
+    """Components in the order shown, spectra of largest value 1."""
+
+    spectra: torch.Tensor
+    """``(m, n)``."""
+    stderr: torch.Tensor
+    maps: torch.Tensor
+    """``(n, t)``, of the complete pixels."""
+    halves: torch.Tensor
+    """``(splits, 2, m, n)``: spectra from halves of the pixels."""
+    order: list[int]
+    """Number of each component, among those of the solver."""
+    constant: torch.Tensor
+    """``(m,)`` bool: channels without noise, and therefore without weight."""
+    zero: torch.Tensor
+    """``(m,)`` bool: those of them that are zero."""
+
+
+def _components(
+    original: Cube,
+    cube: Cube,
+    alignment: Alignment | None,
+    ready: Whitened,
+    found: Separated,
+    sources: torch.Tensor,
+    errors: Uncertainty,
+    whole: torch.Tensor,
+    setup: Setup,
+) -> _Components:
+    import torch
+
+    values = cube.values.flatten(1)
+    spectra = _with_unit(found.spectra, ready)
+    # A channel that is stuck may be brighter than all others: it does not set the scale.
+    top = spectra.gather(0, spectra.abs().argmax(0, keepdim=True))[0]
+    top = torch.where(top == 0, 1.0, top)
+    constant = ~ready.kept & cube.valid.flatten(1).any(1)
+    zero = constant & (values == 0).all(1)
+    if bool(constant.any()):  # what the maps explain of them
+        spectra[constant] = values[constant][:, whole] @ torch.linalg.pinv(sources)
+    spectra, maps = spectra / top, sources * top[:, None]
+    stderr = _with_unit(errors.stderr, ready) / top.abs()
+    if is_by_component(alignment):  # the shifts of a pixel change how alike its spectra are
+        every = torch.where(ready.kept, ready.noise, float("inf"))
+        own = original.values.flatten(1)[:, whole]
+        maps = alignment.at(whole).maps(own, spectra, every, nonnegative=ready.nonnegative)
+    if ready.by_value is not None:  # no count, where one more could have been
+        total = maps.sum(1)
+        stderr[zero] = torch.where(total > 0, ready.by_value.gain / total, 0.0)
+    order = _order(maps, spectra, setup)
+    halves = _with_unit(errors.halves, ready) / top
+    return _Components(
+        spectra[:, order], stderr[:, order], maps[order], halves[..., order], order, constant, zero
+    )
+
+
+def _with_unit(spectra: torch.Tensor, ready: Whitened) -> torch.Tensor:
+    """Spectra ``(..., k, n)`` of channels with weight, as ``(..., m, n)`` in the data's unit."""
+    wide = spectra.new_zeros(*spectra.shape[:-2], len(ready.kept), spectra.shape[-1])
+    wide[..., ready.kept, :] = spectra * ready.noise[ready.kept][:, None]
+    return wide
+
+
+def _known(
+    shown: _Components, cube: Cube, ready: Whitened, errors: Uncertainty, setup: Setup
+) -> PixelMaps:
+    import torch
+
+    from arpes_ml_plugins.separation.pixel_maps import PixelMaps
+
+    each = deviations(setup, cube.values.flatten(1))
+    return PixelMaps(
+        shown.spectra,
+        torch.where(ready.kept, ready.noise, 0.0),
+        cube.valid.flatten(1).any(1),
+        ready.by_value,
+        ready.nonnegative,
+        shown.halves,
+        errors.share,
+        variances=None if each is None else each.flatten(1).square(),
+    )
+
+
+def _mapped(
+    known: PixelMaps,
+    shown: _Components,
+    original: Cube,
+    cube: Cube,
+    alignment: Alignment | None,
+    whole: torch.Tensor,
+) -> Mapped:
+    """Maps of all pixels, where the solver has not found them, and what they leave."""
+    from arpes_ml_plugins.separation.pixel_maps import map_in_pieces
+
+    values, valid = cube.values.flatten(1), cube.valid.flatten(1)
+    maps = values.new_full((len(shown.maps), whole.numel()), float("nan"))
+    if known.variances is None or is_by_component(alignment):  # otherwise solved for with weights
+        maps[:, whole] = shown.maps
+    maps[:, ~valid[known.seen].all(0)] = float("nan")  # solved for from what is there
+    return map_in_pieces(
+        known,
+        values,
+        valid,
+        maps=maps,
+        original=original.values.flatten(1),
+        shifted=None if alignment is None else partial(_shifted, alignment),
+    )
 
 
 def _shifted(
