@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ from arpes_ml_plugins.plotting.labels import readable_ticks, status_title
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum
 
@@ -69,16 +71,7 @@ def diagnose(
     >>> figure = plotting.diagnose(cut)
     """
     import matplotlib.pyplot as plt
-    import torch
 
-    from arpes_ml_plugins.denoising import noise as statistics
-    from arpes_ml_plugins.denoising.defects import hot_pixels
-    from arpes_ml_plugins.denoising.gain_scales import relative_scales
-    from arpes_ml_plugins.denoising.line_offsets import line_offsets
-    from arpes_ml_plugins.denoising.noise_clouds import behind_clouds
-    from arpes_ml_plugins.denoising.noise_floor import variance_over_mean
-    from arpes_ml_plugins.denoising.noise_model import NoiseModel
-    from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum
     from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
 
     array, _ = select_spectrum(data)
@@ -89,9 +82,58 @@ def diagnose(
     array, axes_pair = check_image(array, image_dims, SMALLEST_IMAGE)
     noise = noise_of(array, axes_pair, "cpu").compute()
     some = sampled(array, axes_pair, IMAGES).transpose(..., *image_dims)
+    seen = _seen(some, noise)
+    figure, panels = plt.subplots(
+        1, 3, FigureClass=NotebookFigure, figsize=(12.5, 4.2), layout="constrained"
+    )
+    _image(panels[0], some, seen.hot, image_dims, dims)
+    if float(seen.spectrum.gain) > max(ROUNDING * abs(seen.mean), LEAST):
+        _photon_transfer(panels[1], seen.spectrum, seen.shift, noise)
+        _spectrum(panels[2], seen.spectrum, image_dims)
+    else:
+        for axes in panels[1:]:
+            axes.text(0.5, 0.5, "There is no noise.", ha="center", transform=axes.transAxes)
+    panels[1].set(
+        xlabel="mean intensity, multiplied by its scale" if seen.scaled else "mean intensity",
+        ylabel="variance of the noise",
+        title="Variance: for counts, a line through zero",
+    )
+    panels[2].set(
+        xlabel="frequency / Nyquist frequency",
+        ylabel="noise power / power at frequency zero",
+        title="Power: flat for independent pixels",
+    )
+    status_title(figure, str(noise["verdict"].item()))
+    return figure
+
+
+@dataclass(frozen=True)
+class _Seen:
+    spectrum: NoiseSpectrum
+    hot: NDArray[np.bool_]
+    """Mask of the hot pixels, ``(n, height, width)``."""
+    shift: float
+    mean: float
+    scaled: bool
+    """Whether images are divided by scales of their lines."""
+
+
+def _seen(some: xr.DataArray, noise: xr.Dataset) -> _Seen:
+    """Measure again what ``estimate_noise`` sees in some images of the data."""
+    import torch
+
+    from arpes_ml_plugins.denoising import noise as statistics
+    from arpes_ml_plugins.denoising.defects import hot_pixels
+    from arpes_ml_plugins.denoising.gain_scales import relative_scales
+    from arpes_ml_plugins.denoising.line_offsets import line_offsets
+    from arpes_ml_plugins.denoising.noise_clouds import behind_clouds
+    from arpes_ml_plugins.denoising.noise_floor import variance_over_mean
+    from arpes_ml_plugins.denoising.noise_model import NoiseModel
+    from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum
+
     values = some.values.astype(np.float64).reshape(-1, *some.shape[-2:])
-    images, valid = torch.from_numpy(fill_missing(values)).nan_to_num(), ~np.isnan(values)
-    mask = torch.from_numpy(valid)
+    images = torch.from_numpy(fill_missing(values)).nan_to_num()
+    mask = torch.from_numpy(~np.isnan(values))
     scaling = scaling_from({name: float(noise[name]) for name in SCALING})
     scales = relative_scales(images, mask, scaling)
     along, across = (bool(noise[f"{name}_baseline"] > 0) for name in ("energy", "momentum"))
@@ -109,18 +151,25 @@ def diagnose(
     spectrum = noise_spectrum(images + shift, estimate.used)
     if noise["kind"] == "correlated":
         spectrum = behind_clouds(images + shift, estimate.used, spectrum, estimate.gain)
+    return _Seen(spectrum, hot.numpy(), shift, float(images[mask].mean()), scales is not None)
 
-    figure, panels = plt.subplots(
-        1, 3, FigureClass=NotebookFigure, figsize=(12.5, 4.2), layout="constrained"
-    )
+
+def _image(
+    axes: Axes,
+    some: xr.DataArray,
+    hot: NDArray[np.bool_],
+    image_dims: tuple[Hashable, ...],
+    dims: Mapping[str, Hashable] | Sequence[Hashable] | None,
+) -> None:
+    """Draw the middle image with its hot pixels."""
     batch = some.shape[:-2]
     middle = int(np.ravel_multi_index([size // 2 for size in batch], batch)) if batch else 0
     shown = image_of(
         some.isel({d: s // 2 for d, s in some.sizes.items() if d not in image_dims}), dims
     )
-    show_image(panels[0], shown, IMAGE_CMAP, colour_limits(shown))
-    rows, columns = np.nonzero(hot[middle].numpy())
-    panels[0].plot(
+    show_image(axes, shown, IMAGE_CMAP, colour_limits(shown))
+    rows, columns = np.nonzero(hot[middle])
+    axes.plot(
         shown.coords[image_dims[1]].values[columns],
         shown.coords[image_dims[0]].values[rows],
         "o",
@@ -131,26 +180,8 @@ def diagnose(
         label=f"{len(rows)} hot pixel{'s' * (len(rows) != 1)}",
     )
     if len(rows):
-        panels[0].legend(loc="upper right", fontsize="small")
-    panels[0].set_title("data")
-    if float(spectrum.gain) > max(ROUNDING * abs(float(images[mask].mean())), LEAST):
-        _photon_transfer(panels[1], spectrum, shift, noise)
-        _spectrum(panels[2], spectrum, image_dims)
-    else:
-        for axes in panels[1:]:
-            axes.text(0.5, 0.5, "There is no noise.", ha="center", transform=axes.transAxes)
-    panels[1].set(
-        xlabel="mean intensity" if scales is None else "mean intensity, multiplied by its scale",
-        ylabel="variance of the noise",
-        title="Variance: for counts, a line through zero",
-    )
-    panels[2].set(
-        xlabel="frequency / Nyquist frequency",
-        ylabel="noise power / power at frequency zero",
-        title="Power: flat for independent pixels",
-    )
-    status_title(figure, str(noise["verdict"].item()))
-    return figure
+        axes.legend(loc="upper right", fontsize="small")
+    axes.set_title("data")
 
 
 def _photon_transfer(axes: Axes, spectrum: NoiseSpectrum, shift: float, noise: xr.Dataset) -> None:
