@@ -22,7 +22,14 @@ from arpes_ml_plugins.denoising.choices import (
 )
 from arpes_ml_plugins.denoising.counts_network import NEAR, REACH, CountsNetwork
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
-from arpes_ml_plugins.denoising.mixture import best_shares
+from arpes_ml_plugins.denoising.network_image import (
+    denoised,
+    in_groups,
+    mixed,
+    pixels_at_once,
+    recovered,
+    shares_of,
+)
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.plan import (
     ALL_FLIPS,
@@ -33,17 +40,10 @@ from arpes_ml_plugins.denoising.plan import (
     steps_to_prepare,
 )
 from arpes_ml_plugins.denoising.posterior import measured_again
-from arpes_ml_plugins.denoising.recovery import conserve, recover_locally, recover_structure
-from arpes_ml_plugins.denoising.replicas import recover_replicas, replica_strengths
+from arpes_ml_plugins.denoising.replicas import replica_strengths
 from arpes_ml_plugins.denoising.residual import Residual, residual_of
-from arpes_ml_plugins.denoising.similar_patches import SMALLEST, filter_similar
-from arpes_ml_plugins.denoising.splitting import (
-    Counts,
-    Training,
-    adapt,
-    predict,
-    whole_counts,
-)
+from arpes_ml_plugins.denoising.similar_patches import SMALLEST
+from arpes_ml_plugins.denoising.splitting import Counts, Training, adapt, whole_counts
 from arpes_ml_plugins.errors import CountsWarning
 from arpes_ml_plugins.frames import warn
 
@@ -62,8 +62,6 @@ SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, chec
 """Training of a new network."""
 SMALL = (32, 48, 64)
 STRENGTH = 1.4  # times: the residual may have more or less power than the noise that is assumed
-FLOOR = 0.1  # of the mean intensity: below it the recovery takes the noise as constant
-GROUP_PIXELS = 250_000  # worked on at a time by an accelerator; a CPU takes image by image
 
 
 @dataclass(frozen=True)
@@ -87,22 +85,6 @@ class CountsResult:
     """Strengths of the replicas that were added, ``(n,)``; NaN without."""
 
 
-def _in_groups(
-    function: Callable[..., torch.Tensor],
-    images: torch.Tensor,
-    *others: torch.Tensor,
-    report: Callable[[int, float | None], None] | None = None,
-) -> torch.Tensor:
-    """``function`` of a few images at a time, so that memory does not grow with their number."""
-    size = max(1, _pixels_at_once(images) // (images.shape[-2] * images.shape[-1]))
-    results = []
-    for group in zip(images.split(size), *(other.split(size) for other in others), strict=True):
-        results.append(function(*group))
-        if report:
-            report(len(group[0]), None)
-    return torch.cat(results)
-
-
 def _large_enough(images: torch.Tensor) -> bool:
     """Whether images hold enough patches to compare."""
     return min(images.shape[-2:]) >= SMALLEST
@@ -112,13 +94,6 @@ def _as_assumed(counts: Counts, clean: torch.Tensor, noise: NoiseModel) -> bool:
     """Whether the residual is as strong as simulated measurements would say."""
     power = _residual(counts.images, clean, counts.valid, noise, None).power
     return not bool((power.log().abs() > math.log(STRENGTH)).any())
-
-
-def _pixels_at_once(images: torch.Tensor) -> int:
-    """One image on a CPU, where more are not faster, and results would depend on the other images:
-    functions round differently at the end of a tensor.
-    """
-    return 1 if images.device.type == "cpu" else GROUP_PIXELS
 
 
 def _flawless(images: torch.Tensor, valid: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
@@ -167,11 +142,14 @@ def denoise_counts_images(
     ``brightness`` is how many counts each image has of one and the same scene, relative to the
     others, ``(n, height or 1, width or 1)``.
     """
-    good = _good(images, valid, noise)
-    generator = torch.Generator(device="cpu").manual_seed(seed)
     electrons = noise.electrons(images)
-    reach = REACH if series else 0
-    counts = Counts(electrons.float(), good, reach, own=own, brightness=brightness)
+    counts = Counts(
+        electrons.float(),
+        _good(images, valid, noise),
+        REACH if series else 0,
+        own=own,
+        brightness=brightness,
+    )
     for each in (network, untouched):
         if each is not None:
             _made_ready(each, images.device, noise, bfloat16)
@@ -184,61 +162,43 @@ def denoise_counts_images(
         calibrate=untouched is not None,
         chosen=choices is not None,
     )
-    plan = Plan(report, steps)
-    denoised = partial(_denoised, noise, plan)
+    if training is not None and choices is None:
+        training = lengthened(training, images.numel())
+    work = _Work(noise, training, Plan(report, steps), seed)
+    probe = None
     if choices is None:
         probe = Probe.of(counts, electrons, noise, seed, exposures)
         if series:
-            reach = best_reach(network, probe, denoised)
-            probe, counts = probe.reaching(reach), replace(counts, reach=reach)
+            probe = probe.reaching(best_reach(network, probe, work.denoised))
+        counts = replace(counts, reach=probe.counts.reach)
     else:
         counts = replace(counts, reach=choices.reach)
+    generator = torch.Generator(device="cpu").manual_seed(seed)
     # Only splitting needs whole numbers; rounding at random adds noise that the network would see.
     parts = counts
     if noise.white and (training is not None or draws):
         parts = replace(counts, images=whole_counts(electrons, generator))
-    improvement = 0.0
-    if training is not None and noise.white and choices is None:
-        training = lengthened(training, counts.images.numel())
-        improvement = adapt(network, parts, training, denoised, seed=seed, report=plan)
-    best: torch.nn.Module = network
-    if choices is None:
-        width = safer_filter(network, probe, denoised, _pixels_at_once(images))
-    else:
-        width = choices.filtered
-    if width is not None:
-        if choices is None:
-            _warn_of_filter(width, noise)
-        best = GaussianFilter(width)
-    flips = FLIPS if training is None else ALL_FLIPS
-    without, clean = _recovered(noise, plan, best, counts, flips).unbind(1)
-    seen = counts.predicted()
-    comparable = width is None and not series and _large_enough(images)
-    if training is not None and comparable and _as_assumed(seen, without, noise):
-        recovered = partial(_recovered, noise, plan, best)
-        shares = _shares(recovered, counts, without, noise, seed)
-        if shares is not None:
-            both = torch.stack([without, clean], 1)
-            clean = _mixed(both, counts, noise, shares)[:, 1]
-            denoised = partial(denoised, shares=shares)
+    improvement, width = 0.0, None if choices is None else choices.filtered
+    if probe is not None:
+        improvement, width = work.chosen(network, parts, probe)
+    best = network if width is None else GaussianFilter(width)
+    without, clean, shares = work.images(best, counts, alone=width is None and not series)
     spread = samples = calibration = None
     if draws:
-        deviations = measured_again(
-            lambda data: denoised(best, data, FLIPS), counts, clean, noise, draws, generator
-        )
+        denoise = partial(work.denoised, flips=FLIPS, shares=shares)
+        deviations = measured_again(partial(denoise, best), counts, clean, noise, draws, generator)
         if untouched is not None:
             half = halves(parts, noise, generator, exposures)
-            if training is not None and noise.white and width is None:
-                adapt(untouched, half.seen, training, denoised, seed=seed, report=plan)
-            state: torch.nn.Module = untouched if width is None else best
-            calibration = _calibration(
-                half, lambda data: denoised(state, data, FLIPS), noise, draws, generator
-            )
+            if width is None:
+                work.adapt(untouched, half.seen, shares)
+            other = partial(denoise, untouched if width is None else best)
+            calibration = _calibration(half, other, noise, draws, generator)
             deviations = replace(deviations, scale=deviations.scale * calibration.stretch)
         spread = noise.spread(clean.to(images), deviations.spread().to(images))
         if sampled:
             samples = noise.values(deviations.samples(generator).to(images))
-    plan.finish()
+    work.plan.finish()
+    seen = counts.predicted()
     return CountsResult(
         noise.values(clean.to(images), mean=width != 0),
         spread,
@@ -247,8 +207,65 @@ def denoise_counts_images(
         width,
         calibration,
         partial(_residual, seen.images, clean, seen.valid, noise, report),
-        partial(_in_groups, replica_strengths, seen.images, without, seen.valid),
+        partial(in_groups, replica_strengths, seen.images, without, seen.valid),
     )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Steps of denoising, with what they have in common."""
+
+    noise: NoiseModel
+    training: Training | None
+    plan: Plan
+    seed: int
+
+    def denoised(
+        self,
+        state: torch.nn.Module,
+        data: Counts,
+        flips: int = 1,
+        shares: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        return denoised(self.noise, self.plan, state, data, flips, shares)
+
+    def adapt(
+        self, network: CountsNetwork, parts: Counts, shares: torch.Tensor | None = None
+    ) -> float:
+        """Train ``network`` further on parts of the counts, if they can be split; the gain."""
+        if self.training is None or not self.noise.white:
+            return 0.0
+        denoise = partial(self.denoised, shares=shares)
+        return adapt(network, parts, self.training, denoise, seed=self.seed, report=self.plan)
+
+    def chosen(
+        self, network: CountsNetwork, parts: Counts, probe: Probe
+    ) -> tuple[float, float | None]:
+        """Gain by training, and the width of the filter that serves better than the network."""
+        improvement = self.adapt(network, parts)
+        pixels = pixels_at_once(parts.images)
+        width = safer_filter(network, probe, self.denoised, pixels)
+        if width is not None:
+            _warn_of_filter(width, self.noise)
+        return improvement, width
+
+    def images(
+        self, state: torch.nn.Module, counts: Counts, *, alone: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Images without replicas and with them, and the shares of those filtered by similar
+        patches, which only images ``alone`` have.
+        """
+        images_of = partial(recovered, self.noise, self.plan, state)
+        both = images_of(counts, FLIPS if self.training is None else ALL_FLIPS)
+        without, clean = both.unbind(1)
+        if self.training is None or not alone or not _large_enough(counts.images):
+            return without, clean, None
+        if not _as_assumed(counts.predicted(), without, self.noise):
+            return without, clean, None
+        shares = shares_of(images_of, counts, without, self.noise, self.seed)
+        if shares is not None:
+            clean = mixed(both, counts, self.noise, shares)[:, 1]
+        return without, clean, shares
 
 
 def prepare(
@@ -276,22 +293,16 @@ def prepare(
     counts = replace(counts, brightness=brightness)
     _made_ready(network, images.device, noise, bfloat16)
     steps = steps_to_prepare(training, len(images), images[0].numel(), run=run, complete=complete)
-    plan = Plan(report, steps)
-    denoised = partial(_denoised, noise, plan)
     own = tested(images) if complete else middles(counts, run)
     probe = Probe.from_chosen(replace(counts, own=own), electrons, noise, seed)
-    pixels = _pixels_at_once(images)
-    reach = best_reach(network, probe, denoised)
-    probe = probe.reaching(reach)
-    if training is not None and noise.white:
-        parts = replace(probe.parts, own=None if complete else middles(counts, run, NEAR))
-        longer = lengthened(training, len(parts.wanted()) * images[0].numel())
-        adapt(network, parts, longer, denoised, seed=seed, report=plan)
-    chosen = Choices(reach, safer_filter(network, probe, denoised, pixels))
-    plan.finish()
-    if chosen.filtered is not None:
-        _warn_of_filter(chosen.filtered, noise)
-    return chosen
+    parts = replace(probe.parts, own=None if complete else middles(counts, run, NEAR))
+    if training is not None:
+        training = lengthened(training, len(parts.wanted()) * images[0].numel())
+    work = _Work(noise, training, Plan(report, steps), seed)
+    reach = best_reach(network, probe, work.denoised)
+    _, width = work.chosen(network, replace(parts, reach=reach), probe.reaching(reach))
+    work.plan.finish()
+    return Choices(reach, width)
 
 
 def _warn_of_filter(width: float, noise: NoiseModel) -> None:
@@ -304,68 +315,9 @@ def _warn_of_filter(width: float, noise: NoiseModel) -> None:
     )
 
 
-def _denoised(
-    noise: NoiseModel,
-    report: Callable[[int, float | None], None] | None,
-    state: torch.nn.Module,
-    data: Counts,
-    flips: int = 1,
-    shares: torch.Tensor | None = None,
-) -> torch.Tensor:
-    both = _recovered(noise, report, state, data, flips)
-    return (both if shares is None else _mixed(both, data, noise, shares))[:, 1]
-
-
-def _recovered(
-    noise: NoiseModel,
-    report: Callable[[int, float | None], None] | None,
-    state: torch.nn.Module,
-    data: Counts,
-    flips: int,
-) -> torch.Tensor:
-    """The network's images with what it has missed, ``(n, 2, height, width)``: without replicas
-    and with them.
-    """
-    rate = predict(state, data, flips=flips, pixels=_pixels_at_once(data.images), report=report)
-    seen = data.predicted()
-    finished = partial(_finished, noise=noise)
-    return _in_groups(finished, seen.images, rate, seen.valid, report=report)
-
-
-def _shares(
-    recovered: Callable[[Counts, int], torch.Tensor],
-    counts: Counts,
-    clean: torch.Tensor,
-    noise: NoiseModel,
-    seed: int,
-) -> torch.Tensor | None:
-    """How much of the image filtered by similar patches is to be taken, pixel by pixel."""
-    generator = torch.Generator(device="cpu").manual_seed(seed)
-    return best_shares(
-        lambda images: recovered(replace(counts, images=images), FLIPS)[:, 0],
-        lambda images, image: filter_similar(images, image, counts.valid, noise),
-        counts.images,
-        clean,
-        lambda image: noise.measured(image, generator),
-    )
-
-
-def _mixed(
-    both: torch.Tensor, counts: Counts, noise: NoiseModel, shares: torch.Tensor
-) -> torch.Tensor:
-    """The images of :func:`_recovered` with these shares of one filtered by similar patches. The
-    filter would remove replicas: they are those that were found without it.
-    """
-    clean, replicas = both[:, 0], both[:, 1] - both[:, 0]
-    filtered = filter_similar(counts.images, clean, counts.valid, noise)
-    mixed = clean + shares * (filtered - clean)
-    mixed = _in_groups(conserve, counts.images, mixed, counts.valid)
-    return torch.stack([mixed, mixed + replicas], 1)
-
-
 def _good(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> torch.Tensor:
     shown, gain = noise.proportional(images)
-    return _in_groups(_flawless, shown, valid, images.new_full((len(images), 1, 1), gain))
+    return in_groups(_flawless, shown, valid, images.new_full((len(images), 1, 1), gain))
 
 
 def _made_ready(
@@ -374,20 +326,6 @@ def _made_ready(
     network.arranged(device, to_train=False)
     network.rounded = bfloat16
     network.correlation = (0.0, 0.0) if noise.white else noise.correlation
-
-
-def _finished(
-    counts: torch.Tensor, rate: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
-) -> torch.Tensor:
-    """The network's image with what it has missed: without replicas and with them."""
-    recovered = rate
-    if noise.white:
-        recovered = recover_structure(counts, rate, valid, floor=FLOOR, counted=True).clamp(min=0)
-    shape = (rate.shape[-2], rate.shape[-1])
-    transfer = None if noise.white else noise.transfer(shape, rate.device)
-    recovered = recover_locally(counts, recovered, valid, transfer).clamp(min=0)
-    without = conserve(counts, recovered, valid)
-    return torch.stack([without, recover_replicas(counts, without, valid)], 1)
 
 
 def _residual(
@@ -402,7 +340,7 @@ def _residual(
         found = residual_of(some, shown, known, noise)
         return torch.stack([getattr(found, each.name) for each in fields(Residual)], 1)
 
-    return Residual(*_in_groups(numbers, images, clean, valid, report=report).unbind(1))
+    return Residual(*in_groups(numbers, images, clean, valid, report=report).unbind(1))
 
 
 def _calibration(
