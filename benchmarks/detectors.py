@@ -1,8 +1,9 @@
 """Denoisers on sharp and weak structure, and behind detectors that correlate the noise.
 
-    python benchmarks/detectors.py            both parts, some ten minutes on one core
+    python benchmarks/detectors.py            all but files, about an hour on one core
     python benchmarks/detectors.py sharp      lines, doublets, edges, tails, replicas
     python benchmarks/detectors.py clouds     every electron a cloud of charge of random height
+    python benchmarks/detectors.py correlated clouds and conversion to momentum, against white noise
     python benchmarks/detectors.py files F    measured images in an .npz file: the noise, seconds,
                                               and the likelihood of a second measurement
 
@@ -25,7 +26,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import numpy as np
 import torch
 import xarray as xr
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 from stabilised import bm3d_binned
 from tables import RESULTS, write
 
@@ -36,6 +37,7 @@ from arpes_ml_plugins.simulation.detectors import clouds
 torch.set_num_threads(1)
 
 SEEDS = 3
+SPREAD = 0.5  # relative, of the heights of pulses
 SIZE = 200
 ROWS, COLUMNS = np.indices((SIZE, SIZE)) - (SIZE - 1) / 2
 
@@ -150,13 +152,65 @@ def behind_clouds() -> None:
                 seed: int, rate: np.ndarray = rate, width: float = width
             ) -> tuple[np.ndarray, np.ndarray]:
                 rng = np.random.default_rng(seed)
-                spread = 0.5 if width else 0.0
-                return clouds(rate, (width, width), spread, rng)
+                return clouds(rate, (width, width), SPREAD if width else 0.0, rng)
 
             row = {"counts per pixel": counts, "width of the cloud, px": width}
             rows.append(row | scored(data))
             print(rows[-1], flush=True)
             write("denoising_clouds.csv", rows)
+
+
+def converted(values: np.ndarray) -> np.ndarray:
+    """An image of angle and energy, interpolated linearly at equal steps of momentum.
+
+    The angle spans 30 degrees, the kinetic energy 2 to 4 eV, as with a laser.
+    """
+    degrees, energies = np.linspace(-15, 15, SIZE), np.linspace(2, 4, SIZE)
+    inside = np.sin(np.radians(15)) * np.sqrt(energies[0])  # in units of sqrt(2 m eV) / hbar
+    momenta = np.linspace(-inside, inside, SIZE)
+    angles = np.degrees(np.arcsin(momenta[:, None] / np.sqrt(energies)))
+    places = np.stack([np.interp(angles, degrees, np.arange(SIZE)), np.indices(angles.shape)[1]])
+    return map_coordinates(values, places, order=1, mode="nearest")
+
+
+def against_white() -> None:
+    """PSNR without adapting, less that of the same scene with white noise of the same gain."""
+    scenes = {"replica of 2 %": replica, "doublet, 5 px": lambda: doublet(5), "hard edge": edge}
+    rows: list[dict[str, object]] = []
+    for name, make in scenes.items():
+        for counts in (1, 10, 100):
+            rate = make() * counts / make().mean()
+            row: dict[str, object] = {"scene": name, "counts per pixel": counts}
+            row["counts, dB"] = (
+                f"{_mean_psnr(lambda rng, rate=rate: (rng.poisson(rate), rate)):.1f}"
+            )
+            for width in (0.4, 0.8, 1.2):
+                behind = _mean_psnr(lambda rng, r=rate, w=width: clouds(r, (w, w), SPREAD, rng))
+                white = _mean_psnr(lambda rng, r=rate, w=width: _white(r, w, rng))
+                row[f"clouds of {width} px"] = f"{behind - white:+.1f}"
+            after = _mean_psnr(lambda rng, r=rate: (converted(1.0 * rng.poisson(r)), converted(r)))
+            before = _mean_psnr(lambda rng, r=rate: (rng.poisson(converted(r)), converted(r)))
+            row["converted to momentum"] = f"{after - before:+.1f}"
+            rows.append(row)
+            print(row, flush=True)
+            write("denoising_correlated.csv", rows)
+
+
+def _white(
+    rate: np.ndarray, width: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The expectation behind clouds with white noise of as large a gain."""
+    gain, expected = 1 + SPREAD**2, clouds(rate, (width, width), 0.0, rng)[1]
+    return gain * rng.poisson(expected / gain), expected
+
+
+def _mean_psnr(data: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]) -> float:
+    found = []
+    for seed in range(SEEDS):
+        values, truth = data(np.random.default_rng(seed))
+        clean = labelled(values.astype(float)).S.denoise(adapt=False, rng=0)
+        found.append(psnr(clean.values, truth))
+    return float(np.mean(found))
 
 
 def files(path: Path) -> None:
@@ -189,18 +243,17 @@ def _likelihood(rate: np.ndarray, counts: np.ndarray) -> float:
     return float(np.mean(counts * np.log(rate) - rate))
 
 
+PARTS = {"sharp": sharp, "clouds": behind_clouds, "correlated": against_white}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument(
-        "part", nargs="?", choices=("all", "sharp", "clouds", "files"), default="all"
-    )
+    parser.add_argument("part", nargs="?", choices=("all", *PARTS, "files"), default="all")
     parser.add_argument("file", nargs="?", type=Path)
     options = parser.parse_args()
-    if options.part in ("all", "sharp"):
-        sharp()
-    if options.part in ("all", "clouds"):
-        behind_clouds()
+    for part, measure in PARTS.items():
+        if options.part in ("all", part):
+            measure()
     if options.part == "files":
         files(options.file)

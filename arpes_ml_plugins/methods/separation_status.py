@@ -18,6 +18,7 @@ __all__ = [
     "UNLIKE",
     "hot_left_out",
     "left_out",
+    "of_neighbours",
     "of_sums",
     "status_of",
 ]
@@ -94,6 +95,17 @@ def left_out(
         if number:
             notes.append(f"{number} {what} {verb} left out")
     return notes
+
+
+def of_neighbours(correlation: float) -> list[str]:
+    """Note on pixels whose noise is correlated with that of their neighbours."""
+    if not correlation:
+        return []
+    return [
+        f"neighbouring pixels share their noise (correlation {correlation:.2f}), as after "
+        f"smoothing or interpolation: the stated errors are too small; separate the data as they "
+        f"were measured if you have them"
+    ]
 
 
 def _of_families(found: Separated, names: list[str]) -> list[str]:

@@ -1,22 +1,28 @@
-"""How many channels apart noise is independent.
+"""How many channels apart noise is independent, and whether neighbouring pixels share it.
 
 Data that were interpolated to more channels, or smoothed, have noise that neighbouring channels
 share, and so do detectors whose image is blurred. Tests that find something in one half of the
-channels and confirm it in the other would confirm noise.
+channels and confirm it in the other would confirm noise. Pixels of maps that were smoothed or
+interpolated share it with their neighbours, and differ from these by less than their noise.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 
-__all__ = ["independent_every"]
+__all__ = ["Neighbours", "independent_every", "of_neighbours"]
 
-MOST, LEFT = 8, 12  # channels; and as many must be left
+MOST, LEFT = 8, 12  # channels, or pixels; and as many channels must be left
 SHARED = 0.1  # correlation of noise that is not independent
 FEWEST = 300  # differences
 ENOUGH = 1_000_000  # values
 ROUNDING = 1e-6  # of the mean
 SIGNAL = 6.0  # times the mean of all that are less: smoothing does not bring more
+FEW_CHANNELS = 8  # of fewer, none may hold noise alone
+NOISE_ALONE = 4  # one direction in so many, those of the least variance, holds no signal
 STEPS = 1.0, -3.0, 3.0, -1.0  # difference without gradients
 
 
@@ -44,3 +50,54 @@ def independent_every(pixels: torch.Tensor, noise: torch.Tensor) -> int:
     shared = [float((rest[k:] * rest[:-k]).sum()) / count for k in range(1, most)]
     last = max((k for k, one in enumerate(shared, 1) if one > SHARED), default=0)
     return min(last + 2, most) if last else 1  # one further: a little is shared there, too
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """How much pixels share of their noise."""
+
+    correlation: float = 0.0
+    """Of pixels next to each other, along the axis where it is largest; 0 if it is that of
+    independent ones, or if there are too few to tell."""
+    alike: float = 1.0
+    """So many pixels tell as much of the noise as an independent one."""
+
+
+def of_neighbours(cube: torch.Tensor, valid: torch.Tensor) -> Neighbours:
+    """Measure what pixels share, with the mixtures of channels that vary least: these hold no
+    signal. The shapes are ``(m, *space)`` and ``(*space)``.
+    """
+    flat, used = cube.flatten(1), valid.flatten()
+    if len(flat) < FEW_CHANNELS or int(used.sum()) < FEWEST:
+        return Neighbours()
+    scale, centre = torch.std_mean(flat[:, used], 1, keepdim=True)
+    changing = scale[:, 0] > 0
+    scaled = (flat[changing] - centre[changing]) / scale[changing] * used
+    values, vectors = torch.linalg.eigh(scaled @ scaled.mT)
+    real = values > ROUNDING * values.mean()
+    if int(real.sum()) < FEW_CHANNELS:
+        return Neighbours()
+    noise = vectors[:, real][:, : int(real.sum()) // NOISE_ALONE]
+    images = (noise.mT @ scaled).unflatten(1, cube.shape[1:])
+    along = [_correlations(images, valid, axis) for axis in range(valid.ndim)]
+    alike = math.prod(1 + 2 * sum(one**2 for one in shared) for shared in along)
+    return Neighbours(max((shared[0] for shared in along if shared), default=0.0), alike)
+
+
+def _correlations(images: torch.Tensor, valid: torch.Tensor, axis: int) -> list[float]:
+    """Of pixels 1, 2, ... apart along an axis of ``(r, *space)``, where both are valid; as far as
+    they share noise.
+    """
+    shared: list[float] = []
+    for apart in range(1, min(valid.shape[axis], MOST)):
+        length = valid.shape[axis] - apart
+        first, second = (images.narrow(axis + 1, start, length) for start in (0, apart))
+        both = valid.narrow(axis, 0, length) & valid.narrow(axis, apart, length)
+        if int(both.sum()) < FEWEST:
+            break
+        power = (first.square() + second.square())[:, both].sum(1) / 2
+        one = float(((first * second)[:, both].sum(1) / power).mean())
+        if one < SHARED:
+            break
+        shared.append(one)
+    return shared

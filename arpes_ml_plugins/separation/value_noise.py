@@ -4,7 +4,8 @@ Second differences of neighbouring pixels, and residuals of a regression of one 
 others, do not depend on the components, so that a wrong separation does not raise the noise. Their
 squares are averaged in classes: one channel in pixels of about one brightness. A line through these
 variances is ``gain * intensity + read noise``. Differences are better if pixels are in order,
-regression if they are not. If one number per channel explains them better, it is used instead.
+regression if they are not, or share their noise with their neighbours. If one number per channel
+explains them better, it is used instead.
 
 Nothing here depends on how large a single value is: of counts near zero, nearly all values are 0,
 and neither their median nor their largest ones show their variance. Edges are recognised in other
@@ -20,6 +21,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.separation.matching import signal_space
+from arpes_ml_plugins.separation.shared_noise import of_neighbours
 from arpes_ml_plugins.separation.whiten import APART, shared, spaced_groups, strips
 
 __all__ = ["Classes", "ValueNoise", "noise_and_classes", "value_noise"]
@@ -140,10 +142,12 @@ def _best_line(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, _
     number = valid.flatten(1).sum(1).clamp(min=1)
     mean = (cube * valid).flatten(1).sum(1) / number
     cube, valid = strips(cube, valid)
-    along = [line for part in _differences(cube, valid) if (line := _line(part)) is not None]
+    neighbours = of_neighbours(cube, valid.all(0))
+    ordered = () if neighbours.correlation else _differences(cube, valid)
+    along = [line for part in ordered if (line := _line(part)) is not None]
     scale = float(mean.mean())
     best = _best(along, scale)
-    rest = _unexplained(cube, valid)
+    rest = _unexplained(cube, valid, neighbours.alike)
     if rest is not None:
         most = IN_ORDER * float((rest.square * rest.known).sum() / rest.known.sum())
         if best is None or best.share < SMOOTH or best.at(scale) > most:
@@ -197,35 +201,39 @@ def _spaced(channels: int, positions: int) -> slice:
     return slice(None, None, max(1, positions // most))
 
 
-def _unexplained(cube: torch.Tensor, valid: torch.Tensor) -> _Squares | None:
-    """The same from residuals of each channel on others, for pixels in any order."""
+def _unexplained(cube: torch.Tensor, valid: torch.Tensor, alike: float) -> _Squares | None:
+    """The same from residuals of each channel on others, for pixels in any order, of which as many
+    as are ``alike`` tell as much as one.
+    """
     flat = cube.flatten(1)[:, valid.all(0).flatten()]
     alive = (flat.amax(1) > flat.amin(1)) if flat.numel() else valid.flatten(1).any(1)
     flat = flat[alive]
-    if len(flat) < 2 or flat.shape[1] < ENOUGH * len(flat):
+    pixels = flat.shape[1] / alike
+    if len(flat) < 2 or pixels < ENOUGH * len(flat):
         return None
-    close, far = _of_others(flat, 1), _of_others(flat, APART)
+    close, far = _of_others(flat, 1, pixels), _of_others(flat, APART, pixels)
     if close is None or far is None:
         return close
     return far if shared(close.square.mean(1), far.square.mean(1)) else close
 
 
-def _of_others(flat: torch.Tensor, apart: int) -> _Squares | None:
+def _of_others(flat: torch.Tensor, apart: int, pixels: float) -> _Squares | None:
     """Regressed on others that are ``apart``."""
     some = _spaced(*flat.shape)
     square, level = torch.empty_like(flat[:, some]), torch.empty_like(flat[:, some])
     every = torch.arange(len(flat), device=flat.device)
-    for group in spaced_groups(every, flat.shape[1], apart):
-        part = _residuals(flat[group], some)
+    for group in spaced_groups(every, pixels, apart):
+        part = _residuals(flat[group], some, pixels)
         if part is None:
             return None
         square[group], level[group] = part
     return _Squares(square, level, torch.ones_like(level))
 
 
-def _residuals(flat: torch.Tensor, some: slice) -> tuple[torch.Tensor, torch.Tensor] | None:
+def _residuals(
+    flat: torch.Tensor, some: slice, pixels: float
+) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Squared residuals of each channel on all others, and what these explain, of some pixels."""
-    pixels = flat.shape[1]
     centred = flat - flat.mean(1, keepdim=True)
     scale = centred.square().mean(1, keepdim=True).sqrt()
     covariance = torch.cov(centred / scale)

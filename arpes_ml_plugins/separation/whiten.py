@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.matching import signal_space
+from arpes_ml_plugins.separation.shared_noise import of_neighbours
 from arpes_ml_plugins.separation.starlet import largest_scales, starlet
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ class Whitened:
     """Noise of each value of the usable channels, if the data have such noise."""
     complete: torch.Tensor | None = None
     """``(*space)`` bool: where the pixels are, if single ones show little."""
+    neighbours: float = 0.0
+    """Correlation of the noise of neighbouring pixels."""
 
     @property
     def few(self) -> bool:
@@ -218,6 +222,7 @@ def whiten(
         coarse,
         by_value,
         complete if few else None,
+        of_neighbours(*strips(cube, complete)).correlation,
     )
 
 
@@ -300,7 +305,8 @@ def channel_noise(
     The smallest of several estimates, since each of them can only be too large: differences of
     neighbouring pixels along each axis (median absolute deviation) contain edges; residuals of a
     regression of a channel on all others (one over the diagonal of the inverse covariance) contain
-    narrow lines. The latter does not depend on the order of the pixels.
+    narrow lines. The latter does not depend on the order of the pixels, and is used alone where
+    neighbours share their noise.
 
     Parameters
     ----------
@@ -319,7 +325,10 @@ def channel_noise(
     alive = noise > 1e-12 * flat.abs().amax(1).clamp(min=1e-300)
     noise = torch.where(alive, noise, 0.0)
     missing = 1 - used.to(flat).mean(1)
-    for estimate in (*_differences(cube, seen), _regression(flat, alive, missing)):
+    neighbours = of_neighbours(cube, valid)
+    rest = _regression(flat, alive, missing, flat.shape[1] / neighbours.alike)
+    too_small = neighbours.correlation > 0 and bool(rest.isfinite().any())
+    for estimate in (rest, *(() if too_small else _differences(cube, seen))):
         usable = alive & (estimate > 1e-6 * noise)
         noise = torch.where(usable, torch.minimum(noise, estimate), noise)
     return noise
@@ -366,26 +375,28 @@ def _medians(values: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.partition(values.numpy(), middle, axis=1)[:, middle].copy())
 
 
-def _regression(flat: torch.Tensor, alive: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
-    """On all other channels, or on evenly spaced ones where the pixels are few."""
+def _regression(
+    flat: torch.Tensor, alive: torch.Tensor, missing: torch.Tensor, pixels: float
+) -> torch.Tensor:
+    """On all other channels, or on evenly spaced ones where the independent ``pixels`` are few."""
     channels = alive.nonzero()[:, 0]
 
     def noise(apart: int) -> torch.Tensor:
         result = flat.new_full((len(flat),), float("inf"))
-        for group in spaced_groups(channels, flat.shape[1], apart):
-            result[group] = _own(flat[group], missing[group])
+        for group in spaced_groups(channels, pixels, apart):
+            result[group] = _own(flat[group], missing[group], pixels)
         return result
 
     close, far = noise(1), noise(APART)
     return far if shared(close[alive].square(), far[alive].square()) else close
 
 
-def spaced_groups(channels: torch.Tensor, pixels: int, apart: int) -> list[torch.Tensor]:
+def spaced_groups(channels: torch.Tensor, pixels: float, apart: int) -> list[torch.Tensor]:
     """Channels that are ``apart`` if there are many; further if pixels are too few for a regression
     of so many on each other.
     """
     apart = min(apart, len(channels) // LEAST_GROUP)
-    groups = max(1, apart, -(-ENOUGH * len(channels) // max(pixels, 1)))
+    groups = max(1, apart, math.ceil(ENOUGH * len(channels) / max(pixels, 1)))
     return [channels[i::groups] for i in range(min(groups, len(channels)))]
 
 
@@ -398,13 +409,13 @@ def shared(close: torch.Tensor, far: torch.Tensor) -> bool:
     return bool(known.any()) and float((close[known] * SHARED - far[known]).median()) < 0
 
 
-def _own(flat: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
+def _own(flat: torch.Tensor, missing: torch.Tensor, pixels: float) -> torch.Tensor:
     """Residuals ``(m,)`` of a regression of every channel on the others.
 
     Values that were filled in, a share ``missing (m,)``, hold no noise of their own. The
     covariance that they should have is larger by it (expectation and maximisation).
     """
-    channels, pixels = flat.shape
+    channels = len(flat)
     if channels < 2 or pixels < ENOUGH * channels:
         return flat.new_full((channels,), float("inf"))
     scale = flat.std(1)
