@@ -18,6 +18,7 @@ __all__ = [
     "UNLIKE",
     "hot_left_out",
     "left_out",
+    "of_chi2",
     "of_neighbours",
     "of_sums",
     "status_of",
@@ -32,26 +33,43 @@ TOO_MUCH_OF_VALUES = 1.15  # the same with the noise of each value, which is kno
 def status_of(
     found: Separated,
     chi2: float,
+    residual: torch.Tensor,
     setup: Setup,
     missing: list[str],
     limit: float,
 ) -> str:
     """Everything that is wrong or unusual, in words; otherwise "ok"."""
-    notes = []
-    if chi2 > limit:
-        causes = [
-            *["thresholds of the algorithm that shrink the maps"] * (found.sources is not None),
-            *["pixels that are mixtures of the clusters"] * (found.labels is not None),
-            "missing components",
-            *["wrong families"] * (setup.known > 0),
-            "or more noise than estimated",
-        ]
-        notes.append(
-            f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}: the components do not "
-            f"explain the data within their noise (possible causes: {', '.join(causes)})"
-        )
+    causes = [
+        *["thresholds of the algorithm that shrink the maps"] * (found.sources is not None),
+        *["pixels that are mixtures of the clusters"] * (found.labels is not None),
+        "missing components",
+        *["wrong families"] * (setup.known > 0),
+    ]
+    notes = of_chi2(chi2, limit, residual, "the components", causes)
     notes += [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
     return "; ".join([*notes, *missing]) or "ok"
+
+
+def of_chi2(
+    chi2: float, limit: float, residual: torch.Tensor, what: str, causes: list[str]
+) -> list[str]:
+    """Note on residuals ``(m, t)`` that are too large, and what may be the cause."""
+    from arpes_ml_plugins.separation.residual_structure import is_larger_noise
+
+    if not chi2 > limit:
+        return []
+    above = f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}"
+    if is_larger_noise(residual, chi2):
+        return [
+            f"{above}, but what is left has no structure along the channels: no component is "
+            f"missing, but there is more noise than estimated or given, {chi2**0.5:.2g} times as "
+            f"much on average (data divided by different dwell times, lines that were copied?); "
+            f"stated errors are too small; `noise=` takes a DataArray with the noise of each value"
+        ]
+    listed = ", ".join([*causes, "or more noise than estimated"])
+    return [
+        f"{above}: {what} do not explain the data within their noise (possible causes: {listed})"
+    ]
 
 
 def of_sums(

@@ -77,6 +77,7 @@ def in_units(
         "status": status_of(
             found,
             float(mapped.chi2.nanmean()),
+            mapped.residual,
             setup,
             notes,
             TOO_MUCH if ready.by_value is None else TOO_MUCH_OF_VALUES,

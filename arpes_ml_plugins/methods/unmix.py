@@ -17,7 +17,12 @@ from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.goodness_run import saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
 from arpes_ml_plugins.methods.separation_run import OUTPUTS
-from arpes_ml_plugins.methods.separation_status import TOO_MUCH, TOO_MUCH_OF_VALUES, of_sums
+from arpes_ml_plugins.methods.separation_status import (
+    TOO_MUCH,
+    TOO_MUCH_OF_VALUES,
+    of_chi2,
+    of_sums,
+)
 from arpes_ml_plugins.parameters import documented
 
 if TYPE_CHECKING:
@@ -143,7 +148,7 @@ def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[st
     notes = [
         *([] if dulled is None else [dulled]),
         *of_sums(residual, model, known, setup),
-        *_notes(found, known, [str(name) for name in setup.components]),
+        *_notes(found, residual, known, [str(name) for name in setup.components]),
     ]
     return {
         "spectra": spectra,
@@ -157,17 +162,13 @@ def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[st
     }
 
 
-def _notes(found: Unmixed, spectra: torch.Tensor, names: list[str]) -> list[str]:
+def _notes(
+    found: Unmixed, residual: torch.Tensor, spectra: torch.Tensor, names: list[str]
+) -> list[str]:
     """What is to be said of the fit."""
-    notes = []
-    chi2 = float(found.chi2.nanmean())
     limit = TOO_MUCH_OF_VALUES if found.by_value else TOO_MUCH
-    if chi2 > limit:
-        notes.append(
-            f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}: these spectra do not "
-            f"explain the data within their noise (possible causes: missing components, wrong "
-            f"spectra, shifted energies, or more noise than estimated)"
-        )
+    causes = ["missing components", "wrong spectra", "shifted energies"]
+    notes = of_chi2(float(found.chi2.nanmean()), limit, residual, "these spectra", causes)
     unit = spectra / spectra.norm(dim=0)
     cosine = (unit.mT @ unit).abs().triu(1)
     for i, j in (cosine > ALIKE).nonzero().tolist():

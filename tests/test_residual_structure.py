@@ -1,0 +1,65 @@
+"""Residuals that are too large: a component is missing, or there is more noise."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import arpes_ml_plugins
+from arpes_ml_plugins.separation.residual_structure import is_larger_noise
+
+ENERGY = np.linspace(-36, -29, 40)
+Y, X = np.mgrid[:36, :36]
+REGIONS = np.stack([X < 14, (X >= 14) & (Y < 18), (X >= 14) & (Y >= 18)]) * 1.0
+SPECTRA = np.stack([np.exp(-(((ENERGY - c) / 0.4) ** 2)) + 0.1 for c in (-34, -32.5, -31.5)])
+RATE = np.einsum("kyx,ke->yxe", REGIONS, SPECTRA)
+
+
+def counts(dwell=1.0):
+    return np.random.default_rng(0).poisson(100 * RATE * dwell) / dwell
+
+
+def labelled(values):
+    return xr.DataArray(values, {"eV": ENERGY}, ("y", "x", "eV"))
+
+
+def status(values, components=3, **settings):
+    data = labelled(values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = arpes_ml_plugins.separate_nmf(data, n_components=components, rng=0, **settings)
+    return found.status.item()
+
+
+def test_different_dwell_times_are_more_noise():
+    text = status(counts(np.where(Y < 18, 1.0, 0.2)[..., None]))
+    assert "more noise than estimated" in text
+    assert "possible causes" not in text
+
+
+def test_noise_given_too_small():
+    assert "1.8 times as much" in status(counts(), noise=labelled(np.sqrt(100 * RATE) / 1.8))
+
+
+def test_missing_component_is_no_noise():
+    text = status(counts(), components=2)
+    assert "missing components" in text
+    assert "no structure" not in text
+
+
+@pytest.mark.parametrize("strength", [0.7, 2.0])
+def test_one_shape_among_noise(strength):
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(40, 2000, generator=generator)
+    assert is_larger_noise(3 * noise, 9.0)
+    shape = torch.randn(40, 1, generator=generator)
+    left = noise + strength * shape * torch.randn(1, 2000, generator=generator)
+    assert not is_larger_noise(left, 1 + strength**2)
+
+
+def test_too_few_pixels_do_not_tell():
+    assert not is_larger_noise(torch.randn(40, 100), 4.0)
