@@ -18,7 +18,7 @@ __all__ = ["Neighbours", "independent_every", "of_neighbours"]
 MOST, LEFT = 8, 12  # channels, or pixels; and as many channels must be left
 SHARED = 0.1  # correlation of noise that is not independent
 FEWEST = 300  # differences
-ENOUGH = 1_000_000  # values
+ENOUGH, RUN = 1_000_000, 64  # values, and pixels in a row of which they are
 ROUNDING = 1e-6  # of the mean
 SIGNAL = 6.0  # times the mean of all that are less: smoothing does not bring more
 FEW_CHANNELS = 8  # of fewer, none may hold noise alone
@@ -32,13 +32,14 @@ def independent_every(pixels: torch.Tensor, noise: torch.Tensor) -> int:
     From differences of pixels in a row, without the directions in which these are no noise, each
     as important as another. ``noise`` is that of each channel, ``(m,)``.
     """
-    scaled = pixels[:, : ENOUGH // len(pixels)] / noise[:, None]
-    count = scaled.shape[1] - len(STEPS) + 1
+    scaled = _in_runs(pixels) / noise[:, None, None]
+    length = scaled.shape[2] - len(STEPS) + 1
     most = min(MOST, len(scaled) // LEFT)
-    if count < FEWEST or most < 2:
+    if scaled.shape[1] * length < FEWEST or most < 2:
         return 1
-    rest = torch.stack([one * scaled[:, k : k + count] for k, one in enumerate(STEPS)]).sum(0)
-    rest = rest / sum(one**2 for one in STEPS) ** 0.5
+    rest = torch.stack([one * scaled[..., k : k + length] for k, one in enumerate(STEPS)]).sum(0)
+    rest = rest.flatten(1) / sum(one**2 for one in STEPS) ** 0.5
+    count = rest.shape[1]
     values, vectors = torch.linalg.eigh(rest @ rest.mT / count)
     real = values > ROUNDING * values.mean()  # interpolated channels have directions of no noise
     values, vectors = values[real], vectors[:, real]
@@ -50,6 +51,15 @@ def independent_every(pixels: torch.Tensor, noise: torch.Tensor) -> int:
     shared = [float((rest[k:] * rest[:-k]).sum()) / count for k in range(1, most)]
     last = max((k for k, one in enumerate(shared, 1) if one > SHARED), default=0)
     return min(last + 2, most) if last else 1  # one further: a little is shared there, too
+
+
+def _in_runs(pixels: torch.Tensor) -> torch.Tensor:
+    """All pixels, or evenly spaced runs of them if they are many, ``(m, runs, length)``."""
+    enough = ENOUGH // len(pixels)
+    if pixels.shape[1] <= max(enough, RUN):
+        return pixels[:, None]
+    runs = pixels[:, : pixels.shape[1] // RUN * RUN].unflatten(1, (-1, RUN))
+    return runs[:, :: max(1, math.ceil(runs.shape[1] * RUN / enough))]
 
 
 @dataclass(frozen=True)
