@@ -92,7 +92,7 @@ def cut_off_of(
     have it at neighbours together. ``step`` is the number of which all values are multiples, or
     NaN; ``gain`` is the intensity of an electron; 0 if it is unknown.
     """
-    nothing = CutOff(*(images.new_full((), torch.nan) for _ in range(2)))
+    nothing = CutOff(images.new_full((), torch.nan), images.new_full((), torch.nan))
     if not valid.any() or min(images.shape[-2:]) < BLOCK:
         return nothing
     level = images[valid].min()
@@ -124,17 +124,16 @@ def cut_off_of(
         if not low < float(found[dark].sum() / normal[dark].sum()) < high:
             return nothing
     dark = means <= means.median()  # not by the share, of which chance would choose the largest
-    spread = _read_out(noise[dark].median(), means[dark], share[dark], gain)
+    spread = _read_out(means[dark], share[dark], gain)
     return CutOff(level, spread.to(level), gain) if spread > COARSE * step else nothing
 
 
-def _read_out(
-    largest: torch.Tensor, means: torch.Tensor, share: torch.Tensor, gain: float
-) -> torch.Tensor:
+def _read_out(means: torch.Tensor, share: torch.Tensor, gain: float) -> torch.Tensor:
     """Noise of the read-out with which as many values as were seen are cut off from squares of
-    these means. ``largest`` is what it is without electrons.
+    these means: no more than what leaves such means without any electrons.
     """
-    low, high = largest / FINEST, 1.5 * largest
+    high = means.mean() / CUT_AT_CENTRE
+    low = high / FINEST
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         _, after, below = _table(middle, gain)
