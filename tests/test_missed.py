@@ -93,9 +93,9 @@ def test_what_the_image_shows_clearly_is_not_a_faint_ridge():
 def test_a_faint_ridge_beside_a_bright_band_is_found():
     """The trough beside the band is no ridge that the image shows."""
     away = ROWS - (SHAPE[0] - 1) / 2
-    band, ridge = (torch.exp(-((away - place).square()) / 4.5) for place in (0, 9))
-    clean = 100 * band + 3
-    lacking = ridges(clean + 2 * ridge, clean)
+    band, ridge = (torch.exp(-((away - place).square()) / 4.5) for place in (0, 11))
+    clean = 30 * band + 3
+    lacking = ridges(clean + 2.5 * ridge, clean)
     assert float((lacking > 0.5)[ridge > 0.9].float().mean()) > 0.8
 
 
