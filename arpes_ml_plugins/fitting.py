@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.errors import AxisError, ConvergenceWarning, DataError, ParameterError
+from arpes_ml_plugins.frames import warn
+from arpes_ml_plugins.labelled.spectrum import select_spectrum
 
 if TYPE_CHECKING:
     from lmfit import Model, Parameters
@@ -23,10 +25,14 @@ FEWEST_DRAWS = 2
 DRAWN = "{}_draws"
 ERROR = "{}_error"
 FAILED = "failed"
+BROKEN = (ValueError, ArithmeticError, RuntimeError)
+"""What a model raises at impossible parameters, and lmfit if it returns NaN."""
+AT_BOUND = 1e-4  # of the starting value; as close as fits come to a bound
+OFTEN = 0.05  # of the fits
 
 
 def fit_draws(
-    samples: xr.DataArray,
+    samples: xr.DataArray | xr.Dataset,
     model: Model,
     dim: Hashable,
     *,
@@ -40,10 +46,11 @@ def fit_draws(
 
     Parameters
     ----------
-    samples : xarray.DataArray
+    samples : xarray.DataArray or xarray.Dataset
         Samples with a dimension ``draw`` of length 2 or more and the dimension ``dim``. The curves
         along all other dimensions (for example, the momenta of many EDCs) are fitted one after the
-        other. Points that are NaN are left out. The samples are not changed.
+        other. Points that are NaN in any sample are left
+        out. The samples are not changed.
     model : lmfit.Model
         Model of a curve; its independent variable is the coordinate of ``dim``.
     dim : hashable
@@ -59,17 +66,23 @@ def fit_draws(
         ``p_error``, its standard deviation over the samples; ``p_draws``, its value for each
         sample, along ``draw``, from which errors of functions of parameters and correlations can be
         computed. ``failed``: fraction of the samples whose fit did not succeed; they are NaN in
-        ``p_draws`` and ignored in ``p_error``. The variables have the remaining dimensions of
-        ``samples`` and their coordinates.
+        ``p_draws`` and ignored in ``p_error``. Curves that cannot be fitted, for example because
+        they are NaN after a conversion to momentum, are NaN in all variables. The variables have
+        the remaining dimensions of ``samples`` and their coordinates.
 
     Raises
     ------
     AxisError
         ``samples`` have no dimension ``draw`` or ``dim``, or only one draw.
     ParameterError
-        ``params`` are missing, and the model cannot guess starting values.
+        ``params`` are missing, and the model cannot guess starting values; or ``model`` is none.
     DataError
-        A curve has fewer points than the model has free parameters.
+        All curves have fewer points than the model has free parameters.
+
+    Warns
+    -----
+    ConvergenceWarning
+        A parameter is at a bound in more than 5 % of the fits, so that its error is too small.
 
     See Also
     --------
@@ -97,16 +110,22 @@ def fit_draws(
     >>> bool((abs(fit.center - 0.05) < 5 * fit.center_error).all()), fit.center.dims
     (True, ('eV',))
     """
-    for name in (DRAW, dim):
-        if name not in samples.dims:
-            raise AxisError(
-                f"samples need the dimensions {DRAW!r} and {dim!r}, got {samples.dims}; pass the "
-                f"result of sample_posterior, or the draws of a continue_* method"
-            )
+    samples, _ = select_spectrum(samples)
+    if not {DRAW, dim} <= set(samples.dims) or dim == DRAW:
+        raise AxisError(
+            f"samples need the dimensions {DRAW!r} and {dim!r}, got {samples.dims}; pass the "
+            f"result of sample_posterior, or the draws of a continue_* method, and the axis of a "
+            f"curve as dim"
+        )
     if samples.sizes[DRAW] < FEWEST_DRAWS:
         raise AxisError(
             f"samples need at least {FEWEST_DRAWS} draws, got {samples.sizes[DRAW]}; draw more "
             f"with draws="
+        )
+    if not hasattr(model, "make_params"):
+        raise ParameterError(
+            f"model must be an lmfit.Model, got {type(model).__name__}; a function of x and "
+            f"parameters becomes one by lmfit.Model(function)"
         )
     if params is None and not _guesses(model):
         raise ParameterError(
@@ -114,10 +133,11 @@ def fit_draws(
             f"model.make_params(...) with starting values"
         )
     others = [other for other in samples.dims if other not in (DRAW, dim)]
-    values = samples.transpose(*others, DRAW, dim).values.astype(float)
+    values = samples.transpose(*others, DRAW, dim).values
+    values = values if np.iscomplexobj(values) else values.astype(float)
     place = samples.coords[dim].values if dim in samples.coords else np.arange(samples.sizes[dim])
     curves = values.reshape(-1, *values.shape[-2:])
-    fits = [_fit(model, place.astype(float), curve, params) for curve in curves]
+    fits = _fits(model, place.astype(float), curves, params, dim)
     shape, shell = values.shape[:-2], samples.isel({dim: 0}, drop=True)
     found: dict[str, xr.DataArray] = {}
     for name in fits[0][0]:
@@ -128,6 +148,7 @@ def fit_draws(
         found[ERROR.format(name)] = along.std(DRAW, ddof=1)
         found[DRAWN.format(name)] = along
     found[FAILED] = along.isnull().mean(DRAW)
+    _warn_of_bounds(found, params)
     return xr.Dataset(found)
 
 
@@ -141,23 +162,62 @@ def _guesses(model: Model) -> bool:
     return True
 
 
+def _warn_of_bounds(found: dict[str, xr.DataArray], params: Parameters | None) -> None:
+    """Samples at a bound scatter less than the data allow."""
+    for name, parameter in (params or {}).items():
+        if not parameter.vary or name not in found:
+            continue
+        values = found[DRAWN.format(name)]
+        reach = AT_BOUND * abs(parameter.value)
+        for bound in (parameter.min, parameter.max):
+            share = float((abs(values - bound) <= reach).sum() / values.notnull().sum())
+            if share > OFTEN:
+                warn(
+                    f"{name} is at its bound of {bound:g} in {share:.0%} of the fits to samples, "
+                    f"so {ERROR.format(name)} is too small; widen the bound, or state a limit "
+                    f"instead of an error",
+                    ConvergenceWarning,
+                )
+
+
 Values = dict[str, float]
+Fit = tuple[Values, dict[str, "NDArray[np.floating]"]]
+
+
+def _fits(
+    model: Model, place: NDArray[np.floating], curves: NDArray[Any], params: Any, dim: Hashable
+) -> list[Fit]:
+    """Fits to all curves; NaN for those that cannot be fitted, unless none can."""
+    fits: list[Fit | None] = []
+    reasons: list[Exception] = []
+    for curve in curves:
+        try:
+            fits.append(_fit(model, place, curve, params, dim))
+        except BROKEN as reason:
+            fits.append(None)
+            reasons.append(reason)
+    worked = next((fit for fit in fits if fit is not None), None)
+    if worked is None:
+        raise reasons[0]
+    none = dict.fromkeys(worked[0], np.nan)
+    nothing = none, {name: np.full(curves.shape[1], np.nan) for name in none}
+    return [nothing if fit is None else fit for fit in fits]
 
 
 def _fit(
-    model: Model, place: NDArray[np.floating], curves: NDArray[np.floating], params: Any
-) -> tuple[Values, dict[str, NDArray[np.floating]]]:
+    model: Model, place: NDArray[np.floating], curves: NDArray[Any], params: Any, dim: Hashable
+) -> Fit:
     """Parameters of the mean curve, and of each curve (NaN if its fit fails)."""
-    variable = model.independent_vars[0]
     known = np.isfinite(curves).all(0) & np.isfinite(place)
-    x = {variable: place[known]}
+    x = {model.independent_vars[0]: place[known]}
     mean = curves[:, known].mean(0)
     start = params if params is not None else model.guess(mean, **x)
     free = sum(parameter.vary for parameter in start.values())
     if known.sum() <= free:
         raise DataError(
-            f"a curve has {known.sum()} points for {free} free parameters of {model.name}; leave "
-            f"out such curves, for example samples.dropna({variable!r})"
+            f"no curve has more points that are numbers in all samples than {model.name} has free "
+            f"parameters: the first has {known.sum()} along {dim!r} for {free}; select more, or "
+            f"fix parameters"
         )
     best = model.fit(mean, start, **x)
     each: dict[str, list[float]] = {name: [] for name in best.params}
@@ -165,7 +225,7 @@ def _fit(
         try:
             fit = model.fit(curve, best.params, **x)
             worked = bool(fit.success)
-        except ValueError:  # the model has returned NaN
+        except BROKEN:
             worked = False
         for name, values in each.items():
             values.append(float(fit.params[name].value) if worked else np.nan)

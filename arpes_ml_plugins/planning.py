@@ -127,6 +127,7 @@ def counts_needed(
     options |= {"adapt": False, "rng": seed}
     value = _number(quantity, _method("denoise_pretrained")(array, **options))
     noise = _model(estimate)
+    cut_off, read_out = (float(estimate[name]) for name in ("cut_off", "cut_off_noise"))
     off = np.empty((len(FACTORS), draws))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CountsWarning)  # it was issued before
@@ -135,9 +136,10 @@ def counts_needed(
             scene = scenes.isel(draw=draw, drop=True)
             true = _number(quantity, scene)
             for number, exposure in enumerate(FACTORS):
-                again = _simulated(
-                    scene, image, noise, exposure, seed + 1 + draw * len(FACTORS) + number
-                )
+                own = seed + 1 + draw * len(FACTORS) + number
+                again = _simulated(scene, image, noise, exposure, own)
+                if read_out > 0:
+                    again = _cut_off(again, cut_off, read_out * exposure**-0.5, own)
                 gain = None if noise.shift or noise.curvature else noise.gain / exposure
                 found = _method("denoise_pretrained")(again, gain=gain, mesh=None, **options)
                 off[number, draw] = _number(quantity, found) - true
@@ -185,6 +187,12 @@ def _simulated(
     drawn = noise.measured(electrons * exposure, generator)
     again = np.where(missing, np.nan, noise.values(drawn / exposure, mean=False).numpy())
     return ordered.copy(data=again).transpose(*clean.dims)
+
+
+def _cut_off(image: xr.DataArray, level: float, read_out: float, seed: int) -> xr.DataArray:
+    """The values with noise of the read-out, of which those below ``level`` are set to it."""
+    noise = np.random.default_rng(seed).normal(0, read_out, image.shape)
+    return (image + noise).clip(min=level, keep_attrs=True)
 
 
 def _answer(value: float, off: np.ndarray, wanted: float) -> xr.Dataset:

@@ -592,3 +592,15 @@ def test_reported_steps_are_those_that_are_taken(counts, monkeypatch):
     second = 3 * DRAWS * (ROUNDS - 1)  # of the comparison with similar patches, if it is no use
     assert {1, ADAPTED.passes(1, 32 * 32)} <= set(steps) <= {1, ADAPTED.passes(1, 32 * 32), second}
     assert seen[-1].done == seen[-1].total == total
+
+
+@pytest.mark.filterwarnings("ignore:.*gain is uncertain:arpes_ml_plugins.errors.CountsWarning")
+def test_the_dark_level_of_a_camera_stays():
+    """Values below the mean of the dark are not cut off: its level would rise."""
+    rng, columns = np.random.default_rng(0), np.linspace(-3, 3, 64)
+    rate = np.broadcast_to(0.03 + 6 * np.exp(-2 * columns**2), (64, 64))
+    values = 20 * rng.poisson(rate) + 100 + rng.normal(0, 6, rate.shape)
+    image = xr.DataArray(values, dims=("eV", "phi"))
+    clean = image.S.denoise_pretrained(adapt=False, mesh=None, rng=0)
+    dark = abs(columns) > 2
+    assert float(clean[:, dark].mean()) == pytest.approx(values[:, dark].mean(), abs=0.5)

@@ -90,6 +90,15 @@ def test_what_the_image_shows_clearly_is_not_a_faint_ridge():
     assert float(ridges(drawn(clean + 0.3 * band, 1), clean)[line(0.7) > 0.5].max()) == 0
 
 
+def test_a_faint_ridge_beside_a_bright_band_is_found():
+    """The trough beside the band is no ridge that the image shows."""
+    away = ROWS - (SHAPE[0] - 1) / 2
+    band, ridge = (torch.exp(-((away - place).square()) / 4.5) for place in (0, 11))
+    clean = 30 * band + 3
+    lacking = ridges(clean + 2.5 * ridge, clean)
+    assert float((lacking > 0.5)[ridge > 0.9].float().mean()) > 0.8
+
+
 def test_pixels_left_out_say_nothing():
     clean, valid = torch.full(SHAPE, 2.0), torch.ones(SHAPE, dtype=torch.bool)
     valid[40:56] = False

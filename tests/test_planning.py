@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import arpes_ml_plugins
-from arpes_ml_plugins import counts_needed
+from arpes_ml_plugins import counts_needed, planning
 from arpes_ml_plugins.errors import DataError, ParameterError
 from arpes_ml_plugins.planning import _answer, _variance_of_scenes
 
@@ -66,3 +66,22 @@ def test_impossible_requests():
         counts_needed(cut(1.0), total, error=1.0, draws=1)
     with pytest.raises(DataError, match="expected a finite number"):
         arpes_ml_plugins.counts_needed(cut(1.0), lambda image: float("nan"), error=1.0, draws=2)
+
+
+def test_simulated_repeats_are_cut_off_as_the_data_are(monkeypatch):
+    """Otherwise the dark would be known better than it is."""
+    rng = np.random.default_rng(0)
+    values = 10 * cut(1.0) + rng.normal(0, 8, SHAPE)
+    seen = []
+    simulated = planning._cut_off
+
+    def spied(image, level, read_out, seed):
+        seen.append(simulated(image, level, read_out, seed))
+        return seen[-1]
+
+    monkeypatch.setattr(planning, "_cut_off", spied)
+    monkeypatch.setattr(planning, "FACTORS", (1.0,))
+    counts_needed(values.clip(0), total, error=1.0, draws=2, rng=0)
+    shares = [float((image == 0).mean()) for image in (values.clip(0), *seen)]
+    assert len(shares) == 3
+    assert shares[1:] == pytest.approx(2 * [shares[0]], abs=0.06)

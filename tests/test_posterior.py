@@ -9,7 +9,7 @@ from lmfit import Model
 from lmfit.models import ConstantModel, LorentzianModel
 
 import arpes_ml_plugins
-from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
+from arpes_ml_plugins.errors import AxisError, ConvergenceWarning, DataError, ParameterError
 from arpes_ml_plugins.simulation.detectors import clouds
 
 SIZE = 96
@@ -107,6 +107,13 @@ class TestSamples:
 class TestFits:
     model = LorentzianModel() + ConstantModel()
 
+    @pytest.fixture
+    def lines(self) -> xr.DataArray:
+        """Samples of two MDCs, made without a network."""
+        truth = labelled(rate(4)).isel(eV=[80, 95])
+        noise = np.random.default_rng(0).normal(0, 0.1, (6, *truth.shape))
+        return xr.DataArray(noise, dims=("draw", *truth.dims)) + truth
+
     def params(self):
         return self.model.make_params(amplitude=0.5, center=0.05, sigma=0.03, c=0.5)
 
@@ -157,11 +164,47 @@ class TestFits:
                 samples.isel(eV=[1]), Model(broken), "phi", params=Model(broken).make_params(a=2)
             )
 
+    def test_curves_without_values_do_not_stop_the_others(self, lines):
+        """As those outside of what was measured, after a conversion to momentum."""
+        holed = lines.where(lines.eV > 0)
+        fit = arpes_ml_plugins.fit_draws(holed, self.model, "phi", params=self.params())
+        assert np.isnan([float(fit.center[0]), float(fit.center_error[0])]).all()
+        assert float(fit.failed[0]) == 1
+        assert float(fit.center[1]) == pytest.approx(PLACE, abs=0.01)
+
+    def test_a_model_that_raises_has_failed(self, lines):
+        def broken(x, a, c):
+            if a > float(lines.max()):
+                raise RuntimeError("too high")
+            return a / (1 + ((x - PLACE) / WIDTH) ** 2) + c
+
+        model, start = Model(broken), {"a": 1.0, "c": 0.0}
+        high = xr.concat([lines, 3 * lines.isel(draw=[0])], "draw")
+        fit = arpes_ml_plugins.fit_draws(high, model, "phi", params=model.make_params(**start))
+        assert float(fit.failed[0]) == pytest.approx(1 / high.sizes["draw"])
+
+    def test_a_parameter_at_its_bound_has_too_small_an_error(self, lines):
+        start = self.params()
+        start["center"].set(max=PLACE - 0.005)
+        with pytest.warns(ConvergenceWarning, match="center is at its bound of 0.055 in 100%"):
+            arpes_ml_plugins.fit_draws(lines, self.model, "phi", params=start)
+
+    def test_a_dataset_of_samples(self, lines):
+        both = (lines, lines.to_dataset(name="spectrum"))
+        one, other = (
+            arpes_ml_plugins.fit_draws(x, self.model, "phi", params=self.params()) for x in both
+        )
+        xr.testing.assert_identical(one, other)
+
     def test_errors_say_what_to_do(self, samples):
         with pytest.raises(AxisError, match="sample_posterior"):
             arpes_ml_plugins.fit_draws(measured(1, 0), self.model, "phi")
         with pytest.raises(AxisError, match="sample_posterior"):
             arpes_ml_plugins.fit_draws(samples, self.model, "kx")
+        with pytest.raises(AxisError, match="axis of a curve"):
+            arpes_ml_plugins.fit_draws(samples, self.model, "draw")
+        with pytest.raises(ParameterError, match="lmfit.Model"):
+            arpes_ml_plugins.fit_draws(samples, np.sin, "phi")
         with pytest.raises(ParameterError, match="params="):
             arpes_ml_plugins.fit_draws(samples, self.model, "phi")
         with pytest.raises(DataError, match="points"):

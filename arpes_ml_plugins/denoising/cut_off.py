@@ -3,12 +3,12 @@
 In the dark, read-out noise on both sides of zero then has a mean above zero. How many pixels have
 the lowest value, and the mean of all, show how strong the noise was and where its mean lay:
 for a mean of ``t`` standard deviations above the cut, ``h(t) = t Phi(t) + phi(t)`` standard
-deviations remain of it, with the normal distribution ``Phi`` and its density ``phi``.
+deviations remain of it, with the normal distribution ``Phi`` and its density ``phi``. Electrons, of
+which there are few in the dark, are a Poisson number beside this noise.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,9 @@ VARIANCE = 0.93, 1.15  # of the values, over that of normal noise that was cut o
 SMALL = 0.85, 1.2  # values close to the lowest one, over those of such noise
 CLOSE = 3  # mean of the values above the lowest one, over the largest that is close to it
 COARSE = 3.0  # steps; counts and such noise of fewer look alike
-ITERATIONS = 8
+BISECTIONS = 20
+POINTS, REACH = 512, 8  # of a table; standard deviations and electrons to which it reaches
+FINEST = 16  # smallest electrons, of the noise; finer ones would make no difference
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class CutOff:
     level: torch.Tensor
     """The lowest value; NaN if none was cut off."""
     noise: torch.Tensor
-    """Standard deviation of the noise before, where it is dark; NaN if none was cut off."""
+    """Standard deviation of the noise of the read-out; NaN if none was cut off."""
+    gain: float = 0.0
+    """Intensity of an electron."""
 
     def restored(self, means: torch.Tensor) -> torch.Tensor:
         """Compute the means before from the means of values that were cut off.
 
-        What lay below the level comes out at the level.
+        What lay below the level comes out at the level. Accurate to 1 % of the noise.
 
         Examples
         --------
@@ -51,23 +55,44 @@ class CutOff:
         >>> round(float(mean), 1), round(float(cut.restored(mean)), 1)
         (0.7, 0.5)
         """
-        remaining = (means - self.level) / self.noise
-        inside = remaining.clamp(min=CUT_AT_CENTRE)  # h(0)
-        place = inside
-        for _ in range(ITERATIONS):  # Newton's; h is convex, and larger than t
-            below = (1 + torch.erf(place / math.sqrt(2))) / 2
-            place = place - (place * below + _density(place) - inside) / below
-        return self.level + self.noise * place.clamp(min=0)
+        before, after, _ = _table(self.noise.cpu().double(), self.gain)
+        found = _between((means - self.level).cpu().double(), after, before)  # MPS has no float64
+        return self.level + found.to(means)
 
 
-def cut_off_of(images: torch.Tensor, valid: torch.Tensor, step: torch.Tensor) -> CutOff:
+def _table(noise: torch.Tensor, gain: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Means before and after, and the share of the values that were cut off, ``(points,)`` each.
+
+    A Poisson number of electrons, each of the intensity ``gain``, and the noise of the read-out.
+    """
+    electron = torch.as_tensor(gain).to(noise).maximum(noise / FINEST)
+    before = torch.linspace(0, 1, POINTS, dtype=noise.dtype, device=noise.device)
+    before = before * REACH * (noise + electron)
+    number = torch.arange(REACH * FINEST, dtype=noise.dtype, device=noise.device)
+    place, expected = number * electron / noise, (before / electron)[:, None]
+    chance = (torch.xlogy(number, expected) - expected - torch.lgamma(number + 1)).exp()
+    below = torch.special.ndtr(-place)
+    more = noise * (_density(place) - place * below)
+    return before, before + chance @ more, chance @ below
+
+
+def _between(x: torch.Tensor, places: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Interpolate linearly, beyond the last place too; below the first, its value."""
+    right = torch.searchsorted(places, x.contiguous()).clamp(1, len(places) - 1)
+    share = ((x - places[right - 1]) / (places[right] - places[right - 1])).clamp(min=0)
+    return values[right - 1] + share * (values[right] - values[right - 1])
+
+
+def cut_off_of(
+    images: torch.Tensor, valid: torch.Tensor, step: torch.Tensor, gain: float = 0.0
+) -> CutOff:
     """Find out whether values were cut off; shapes ``(n, height, width)``.
 
     Few counts have one lowest value too, zero, but hardly any values close to it; interpolated ones
     have it at neighbours together. ``step`` is the number of which all values are multiples, or
-    NaN.
+    NaN; ``gain`` is the intensity of an electron; 0 if it is unknown.
     """
-    nothing = CutOff(*(images.new_full((), torch.nan) for _ in range(2)))
+    nothing = CutOff(images.new_full((), torch.nan), images.new_full((), torch.nan))
     if not valid.any() or min(images.shape[-2:]) < BLOCK:
         return nothing
     level = images[valid].min()
@@ -98,8 +123,23 @@ def cut_off_of(images: torch.Tensor, valid: torch.Tensor, step: torch.Tensor) ->
     for found, normal, (low, high) in agreements:
         if not low < float(found[dark].sum() / normal[dark].sum()) < high:
             return nothing
-    spread = noise[dark].median()
-    return CutOff(level, spread.to(level)) if spread > COARSE * step else nothing
+    dark = means <= means.median()  # not by the share, of which chance would choose the largest
+    spread = _read_out(means[dark], share[dark], gain)
+    return CutOff(level, spread.to(level), gain) if spread > COARSE * step else nothing
+
+
+def _read_out(means: torch.Tensor, share: torch.Tensor, gain: float) -> torch.Tensor:
+    """Noise of the read-out with which as many values as were seen are cut off from squares of
+    these means: no more than what leaves such means without any electrons.
+    """
+    high = means.mean() / CUT_AT_CENTRE
+    low = high / FINEST
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        _, after, below = _table(middle, gain)
+        too_many = _between(means, after, below).sum() > share.sum()
+        low, high = (low, middle) if too_many else (middle, high)
+    return middle
 
 
 def _both(floor: torch.Tensor) -> torch.Tensor:

@@ -100,8 +100,8 @@ def faint_ridges(
     """Intensity that the clean image lacks on ridges that are faint but significant in the data.
 
     Short straight pieces of all directions are compared with the data, less the background on both
-    sides. Where the image itself has clear structure, nothing is returned: such structure is in the
-    simulated measurements.
+    sides. Where the image itself has a clear ridge, nothing is returned: it is in the simulated
+    measurements.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def faint_ridges(
             shown, left = (_filtered(spectrum, response, shape) for spectrum in spectra)
             sure = ((shown + left) / standard - SIGNIFICANT) / (CERTAIN - SIGNIFICANT)
             lacking = torch.maximum(lacking, sure.clamp(0, 1) * left)
-            clear = torch.maximum(clear, shown.abs() / standard)
+            clear = torch.maximum(clear, shown / standard)  # not a trough beside a bright band
     faint = ((CLEAR - clear) / (CLEAR - FAINT)).clamp(0, 1)
     return torch.where(valid, lacking * faint, 0)
 

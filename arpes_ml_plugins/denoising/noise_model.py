@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -110,6 +111,11 @@ class NoiseModel:
     def pixel_share(self, shape: tuple[int, int], window: float = 0.0) -> float:
         """Variance of a pixel, or of a Gaussian mean, over that at long wavelengths."""
         return mean_power(self.transfer(shape, torch.device("cpu"), window), shape)
+
+    def pixel_gain(self, shape: Sequence[int]) -> float:
+        """Variance of a pixel per intensity; 0 if it is unknown."""
+        share = 1.0 if self.white else self.pixel_share((shape[-2], shape[-1]))
+        return self.gain * share if math.isfinite(self.gain) else 0.0
 
 
 def mean_power(power: torch.Tensor, shape: tuple[int, int]) -> float:

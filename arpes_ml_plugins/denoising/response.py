@@ -21,18 +21,20 @@ STRONGEST, WEAKEST = 8.0, 3.5  # of the square roots that are tabulated, for eit
 
 
 def as_counts(x: torch.Tensor, curvature: float, *, mean: bool = False) -> torch.Tensor:
-    """Transform ``x`` with the curvature ``k``, not below zero.
+    """Transform ``x`` with the curvature ``k``, with one not below zero.
 
-    If ``x`` is the ``mean`` of values, this is the mean of what they become.
+    Without a curvature they stay as they are: noise of the read-out on both sides of zero would
+    have a mean above zero if it were cut off. If ``x`` is the ``mean`` of values, this is the mean
+    of what they become.
 
     Examples
     --------
     >>> as_counts(torch.tensor([0.0, 1.0, 20.0]), 0.2)
     tensor([ 0.0000,  0.9396, 10.4204])
     """
-    x = x.clamp(min=0)
     if not curvature:
         return x
+    x = x.clamp(min=0)
     place, transformed, second = _table(curvature > 0)
     known = transformed / abs(curvature)
     return _between(x * abs(curvature), place, _means(known, second) if mean else known)

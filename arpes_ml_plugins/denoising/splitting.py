@@ -131,7 +131,11 @@ class Counts:
 
 
 def whole_counts(electrons: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Numbers of electrons, rounded up or down at random so that their mean stays."""
+    """Numbers of electrons, rounded up or down at random so that their mean stays.
+
+    Negative ones, as with noise of the read-out, become zero.
+    """
+    electrons = electrons.clamp(min=0)
     nearest = electrons.round()
     exact = (electrons - nearest).abs() <= 1e-4
     up = torch.rand(electrons.shape, generator=generator, dtype=electrons.dtype, device="cpu")

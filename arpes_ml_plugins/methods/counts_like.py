@@ -128,16 +128,19 @@ def counts_like(
         images = images if scales is None else images / scales
         lines = _lines(numbers, images, valid, noise)
         images = noise.divided(images, lines)
-    cut_off = _cut_off(numbers, images)
+    cut_off = _cut_off(numbers, images, noise)
     return CountsLike(images, noise, exposures, pedestal, scales, lines, offsets, cut_off)
 
 
-def _cut_off(numbers: Mapping[str, float], images: torch.Tensor) -> CutOff | None:
+def _cut_off(
+    numbers: Mapping[str, float], images: torch.Tensor, noise: NoiseModel
+) -> CutOff | None:
     from arpes_ml_plugins.denoising.cut_off import CutOff
 
     if not numbers["cut_off_noise"] > 0:
         return None
-    return CutOff(*(images.new_tensor(numbers[name]) for name in ("cut_off", "cut_off_noise")))
+    level, before = (images.new_tensor(numbers[name]) for name in ("cut_off", "cut_off_noise"))
+    return CutOff(level, before, noise.pixel_gain(images.shape))
 
 
 def _offsets(

@@ -269,6 +269,7 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
     from arpes_ml_plugins.denoising.cut_off import cut_off_of
     from arpes_ml_plugins.denoising.exposures import differences, drift
     from arpes_ml_plugins.denoising.noise_estimate import estimate
+    from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
     drifted: dict[str, torch.Tensor] = {}
     if exposures > 1:
@@ -278,7 +279,10 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
     else:
         noise = estimate(batch.images, batch.valid, several=several)
     single = batch.valid & (not noise.scaling.kind)  # with one gain, and one noise in the dark
-    cut_off = cut_off_of(batch.images, single, noise.step)
+    model = NoiseModel(
+        float(noise.gain), 0.0, float(noise.row_correlation), float(noise.column_correlation)
+    )
+    cut_off = cut_off_of(batch.images, single, noise.step, model.pixel_gain(batch.images.shape))
     if batch.report:
         batch.report(1, None)
     numbers = (
