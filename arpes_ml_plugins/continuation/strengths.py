@@ -31,7 +31,7 @@ MOST_MISFIT, MISFIT = 1.5, 4.0
 LEAST_FALL = 4.0
 """chi^2 at the start of the path over that at its end, below which it has no kink: data that hold
 next to nothing, such as those of an off-diagonal element that is zero, would be fitted closely."""
-MOST_REST = 30.0
+MOST_REST = 50.0
 """Largest part of chi^2 that is the same for all spectra. It shows the size of the noise. All of it
 grows with the number of data, whatever they hold: the fall of ``log chi^2`` would end earlier, and
 thousands of times would give a smoother spectrum than a hundred that are as many times as good."""
