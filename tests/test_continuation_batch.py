@@ -211,7 +211,7 @@ def test_outliers_are_found_in_each(case):
         rows[item, 2 * item + 3] += 30 * errors[item, 2 * item + 3]
     rows[6] += 2 * errors[6] * torch.randn(len(TAU), dtype=torch.float64).sign()
     problem = Problem(TAU, OMEGA, BETA)
-    kept, excess = find_outliers(problem, rows, errors)
+    kept, excess, _ = find_outliers(problem, rows, errors)
     assert torch.nonzero(~kept).tolist() == [[1, 5], [11, 25]]
     assert excess[6] > 1.5
     assert (excess[torch.arange(SLICES) != 6] == 1).all()

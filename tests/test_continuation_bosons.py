@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -107,3 +109,18 @@ def test_from_zero_the_status_is_that_of_both_signs(norm):
     assert whole.status.item() == "ok"
     apart = half.spectral_function - whole.spectral_function.sel(omega=slice(-1e-9, None)).values
     assert float(abs(apart).integrate("omega")) < 0.05
+
+
+def test_weight_that_only_the_value_at_zero_shows():
+    g, error = chi("three", "iwn", NU)
+    options = {"beta": BETA, "stderr": error, "statistics": "boson", "omega": np.linspace(0, 5, 81)}
+
+    def missing(data, **more):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = arpes_ml_plugins.continue_maxent(data.real, **options, **more)
+        return "value at zero frequency is missing" in found.status.item()
+
+    assert not missing(g)
+    assert missing(g[1:])
+    assert not missing(g[1:], norm=0.5)

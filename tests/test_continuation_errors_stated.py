@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
-from greens import BETA, OMEGA, SPECTRA, green
+from greens import BETA, FINE, OMEGA, SPECTRA, fermi, green
 
 import arpes_ml_plugins
 
@@ -65,3 +65,19 @@ def test_each_slice_is_told_of_alone():
     assert OVERSTATED in low
     assert right == "ok"
     assert RAISED in high
+
+
+@pytest.mark.parametrize("method", ["continue_rlista", "continue_maxent"])
+def test_errors_that_are_alike_at_neighbouring_times(method):
+    tau = np.linspace(0, BETA, 300)
+    weights = SPECTRA["gap"](FINE)
+    clean = xr.DataArray(fermi(tau, FINE) @ weights / weights.sum(), {"tau": tau}, "tau")
+    white = np.random.default_rng(1).normal(size=(4, 300))
+    smooth = white @ np.linalg.cholesky(np.exp(-np.abs(tau[:, None] - tau) / 0.5)).T
+
+    def told(noise):
+        result = run(clean + xr.DataArray(1e-3 * noise, dims=["k", "tau"]), method, stderr=1e-3)
+        return ["deviate alike" in words for words in result.status.values]
+
+    assert all(told(smooth))
+    assert not any(told(white))

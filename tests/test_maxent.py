@@ -95,6 +95,16 @@ def test_rules_find_the_spectrum(case, rule):
     assert found.spectrum.sum(-1) == pytest.approx(1, abs=2e-3)
 
 
+def test_many_rough_data_are_worth_as_much_as_few_good_ones(case):
+    kernel, data, truth = case
+    many = (kernel / 8).repeat(64, 1)  # 64 times as many data, with 8 times the error
+    generator = torch.Generator().manual_seed(4)
+    noise = torch.randn(20, len(many), dtype=torch.float64, generator=generator)
+    pairs = [(kernel, data), (many, truth @ many.mT + noise)]
+    errors = [(maxent(*pair, flat()).spectrum - truth).norm(dim=-1).mean() for pair in pairs]
+    assert errors[1] < 1.15 * errors[0]
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_alone_or_in_company(case, rule):
     kernel, data, _ = case

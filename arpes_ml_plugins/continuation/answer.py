@@ -56,12 +56,17 @@ __all__ = [
     UNNORMED_DATA,
     NARROW,
     LOWEST,
-) = (1 << bit for bit in range(21))
+    NO_ZERO,
+    CORRELATED,
+) = (1 << bit for bit in range(23))
 """Bits of a status, below the numbers of ``status_numbers``. 0: there were no data."""
 
 STATUSES = {
     RAISED: "errors raised: the data scatter more than stated",
-    OVERSTATED: "the data scatter far less than stated: errors are too large, or correlated",
+    OVERSTATED: "the data scatter far less than stated: errors are too large, or correlated "
+    "(pass the bins, or covariance=)",
+    CORRELATED: "neighbouring data deviate alike: their errors are correlated (pass the bins, or "
+    "covariance=), or omega or beta does not fit the data",
     OUTLIERS: "outliers left out",
     UNSURE: "sign uncertain: the data hardly differ from zero",
     NORMED: "norm 1 assumed: the data do not determine it",
@@ -74,6 +79,8 @@ STATUSES = {
     "times {closer} times closer to 0 and beta, or Matsubara frequencies as many times higher",
     LOWEST: "the lowest Matsubara frequencies are missing: the data hardly resolve the spectrum "
     "below those that are there",
+    NO_ZERO: "the value at zero frequency is missing: the data do not show weight far below the "
+    "first frequency (add it, or state the integral by norm=)",
     NARROW: "the data determine position and weight of the narrow peaks (about {narrow} % of the "
     "spectrum), but not their width and height",
     UNTRAINED: "fell back to MaxEnt: outside the training range of the network",
@@ -221,8 +228,9 @@ def answer(
         estimate_error(problem.kernel, rows)[:, None].expand_as(rows) if stated is None else stated
     )
     used, excess = torch.ones_like(rows, dtype=torch.bool), rows.new_ones(len(rows))
+    correlated = torch.zeros_like(used[:, 0])
     if covariance is None:
-        used, excess = find_outliers(problem, rows, errors)
+        used, excess, correlated = find_outliers(problem, rows, errors)
     elif covariance.ndim == 2:
         excess = correlated_excess(problem, rows, covariance)
     if stated is None:
@@ -246,7 +254,7 @@ def answer(
             status[part.which] = solution.status | missed
     status |= _flag(problem.unsure(rows, final), UNSURE)
     status |= _flag(excess > 1, RAISED) | _flag(excess < 1, OVERSTATED)
-    status |= _flag(~used.all(1), OUTLIERS)
+    status |= _flag(~used.all(1), OUTLIERS) | _flag(correlated, CORRELATED)
     status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)
     sizes = weights.abs()
     outside = (sizes * problem.beyond()).sum(1) / sizes.sum(1)

@@ -17,6 +17,7 @@ from arpes_ml_plugins.continuation.answer import (
     MISTIMED,
     MOST_BEYOND,
     NARROW,
+    NO_ZERO,
     NORMED,
     SPARSE,
     STRANGE,
@@ -47,7 +48,12 @@ from arpes_ml_plugins.continuation.norms import (
 )
 from arpes_ml_plugins.continuation.observation import NORM_ERROR, Observation
 from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights
-from arpes_ml_plugins.continuation.resolving import below_lowest, closer_times, unresolved
+from arpes_ml_plugins.continuation.resolving import (
+    below_lowest,
+    closer_times,
+    lack_zero,
+    unresolved,
+)
 from arpes_ml_plugins.continuation.solvers import (
     Algorithm,
     Ista,
@@ -98,6 +104,8 @@ class Checked:
             part = seen.take(which)
             solution = self._solved(whole.take(which), None if free is None else free.take(which))
             status = _with_resolution(part, solution.weights, solution.status | note[which])
+            if self.norm is None and 0 not in whole.problem.moments:
+                status = status | lack_zero(part.problem, part.used) * NO_ZERO
             if not seen.problem.signed:
                 status = joined(status, self._checked(part, solution.weights))
             if self.moments is not None:

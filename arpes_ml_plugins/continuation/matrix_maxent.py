@@ -124,7 +124,10 @@ def matrix_maxent(
         passed = evidence[-1] < evidence.amax(0) - PASSED
         if rule in ("classic", "bryan") and len(path) > 2 and bool(passed.all()):
             break
-    tried = _Tried(alphas[: len(path)], *(torch.stack(part) for part in zip(*path, strict=True)))
+    whole = sum((each.square().sum(-1) for each in data), torch.zeros_like(alphas[0]))
+    rest = (whole - dual.target.square().sum(-1)).clamp(min=0)
+    parts = [torch.stack(part) for part in zip(*path, strict=True)]
+    tried = _Tried(alphas[: len(path)], *[*parts, rest])
     alpha = RULES[rule](tried, torch.as_tensor(count).to(alphas))
     nearest = (tried.alphas >= alpha * (1 - 1e-9)).sum(0).clamp(min=1) - 1
     start = tried.unknowns[nearest, torch.arange(len(alpha), device=alpha.device)]
@@ -146,6 +149,7 @@ class _Tried:
     unknowns: torch.Tensor  # (k, b, r)
     chi2: torch.Tensor
     evidence: torch.Tensor
+    rest: torch.Tensor  # (b,)
 
 
 @dataclass(frozen=True)

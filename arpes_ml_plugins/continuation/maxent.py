@@ -71,6 +71,8 @@ class Path:
     evidence: torch.Tensor
     """Logarithm of the probability of ``alpha`` (flat prior in ``log alpha``), up to a constant."""
     converged: torch.Tensor
+    rest: torch.Tensor
+    """``(b,)``: the part of chi^2 that is the same for all spectra."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,9 @@ def maxent_path(kernel: torch.Tensor | Factored, data: torch.Tensor, default: to
         if columns:
             evidence = torch.where(ended, columns[-1][4] - 1, evidence)  # it falls from there on
         columns.append((y, spectrum, chi2, entropy, evidence, converged))
-    return Path(space, default, alphas, *(torch.stack(part) for part in zip(*columns, strict=True)))
+    rest = data.square().sum(-1) - rowwise(data, space.left).square().sum(-1)
+    parts = [torch.stack(part) for part in zip(*columns, strict=True)]
+    return Path(space, default, alphas, *[*parts, rest.clamp(min=0)])
 
 
 def adapted(

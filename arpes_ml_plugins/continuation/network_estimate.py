@@ -176,7 +176,7 @@ def suggest_windows(
     count = int(2 * math.log2(high / low))
     candidates = [low / problem.beta * 2 ** (k / 2) for k in range(count + 1)]
     windows = rows.new_zeros(len(rows))
-    kept, excess = find_outliers(problem, rows, errors)
+    kept, excess, _ = find_outliers(problem, rows, errors)
     errors = raised(errors, excess)
     for seen in observations(problem, rows, errors, None, kept):
         likely = best_windows(network, seen, candidates, 0.0)

@@ -26,6 +26,7 @@ MARGIN = 1e-3  # of this: what may be left out of the kernel of all data sets
 OUTLIER = 6.0  # standard errors
 SIGNIFICANT = 4.0  # standard deviations by which measured errors must exceed the stated ones
 OVERSTATED = 0.2  # measured over stated errors: below it the stated ones are wrong, or correlated
+ALIKE = 4.0  # standard deviations by which neighbouring residuals must be more alike than noise
 NOISELESS = 1e-6  # of the largest datum: data that scatter less were computed, not measured
 MOST_OUTLIERS = 0.05  # of the data
 ERROR_STEP = 2**0.25
@@ -54,7 +55,7 @@ def estimate_error(kernel: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 def find_outliers(
     problem: Problem, rows: torch.Tensor, errors: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Find single data far from those of any spectrum.
 
     Takes whitened residuals of the part that no spectrum can produce, over their expected size, and
@@ -68,13 +69,18 @@ def find_outliers(
     excess
         Estimated over stated errors of the rest, ``(b,)``; 1 unless they are significantly larger,
         or smaller by a factor that matters.
+    correlated
+        Whether neighbouring data deviate alike, ``(b,)`` bool: their errors are not independent,
+        or no spectrum of the problem explains the data.
     """
     kept = torch.ones_like(rows, dtype=torch.bool)
     excess = rows.new_ones(len(rows))
+    correlated = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     norm = _rough_norm(problem, rows)
     for which, residual in _residuals(problem, rows, errors):
         data = rows[which] / errors[which]
         excess[which] = _excess(residual, NOISELESS * data.abs().amax(-1))
+        correlated[which] = _alike(residual)
         standard = residual.beyond / residual.share.clamp(min=1e-3).sqrt()
         typical = standard.abs().median(-1).values / 0.6745
         suspect = standard.abs().amax(-1) > OUTLIER * typical.clamp(min=1.0)
@@ -82,7 +88,7 @@ def find_outliers(
             kernel = problem.kernel / errors[item][:, None]
             own = rows[item] / errors[item]
             kept[item], excess[item] = _without_outliers(kernel, own, norm[item : item + 1])
-    return kept, excess
+    return kept, excess, correlated
 
 
 def scatter(problem: Problem, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
@@ -101,6 +107,7 @@ class _Residual:
 
     beyond: torch.Tensor  # (b, m)
     share: torch.Tensor  # (b, m): how much of the noise of each datum is in it
+    neighbours: torch.Tensor  # (b,): sum of the products of neighbours for noise of size 1
 
 
 def _residuals(
@@ -125,7 +132,12 @@ def _residual(kernel: torch.Tensor, data: torch.Tensor, norm: torch.Tensor) -> _
     inside = (s > BEYOND_REACH * s[:, :1]) & (s * norm[:, None] > UNSEEN)
     u = u[0] if len(u) == 1 else u
     reached = rowwise(rowwise(data, u) * inside, u.mT)
-    return _Residual(data - reached, 1 - rowwise(inside.to(data), u.square().mT))
+    pairs = (u[..., 1:, :] * u[..., :-1, :]).sum(-2)
+    return _Residual(
+        data - reached,
+        1 - rowwise(inside.to(data), u.square().mT),
+        -(inside * pairs).sum(-1),
+    )
 
 
 def _rough_norm(problem: Problem, rows: torch.Tensor) -> torch.Tensor:
@@ -160,6 +172,18 @@ def _excess(residual: _Residual, noiseless: torch.Tensor) -> torch.Tensor:
     large = size > 1 + SIGNIFICANT / (2 * freedom.clamp(min=LEAST_FREEDOM)) ** 0.5
     # Spectra can explain nearly any data that are few.
     return torch.where((freedom >= LEAST_FREEDOM) & (small | large), size, 1.0)
+
+
+def _alike(residual: _Residual) -> torch.Tensor:
+    """Whether neighbours are more alike than independent errors would make them, ``(b,)`` bool.
+
+    If all are far smaller than the errors, spectra may have taken up what is correlated.
+    """
+    part, freedom = residual.beyond, residual.share.sum(-1).clamp(min=LEAST_FREEDOM)
+    square = part.square().sum(-1)
+    products = (part[:, 1:] * part[:, :-1]).sum(-1) / square.clamp(min=1e-300)
+    more = products - residual.neighbours / freedom
+    return (more > ALIKE / freedom.sqrt()) & (square > OVERSTATED**2 * freedom)
 
 
 def correlated_excess(

@@ -15,7 +15,7 @@ import torch
 
 from arpes_ml_plugins.continuation.problem import Problem
 
-__all__ = ["below_lowest", "closer_times", "unresolved"]
+__all__ = ["below_lowest", "closer_times", "lack_zero", "unresolved"]
 
 DECAYED = 2.0
 """Second distance from the end times frequency, above which a frequency is not resolved."""
@@ -59,6 +59,15 @@ def below_lowest(problem: Problem, used: torch.Tensor) -> torch.Tensor:
     kept = used[:, : len(problem.times)]
     lowest = torch.where(kept, problem.times.abs(), torch.inf).amin(-1, keepdim=True)
     return (size < lowest) & (lowest > MISSING * 2 * math.pi / problem.beta)
+
+
+def lack_zero(problem: Problem, used: torch.Tensor) -> torch.Tensor:
+    """Whether data of bosons lack the value at zero frequency, ``(b,)`` bool.
+
+    At ``nu`` the weight at ``w`` counts as ``w^2 / (w^2 + nu^2)``: only zero shows all of it.
+    """
+    bosons = problem.statistics == "boson" and problem.axis.endswith("matsubara")
+    return ~(used[:, : len(problem.times)] & (problem.times == 0)).any(-1) & bosons
 
 
 def _decay(problem: Problem, used: torch.Tensor) -> torch.Tensor:

@@ -22,12 +22,19 @@ class Path(Protocol):
     @property
     def evidence(self) -> torch.Tensor: ...
 
+    @property
+    def rest(self) -> torch.Tensor: ...
+
 
 MOST_MISFIT, MISFIT = 1.5, 4.0
 """Most chi^2 per datum that ``chi2kink`` leaves, and the same in its standard deviations."""
 LEAST_FALL = 4.0
 """chi^2 at the start of the path over that at its end, below which it has no kink: data that hold
 next to nothing, such as those of an off-diagonal element that is zero, would be fitted closely."""
+MOST_REST = 50.0
+"""Largest part of chi^2 that is the same for all spectra. It shows the size of the noise. All of it
+grows with the number of data, whatever they hold: the fall of ``log chi^2`` would end earlier, and
+thousands of times would give a smoother spectrum than a hundred that are as many times as good."""
 KINK_OFFSET = 2.5
 """Distance of the kink from the middle of the fall of chi^2, in units of its width."""
 
@@ -42,14 +49,14 @@ def _as_much_misfit_as_data(path: Path, count: torch.Tensor) -> torch.Tensor:
 
 def _end_of_the_fall(path: Path, count: torch.Tensor) -> torch.Tensor:
     logs = path.alphas.log()
-    kink = _kink(logs, path.chi2.clamp(min=1e-12).log())
+    needless = (path.rest - MOST_REST).clamp(min=0)
+    chi2, count = path.chi2 - needless, (count - needless).clamp(min=1)
+    kink = _kink(logs, chi2.clamp(min=1e-12).log())
     # Where the fall is not of the usual form it may end too early: not before the data are met.
     most = (1 + MISFIT * (2 / count).sqrt()).clamp(min=MOST_MISFIT)
-    met = _crossing(logs, path.chi2, most * path.chi2[-1].maximum(count))
+    met = _crossing(logs, chi2, most * chi2[-1].maximum(count))
     found = torch.minimum(kink, met).exp()
-    return torch.where(
-        path.chi2[0] < LEAST_FALL * path.chi2[-1], _most_probable(path, count), found
-    )
+    return torch.where(chi2[0] < LEAST_FALL * chi2[-1], _most_probable(path, count), found)
 
 
 RULES: dict[str, Callable[[Path, torch.Tensor], torch.Tensor]] = {

@@ -177,7 +177,8 @@ FAMILY = {
               ``omega``.
             - ``resolution`` (..., omega): width (area over height) that a delta function of small
               weight would have in the result at each frequency, on a flat default model. Narrower
-              structure is blurred; its position and area are known better than its width.
+              structure is blurred; its position and area are known better than its width. Many
+              such peaks side by side look like a smooth spectrum, which no status shows.
             - ``draws`` (..., draw, omega): only with ``draws`` above 0. Each explains the data, and
               at each frequency about 90 % of them lie within the credible interval.
             - ``back_transform`` (..., tau): the data that the result gives, in the sign of the
