@@ -13,6 +13,7 @@ from arpes_ml_plugins.errors import (
     AxisError,
     DataError,
     DataTypeError,
+    DistributionWarning,
     ParameterError,
 )
 from arpes_ml_plugins.methods.continuation_input import read_imaginary
@@ -117,7 +118,8 @@ def test_correlated_errors_are_whitened():
     for run, options in (("continue_rlista", {}), ("continue_maxent", {"rule": "classic"})):
         method = getattr(arpes_ml_plugins, run)
         told = method(g, beta=BETA, omega=OMEGA, covariance=covariance, **options)
-        untold = method(g, beta=BETA, omega=OMEGA, stderr=1e-3, **options)
+        with pytest.warns(DistributionWarning, match="errors are correlated"):
+            untold = method(g, beta=BETA, omega=OMEGA, stderr=1e-3, **options)
         assert error(told) < 0.85 * error(untold)
 
 

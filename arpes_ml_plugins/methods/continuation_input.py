@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,8 +49,11 @@ from arpes_ml_plugins.methods.continuation_moments import read_moments
 from arpes_ml_plugins.parameters import check_choice, check_flag, check_positive
 
 if TYPE_CHECKING:
+    import torch
+
     from arpes_ml_plugins.continuation.moments import Moments
     from arpes_ml_plugins.continuation.problem import Problem
+    from arpes_ml_plugins.labelled.energy_units import EnergyUnit
 
 __all__ = ["ImaginaryData", "check_aligned", "read_imaginary"]
 
@@ -107,10 +111,6 @@ def read_imaginary(
     extend
         Whether the spectrum may go on beyond ``omega``.
     """
-    import torch
-
-    from arpes_ml_plugins.continuation.problem import Problem, subdivided
-
     check_choice("statistics", statistics, STATISTICS)
     check_flag("bins", bins, optional=True)
     norm, any_norm = _read_norm(norm)
@@ -120,85 +120,146 @@ def read_imaginary(
         raise DataTypeError(
             "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead"
         )
-    dim = dims[0]
-    data = plain_axis(data, dim)
-    axis = "tau" if basis is not None else _axis(data, dim, statistics)
-    coefficients = basis is not None or axis == "legendre"
-    if coefficients and data.dtype.kind == "c":
-        raise DataTypeError(
-            f"expected real coefficients along {dim!r}, got complex values (dtype {data.dtype}); "
-            f"take data.real"
-        )
-    if axis.endswith("matsubara"):
-        check_numbers(data, dim, statistics)
-        data, stderr, covariance = folded(data, dim, stderr, covariance)
-    times = legendre_orders(data, dim) if coefficients else _times(data, dim)
-    _check_count(times, dim)
-    unit = axis_unit(data, dim, axis)
-    if beta is None and isinstance(getattr(basis, "beta", None), (int, float, np.number)):
-        beta = float(basis.beta)
-    beta = inverse_temperature(data, times, "" if coefficients else axis, statistics, unit, beta)
-    _check_size("beta", beta)
-    transform = None
-    if basis is not None:
-        functions = read_basis(basis, data, dim, beta, statistics)
-        times, transform = functions.times, torch.from_numpy(functions.transform)
-    elif axis == "legendre":
-        if statistics == "fermion" and moments is None and not (signed or any_norm):
-            check_legendre(data, dim, times, beta, norm or 1.0)
-    elif axis == "tau":
-        check_times(data, dim, times, beta, even=even, signed=signed)
-    elif axis.endswith("matsubara"):
-        check_frequencies(times, statistics, beta, dim)
-        if statistics == "fermion" and not any_norm:
-            check_decay(data, dim, times, norm or 1.0)
-    merged = None
-    if BIN in data.dims and stderr is None and covariance is None:
-        data, covariance, merged = averaged(data, dim)
-    known = read_moments(moments, data, dim, norm, signed=signed)
-    errors = stated_errors(data, dim, stderr, axis)
-    matrix = stated_covariance(covariance, data, dim, axis, stderr)
-
-    def problem_on(values: NDArray[np.floating], parts: int = 1) -> Problem:
-        return Problem(
-            torch.from_numpy(np.clip(times, 0, beta) if axis == "tau" else times),
-            subdivided(torch.from_numpy(values), parts),
-            beta,
-            statistics,
-            axis,
-            bool(bins) or (bins is None and parts == MOST_PARTS),
-            float(np.abs(values).max()),
-            signed=signed,
-            symmetric=even,
-            convention=sign,
-            transform=transform,
-        )
-
+    given = _Given(plain_axis(data, dims[0]), dims[0], stderr, covariance)
+    axis = _read_axis(given, basis, beta, statistics)
+    if axis.transform is None:
+        expected = None if any_norm else norm or 1.0
+        _check_axis(axis, statistics, expected, moments, even=even, signed=signed)
+    given, merged = axis.given, None
+    if BIN in given.data.dims and given.stderr is None and given.covariance is None:
+        averages, matrix, merged = averaged(given.data, given.dim)
+        given = replace(given, data=averages, covariance=matrix)
+        axis = replace(axis, given=given)
+    known = read_moments(moments, given.data, given.dim, norm, signed=signed)
+    errors = stated_errors(given.data, given.dim, given.stderr, axis.kind)
+    matrix = stated_covariance(given.covariance, given.data, given.dim, axis.kind, given.stderr)
+    problem_on = partial(_problem, axis, statistics, bins, signed=signed, even=even, sign=sign)
     if omega is None:
-        values: Any = own_frequencies(data, dim, statistics, problem_on, errors, matrix)
-    else:
-        values = omega
-    grid = checked_frequencies(values, data, dim, unit, statistics)
+        omega = own_frequencies(given.data, given.dim, statistics, problem_on, errors, matrix)
+    grid = checked_frequencies(omega, given.data, given.dim, axis.unit, statistics)
     frequencies = grid.values.astype(np.float64)
-    check_reach(frequencies, beta, dim)
+    check_reach(frequencies, axis.beta, given.dim)
     if even and statistics == "fermion" and frequencies[0] >= 0:
         raise ParameterError(
             f"an even spectrum of fermions needs frequencies of both signs, got omega from "
             f"{frequencies[0]:.3g} to {frequencies[-1]:.3g}"
         )
-    parts = 1
-    if bins is None:
-        parts = max(1, math.ceil(beta * np.diff(frequencies).max() / FINE_ENOUGH))
-        parts = min(parts, MOST_PARTS)  # wider ones are integrated over
-    if statistics == "boson" and frequencies[0] >= 0:
-        parts = 1  # the half cell below zero belongs to the other half of the axis
+    parts = _parts(frequencies, axis.beta, statistics) if bins is None else 1
     problem = problem_on(frequencies, parts)
     if extend and not (known and max(known.orders) > 0):
         # A little weight far outside would make any higher moment.
         problem = problem.extended()
-    check_sign(data, dim, problem)
+    check_sign(given.data, given.dim, problem)
     return ImaginaryData(
-        data, dim, problem, parts, grid, errors, matrix, norm, any_norm, known, merged
+        given.data, given.dim, problem, parts, grid, errors, matrix, norm, any_norm, known, merged
+    )
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Data, the axis to continue, and the errors that are stated of them."""
+
+    data: xr.DataArray
+    dim: Hashable
+    stderr: Any
+    covariance: Any
+
+
+@dataclass(frozen=True)
+class _Axis:
+    given: _Given
+    """With frequencies below zero folded in."""
+    kind: str
+    times: NDArray[np.floating]
+    beta: float
+    unit: EnergyUnit | None
+    transform: torch.Tensor | None
+    """From values at ``times`` to coefficients of a given basis."""
+
+
+def _read_axis(given: _Given, basis: Any, beta: float | None, statistics: str) -> _Axis:
+    """What the points of the axis are, and the inverse temperature."""
+    import torch
+
+    data, dim = given.data, given.dim
+    kind = "tau" if basis is not None else _axis(data, dim, statistics)
+    coefficients = basis is not None or kind == "legendre"
+    if coefficients and data.dtype.kind == "c":
+        raise DataTypeError(
+            f"expected real coefficients along {dim!r}, got complex values (dtype {data.dtype}); "
+            f"take data.real"
+        )
+    if kind.endswith("matsubara"):
+        check_numbers(data, dim, statistics)
+        data, stderr, covariance = folded(data, dim, given.stderr, given.covariance)
+        given = _Given(data, dim, stderr, covariance)
+    times = legendre_orders(data, dim) if coefficients else _times(data, dim)
+    _check_count(times, dim)
+    unit = axis_unit(data, dim, kind)
+    if beta is None and isinstance(getattr(basis, "beta", None), (int, float, np.number)):
+        beta = float(basis.beta)
+    role = "" if coefficients else kind
+    beta = inverse_temperature(data, times, role, statistics, unit, beta)
+    _check_size("beta", beta)
+    if basis is None:
+        return _Axis(given, kind, times, beta, unit, None)
+    functions = read_basis(basis, data, dim, beta, statistics)
+    transform = torch.from_numpy(functions.transform)
+    return _Axis(given, kind, functions.times, beta, unit, transform)
+
+
+def _check_axis(
+    axis: _Axis, statistics: str, norm: float | None, moments: Any, *, even: bool, signed: bool
+) -> None:
+    """Refuse an axis that is not what it seems to be, of data with this ``norm`` if it is known."""
+    data, dim, times, beta = axis.given.data, axis.given.dim, axis.times, axis.beta
+    if axis.kind == "legendre":
+        if statistics == "fermion" and moments is None and norm is not None and not signed:
+            check_legendre(data, dim, times, beta, norm)
+    elif axis.kind == "tau":
+        check_times(data, dim, times, beta, even=even, signed=signed)
+    elif axis.kind.endswith("matsubara"):
+        check_frequencies(times, statistics, beta, dim)
+        if statistics == "fermion" and norm is not None:
+            check_decay(data, dim, times, norm)
+
+
+def _parts(frequencies: NDArray[np.floating], beta: float, statistics: str) -> int:
+    """Number of parts into which cells are divided: wider ones are integrated over."""
+    if statistics == "boson" and frequencies[0] >= 0:
+        return 1  # the half cell below zero belongs to the other half of the axis
+    needed = math.ceil(beta * np.diff(frequencies).max() / FINE_ENOUGH)
+    return min(max(1, needed), MOST_PARTS)
+
+
+def _problem(
+    axis: _Axis,
+    statistics: str,
+    bins: bool | None,
+    frequencies: NDArray[np.floating],
+    parts: int = 1,
+    *,
+    signed: bool,
+    even: bool,
+    sign: int | None,
+) -> Problem:
+    import torch
+
+    from arpes_ml_plugins.continuation.problem import Problem, subdivided
+
+    times = np.clip(axis.times, 0, axis.beta) if axis.kind == "tau" else axis.times
+    return Problem(
+        torch.from_numpy(times),
+        subdivided(torch.from_numpy(frequencies), parts),
+        axis.beta,
+        statistics,
+        axis.kind,
+        bool(bins) or (bins is None and parts == MOST_PARTS),
+        float(np.abs(frequencies).max()),
+        signed=signed,
+        symmetric=even,
+        convention=sign,
+        transform=axis.transform,
     )
 
 
