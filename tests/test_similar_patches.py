@@ -84,11 +84,12 @@ class TestFilter:
 
 
 class TestShares:
-    def measured_shares(self, truth, first, second):
+    def measured_shares(self, truth, first, second, valid=None):
         random = generator()
         data = torch.poisson(truth, generator=random)
+        valid = everywhere(data) if valid is None else valid
         return best_shares(
-            first, second, data, first(data), lambda x: torch.poisson(x, generator=random)
+            first, second, data, first(data), valid, lambda x: torch.poisson(x, generator=random)
         )
 
     def test_a_worse_denoiser_gets_nothing(self):
@@ -102,6 +103,15 @@ class TestShares:
         line = truth > truth.mean()
         assert shares[line].mean() > 0.6
         assert shares[0, :, -SIZE // 2 :].mean() < 0.1
+
+    def test_pixels_without_values_do_not_count(self):
+        truth = sharp_line(50.0).tile(1, 1, 2)
+        truth[:, :, SIZE:] = truth.amin()
+        denoisers = (lambda x: blurred(x, 7)), (lambda x, _: blurred(x, 1))
+        valid = everywhere(truth)
+        assert self.measured_shares(truth, *denoisers, valid) is not None
+        valid[:, :, : SIZE + 5] = False  # the flat half alone
+        assert self.measured_shares(truth, *denoisers, valid) is None
 
     def test_darkness_has_no_better_denoiser(self):
         assert self.measured_shares(torch.zeros(1, 32, 32), blurred, lambda x, _: x) is None

@@ -31,6 +31,7 @@ def best_shares(
     second: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     images: torch.Tensor,
     clean: torch.Tensor,
+    valid: torch.Tensor,
     measured: Denoiser,
 ) -> torch.Tensor | None:
     """Return the shares of the second denoiser, ``(n, height, width)``; None if it is of no use.
@@ -43,6 +44,8 @@ def best_shares(
         The second one, of images and of the first one's result.
     images, clean
         The images and what the first denoiser makes of them.
+    valid
+        Pixels that count, ``(n, height, width)`` bool.
     measured
         A simulated measurement of an image.
     """
@@ -54,8 +57,9 @@ def best_shares(
         results = [first(again) for again in measurements]
         others = [second(*pair) for pair in zip(measurements, results, strict=True)]
         standard = (truth + FLOOR * truth.mean((-2, -1), keepdim=True)).clamp(min=DARK).sqrt()
-        error = (torch.stack(results) - truth) / standard
-        change = (torch.stack(others) - torch.stack(results)) / standard
+        weight = valid / standard
+        error = (torch.stack(results) - truth) * weight
+        change = (torch.stack(others) - torch.stack(results)) * weight
         shares = _smallest_error(error, change)
         if (error + shares * change).square().sum() >= (1 - LEAST) * error.square().sum():
             return None

@@ -74,6 +74,7 @@ def shares_of(
         lambda images, image: filter_similar(images, image, counts.valid, noise),
         counts.images,
         clean,
+        counts.valid,
         lambda image: noise.measured(image, generator),
     )
 
