@@ -50,6 +50,28 @@ def test_drifting_energies_are_no_shared_noise():
     assert correlation(values) == 0
 
 
+@pytest.mark.parametrize(("channels", "width"), [(24, 0.05), (48, 0.05), (64, 0.03)])
+def test_a_line_that_moves_by_its_width_is_no_shared_noise(channels, width):
+    """Its shapes are as many as the channels, and it changes slowly from pixel to pixel."""
+    place = torch.linspace(-1, 1, channels, dtype=torch.float64)[:, None, None]
+    moved = 0.5 * torch.sin(torch.tensor(3 * X + 2 * Y) / 36)
+    noise = torch.randn(channels, 36, 36, generator=torch.Generator().manual_seed(0))
+    cube = torch.exp(-(((place - moved) / width) ** 2) / 2) + noise / 300
+    measured = channel_noise(cube, torch.ones(36, 36, dtype=torch.bool))
+    assert measured.median() < 2 / 300
+
+
+@pytest.mark.parametrize("shape", [(2000,), (40, 40), (6, 20, 20)])
+def test_shapes_masks_and_missing_values(shape):
+    generator = torch.Generator().manual_seed(0)
+    cube = torch.randn(16, *shape, generator=generator)
+    valid = torch.rand(shape, generator=generator) > 0.1
+    cube[:, ~valid] = torch.nan
+    assert of_neighbours(cube, valid).correlation == 0
+    cube[..., 1:] += cube[..., :-1].nan_to_num()
+    assert of_neighbours(cube, valid).correlation > 0.3
+
+
 @pytest.mark.parametrize("change", [smoothed, interpolated, lambda v: np.repeat(v[::2], 2, 0)])
 def test_shared_noise_is_seen(change):
     assert correlation(change(counts())) > 0.4

@@ -19,7 +19,7 @@ __all__ = [
     "hot_left_out",
     "left_out",
     "of_chi2",
-    "of_neighbours",
+    "of_shared_noise",
     "of_sums",
     "status_of",
 ]
@@ -54,17 +54,18 @@ def of_chi2(
     chi2: float, limit: float, residual: torch.Tensor, what: str, causes: list[str]
 ) -> list[str]:
     """Note on residuals ``(m, t)`` that are too large, and what may be the cause."""
-    from arpes_ml_plugins.separation.residual_structure import is_larger_noise
+    from arpes_ml_plugins.separation.residual_structure import has_no_structure
 
     if not chi2 > limit:
         return []
     above = f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}"
-    if is_larger_noise(residual, chi2):
+    if has_no_structure(residual):
         return [
-            f"{above}, but what is left has no structure along the channels: no component is "
-            f"missing, but there is more noise than estimated or given, {chi2**0.5:.2g} times as "
-            f"much on average (data divided by different dwell times, lines that were copied?); "
-            f"stated errors are too small; `noise=` takes a DataArray with the noise of each value"
+            f"{above}, but what is left has no structure along the channels: nothing shows that a "
+            f"component is missing; there is more noise than estimated or given, "
+            f"{chi2**0.5:.2g} times as much on average (data divided by different dwell times, "
+            f"lines that were copied?), and stated errors are too small; `noise=` takes a "
+            f"DataArray with the noise of each value"
         ]
     listed = ", ".join([*causes, "or more noise than estimated"])
     return [
@@ -115,7 +116,7 @@ def left_out(
     return notes
 
 
-def of_neighbours(correlation: float) -> list[str]:
+def of_shared_noise(correlation: float) -> list[str]:
     """Note on pixels whose noise is correlated with that of their neighbours."""
     if not correlation:
         return []

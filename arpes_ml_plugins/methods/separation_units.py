@@ -14,7 +14,7 @@ from arpes_ml_plugins.methods.separation_status import (
     TOO_MUCH,
     TOO_MUCH_OF_VALUES,
     left_out,
-    of_neighbours,
+    of_shared_noise,
     of_sums,
     status_of,
 )
@@ -56,7 +56,7 @@ def in_units(
     unseen = ~seen[:, None]
     spectra, stderr = (x.masked_fill(unseen, float("nan")) for x in (shown.spectra, shown.stderr))
     notes = left_out(shown.constant, shown.zero, ~seen, ready)
-    notes += of_neighbours(ready.neighbours)
+    notes += of_shared_noise(ready.neighbour_correlation)
     if setup.known:
         notes += of_sums(mapped.residual, mapped.model, spectra.nan_to_num(), setup)
     distance = spectra.new_full(spectra.shape[1:], float("nan"))

@@ -8,30 +8,31 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["is_larger_noise"]
+__all__ = ["has_no_structure"]
 
-MOST = 20_000  # pixels
+MOST = 50_000  # pixels
+ROUNDING = 1e-12  # of the squares of the strongest channel
 LEAST = 8  # channels, and as many times more pixels
-OF_NOISE = 1.2  # times the variance that noise may have in a direction by chance
-PART = 0.2  # of the excess, that structure explains at most
+OF_NOISE = 1.3  # times the variance that noise may have in a direction by chance
 
 
-def is_larger_noise(residual: torch.Tensor, chi2: float) -> bool:
-    """Whether residuals ``(m, t)``, NaN where there are no values, are too large by ``chi2`` per
-    degree of freedom because there is more noise. False if there are too few to tell.
+def has_no_structure(residual: torch.Tensor) -> bool:
+    """Whether residuals ``(m, t)``, NaN where there are no values, are independent from channel to
+    channel. False if there are too few to tell.
 
-    Every pixel has the same weight, and every channel: neither is a sign of structure. What noise
-    that is independent from channel to channel hardly reaches in one direction is structure.
+    A shape that is left in any of the pixels has a variance that independent noise hardly reaches.
+    Where some pixels have more noise than others, it is as if there were fewer of them.
     """
-    left = residual[:, :: max(1, residual.shape[1] // MOST)]
-    left = left[(left.isfinite() & (left != 0)).any(1)]
+    left = residual[residual.isfinite().any(1)]
     left = left[:, left.isfinite().all(0)]
-    channels, pixels = left.shape
+    left = left[:, :: max(1, left.shape[1] // MOST)]
+    power = left.square().mean(1) if left.numel() else left.new_zeros(len(left))
+    used = power > ROUNDING * power.amax() if len(power) else power > 0
+    left = left[used] / power[used, None].sqrt()
+    each = left.square().sum(0)
+    channels = len(left)
+    pixels = float(each.sum().square() / each.square().sum().clamp(min=1e-300))
     if channels < LEAST or pixels < LEAST * channels:
         return False
-    left = left / left.norm(dim=0).clamp(min=torch.finfo(left.dtype).tiny)
-    left = left / left.square().mean(1, keepdim=True).sqrt()
-    values = torch.linalg.eigvalsh(left @ left.mT / pixels)
-    chance = OF_NOISE * (1 + (channels / pixels) ** 0.5) ** 2
-    structure = float((values - 1)[values > chance].sum()) / channels
-    return structure < PART * (1 - 1 / chi2)
+    largest = torch.linalg.eigvalsh(left @ left.mT / left.shape[1])[-1]
+    return bool(largest < OF_NOISE * (1 + (channels / pixels) ** 0.5) ** 2)

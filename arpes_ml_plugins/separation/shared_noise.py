@@ -23,6 +23,8 @@ ROUNDING = 1e-6  # of the mean
 SIGNAL = 6.0  # times the mean of all that are less: smoothing does not bring more
 FEW_CHANNELS = 8  # of fewer, none may hold noise alone
 NOISE_ALONE = 4  # one direction in so many, those of the least variance, holds no signal
+MOST_CHANNELS = 256  # that this is asked of
+SURE, UNLIKE = 3.0, 0.15  # standard errors; scatter over the mean, of correlations of noise
 STEPS = 1.0, -3.0, 3.0, -1.0  # difference without gradients
 
 
@@ -75,39 +77,61 @@ class Neighbours:
 
 def of_neighbours(cube: torch.Tensor, valid: torch.Tensor) -> Neighbours:
     """Measure what pixels share, with the mixtures of channels that vary least: these hold no
-    signal. The shapes are ``(m, *space)`` and ``(*space)``.
+    signal, unless that is of as many shapes as there are channels. Noise has the same correlation
+    in all of them. The shapes are ``(m, *space)`` and ``(*space)``.
     """
-    flat, used = cube.flatten(1), valid.flatten()
-    if len(flat) < FEW_CHANNELS or int(used.sum()) < FEWEST:
+    images, used = _some(cube, valid)
+    if len(images) < FEW_CHANNELS or int(used.sum()) < FEWEST:
         return Neighbours()
-    scale, centre = torch.std_mean(flat[:, used], 1, keepdim=True)
-    changing = scale[:, 0] > 0
-    scaled = (flat[changing] - centre[changing]) / scale[changing] * used
-    values, vectors = torch.linalg.eigh(scaled @ scaled.mT)
+    centre = images.flatten(1).sum(1) / used.sum()
+    images = torch.where(used, images - centre[:, None, None, None], 0.0)
+    step = images.diff(dim=-1)[:, used[..., 1:] & used[..., :-1]].square().mean(1).sqrt()
+    changing = step > 0
+    scaled = images[changing] / step[changing, None, None, None]
+    flat = scaled.flatten(1)
+    values, vectors = torch.linalg.eigh(flat @ flat.mT)
     real = values > ROUNDING * values.mean()
     if int(real.sum()) < FEW_CHANNELS:
         return Neighbours()
     noise = vectors[:, real][:, : int(real.sum()) // NOISE_ALONE]
-    images = (noise.mT @ scaled).unflatten(1, cube.shape[1:])
-    along = [_correlations(images, valid, axis) for axis in range(valid.ndim)]
+    mixed = (noise.mT @ flat).unflatten(1, used.shape)
+    along = [_correlations(mixed, used, axis) for axis in (-2, -1)]
     alike = math.prod(1 + 2 * sum(one**2 for one in shared) for shared in along)
     return Neighbours(max((shared[0] for shared in along if shared), default=0.0), alike)
 
 
+def _some(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images ``(m, n, height, width)`` of evenly spaced channels and places, 0 where nothing is
+    valid, and their mask.
+    """
+    cube = cube[:: math.ceil(len(cube) / MOST_CHANNELS)]
+    both = torch.cat([torch.where(valid, cube, 0).double(), valid[None].double()])
+    if valid.ndim == 1:
+        images = _in_runs(both)[:, :, None]
+    else:
+        images = both[:, None] if valid.ndim == 2 else both.flatten(1, -3)
+    most = max(1, ENOUGH // max(1, images[:, 0].numel()))
+    images = images[:, :: math.ceil(images.shape[1] / most)]
+    return images[:-1], images[-1] > 0
+
+
 def _correlations(images: torch.Tensor, valid: torch.Tensor, axis: int) -> list[float]:
-    """Of pixels 1, 2, ... apart along an axis of ``(r, *space)``, where both are valid; as far as
-    they share noise.
+    """Of pixels 1, 2, ... apart along an axis of ``(r, n, height, width)``, where both are valid;
+    as far as they share noise.
     """
     shared: list[float] = []
     for apart in range(1, min(valid.shape[axis], MOST)):
         length = valid.shape[axis] - apart
-        first, second = (images.narrow(axis + 1, start, length) for start in (0, apart))
+        first, second = (images.narrow(axis, start, length) for start in (0, apart))
         both = valid.narrow(axis, 0, length) & valid.narrow(axis, apart, length)
-        if int(both.sum()) < FEWEST:
+        pairs = int(both.sum())
+        if pairs < FEWEST:
             break
         power = (first.square() + second.square())[:, both].sum(1) / 2
-        one = float(((first * second)[:, both].sum(1) / power).mean())
-        if one < SHARED:
+        each = (first * second)[:, both].sum(1) / power
+        one, chance = float(each.mean()), SURE / (pairs * len(each)) ** 0.5
+        scatter = float(each.std(correction=0)) - SURE * (1 + sum(shared)) / pairs**0.5
+        if not one >= max(SHARED, chance) or (not shared and scatter > UNLIKE * one):
             break
         shared.append(one)
     return shared

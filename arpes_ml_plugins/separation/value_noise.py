@@ -21,8 +21,13 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.separation.matching import signal_space
-from arpes_ml_plugins.separation.shared_noise import of_neighbours
-from arpes_ml_plugins.separation.whiten import APART, shared, spaced_groups, strips
+from arpes_ml_plugins.separation.whiten import (
+    APART,
+    shared,
+    shared_by_neighbours,
+    spaced_groups,
+    strips,
+)
 
 __all__ = ["Classes", "ValueNoise", "noise_and_classes", "value_noise"]
 
@@ -142,7 +147,7 @@ def _best_line(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, _
     number = valid.flatten(1).sum(1).clamp(min=1)
     mean = (cube * valid).flatten(1).sum(1) / number
     cube, valid = strips(cube, valid)
-    neighbours = of_neighbours(cube, valid.all(0))
+    neighbours = shared_by_neighbours(cube, valid.all(0), valid)
     ordered = () if neighbours.correlation else _differences(cube, valid)
     along = [line for part in ordered if (line := _line(part)) is not None]
     scale = float(mean.mean())

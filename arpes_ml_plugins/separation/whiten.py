@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.matching import signal_space
-from arpes_ml_plugins.separation.shared_noise import of_neighbours
+from arpes_ml_plugins.separation.shared_noise import Neighbours, of_neighbours
 from arpes_ml_plugins.separation.starlet import largest_scales, starlet
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ MANY = 1_000_000  # coefficients per channel, from which single precision is eno
 ENOUGH = 4  # pixels per channel for the regression
 APART, LEAST_GROUP = 5, 12  # channels: where noise is independent; fewer have no such groups
 SHARED = 1.2  # times the variance that neighbouring channels leave: more is noise they share
+ROUNDING = 1e-6  # of the noise
+AGREES = 1.3  # times the noise that differences and the correlation of neighbours allow
 FILLED_ROUNDS = 10  # each leaves the missing share of the error; half of it is missing at most
 
 
@@ -73,8 +75,8 @@ class Whitened:
     """Noise of each value of the usable channels, if the data have such noise."""
     complete: torch.Tensor | None = None
     """``(*space)`` bool: where the pixels are, if single ones show little."""
-    neighbours: float = 0.0
-    """Correlation of the noise of neighbouring pixels."""
+    neighbour_correlation: float = 0.0
+    """Of the noise of pixels next to each other."""
 
     @property
     def few(self) -> bool:
@@ -222,7 +224,7 @@ def whiten(
         coarse,
         by_value,
         complete if few else None,
-        of_neighbours(*strips(cube, complete)).correlation,
+        shared_by_neighbours(*strips(cube, complete)).correlation,
     )
 
 
@@ -325,13 +327,36 @@ def channel_noise(
     alive = noise > 1e-12 * flat.abs().amax(1).clamp(min=1e-300)
     noise = torch.where(alive, noise, 0.0)
     missing = 1 - used.to(flat).mean(1)
-    neighbours = of_neighbours(cube, valid)
-    rest = _regression(flat, alive, missing, flat.shape[1] / neighbours.alike)
-    too_small = neighbours.correlation > 0 and bool(rest.isfinite().any())
-    for estimate in (rest, *(() if too_small else _differences(cube, seen))):
-        usable = alive & (estimate > 1e-6 * noise)
+    found = shared_by_neighbours(cube, valid, seen)
+    rest = _regression(flat, alive, missing, flat.shape[1] / found.alike)
+    for estimate in (rest, *(() if found.correlation else _differences(cube, seen))):
+        usable = alive & (estimate > ROUNDING * noise)
         noise = torch.where(usable, torch.minimum(noise, estimate), noise)
     return noise
+
+
+def shared_by_neighbours(
+    cube: torch.Tensor, valid: torch.Tensor, seen: torch.Tensor | None = None
+) -> Neighbours:
+    """What pixels share of their noise, if regression and differences agree that they do.
+
+    Differences of pixels whose noise has the correlation ``r`` are too small by the root of ``1 -
+    r``. Regression may be too large by any factor where signal is left, as of lines that move.
+    """
+    found = of_neighbours(cube, valid)
+    if not found.correlation:
+        return found
+    seen = valid.expand_as(cube) if seen is None else seen
+    flat, used = (x.flatten(1)[:, valid.flatten()] for x in (cube, seen))
+    alive = flat.std(1) > 0
+    rest = _regression(flat, alive, 1 - used.to(flat).mean(1), flat.shape[1] / found.alike)
+    least = torch.stack([rest, *_differences(cube, seen)]).amin(0)
+    known = alive & rest.isfinite()
+    if not bool(known.any()):
+        return Neighbours()
+    copied = known & (least < ROUNDING * rest)  # differences of copies are zero
+    larger = torch.where(copied, 1.0, rest / least)[known].median()
+    return found if larger * (1 - found.correlation) ** 0.5 < AGREES else Neighbours()
 
 
 def strips(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
