@@ -27,7 +27,7 @@ ERROR = "{}_error"
 FAILED = "failed"
 BROKEN = (ValueError, ArithmeticError, RuntimeError)
 """What a model raises at impossible parameters, and lmfit if it returns NaN."""
-AT_BOUND = 1e-4  # of the starting value; as close as fits come to a bound
+AT_BOUND = 1e-6  # of the starting value or the bound; as close as fits come to one
 OFTEN = 0.05  # of the fits
 
 
@@ -49,8 +49,7 @@ def fit_draws(
     samples : xarray.DataArray or xarray.Dataset
         Samples with a dimension ``draw`` of length 2 or more and the dimension ``dim``. The curves
         along all other dimensions (for example, the momenta of many EDCs) are fitted one after the
-        other. Points that are NaN in any sample are left
-        out. The samples are not changed.
+        other. Points that are NaN in any sample are left out. The samples are not changed.
     model : lmfit.Model
         Model of a curve; its independent variable is the coordinate of ``dim``.
     dim : hashable
@@ -75,7 +74,8 @@ def fit_draws(
     AxisError
         ``samples`` have no dimension ``draw`` or ``dim``, or only one draw.
     ParameterError
-        ``params`` are missing, and the model cannot guess starting values; or ``model`` is none.
+        ``params`` are missing, and the model cannot guess starting values; or ``model`` is not an
+        ``lmfit.Model``.
     DataError
         All curves have fewer points than the model has free parameters.
 
@@ -137,6 +137,8 @@ def fit_draws(
     values = values if np.iscomplexobj(values) else values.astype(float)
     place = samples.coords[dim].values if dim in samples.coords else np.arange(samples.sizes[dim])
     curves = values.reshape(-1, *values.shape[-2:])
+    if not len(curves):
+        raise DataError(f"samples hold no curve: their sizes are {dict(samples.sizes)}")
     fits = _fits(model, place.astype(float), curves, params, dim)
     shape, shell = values.shape[:-2], samples.isel({dim: 0}, drop=True)
     found: dict[str, xr.DataArray] = {}
@@ -168,9 +170,9 @@ def _warn_of_bounds(found: dict[str, xr.DataArray], params: Parameters | None) -
         if not parameter.vary or name not in found:
             continue
         values = found[DRAWN.format(name)]
-        reach = AT_BOUND * abs(parameter.value)
         for bound in (parameter.min, parameter.max):
-            share = float((abs(values - bound) <= reach).sum() / values.notnull().sum())
+            reach = AT_BOUND * max(abs(parameter.value), abs(bound) if np.isfinite(bound) else 0)
+            share = float((abs(values - bound) <= reach).sum() / max(values.notnull().sum(), 1))
             if share > OFTEN:
                 warn(
                     f"{name} is at its bound of {bound:g} in {share:.0%} of the fits to samples, "
@@ -197,8 +199,8 @@ def _fits(
             fits.append(None)
             reasons.append(reason)
     worked = next((fit for fit in fits if fit is not None), None)
-    if worked is None:
-        raise reasons[0]
+    if worked is None:  # the model's own reason, where some curves had enough points for it
+        raise next((reason for reason in reasons if not isinstance(reason, DataError)), reasons[0])
     none = dict.fromkeys(worked[0], np.nan)
     nothing = none, {name: np.full(curves.shape[1], np.nan) for name in none}
     return [nothing if fit is None else fit for fit in fits]
@@ -209,16 +211,15 @@ def _fit(
 ) -> Fit:
     """Parameters of the mean curve, and of each curve (NaN if its fit fails)."""
     known = np.isfinite(curves).all(0) & np.isfinite(place)
-    x = {model.independent_vars[0]: place[known]}
-    mean = curves[:, known].mean(0)
-    start = params if params is not None else model.guess(mean, **x)
-    free = sum(parameter.vary for parameter in start.values())
+    free = sum(parameter.vary for parameter in (params or model.make_params()).values())
     if known.sum() <= free:
         raise DataError(
             f"no curve has more points that are numbers in all samples than {model.name} has free "
             f"parameters: the first has {known.sum()} along {dim!r} for {free}; select more, or "
             f"fix parameters"
         )
+    x, mean = {model.independent_vars[0]: place[known]}, curves[:, known].mean(0)
+    start = params if params is not None else model.guess(mean, **x)
     best = model.fit(mean, start, **x)
     each: dict[str, list[float]] = {name: [] for name in best.params}
     for curve in curves[:, known]:

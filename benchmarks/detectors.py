@@ -190,7 +190,7 @@ def against_white() -> None:
                 row[f"clouds of {width} px"] = f"{behind - white:+.1f}"
             after = _mean_psnr(lambda rng, r=rate: (converted(1.0 * rng.poisson(r)), converted(r)))
             before = _mean_psnr(lambda rng, r=rate: (rng.poisson(converted(r)), converted(r)))
-            row["converted to momentum"] = f"{after - before:+.1f}"
+            row["converted to momentum"] = f"{after - before:+.1f}".replace("-0.0", "+0.0")
             rows.append(row)
             print(row, flush=True)
             write("denoising_correlated.csv", rows)

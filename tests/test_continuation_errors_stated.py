@@ -81,3 +81,5 @@ def test_errors_that_are_alike_at_neighbouring_times(method):
 
     assert all(told(smooth))
     assert not any(told(white))
+    white[:, 100:102] += 30  # two outliers side by side
+    assert not any(told(white))

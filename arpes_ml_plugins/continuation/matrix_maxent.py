@@ -125,7 +125,7 @@ def matrix_maxent(
         if rule in ("classic", "bryan") and len(path) > 2 and bool(passed.all()):
             break
     whole = sum((each.square().sum(-1) for each in data), torch.zeros_like(alphas[0]))
-    rest = (whole - dual.target.square().sum(-1)).clamp(min=0)
+    rest = torch.minimum((whole - dual.target.square().sum(-1)).clamp(min=0), path[-1][1])
     parts = [torch.stack(part) for part in zip(*path, strict=True)]
     tried = _Tried(alphas[: len(path)], *[*parts, rest])
     alpha = RULES[rule](tried, torch.as_tensor(count).to(alphas))

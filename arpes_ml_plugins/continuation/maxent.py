@@ -206,9 +206,10 @@ def maxent_path(kernel: torch.Tensor | Factored, data: torch.Tensor, default: to
         if columns:
             evidence = torch.where(ended, columns[-1][4] - 1, evidence)  # it falls from there on
         columns.append((y, spectrum, chi2, entropy, evidence, converged))
-    rest = data.square().sum(-1) - rowwise(data, space.left).square().sum(-1)
+    beyond = data - rowwise(rowwise(data, space.left), space.left.mT)
+    rest = torch.minimum(beyond.square().sum(-1), chi2)
     parts = [torch.stack(part) for part in zip(*columns, strict=True)]
-    return Path(space, default, alphas, *[*parts, rest.clamp(min=0)])
+    return Path(space, default, alphas, *[*parts, rest])
 
 
 def adapted(

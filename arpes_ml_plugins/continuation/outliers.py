@@ -87,7 +87,9 @@ def find_outliers(
         for item in which[suspect]:
             kernel = problem.kernel / errors[item][:, None]
             own = rows[item] / errors[item]
-            kept[item], excess[item] = _without_outliers(kernel, own, norm[item : item + 1])
+            kept[item], rest = _without_outliers(kernel, own, norm[item : item + 1])
+            excess[item] = _excess(rest, NOISELESS * own[kept[item]].abs().amax())
+            correlated[item] = _alike(rest)
     return kept, excess, correlated
 
 
@@ -151,7 +153,8 @@ def _rough_norm(problem: Problem, rows: torch.Tensor) -> torch.Tensor:
 
 def _without_outliers(
     kernel: torch.Tensor, data: torch.Tensor, norm: torch.Tensor
-) -> tuple[torch.Tensor, float]:
+) -> tuple[torch.Tensor, _Residual]:
+    """Which data are no outliers, and the residual of these."""
     mask = torch.ones(len(data), dtype=torch.bool, device=data.device)
     for _ in range(max(1, int(MOST_OUTLIERS * len(data)))):
         residual = _residual(kernel[None, mask], data[None, mask], norm)
@@ -161,8 +164,7 @@ def _without_outliers(
         if float(standard[worst]) <= OUTLIER * max(typical, 1.0):
             break
         mask[torch.nonzero(mask)[worst, 0]] = False
-    noiseless = NOISELESS * data[mask].abs().amax()
-    return mask, float(_excess(_residual(kernel[None, mask], data[None, mask], norm), noiseless))
+    return mask, _residual(kernel[None, mask], data[None, mask], norm)
 
 
 def _excess(residual: _Residual, noiseless: torch.Tensor) -> torch.Tensor:

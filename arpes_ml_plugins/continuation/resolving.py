@@ -67,7 +67,8 @@ def lack_zero(problem: Problem, used: torch.Tensor) -> torch.Tensor:
     At ``nu`` the weight at ``w`` counts as ``w^2 / (w^2 + nu^2)``: only zero shows all of it.
     """
     bosons = problem.statistics == "boson" and problem.axis.endswith("matsubara")
-    return ~(used[:, : len(problem.times)] & (problem.times == 0)).any(-1) & bosons
+    zero = problem.times.abs() * problem.beta < math.pi  # below half of the first frequency
+    return ~(used[:, : len(problem.times)] & zero).any(-1) & bosons
 
 
 def _decay(problem: Problem, used: torch.Tensor) -> torch.Tensor:

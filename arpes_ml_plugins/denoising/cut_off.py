@@ -129,15 +129,15 @@ def cut_off_of(
 
 
 def _read_out(means: torch.Tensor, share: torch.Tensor, gain: float) -> torch.Tensor:
-    """Noise of the read-out with which as many values as were seen are cut off from squares of
-    these means: no more than what leaves such means without any electrons.
+    """Noise of the read-out with which as many values are cut off from squares of these means as
+    were seen; at most the one that leaves such means if there are no electrons.
     """
     high = means.mean() / CUT_AT_CENTRE
     low = high / FINEST
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         _, after, below = _table(middle, gain)
-        too_many = _between(means, after, below).sum() > share.sum()
+        too_many = _between(means, after, below).clamp(min=0).sum() > share.sum()
         low, high = (low, middle) if too_many else (middle, high)
     return middle
 

@@ -73,7 +73,8 @@ def gain_of(
 
 def _of_curve(curve: Curve, measured: Measured) -> Gain:
     plain = _plain(curve.gain, curve.gain_error, measured)
-    return replace(plain, curvature=curve.curvature)
+    none = torch.zeros_like(curve.gain)
+    return replace(plain, shift_error=none, curvature=curve.curvature)
 
 
 def _of_computed(images: torch.Tensor, measured: Measured) -> Gain:

@@ -21,11 +21,11 @@ STRONGEST, WEAKEST = 8.0, 3.5  # of the square roots that are tabulated, for eit
 
 
 def as_counts(x: torch.Tensor, curvature: float, *, mean: bool = False) -> torch.Tensor:
-    """Transform ``x`` with the curvature ``k``, with one not below zero.
+    """Transform ``x`` with the curvature ``k``.
 
-    Without a curvature they stay as they are: noise of the read-out on both sides of zero would
-    have a mean above zero if it were cut off. If ``x`` is the ``mean`` of values, this is the mean
-    of what they become.
+    Values below zero become zero if there is a curvature. Without one they stay: noise of the
+    read-out on both sides of zero would have a mean above zero. If ``x`` is the ``mean`` of values,
+    this is the mean of what they become.
 
     Examples
     --------
