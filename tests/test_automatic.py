@@ -51,6 +51,7 @@ def test_counts_go_to_the_pretrained_network(cut):
     ],
 )
 @pytest.mark.filterwarnings("ignore:.* gain is uncertain:arpes_ml_plugins.errors.CountsWarning")
+@pytest.mark.filterwarnings("ignore:the difference between data and clean image")  # mirrored noise
 def test_other_data(cut, quick, change, method, words):
     clean = change(cut).S.denoise(rng=0)
     assert found(clean)["method"] == method
