@@ -122,7 +122,8 @@ def counts_like(
     images = images if offsets is None else images - offsets.values * exposures
     if gain is None and numbers["local"]:
         pedestal = _pedestal(images, valid, noise)
-        images = images if pedestal is None else images + pedestal
+        # Below it lies noise of places that are darker than their surroundings, and no read-out.
+        images = images if pedestal is None else (images + pedestal).clamp(min=0)
     elif exposures == 1:
         scales = scales_of(batch, numbers) if gain is None else None
         images = images if scales is None else images / scales
