@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from arpes_ml_plugins.constants import CUT_AT_CENTRE
+from arpes_ml_plugins.denoising.interpolated import interpolated
 from arpes_ml_plugins.denoising.noise_blocks import blocks_of
 
 __all__ = ["CutOff", "cut_off_of"]
@@ -56,7 +57,9 @@ class CutOff:
         (0.7, 0.5)
         """
         before, after, _ = _table(self.noise.cpu().double(), self.gain)
-        found = _between((means - self.level).cpu().double(), after, before)  # MPS has no float64
+        found = interpolated(
+            (means - self.level).cpu().double(), after, before
+        )  # MPS has no float64
         return self.level + found.to(means)
 
 
@@ -74,13 +77,6 @@ def _table(noise: torch.Tensor, gain: float) -> tuple[torch.Tensor, torch.Tensor
     below = torch.special.ndtr(-place)
     more = noise * (_density(place) - place * below)
     return before, before + chance @ more, chance @ below
-
-
-def _between(x: torch.Tensor, places: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Interpolate linearly, beyond the last place too; below the first, its value."""
-    right = torch.searchsorted(places, x.contiguous()).clamp(1, len(places) - 1)
-    share = ((x - places[right - 1]) / (places[right] - places[right - 1])).clamp(min=0)
-    return values[right - 1] + share * (values[right] - values[right - 1])
 
 
 def cut_off_of(
@@ -137,7 +133,7 @@ def _read_out(means: torch.Tensor, share: torch.Tensor, gain: float) -> torch.Te
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         _, after, below = _table(middle, gain)
-        too_many = _between(means, after, below).clamp(min=0).sum() > share.sum()
+        too_many = interpolated(means, after, below).clamp(min=0).sum() > share.sum()
         low, high = (low, middle) if too_many else (middle, high)
     return middle
 

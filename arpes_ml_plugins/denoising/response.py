@@ -14,6 +14,8 @@ from functools import lru_cache
 
 import torch
 
+from arpes_ml_plugins.denoising.interpolated import interpolated
+
 __all__ = ["as_counts", "from_counts"]
 
 POINTS = 4096
@@ -37,7 +39,7 @@ def as_counts(x: torch.Tensor, curvature: float, *, mean: bool = False) -> torch
     x = x.clamp(min=0)
     place, transformed, second = _table(curvature > 0)
     known = transformed / abs(curvature)
-    return _between(x * abs(curvature), place, _means(known, second) if mean else known)
+    return interpolated(x * abs(curvature), place, _means(known, second) if mean else known)
 
 
 def from_counts(counts: torch.Tensor, curvature: float, *, mean: bool = True) -> torch.Tensor:
@@ -48,7 +50,7 @@ def from_counts(counts: torch.Tensor, curvature: float, *, mean: bool = True) ->
         return counts
     place, transformed, second = _table(curvature > 0)
     known = transformed / abs(curvature)
-    return _between(counts, _means(known, second) if mean else known, place) / abs(curvature)
+    return interpolated(counts, _means(known, second) if mean else known, place) / abs(curvature)
 
 
 def _means(transformed: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -74,13 +76,3 @@ def _table(grows: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     ratio = (transformed / noise.clamp(min=1e-300)).sqrt()
     ratio[0] = 1.0
     return place, transformed, (1 - ratio * slope) / 4
-
-
-def _between(values: torch.Tensor, known: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Interpolate between tabulated points, and beyond the last by the line of the last two."""
-    known, wanted = known.to(values), wanted.to(values)
-    right = torch.searchsorted(known, values.contiguous()).clamp(1, len(known) - 1)
-    low, high = known[right - 1], known[right]
-    step = (high - low).clamp(min=torch.finfo(values.dtype).tiny)
-    share = (values - low) / step
-    return (wanted[right - 1] + share * (wanted[right] - wanted[right - 1])).clamp(min=0)

@@ -129,7 +129,6 @@ def read_imaginary(
     if BIN in given.data.dims and given.stderr is None and given.covariance is None:
         averages, matrix, merged = averaged(given.data, given.dim)
         given = replace(given, data=averages, covariance=matrix)
-        axis = replace(axis, given=given)
     known = read_moments(moments, given.data, given.dim, norm, signed=signed)
     errors = stated_errors(given.data, given.dim, given.stderr, axis.kind)
     matrix = stated_covariance(given.covariance, given.data, given.dim, axis.kind, given.stderr)

@@ -18,12 +18,7 @@ from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.goodness_run import noise_of_values
 from arpes_ml_plugins.methods.open_run import WIDE
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
-from arpes_ml_plugins.methods.separation_status import (
-    TOO_MUCH,
-    TOO_MUCH_OF_VALUES,
-    UNLIKE,
-    hot_left_out,
-)
+from arpes_ml_plugins.methods.separation_status import UNLIKE, hot_left_out, largest_chi2
 from arpes_ml_plugins.parameters import documented
 
 if TYPE_CHECKING:
@@ -209,7 +204,7 @@ def _banded(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[str
 
 def _status(found: Feasible, names: list[str], hot: int) -> str:
     notes = []
-    chi2, limit = float(found.chi2.nanmean()), TOO_MUCH_OF_VALUES if found.by_value else TOO_MUCH
+    chi2, limit = float(found.chi2.nanmean()), largest_chi2(by_value=found.by_value)
     if chi2 > limit:
         notes.append(
             f"chi^2 per degree of freedom is {chi2:.2g}, above {limit:g}: {len(names)} components "

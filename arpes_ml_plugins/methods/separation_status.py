@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.separation.whiten import Whitened
 
 __all__ = [
-    "TOO_MUCH",
-    "TOO_MUCH_OF_VALUES",
     "UNLIKE",
     "hot_left_out",
+    "largest_chi2",
     "left_out",
     "of_chi2",
     "of_shared_noise",
@@ -48,6 +47,11 @@ def status_of(
     notes = of_chi2(chi2, limit, residual, "the components", causes)
     notes += [*found.notes, *_of_families(found, [str(name) for name in setup.components])]
     return "; ".join([*notes, *missing]) or "ok"
+
+
+def largest_chi2(*, by_value: bool) -> float:
+    """Per degree of freedom, of residuals that are noise; ``by_value``: known for each value."""
+    return TOO_MUCH_OF_VALUES if by_value else TOO_MUCH
 
 
 def of_chi2(

@@ -11,8 +11,7 @@ from arpes_ml_plugins.methods.blocks_run import FIT
 from arpes_ml_plugins.methods.goodness_run import deviations
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.separation_status import (
-    TOO_MUCH,
-    TOO_MUCH_OF_VALUES,
+    largest_chi2,
     left_out,
     of_shared_noise,
     of_sums,
@@ -80,7 +79,7 @@ def in_units(
             mapped.residual,
             setup,
             notes,
-            TOO_MUCH if ready.by_value is None else TOO_MUCH_OF_VALUES,
+            largest_chi2(by_value=ready.by_value is not None),
         ),
     }
 

@@ -18,8 +18,7 @@ from arpes_ml_plugins.methods.goodness_run import saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
 from arpes_ml_plugins.methods.separation_run import OUTPUTS
 from arpes_ml_plugins.methods.separation_status import (
-    TOO_MUCH,
-    TOO_MUCH_OF_VALUES,
+    largest_chi2,
     of_chi2,
     of_sums,
 )
@@ -166,7 +165,7 @@ def _notes(
     found: Unmixed, residual: torch.Tensor, spectra: torch.Tensor, names: list[str]
 ) -> list[str]:
     """What is to be said of the fit."""
-    limit = TOO_MUCH_OF_VALUES if found.by_value else TOO_MUCH
+    limit = largest_chi2(by_value=found.by_value)
     causes = ["missing components", "wrong spectra", "shifted energies"]
     notes = of_chi2(float(found.chi2.nanmean()), limit, residual, "these spectra", causes)
     unit = spectra / spectra.norm(dim=0)

@@ -23,11 +23,13 @@ def has_no_structure(residual: torch.Tensor) -> bool:
     A shape that is left in any of the pixels has a variance that independent noise hardly reaches.
     Where some pixels have more noise than others, it is as if there were fewer of them.
     """
-    left = residual[residual.isfinite().any(1)]
+    left = residual[:, :: max(1, residual.shape[1] // MOST)]
+    left = left[left.isfinite().any(1)]
     left = left[:, left.isfinite().all(0)]
-    left = left[:, :: max(1, left.shape[1] // MOST)]
-    power = left.square().mean(1) if left.numel() else left.new_zeros(len(left))
-    used = power > ROUNDING * power.amax() if len(power) else power > 0
+    if not left.numel():
+        return False
+    power = left.square().mean(1)
+    used = power > ROUNDING * power.amax()
     left = left[used] / power[used, None].sqrt()
     each = left.square().sum(0)
     channels = len(left)

@@ -80,7 +80,7 @@ def of_neighbours(cube: torch.Tensor, valid: torch.Tensor) -> Neighbours:
     signal, unless that is of as many shapes as there are channels. Noise has the same correlation
     in all of them. The shapes are ``(m, *space)`` and ``(*space)``.
     """
-    images, used = _some(cube, valid)
+    images, used = _some(cube[:: math.ceil(len(cube) / MOST_CHANNELS)], valid)
     if len(images) < FEW_CHANNELS or int(used.sum()) < FEWEST:
         return Neighbours()
     centre = images.flatten(1).sum(1) / used.sum()
@@ -101,18 +101,18 @@ def of_neighbours(cube: torch.Tensor, valid: torch.Tensor) -> Neighbours:
 
 
 def _some(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images ``(m, n, height, width)`` of evenly spaced channels and places, 0 where nothing is
-    valid, and their mask.
-    """
-    cube = cube[:: math.ceil(len(cube) / MOST_CHANNELS)]
-    both = torch.cat([torch.where(valid, cube, 0).double(), valid[None].double()])
-    if valid.ndim == 1:
-        images = _in_runs(both)[:, :, None]
-    else:
-        images = both[:, None] if valid.ndim == 2 else both.flatten(1, -3)
+    """Evenly spaced images ``(m, n, height, width)``, 0 where nothing is valid, and their mask."""
+    images, used = (_as_images(x) for x in (cube, valid.expand_as(cube)))
     most = max(1, ENOUGH // max(1, images[:, 0].numel()))
-    images = images[:, :: math.ceil(images.shape[1] / most)]
-    return images[:-1], images[-1] > 0
+    images, used = (x[:, :: math.ceil(x.shape[1] / most)] for x in (images, used))
+    return torch.where(used, images, 0).double(), used[0]
+
+
+def _as_images(cube: torch.Tensor) -> torch.Tensor:
+    """The last two axes, or runs along the only one, of ``(m, *space)``."""
+    if cube.ndim == 2:
+        return _in_runs(cube)[:, :, None]
+    return cube[:, None] if cube.ndim == 3 else cube.flatten(1, -3)
 
 
 def _correlations(images: torch.Tensor, valid: torch.Tensor, axis: int) -> list[float]:

@@ -190,7 +190,7 @@ def whiten(
     summed
         Also sum pixels in squares, where single ones show little.
     """
-    measured = channel_noise(cube, complete, seen)
+    measured, neighbours = channel_noise_and_neighbours(cube, complete, seen)
     if by_value is not None:
         # The median of differences that are 0, 1 or 2 says little.
         dark = by_value.mean < FEW_COUNTS * by_value.gain
@@ -224,7 +224,7 @@ def whiten(
         coarse,
         by_value,
         complete if few else None,
-        shared_by_neighbours(*strips(cube, complete)).correlation,
+        neighbours.correlation,
     )
 
 
@@ -302,7 +302,15 @@ def telling_columns(data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
 def channel_noise(
     cube: torch.Tensor, valid: torch.Tensor, seen: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Standard deviation of the noise of every channel; 0 where a channel does not change.
+    """The noise of :func:`channel_noise_and_neighbours`."""
+    return channel_noise_and_neighbours(cube, valid, seen)[0]
+
+
+def channel_noise_and_neighbours(
+    cube: torch.Tensor, valid: torch.Tensor, seen: torch.Tensor | None = None
+) -> tuple[torch.Tensor, Neighbours]:
+    """Standard deviation of the noise of every channel, 0 where a channel does not change; and what
+    pixels share of it.
 
     The smallest of several estimates, since each of them can only be too large: differences of
     neighbouring pixels along each axis (median absolute deviation) contain edges; residuals of a
@@ -332,12 +340,10 @@ def channel_noise(
     for estimate in (rest, *(() if found.correlation else _differences(cube, seen))):
         usable = alive & (estimate > ROUNDING * noise)
         noise = torch.where(usable, torch.minimum(noise, estimate), noise)
-    return noise
+    return noise, found
 
 
-def shared_by_neighbours(
-    cube: torch.Tensor, valid: torch.Tensor, seen: torch.Tensor | None = None
-) -> Neighbours:
+def shared_by_neighbours(cube: torch.Tensor, valid: torch.Tensor, seen: torch.Tensor) -> Neighbours:
     """What pixels share of their noise, if regression and differences agree that they do.
 
     Differences of pixels whose noise has the correlation ``r`` are too small by the root of ``1 -
@@ -346,7 +352,6 @@ def shared_by_neighbours(
     found = of_neighbours(cube, valid)
     if not found.correlation:
         return found
-    seen = valid.expand_as(cube) if seen is None else seen
     flat, used = (x.flatten(1)[:, valid.flatten()] for x in (cube, seen))
     alive = flat.std(1) > 0
     rest = _regression(flat, alive, 1 - used.to(flat).mean(1), flat.shape[1] / found.alike)
