@@ -11,6 +11,7 @@ import xarray as xr
 from arpes_ml_plugins.errors import AxisError, ConvergenceWarning, DataError, ParameterError
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
+from arpes_ml_plugins.labelled.units import strip_unit
 
 if TYPE_CHECKING:
     from lmfit import Model, Parameters
@@ -74,8 +75,8 @@ def fit_draws(
     AxisError
         ``samples`` have no dimension ``draw`` or ``dim``, or only one draw.
     ParameterError
-        ``params`` are missing, and the model cannot guess starting values; or ``model`` is not an
-        ``lmfit.Model``.
+        ``params`` are missing, and the model cannot guess starting values; ``params`` are not
+        ``lmfit.Parameters``; or ``model`` is not an ``lmfit.Model``.
     DataError
         All curves have fewer points than the model has free parameters.
 
@@ -110,7 +111,7 @@ def fit_draws(
     >>> bool((abs(fit.center - 0.05) < 5 * fit.center_error).all()), fit.center.dims
     (True, ('eV',))
     """
-    samples, _ = select_spectrum(samples)
+    samples, _ = strip_unit(select_spectrum(samples)[0])
     if not {DRAW, dim} <= set(samples.dims) or dim == DRAW:
         raise AxisError(
             f"samples need the dimensions {DRAW!r} and {dim!r}, got {samples.dims}; pass the "
@@ -126,6 +127,11 @@ def fit_draws(
         raise ParameterError(
             f"model must be an lmfit.Model, got {type(model).__name__}; a function of x and "
             f"parameters becomes one by lmfit.Model(function)"
+        )
+    if params is not None and not hasattr(params, "valuesdict"):
+        raise ParameterError(
+            f"params must be lmfit.Parameters, got {type(params).__name__}; numbers become such by "
+            f"model.make_params(center=0.1, ...)"
         )
     if params is None and not _guesses(model):
         raise ParameterError(

@@ -13,6 +13,7 @@ from arpes_ml_plugins.constants import BOLTZMANN, FWHM
 from arpes_ml_plugins.errors import AxisError, DataTypeError, ParameterError
 from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
 from arpes_ml_plugins.labelled.energy_units import energy_unit, time_unit, unit_text
+from arpes_ml_plugins.labelled.outputs import result_dtype
 from arpes_ml_plugins.labelled.spectrum import check_array
 from arpes_ml_plugins.labelled.units import strip_unit
 
@@ -167,12 +168,20 @@ def as_measured(
     (dim,) = resolve_dims(bare, ("energy",), None if dims is None else [dims])
     energy = _energies(bare, dim)
     inverse = given if beta is not None else _electron_volts(bare, dim) / (BOLTZMANN * given)
-    occupied = xr.DataArray(expit(-inverse * energy), dims=[dim])
-    seen = (bare * occupied).transpose(*bare.dims)
+    dtype = result_dtype(bare.dtype)
+    occupied = xr.DataArray(expit(-inverse * energy).astype(dtype), dims=[dim])
+    seen = (bare * occupied).astype(dtype, copy=False).rename(bare.name)
     if resolution > 0:
-        sigma = resolution / FWHM / _even_step(energy, dim)
-        seen = seen.copy(data=_broadened(seen.values, sigma, seen.get_axis_num(dim)))
-    return restore_unit(seen).assign_attrs(spectral_function.attrs)
+        seen = xr.apply_ufunc(
+            _broadened,
+            seen if seen.chunks is None else seen.chunk({dim: -1}),
+            kwargs={"sigma": resolution / FWHM / _even_step(energy, dim)},
+            input_core_dims=[[dim]],
+            output_core_dims=[[dim]],
+            dask="parallelized",
+            output_dtypes=[dtype],
+        )
+    return restore_unit(seen.transpose(*bare.dims)).assign_attrs(spectral_function.attrs)
 
 
 def _energies(array: xr.DataArray, dim: Hashable) -> NDArray[np.float64]:
@@ -212,13 +221,13 @@ def _even_step(energy: NDArray[np.float64], dim: Hashable) -> float:
     return float(mean)
 
 
-def _broadened(values: NDArray[np.floating], sigma: float, axis: int) -> NDArray[np.floating]:
-    """Broaden along ``axis`` by a Gaussian of ``sigma`` points; the ends are repeated."""
+def _broadened(values: NDArray[np.floating], sigma: float) -> NDArray[np.floating]:
+    """Broaden along the last axis by a Gaussian of ``sigma`` points; the ends are repeated."""
     from scipy.ndimage import gaussian_filter1d
 
     missing = np.isnan(values)
     if not missing.any():
-        return gaussian_filter1d(values, sigma, axis=axis, mode="nearest")
-    weight = gaussian_filter1d((~missing).astype(values.dtype), sigma, axis=axis, mode="nearest")
-    total = gaussian_filter1d(np.where(missing, 0, values), sigma, axis=axis, mode="nearest")
+        return gaussian_filter1d(values, sigma, mode="nearest")
+    weight = gaussian_filter1d((~missing).astype(values.dtype), sigma, mode="nearest")
+    total = gaussian_filter1d(np.where(missing, 0, values), sigma, mode="nearest")
     return np.where(missing, np.nan, total / np.where(missing, 1, weight))

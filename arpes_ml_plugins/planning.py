@@ -12,11 +12,12 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import CountsWarning, DataError
 from arpes_ml_plugins.fitting import FEWEST_DRAWS
-from arpes_ml_plugins.labelled.axes import IMAGE, resolve_dims
+from arpes_ml_plugins.labelled.axes import IMAGE
 from arpes_ml_plugins.labelled.seeds import seed_from
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.parameters import check_count, check_positive
+from arpes_ml_plugins.plugins.axes import resolved_dims
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.manager import plugins
 
@@ -118,10 +119,8 @@ def counts_needed(
     check_count("draws", draws, least=FEWEST_DRAWS)
     array, _ = select_spectrum(data)
     array = strip_unit(array)[0].compute()
-    seed, hook = seed_from(rng), plugins().hook
-    image = resolve_dims(
-        array, IMAGE, dims, lambda data, role: hook.resolve_axis(data=data, role=role)
-    )
+    seed = seed_from(rng)
+    image = resolved_dims(array, IMAGE, dims)
     options: dict[str, Any] = {"device": device, "dims": dims}
     estimate = _method("estimate_noise")(array, **options)
     options |= {"adapt": False, "rng": seed}

@@ -387,6 +387,19 @@ class TestFolders:
         assert "written: data/clean/b.nc" in out
         assert not Path("data/clean/clean").exists()
 
+    def test_goes_on_with_methods_that_write_to_stores(self, run, saved):
+        words = ("run", "denoise_pretrained", saved, "--out", "clean", "--no-adapt")
+        assert run(*words)[0] == 0
+        status, out, _ = run(*words)
+        assert status == 0
+        assert "finished before" in out
+
+    def test_a_folder_of_zarr_is_one_file(self, run, tmp_path, cut):
+        pytest.importorskip("zarr")
+        arpes_ml_plugins.save(cut, tmp_path / "cut.zarr")
+        assert run("run", METHOD, "cut.zarr", "--out", "clean")[0] == 0
+        assert Path("clean/cut.nc").is_file()
+
     @pytest.mark.parametrize("change", ["parameters", "data", "method", "half"])
     def test_what_is_not_the_same_result_is_not_taken_for_it(self, run, files, cut, change):
         run("run", METHOD, "data/a.nc", "--out", "clean")

@@ -388,6 +388,12 @@ class TestZarr:
             assert arpes_ml_plugins.load(path).identical(data)
         assert list(tmp_path.iterdir()) == [path]
 
+    def test_users_may_write_of_pickles(self, tmp_path):
+        pytest.importorskip("zarr")
+        data = xr.DataArray([1.0], dims="x", attrs={"name": "pickle", "from": {"id": "pickle.h5"}})
+        arpes_ml_plugins.save(data, tmp_path / "a.zarr")
+        assert arpes_ml_plugins.load(tmp_path / "a.zarr").identical(data)
+
     def test_pickles_are_refused(self, tmp_path):
         pytest.importorskip("zarr")
         (tmp_path / "a.zarr").mkdir()

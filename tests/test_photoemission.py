@@ -32,3 +32,17 @@ def test_as_measured():
     uneven = flat.assign_coords(eV=np.sinh(energy))
     with pytest.raises(AxisError, match="evenly"):
         arpes_ml_plugins.as_measured(uneven, beta=10.0, resolution=0.1)
+
+
+def test_as_measured_keeps_what_it_was_given():
+    """Chunks, precision and name."""
+    energy = np.linspace(-1, 1, 101)
+    values = np.random.default_rng(0).random((3, 101)).astype(np.float32)
+    data = xr.DataArray(values, {"eV": energy}, ("k", "eV"), name="A")
+    lazy = arpes_ml_plugins.as_measured(
+        data.chunk(k=1, eV=50).transpose("eV", "k"), temperature=20, resolution=0.1
+    )
+    assert lazy.chunks is not None
+    assert (lazy.dims, lazy.dtype, lazy.name) == (("eV", "k"), np.float32, "A")
+    eager = arpes_ml_plugins.as_measured(data, temperature=20, resolution=0.1)
+    xr.testing.assert_allclose(lazy.compute().transpose(*data.dims), eager, atol=1e-6)

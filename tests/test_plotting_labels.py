@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 
 from arpes_ml_plugins import plotting
 from arpes_ml_plugins.plotting.derivatives import bent
-from arpes_ml_plugins.plotting.labels import status_title
+from arpes_ml_plugins.plotting.labels import aspect_of, derivative_label, status_title
 
 
 @pytest.fixture(autouse=True)
@@ -183,3 +183,8 @@ def test_long_titles_end_with_a_clause():
     assert len(lines) <= 3
     assert lines[0].startswith("χ² is 12, too much")
     assert lines[-1].endswith("follow\N{NO-BREAK SPACE}...")
+
+
+def test_names_of_maps_are_compared_without_case():
+    assert derivative_label(ring("Kx", "Ky [1/A]")) == derivative_label(ring("kx", "ky"))
+    assert aspect_of(ring("Kx", "Ky")) == aspect_of(ring("kx", "ky")) == "equal"

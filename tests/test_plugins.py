@@ -12,6 +12,7 @@ import xarray as xr
 import arpes_ml_plugins
 from arpes_ml_plugins import hookimpl
 from arpes_ml_plugins.errors import ParameterError, PluginWarning, RegistrationError
+from arpes_ml_plugins.networks.stored import stored_weights
 from arpes_ml_plugins.plugins.hookspecs import HookSpecs
 from arpes_ml_plugins.plugins.manager import DISABLE_VARIABLE, Plugins, plugins
 from arpes_ml_plugins.plugins.registry import LibraryRegistry, MethodRegistry
@@ -97,6 +98,11 @@ class TestHooks:
         with pytest.raises(ParameterError, match="silver.*gold"):
             arpes_ml_plugins.library("silver")
 
+    def test_weights_can_be_changed_without_harm(self):
+        name = "refine.leave.weight"
+        arpes_ml_plugins.library("denoiser")[name].zero_()
+        assert stored_weights("denoiser")[name].any()
+
     def test_resolve_axis(self, cut, registered):
         class Laboratory:
             @hookimpl
@@ -108,6 +114,8 @@ class TestHooks:
             named.assign_coords(x=0).expand_dims("b").S.decompose_pcp()
         registered(Laboratory())
         assert named.expand_dims("b").S.decompose_pcp().low_rank.dims == ("b", "phi", "E_korr")
+        figure = arpes_ml_plugins.plotting.compare(named.rename(phi="det"), named.rename(phi="det"))
+        assert "E_korr" in {axes.get_ylabel() for axes in figure.axes}
 
     def test_select_device(self, cut, registered):
         seen = []

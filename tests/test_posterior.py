@@ -211,3 +211,13 @@ class TestFits:
             arpes_ml_plugins.fit_draws(
                 samples.isel(phi=[0, 1]), self.model, "phi", params=self.params()
             )
+
+    def test_units_and_numbers_as_parameters(self, lines):
+        pint = pytest.importorskip("pint")
+        with_unit = lines.copy(data=pint.UnitRegistry().Quantity(lines.values, "count"))
+        fit = arpes_ml_plugins.fit_draws(with_unit, self.model, "phi", params=self.params())
+        xr.testing.assert_identical(
+            fit, arpes_ml_plugins.fit_draws(lines, self.model, "phi", params=self.params())
+        )
+        with pytest.raises(ParameterError, match="make_params"):
+            arpes_ml_plugins.fit_draws(lines, self.model, "phi", params={"center": 0.1})

@@ -15,6 +15,7 @@ from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.splitting import Counts
 from arpes_ml_plugins.denoising.trials import repeated_trial
 from arpes_ml_plugins.errors import AxisError, CountsWarning
+from arpes_ml_plugins.methods.counts_like import CountsLike
 
 
 def sharp(size=96):
@@ -83,9 +84,28 @@ def test_missing_pixels_of_one_exposure_are_missing():
 
 @pytest.mark.slow
 def test_other_methods_take_the_mean():
-    data = exposed(sharp(64))
-    clean = data.S.denoise(method="counts", rng=0)
+    """``gain`` is that of one exposure, whatever the method."""
+    truth = sharp(64)
+    data = exposed(truth).astype("int32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CountsWarning)
+        clean = data.S.denoise(method="counts", gain=1.0, rng=0)
     assert clean.dims == ("phi", "eV")
+    assert clean.dtype == np.float32
+    noisy = float(np.square(data.mean("sweep") - truth).mean())
+    assert float(np.square(clean - truth).mean()) < noisy / 3
+
+
+@pytest.mark.parametrize("offsets", [None, 3.0])
+def test_exposures_are_parts_of_what_is_denoised(offsets):
+    """Also if a pedestal was added to their sum, or constants of lines were subtracted."""
+    exposures = torch.rand(1, 4, 8, 8, dtype=torch.float64)
+    total = exposures.sum(1)
+    images = total if offsets is None else total - offsets * torch.arange(8.0)[:, None]
+    like = CountsLike(images, NoiseModel(1.0), 4, None, None, None, None)
+    parts = like.parts(exposures, total)
+    torch.testing.assert_close(parts.sum(1), images)
+    torch.testing.assert_close(parts.diff(dim=1), exposures.diff(dim=1))
 
 
 def test_exposures_of_different_scenes_are_told():

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import click
 
+from arpes_ml_plugins.labelled.file_check import HDF5, NETCDF3
+
 __all__ = ["STREAM", "Job", "is_zarr", "plan"]
 
 STREAM = Path("-")
 """Standard input or output instead of a file."""
 SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".nxs")
-SIGNATURES = (b"\x89HDF\r\n\x1a\n", b"CDF\x01", b"CDF\x02", b"CDF\x05")
+SIGNATURES = (HDF5, *NETCDF3)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def _expanded(sources: Sequence[Path]) -> list[Path]:
 
 
 def _single(sources: Sequence[Path], target: Path) -> Job:
-    if len(sources) != 1 or (sources[0].is_dir() and not is_zarr(sources[0])):
+    if len(sources) != 1 or _is_searched(sources[0]):
         raise click.UsageError(
             f"{target} is not a folder, which the results of several files need; pass --out FOLDER"
         )
@@ -85,9 +87,9 @@ def _single(sources: Sequence[Path], target: Path) -> Job:
 
 
 def _jobs(sources: Sequence[Path], out: Path) -> Iterator[Job]:
-    folders = sum(source.is_dir() for source in sources)
+    folders = sum(map(_is_searched, sources))
     for source in sources:
-        if not source.is_dir():
+        if not _is_searched(source):
             yield Job(source, out / _output_name(source))
             continue
         found = [path for path in _readable(source) if not _is_result(path, source, out)]
@@ -97,6 +99,11 @@ def _jobs(sources: Sequence[Path], out: Path) -> Iterator[Job]:
         for path in found:
             inside = path.relative_to(source)
             yield Job(path, base / inside.with_name(_output_name(inside)))
+
+
+def _is_searched(source: Path) -> bool:
+    """Whether this is a folder of files, and not one of zarr."""
+    return source.is_dir() and not is_zarr(source)
 
 
 def _readable(folder: Path) -> Iterator[Path]:
@@ -124,7 +131,7 @@ def _signed(path: Path) -> bool:
 
 
 def _output_name(source: Path) -> str:
-    name = source.stem if source.suffix.lower() in SUFFIXES else source.name
+    name = source.stem if source.suffix.lower() in (*SUFFIXES, ".zarr") else source.name
     return f"{name}.nc"
 
 

@@ -25,7 +25,7 @@ __all__ = ["Task", "run_all"]
 
 EXPECTED = (ArpesMLError, OSError, TypeError, ValueError)
 """Errors whose message is enough; any other comes with its traceback."""
-NOT_COMPARED = ("data", "progress", "device", "dims")
+NOT_COMPARED = ("data", "progress", "device", "dims", "out")
 """Parameters that do not distinguish two results, or that are compared by the axes they mean."""
 
 

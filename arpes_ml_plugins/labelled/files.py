@@ -103,7 +103,7 @@ def save(data: xr.DataArray | xr.Dataset, path: str | os.PathLike[str]) -> None:
         _need_zarr(target)
     arrays = _arrays_of(data)
     with _named_errors("written", target):
-        plain = flat(data)
+        plain = flat(data.compute())  # all at once: variables may come from the same work
         if suffix == ZARR:
             _write_zarr(plain, arrays, target)
         else:

@@ -62,7 +62,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         if target.exists():
             shutil.copymode(target, temporary)
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows wants it writable
             os.fsync(file.fileno())
         temporary.replace(target)
     finally:

@@ -70,6 +70,12 @@ class CountsLike:
             offsets=offsets,
         )
 
+    def parts(self, exposures: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+        """The ``exposures (n, repeats, height, width)``, of this ``total``, as parts of these
+        images.
+        """
+        return exposures + ((self.images - total) / exposures.shape[1])[:, None]
+
     def as_data(self, values: torch.Tensor) -> torch.Tensor:
         """Means of the exposures, in the unit of the data, of such images."""
         values = self.noise.multiplied(values, self.lines)

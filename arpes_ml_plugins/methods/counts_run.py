@@ -393,7 +393,7 @@ def _denoise(
         sampled=sampled,
         bfloat16=rounded(precision, batch.images.device.type),
         report=batch.report,
-        exposures=images if exposures > 1 else None,
+        exposures=like.parts(images, total) if exposures > 1 else None,
         choices=choices_in(numbers),
         untouched=make(batch.seeds[0]) if calibrate else None,
         own=own,

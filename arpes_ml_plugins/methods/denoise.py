@@ -150,9 +150,11 @@ def denoise(
             noise=noise,
         )["clean"]
     else:
+        exposures = 1 if repeated is None else array.sizes[repeated]
         array = array if repeated is None else together(array, repeated)
         common = {"device": device, "rng": rng, "progress": progress, "dims": image}
-        own = {"gain": gain} if method == "counts" else {}
+        of_mean = None if gain is None else gain / exposures
+        own = {"gain": of_mean} if method == "counts" else {}
         result = chosen(array, **common, **own)  # type: ignore[operator]
     found = dict(result.attrs.get("found", {}))
     if repeated is not None:

@@ -9,6 +9,7 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, CountsWarning
 from arpes_ml_plugins.frames import warn
+from arpes_ml_plugins.labelled.outputs import result_dtype
 from arpes_ml_plugins.labelled.series import one_of
 
 __all__ = ["REPEATS", "check_drift", "repeated_dim", "together"]
@@ -38,7 +39,8 @@ def repeated_dim(
 
 def together(array: xr.DataArray, repeats: Hashable) -> xr.DataArray:
     """The mean over the exposures; NaN where one of them is."""
-    return array.mean([repeats], skipna=False, keep_attrs=True)
+    mean = array.mean([repeats], skipna=False, keep_attrs=True)
+    return mean.astype(result_dtype(array.dtype), copy=False)
 
 
 def check_drift(noise: xr.Dataset, repeats: Hashable, count: int) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.progress import Report
+from arpes_ml_plugins.labelled.whole import whole_file
 
 if TYPE_CHECKING:
     import torch
@@ -115,15 +114,8 @@ def _load(path: Path) -> Tensors | None:
 
 
 def _store(path: Path, tensors: Tensors) -> None:
-    """Write beside the name and rename, so that no half-written file is ever found."""
     from safetensors.torch import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(save(tensors, {CHECKSUM: _checksum(tensors)}))
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as part:
+        part.write_bytes(save(tensors, {CHECKSUM: _checksum(tensors)}))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, MissingPackageError
-from arpes_ml_plugins.labelled.axes import IMAGE, resolve_dims
+from arpes_ml_plugins.labelled.axes import IMAGE
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.plotting.labels import drawn_dims
+from arpes_ml_plugins.plugins.axes import resolved_dims
 
 if TYPE_CHECKING:
     from arpes_ml_plugins.plotting.explorer import Explorer
@@ -72,7 +73,7 @@ def explore(
     from arpes_ml_plugins.plotting.explorer import Explorer
 
     before, after = _values(raw), _values(clean)
-    axes = resolve_dims(after, IMAGE, dims)
+    axes = resolved_dims(after, IMAGE, dims)
     if dict(before.sizes) != dict(after.sizes):
         raise AxisError(
             f"expected raw and clean of the same shape, got {dict(before.sizes)} and "

@@ -10,7 +10,7 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.fitting import DRAW
-from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
+from arpes_ml_plugins.labelled.axes import IMAGE, numbers_along
 from arpes_ml_plugins.labelled.spectrum import check_array, check_values, select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
 from arpes_ml_plugins.plotting.derivatives import DERIVATIVES, bent
@@ -24,6 +24,7 @@ from arpes_ml_plugins.plotting.labels import (
     readable_ticks,
 )
 from arpes_ml_plugins.plotting.results import check_result
+from arpes_ml_plugins.plugins.axes import resolved_dims
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -243,7 +244,7 @@ def image_of(
             f"{', '.join(map(str, array.dims))}; select one first, for example with .isel"
         )
     check_array(array)
-    axes = resolve_dims(array, ("energy", "momentum"), dims)
+    axes = resolved_dims(array, IMAGE, dims)
     array = array.transpose(*axes).compute().astype(float)
     check_values(array, axes)
     for dim in axes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.labelled.axes import ROLES, plain_name, plays
+from arpes_ml_plugins.labelled.axes import plain_name, plays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,10 +32,7 @@ MOST_LINES = 3
 PAGE, SMALLEST_TEXT = 10.0, 10.0  # width of a page in inches, and of text on it in points
 MOST_STRETCHED = 5  # longest ratio of two axes that are drawn with equal scales
 MOST_STEPS = 5  # intervals between ticks
-LENGTHS = frozenset(ROLES["space"][0])
 MOMENTA = frozenset({"kx", "ky", "kz", "kp"})
-NO_ENERGY = LENGTHS.union(*ROLES["momentum"])
-"""Names of axes that may stand in the place of the energy, and are none."""
 
 UNITS = {"eV": "eV", "kp": "1/Å", "kx": "1/Å", "ky": "1/Å", "kz": "1/Å"} | dict.fromkeys(
     ("phi", "theta", "psi", "chi"), "rad"
@@ -125,14 +122,15 @@ def _shortened(text: str, most: int) -> str:
 
 def has_energy(image: xr.DataArray) -> bool:
     """Whether the first axis is an energy; maps at constant energy or in space have none."""
-    return str(image.dims[0]) not in NO_ENERGY
+    return not any(plays(image.dims[0], role) for role in ("momentum", "space"))
 
 
 def aspect_of(image: xr.DataArray) -> Literal["equal", "auto"]:
     """``"equal"`` if both axes are lengths, or both momenta, of similar range."""
-    names = {str(dim) for dim in image.dims}
+    lengths = all(plays(dim, "space") for dim in image.dims)
+    momenta = MOMENTA.issuperset(map(plain_name, image.dims))
     axes = [image.coords[dim] for dim in image.dims if dim in image.coords]
-    if len(axes) != 2 or not (names <= LENGTHS or names <= MOMENTA):
+    if len(axes) != 2 or not (lengths or momenta):
         return "auto"
     if any(axis.dtype.kind not in "iuf" for axis in axes):
         return "auto"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.labelled.axes import resolve_dims
+from arpes_ml_plugins.labelled.axes import IMAGE
 from arpes_ml_plugins.labelled.missing import fill_missing
 from arpes_ml_plugins.labelled.series import sampled
 from arpes_ml_plugins.labelled.spectrum import check_array, check_values, select_spectrum
@@ -21,6 +21,7 @@ from arpes_ml_plugins.parameters import check_image
 from arpes_ml_plugins.plotting.figures import closed_on_error
 from arpes_ml_plugins.plotting.images import IMAGE_CMAP, colour_limits, image_of, show_image
 from arpes_ml_plugins.plotting.labels import readable_ticks, status_title
+from arpes_ml_plugins.plugins.axes import resolved_dims
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +77,7 @@ def diagnose(
 
     array, _ = select_spectrum(data)
     array, _ = strip_unit(array)
-    image_dims = resolve_dims(array, ("energy", "momentum"), dims)
+    image_dims = resolved_dims(array, IMAGE, dims)
     check_array(array)
     check_values(array, image_dims)
     array, axes_pair = check_image(array, image_dims, SMALLEST_IMAGE)

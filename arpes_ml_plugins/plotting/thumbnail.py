@@ -11,9 +11,10 @@ import xarray as xr
 
 from arpes_ml_plugins.fitting import DRAW
 from arpes_ml_plugins.labelled.apply import COMPONENT
-from arpes_ml_plugins.labelled.axes import IMAGE, resolve_dims
+from arpes_ml_plugins.labelled.axes import IMAGE
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
+from arpes_ml_plugins.plugins.axes import resolved_dims
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +99,7 @@ def _image_dims(
         return dims
     if len(long) == 2:
         return long[::-1] if array.name == "spectral_function" else long  # frequency upwards
-    return resolve_dims(array, IMAGE)
+    return resolved_dims(array, IMAGE)
 
 
 def _falls(values: np.ndarray) -> bool:

@@ -40,6 +40,7 @@ from arpes_ml_plugins.networks.stored import STORED, stored_weights
 from arpes_ml_plugins.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    import torch
     import xarray as xr
 
     from arpes_ml_plugins.plugins.offers import LibraryOffers, MethodOffers
@@ -98,7 +99,12 @@ def register_methods(registry: MethodOffers) -> None:
 @hookimpl
 def register_libraries(registry: LibraryOffers) -> None:
     for name in STORED:
-        registry.add(name, partial(stored_weights, name))
+        registry.add(name, partial(_copied, name))
+
+
+def _copied(name: str) -> dict[str, torch.Tensor]:
+    """Weights that users may change: the methods keep their own."""
+    return {key: weights.clone() for key, weights in stored_weights(name).items()}
 
 
 @hookimpl(trylast=True)

@@ -19,7 +19,6 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import ArpesMLError, DataError, DataTypeError
 from arpes_ml_plugins.frames import users_traceback, warn
-from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.border import plain_torch
 from arpes_ml_plugins.labelled.devices import resolve_device
 from arpes_ml_plugins.labelled.forks import check_fork
@@ -35,6 +34,7 @@ from arpes_ml_plugins.labelled.spectrum import (
 )
 from arpes_ml_plugins.labelled.units import as_attribute, strip_unit
 from arpes_ml_plugins.parameters import check_flag
+from arpes_ml_plugins.plugins.axes import resolved_dims
 from arpes_ml_plugins.plugins.into_store import OUT, into_store, stores_of_nodes
 from arpes_ml_plugins.plugins.manager import plugins
 from arpes_ml_plugins.plugins.registry import Method, MethodCall
@@ -95,20 +95,14 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
     check_array(bare, accepts_complex=method.accepts_complex)
     parameters = _bind(method, given)
     _check_flags(method, parameters)
-    hook = plugins().hook
-    parameters["dims"] = resolve_dims(
-        bare,
-        method.roles,
-        parameters["dims"],
-        lambda data, role: hook.resolve_axis(data=data, role=role),
-    )
+    parameters["dims"] = resolved_dims(bare, method.roles, parameters["dims"])
     check_values(bare, parameters["dims"], accepts_nan=method.accepts_nan)
     parameters["rng"] = seed_from(parameters["rng"])
     parameters["device"] = _device(method, bare, parameters)
     call = MethodCall(method, bare, MappingProxyType(parameters))
     check_fork()
     with plain_torch():
-        result = hook.run_method(call=call)
+        result = plugins().hook.run_method(call=call)
     unrecorded = ("progress", OUT) if method.resumable else ("progress",)
     record, arrays = make_record(
         method.name,

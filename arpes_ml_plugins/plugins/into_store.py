@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import FileError, MissingPackageError
-from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.progress import check_progress, reporter
 from arpes_ml_plugins.labelled.provenance import fingerprint, read_provenance
 from arpes_ml_plugins.labelled.seeds import seed_from
@@ -22,7 +21,7 @@ from arpes_ml_plugins.labelled.spectrum import check_array, select_spectrum
 from arpes_ml_plugins.labelled.unfinished import Unfinished, opened, run_of
 from arpes_ml_plugins.labelled.units import as_attribute, strip_unit
 from arpes_ml_plugins.labelled.whole import check_target
-from arpes_ml_plugins.plugins.manager import plugins
+from arpes_ml_plugins.plugins.axes import resolved_dims
 from arpes_ml_plugins.plugins.registry import Method
 
 __all__ = ["OUT", "into_store", "stores_of_nodes"]
@@ -125,10 +124,7 @@ def _checked(path: Any) -> Path:
 
 def _in_chunks(array: xr.DataArray, method: Method, dims: Any) -> xr.DataArray:
     """``array`` in regular chunks of whole images; results do not depend on chunks."""
-    hook = plugins().hook
-    core = resolve_dims(
-        array, method.roles, dims, lambda data, role: hook.resolve_axis(data=data, role=role)
-    )
+    core = resolved_dims(array, method.roles, dims)
     batch = [dim for dim in array.dims if dim not in core]
     if array.chunks is not None:
         sizes = {dim: max(array.chunksizes[dim]) for dim in batch}
