@@ -77,20 +77,21 @@ def row(name: str, kind: Kind, counts: float) -> dict[str, object]:
             took = time.process_time() - start
             inside = (result.lower.values <= truth) & (truth <= result.upper.values)
             numbers = {
-                "noisy": psnr(values, truth),
-                "gaussian": psnr(gaussian_oracle(values.astype(float), truth), truth),
-                "network": psnr(result.clean.values, truth),
-                "inside": float(inside.mean()),
-                "cpu_s": took,
+                "noisy, dB": psnr(values, truth),
+                "Gaussian, dB": psnr(gaussian_oracle(values.astype(float), truth), truth),
+                "network, dB": psnr(result.clean.values, truth),
+                "68 % bars hold": float(inside.mean()),
+                "CPU s": took,
             }
             if seed == SCENES[0] and counts > 10:
-                numbers["network_first"] = numbers["network"]
-                numbers["two_stage_first"] = psnr(data.S.denoise_pcp_unet(rng=0).values, truth)
+                numbers["first scene: network, dB"] = numbers["network, dB"]
+                numbers["first scene: two stages, dB"] = psnr(
+                    data.S.denoise_pcp_unet(rng=0).values, truth
+                )
         for key, number in numbers.items():
             found.setdefault(key, []).append(number)
     means = {key: round(float(np.mean(numbers)), 2) for key, numbers in found.items()}
-    first = dict.fromkeys(("network_first", "two_stage_first"), float("nan"))
-    return {"kind": name, "counts": counts, **first, **means}
+    return {"kind": name, "counts": counts, **means}
 
 
 def main() -> None:

@@ -42,8 +42,8 @@ nano = xr.DataArray(counts.astype(float), coords={"eV": energy}, dims=("y", "x",
 # --------------
 # A separation that does not know of shifts has three components that look right at first sight. But
 # the maps are wrong at the left and right ends, where lines have moved onto those of another state,
-# and chi^2 is 4. The title is the status of the result: it says that spectra which move explain
-# more than fixed ones.
+# and chi^2 is nearly 5. The title is the status of the result: it says that spectra which move
+# explain more than fixed ones.
 
 fixed = nano.S.separate_gmca(n_components=3, shift=False, rng=0)
 plotting.components(fixed)
@@ -98,5 +98,5 @@ print(f"rms error {1e3 * float(difference.std()):.0f} meV")
 # - With a library, the maps and the shifts, as long as ``status`` is "ok".
 # - Without one, the differences of shifts between pixels. The zero of energy is not determined, and
 #   each blind component contains a share of the others.
-# - All components of a pixel shift alike. For an oxide that charges on a metal that does not, use a
-#   family whose spectra differ in energy.
+# - All components of a pixel shift alike. For an oxide that charges on a metal that does not, pass
+#   ``shift="by component"``.

@@ -2,8 +2,8 @@
 The two-stage method, and what it takes away
 ============================================
 
-``denoise_pcp_unet`` assumes nothing about counts. ``denoise`` uses it for values whose noise is not
-that of counts, such as differences and asymmetries.
+``denoise_pcp_unet`` assumes nothing about counts. ``denoise`` uses it if the noise cannot be
+measured, because there are too few pixels, or constant values.
 """
 
 from arpes_ml_plugins import plotting
@@ -48,6 +48,6 @@ figure = plotting.compare(noisy, published, parts)
 # %%
 # What to believe
 # ---------------
-# - The robust form, if the noise is not that of counts. For counts, ``denoise`` is better and
-#   faster.
+# - The robust form, if the noise can be measured neither as that of counts nor from place to place.
+#   Otherwise ``denoise`` is better and faster.
 # - Nothing that only the sparse part shows: it contains outliers, and sharp structure with them.

@@ -84,7 +84,7 @@ def test_diagnose_shows_what_is_wrong():
         counts, dims=("phi", "eV"), coords={"phi": np.arange(64) * 0.1, "eV": np.arange(64) * 0.01}
     )
     figure = plotting.diagnose(data)
-    assert "counts of 1 per electron" in " ".join(text.get_text() for text in figure.texts)
+    assert "The values are raw counts: " in " ".join(text.get_text() for text in figure.texts)
     marks = figure.axes[0].lines[0]
     np.testing.assert_allclose((marks.get_xdata(), marks.get_ydata()), ([1.0], [0.2]))
     flat = [line for line in figure.axes[2].lines if line.get_label().startswith("along")]

@@ -48,6 +48,8 @@ METHODS = {
     "counts": denoise_counts,
     "pcp_unet": denoise_pcp_unet,
 }
+UNSPLIT = ("correlated", "local")
+"""Kinds of noise that the network takes, and of which no independent parts can be made."""
 CHOICE, REASON = "denoise_method", "denoise_reason"
 """Coordinates of lazy results that hold the chosen method and the reason."""
 
@@ -135,7 +137,8 @@ def denoise(
         noise = noise_of(array, image, device, repeats=repeated)
         if array.chunks is not None:
             return _chosen_later(array, image, repeated, noise, adapt, mesh, device, rng)
-        method, why = _choice(str(noise["kind"].values)), str(noise["verdict"].values)
+        method = _choice(str(noise["kind"].values))
+        why = str(_reason(noise["kind"].values, noise["verdict"].values, adapt=adapt))
     chosen = METHODS[method]
     if method == "pretrained":
         result = adapting(chosen.__name__, adapt)(
@@ -166,6 +169,19 @@ def denoise(
 def _choice(kind: str) -> str:
     """The method for this kind of noise."""
     return "pretrained" if kind in SERVED else "pcp_unet"
+
+
+def _reason(kind: object, verdict: object, *, adapt: bool) -> np.ndarray:
+    """The verdict on the noise, and what follows from it."""
+    if str(kind) not in SERVED:
+        so = "No law of the noise is known, so the two-stage method is used, which needs none."
+    elif str(kind) in UNSPLIT:
+        so = "Such data cannot be split, so the pre-trained network is used without adapting it."
+    elif adapt:
+        so = "Such data can be split, so the pre-trained network is adapted to them."
+    else:
+        so = "The pre-trained network is used without adapting it, as requested."
+    return np.array(f"{verdict} {so}")
 
 
 def _name_of_choice(kind: object) -> np.ndarray:
@@ -224,7 +240,14 @@ def _chosen_later(
         dask="parallelized",
         output_dtypes=[np.dtype("<U32")],
     )
-    clean = arrays["clean"].assign_coords({CHOICE: names, REASON: noise["verdict"]})
+    reasons = xr.apply_ufunc(
+        partial(_reason, adapt=adapt),
+        noise["kind"],
+        noise["verdict"],
+        dask="parallelized",
+        output_dtypes=[noise["verdict"].dtype],
+    )
+    clean = arrays["clean"].assign_coords({CHOICE: names, REASON: reasons})
     clean.attrs["found"] = {
         "method": f"chosen when computed, see the coordinate {CHOICE}",
         "why": f"see the coordinate {REASON}",

@@ -19,6 +19,7 @@ SERVED = (*PROPORTIONAL, "local")
 """Kinds of noise that the pre-trained network takes."""
 BUNCHED = 1.3  # gain over step
 FEW_HOT = 5e-5  # fraction of the pixels below which hot pixels are not mentioned
+MUCH_MORE = 10.0  # times the mean: noise that corresponds to so much more intensity
 NUMBERS = (
     "gain",
     "gain_error",
@@ -63,7 +64,7 @@ def in_words(
     sentences = [_kind_in_words(name, noise, dims)]
     unsure = noise["uncertain"] > 0 or noise["structured"] > 0
     status = "uncertain" if unsure and name in PROPORTIONAL else "ok"
-    if status != "ok":
+    if status != "ok" and not (name == "offset" and _is_constant(noise)):
         sentences.append(_uncertain_in_words(noise))
     if noise["hot_fraction"] > FEW_HOT:
         sentences.append(f"{noise['hot_fraction']:.2%} of the pixels are hot.")
@@ -99,21 +100,45 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
     curved = _curved(gain, noise["curvature"])
     beside = f" {_shifted(gain, noise['shift'], negative)}" if noise["shift"] else ""
     return {
-        "counts": f"The values are counts of {noise['step']:.4g} per electron: {counts:.3g} "
-        f"electrons per pixel.",
+        "counts": f"The values are {_counts(noise['step'])}: {_electrons(counts)}.",
         "scaled counts": curved
-        or f"The noise is white with gain {gain:.4g} ± {error:.2g}: {counts:.3g} "
-        f"electrons per pixel.{_bunched(gain, noise['step'])}",
+        or f"The noise is white with gain {gain:.4g} ± {error:.2g}: {_electrons(counts)}."
+        f"{_bunched(gain, noise['step'])}",
         "correlated": f"The noise of neighbouring pixels is correlated ({along}), as behind a "
         f"camera or after interpolation. At long wavelengths it is that of counts with gain "
-        f"{gain:.3g} ± {error:.2g}: {counts:.3g} electrons per pixel.{beside}",
-        "offset": _offset(gain, noise["shift"], counts, negative),
+        f"{gain:.3g} ± {error:.2g}: {_electrons(counts)}.{beside}",
+        "offset": _constant(noise)
+        if _is_constant(noise)
+        else _offset(gain, noise["shift"], counts, negative),
         "local": f"{_subtracted(negative)} How strong the noise is was measured from place to "
         f"place: its standard deviation is {noise['deviation']:.3g} at a typical pixel.",
         "negative": _subtracted(negative),
         "unknown": "There are too few pixels or counts to estimate the gain, or the brightness "
         "varies too little to tell a pedestal from it; pass gain= if you know it.",
     }[name]
+
+
+def _counts(step: float) -> str:
+    return "raw counts" if step == 1 else f"counts times {step:.4g}"
+
+
+def _electrons(counts: float) -> str:
+    number = f"{counts:.3g}"
+    return f"{number} electron{'' if number == '1' else 's'} per pixel"
+
+
+def _is_constant(noise: dict[str, float]) -> bool:
+    """Whether the noise may be the same everywhere: its dependence on the intensity is in doubt."""
+    mean = noise["gain"] * noise["mean_counts"] - noise["shift"]
+    return noise["uncertain"] > 0 and noise["shift"] > MUCH_MORE * abs(mean)
+
+
+def _constant(noise: dict[str, float]) -> str:
+    return (
+        f"The noise hardly depends on the intensity: its standard deviation is "
+        f"{math.sqrt(noise['gain'] * noise['shift']):.3g}. The number of electrons cannot be told "
+        f"from it."
+    )
 
 
 def _subtracted(negative: float) -> str:
@@ -216,13 +241,12 @@ def _offset(gain: float, shift: float, counts: float, negative: float) -> str:
     if shift == 0:
         return (
             f"The variance is {gain:.3g} times the intensity, less than that of whole electrons, "
-            f"as with a pedestal or after smoothing: {counts:.3g} electrons per pixel if there is "
-            f"neither."
+            f"as with a pedestal or after smoothing: {_electrons(counts)} if there is neither."
         )
-    electrons = f"There are {counts:.3g} electrons per pixel"
+    electrons = _electrons(counts)
     if shift > 0 and negative > DIFFERENCE:
         electrons += ", unless the values are a difference, which does not show how many there were"
-    return f"{_shifted(gain, shift, negative)} {electrons}."
+    return f"{_shifted(gain, shift, negative)} This means {electrons}."
 
 
 def _shifted(gain: float, shift: float, negative: float) -> str:
