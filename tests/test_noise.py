@@ -358,7 +358,9 @@ def test_nothing_is_told_of_good_counts():
 def test_noise_that_is_the_same_everywhere_has_no_electrons():
     energy = np.linspace(-1, 0, 96)
     smooth = 10 + 5 * np.sin(9 * energy)[:, None] * np.ones(96)
-    data = xr.DataArray(smooth + np.random.default_rng(0).normal(0, 1, (96, 96)), dims=("eV", "phi"))
+    data = xr.DataArray(
+        smooth + np.random.default_rng(0).normal(0, 1, (96, 96)), dims=("eV", "phi")
+    )
     verdict = data.S.estimate_noise().verdict.item()
     assert "hardly depends on the intensity" in verdict
     assert "electrons per pixel" not in verdict
