@@ -187,3 +187,20 @@ def test_leverages():
     )
     same = weighted_leverage(torch.ones_like(weights), mixing, sources)
     torch.testing.assert_close(same, plain, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(16,), (7, 7)])
+def test_chi2_of_raw_counts_needs_few_pixels(shape):
+    """Two components in so few pixels that their noise cannot be measured; one is too few."""
+    energy = np.linspace(-1, 1, 40)
+    rng = np.random.default_rng(11)
+    share = rng.random(shape)[..., None] ** 2
+    left, right = (np.exp(-(((energy - centre) / 0.25) ** 2)) + 0.05 for centre in (-0.4, 0.4))
+    counts = rng.poisson(30 * (share * left + (1 - share) * right))
+    data = xr.DataArray(counts * 1.0, {"eV": energy}, (*"xy"[: len(shape)], "eV"))
+    chi2 = [
+        float(data.S.separate_nmf(n_components=n, shift=False, rng=0).residual_chi2.mean())
+        for n in (2, 1)
+    ]
+    assert 0.8 < chi2[0] < 1.2
+    assert chi2[1] > 2

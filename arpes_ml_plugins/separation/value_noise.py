@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.separation.matching import signal_space
+from arpes_ml_plugins.separation.raw_counts import are_raw_counts
 from arpes_ml_plugins.separation.whiten import (
     APART,
     shared,
@@ -131,10 +132,13 @@ def value_noise(cube: torch.Tensor, valid: torch.Tensor) -> ValueNoise | None:
 def noise_and_classes(
     cube: torch.Tensor, valid: torch.Tensor
 ) -> tuple[ValueNoise | None, Classes | None]:
-    """The same, and how variances depend on intensity; None if there are too few pixels to tell."""
+    """The same, and how variances depend on intensity; None if there are too few pixels to tell.
+
+    Raw counts have the noise of counts, also where there are too few pixels to measure it.
+    """
     mean, best = _best_line(cube, valid)
     if best is None:
-        return None, None
+        return (ValueNoise(1.0, 0.0, mean) if are_raw_counts(cube, valid) else None), None
     if not best.certain:
         return None, best.classes
     # To fewer digits than rounding in sums reaches, so that a replay is the same to the last bit.

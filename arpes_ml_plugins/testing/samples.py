@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 __all__ = ["ROLE_AXES", "sample_cut"]
 
@@ -22,14 +23,19 @@ def sample_cut(
 ) -> xr.DataArray:
     """Poisson counts of a parabolic band (or of a smooth hump, for other axes).
 
-    The axes are in the reverse order of ``roles``, as in PyARPES's ``cut``; with ``batch`` a
-    non-uniform ``temperature`` axis comes first.
+    Along an axis of space two lines are mixed, each with its own map. The axes are in the reverse
+    order of ``roles``, as in PyARPES's ``cut``; with ``batch`` a non-uniform ``temperature`` axis
+    comes first.
     """
     axes = {name: np.linspace(lo, hi, n) for name, lo, hi, n in (ROLE_AXES[r] for r in roles[::-1])}
     grids = np.meshgrid(*(np.linspace(-1, 1, len(v)) for v in axes.values()), indexing="ij")
     last, others = grids[-1], grids[:-1]
-    centre = 0.5 - sum((g**2 for g in others), np.zeros_like(last))
-    rate = 2 + 30 * np.exp(-(((last - centre) / 0.25) ** 2))
+    if "space" in roles:
+        share = (1 + others[-1]) / 2
+        humps = share * _hump(last + 0.4) + (1 - share) * _hump(last - 0.4)
+    else:
+        humps = _hump(last - 0.5 + sum((g**2 for g in others), np.zeros_like(last)))
+    rate = 2 + 30 * humps
     coords: dict[str, object] = {name: (name, values) for name, values in axes.items()}
     dims = list(axes)
     if batch:
@@ -49,3 +55,7 @@ def sample_cut(
     )
     cut[dims[-1]].attrs["long_name"] = "the last axis"
     return cut
+
+
+def _hump(off: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.exp(-((off / 0.25) ** 2))
