@@ -189,6 +189,7 @@ def test_leverages():
     torch.testing.assert_close(same, plain, atol=1e-6, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:separate_nmf:arpes_ml_plugins.errors.DistributionWarning")
 @pytest.mark.parametrize("shape", [(16,), (7, 7)])
 def test_chi2_of_raw_counts_needs_few_pixels(shape):
     """Two components in so few pixels that their noise cannot be measured; one is too few."""

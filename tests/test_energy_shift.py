@@ -125,7 +125,7 @@ def test_blind_methods_point_it_out(method):
 
 
 @shifted
-@pytest.mark.parametrize("counts", [10, 1000])
+@pytest.mark.parametrize("counts", [10, pytest.param(1000, marks=pytest.mark.slow)])
 def test_grains(counts):
     result = mixture(GRAINS, counts).S.separate_sgmca(library=library(), rng=0)
     off = result["shift"].values - (GRAINS - np.mean(GRAINS))

@@ -41,7 +41,7 @@ def squared(values, truth):
     return float(np.square(np.asarray(values) - truth).mean())
 
 
-@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("axis", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_constants_are_kept_and_bands_denoised(rate, axis):
     """Denoised as they were, with what was taken for a beam, constants cost the network 8 dB."""
     rng = np.random.default_rng(axis)

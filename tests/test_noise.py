@@ -228,7 +228,7 @@ class TestPyarpesData:
     @pytest.mark.parametrize(
         "name",
         [
-            "cut",
+            pytest.param("cut", marks=pytest.mark.slow),
             pytest.param("photon_energy", marks=pytest.mark.slow),
             "temperature_dependence",
         ],
@@ -261,7 +261,9 @@ class TestPyarpesData:
         assert float(noise["gain"]) == 1
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_structure_of_bright_counts_is_no_gain(seed):
     """Bands behind a hard edge at 300 counts: in their quietest places the noise is that of counts.
 

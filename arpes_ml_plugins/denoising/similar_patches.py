@@ -79,25 +79,28 @@ def _filtered(
 
 def _similar(guide: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """First rows and columns of the patches that resemble each one most, ``(patches, stack)``."""
-    side = 2 * SEARCH + 1
-    distances = _distances(guide)
-    distances[side * SEARCH + SEARCH] = -1  # the patch itself, where many are equal
+    down, right = (min(SEARCH, size - SIZE) for size in guide.shape)  # further lies no patch
+    side = 2 * right + 1
+    distances = _distances(guide, down, right)
+    distances[side * down + right] = -1  # the patch itself, where many are equal
     nearest = distances.topk(STACK, dim=0, largest=False, sorted=False).indices
     rows, columns = (torch.arange(size, device=guide.device) * STEP for size in nearest.shape[1:])
-    first_rows = rows[:, None] + nearest.div(side, rounding_mode="floor") - SEARCH
-    first_columns = columns + nearest % side - SEARCH
+    first_rows = rows[:, None] + nearest.div(side, rounding_mode="floor") - down
+    first_columns = columns + nearest % side - right
     return first_rows.flatten(1).T, first_columns.flatten(1).T
 
 
-def _distances(guide: torch.Tensor) -> torch.Tensor:
-    """Squared distance of each patch from those around it, ``(offsets, rows, columns)``."""
+def _distances(guide: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """Squared distance of each patch from those up to so many pixels around it, ``(offsets, rows,
+    columns)``.
+    """
     height, width = guide.shape
-    around = F.pad(guide, (SEARCH,) * 4, value=OUTSIDE)
+    around = F.pad(guide, (right, right, down, down), value=OUTSIDE)
     starts = torch.arange(0, width - SIZE + 1, STEP, device=guide.device)
     column = torch.arange(width, device=guide.device)[:, None]
     patches = ((column >= starts) & (column < starts + SIZE)).to(guide)
     distances = []
-    for row, start in product(range(2 * SEARCH + 1), repeat=2):  # each fits into the cache
+    for row, start in product(range(2 * down + 1), range(2 * right + 1)):  # each fits the cache
         shifted = around[row : row + height, start : start + width]
         strips = (guide - shifted).square_().view(-1, STEP, width).sum(1)
         distances.append((strips[:-1] + strips[1:]) @ patches)
