@@ -83,7 +83,7 @@ def _similar(guide: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     side = 2 * right + 1
     distances = _distances(guide, down, right)
     distances[side * down + right] = -1  # the patch itself, where many are equal
-    nearest = distances.topk(STACK, dim=0, largest=False, sorted=False).indices
+    nearest = distances.topk(STACK, dim=0, largest=False).indices  # the most similar first
     rows, columns = (torch.arange(size, device=guide.device) * STEP for size in nearest.shape[1:])
     first_rows = rows[:, None] + nearest.div(side, rounding_mode="floor") - down
     first_columns = columns + nearest % side - right
