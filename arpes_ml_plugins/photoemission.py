@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.constants import BOLTZMANN, FWHM
 from arpes_ml_plugins.errors import AxisError, DataTypeError, ParameterError
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
 from arpes_ml_plugins.labelled.energy_units import energy_unit, time_unit, unit_text
 from arpes_ml_plugins.labelled.outputs import result_dtype
@@ -119,7 +120,7 @@ def as_measured(
         ``units`` names (meV, Ha, Ry).
     resolution : float
         Full width at half maximum of the (Gaussian) energy resolution, in the unit of the axis. A
-        larger value broadens edges and bands.
+        larger value broadens edges and bands. The axis needs smaller steps than this.
     dims : str, optional
         Energy axis, if its name is not recognised.
 
@@ -134,6 +135,11 @@ def as_measured(
     AxisError, DataTypeError, ParameterError
         There is no energy axis, it is uneven, or its values are not finite numbers; the spectral
         function is not real; both or neither of ``beta`` and ``temperature`` are given.
+
+    Warns
+    -----
+    UserWarning
+        The resolution is below the step of the axis.
 
     Examples
     --------
@@ -172,10 +178,17 @@ def as_measured(
     occupied = xr.DataArray(expit(-inverse * energy).astype(dtype), dims=[dim])
     seen = (bare * occupied).astype(dtype, copy=False).rename(bare.name)
     if resolution > 0:
+        step = _even_step(energy, dim)
+        if resolution < step:
+            warn(
+                f"as_measured: resolution={resolution:g} is below the step {step:.3g} of {dim!r}, "
+                f"so hardly anything is broadened; interpolate first, for example with .interp",
+                UserWarning,
+            )
         seen = xr.apply_ufunc(
             _broadened,
             seen if seen.chunks is None else seen.chunk({dim: -1}),
-            kwargs={"sigma": resolution / FWHM / _even_step(energy, dim)},
+            kwargs={"sigma": resolution / FWHM / step},
             input_core_dims=[[dim]],
             output_core_dims=[[dim]],
             dask="parallelized",

@@ -46,3 +46,9 @@ def test_as_measured_keeps_what_it_was_given():
     assert (lazy.dims, lazy.dtype, lazy.name) == (("eV", "k"), np.float32, "A")
     eager = arpes_ml_plugins.as_measured(data, temperature=20, resolution=0.1)
     xr.testing.assert_allclose(lazy.compute().transpose(*data.dims), eager, atol=1e-6)
+
+
+def test_a_resolution_below_the_step_is_told():
+    flat = xr.DataArray(np.ones(41), {"eV": np.linspace(-1, 1, 41)}, ("eV",))
+    with pytest.warns(UserWarning, match=r"below the step 0\.05 of 'eV'"):
+        arpes_ml_plugins.as_measured(flat, temperature=20, resolution=0.01)
