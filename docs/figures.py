@@ -279,19 +279,19 @@ def _shifts() -> Figure:
         1, len(kinds), figsize=(9, 2.7), sharey=True, layout="constrained"
     )
     columns = {
-        "blind, shift=False: worst angle": THEIRS,
-        "blind: worst angle": SERIES[3],
-        "shift=False: worst angle": SERIES[0],
-        "default: worst angle": OURS,
-        "by component: worst angle": SERIES[2],
+        "blind: worst angle": (SERIES[3], "o-", "blind"),
+        "blind, shift=False: worst angle": (THEIRS, "s--", "blind, shift=False"),
+        "default: worst angle": (OURS, "o-", "library"),
+        "shift=False: worst angle": (SERIES[0], "s--", "library, shift=False"),
+        "by component: worst angle": (SERIES[2], "D-", 'library, shift="by component"'),
     }
     for axes, kind in zip(panels, kinds, strict=True):
         mine = [row for row in rows if row["shift"] == kind]
-        for column, colour in columns.items():
+        for column, (colour, line, label) in columns.items():
             those = [row for row in mine if row[column]]
             at = [float(row["counts"]) for row in those]
-            axes.plot(at, [float(row[column]) for row in those], "o-", color=colour, markersize=4,
-                      label=column.removesuffix(": worst angle"))  # fmt: skip
+            angles = [float(row[column]) for row in those]
+            axes.plot(at, angles, line, color=colour, markersize=4, label=label)
         axes.set(title=fill(kind, 18), xscale="log", yscale="log", xlabel="counts")
         axes.title.set_fontsize(9)
     panels[0].set_ylabel("worst angle (degrees)")

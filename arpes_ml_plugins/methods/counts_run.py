@@ -312,7 +312,7 @@ def _check_counts(
     kind, verdict = str(noise["kind"].values), str(noise["verdict"].values)
     if gain is None and kind not in kinds:
         raise DataError(
-            f"{method} needs counts. {verdict} Use denoise_pcp_unet, which does not need counts, "
+            f"{method} needs counts. {verdict} Use denoise, which chooses a method for such data, "
             f"or override this check with gain= (variance over mean)"
         )
     far_off = float(noise["gain_error"]) > WORTH_A_WARNING * float(noise["gain"])
@@ -374,8 +374,8 @@ def _denoise(
     numbers = batch.numbers
     if gain is None and not numbers["served"]:  # eager data were refused before
         raise DataError(
-            "the noise is not that of counts, see estimate_noise; use denoise_pcp_unet, which does "
-            "not need counts, or override this check with gain= (variance over mean)"
+            "the noise is not that of counts, see estimate_noise; use denoise, which chooses a "
+            "method for such data, or override this check with gain= (variance over mean)"
         )
     images = batch.images.unflatten(0, (-1, exposures))
     total, valid = images.sum(1), batch.valid.unflatten(0, (-1, exposures)).all(1)

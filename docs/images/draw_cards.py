@@ -48,10 +48,11 @@ def draw_continuation() -> None:
     g = simulate_greens_function(truth, beta=beta, times=161, stderr=error, rng=0)
     result = g.S.continue_rlista(beta=beta, stderr=error, omega=np.linspace(-2.5, 2.5, 201))
     figure, (left, right) = plt.subplots(1, 2, figsize=SIZE, layout="constrained")
-    g.sel(k=np.linspace(0, 1, 6), method="nearest").plot.line(
-        ax=left, x="tau", add_legend=False, linewidth=1
-    )
-    left.set(title="G(τ), errors of 1e-3", xlabel="τ (1/eV)", ylabel="", yscale="log")
+    for k in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        curve = g.sel(k=k, method="nearest")
+        left.plot(g["tau"], curve, color=plt.cm.viridis(0.9 * k), linewidth=1, label=f"{k:g}")
+    left.legend(title="k (1/Å)", ncols=3, fontsize=7, title_fontsize=7, loc="upper center")
+    left.set(title="measured, errors of 1e-3", xlabel="τ (1/eV)", ylabel="G(τ)", yscale="log")
     left.set_ylim(3e-3, 1.2)
     result.spectral_function.plot(
         ax=right, x="k", cmap="magma", vmin=0, vmax=2.5, add_colorbar=False, ylim=(-2, 1.3)
@@ -75,8 +76,8 @@ def draw_separation() -> None:
         spectrum = result.spectra.isel(component=number)
         right.plot(spectrum["eV"], spectrum / spectrum.max(), color=COLOURS[number])
     left.imshow(np.clip(shown, 0, 1), origin="lower")
-    left.set(title="maps of three components", xticks=(), yticks=())
-    right.set(title="their spectra", xlabel="energy (eV)", yticks=())
+    left.set(title="maps of three components", xlabel="x", ylabel="y", xticks=(), yticks=())
+    right.set(title="their spectra", xlabel="energy (eV)", ylabel="intensity", yticks=())
     figure.savefig(FOLDER / "card_separate.png", dpi=120)
 
 
