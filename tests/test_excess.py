@@ -56,3 +56,19 @@ def test_fewer_than_there_are_is_another_matter():
     maps = np.stack([(grains == k) * 1.0 for k in range(6)])
     result = measured(maps).S.separate_gmca(n_components=2, shift=False, rng=0)
     assert "out of the noise" not in result.status.item()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_counts_of_two_materials_in_three(seed):
+    """Noise that differs between the materials has no sharp edge in its eigenvalues."""
+    rng = np.random.default_rng(seed)
+    energy = np.linspace(-2, 2, 60)
+    spectra = [
+        height * np.exp(-(((energy - centre) / 0.3) ** 2)) + floor
+        for centre, height, floor in ((-0.5, 1.0, 0.1), (0.4, 0.8, 0.15))
+    ]
+    rate = 60 * np.where((COLUMNS < 12)[..., None], *spectra)
+    data = xr.DataArray(rng.poisson(rate) * 1.0, {"eV": energy}, ("y", "x", "eV"))
+    assert data.S.separate_nmf(n_components=2, shift=False, rng=0).status.item() == "ok"
+    with pytest.warns(DistributionWarning, match="2 components stand out .* 3 were asked for"):
+        data.S.separate_nmf(n_components=3, shift=False, rng=0)
