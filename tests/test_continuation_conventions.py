@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from greens import BETA, FINE, METHODS, OMEGA, SPECTRA, green, missed
+from greens import BETA, FINE, METHODS, OMEGA, SPECTRA, fermi, green, missed
 
 import arpes_ml_plugins
 from arpes_ml_plugins.errors import AxisError, DataError, DistributionWarning, ParameterError
@@ -24,6 +24,25 @@ def test_half_of_the_times_of_an_even_spectrum(method):
     np.testing.assert_allclose(a, a.values[::-1], atol=1e-9)
     assert missed(result, GAP) < 0.25
     assert float(a.integrate("omega")) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_network_knows_that_a_spectrum_is_even():
+    """Lorentzians at zero: it must not take an odd part that the data do not show for possible.
+
+    Then its solution has shoulders, and is worse than maximum entropy around a flat model.
+    """
+    widths = np.linspace(0.1, 0.2, 4)[:, None]
+    truth = widths / (FINE**2 + widths**2)
+    truth /= truth.sum(-1, keepdims=True) * (FINE[1] - FINE[0])
+    tau = np.linspace(0, 2, 61)
+    g = truth @ fermi(tau, FINE, 4.0).T * (FINE[1] - FINE[0])
+    g += 1e-3 * np.random.default_rng(1).normal(size=g.shape)
+    data = xr.DataArray(g, dims=("spectrum", "tau"), coords={"tau": tau})
+    off = []
+    for method in (arpes_ml_plugins.continue_rlista, arpes_ml_plugins.continue_maxent):
+        a = method(data, beta=4.0, stderr=1e-3, omega=OMEGA, even=True).spectral_function
+        off.append(float(abs(a - truth[:, ::25]).mean()))
+    assert off[0] < 0.8 * off[1]
 
 
 def test_without_the_symmetry_half_of_the_times_leave_the_rest_open():
