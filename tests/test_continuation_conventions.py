@@ -45,6 +45,12 @@ def test_the_network_knows_that_a_spectrum_is_even():
     assert off[0] < 0.8 * off[1]
 
 
+def test_data_of_fermions_that_are_passed_as_those_of_bosons():
+    """A positive spectrum explains them, and nothing else would tell."""
+    with pytest.warns(DistributionWarning, match="add up to 1, as those of fermions"):
+        green(TWO).S.continue_maxent(statistics="boson", **OPTIONS)
+
+
 def test_without_the_symmetry_half_of_the_times_leave_the_rest_open():
     half = green(GAP)[:50]
     with pytest.warns(DistributionWarning):
