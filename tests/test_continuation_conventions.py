@@ -171,6 +171,13 @@ class TestNegativeFrequencies:
         noise = rng.normal(size=80) + 1j * rng.normal(size=80)
         return self.exact() + sigma * noise
 
+    def test_complex_conjugates_are_pointed_out(self):
+        """Read as -G they give the mirror image, and explain the data as well."""
+        half = self.noisy().sel(iwn=slice(0, None))
+        with pytest.warns(DistributionWarning, match="comes out mirrored"):
+            half.conj().S.continue_maxent(omega=OMEGA, stderr=1e-3)
+        (-half).S.continue_maxent(omega=OMEGA, stderr=1e-3, sign=-1)
+
     def test_means_have_smaller_errors_and_copies_have_not(self):
         g = self.noisy()
         options = {"omega": OMEGA, "stderr": 1e-3}

@@ -217,24 +217,36 @@ def check_statistics(
 
 
 def check_sign(data: xr.DataArray, dim: Hashable, problem: Problem) -> None:
-    """Refuse data that clearly contradict the stated sign; lazy data are not checked."""
+    """Refuse data that clearly contradict the stated sign, and warn of ``G(i w_n)`` that may be
+    complex conjugates; lazy data are not checked.
+    """
     import torch
 
-    if problem.convention is None or problem.signed or data.chunks is not None:
+    stated = problem.convention
+    fermion = problem.statistics == "fermion" and problem.axis == "matsubara"
+    if problem.signed or data.chunks is not None or (stated is None and not fermion):
         return
     wide = np.result_type(data.dtype, np.float64)
     values = data.transpose(..., dim).values.reshape(-1, data.sizes[dim]).astype(wide)
     rows = problem.rows(torch.from_numpy(np.ascontiguousarray(values)))
     flat = problem.kernel.sum(-1)
     lengths = (rows.norm(dim=-1) * flat.norm()).clamp(min=1e-300)
-    cosine = problem.convention * (rows @ flat) / lengths
+    cosine = (stated or 1) * (rows @ flat) / lengths
+    if stated is None:
+        if bool((cosine < -OPPOSITE).all()):
+            _warn(
+                f"Im G(i w_n) is positive along {dim!r}: the data are read as -G(i w_n); if they "
+                f"are complex conjugates instead, G at -w_n, the spectrum comes out mirrored: pass "
+                f"data.conj(); if they are not, pass sign=-1"
+            )
+        return
     wrong = int((cosine < -OPPOSITE).sum())
     if wrong:
-        said = "positive" if problem.convention == 1 else "negative"
+        said = "positive" if stated == 1 else "negative"
         what = "-Im G(i w_n) is" if problem.axis == "matsubara" else "the data are"
         raise DataError(
-            f"sign={problem.convention} means that {what} {said}, but in {wrong} of {len(rows)} "
-            f"slices it is the opposite; pass sign={-problem.convention}, or sign=None to take it "
+            f"sign={stated} means that {what} {said}, but in {wrong} of {len(rows)} "
+            f"slices it is the opposite; pass sign={-stated}, or sign=None to take it "
             f"from the data"
         )
 
