@@ -145,7 +145,8 @@ def test_matsubara_frequencies():
         assert float(np.abs(result.back_transform - noisy).max()) < 1e-3
     default = g.S.continue_rlista(stderr=1e-4)
     assert missed(default, spectrum) < 0.25
-    turned = (-g).S.continue_rlista(stderr=1e-4, omega=OMEGA)
+    with pytest.warns(DistributionWarning, match="read as -G"):
+        turned = (-g).S.continue_rlista(stderr=1e-4, omega=OMEGA)
     assert turned.sign == -1
 
 

@@ -190,6 +190,13 @@ def test_factored_kernels(case):
     rebuilt = u * s[:, None] @ turn @ right
     assert (rebuilt - dense).abs().max() < 3e-3
     np.testing.assert_allclose(s[3], torch.linalg.svdvals(dense[3])[: s.shape[1]], atol=2e-3)
+    # More rows for all, each data set with a factor of its own.
+    more = factored.beside(kernel[:3], errors[:, 0])
+    whole = torch.cat([dense[2], kernel[:3] * errors[2, 0]])
+    np.testing.assert_allclose(more.each(2), whole, rtol=1e-12)
+    two = Factored(kernel).beside(kernel[:3], torch.tensor([1.0, 2.0]).double())
+    np.testing.assert_allclose(two.each(1), torch.cat([kernel, kernel[:3] * 2]), rtol=1e-12)
+    assert Factored(kernel).beside(kernel[:3], torch.ones(2).double()).own is None
     # One factor for all keeps one kernel for all.
     assert Factored(kernel).scaled(torch.full((3,), 2.0)).own is None
     assert Factored(kernel).scaled(torch.tensor([1.0, 2.0]).double()).own is not None

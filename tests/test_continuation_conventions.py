@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from greens import BETA, FINE, METHODS, OMEGA, SPECTRA, green, missed
+from greens import BETA, FINE, METHODS, OMEGA, SPECTRA, fermi, green, missed
 
 import arpes_ml_plugins
 from arpes_ml_plugins.errors import AxisError, DataError, DistributionWarning, ParameterError
@@ -24,6 +24,31 @@ def test_half_of_the_times_of_an_even_spectrum(method):
     np.testing.assert_allclose(a, a.values[::-1], atol=1e-9)
     assert missed(result, GAP) < 0.25
     assert float(a.integrate("omega")) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_network_knows_that_a_spectrum_is_even():
+    """Lorentzians at zero: it must not take an odd part that the data do not show for possible.
+
+    Then its solution has shoulders, and is worse than maximum entropy around a flat model.
+    """
+    widths = np.linspace(0.1, 0.2, 4)[:, None]
+    truth = widths / (FINE**2 + widths**2)
+    truth /= truth.sum(-1, keepdims=True) * (FINE[1] - FINE[0])
+    tau = np.linspace(0, 2, 61)
+    g = truth @ fermi(tau, FINE, 4.0).T * (FINE[1] - FINE[0])
+    g += 1e-3 * np.random.default_rng(1).normal(size=g.shape)
+    data = xr.DataArray(g, dims=("spectrum", "tau"), coords={"tau": tau})
+    off = []
+    for method in (arpes_ml_plugins.continue_rlista, arpes_ml_plugins.continue_maxent):
+        a = method(data, beta=4.0, stderr=1e-3, omega=OMEGA, even=True).spectral_function
+        off.append(float(abs(a - truth[:, ::25]).mean()))
+    assert off[0] < 0.8 * off[1]
+
+
+def test_data_of_fermions_that_are_passed_as_those_of_bosons():
+    """A positive spectrum explains them, and nothing else would tell."""
+    with pytest.warns(DistributionWarning, match="add up to 1, as those of fermions"):
+        green(TWO).S.continue_maxent(statistics="boson", **OPTIONS)
 
 
 def test_without_the_symmetry_half_of_the_times_leave_the_rest_open():
@@ -145,6 +170,13 @@ class TestNegativeFrequencies:
         rng = np.random.default_rng(seed)
         noise = rng.normal(size=80) + 1j * rng.normal(size=80)
         return self.exact() + sigma * noise
+
+    def test_complex_conjugates_are_pointed_out(self):
+        """Read as -G they give the mirror image, and explain the data as well."""
+        half = self.noisy().sel(iwn=slice(0, None))
+        with pytest.warns(DistributionWarning, match="comes out mirrored"):
+            half.conj().S.continue_maxent(omega=OMEGA, stderr=1e-3)
+        (-half).S.continue_maxent(omega=OMEGA, stderr=1e-3, sign=-1)
 
     def test_means_have_smaller_errors_and_copies_have_not(self):
         g = self.noisy()

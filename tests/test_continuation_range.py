@@ -255,10 +255,32 @@ class TestSelfEnergy:
         assert float(known.constant) == 1.7
         assert float(known.constant_stderr) == 0
         assert float(known.moment) == pytest.approx(1.4, abs=0.01)
-        with pytest.raises(ParameterError, match="one number"):
-            self.sigma().S.continue_self_energy(**options, stderr=np.full(90, 1e-4))
+        with pytest.raises(ParameterError, match="one number for each of the 90"):
+            self.sigma().S.continue_self_energy(**options, stderr=np.full(80, 1e-4))
         with pytest.raises(ParameterError, match="moment"):
             self.sigma().S.continue_self_energy(**options, moment=-1.0)
+
+    def test_errors_that_grow_with_the_frequency(self):
+        """As those from Dyson's equation do: the accurate data count, and no outliers are found."""
+        errors = 1e-4 * (1 + (self.sigma(error=0).iwn / 2) ** 2)
+        draw = np.random.default_rng(2)
+        options = {"beta": self.BETA, "omega": np.linspace(-5, 5, 101)}
+        noise = draw.normal(size=(3, 90)) + 1j * draw.normal(size=(3, 90))
+        data = self.sigma(error=0) + errors * xr.DataArray(noise, dims=("k", "iwn"))
+        data = data.transpose("k", "iwn")
+        found = data.S.continue_self_energy(**options, stderr=errors)
+        assert set(found.status.values) == {"ok"}
+        assert float(abs(found.constant - 1.7).max()) < 0.03
+        for name, truth in (("constant", 1.7), ("moment", 1.4)):
+            off = (found[name] - truth) / found[f"{name}_stderr"]
+            assert float(abs(off).max()) < 4
+        np.testing.assert_allclose(found.stderr.real, np.tile(errors, (3, 1)), rtol=1e-9)
+        each = xr.DataArray([1.0, 1.0, 2.0], dims="k") * errors
+        own = data.S.continue_self_energy(**options, stderr=each)
+        np.testing.assert_allclose(
+            own.spectral_function[:2], found.spectral_function[:2], atol=1e-4
+        )
+        assert float(own.moment_stderr[2]) > 1.3 * float(found.moment_stderr[2])
 
     def test_kramers_kronig_of_a_semicircle(self):
         omega = torch.linspace(-3, 3, 1201, dtype=torch.float64)

@@ -127,6 +127,19 @@ def test_without_information_the_default_model_is_returned(case):
     assert torch.allclose(found.spectrum[0], default, rtol=1e-3)
 
 
+def test_data_that_say_nothing_do_not_make_the_interval_small(case):
+    """Any large strength explains them, and would give bars as small as one likes."""
+    kernel, data, truth = case
+    noise = data - truth @ kernel.mT
+    rough = kernel * SIGMA / 3.0
+    result = maxent(rough, truth @ rough.mT + noise, flat())
+    half = 1.9 * result.deviation
+    held = (truth >= result.spectrum - half) & (truth <= result.spectrum + half)
+    assert held[truth > 0.01 * truth.amax()].double().mean() > 0.9
+    again = maxent(kernel, data, flat())
+    torch.testing.assert_close(again.loose, again.alpha)
+
+
 def test_a_perfect_default_model_is_kept(case):
     kernel, data, truth = case
     found = maxent(kernel, data, truth.clamp(min=1e-6), rule="classic")

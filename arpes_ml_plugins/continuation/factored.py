@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import pad
 
 __all__ = ["Factored", "rowwise"]
 
@@ -65,6 +66,22 @@ class Factored:
             return Factored(self.shared * factors[0])
         unit = torch.eye(len(self.shared), device="cpu").to(self.shared)
         return Factored(self.shared, unit * factors[:, None, None])
+
+    def beside(self, rows: torch.Tensor, factors: torch.Tensor) -> Factored:
+        """With more ``rows`` ``(k, n)`` that are the same for all, times a factor for each data
+        set, ``(b,)``.
+        """
+        shared = torch.cat([self.shared, rows])
+        unit = torch.eye(len(shared), device="cpu").to(shared)
+        factors = factors[:, None].expand(-1, len(rows))
+        if self.own is None:
+            ones = factors.new_ones(len(factors), len(self.shared))
+            own = unit * torch.cat([ones, factors], 1)[:, None]
+            alike = bool((factors == factors[0]).all())
+            return Factored(own[0] @ shared) if alike else Factored(shared, own)
+        own = torch.diag_embed(factors)
+        own = torch.cat([pad(self.own, (0, len(rows))), pad(own, (self.own.shape[-1], 0))], 1)
+        return Factored(shared, own)
 
     def data(self, weights: torch.Tensor) -> torch.Tensor:
         """Whitened data ``(b, m)`` of spectra ``(b, n)``."""

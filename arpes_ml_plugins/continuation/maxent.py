@@ -55,6 +55,7 @@ ADAPTING = 4  # strengths of the path for one that is solved for
 SHIFTS = (1e-15, 1e-13, 1e-11, 1e-9)  # of a diagonal of 1, that make up for rounding
 RISE = 1.01  # of chi^2 from strength to strength, which rounding may cause
 SMALLEST_DEFAULT = 1e-7  # of its largest value
+EXCLUDED = 3.0  # nats by which the best strength is more likely than the largest
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class MaxEntResult:
 
     spectrum: torch.Tensor  # (b, n)
     alpha: torch.Tensor  # (b,)
+    loose: torch.Tensor  # (b,): strength that ``deviation`` is of
     deviation: torch.Tensor  # (b, n): of the Gaussian around the maximum of the posterior
     least: torch.Tensor
     """``(b,)``: chi^2 almost without regularisation, below which no positive spectrum gets."""
@@ -135,7 +137,8 @@ def maxent(
     alpha = choose_alpha(path, rule, data.shape[-1] if count is None else count)
     y, converged = _solve(space, data, default, alpha, _nearest(path, alpha))
     spectrum = default * space.logs(y).exp()
-    deviation = _deviation(space, spectrum, alpha, mixing)
+    loose = _loose(path, alpha)
+    deviation = _deviation(space, spectrum, loose, mixing)
     if rule == "bryan":
         weight = torch.softmax(path.evidence, 0)[..., None]
         spectra = path.spectra if mixing is None else path.spectra @ mixing.mT
@@ -145,7 +148,9 @@ def maxent(
     elif mixing is not None:
         spectrum = spectrum @ mixing.mT
     least, evidence = path.chi2[-1], path.evidence.amax(0)
-    return MaxEntResult(spectrum, alpha, deviation, least, converged, space, default, evidence)
+    return MaxEntResult(
+        spectrum, alpha, loose, deviation, least, converged, space, default, evidence
+    )
 
 
 def signed_maxent(
@@ -175,7 +180,7 @@ def signed_maxent(
     plus, minus = both.spectrum.chunk(2, -1)
     total = plus + minus  # by which the difference answers to its Lagrange parameters
     space = Subspace.of(kernel, default.sum(-1).expand(len(data)))
-    deviation = _deviation(space, total, both.alpha, mixing)
+    deviation = _deviation(space, total, both.loose, mixing)
     answering = torch.stack(both.default.chunk(2, -1)).sum(0)
     spectrum = plus - minus if mixing is None else (plus - minus) @ mixing.mT
     return replace(both, spectrum=spectrum, deviation=deviation, space=space, default=answering)
@@ -353,6 +358,17 @@ def halved(
             break
         length = torch.where(bad, length / 2, length)
     return length
+
+
+def _loose(path: Path, alpha: torch.Tensor) -> torch.Tensor:
+    """The strength of which the deviation is, ``(b,)``: the chosen one if the data exclude the
+    default model.
+
+    If they do not, any larger strength explains them as well, and the deviation would be as small
+    as one likes. Spectra are not that close to a flat one: there it is the smallest of the path.
+    """
+    excluded = path.evidence[0] < path.evidence.amax(0) - EXCLUDED
+    return torch.where(excluded, alpha, torch.minimum(alpha, path.alphas[-1]))
 
 
 def _deviation(

@@ -283,8 +283,23 @@ def _view(
         grid = subdivided(grid, len(prior.mean) // network.points)
     problem = replace(seen.problem, omega=grid, bins=False)
     rows = _kernel(problem, seen.problem.even)
+    kernel, data = seen.kernel(rows), seen.data
+    if problem.symmetric or seen.problem.even:
+        odd = _odd_kernel(problem)
+        kernel = kernel.beside(odd, seen.precision)
+        data = torch.cat([data, data.new_zeros(len(data), len(odd))], 1)
     scale = _scale(seen)
     # The kernel of a fermion is at most 1: its largest element is one over the smallest error.
     largest = seen.sharpest * scale * float(rows.abs().max())
     soft = (1 / (SMALLEST_ERROR * largest)).clamp(max=1)
-    return prior.view(seen.kernel(rows).scaled(scale * soft)), seen.data * soft[:, None]
+    return prior.view(kernel.scaled(scale * soft)), data * soft[:, None]
+
+
+def _odd_kernel(problem: Problem) -> torch.Tensor:
+    """Data of the odd part of spectra on both signs, compressed, ``(k, n)``.
+
+    That of an even spectrum is zero. The network was trained on data of all spectra: without
+    these rows it takes the odd part for unknown, not for zero.
+    """
+    rows = replace(problem, symmetric=False, moments=()).kernel
+    return torch.linalg.qr((rows - rows.flip(-1)) / 2).R

@@ -155,7 +155,8 @@ def _without_exact(matrix: NDArray[Any]) -> NDArray[np.floating]:
         raise ParameterError(
             f"covariance must be positive definite, but its eigenvalues run from {values[0]:.3g} "
             f"to {values[-1]:.3g}, and {exact.sum()} of {rows} are zero; with fewer samples than "
-            f"points it never is: take more, bin tau, or keep its diagonal as stderr"
+            f"points it never is: pass the samples themselves (a dimension {BIN!r}), or its "
+            f"diagonal as stderr"
         )
     _check_sizes("covariance", np.sqrt(values[~exact]))
     if not exact.any():

@@ -30,6 +30,7 @@ from arpes_ml_plugins.methods.continuation_conventions import (
     check_frequencies,
     check_numbers,
     check_sign,
+    check_statistics,
     check_times,
     folded,
 )
@@ -149,6 +150,7 @@ def read_imaginary(
         # A little weight far outside would make any higher moment.
         problem = problem.extended()
     check_sign(given.data, given.dim, problem)
+    check_statistics(given.data, given.dim, problem, errors)
     return ImaginaryData(
         given.data, given.dim, problem, parts, grid, errors, matrix, norm, any_norm, known, merged
     )

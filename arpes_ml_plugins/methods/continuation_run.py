@@ -76,7 +76,8 @@ FAMILY = {
             Covariance of the errors, ``(tau, tau)``, or one for every slice, ``(..., tau, tau)``,
             instead of ``stderr``. Directions without variance, for example because
             ``G(0) + G(beta) = 1`` in every sample, are left out, if they are at most a tenth of
-            all.""",
+            all. One of fewer samples than twice the data holds errors that are far too small: pass
+            the samples themselves.""",
     "statistics": """
         statistics : {"fermion", "boson"}
             Statistics of the operators. For bosons the result is ``A(w) / w``, which is taken to be

@@ -56,9 +56,10 @@ def continue_self_energy(
         real ``Sigma(tau)``, which has no constant. All other dimensions are a batch.
     {beta}
     {omega}
-    stderr : float, optional
-        Standard error of real and imaginary part. Default: estimated from the part of the data that
-        no spectrum can produce.
+    stderr : float or array-like, optional
+        Standard error of real and imaginary part: one number, one for each frequency (those from
+        Dyson's equation grow with the frequency), or a DataArray with dimensions of the data.
+        Default: estimated from the part of the data that no spectrum can produce.
     constant, moment : float, optional
         Limit at high frequencies and coefficient of ``1 / (i w_n)``, if they are known (for a
         Hubbard model ``U <n>`` and ``U^2 <n> (1 - <n>)``). Default: determined from the data, with
@@ -105,11 +106,6 @@ def continue_self_energy(
     check_positive("moment", moment, optional=True)
     if constant is not None and not np.isfinite(constant):
         raise ParameterError(f"constant must be a finite number, got {constant!r}")
-    if stderr is not None and np.ndim(stderr) != 0:
-        raise ParameterError(
-            f"stderr must be one number, the error of real and imaginary parts; got shape "
-            f"{np.shape(stderr)}"
-        )
     shifted, guess = _without_constant(data, dims, constant)
     source = read_imaginary(
         shifted,
@@ -163,8 +159,10 @@ def _with_unknown_constant(source: ImaginaryData) -> ImaginaryData:
     from arpes_ml_plugins.continuation.outliers import estimate_error
 
     array = source.array
+    count = 2 * array.sizes[source.dim]
     if source.errors is not None:
-        error = float(np.median(source.errors))
+        errors = np.unique(source.errors, axis=0)
+        errors = errors if len(errors) == 1 else source.errors
     elif array.chunks is not None:
         raise DataError("the errors of lazy data cannot be estimated; pass stderr=...")
     else:
@@ -175,11 +173,27 @@ def _with_unknown_constant(source: ImaginaryData) -> ImaginaryData:
         constant[: len(constant) // 2] = float(source.problem.kernel.abs().max())
         known = torch.cat([source.problem.kernel, constant], 1)
         error = float(estimate_error(known, rows.double()).median())
-    count = 2 * array.sizes[source.dim]
+        errors = np.full((1, count), error)
     largest = 1.0 if array.chunks is not None else float(abs(array).max())
-    covariance = error**2 * np.eye(count)
-    covariance[: count // 2, : count // 2] += (UNKNOWN * largest) ** 2
-    return replace(source, errors=None, covariance=covariance)
+    covariance = errors[:, :, None] ** 2 * np.eye(count)
+    covariance[:, : count // 2, : count // 2] += (UNKNOWN * largest) ** 2
+    return replace(
+        source, errors=None, covariance=covariance[0] if len(errors) == 1 else covariance
+    )
+
+
+def _errors(source: ImaginaryData, result: xr.Dataset) -> xr.DataArray:
+    """Standard errors of the real and of the imaginary parts, for each frequency."""
+    array, dim = source.array, source.dim
+    if source.covariance is None:
+        return result["stderr"].real
+    half = np.sqrt(np.diagonal(source.covariance, 0, -2, -1))[..., array.sizes[dim] :]
+    if half.ndim == 1:
+        return xr.DataArray(half, dims=[dim])
+    batch = [name for name in array.dims if name != dim]
+    return xr.DataArray(
+        half.reshape(*(array.sizes[name] for name in batch), -1), dims=[*batch, dim]
+    )
 
 
 def _completed(
@@ -193,7 +207,8 @@ def _completed(
     axis, dim = source.omega.dims[0], source.dim
     constant = guess
     if free:
-        constant = guess + (source.array - result["back_transform"]).real.mean([dim])
+        left = (source.array - result["back_transform"]).real
+        constant = guess + left.weighted(1 / _errors(source, result) ** 2).mean([dim])
     omega = torch.from_numpy(source.omega.values.astype(np.float64))
     real = xr.apply_ufunc(
         lambda density: kramers_kronig(torch.from_numpy(density.copy()), omega).numpy(),
@@ -211,22 +226,24 @@ def _completed(
     norms = result["spectral_function"].integrate(axis)
     result["constant"] = xr.zeros_like(norms) + constant
     result["moment"] = norms
+    errors = _errors(source, result)
     if source.covariance is not None:
-        error = float(np.sqrt(source.covariance[-1, -1]))
-        result["stderr"] = xr.full_like(result["stderr"], error * (1 + 1j))
-    else:
-        error = float(np.median(np.abs(result["stderr"].values.real)))
-    problem = source.problem
-    errors = torch.full((len(problem.kernel),), error, dtype=torch.float64, device="cpu")
-    network = continuation_network("cpu")
+        result["stderr"] = xr.zeros_like(result["stderr"]) + errors * (1 + 1j)
+    problem, network = source.problem, continuation_network("cpu")
 
-    def stated(norm: np.ndarray) -> np.ndarray:
-        each = [moment_errors(network, problem, errors, float(n)) for n in np.ravel(norm)]
-        return np.array(each).reshape(*np.shape(norm), 2)
+    def stated(norm: np.ndarray, error: np.ndarray) -> np.ndarray:
+        rows = np.broadcast_to(
+            np.concatenate([error, error], -1), (*norm.shape, 2 * error.shape[-1])
+        )
+        each = zip(np.ravel(norm), rows.reshape(norm.size, -1).copy(), strict=True)
+        found = [moment_errors(network, problem, torch.from_numpy(e), float(n)) for n, e in each]
+        return np.array(found).reshape(*norm.shape, 2)
 
     both = xr.apply_ufunc(
         stated,
         norms,
+        errors,
+        input_core_dims=[[], [dim]],
         output_core_dims=[["of"]],
         dask="parallelized",
         output_dtypes=[np.float64],
