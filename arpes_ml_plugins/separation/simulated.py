@@ -21,7 +21,7 @@ from arpes_ml_plugins.separation.least_squares import (
 from arpes_ml_plugins.separation.metrics import match
 from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["angles", "expected_angles"]
+__all__ = ["angles", "expected_angles", "measured"]
 
 EMPTY = (0.0, 2.0)  # standard errors below which maps are zero, in each of the simulations
 
@@ -45,7 +45,7 @@ def expected_angles(
     found = []
     for limit in EMPTY:
         model = spectra @ torch.where(maps < limit * error, 0.0, maps)
-        pixels = _measured(data, model, generator)
+        pixels = measured(data, model, generator)
         drawn = replace(data, pixels=pixels, sparse=pixels, scales=1, coarse=data.summed(pixels))
         found.append(angles(data, again(drawn), spectra))
     return torch.stack(found).amax(0)
@@ -61,7 +61,7 @@ def angles(data: Whitened, found: torch.Tensor, spectra: torch.Tensor) -> torch.
     return torch.rad2deg(torch.arccos((one[:, order] * signs * other).sum(0).clamp(-1, 1)))
 
 
-def _measured(data: Whitened, model: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def measured(data: Whitened, model: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Whitened data with this expectation: counts, and read noise; of unit noise if not counts."""
     if data.by_value is None:
         return model + _normal(model, generator)
