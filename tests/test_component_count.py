@@ -76,7 +76,7 @@ def test_components_are_added_as_long_as_each_gains(changed, wanted, words):
     }
     for name, (at, value) in changed.items():
         numbers[name][at] = value
-    found, reason = recommended_count(**numbers, idle=0.01)
+    found, reason = recommended_count(**numbers, limits=torch.full((4,), 0.05))
     assert found == wanted
     assert reason.startswith(f"{wanted} component")
     assert re.search(words, reason)
@@ -124,3 +124,17 @@ def test_a_wide_ramp_does_not_replace_a_state(seed):
     counts = np.random.default_rng(seed).poisson(100 * rate / rate.max())
     data = xr.DataArray(counts * 1.0, {"eV": energy}, ("y", "x", "eV"))
     assert int(data.S.choose_components(rng=0).recommended) == 3
+
+
+def test_noise_of_grains_with_lines_of_their_own_is_no_component():
+    """The noise is larger in the channels of a grain's line, in its pixels alone."""
+    energy = np.linspace(-1, 1, 40)
+    lines = np.stack([np.exp(-(((energy - c) / 0.15) ** 2)) for c in (-0.4, 0, 0.4)])
+    row, column = np.mgrid[:40, :40]
+    grains = np.stack([column < 16, (column >= 16) & (row < 20), (column >= 16) & (row >= 20)])
+    rate = np.einsum("kyx,ke->yxe", 100.0 * grains, lines)
+    counts = np.random.default_rng(0).poisson(rate).astype(float)
+    data = xr.DataArray(counts, {"eV": energy}, ("y", "x", "eV"))
+    found = data.S.choose_components(max_components=4, rng=0)
+    assert found.recommended.item() == 3
+    assert "one more would lower" in found.reason.item()

@@ -190,3 +190,24 @@ def test_a_library_in_pieces(small_tiles):
     assert wrong(result, spectra) < 1e-6
     lazy = data.chunk(y=30).S.separate_sgmca(library=library, rng=0)
     np.testing.assert_allclose(lazy.maps.compute(), result.maps, atol=1e-4)
+
+
+def test_known_spectra_of_lazy_data_chunk_by_chunk(small_tiles):
+    data, spectra = planted(counted=True)
+    data[3, 4, 7] = np.nan
+    known = {n: xr.DataArray(s, {"eV": ENERGY}, "eV") for n, s in zip("abc", spectra, strict=True)}
+    with dask.config.set(scheduler=_refuse):
+        lazy = data.chunk(y=20).S.unmix(spectra=known)
+    assert lazy.maps.data.npartitions > 1
+    eager = data.S.unmix(spectra=known)
+    lazy = lazy.compute(scheduler="synchronous")
+    for variable in (*OF_PIXELS, "status"):
+        xr.testing.assert_allclose(lazy[variable], eager[variable])
+
+
+def test_components_of_lazy_data_are_counted_in_a_sample(small_tiles):
+    data, _ = planted()
+    eager = data.S.choose_components(max_components=4, rng=0)
+    assert eager.recommended.item() == 3
+    lazy = data.chunk(y=20).S.choose_components(max_components=4, rng=0)
+    assert lazy.recommended.compute(scheduler="synchronous").item() == 3

@@ -93,3 +93,16 @@ def test_status_names_the_cause(change):
         status = arpes_ml_plugins.separate_nmf(data, n_components=3, rng=0).status.item()
     assert "share their noise" in status
     assert "chi^2" not in status
+
+
+def test_errors_of_spectra_allow_for_shared_noise():
+    """Halves of the pixels have it in common: errors from them alone are a third of the true."""
+    true = np.stack([np.exp(-(((ENERGY - c) / 0.4) ** 2)) + 0.1 for c in (-34, -32.5, -31.5)])
+    true = true / true.max(1, keepdims=True)
+    data = xr.DataArray(smoothed(counts()), {"eV": ENERGY}, ("y", "x", "eV"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = arpes_ml_plugins.separate_nmf(data, n_components=3, rng=0)
+    nearest = (found.spectra.values @ true.T).argmax(1)
+    pulls = (found.spectra.values - true[nearest]) / found.spectra_stderr.values
+    assert 0.7 < float(np.median(np.abs(pulls)) / 0.6745) < 1.4

@@ -13,6 +13,8 @@ import xarray as xr
 from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.labelled.tiles import TILE_DIMS, sampled
+from arpes_ml_plugins.methods.blocks_run import may_be_mapped_in_pieces, one_above_another
 from arpes_ml_plugins.methods.gaps_run import mended
 from arpes_ml_plugins.methods.goodness_run import evened, noise_and_levels, saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, seed_of, setup_of
@@ -54,10 +56,11 @@ def choose_components(
 ) -> xr.Dataset:
     """Find how many components a spectral image holds, with the evidence.
 
-    Separates the data blindly into 1, 2, ... components: all pixels and, twice, two random halves
-    of them. Components are added as long as each lowers the misfit by much more than a component of
-    noise does. The recommended number is the largest of these for which both halves give the same
-    spectra and no two spectra are nearly the same. This takes a few seconds.
+    Separates the data blindly into 1, 2, ... components: all pixels (of large images a sample of
+    tiles) and, twice, two random halves of them. Components are added as long as each lowers the
+    misfit by much more than a component of noise does. The recommended number is the largest of
+    these for which both halves give the same spectra and no two spectra are nearly the same. This
+    takes a few seconds.
 
     Parameters
     ----------
@@ -110,6 +113,9 @@ def choose_components(
     size = int(np.prod([data.sizes[dim] for dim in setup.channels]))
     pixels = data.size // size if setup.used is None else int(setup.used.sum())
     most = int(max(1, min(max_components, size // 2, pixels // 4)))
+    if may_be_mapped_in_pieces(setup):  # large, and possibly lazy
+        tiles = sampled(setup.data, setup.channels, setup.used)
+        setup = replace(setup, data=tiles, used=None)
     return map_mixture(
         setup.data,
         setup.channels,
@@ -127,8 +133,11 @@ def choose_components(
 
 def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
     from arpes_ml_plugins.separation.component_count import count_components
+    from arpes_ml_plugins.separation.simulated import measured
 
     noise, levels = noise_and_levels(cube, setup)
+    if TILE_DIMS[0] in setup.data.dims:
+        cube = one_above_another(cube)
     dulled = saturated(cube, levels)
     cube, _ = mended(cube, setup, noise)
     even, of_even, _ = evened(cube, setup)
@@ -141,7 +150,12 @@ def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
         )
     limit = max(1, min(most, channels // 2, pixels // 4))
     found = count_components(
-        data.pixels, limit, nonnegative=data.nonnegative, seed=seed, report=cube.report
+        data.pixels,
+        limit,
+        nonnegative=data.nonnegative,
+        seed=seed,
+        measure=None if data.by_value is None else partial(measured, data),
+        report=cube.report,
     )
     shifted = fewer(cube, setup, found.recommended, [_whole(s, data) for s in found.spectra])
     found = found.with_shifts(*shifted) if shifted else found

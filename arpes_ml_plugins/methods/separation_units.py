@@ -55,7 +55,7 @@ def in_units(
     unseen = ~seen[:, None]
     spectra, stderr = (x.masked_fill(unseen, float("nan")) for x in (shown.spectra, shown.stderr))
     notes = left_out(shown.constant, shown.zero, ~seen, ready)
-    notes += of_shared_noise(ready.neighbour_correlation)
+    notes += of_shared_noise(ready.neighbours.correlation)
     if setup.known:
         notes += of_sums(mapped.residual, mapped.model, spectra.nan_to_num(), setup)
     distance = spectra.new_full(spectra.shape[1:], float("nan"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from arpes_ml_plugins.errors import DistributionWarning
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.blocks_run import FIT, in_pieces, may_be_mapped_in_pieces
 from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.goodness_run import saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from arpes_ml_plugins.separation.known_spectra import Unmixed
+    from arpes_ml_plugins.separation.known_spectra import Measured
 
 __all__ = ["unmix"]
 
@@ -111,63 +113,92 @@ def unmix(
     setup, rows, names = given_spectra(
         data, dims, channels, noise, nonnegative, mask, spectra, least_pixels=1
     )
-    result = map_mixture(
-        setup.data,
-        setup.channels,
-        partial(_unmixed, setup=setup, spectra=rows),
-        MAPPED,
-        components=names,
-        method="unmix",
-        device=device,
-        steps=1,
-        progress=progress,
-        used=setup.used,
-    )
+    options: dict[str, Any] = {
+        "method": "unmix", "steps": 1, "device": device, "progress": progress
+    }  # fmt: skip
+    if may_be_mapped_in_pieces(setup):
+        result, _ = in_pieces(
+            replace(setup, components=names),
+            partial(_unmixed, spectra=rows),
+            partial(_mapped, spectra=rows),
+            MAPPED,
+            **options,
+        )
+    else:
+        result = map_mixture(
+            setup.data,
+            setup.channels,
+            partial(_without_fit, setup=setup, spectra=rows),
+            MAPPED,
+            components=names,
+            used=setup.used,
+            **options,
+        )
     status = result["status"]
     if status.chunks is None and status.item() != "ok":
         warn(f"unmix: {status.item()}", DistributionWarning)
     return result
 
 
+def _without_fit(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[str, Any]:
+    found = _unmixed(cube, setup, spectra)
+    del found[FIT]
+    return found
+
+
 def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[str, Any]:
+    import torch
+
+    from arpes_ml_plugins.separation.known_spectra import measured
+
+    known = torch.from_numpy(spectra.T.copy()).to(cube.values)
+    given = setup.noise if setup.each_noise is None else setup.each_noise
+    noise = None if given is None else torch.from_numpy(given).to(cube.values)
+    fit = measured(cube.values, cube.valid, known, noise=noise, nonnegative=setup.nonnegative)
+    mapped = _mapped(cube, fit, spectra)
+    if cube.report:
+        cube.report(1, None)
+    residual = mapped["residual"]
+    dulled = saturated(cube, fit.classes)
+    notes = [
+        *([] if dulled is None else [dulled]),
+        *of_sums(residual, mapped["reconstruction"], known, setup),
+        *_notes(fit, mapped, known, [str(name) for name in setup.components]),
+    ]
+    return mapped | {
+        "spectra": spectra,
+        "spectra_stderr": np.zeros_like(spectra),
+        "status": "; ".join(notes) or "ok",
+        FIT: fit.to("cpu"),
+    }
+
+
+def _mapped(cube: Cube, fit: Measured, spectra: NDArray[np.floating]) -> dict[str, torch.Tensor]:
     import torch
 
     from arpes_ml_plugins.separation.known_spectra import unmixed
 
     known = torch.from_numpy(spectra.T.copy()).to(cube.values)
-    given = setup.noise if setup.each_noise is None else setup.each_noise
-    noise = None if given is None else torch.from_numpy(given).to(cube.values)
-    found = unmixed(cube.values, cube.valid, known, noise=noise, nonnegative=setup.nonnegative)
-    if cube.report:
-        cube.report(1, None)
+    found = unmixed(cube.values, cube.valid, known, fit.to(cube.values.device))
     n, space = len(spectra), cube.values.shape[1:]
     model = torch.where(cube.valid.flatten(1), found.model, float("nan"))
-    residual = cube.values.flatten(1) - model
-    dulled = saturated(cube, found.classes)
-    notes = [
-        *([] if dulled is None else [dulled]),
-        *of_sums(residual, model, known, setup),
-        *_notes(found, residual, known, [str(name) for name in setup.components]),
-    ]
     return {
-        "spectra": spectra,
-        "spectra_stderr": np.zeros_like(spectra),
         "maps": found.maps.reshape(n, *space),
         "maps_stderr": found.errors.reshape(n, *space),
         "reconstruction": model,
-        "residual": residual,
+        "residual": cube.values.flatten(1) - model,
         "residual_chi2": found.chi2.reshape(space),
-        "status": "; ".join(notes) or "ok",
     }
 
 
 def _notes(
-    found: Unmixed, residual: torch.Tensor, spectra: torch.Tensor, names: list[str]
+    fit: Measured, mapped: dict[str, torch.Tensor], spectra: torch.Tensor, names: list[str]
 ) -> list[str]:
     """What is to be said of the fit."""
-    limit = largest_chi2(by_value=found.by_value)
+    limit = largest_chi2(by_value=fit.values is not None)
     causes = ["missing components", "wrong spectra", "shifted energies"]
-    notes = of_chi2(float(found.chi2.nanmean()), limit, residual, "these spectra", causes)
+    chi2 = float(mapped["residual_chi2"].nanmean())
+    notes = of_chi2(chi2, limit, mapped["residual"], "these spectra", causes)
     unit = spectra / spectra.norm(dim=0)
     cosine = (unit.mT @ unit).abs().triu(1)
     for i, j in (cosine > ALIKE).nonzero().tolist():
@@ -175,7 +206,7 @@ def _notes(
             f"the spectra of {names[i]!r} and {names[j]!r} are nearly the same (cosine above "
             f"{ALIKE:g}), so their maps cannot be told apart"
         )
-    if found.from_rest:
+    if fit.from_rest:
         notes.append(
             "there are few pixels, so the noise was estimated from the residual, and chi^2 is no "
             "test of the spectra"

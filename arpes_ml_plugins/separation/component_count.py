@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.separation.blind_start import blind_start
+from arpes_ml_plugins.separation.least_squares import nonnegative_sources
 from arpes_ml_plugins.separation.metrics import match
 
 __all__ = ["ROUNDS", "ComponentCount", "count_components", "misfit", "recommended_count"]
@@ -17,6 +18,7 @@ SPLITS = 2
 ROUNDS = 150  # of a factorisation: enough for a number of components
 SEVERAL = 6  # components, of which the last third is noise
 GAIN = 5.0  # of a component, over what components of noise gain
+ABOVE_NOISE = 1.3  # times the gain in simulated data without a further component
 TOO_MUCH = 1.5  # of chi^2 per degree of freedom
 STABLE = 0.9  # smallest cosine between the spectra of two halves
 COLLINEAR = 0.995  # largest cosine between two spectra
@@ -60,6 +62,7 @@ def count_components(
     *,
     nonnegative: bool,
     seed: int,
+    measure: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
     report: Callable[[int, float | None], None] | None = None,
 ) -> ComponentCount:
     """Separate whitened data ``(m, t)`` blindly into 1, 2, ... components, whole and in halves.
@@ -69,6 +72,9 @@ def count_components(
     most
         Largest number to try; a few more than there are, so that the gain by fitting noise can be
         seen.
+    measure
+        From an expectation to data with noise that depends on it; default white noise. Where each
+        component is bright, its noise is larger in channels of its own, as if it were a component.
     """
     draw = torch.Generator().manual_seed(seed)
     order = torch.randperm(pixels.shape[1], generator=draw, device="cpu")[:MOST_PIXELS]
@@ -93,7 +99,15 @@ def count_components(
     idle = _noise_gain(*data.shape)
     if most > SEVERAL:  # noise that is not white gains more: the last of many show it
         idle = max(idle, float(possible[-(most // 3) :].median()))
-    recommended, reason = recommended_count(chi2, gains, stability, collinearity, idle)
+    limits = torch.full_like(gains, GAIN * idle)
+    if measure is not None:
+        for i in range(len(gains)):
+            if gains[i] <= limits[i]:  # more components are noise anyway
+                break
+            model = spectra[i] @ nonnegative_sources(data, spectra[i])
+            by_noise = _largest_gains(measure(model, draw))[i]
+            limits[i] = torch.maximum(limits[i], ABOVE_NOISE * by_noise)
+    recommended, reason = recommended_count(chi2, gains, stability, collinearity, limits)
     return ComponentCount(chi2, stability, collinearity, recommended, reason, tuple(spectra))
 
 
@@ -142,17 +156,17 @@ def recommended_count(
     gains: torch.Tensor,
     stability: torch.Tensor,
     collinearity: torch.Tensor,
-    idle: float,
+    limits: torch.Tensor,
 ) -> tuple[int, str]:
-    """Add components as long as each gains much more than one of noise does, and take the largest
-    of these numbers whose components can be told apart.
+    """Add components as long as each gains more than one of noise can, and take the largest of
+    these numbers whose components can be told apart.
 
     Fewer components than there are may well be unstable: several choices are about equally good.
-    ``gains`` are those of a second, third, ... component, ``idle`` is that of one of noise.
+    ``gains`` are those of a second, third, ... component, ``limits`` what noise can gain.
     """
     wanted = 1
-    for gain in gains.tolist():
-        if gain <= GAIN * idle:
+    for gain, limit in zip(gains.tolist(), limits.tolist(), strict=True):
+        if gain <= limit:
             break
         wanted += 1
     apart = (stability >= STABLE) & (collinearity < COLLINEAR)
@@ -169,8 +183,8 @@ def recommended_count(
     else:
         gain = max(0.0, float(gains[found - 1]))
         why = (
-            f"one more would lower chi^2 by only {gain:.2g}; the threshold is {GAIN * idle:.2g}, "
-            f"{GAIN:g} times the gain by a component of noise"
+            f"one more would lower chi^2 by only {gain:.2g}; the threshold, above what a component "
+            f"of noise gains, is {float(limits[found - 1]):.2g}"
         )
     evidence = f"with {found}, chi^2 per degree of freedom is {left:.3g}"
     if found > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,11 +11,33 @@ from arpes_ml_plugins.separation.least_squares import weighted_sources
 from arpes_ml_plugins.separation.value_noise import Classes, ValueNoise, noise_and_classes
 from arpes_ml_plugins.separation.whiten import NEGATIVE, NEGATIVE_SHARE, channel_noise
 
-__all__ = ["Unmixed", "unmixed"]
+__all__ = ["Measured", "Unmixed", "measured", "unmixed"]
 
 FEWEST = 30  # pixels that the noise of every channel is measured from
 ROUNDS = 3  # with variances from the model
 AT_A_TIME = 20_000  # pixels
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What all pixels have in common, from all of them or from a sample."""
+
+    noise: torch.Tensor
+    """``(m, 1)``, or ``(m, t)`` of every value."""
+    values: ValueNoise | None
+    """The noise of each value, if variances are in proportion to intensity."""
+    classes: Classes | None
+    """How the variance of the data depends on their intensity, if it was measured."""
+    nonnegative: bool
+    from_rest: bool
+    """Whether the noise was estimated from the residual, so that chi^2 is 1 on average."""
+
+    def to(self, device: torch.device | str) -> Measured:
+        """The same on a device."""
+        values = self.values
+        if values is not None:
+            values = replace(values, mean=values.mean.to(device))
+        return replace(self, noise=self.noise.to(device), values=values)
 
 
 @dataclass(frozen=True)
@@ -26,23 +48,17 @@ class Unmixed:
     errors: torch.Tensor
     model: torch.Tensor  # (m, t)
     chi2: torch.Tensor  # (t,), per degree of freedom
-    by_value: bool
-    """Whether the noise is that of each value."""
-    from_rest: bool
-    """Whether the noise was estimated from the residual, so that chi^2 is 1 on average."""
-    classes: Classes | None = None
-    """How the variance of the data depends on their intensity, if it was measured."""
 
 
-def unmixed(
+def measured(
     cube: torch.Tensor,
     valid: torch.Tensor,
     spectra: torch.Tensor,
     *,
     noise: torch.Tensor | None = None,
     nonnegative: bool | None = None,
-) -> Unmixed:
-    """Fit every pixel by known spectra.
+) -> Measured:
+    """Measure the noise, and whether maps may be negative.
 
     Parameters
     ----------
@@ -69,15 +85,24 @@ def unmixed(
     if nonnegative is None:
         below = (flat < -NEGATIVE * noise) & known
         nonnegative = bool((spectra >= 0).all()) and float(below.float().mean()) < NEGATIVE_SHARE
+    return Measured(noise, values, classes, nonnegative, from_rest)
+
+
+def unmixed(
+    cube: torch.Tensor, valid: torch.Tensor, spectra: torch.Tensor, known: Measured
+) -> Unmixed:
+    """Fit every pixel of ``cube (m, *space)`` by ``spectra (m, n)``."""
+    flat, seen_in = cube.flatten(1), valid.flatten(1)
+    noise = known.noise
     weights = torch.where(noise > 0, 1 / noise.square().clamp(min=1e-300), 0.0).expand_as(flat)
     pieces = [
-        _fitted(data, seen & (weight > 0), weight, spectra, values, nonnegative)
+        _fitted(data, seen & (weight > 0), weight, spectra, known.values, known.nonnegative)
         for data, seen, weight in zip(
-            *(part.split(AT_A_TIME, 1) for part in (flat, known, weights)), strict=True
+            *(part.split(AT_A_TIME, 1) for part in (flat, seen_in, weights)), strict=True
         )
     ]
     maps, errors, model, chi2 = (torch.cat(parts, -1) for parts in zip(*pieces, strict=True))
-    return Unmixed(maps, errors, model, chi2, values is not None, from_rest, classes)
+    return Unmixed(maps, errors, model, chi2)
 
 
 def _fitted(

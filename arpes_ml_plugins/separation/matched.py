@@ -65,7 +65,7 @@ def matched(
         signal space; a wrong estimate is worse than none.
     """
     even = replace(data, pixels=data.even)
-    space = mixture_space(data.pixels, even.pixels, spectra.shape[1])
+    space = mixture_space(data.pixels, even.pixels, spectra.shape[1], data.neighbours.together)
     near = spectra[:, : len(families)] if trusted else None
     found = match_families(space, list(families), near, neighbours)
     joined = _with_free(data, found.spectra, spectra, blind, refined)

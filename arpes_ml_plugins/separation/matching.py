@@ -68,9 +68,10 @@ class SignalSpace:
         return torch.where(excess > CLEAR * chance, share, 0.0)
 
 
-def signal_space(data: torch.Tensor, most: int | None = None) -> SignalSpace:
+def signal_space(data: torch.Tensor, most: int | None = None, together: float = 1.0) -> SignalSpace:
     """Directions of whitened data ``(m, t)`` with a variance that white noise cannot reach; the
-    ``most`` strongest of them, if a number is given.
+    ``most`` strongest of them, if a number is given. ``together``: pixels that count as one, since
+    they share their noise.
 
     The reliability is the squared cosine between a measured and the true direction in the spiked
     model (Baik, Ben Arous and Péché 2005; Paul 2007): 1 far above the noise, 0 at its edge.
@@ -85,7 +86,7 @@ def signal_space(data: torch.Tensor, most: int | None = None) -> SignalSpace:
     """
     channels, pixels = data.shape
     values, vectors = torch.linalg.eigh(data @ data.mT / pixels)
-    ratio = channels / pixels
+    ratio = channels / pixels * together
     strong = values > MARGIN * (1 + ratio**0.5) ** 2
     if most is not None:
         strong[: max(len(values) - most, 0)] = False
@@ -97,15 +98,17 @@ def signal_space(data: torch.Tensor, most: int | None = None) -> SignalSpace:
     return SignalSpace(vectors[:, strong], reliability)
 
 
-def mixture_space(pixels: torch.Tensor, even: torch.Tensor, count: int) -> SignalSpace:
+def mixture_space(
+    pixels: torch.Tensor, even: torch.Tensor, count: int, together: float = 1.0
+) -> SignalSpace:
     """The space of ``count`` spectra in whitened ``pixels (m, t)``.
 
     Noise that differs from pixel to pixel is strong in many directions. If in ``even`` pixels, with
     about the same noise, no more than ``count`` stand out of the others, these are the space.
     """
     if standing_out(even, count + 1, EVEN) <= count:
-        return signal_space(even, count)
-    return signal_space(pixels)
+        return signal_space(even, count, together)
+    return signal_space(pixels, None, together)
 
 
 @dataclass(frozen=True)

@@ -80,15 +80,18 @@ class Uncertainty:
     halves: torch.Tensor
     """``(splits, 2, k, n)``: spectra of the halves, which show the errors of maps as well."""
     share: float
-    """Pixels in both halves, over all that the spectra were found from."""
+    """Pixels in both halves, over all that the spectra were found from; times what their noise has
+    in common, which halves do not show."""
 
 
 def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
     """Errors of spectra.
 
     The data are split in halves, pixel by pixel, and each half gives its own spectra; half their
-    difference is the error of the whole.
+    difference is the error of the whole. Noise that neighbours share is alike in both halves: the
+    error is larger as that of a mean is.
     """
+    together = data.neighbours.together
     spectra, total, noise = found.spectra, data.pixels.shape[1], data.noise[data.kept]
     generator = torch.Generator().manual_seed(seed)
     variance = torch.zeros_like(spectra)
@@ -97,7 +100,8 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
         return Uncertainty(torch.full_like(spectra, float("nan")), none, 1.0)
     used = _telling(data, found)
     pool = used[:: max(1, len(used) // MOST_HALVED)]
-    share, splits = len(pool) / len(used), []
+    part, splits = len(pool) / len(used), []
+    share = part * together
     pixels = data.pixels[:, pool]
     even = data.even[:, pool] if found.families else pixels
     for _ in range(SPLITS):
@@ -109,7 +113,7 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
             for half in order.chunk(2)
         ]
         variance += ((halves[0] - halves[1]) / 2).square() * share / SPLITS
-        if share == 1:  # of a part, the mean of its halves has more noise than the spectra
+        if part == 1:  # of a part, the mean of its halves has more noise than the spectra
             variance += ((halves[0] + halves[1]) / 2 - spectra).square() / SPLITS
         splits.append(torch.stack(halves))
     # A few splits leave the variance of one channel uncertain by half. Whitened channels have about
@@ -119,12 +123,15 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
         variance = (SPLITS * variance + ALIKE * mean) / (SPLITS + ALIKE)
     if found.families and found.match is not None:
         known = slice(len(found.families))
-        space = mixture_space(data.pixels, data.even, spectra.shape[1])
+        space = mixture_space(data.pixels, data.even, spectra.shape[1], together)
         by_noise, by_sampling = library_variance(
             space, noise, spectra, found.match, found.families, found.neighbours, generator
         )
-        # Halves choose the same spectra at an edge; draws do not know that noise is not white.
-        variance[:, known] = torch.maximum(variance[:, known], by_noise) + by_sampling
+        # Halves choose the same spectra at an edge; draws do not know that noise is not white. The
+        # larger of the two would be too large on average, as few splits and draws scatter.
+        by_halves = variance[:, known]
+        by_noise = torch.where(by_noise > 0, by_noise, by_halves)
+        variance[:, known] = (by_halves + by_noise) / 2 + by_sampling
     elif found.match is not None and not found.pure:
         known = slice(len(found.match.distance))
         variance[:, known] += _of_mismatch(spectra, found.match)
@@ -167,7 +174,8 @@ def _of_half(
     if found.families:
         count = len(found.families)
         families, near = list(found.families), spectra[:, :count]
-        space = mixture_space(pixels, even, spectra.shape[1])
+        together = (1 + data.neighbours.together) / 2  # every second pixel shares less
+        space = mixture_space(pixels, even, spectra.shape[1], together)
         own = match_families(space, families, near, found.neighbours)
         if count == spectra.shape[1]:
             return own.spectra

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Neighbours", "independent_every", "of_neighbours"]
+__all__ = ["INDEPENDENT", "Neighbours", "independent_every", "of_neighbours"]
 
 MOST, LEFT = 8, 12  # channels, or pixels; and as many channels must be left
 SHARED = 0.1  # correlation of noise that is not independent
@@ -73,6 +73,11 @@ class Neighbours:
     independent ones, or if there are too few to tell."""
     alike: float = 1.0
     """So many pixels tell as much of the noise as an independent one."""
+    together: float = 1.0
+    """Variance of a mean over many pixels, in the unit of that of independent ones."""
+
+
+INDEPENDENT = Neighbours()
 
 
 def of_neighbours(cube: torch.Tensor, valid: torch.Tensor) -> Neighbours:
@@ -82,7 +87,7 @@ def of_neighbours(cube: torch.Tensor, valid: torch.Tensor) -> Neighbours:
     """
     images, used = _some(cube[:: math.ceil(len(cube) / MOST_CHANNELS)], valid)
     if len(images) < FEW_CHANNELS or int(used.sum()) < FEWEST:
-        return Neighbours()
+        return INDEPENDENT
     centre = images.flatten(1).sum(1) / used.sum()
     images = torch.where(used, images - centre[:, None, None, None], 0.0)
     step = images.diff(dim=-1)[:, used[..., 1:] & used[..., :-1]].square().mean(1).sqrt()
@@ -92,12 +97,13 @@ def of_neighbours(cube: torch.Tensor, valid: torch.Tensor) -> Neighbours:
     values, vectors = torch.linalg.eigh(flat @ flat.mT)
     real = values > ROUNDING * values.mean()
     if int(real.sum()) < FEW_CHANNELS:
-        return Neighbours()
+        return INDEPENDENT
     noise = vectors[:, real][:, : int(real.sum()) // NOISE_ALONE]
     mixed = (noise.mT @ flat).unflatten(1, used.shape)
     along = [_correlations(mixed, used, axis) for axis in (-2, -1)]
     alike = math.prod(1 + 2 * sum(one**2 for one in shared) for shared in along)
-    return Neighbours(max((shared[0] for shared in along if shared), default=0.0), alike)
+    together = math.prod(1 + 2 * sum(shared) for shared in along)
+    return Neighbours(max((shared[0] for shared in along if shared), default=0.0), alike, together)
 
 
 def _some(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.matching import signal_space
-from arpes_ml_plugins.separation.shared_noise import Neighbours, of_neighbours
+from arpes_ml_plugins.separation.shared_noise import INDEPENDENT, Neighbours, of_neighbours
 from arpes_ml_plugins.separation.starlet import largest_scales, starlet
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ class Whitened:
     """Noise of each value of the usable channels, if the data have such noise."""
     complete: torch.Tensor | None = None
     """``(*space)`` bool: where the pixels are, if single ones show little."""
-    neighbour_correlation: float = 0.0
-    """Of the noise of pixels next to each other."""
+    neighbours: Neighbours = INDEPENDENT
+    """What pixels share of their noise."""
 
     @property
     def few(self) -> bool:
@@ -224,7 +224,7 @@ def whiten(
         coarse,
         by_value,
         complete if few else None,
-        neighbours.correlation,
+        neighbours,
     )
 
 
@@ -358,10 +358,10 @@ def shared_by_neighbours(cube: torch.Tensor, valid: torch.Tensor, seen: torch.Te
     least = torch.stack([rest, *_differences(cube, seen)]).amin(0)
     known = alive & rest.isfinite()
     if not bool(known.any()):
-        return Neighbours()
+        return INDEPENDENT
     copied = known & (least < ROUNDING * rest)  # differences of copies are zero
     larger = torch.where(copied, 1.0, rest / least)[known].median()
-    return found if larger * (1 - found.correlation) ** 0.5 < AGREES else Neighbours()
+    return found if larger * (1 - found.correlation) ** 0.5 < AGREES else INDEPENDENT
 
 
 def strips(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
