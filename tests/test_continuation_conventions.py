@@ -221,3 +221,20 @@ class TestNegativeFrequencies:
         wrong = g.where(g.iwn > 0, 1j * g)  # G_12(-i w_n) is the conjugate of G_21(i w_n)
         with pytest.raises(DataError, match="complex conjugates"):
             wrong.S.continue_maxent(omega=OMEGA, stderr=stderr)
+
+
+@pytest.mark.filterwarnings("ignore:continue_:arpes_ml_plugins.errors.DistributionWarning")
+def test_twice_beta_is_told_where_the_data_add_up_to_one():
+    """Peaks on either side, whose data fall and rise again."""
+    energy = np.linspace(-2, 2, 401)
+    peaks = np.exp(-((energy + 0.6) ** 2) / 0.1) + np.exp(-((energy - 0.7) ** 2) / 0.1)
+    spectrum = xr.DataArray(peaks / peaks.sum() / 0.01, {"omega": energy}, ("omega",))
+    g = arpes_ml_plugins.simulate_greens_function(spectrum, beta=20, stderr=1e-4, rng=0)
+    g = xr.DataArray(g.values, {"tau": g.tau.values}, ("tau",))
+    with pytest.warns(DistributionWarning, match="as if they ended at beta; if so, beta is wrong"):
+        g.S.continue_maxent(beta=40, stderr=1e-4, omega=OMEGA)
+
+
+def test_arguments_of_linspace_are_no_frequencies():
+    with pytest.raises(ParameterError, match=r"perhaps numpy.linspace\(-4, 4, 201\)"):
+        green(GAP).S.continue_maxent(beta=BETA, stderr=1e-4, omega=(-4, 4, 201))

@@ -39,6 +39,8 @@ ABOVE = 1.5  # times what a Green's function may have at the highest frequency
 WHOLE = 1e-3  # how far frequencies may be from those of whole numbers n
 CERTAIN = 10.0  # beta over the last time, above which data that rise again have the wrong beta
 RISE, CLEAR_RISE = 0.05, 0.3  # of the largest value; the latter where a spectrum may do so too
+UNITY = 0.02  # deviation from 1 of values that add up to it
+UNITY_SHARE = 0.5  # of the slices
 OPPOSITE = 0.3  # cosine between data and those of a flat spectrum, more than noise can cause
 COPIES = 1e-6  # relative difference of values that were copied
 CONTRADICTION = 2.0  # differences between +w and -w over what their errors explain
@@ -91,7 +93,7 @@ def check_times(
             f"again at its end; those of an even spectrum rise beyond beta / 2 only; check beta"
             f"{hint}"
         )
-    if half and rise > CLEAR_RISE:
+    if half and rise > (RISE if _adds_up(data, dim) else CLEAR_RISE):
         _warn(
             f"{dim!r} ends at {last:.6g}, not beyond half of beta = {beta:.6g}, but the data fall "
             f"and rise again as if they ended at beta; if so, beta is wrong, and so will be the "
@@ -104,6 +106,12 @@ def check_times(
             f"{dim!r} begins at 0 and ends at {last:.6g}, short of beta = {beta:.6g}; if it was to "
             f"end at beta, beta is wrong, and so will be the spectrum{hint}"
         )
+
+
+def _adds_up(data: xr.DataArray, dim: Hashable) -> bool:
+    """Whether first and last values add up to 1, as those at 0 and beta do of fermions."""
+    ends = data.isel({dim: 0}) + data.isel({dim: -1})
+    return bool((abs(ends - 1) < UNITY).mean() > UNITY_SHARE)
 
 
 def _warn(message: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = ["POINTS", "check_reach", "checked_frequencies", "own_frequencies"]
 
 POINTS = 101  # frequencies, if users name none
 MOST_POINTS = 5000
+MANY = 20  # a third number from here on is one of points, unless the frequencies are as large
 MOST_UNEVEN = 1e12  # widest over narrowest step
 ASYMMETRIC = 1.5
 """Scatter of data around those of even spectra over that around any, above which spectra of bosons
@@ -46,6 +47,11 @@ def checked_frequencies(
         name, attrs = omega.dims[0], dict(omega.attrs) or attrs
         omega = omega.values
     values = np.asarray(omega)
+    if isinstance(omega, (tuple, list)) and _is_linspace(omega):
+        raise ParameterError(
+            f"omega has 3 frequencies, {', '.join(map(str, omega))}; expected all of them, perhaps "
+            f"numpy.linspace({', '.join(map(str, omega))})"
+        )
     if values.ndim != 1 or len(values) < 3 or values.dtype.kind not in "iuf":
         raise ParameterError(
             f"omega must be a row of at least 3 real frequencies, got shape {values.shape} of "
@@ -65,6 +71,11 @@ def checked_frequencies(
             f"omega as a DataArray with a dimension of another name"
         )
     return xr.Variable((name,), values, attrs)
+
+
+def _is_linspace(omega: Sequence[Any]) -> bool:
+    """Whether these are the arguments of ``numpy.linspace`` instead of its result."""
+    return len(omega) == 3 and isinstance(omega[2], int) and omega[2] >= MANY > 2 * abs(omega[1])
 
 
 def _check_unit(omega: xr.DataArray, dim: Hashable, unit: EnergyUnit | None) -> None:

@@ -186,7 +186,7 @@ def recommended_count(
             f"one more would lower chi^2 by only {gain:.2g}; the threshold, above what a component "
             f"of noise gains, is {float(limits[found - 1]):.2g}"
         )
-    evidence = f"with {found}, chi^2 per degree of freedom is {left:.3g}"
+    evidence = f"with {found}, chi^2 per degree of freedom is {left:.3g} (one noise per channel)"
     if found > 1:
         evidence += f", {cosines[0]}"
     if left > TOO_MUCH:
