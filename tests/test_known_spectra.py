@@ -172,3 +172,20 @@ def test_several_maps_share_their_spectra(name):
     assert result.spectra.dims == ("component", "eV")
     assert result.maps[:, 1, 20:].isnull().all()
     assert result.maps[:, 1, :20].notnull().all()
+
+
+@pytest.mark.filterwarnings("ignore:unmix.*hot:arpes_ml_plugins.errors.DistributionWarning")
+@pytest.mark.parametrize("lazy", [False, True])
+def test_hot_values_are_left_out(lazy):
+    spectra, maps = truth(shape=(20, 24))
+    data = image(spectra, maps)
+    given = {name: labelled(row) for name, row in zip("abc", spectra, strict=True)}
+    clean = unmix(data, spectra=given)
+    hot = data.copy()
+    hot[3, 4, 20] = hot[15, 7, 40] = 1e4 * float(data.max())
+    hot = hot.chunk(y=5) if lazy else hot
+    result = unmix(hot, spectra=given).compute()
+    assert result.status.item() == "2 hot values were left out"
+    scale = float(clean.maps.max())
+    np.testing.assert_allclose(result.maps, clean.maps, atol=0.05 * scale)
+    np.testing.assert_allclose(result.residual_chi2.mean(), clean.residual_chi2.mean(), rtol=0.02)

@@ -20,7 +20,6 @@ from arpes_ml_plugins.methods.shift_run import hint
 if TYPE_CHECKING:
     import torch
 
-    from arpes_ml_plugins.separation.pixel_maps import PixelMaps
     from arpes_ml_plugins.separation.value_noise import ValueNoise
 
 __all__ = [
@@ -124,7 +123,9 @@ def shifted_tiles(image: Cube, setup: Setup, noise: ValueNoise | None, *, lazy: 
     )
 
 
-def sticking_out(cube: Cube, known: PixelMaps) -> torch.Tensor | None:
+def sticking_out(
+    cube: Cube, noise: torch.Tensor, by_value: ValueNoise | None
+) -> torch.Tensor | None:
     """Values ``(m, *space)`` that stick out of image and spectrum, however many; None if none do.
 
     It may look at the next pixels only, so that it does not depend on pieces.
@@ -134,18 +135,18 @@ def sticking_out(cube: Cube, known: PixelMaps) -> torch.Tensor | None:
     from arpes_ml_plugins.methods.gaps_run import FEW
     from arpes_ml_plugins.separation.gaps import HOT, hot_values
 
-    noise = torch.where(known.noise > 0, known.noise, float("inf"))
-    if known.by_value is not None:
-        noise = noise.clamp(min=FEW * known.by_value.gain / HOT)
+    noise = torch.where(noise > 0, noise, float("inf"))
+    if by_value is not None:
+        noise = noise.clamp(min=FEW * by_value.gain / HOT)
     if not _may_be_hot(cube.values, noise):
         return None
     hot = hot_values(cube.values, cube.valid, noise, most=1.0)
     return hot if bool(hot.any()) else None
 
 
-def without_hot(cube: Cube, known: PixelMaps) -> Cube:
+def without_hot(cube: Cube, noise: torch.Tensor, by_value: ValueNoise | None) -> Cube:
     """A band of pixels in which hot values count as missing."""
-    hot = None if known.spiky else sticking_out(cube, known)
+    hot = sticking_out(cube, noise, by_value)
     if hot is None:
         return cube
     return replace(cube, values=cube.values.masked_fill(hot, 0), valid=cube.valid & ~hot)

@@ -202,7 +202,7 @@ def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -
     if hot:
         result["status"] = _also(result["status"], f"hot values were left out ({hot} of a sample)")
     fit: PixelMaps = result[FIT]
-    spiky = not hot and sticking_out(image, fit) is not None
+    spiky = not hot and sticking_out(image, fit.noise, fit.by_value) is not None
     shifted = told is not None and setup.shift == "auto"
     return result | {FIT: replace(fit, shifted=shifted, spiky=spiky)}
 
@@ -212,7 +212,8 @@ def _mapped(cube: Cube, known: PixelMaps, *, shifts: bool) -> dict[str, Any]:
     from arpes_ml_plugins.separation.pixel_maps import map_in_pieces
 
     known = known.to(cube.values.device)
-    cube = without_hot(cube, known)
+    if not known.spiky:
+        cube = without_hot(cube, known.noise, known.by_value)
     mapped = map_in_pieces(known, cube.values.flatten(1), cube.valid.flatten(1))
     return {
         "maps": mapped.maps,

@@ -14,12 +14,20 @@ from arpes_ml_plugins.errors import DistributionWarning
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.blocks_run import FIT, in_pieces, may_be_mapped_in_pieces
+from arpes_ml_plugins.methods.blocks_run import (
+    FIT,
+    in_pieces,
+    may_be_mapped_in_pieces,
+    one_above_another,
+    sticking_out,
+    without_hot,
+)
 from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.goodness_run import saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
 from arpes_ml_plugins.methods.separation_run import OUTPUTS
 from arpes_ml_plugins.methods.separation_status import (
+    hot_left_out,
     largest_chi2,
     of_chi2,
     of_sums,
@@ -119,7 +127,7 @@ def unmix(
     if may_be_mapped_in_pieces(setup):
         result, _ = in_pieces(
             replace(setup, components=names),
-            partial(_unmixed, spectra=rows),
+            partial(_unmixed, spectra=rows, tiles=True),
             partial(_mapped, spectra=rows),
             MAPPED,
             **options,
@@ -146,21 +154,22 @@ def _without_fit(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dic
     return found
 
 
-def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[str, Any]:
+def _unmixed(
+    cube: Cube, setup: Setup, spectra: NDArray[np.floating], *, tiles: bool = False
+) -> dict[str, Any]:
     import torch
-
-    from arpes_ml_plugins.separation.known_spectra import measured
 
     known = torch.from_numpy(spectra.T.copy()).to(cube.values)
     given = setup.noise if setup.each_noise is None else setup.each_noise
     noise = None if given is None else torch.from_numpy(given).to(cube.values)
-    fit = measured(cube.values, cube.valid, known, noise=noise, nonnegative=setup.nonnegative)
+    fit, hot = _measured(cube, known, noise, setup.nonnegative, tiles=tiles)
     mapped = _mapped(cube, fit, spectra)
     if cube.report:
         cube.report(1, None)
     residual = mapped["residual"]
     dulled = saturated(cube, fit.classes)
     notes = [
+        *([hot_left_out(hot)] if hot else []),
         *([] if dulled is None else [dulled]),
         *of_sums(residual, mapped["reconstruction"], known, setup),
         *_notes(fit, mapped, known, [str(name) for name in setup.components]),
@@ -173,13 +182,42 @@ def _unmixed(cube: Cube, setup: Setup, spectra: NDArray[np.floating]) -> dict[st
     }
 
 
+def _measured(
+    cube: Cube,
+    spectra: torch.Tensor,
+    noise: torch.Tensor | None,
+    nonnegative: bool | None,
+    *,
+    tiles: bool,
+) -> tuple[Measured, int]:
+    """What all pixels have in common, and the number of hot values, which take no part."""
+    from arpes_ml_plugins.separation.gaps import MOST_HOT
+    from arpes_ml_plugins.separation.known_spectra import measured
+
+    options: dict[str, Any] = {"noise": noise, "nonnegative": nonnegative}
+    fit = measured(cube.values, cube.valid, spectra, **options)
+    image = one_above_another(cube) if tiles else cube
+    channels = fit.of_channels
+    hot = None if channels is None else sticking_out(image, channels, fit.values)
+    if hot is None:
+        return fit, 0
+    if float(hot.float().mean()) > MOST_HOT:
+        return replace(fit, spiky=True), 0
+    valid = cube.valid & ~hot.reshape(cube.valid.shape)
+    return measured(cube.values, valid, spectra, **options), int(hot.sum())
+
+
 def _mapped(cube: Cube, fit: Measured, spectra: NDArray[np.floating]) -> dict[str, torch.Tensor]:
     import torch
 
     from arpes_ml_plugins.separation.known_spectra import unmixed
 
     known = torch.from_numpy(spectra.T.copy()).to(cube.values)
-    found = unmixed(cube.values, cube.valid, known, fit.to(cube.values.device))
+    fit = fit.to(cube.values.device)
+    cool = cube
+    if fit.of_channels is not None and not fit.spiky:
+        cool = without_hot(cube, fit.of_channels, fit.values)
+    found = unmixed(cool.values, cool.valid, known, fit)
     n, space = len(spectra), cube.values.shape[1:]
     model = torch.where(cube.valid.flatten(1), found.model, float("nan"))
     return {

@@ -31,6 +31,13 @@ class Measured:
     nonnegative: bool
     from_rest: bool
     """Whether the noise was estimated from the residual, so that chi^2 is 1 on average."""
+    spiky: bool = False
+    """Whether so many values stick out that they are no defects."""
+
+    @property
+    def of_channels(self) -> torch.Tensor | None:
+        """Noise of the channels ``(m,)``, unless that of every value was given."""
+        return self.noise[:, 0] if self.noise.shape[1] == 1 else None
 
     def to(self, device: torch.device | str) -> Measured:
         """The same on a device."""
