@@ -30,9 +30,8 @@ OBJECTS = (xr.DataArray, xr.Dataset)
 REGISTER: dict[type, Callable[[str], Any]] = {
     xr.DataArray: xr.register_dataarray_accessor,
     xr.Dataset: xr.register_dataset_accessor,
+    xr.DataTree: xr.register_datatree_accessor,
 }
-if hasattr(xr, "register_datatree_accessor"):  # since xarray 2024.10
-    REGISTER[xr.DataTree] = xr.register_datatree_accessor
 MARK = "_from_arpes_ml_plugins"
 PYARPES_ACCESSORS = "arpes.xarray_extensions"
 """The module that registers ``.S`` in every distribution of PyARPES."""

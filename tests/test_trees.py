@@ -9,9 +9,6 @@ import arpes_ml_plugins
 from arpes_ml_plugins.errors import DataError, FileError
 from arpes_ml_plugins.testing.samples import sample_cut
 
-if not hasattr(xr, "register_datatree_accessor"):
-    pytest.skip("this xarray has no DataTree", allow_module_level=True)
-
 
 @pytest.fixture
 def tree():

@@ -73,8 +73,6 @@ class CountsResult:
     """Standard deviation of ``clean``, if requested."""
     samples: torch.Tensor | None
     """Samples of the true image, ``(draws, n, height, width)``, if requested."""
-    improvement: float
-    """Gain of the held-out log-likelihood per pixel by training; 0 if the first state was kept."""
     filtered: float | None
     """Width in pixels of the Gaussian filter that took the network's place, if one did."""
     calibration: Calibration | None
@@ -178,9 +176,9 @@ def denoise_counts_images(
     parts = counts
     if noise.white and (training is not None or draws):
         parts = replace(counts, images=whole_counts(electrons, generator))
-    improvement, width = 0.0, None if choices is None else choices.filtered
+    width = None if choices is None else choices.filtered
     if probe is not None:
-        improvement, width = work.chosen(network, parts, probe)
+        width = work.chosen(network, parts, probe)
     best = network if width is None else GaussianFilter(width)
     without, clean, shares = work.images(best, counts, alone=width is None and not series)
     spread = samples = calibration = None
@@ -203,7 +201,6 @@ def denoise_counts_images(
         noise.values(clean.to(images), mean=width != 0),
         spread,
         samples,
-        improvement,
         width,
         calibration,
         partial(_residual, seen.images, clean, seen.valid, noise, report),
@@ -238,16 +235,14 @@ class _Work:
         denoise = partial(self.denoised, shares=shares)
         return adapt(network, parts, self.training, denoise, seed=self.seed, report=self.plan)
 
-    def chosen(
-        self, network: CountsNetwork, parts: Counts, probe: Probe
-    ) -> tuple[float, float | None]:
-        """Gain by training, and the width of the filter that serves better than the network."""
-        improvement = self.adapt(network, parts)
+    def chosen(self, network: CountsNetwork, parts: Counts, probe: Probe) -> float | None:
+        """Train the network; the width of the filter that serves better than it does."""
+        self.adapt(network, parts)
         pixels = pixels_at_once(parts.images)
         width = safer_filter(network, probe, self.denoised, pixels)
         if width is not None:
             _warn_of_filter(width, self.noise)
-        return improvement, width
+        return width
 
     def images(
         self, state: torch.nn.Module, counts: Counts, *, alone: bool
@@ -300,7 +295,7 @@ def prepare(
         training = lengthened(training, len(parts.wanted()) * images[0].numel())
     work = _Work(noise, training, Plan(report, steps), seed)
     reach = best_reach(network, probe, work.denoised)
-    _, width = work.chosen(network, replace(parts, reach=reach), probe.reaching(reach))
+    width = work.chosen(network, replace(parts, reach=reach), probe.reaching(reach))
     work.plan.finish()
     return Choices(reach, width)
 

@@ -10,7 +10,7 @@ import torch
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 
-__all__ = ["line_factors"]
+__all__ = ["AROUND", "line_factors"]
 
 AROUND = 4.0  # lines, over which brightness changes because of the scene
 DARK = 1e-3  # of the mean brightness

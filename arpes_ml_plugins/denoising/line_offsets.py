@@ -14,10 +14,11 @@ import torch
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.irregular import part_means
+from arpes_ml_plugins.denoising.line_factors import AROUND
+from arpes_ml_plugins.denoising.streams import normal
 
 __all__ = ["LineOffsets", "line_offsets"]
 
-AROUND = 4.0  # lines, over which brightness changes because of the scene
 PARTS = 8  # of a line, of which a flat band fills less than half
 MEDIAN = 1.25  # standard error of a median, over that of a mean
 
@@ -41,13 +42,7 @@ class LineOffsets:
 
     def drawn(self, draws: int, generator: torch.Generator) -> torch.Tensor:
         """Errors drawn at random, ``(draws, n, height, width)``."""
-        return sum(
-            error
-            * torch.randn(
-                (draws, *error.shape), generator=generator, dtype=error.dtype, device="cpu"
-            ).to(error.device)
-            for error in self.errors
-        )  # type: ignore[return-value]
+        return sum(error * normal(error, generator, (draws, *error.shape)) for error in self.errors)  # type: ignore[return-value]
 
 
 def line_offsets(

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.lattice import lattice, phase_of
+from arpes_ml_plugins.denoising.streams import normal
 
 __all__ = ["Mesh", "estimate_mesh"]
 
@@ -215,9 +216,7 @@ def _thinned(counts: torch.Tensor, mean: float) -> tuple[torch.Tensor, float]:
         return counts, 1.0
     share = mean / now
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(counts.shape, generator=generator, dtype=counts.dtype, device="cpu").to(
-        counts.device
-    )
+    noise = normal(counts, generator)
     deviation = (share * (1 - share) * counts.clamp(min=0)).sqrt()
     return (share * counts + deviation * noise).clamp(min=0), share
 

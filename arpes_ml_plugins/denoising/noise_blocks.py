@@ -9,6 +9,7 @@ import torch
 
 from arpes_ml_plugins.denoising.cosines import cosines
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+from arpes_ml_plugins.denoising.streams import normal
 
 __all__ = ["FEWEST", "QUIET", "Blocks", "blocks_of", "quantile", "smoothed", "white_noise"]
 
@@ -84,8 +85,7 @@ def white_noise(
 ) -> torch.Tensor:
     """Noise of gain 1 around zero: that of counts of ``gain`` each, or Gaussian."""
     if gain is None:
-        drawn = torch.randn(bright.shape, generator=generator, dtype=bright.dtype, device="cpu")
-        return drawn.to(bright.device) * bright.sqrt()
+        return normal(bright, generator) * bright.sqrt()
     expected = torch.nan_to_num(bright / gain).cpu().clamp(max=MOST_COUNTS)
     drawn = torch.poisson(expected, generator=generator) - expected
     return drawn.to(bright.device) * gain.sqrt()

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import torch
 
+from arpes_ml_plugins.constants import NEGATIVE
 from arpes_ml_plugins.denoising.noise_blocks import Blocks, quantile, smoothed, white_noise
 from arpes_ml_plugins.denoising.noise_fit import Fit, fitted, trusted
 from arpes_ml_plugins.denoising.noise_line import Line
@@ -38,7 +39,6 @@ SPECTRUM, LINE = 0.1, 0.08  # relative errors of these gains that their own erro
 RAISED = 2.0  # times: structure hardly raises the gain of the spectrum more, in its quiet blocks
 FARTHEST = 0.8  # relative: the better of both gains is known better than this
 DARK = 2.0  # standard deviations of the read-out noise
-NEGATIVE = 1e-3  # fraction of the values
 QUARTERS = 0.25, 0.75
 ALIKE = 2.0  # times: these quantiles of the noise of blocks that differ by chance or a little
 QUIETER = 0.5  # of the noise of these blocks: then the line follows other places than they do

@@ -19,12 +19,11 @@ from arpes_ml_plugins.denoising.noise_floor import floor_gain
 from arpes_ml_plugins.denoising.noise_kind import SAME
 from arpes_ml_plugins.denoising.noise_line import Line
 from arpes_ml_plugins.denoising.noise_measured import Measured
-from arpes_ml_plugins.denoising.noise_spectrum import shifted_gain
+from arpes_ml_plugins.denoising.noise_spectrum import MATTERS, shifted_gain
 from arpes_ml_plugins.denoising.pair_gain import largest_gain
 
 __all__ = ["CURVED", "Gain", "gain_of"]
 
-MATTERS = 0.05  # of the mean intensity: a smaller shift of correlated noise is left alone
 AGREES = 0.12  # relative difference of two estimates of one gain
 FLUCTUATES = 1.6  # times the gain of the dark: then the source does, beyond any structure
 NEGLIGIBLE = 0.05  # relative error of the gain, because there may be a shift, that is left out

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from arpes_ml_plugins.denoising.response import as_counts, from_counts
+from arpes_ml_plugins.denoising.streams import normal
 
 __all__ = ["NoiseModel", "mean_power"]
 
@@ -95,9 +96,7 @@ class NoiseModel:
 
     def drawn(self, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Gaussian noise with this correlation and, at long wavelengths, the variance ``rate``."""
-        noise = torch.randn(rate.shape, generator=generator, dtype=rate.dtype, device="cpu").to(
-            rate.device
-        )
+        noise = normal(rate, generator)
         shape = (rate.shape[-2], rate.shape[-1])
         spectrum = torch.fft.rfft2(noise) * self.transfer(shape, rate.device).sqrt()
         return torch.fft.irfft2(spectrum, s=shape) * rate.clamp(min=0).sqrt()

@@ -16,7 +16,7 @@ import torch
 from arpes_ml_plugins.denoising.noise_blocks import FEWEST, QUIET, Blocks, quantile
 from arpes_ml_plugins.denoising.noise_fit import Fit, fitted, frequencies, trusted
 
-__all__ = ["NoiseSpectrum", "noise_spectrum", "shifted_gain"]
+__all__ = ["MATTERS", "NoiseSpectrum", "noise_spectrum", "shifted_gain"]
 
 SIMULATED = 4  # images of white noise behind the comparison
 CLASSES = 6  # of brightness

@@ -20,6 +20,7 @@ from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.missed import Misfit, faint_ridges
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.splitting import Counts
+from arpes_ml_plugins.denoising.streams import normal
 
 __all__ = ["Deviations", "measured_again"]
 
@@ -67,17 +68,13 @@ class Deviations:
         draws = len(self.repeated)
         bias = self.repeated.mean(0)
         scatter = (self.repeated - bias) * (draws / (draws - 1)) ** 0.5
-        signs = torch.randn(draws, generator=generator, dtype=bias.dtype, device="cpu")
+        signs = normal(scatter, generator, [draws])
         signs = (signs - signs.mean()) / signs.std(correction=0)
-        unseen = torch.randn(scatter.shape, generator=generator, dtype=bias.dtype, device="cpu").to(
-            scatter
-        )
-        hidden = signs.to(scatter)[:, None, None, None] * bias
+        unseen = normal(scatter, generator)
+        hidden = signs[:, None, None, None] * bias
         hidden += (unseen - unseen.mean(0)) * self.missing.sqrt()
         for structure in self.shared:
-            factor = torch.randn(
-                scatter.shape, generator=generator, dtype=bias.dtype, device="cpu"
-            ).to(scatter)
+            factor = normal(scatter, generator)
             factor = gaussian_mean(factor, torch.ones_like(factor), SHARED)
             factor = (factor - factor.mean(0)) / factor.std(0, correction=0).clamp(min=1e-12)
             hidden += factor * structure

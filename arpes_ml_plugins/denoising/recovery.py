@@ -22,6 +22,7 @@ from arpes_ml_plugins.denoising.noise_model import mean_power
 from arpes_ml_plugins.denoising.robust import median_spread
 
 __all__ = [
+    "WINDOWS",
     "conserve",
     "detail_power",
     "recover_locally",

@@ -15,11 +15,10 @@ import torch
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
-from arpes_ml_plugins.denoising.recovery import detail_power, windowed_mean
+from arpes_ml_plugins.denoising.recovery import WINDOWS, detail_power, windowed_mean
 
 __all__ = ["Residual", "residual_of"]
 
-WINDOWS = (0.0, 0.7, 1.4, 2.8)  # pixels, widths of the Gaussians whose differences are looked at
 REGION = 6.0  # pixels, over which power is averaged
 ENOUGH = 1.0  # electrons under a window, below which power is not comparable
 KNOWN = 0.2  # of a region

@@ -1,11 +1,13 @@
-"""Independent random numbers for every image, every member of an ensemble and every use."""
+"""Random numbers: independent for every image, member of an ensemble and use, on any device."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-__all__ = ["USES", "stream", "stream_seed"]
+__all__ = ["USES", "normal", "stream", "stream_seed"]
 
 USES = ("weights", "input", "plus", "minus", "jitter")
 """Uses of random numbers in the two-stage denoiser; "plus" and "minus" are g and h of eq. 3."""
@@ -24,3 +26,13 @@ def stream_seed(seed: int, member: int, use: str) -> int:
 def stream(seed: int, member: int, use: str) -> torch.Generator:
     """The generator that :func:`stream_seed` seeds."""
     return torch.Generator().manual_seed(stream_seed(seed, member, use))
+
+
+def normal(
+    like: torch.Tensor, generator: torch.Generator, shape: Sequence[int] | None = None
+) -> torch.Tensor:
+    """Normal numbers of the type and shape of ``like``, or of another shape, the same on every
+    device: they are drawn on the CPU.
+    """
+    size = like.shape if shape is None else shape
+    return torch.randn(size, generator=generator, dtype=like.dtype, device="cpu").to(like.device)

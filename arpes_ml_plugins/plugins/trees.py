@@ -14,8 +14,8 @@ __all__ = ["is_tree", "over_nodes"]
 
 
 def is_tree(data: Any) -> bool:
-    """Whether ``data`` is a DataTree, which older versions of xarray do not have."""
-    return hasattr(xr, "DataTree") and isinstance(data, xr.DataTree)
+    """Whether ``data`` is a DataTree."""
+    return isinstance(data, xr.DataTree)
 
 
 def over_nodes(
