@@ -190,18 +190,31 @@ def test_leverages():
 
 
 @pytest.mark.filterwarnings("ignore:separate_nmf:arpes_ml_plugins.errors.DistributionWarning")
-@pytest.mark.parametrize("shape", [(16,), (7, 7)])
-def test_chi2_of_raw_counts_needs_few_pixels(shape):
+@pytest.mark.parametrize(("shape", "units"), [((16,), 1.0), ((7, 7), 1.0), ((7, 7), 12.0)])
+def test_chi2_of_raw_counts_needs_few_pixels(shape, units):
     """Two components in so few pixels that their noise cannot be measured; one is too few."""
     energy = np.linspace(-1, 1, 40)
     rng = np.random.default_rng(11)
     share = rng.random(shape)[..., None] ** 2
     left, right = (np.exp(-(((energy - centre) / 0.25) ** 2)) + 0.05 for centre in (-0.4, 0.4))
     counts = rng.poisson(30 * (share * left + (1 - share) * right))
-    data = xr.DataArray(counts * 1.0, {"eV": energy}, (*"xy"[: len(shape)], "eV"))
+    data = xr.DataArray(counts * units, {"eV": energy}, (*"xy"[: len(shape)], "eV"))
     chi2 = [
         float(data.S.separate_nmf(n_components=n, shift=False, rng=0).residual_chi2.mean())
         for n in (2, 1)
     ]
     assert 0.8 < chi2[0] < 1.2
     assert chi2[1] > 2
+
+
+@pytest.mark.filterwarnings("ignore:separate_nmf:arpes_ml_plugins.errors.DistributionWarning")
+def test_few_pixels_of_which_none_is_complete():
+    energy = np.linspace(-1, 1, 40)
+    rng = np.random.default_rng(1)
+    left, right = (np.exp(-(((energy - centre) / 0.25) ** 2)) + 0.05 for centre in (-0.4, 0.4))
+    share = rng.random((16, 1))
+    counts = rng.poisson(30 * (share * left + (1 - share) * right)) * 1.0
+    counts[np.arange(16), np.arange(16)] = np.nan
+    data = xr.DataArray(counts, {"eV": energy}, ("x", "eV"))
+    result = data.S.separate_nmf(n_components=2, shift=False, rng=0)
+    assert bool(np.isfinite(result.spectra).all())

@@ -60,10 +60,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     lock = _Lock(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
     try:
         yield temporary
-        if target.exists():
-            shutil.copymode(target, temporary)
         with temporary.open("r+b") as file:  # Windows wants it writable
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
         temporary.replace(target)
     finally:
         lock.close()

@@ -167,7 +167,7 @@ def _with_unknown_constant(source: ImaginaryData) -> ImaginaryData:
         raise DataError("the errors of lazy data cannot be estimated; pass stderr=...")
     else:
         rows = source.problem.rows(
-            torch.from_numpy(array.transpose(..., source.dim).values.reshape(-1, array.shape[-1]))
+            torch.from_numpy(array.transpose(..., source.dim).values.reshape(-1, count // 2))
         )
         constant = torch.zeros(rows.shape[1], 1, dtype=torch.float64, device="cpu")
         constant[: len(constant) // 2] = float(source.problem.kernel.abs().max())

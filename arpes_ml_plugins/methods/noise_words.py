@@ -137,7 +137,7 @@ def _constant(noise: dict[str, float]) -> str:
     return (
         f"The noise hardly depends on the intensity: its standard deviation is "
         f"{math.sqrt(noise['gain'] * noise['shift']):.3g}. The number of electrons cannot be told "
-        f"from it."
+        f"from it; pass gain= if you know it, or subtract a dark image."
     )
 
 

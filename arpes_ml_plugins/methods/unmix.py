@@ -178,7 +178,7 @@ def _unmixed(
         "spectra": spectra,
         "spectra_stderr": np.zeros_like(spectra),
         "status": "; ".join(notes) or "ok",
-        FIT: fit.to("cpu"),
+        FIT: replace(fit.to("cpu"), classes=None),
     }
 
 

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from arpes_ml_plugins.separation.whiten import channel_noise
 
-__all__ = ["are_raw_counts"]
+__all__ = ["units_per_count"]
 
 AGREES = (0.2, 1.5)
 """Variance over mean of raw counts: few pixels show their noise too small, seldom too large."""
+FEWEST = 4  # complete pixels
 
 
-def are_raw_counts(cube: torch.Tensor, valid: torch.Tensor) -> bool:
-    """Whether values ``(m, *space)`` are whole numbers whose noise is roughly that of counts.
+def units_per_count(cube: torch.Tensor, valid: torch.Tensor) -> float | None:
+    """What one count adds to values ``(m, *space)`` that are whole multiples of it, and whose noise
+    is roughly that of counts; None for all others.
 
     Examples
     --------
     >>> rate = 5 + 3 * torch.rand(12, 16, generator=torch.Generator().manual_seed(0))
     >>> counts = torch.poisson(rate, generator=torch.Generator().manual_seed(1)).double()
     >>> everywhere = torch.ones_like(counts, dtype=torch.bool)
-    >>> are_raw_counts(counts, everywhere), are_raw_counts(20 * counts, everywhere)
-    (True, False)
+    >>> units_per_count(counts, everywhere), units_per_count(20 * counts, everywhere)
+    (1.0, 20.0)
+    >>> units_per_count((20 * counts + counts.flip(1)).round(), everywhere)
     """
-    values = cube[valid]
-    if not len(values) or bool((values < 0).any() | (values != values.round()).any()):
-        return False
-    variance = channel_noise(torch.where(valid, cube, 0), valid.all(0)).square().sum()
+    values, complete = cube[valid], valid.all(0)
+    if int(complete.sum()) < FEWEST or bool((values < 0).any() | (values != values.round()).any()):
+        return None
+    step = float(np.gcd.reduce(np.unique(values.cpu().numpy()).astype(np.int64)))
+    variance = channel_noise(torch.where(valid, cube, 0), complete).square().sum()
     mean = (cube * valid).flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
-    return AGREES[0] < float(variance / mean.sum().clamp(min=1e-300)) < AGREES[1]
+    ratio = float(variance / (step * mean.sum()).clamp(min=1e-300))
+    return step if AGREES[0] < ratio < AGREES[1] else None

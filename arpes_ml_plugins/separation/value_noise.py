@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.separation.matching import signal_space
-from arpes_ml_plugins.separation.raw_counts import are_raw_counts
+from arpes_ml_plugins.separation.raw_counts import units_per_count
 from arpes_ml_plugins.separation.whiten import (
     APART,
     shared,
@@ -138,7 +138,8 @@ def noise_and_classes(
     """
     mean, best = _best_line(cube, valid)
     if best is None:
-        return (ValueNoise(1.0, 0.0, mean) if are_raw_counts(cube, valid) else None), None
+        step = units_per_count(cube, valid)
+        return (None if step is None else ValueNoise(step, 0.0, mean)), None
     if not best.certain:
         return None, best.classes
     # To fewer digits than rounding in sums reaches, so that a replay is the same to the last bit.

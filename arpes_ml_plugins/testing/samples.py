@@ -23,14 +23,14 @@ def sample_cut(
 ) -> xr.DataArray:
     """Poisson counts of a parabolic band (or of a smooth hump, for other axes).
 
-    Along an axis of space two lines are mixed, each with its own map. The axes are in the reverse
-    order of ``roles``, as in PyARPES's ``cut``; with ``batch`` a non-uniform ``temperature`` axis
-    comes first.
+    Along an axis of space, if it is not the first role, two lines are mixed, each with its own map.
+    The axes are in the reverse order of ``roles``, as in PyARPES's ``cut``; with ``batch`` a
+    non-uniform ``temperature`` axis comes first.
     """
     axes = {name: np.linspace(lo, hi, n) for name, lo, hi, n in (ROLE_AXES[r] for r in roles[::-1])}
     grids = np.meshgrid(*(np.linspace(-1, 1, len(v)) for v in axes.values()), indexing="ij")
     last, others = grids[-1], grids[:-1]
-    if "space" in roles:
+    if "space" in roles[1:]:
         share = (1 + others[-1]) / 2
         humps = share * _hump(last + 0.4) + (1 - share) * _hump(last - 0.4)
     else:
