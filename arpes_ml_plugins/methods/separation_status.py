@@ -126,8 +126,8 @@ def of_shared_noise(correlation: float) -> list[str]:
         return []
     return [
         f"neighbouring pixels share their noise (correlation {correlation:.2f}), as after "
-        f"smoothing or interpolation: they tell as much as fewer pixels would, and the stated errors "
-        f"are larger for it; separate the data as they were measured if you have them"
+        f"smoothing or interpolation: they tell as much as fewer pixels would, and the stated "
+        f"errors are larger for it; separate the data as they were measured if you have them"
     ]
 
 
