@@ -13,6 +13,7 @@ from arpes_ml_plugins.fitting import DRAW
 from arpes_ml_plugins.labelled.axes import IMAGE, numbers_along
 from arpes_ml_plugins.labelled.spectrum import check_array, check_values, select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
+from arpes_ml_plugins.parameters import check_choice
 from arpes_ml_plugins.plotting.derivatives import DERIVATIVES, bent
 from arpes_ml_plugins.plotting.figures import check_drawable, closed_on_error
 from arpes_ml_plugins.plotting.labels import (
@@ -101,11 +102,7 @@ def compare(
 
     from arpes_ml_plugins.plotting.notebook_figure import NotebookFigure
 
-    if derivative not in DERIVATIVES:
-        raise ParameterError(
-            f"unknown derivative {derivative!r}; expected one of "
-            f"{', '.join(map(repr, DERIVATIVES))}"
-        )
+    check_choice("derivative", derivative, tuple(DERIVATIVES))
     clean = _with_bars(clean)
     named = {"raw": raw, "denoised": clean}
     if reference is not None:
