@@ -231,7 +231,7 @@ UNCHECKED = {
     "plugins.call.select_spectrum": any_array,
     "plugins.call.check_array": nothing,
     "plugins.call.check_values": nothing,
-    "plugins.call.resolve_dims": lambda data, roles, dims, resolver: ("eV", "phi"),
+    "plugins.call.resolved_dims": lambda data, roles, dims: ("eV", "phi"),
 }
 
 CHEATS = {

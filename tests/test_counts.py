@@ -319,12 +319,12 @@ class TestRefusals:
     )
     def test_what_cannot_be_split(self, counts, change, words):
         cut = labelled(np.asarray(change(counts)))
-        with pytest.raises(DataError, match=f"(?s)({words}).*denoise_pcp_unet.*gain="):
+        with pytest.raises(DataError, match=f"(?s)({words}).*Use denoise,.*gain="):
             cut.S.denoise_counts(rng=0)
 
     def test_differences_are_refused(self, counts, truth):
         other = np.random.default_rng(1).poisson(truth)
-        with pytest.raises(DataError, match="(?s)negative.*denoise_pcp_unet.*gain="):
+        with pytest.raises(DataError, match="(?s)negative.*Use denoise,.*gain="):
             labelled(counts - other).S.denoise_counts(rng=0)
 
     def test_lazy_data_refuse_when_computed(self, counts):

@@ -198,7 +198,7 @@ def test_arrays_without_dimensions_are_numbers(cut, number):
     ("shift", "words", "absent"),
     [
         (100.0, ("intensity − ", "a pedestal", "data - "), "subtracted"),
-        (0.0, ("counts of 1",), "×"),
+        (0.0, ("raw counts",), "×"),
     ],
 )
 def test_verdicts_are_sentences(shift, words, absent):

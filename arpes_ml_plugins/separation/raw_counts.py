@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from arpes_ml_plugins.separation.whiten import channel_noise
@@ -12,6 +11,8 @@ __all__ = ["units_per_count"]
 AGREES = (0.2, 1.5)
 """Variance over mean of raw counts: few pixels show their noise too small, seldom too large."""
 FEWEST = 4  # complete pixels
+WHOLE = 1e-3  # deviation from whole multiples, by rounding
+MOST = 1e6  # multiples
 
 
 def units_per_count(cube: torch.Tensor, valid: torch.Tensor) -> float | None:
@@ -27,11 +28,23 @@ def units_per_count(cube: torch.Tensor, valid: torch.Tensor) -> float | None:
     (1.0, 20.0)
     >>> units_per_count((20 * counts + counts.flip(1)).round(), everywhere)
     """
-    values, complete = cube[valid], valid.all(0)
-    if int(complete.sum()) < FEWEST or bool((values < 0).any() | (values != values.round()).any()):
+    complete = valid.all(0)
+    step = _step(cube[valid]) if int(complete.sum()) >= FEWEST else None
+    if step is None:
         return None
-    step = float(np.gcd.reduce(np.unique(values.cpu().numpy()).astype(np.int64)))
     variance = channel_noise(torch.where(valid, cube, 0), complete).square().sum()
     mean = (cube * valid).flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
     ratio = float(variance / (step * mean.sum()).clamp(min=1e-300))
     return step if AGREES[0] < ratio < AGREES[1] else None
+
+
+def _step(values: torch.Tensor) -> float | None:
+    """The number of which all values are whole multiples, if there is one; None if some are below
+    zero.
+    """
+    steps = values.unique().diff()
+    if not len(steps) or bool((values < 0).any()):
+        return None
+    multiples = values / steps.min()
+    whole = (multiples - multiples.round()).abs().max() < WHOLE
+    return float(steps.min()) if bool(whole & (multiples.max() < MOST)) else None
