@@ -189,16 +189,21 @@ def test_leverages():
     torch.testing.assert_close(same, plain, atol=1e-6, rtol=0)
 
 
-@pytest.mark.filterwarnings("ignore:separate_nmf:arpes_ml_plugins.errors.DistributionWarning")
-@pytest.mark.parametrize(("shape", "units"), [((16,), 1.0), ((7, 7), 1.0), ((7, 7), 12.0)])
-def test_chi2_of_raw_counts_needs_few_pixels(shape, units):
-    """Two components in so few pixels that their noise cannot be measured; one is too few."""
+def two_lines(shape):
+    """Counts of two components in a few pixels."""
     energy = np.linspace(-1, 1, 40)
     rng = np.random.default_rng(11)
     share = rng.random(shape)[..., None] ** 2
     left, right = (np.exp(-(((energy - centre) / 0.25) ** 2)) + 0.05 for centre in (-0.4, 0.4))
     counts = rng.poisson(30 * (share * left + (1 - share) * right))
-    data = xr.DataArray(counts * units, {"eV": energy}, (*"xy"[: len(shape)], "eV"))
+    return xr.DataArray(counts * 1.0, {"eV": energy}, (*"xy"[: len(shape)], "eV"))
+
+
+@pytest.mark.filterwarnings("ignore:separate_nmf:arpes_ml_plugins.errors.DistributionWarning")
+@pytest.mark.parametrize(("shape", "units"), [((16,), 1.0), ((7, 7), 1.0), ((7, 7), 12.0)])
+def test_chi2_of_raw_counts_needs_few_pixels(shape, units):
+    """Two components in so few pixels that their noise cannot be measured; one is too few."""
+    data = units * two_lines(shape)
     chi2 = [
         float(data.S.separate_nmf(n_components=n, shift=False, rng=0).residual_chi2.mean())
         for n in (2, 1)
@@ -209,12 +214,7 @@ def test_chi2_of_raw_counts_needs_few_pixels(shape, units):
 
 @pytest.mark.filterwarnings("ignore:separate_nmf:arpes_ml_plugins.errors.DistributionWarning")
 def test_few_pixels_of_which_none_is_complete():
-    energy = np.linspace(-1, 1, 40)
-    rng = np.random.default_rng(1)
-    left, right = (np.exp(-(((energy - centre) / 0.25) ** 2)) + 0.05 for centre in (-0.4, 0.4))
-    share = rng.random((16, 1))
-    counts = rng.poisson(30 * (share * left + (1 - share) * right)) * 1.0
-    counts[np.arange(16), np.arange(16)] = np.nan
-    data = xr.DataArray(counts, {"eV": energy}, ("x", "eV"))
+    data = two_lines((16,))
+    data.values[np.arange(16), np.arange(16)] = np.nan
     result = data.S.separate_nmf(n_components=2, shift=False, rng=0)
     assert bool(np.isfinite(result.spectra).all())

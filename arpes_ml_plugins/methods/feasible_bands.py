@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import DataError, DistributionWarning
-from arpes_ml_plugins.frames import warn
+from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
@@ -18,7 +17,12 @@ from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.goodness_run import noise_of_values
 from arpes_ml_plugins.methods.open_run import WIDE
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
-from arpes_ml_plugins.methods.separation_status import UNLIKE, hot_left_out, largest_chi2
+from arpes_ml_plugins.methods.separation_status import (
+    UNLIKE,
+    hot_left_out,
+    largest_chi2,
+    warn_of_status,
+)
 from arpes_ml_plugins.parameters import documented
 
 if TYPE_CHECKING:
@@ -164,9 +168,7 @@ def feasible_bands(
         progress=progress,
         used=setup.used,
     )
-    status = result["status"]
-    if status.chunks is None and status.item() != "ok":
-        warn(f"feasible_bands: {status.item()}", DistributionWarning)
+    warn_of_status(result, "feasible_bands")
     return result
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import xarray as xr
 
-from arpes_ml_plugins.errors import DataError, DistributionWarning
-from arpes_ml_plugins.frames import warn
+from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.blocks_run import (
@@ -27,7 +26,7 @@ from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.goodness_run import evened, noise_and_levels, saturated
 from arpes_ml_plugins.methods.open_run import left_open
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.separation_status import hot_left_out
+from arpes_ml_plugins.methods.separation_status import hot_left_out, warn_of_status
 from arpes_ml_plugins.methods.separation_units import ORDER, in_units
 from arpes_ml_plugins.methods.shift_run import (
     AUTO,
@@ -107,9 +106,7 @@ def run(
             used=setup.used,
             **options,
         )
-    status = result["status"]
-    if status.chunks is None and status.item() != "ok":
-        warn(f"{method}: {status.item()}", DistributionWarning)
+    warn_of_status(result, method)
     return result
 
 

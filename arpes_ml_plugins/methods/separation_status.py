@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from arpes_ml_plugins.errors import DistributionWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.methods.separation_input import Setup
 
 if TYPE_CHECKING:
     import torch
+    import xarray as xr
 
     from arpes_ml_plugins.separation.separated import Separated
     from arpes_ml_plugins.separation.whiten import Whitened
@@ -21,6 +24,7 @@ __all__ = [
     "of_shared_noise",
     "of_sums",
     "status_of",
+    "warn_of_status",
 ]
 
 UNLIKE = 0.1  # sine of the angle between a family and the data
@@ -189,6 +193,13 @@ def _of_families(found: Separated, names: list[str]) -> list[str]:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(map(repr, names))
+
+
+def warn_of_status(result: xr.Dataset, method: str) -> None:
+    """Warn unless the status is "ok"; that of lazy results is not known yet."""
+    status = result["status"]
+    if status.chunks is None and status.item() != "ok":
+        warn(f"{method}: {status.item()}", DistributionWarning)
 
 
 def hot_left_out(hot: int) -> str:

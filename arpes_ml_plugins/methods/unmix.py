@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import DistributionWarning
-from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.blocks_run import (
@@ -31,6 +29,7 @@ from arpes_ml_plugins.methods.separation_status import (
     largest_chi2,
     of_chi2,
     of_sums,
+    warn_of_status,
 )
 from arpes_ml_plugins.parameters import documented
 
@@ -142,9 +141,7 @@ def unmix(
             used=setup.used,
             **options,
         )
-    status = result["status"]
-    if status.chunks is None and status.item() != "ok":
-        warn(f"unmix: {status.item()}", DistributionWarning)
+    warn_of_status(result, "unmix")
     return result
 
 
