@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import xarray as xr
@@ -13,6 +13,8 @@ from arpes_ml_plugins.labelled.axes import numbers_along
 from arpes_ml_plugins.spectrum_families import SAMPLE, checked_family, same_axes
 
 __all__ = ["FamilyMapping"]
+
+CUBIC = 4  # points of an axis that a cubic spline needs
 
 
 class FamilyMapping(Mapping[str, xr.DataArray]):
@@ -108,7 +110,9 @@ class FamilyMapping(Mapping[str, xr.DataArray]):
 
 
 def _interpolated(family: xr.DataArray, own: xr.DataArray, axis: xr.DataArray) -> xr.DataArray:
-    """``family`` on another axis in the place of ``own``."""
+    """``family`` on another axis in the place of ``own``, by cubic splines: linear ones would
+    broaden narrow lines.
+    """
     if own.name == axis.name and np.array_equal(own.values, axis.values):
         return family
     numbers_along(axis)
@@ -121,8 +125,9 @@ def _interpolated(family: xr.DataArray, own: xr.DataArray, axis: xr.DataArray) -
             f"{axis.name!r}, the library only from {low:g} to {high:g}; {remedy}"
         )
     inside = axis.clip(low, high)
-    moved = family.interp({own.name: inside.values}).rename({own.name: axis.name})
-    return moved.assign_coords({axis.name: axis.values})
+    method: Literal["cubic", "linear"] = "cubic" if own.size >= CUBIC else "linear"
+    moved = family.interp({own.name: inside.values}, method=method).rename({own.name: axis.name})
+    return moved.clip(min=float(family.min())).assign_coords({axis.name: axis.values})
 
 
 def _listed(names: Sequence[Hashable]) -> str:

@@ -157,15 +157,23 @@ def varied(
 ) -> NDArray[np.floating]:
     """A spectrum, energy first, shifted, broadened and tilted at random along energy; the ends are
     repeated beyond the axis.
+
+    It is moved by cubic splines: linear ones would broaden lines, by 4 % of their height if they
+    are four channels wide. Splines swing beside sharp steps, but not below the spectrum. The kernel
+    is the discrete analogue of a Gaussian (Lindeberg, IEEE Trans. Pattern Anal. Mach. Intell. 12,
+    234 (1990)), which has the variance that it should have even if that is below a channel.
     """
-    from scipy.ndimage import gaussian_filter1d
+    from scipy.ndimage import convolve1d
     from scipy.ndimage import shift as shifted
+    from scipy.special import ive
 
     beside = spectrum.ndim - 1
     by = (draw.uniform(-shift, shift) / step, *[0.0] * beside)
-    moved = shifted(spectrum, by, order=1, mode="nearest")
-    width = draw.uniform(0, broaden) / FWHM / step
-    smooth = gaussian_filter1d(moved, width, axis=0, mode="nearest") if width > 0 else moved
+    moved = np.maximum(shifted(spectrum, by, order=3, mode="nearest"), spectrum.min())
+    variance = (draw.uniform(0, broaden) / FWHM / step) ** 2
+    reach = 4 + int(5 * variance**0.5)
+    kernel = ive(np.arange(-reach, reach + 1), variance)
+    smooth = convolve1d(moved, kernel / kernel.sum(), axis=0, mode="nearest")
     ramp = np.linspace(-1, 1, len(spectrum)).reshape(-1, *[1] * beside)
     lift, tilt = draw.uniform(-strength, strength, 2)
     result: NDArray[np.floating] = smooth + np.ptp(smooth) * (max(lift, 0) + tilt * ramp / 2)

@@ -42,6 +42,28 @@ def test_errors_of_matched_spectra(counts):
     assert np.median([np.median(r) for r in widths]) < bound[counts]
 
 
+def test_spectra_beside_their_reference():
+    # Shifts by linear interpolation broadened the family, and spectra were 0.3 degrees off
+    known = {n: xr.DataArray(peak(c), {"eV": ENERGY}, "eV") for n, c in CENTRES.items()}
+    library = SpectrumLibrary.from_spectra(known, shift=0.1, broaden=0.1)
+    inside, angles = [], []
+    for seed in range(3):
+        off = np.random.default_rng(seed).uniform(-0.08, 0.08, 3)
+        truth = np.stack([peak(c + d) for c, d in zip(CENTRES.values(), off, strict=True)])
+        rate = np.einsum("kyx,ke->yxe", MAPS * 300.0, truth)
+        counts = xr.DataArray(
+            np.random.default_rng(seed).poisson(rate) * 1.0, {"eV": ENERGY}, ("y", "x", "eV")
+        )
+        result = counts.S.separate_sgmca(library=library, shift=False, rng=0)
+        found = result.spectra.values
+        alike = (found * truth).sum(1) / np.linalg.norm(found, axis=1)
+        angles += [np.degrees(np.arccos(alike / np.linalg.norm(truth, axis=1)))]
+        error = np.abs(found - truth / truth.max(1, keepdims=True))
+        inside.append(error < result.spectra_stderr.values)
+    assert np.mean(angles) < 0.15
+    assert 0.45 < np.mean(inside) < 0.95
+
+
 def drawn(centre, draw):
     """A line of a family with three parameters: centre, width and background."""
     width = draw.uniform(0.3, 0.6)

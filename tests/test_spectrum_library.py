@@ -31,6 +31,33 @@ def test_references_are_shifted_and_broadened():
     assert float(widths.max()) <= np.hypot(narrowest, 0.4 / 2.3548) * 1.02
 
 
+def test_members_of_a_family_are_lines_of_their_own_place_and_width():
+    narrow = 4 * 0.04 / (2 * np.log(2) ** 0.5)  # four channels wide
+    line = peak(width=narrow)
+    library = SpectrumLibrary.from_spectra({"a": line}, shift=0.1, broaden=0.1, count=50)
+    for member in library["a"]:
+        centre = float((member * member.eV).sum() / member.sum())
+        width = float(((member * (member.eV - centre) ** 2).sum() / member.sum()) ** 0.5)
+        exact = peak(centre, 2**0.5 * width)
+        assert narrow / 2**0.5 * 0.999 < width < np.hypot(narrow / 2**0.5, 0.1 / 2.3548) * 1.001
+        assert float(np.linalg.norm(member - exact / np.linalg.norm(exact))) < 0.01
+
+
+def test_splines_do_not_swing_below_the_spectrum():
+    step = xr.DataArray(1.0 * (ENERGY < 0.01), {"eV": ENERGY}, "eV")
+    library = SpectrumLibrary.from_spectra({"a": step}, shift=0.1, count=50)
+    assert float(library["a"].min()) >= 0
+    finer = library.on(xr.DataArray(np.linspace(-2, 2, 301), dims="eV", name="eV"))
+    assert float(finer["a"].min()) >= 0
+
+
+def test_a_finer_axis_keeps_the_width_of_lines():
+    fine = xr.DataArray(np.linspace(-1.5, 1.5, 301), dims="eV", name="eV")
+    moved = SpectrumLibrary.from_spectra({"a": peak(width=0.1)}).on(fine)["a"][0]
+    exact = peak(width=0.1, energy=fine.values)
+    assert float(np.linalg.norm(moved - exact / np.linalg.norm(exact))) < 0.003
+
+
 def test_families_stay_as_they_are():
     family = xr.concat([peak(c) for c in (-0.2, 0.0, 0.1)], "sample")
     library = SpectrumLibrary.from_spectra([family, peak(1.0)])
