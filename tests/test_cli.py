@@ -400,7 +400,7 @@ class TestFolders:
         assert run("run", METHOD, "cut.zarr", "--out", "clean")[0] == 0
         assert Path("clean/cut.nc").is_file()
 
-    @pytest.mark.parametrize("change", ["parameters", "data", "method", "half"])
+    @pytest.mark.parametrize("change", ["parameters", "data", "axes", "method", "half"])
     def test_what_is_not_the_same_result_is_not_taken_for_it(self, run, files, cut, change):
         run("run", METHOD, "data/a.nc", "--out", "clean")
         before = Path("clean/a.nc").read_bytes()
@@ -409,6 +409,8 @@ class TestFolders:
             words += ["--iterations", "300"]
         elif change == "data":
             arpes_ml_plugins.save(cut + 7, "data/a.nc")
+        elif change == "axes":
+            arpes_ml_plugins.save(cut.assign_coords(eV=cut.eV + 0.1), "data/a.nc")
         elif change == "method":
             words[0] = "estimate_noise"
         else:

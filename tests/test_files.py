@@ -345,6 +345,14 @@ class TestReplay:
         with pytest.warns(ReplayWarning, match="the values of the parent"):
             arpes_ml_plugins.replay(result, cut * 3)
 
+    @pytest.mark.parametrize(
+        "change", [lambda d: d.assign_coords(eV=d.eV + 0.1), lambda d: d.assign_attrs(beta=3.0)]
+    )
+    def test_other_axes_warn(self, cut, change):
+        result = cut.S.decompose_pcp()
+        with pytest.warns(ReplayWarning, match="axes, coordinates or temperature of the parent"):
+            arpes_ml_plugins.replay(result, change(cut))
+
     def test_a_parameter_that_was_not_recorded(self, cut):
         result = cut.S.decompose_pcp()
         parameters = result.attrs["provenance"]["record"]["parameters"]

@@ -141,7 +141,8 @@ STRANGE = [None, True, -1, float("nan"), "x", [1], {1: 2}, object()]
     [
         *(["record"], ["record", "by"], ["record", "parameters"], ["record", "environment"]),
         *(["record", "environment", "versions"], ["record", "environment", "threads"]),
-        *(["record", "parent_hash"], ["parent_id"], ["record", "environment", "versions", "torch"]),
+        *(["record", "parent_hash"], ["record", "parent_axes"], ["parent_id"]),
+        ["record", "environment", "versions", "torch"],
         *(["record", "parameters", name] for name in ("sparsity", "solver", "dims", "rng")),
         *(["record", "parameters", name] for name in ("device", "iterations", "no such", 5)),
     ],

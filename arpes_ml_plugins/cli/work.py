@@ -178,7 +178,7 @@ def _with_spectrum(data: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset
 
 def _is_finished(task: Task, data: xr.DataArray | xr.Dataset, target: Path) -> bool:
     """Whether the file is the result of this method for these data and parameters."""
-    from arpes_ml_plugins.labelled.provenance import fingerprint
+    from arpes_ml_plugins.labelled.provenance import axes_fingerprint, fingerprint
     from arpes_ml_plugins.labelled.recording import written
     from arpes_ml_plugins.labelled.spectrum import select_spectrum
     from arpes_ml_plugins.labelled.units import strip_unit
@@ -195,6 +195,7 @@ def _is_finished(task: Task, data: xr.DataArray | xr.Dataset, target: Path) -> b
     array, _ = strip_unit(select_spectrum(data, task.method.example_dims)[0])
     return (
         record.get("parent_hash") == fingerprint(array)
+        and record.get("parent_axes") == axes_fingerprint(array)
         and all(name in recorded for name in expected)
         and all(recorded[name] == value for name, value in written(expected, {}).items())
         and _same_axes(task.parameters.get("dims"), record.get("axes", {}))

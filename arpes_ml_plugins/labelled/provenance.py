@@ -33,6 +33,7 @@ from arpes_ml_plugins.labelled.recording import (
 __all__ = [
     "JsonDict",
     "Provenance",
+    "axes_fingerprint",
     "current_versions",
     "fingerprint",
     "history",
@@ -45,6 +46,7 @@ __all__ = [
 ARRAYS = "arrays"
 """Key of the arrays in the JSON text."""
 PARENTS_KEYS = ("parents_provenance", "parents_provanence")
+CONDITIONS = ("beta", "temperature")  # attributes that methods read
 VERSIONED = ("arpes-ml-plugins", "torch", "numpy", "scipy", "xarray")
 
 
@@ -97,6 +99,7 @@ def make_record(
     owner: str,
     roles: Mapping[str, Hashable],
     parent_hash: str | None,
+    parent_axes: str,
     found: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Arrays]:
     """The ``record`` of one step, enough to run it again, and the large arrays among it."""
@@ -110,6 +113,7 @@ def make_record(
         "parameters": written(parameters, arrays),
         "axes": {role: str(dim) for role, dim in roles.items()},
         "parent_hash": parent_hash,
+        "parent_axes": parent_axes,
         "found": written(found or {}, arrays),
         "environment": {"versions": current_versions(), "threads": _threads()},
     }
@@ -207,6 +211,29 @@ def fingerprint(data: xr.DataArray) -> str | None:
         return None
     values = np.ascontiguousarray(data.values)
     return hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
+
+
+def axes_fingerprint(data: xr.DataArray) -> str:
+    """Hash of the dimensions, of the coordinates in memory, and of a ``beta`` or ``temperature``
+    among the attributes: results depend on these, too.
+    """
+    found = hashlib.blake2b(repr([*map(str, data.dims), *data.shape]).encode(), digest_size=16)
+    for name in sorted(data.coords, key=str):
+        if data.coords[name].chunks is None:
+            found.update(f"{name} {data.coords[name].dims}".encode())
+            found.update(_as_bytes(data.coords[name].values))
+    stated = {key: str(data.attrs[key]) for key in CONDITIONS if key in data.attrs}
+    found.update(repr(stated).encode())
+    return found.hexdigest()
+
+
+def _as_bytes(values: np.ndarray) -> bytes:
+    """The same for numbers, times and texts that went through a file."""
+    if values.dtype.kind in "iufb":
+        return np.ascontiguousarray(values, np.float64).tobytes()
+    if values.dtype.kind in "mM":
+        return values.astype(f"{values.dtype.kind}8[ns]").tobytes()
+    return repr([str(value) for value in values.ravel()]).encode()
 
 
 def _copied(value: Any) -> Any:

@@ -23,7 +23,12 @@ from arpes_ml_plugins.labelled.border import plain_torch
 from arpes_ml_plugins.labelled.devices import resolve_device
 from arpes_ml_plugins.labelled.forks import check_fork
 from arpes_ml_plugins.labelled.progress import check_progress
-from arpes_ml_plugins.labelled.provenance import fingerprint, make_record, stamp
+from arpes_ml_plugins.labelled.provenance import (
+    axes_fingerprint,
+    fingerprint,
+    make_record,
+    stamp,
+)
 from arpes_ml_plugins.labelled.recording import Arrays
 from arpes_ml_plugins.labelled.seeds import seed_from
 from arpes_ml_plugins.labelled.spectrum import (
@@ -110,6 +115,7 @@ def call_method(method: Method, data: Any, given: Mapping[str, Any]) -> Any:
         owner=method.owner,
         roles=dict(zip(method.roles, parameters["dims"], strict=True)),
         parent_hash=fingerprint(bare),
+        parent_axes=axes_fingerprint(bare),
         found=getattr(result, "attrs", {}).get(FOUND),
     )
     return _dress(method, result, data, array, name, restore_unit, record, arrays)

@@ -51,6 +51,7 @@ class Step:
         )
         self.arrays = _arrays(getattr(provenance, "arrays", {}))
         self.parent_hash = _text(record.get("parent_hash"), "parent_hash")
+        self.parent_axes = _text(record.get("parent_axes"), "parent_axes")
         parent_id = provenance.get("parent_id")  # whatever a laboratory calls its data by
         self.parent_id = None if parent_id is None else str(parent_id)
         environment = _text_keys(record.get("environment") or {}, "environment")

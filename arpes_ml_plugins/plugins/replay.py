@@ -16,6 +16,7 @@ from arpes_ml_plugins.errors import (
 )
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.provenance import (
+    axes_fingerprint,
     current_versions,
     fingerprint,
     read_provenance,
@@ -133,10 +134,15 @@ def _compare_parents(step: Step, parent: xr.DataArray | xr.Dataset) -> None:
             f"the result was made from data with id {step.parent_id}, the parent given has id "
             f"{given_id}"
         )
-    elif step.parent_hash:
-        array, _ = strip_unit(select_spectrum(parent)[0])
-        if fingerprint(array) not in (None, step.parent_hash):
-            _warn("the values of the parent given are not those that the result was made from")
+        return
+    array, _ = strip_unit(select_spectrum(parent)[0])
+    if step.parent_hash and fingerprint(array) not in (None, step.parent_hash):
+        _warn("the values of the parent given are not those that the result was made from")
+    elif step.parent_axes and axes_fingerprint(array) != step.parent_axes:
+        _warn(
+            "the axes, coordinates or temperature of the parent given are not those that the "
+            "result was made from"
+        )
 
 
 def _compare_versions(recorded: Mapping[str, str | None]) -> None:
