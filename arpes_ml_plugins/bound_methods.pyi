@@ -391,7 +391,7 @@ class BoundMethods(Generic[Data]):
         library: SpectrumLibrary | Mapping[str, xr.DataArray] | None = None,
         n_components: int | None = None,
         network: SeparationNetwork | Mapping[str, Any] | None = None,
-        recipe: str = "robust",
+        recipe: str | None = None,
         transform: str = "starlet",
         refine: bool = True,
         match: bool = True,

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, DataError
-from arpes_ml_plugins.labelled.axes import numbers_along
+from arpes_ml_plugins.labelled.axes import listed, numbers_along
 from arpes_ml_plugins.spectrum_families import SAMPLE, checked_family, same_axes
 
 __all__ = ["FamilyMapping"]
@@ -98,8 +98,8 @@ class FamilyMapping(Mapping[str, xr.DataArray]):
         """
         if {axis.name for axis in channels} != set(self.channels):
             raise AxisError(
-                f"the spectra of the library have the dimensions {_listed(self._first.dims[1:])}, "
-                f"those of the data {_listed([axis.name for axis in (energy, *channels)])}, but "
+                f"the spectra of the library have the dimensions {listed(self._first.dims[1:])}, "
+                f"those of the data {listed([axis.name for axis in (energy, *channels)])}, but "
                 f"must have the same; name those beside energy with channels="
             )
         moved = {name: _interpolated(family, self.energy, energy) for name, family in self.items()}
@@ -128,10 +128,6 @@ def _interpolated(family: xr.DataArray, own: xr.DataArray, axis: xr.DataArray) -
     method: Literal["cubic", "linear"] = "cubic" if own.size >= CUBIC else "linear"
     moved = family.interp({own.name: inside.values}, method=method).rename({own.name: axis.name})
     return moved.clip(min=float(family.min())).assign_coords({axis.name: axis.values})
-
-
-def _listed(names: Sequence[Hashable]) -> str:
-    return ", ".join(map(repr, names))
 
 
 def _remedy(axis: xr.DataArray, low: float, high: float) -> str:

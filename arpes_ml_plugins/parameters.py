@@ -28,8 +28,10 @@ __all__ = [
     "check_count",
     "check_flag",
     "check_image",
+    "check_number",
     "check_positive",
     "documented",
+    "is_number",
     "shown",
     "warn_unconverged",
 ]
@@ -115,12 +117,31 @@ def shown(value: Any) -> str:
     return repr(value)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a ``value`` is a finite real number, and not a bool."""
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return number and not isinstance(value, np.complexfloating) and math.isfinite(value)
+
+
+def check_number(
+    name: str, value: Any, *, least: float = -math.inf, optional: bool = False
+) -> None:
+    """Refuse a ``value`` that is not a finite number of at least ``least`` (or None, if
+    ``optional``).
+    """
+    if value is None and optional:
+        return
+    if not is_number(value) or value < least:
+        kind = "a finite real number" if least == -math.inf else f"a number of at least {least:g}"
+        choice = " or None" if optional else ""
+        raise ParameterError(f"{name} must be {kind}{choice}, got {shown(value)}")
+
+
 def check_positive(name: str, value: Any, *, optional: bool = False) -> None:
     """Refuse a ``value`` that is not a finite number above zero (or None, if ``optional``)."""
     if value is None and optional:
         return
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
+    if not is_number(value) or value <= 0:
         choice = " or None" if optional else ""
         raise ParameterError(f"{name} must be a positive number{choice}, got {shown(value)}")
 
@@ -147,9 +168,9 @@ def check_flag(name: str, value: Any, *, optional: bool = False) -> None:
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     """Refuse a ``value`` that is not one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, Hashable) or value not in choices:
         raise ParameterError(
-            f"unknown {name} {value!r}; expected one of {', '.join(map(repr, choices))}"
+            f"unknown {name} {shown(value)}; expected one of {', '.join(map(repr, choices))}"
         )
 
 

@@ -12,11 +12,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import ParameterError
+from arpes_ml_plugins.labelled.axes import is_binding
+from arpes_ml_plugins.labelled.energy_units import energy_unit, unit_text
 
 __all__ = ["BACKGROUNDS", "LOSSES", "lost", "polynomials"]
 
 UNIVERSAL = 1643.0  # eV^2: C of Tougaard's universal cross section
-BINDING = ("binding_energy", "BE", "Eb")  # axes along which kinetic energy decreases
 LOSSES = ("shirley", "tougaard")
 BACKGROUNDS = ("constant", "polynomial", *LOSSES)
 
@@ -33,7 +34,7 @@ def lost(
         ``"tougaard"``: single losses with the universal cross section, C = 1643 eV² [3]_. Its
         parameter B only sets the height, which is normalised here.
     energy
-        Energy axis in eV.
+        Energy axis, in eV or in the unit that its attribute ``units`` names.
     binding
         Whether kinetic energy decreases along the axis. Default: according to its name.
 
@@ -50,12 +51,14 @@ def lost(
     array([[1. , 1. , 0.5, 0. , 0. ]])
     """
     values = energy.values.astype(np.float64)
-    falls = energy.name in BINDING if binding is None else binding
+    falls = is_binding(str(energy.name)) if binding is None else binding
     kinetic = -values if falls else values
     loss = kinetic - kinetic[:, None]  # (arriving, leaving)
     if kind == "shirley":
         kernel = (np.sign(loss) + 1) / 2
     else:
+        unit = energy_unit(unit_text(energy))
+        loss *= 1.0 if unit is None or unit.electron_volts is None else unit.electron_volts
         kernel = np.where(loss > 0, loss / (UNIVERSAL + loss**2) ** 2, 0.0)
     width = np.abs(np.gradient(values))
     result = np.moveaxis(np.tensordot(kernel * width, spectra, (1, 1)), 1, 0)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from arpes_ml_plugins.constants import BOLTZMANN, FWHM
 from arpes_ml_plugins.errors import AxisError, DataTypeError, ParameterError
 from arpes_ml_plugins.frames import warn
-from arpes_ml_plugins.labelled.axes import numbers_along, resolve_dims
+from arpes_ml_plugins.labelled.axes import resolve_dims
+from arpes_ml_plugins.labelled.energies import energies_along
 from arpes_ml_plugins.labelled.energy_units import energy_unit, time_unit, unit_text
 from arpes_ml_plugins.labelled.outputs import result_dtype
 from arpes_ml_plugins.labelled.spectrum import check_array
@@ -87,9 +88,16 @@ def spectral_function_of(
             "the imaginary part of self_energy must not be positive (a retarded self-energy); for "
             "the other convention pass its conjugate"
         )
-    _energies(self_energy, dim)
+    energies_along(self_energy, dim)
     damped = self_energy - 1j * broadening
-    green = 1 / (self_energy[dim] + mu - dispersion - damped)
+    try:
+        with xr.set_options(arithmetic_join="exact"):
+            green = 1 / (self_energy[dim] + mu - dispersion - damped)
+    except ValueError as error:
+        raise AxisError(
+            f"self_energy and dispersion must have the same coordinates along their common "
+            f"dimensions ({error}); assign those of one to the other, or interpolate"
+        ) from error
     spectral = (-green.imag / np.pi).transpose(..., dim)
     return spectral.rename("spectral_function")
 
@@ -172,11 +180,12 @@ def as_measured(
     bare, restore_unit = strip_unit(spectral_function)
     check_array(bare)
     (dim,) = resolve_dims(bare, ("energy",), None if dims is None else [dims])
-    energy = _energies(bare, dim)
+    energy = energies_along(bare, dim)
     inverse = given if beta is not None else _electron_volts(bare, dim) / (BOLTZMANN * given)
     dtype = result_dtype(bare.dtype)
-    occupied = xr.DataArray(expit(-inverse * energy).astype(dtype), dims=[dim])
-    seen = (bare * occupied).astype(dtype, copy=False).rename(bare.name)
+    wide = np.promote_types(dtype, np.float32)
+    occupied = xr.DataArray(expit(-inverse * energy).astype(wide), dims=[dim])
+    seen = (bare.astype(wide) * occupied).rename(bare.name)
     if resolution > 0:
         step = _even_step(energy, dim)
         if resolution < step:
@@ -192,18 +201,11 @@ def as_measured(
             input_core_dims=[[dim]],
             output_core_dims=[[dim]],
             dask="parallelized",
-            output_dtypes=[dtype],
+            output_dtypes=[wide],
         )
-    return restore_unit(seen.transpose(*bare.dims)).assign_attrs(spectral_function.attrs)
-
-
-def _energies(array: xr.DataArray, dim: Hashable) -> NDArray[np.float64]:
-    if dim not in array.coords:
-        raise AxisError(
-            f"the axis {dim!r} has no coordinate, so its energies are unknown; assign them: "
-            f"data.assign_coords({{{dim!r}: energies}})"
-        )
-    return numbers_along(array[dim])
+    return restore_unit(seen.astype(dtype, copy=False).transpose(*bare.dims)).assign_attrs(
+        spectral_function.attrs
+    )
 
 
 def _number(name: str, value: Any) -> float:

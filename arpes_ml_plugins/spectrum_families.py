@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from arpes_ml_plugins.constants import FWHM
 from arpes_ml_plugins.errors import AxisError, DataError, DataTypeError, ParameterError
 from arpes_ml_plugins.labelled.axes import resolve_dims
+from arpes_ml_plugins.labelled.energy_units import unit_text
 
 __all__ = [
     "SAMPLE",
@@ -78,12 +79,16 @@ def checked_family(
 
 
 def family_of(values: NDArray[np.floating], *axes: xr.DataArray) -> xr.DataArray:
-    """Spectra ``(sample, *axes)`` of length 1, with the coordinates of their axes."""
+    """Spectra ``(sample, *axes)`` of length 1, with coordinates and units of their axes."""
     length = np.sqrt((values**2).sum(tuple(range(1, values.ndim)), keepdims=True))
     # Spectra that have length 1 already stay as they are, to the last bit.
     unit = values / np.where(np.abs(length - 1) < ROUNDING, 1.0, length)
-    coords = {a.name: (a.name, a.values) for a in axes if a.name in a.coords}
+    coords = {a.name: (a.name, a.values, _unit(a)) for a in axes if a.name in a.coords}
     return xr.DataArray(unit, dims=(SAMPLE, *(axis.name for axis in axes)), coords=coords)
+
+
+def _unit(axis: xr.DataArray) -> dict[str, str]:
+    return {"units": unit_text(axis)} if unit_text(axis) else {}
 
 
 def same_axes(one: xr.DataArray, other: xr.DataArray) -> bool:

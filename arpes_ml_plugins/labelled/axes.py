@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -16,6 +16,8 @@ __all__ = [
     "ROLES",
     "SIZES",
     "find_axis",
+    "is_binding",
+    "listed",
     "numbers_along",
     "plain_name",
     "plays",
@@ -61,6 +63,9 @@ They are those of PyARPES, erlab, peaks, sed, specsanalyzer, ARpest, NXmpes and 
 are compared without regard to case, separators and a unit in brackets (:func:`plain_name`).
 """
 
+BINDING = ("binding_energy", "binding", "BE", "Eb", "E_bind")
+"""Names of energies that decrease with the kinetic energy."""
+
 SCANNED = ("delay", "time", "temperature", "T", "hv", "photon_energy", "pass", "sweep", "repeat")
 """Axes along which maps at constant energy may be scanned."""
 
@@ -105,6 +110,11 @@ def plays(name: Hashable, role: str) -> bool:
     return any(plain_name(name) in tier for tier in PLAIN[role])
 
 
+def is_binding(name: Hashable) -> bool:
+    """Whether energies of this name decrease with the kinetic energy."""
+    return plain_name(name) in map(plain_name, BINDING)
+
+
 def find_axis(data: xr.DataArray, role: str) -> Hashable:
     """Name of the dimension that plays ``role``.
 
@@ -143,7 +153,7 @@ def find_axis(data: xr.DataArray, role: str) -> Hashable:
             return max(found, key=lambda d: (data.sizes[d], -tier.index(plain_name(d))))
         if found:
             raise AxisError(
-                f"expected one {role} axis, but {_listed(found)} could each be it "
+                f"expected one {role} axis, but {listed(found)} could each be it "
                 f"(dimensions: {_described(data)}); say which with dims=, for example "
                 f"dims={{'{role}': '{found[0]}'}}"
             )
@@ -227,8 +237,8 @@ def resolve_dims(
         chosen |= _by_what_is_left(data, roles, chosen, missing)
     if len(set(chosen.values())) < len(roles):
         raise AxisError(
-            f"the roles {_listed(roles)} need different dimensions, but got "
-            f"{_listed(list(chosen.values()))}; pass dims= with one dimension for each"
+            f"the roles {listed(roles)} need different dimensions, but got "
+            f"{listed(list(chosen.values()))}; pass dims= with one dimension for each"
         )
     return tuple(chosen[role] for role in roles)
 
@@ -316,13 +326,13 @@ def _from_user(
     ordered = isinstance(dims, Sequence) and not isinstance(dims, str)
     if not isinstance(dims, Mapping) and not (ordered and len(dims) == len(roles)):
         raise AxisError(
-            f"dims must name one dimension for each of {_listed(roles)}, in this order, or map "
+            f"dims must name one dimension for each of {listed(roles)}, in this order, or map "
             f"roles to dimensions; got {dims!r}"
         )
     mapping = dict(dims) if isinstance(dims, Mapping) else dict(zip(roles, dims, strict=True))
     for role, dim in mapping.items():
         if role not in roles:
-            raise AxisError(f"dims names the role {role!r}; this method has {_listed(roles)}")
+            raise AxisError(f"dims names the role {role!r}; this method has {listed(roles)}")
         if dim not in data.dims:
             raise AxisError(
                 f"dims names {dim!r} as the {role} axis, but the dimensions are {_described(data)}"
@@ -336,7 +346,8 @@ def _described(data: xr.DataArray) -> str:
     return ", ".join(f"{dim} ({size})" for dim, size in data.sizes.items())
 
 
-def _listed(names: Sequence[Hashable]) -> str:
+def listed(names: Iterable[Hashable]) -> str:
+    """Names in a message."""
     return " and ".join(repr(name) for name in names)
 
 

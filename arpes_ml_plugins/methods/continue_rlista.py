@@ -148,6 +148,7 @@ def continue_rlista(
     check_choice("outside", outside, OUTSIDE)
     check_count("layers", layers, optional=True)
     check_count("training_steps", training_steps, optional=True)
+    check_count("training_seed", training_seed, least=0)
     check_flag("refine", refine, optional=True)
     if recipe != "general" and (even or basis is not None or moments is not None):
         raise ParameterError(
@@ -171,7 +172,7 @@ def continue_rlista(
     if orbitals is None:
         source = read_imaginary(data, dims, extend=recipe == "general", **options)
     else:
-        if recipe != "general" or refine is False:
+        if recipe != "general" or (refine is not None and not refine):
             raise ParameterError(
                 "orbitals needs recipe='general' and refine=True: a network alone does not see the "
                 "matrix as a whole"
@@ -186,7 +187,8 @@ def continue_rlista(
         from arpes_ml_plugins.continuation.solvers import Pretrained
 
         fallback = None
-        if outside == "train" and statistics == "fermion":
+        if outside == "train":
+            _check_trainable(statistics)
             fallback = partial(_trained, source, "trained", 0.5, training, progress, refine)
         algorithm = Pretrained(refine, fallback, weighed=True)
         if matrix is not None:
@@ -284,6 +286,7 @@ def continue_lista(
     check_choice("recipe", recipe, LISTA_RECIPES)
     check_count("layers", layers)
     check_count("training_steps", training_steps, optional=True)
+    check_count("training_seed", training_seed, least=0)
     check_flag("refine", refine, optional=True)
     source = read_imaginary(
         data,

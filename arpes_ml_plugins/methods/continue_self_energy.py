@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import DataError, ParameterError
+from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.continuation_input import ImaginaryData, read_imaginary
 from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
 from arpes_ml_plugins.networks.rlista import continuation_network
-from arpes_ml_plugins.parameters import check_choice, check_positive, documented
+from arpes_ml_plugins.parameters import check_choice, check_number, check_positive, documented
 
 if TYPE_CHECKING:
     import torch
@@ -104,8 +104,7 @@ def continue_self_energy(
     """
     check_choice("solver", solver, SOLVERS)
     check_positive("moment", moment, optional=True)
-    if constant is not None and not np.isfinite(constant):
-        raise ParameterError(f"constant must be a finite number, got {constant!r}")
+    check_number("constant", constant, optional=True)
     shifted, guess = _without_constant(data, dims, constant)
     source = read_imaginary(
         shifted,

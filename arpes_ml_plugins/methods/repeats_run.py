@@ -9,6 +9,7 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, CountsWarning
 from arpes_ml_plugins.frames import warn
+from arpes_ml_plugins.labelled.axes import plain_name
 from arpes_ml_plugins.labelled.outputs import result_dtype
 from arpes_ml_plugins.labelled.series import one_of
 
@@ -28,7 +29,7 @@ def repeated_dim(
     if repeats is None:
         return None
     if repeats == "auto":
-        named = [dim for dim in batch if dim in REPEATS and array.sizes[dim] > 1]
+        named = [dim for dim in batch if plain_name(dim) in REPEATS and array.sizes[dim] > 1]
         return named[0] if len(named) == 1 else None
     if repeats not in batch or array.sizes[repeats] < 2:
         raise AxisError(

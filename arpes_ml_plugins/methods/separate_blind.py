@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.separation_input import SEPARATION, seed_of, setup_of
 from arpes_ml_plugins.methods.separation_run import run
 from arpes_ml_plugins.methods.shift_run import BLIND_SHIFT, check_shift
-from arpes_ml_plugins.parameters import check_count, check_flag, documented
+from arpes_ml_plugins.parameters import check_count, check_flag, check_number, documented
 
 if TYPE_CHECKING:
     import torch
@@ -188,9 +187,7 @@ def separate_nmf(
     [-0.3, 0.2]
     """
     check_count("n_components", n_components)
-    number = isinstance(sparsity, (int, float, np.number)) and not isinstance(sparsity, bool)
-    if not number or not np.isfinite(sparsity) or sparsity < 0:
-        raise ParameterError(f"sparsity must be a number of at least 0, got {sparsity!r}")
+    check_number("sparsity", sparsity, least=0)
     setup = setup_of(data, dims, channels, n_components, "none", noise, mask=mask)
     check_shift(shift, setup)
     setup = replace(setup, shift=shift)

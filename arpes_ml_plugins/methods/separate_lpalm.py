@@ -50,7 +50,7 @@ def separate_lpalm(
     library: SpectrumLibrary | Mapping[str, xr.DataArray] | None = None,
     n_components: int | None = None,
     network: SeparationNetwork | Mapping[str, Any] | None = None,
-    recipe: str = "robust",
+    recipe: str | None = None,
     transform: str = "starlet",
     refine: bool = True,
     match: bool = True,
@@ -88,7 +88,8 @@ def separate_lpalm(
     network : SeparationNetwork, optional
         A network from :func:`~arpes_ml_plugins.train_lpalm`, instead of a library; nothing is
         trained then.
-    recipe : {"robust", "published"}
+    recipe : {"robust", "published"}, optional
+        Default: ``"robust"``, or that of the network.
         ``"published"``: the algorithm of [1]_ alone, trained as in its Appendix A, with one noise
         for all channels, any sign, no refinement and no matching. The maps are the network's own
         sources for the wavelet details, completed by the coarse scale with the pseudo-inverse
@@ -158,15 +159,22 @@ def separate_lpalm(
     >>> float(result.spectra.sel(component="left").idxmax().round(1))
     -0.3
     """
-    check_choice("recipe", recipe, LPALM_RECIPES)
+    check_choice("recipe", recipe, (None, *LPALM_RECIPES))
     check_count("layers", layers)
     check_count("training_steps", training_steps, optional=True)
+    check_count("training_seed", training_seed, least=0)
     check_flag("refine", refine)
     check_flag("match", match)
     if isinstance(network, Mapping):  # in a replay
         network = SeparationNetwork.from_record(network)
     if network is not None:
+        if recipe not in (None, network.recipe):
+            raise ParameterError(
+                f"network was trained by the recipe {network.recipe!r}, got recipe={recipe!r}; "
+                f"leave it out"
+            )
         library, recipe = _of_network(network, library), network.recipe
+    recipe = recipe or LPALM_RECIPES[0]
     check_one_of(library, n_components)
     setup = setup_of(
         data,

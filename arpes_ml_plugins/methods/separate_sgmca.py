@@ -161,6 +161,7 @@ def separate_sgmca(
 
     check_choice("recipe", recipe, RECIPE_NAMES)
     check_count("training_steps", training_steps, optional=True)
+    check_count("training_seed", training_seed, least=0)
     check_flag("match", match)
     check_flag("refine", refine)
     published = recipe == "published"

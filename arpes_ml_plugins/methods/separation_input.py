@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
-from arpes_ml_plugins.labelled.axes import ROLES, same_along
+from arpes_ml_plugins.labelled.axes import listed, plays, same_along
 from arpes_ml_plugins.methods.given_noise import given_noise
 from arpes_ml_plugins.networks.families import as_library, families_of
 from arpes_ml_plugins.parameters import check_choice, check_count, check_flag
@@ -263,22 +263,14 @@ def _channels(
     if library is not None:
         return library.channels
     beside = [dim for dim in data.dims if dim not in dims and data.sizes[dim] > 1]
-    momenta, space = ([d for d in beside if d in _names_of(role)] for role in ("momentum", "space"))
+    momenta, space = ([d for d in beside if plays(d, role)] for role in ("momentum", "space"))
     if momenta and space:
         raise AxisError(
-            f"the data have {_listed(momenta)} beside the space {_listed(space)}, which can be "
+            f"the data have {listed(momenta)} beside the space {listed(space)}, which can be "
             f"read in two ways: pass channels={tuple(momenta)!r} if the components are images of "
             f"energy and momentum, or channels=() if each momentum is a pixel of its own"
         )
     return ()
-
-
-def _names_of(role: str) -> set[str]:
-    return {name for tier in ROLES[role] for name in tier}
-
-
-def _listed(names: Sequence[Hashable]) -> str:
-    return ", ".join(map(repr, names))
 
 
 def _on_axes(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from arpes_ml_plugins.errors import DistributionWarning
 from arpes_ml_plugins.frames import warn
+from arpes_ml_plugins.labelled.axes import listed
 from arpes_ml_plugins.methods.separation_input import Setup
 
 if TYPE_CHECKING:
@@ -163,9 +164,9 @@ def _of_families(found: Separated, names: list[str]) -> list[str]:
     notes = []
     if absent:
         notes.append(
-            f"{_listed(absent)} was not detected: the spectrum shown comes from the library"
+            f"{listed(absent)} was not detected: the spectrum shown comes from the library"
             if len(absent) == 1
-            else f"{_listed(absent)} were not detected: the spectra shown come from the library"
+            else f"{listed(absent)} were not detected: the spectra shown come from the library"
         )
     if far:
         notes.append(
@@ -185,14 +186,10 @@ def _of_families(found: Separated, names: list[str]) -> list[str]:
         )
     elif off:
         notes.append(
-            f"the spectra shown for {_listed(off)} lie outside their families: they come from the "
+            f"the spectra shown for {listed(off)} lie outside their families: they come from the "
             f"data alone"
         )
     return notes
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names))
 
 
 def warn_of_status(result: xr.Dataset, method: str) -> None:

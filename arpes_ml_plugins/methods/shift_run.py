@@ -14,6 +14,7 @@ from arpes_ml_plugins.methods.gaps_run import usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.shift_axis import independent, step_and_noise, step_of
 from arpes_ml_plugins.networks.families import rows_of
+from arpes_ml_plugins.parameters import is_number
 
 if TYPE_CHECKING:
     import torch
@@ -69,10 +70,10 @@ BLIND_SHIFT = """
 
 def check_shift(shift: Any, setup: Setup) -> None:
     """Refuse a value of ``shift=`` that these data or this library cannot have."""
-    number = isinstance(shift, (int, float)) and not isinstance(shift, bool)
+    number = largest_shift(shift)
     words = (AUTO, BY_COMPONENT) if setup.library is not None else (AUTO,)
     word = isinstance(shift, str) and shift in words
-    if not (word or isinstance(shift, bool) or (number and shift > 0)):
+    if not (word or isinstance(shift, bool) or (number is not None and number > 0)):
         names = ", ".join(map(repr, words))
         why = (
             "; shifts by component need a library of all components"
@@ -96,6 +97,11 @@ def check_shift(shift: Any, setup: Setup) -> None:
         )
 
 
+def largest_shift(shift: Any) -> float | None:
+    """The number that ``shift`` is, if it is one."""
+    return float(shift) if is_number(shift) else None
+
+
 def _complete(setup: Setup) -> bool:
     """Whether all components are in a library."""
     return setup.library is not None and setup.known == len(setup.components)
@@ -114,7 +120,7 @@ def aligned(
         return cube, None, None if setup.known else hint(cube, setup, noise)
     if setup.known and not _complete(setup):
         return cube, None, None
-    largest = float(setup.shift) if type(setup.shift) in (int, float) else None
+    largest = largest_shift(setup.shift)
     certain = setup.shift not in (AUTO, BY_COMPONENT)
     found = _found(cube, noise, setup, largest, certain=certain)
     if setup.shift == BY_COMPONENT and found is not None:

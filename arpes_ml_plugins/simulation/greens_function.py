@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import DataError, ParameterError
+from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.labelled.axes import resolve_dims
+from arpes_ml_plugins.labelled.energies import energies_along
 from arpes_ml_plugins.labelled.seeds import seed_from
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def simulate_greens_function(
     if not (np.isfinite(stderr) and stderr >= 0):
         raise ParameterError(f"stderr must be finite and not negative, got {stderr!r}")
     (dim,) = resolve_dims(spectral_function, ("energy",), None if dims is None else [dims])
+    if energies_along(spectral_function, dim).size < 2:
+        raise AxisError(f"expected at least two energies along {dim!r}, got 1")
     spectrum = spectral_function.sortby(dim).transpose(..., dim)
     if not np.isfinite(spectrum.values).all():
         raise DataError("the spectral function holds NaN or infinite values; fill or cut them")
