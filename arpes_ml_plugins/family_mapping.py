@@ -55,7 +55,7 @@ class FamilyMapping(Mapping[str, xr.DataArray]):
         return tuple(name for name, family in self.items() if family.sizes[SAMPLE] == 1)
 
     def __getitem__(self, name: str) -> xr.DataArray:
-        return self._families[name]
+        return self._families[name].copy()  # a library does not change
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._families)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from arpes_ml_plugins.errors import CountsWarning, DataError
+from arpes_ml_plugins.errors import CountsWarning, DataError, ParameterError
 from arpes_ml_plugins.fitting import FEWEST_DRAWS
 from arpes_ml_plugins.labelled.axes import IMAGE
 from arpes_ml_plugins.labelled.seeds import seed_from
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
-from arpes_ml_plugins.parameters import check_count, check_positive
+from arpes_ml_plugins.parameters import check_count, check_positive, shown
 from arpes_ml_plugins.plugins.axes import resolved_dims
 from arpes_ml_plugins.plugins.call import public_function
 from arpes_ml_plugins.plugins.manager import plugins
@@ -90,7 +90,7 @@ def counts_needed(
     DataError
         The noise of the data is not that of counts, or ``quantity`` is not a finite number.
     ParameterError
-        ``error`` is not positive, or ``draws`` is less than 2.
+        ``quantity`` is no function, ``error`` is not positive, or ``draws`` is less than 2.
 
     See Also
     --------
@@ -115,6 +115,10 @@ def counts_needed(
     >>> bool(1 < needed.factor < 20)
     True
     """
+    if not callable(quantity):
+        raise ParameterError(
+            f"quantity must be a function from an image to a number, got {shown(quantity)}"
+        )
     check_positive("error", error)
     check_count("draws", draws, least=FEWEST_DRAWS)
     array, _ = select_spectrum(data)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.family_mapping import FamilyMapping
-from arpes_ml_plugins.parameters import check_choice, check_count
+from arpes_ml_plugins.labelled.axes import numbers_along
+from arpes_ml_plugins.parameters import check_choice, check_count, check_number, is_number
 from arpes_ml_plugins.photoelectron_background import BACKGROUNDS, LOSSES, lost, polynomials
 from arpes_ml_plugins.spectrum_families import (
     SAMPLE,
@@ -26,6 +27,7 @@ from arpes_ml_plugins.spectrum_families import (
 __all__ = ["SpectrumLibrary"]
 
 COUNT = 300  # spectra drawn per family
+EVEN = 1e-3  # relative deviation of an evenly spaced axis
 
 
 class SpectrumLibrary(FamilyMapping):
@@ -100,12 +102,15 @@ class SpectrumLibrary(FamilyMapping):
         >>> SpectrumLibrary.from_lmfit({"peak": (GaussianModel(), ranges)}, energy.eV, count=20)
         SpectrumLibrary(peak: 20 spectra; eV: 80 points, -2 to 2)
         """
+        check_count("count", count)
+        numbers_along(energy)
         draw = np.random.default_rng(rng)
         families = {}
         for name, (model, ranges) in models.items():
             variables = model.independent_vars
             known = model.make_params()
-            for parameter in ranges:
+            for parameter, given in ranges.items():
+                _check_range(name, parameter, given)
                 if parameter not in known:
                     raise ParameterError(
                         f"component {name!r}: the model has no parameter {parameter!r}; it has "
@@ -165,9 +170,9 @@ class SpectrumLibrary(FamilyMapping):
         """
         if not isinstance(spectra, Mapping):
             spectra = {f"component {i + 1}": one for i, one in enumerate(spectra)}
+        check_count("count", count)
         for label, value in (("shift", shift), ("broaden", broaden), ("strength", strength)):
-            if not np.isfinite(value) or value < 0:
-                raise ParameterError(f"{label} must be a number of at least 0, got {value!r}")
+            check_number(label, value, least=0)
         draw = np.random.default_rng(rng)
         changes = shift > 0 or broaden > 0 or strength > 0
         families = {}
@@ -176,8 +181,10 @@ class SpectrumLibrary(FamilyMapping):
             if changes:
                 energy = family[family.dims[1]]
                 steps = np.diff(energy.values)
-                if (shift or broaden) and np.ptp(steps) > 1e-3 * abs(steps.mean()):
-                    raise AxisError(f"component {name!r}: shifts need an evenly spaced axis")
+                if (shift or broaden) and not _even(steps):
+                    raise AxisError(
+                        f"component {name!r}: shifts need an evenly spaced axis of several points"
+                    )
                 source = family.values[draw.integers(family.sizes[SAMPLE], size=count)]
                 changed = [
                     varied(one, abs(steps.mean()), shift, broaden, strength, draw) for one in source
@@ -235,6 +242,8 @@ class SpectrumLibrary(FamilyMapping):
             raise DataError(
                 f"expected the Dataset of a separate_* method; it lacks {', '.join(missing)}"
             )
+        check_count("count", count)
+        check_number("leak", leak, least=0)
         draw = np.random.default_rng(rng)
         spectra = result["spectra"].transpose("component", ...).astype(np.float64)
         error = result["spectra_stderr"].transpose(*spectra.dims).fillna(0).values
@@ -389,3 +398,16 @@ def _drawn(family: xr.DataArray, count: int, draw: np.random.Generator) -> NDArr
 def _axes(library: SpectrumLibrary) -> list[xr.DataArray]:
     one = next(iter(library.values()))
     return [one[dim] for dim in one.dims[1:]]
+
+
+def _check_range(name: str, parameter: str, given: Any) -> None:
+    """Refuse what is neither a number nor two, the lower one first."""
+    ends = [given] if np.ndim(given) == 0 else list(given)
+    if len(ends) > 2 or not ends or not all(map(is_number, ends)) or ends[0] > ends[-1]:
+        raise ParameterError(
+            f"component {name!r}: {parameter!r} needs a number or (lowest, highest), got {given!r}"
+        )
+
+
+def _even(steps: NDArray[np.floating]) -> bool:
+    return steps.size > 0 and bool(np.ptp(steps) <= EVEN * abs(steps.mean()))

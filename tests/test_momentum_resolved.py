@@ -116,7 +116,7 @@ def test_channels_that_are_forgotten_are_pointed_out():
     data, *_ = cuts()
     for method in ("separate_gmca", "choose_components"):
         option = {"n_components": 3} if method == "separate_gmca" else {}
-        with pytest.raises(AxisError, match=r"'kx' beside the space 'y', 'x'.*channels=\('kx',\)"):
+        with pytest.raises(AxisError, match=r"'kx' beside the space 'y' and 'x'.*channels=\('kx',\)"):
             getattr(data.S, method)(**option)
     line = data.isel(x=0, y=slice(4))
     apart = line.S.separate_gmca(n_components=2, channels=(), rng=0, transform="none")
@@ -127,7 +127,7 @@ def test_channels_that_are_forgotten_are_pointed_out():
 
 def test_libraries_that_do_not_fit():
     data, *_ = cuts()
-    with pytest.raises(AxisError, match="'eV', 'kx', those of the data 'eV'"):
+    with pytest.raises(AxisError, match="'eV' and 'kx', those of the data 'eV'"):
         data.S.separate_sgmca(library=library_of("film"), channels=())
     with pytest.raises(AxisError, match="along 'kx'"):
         data.assign_coords(kx=MOMENTUM * 3).S.separate_sgmca(library=library_of("film"))

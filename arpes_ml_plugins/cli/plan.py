@@ -107,12 +107,16 @@ def _is_searched(source: Path) -> bool:
 
 
 def _readable(folder: Path) -> Iterator[Path]:
-    """Files at any depth that are netCDF or HDF5 by name or content, hidden ones excepted."""
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts) or not path.is_file():
+    """Files at any depth that are netCDF or HDF5 by name or content, and folders of zarr; hidden
+    ones excepted.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
             continue
-        if path.suffix.lower() in SUFFIXES or _signed(path):
+        if path.is_dir() and not is_zarr(path):
+            if not path.is_symlink():
+                yield from _readable(path)
+        elif path.is_dir() or path.suffix.lower() in SUFFIXES or _signed(path):
             yield path
 
 

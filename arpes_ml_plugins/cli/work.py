@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import tempfile
 import traceback
@@ -107,9 +108,11 @@ def _warnings_about(source: Path) -> Iterator[None]:
 def _run(task: Task, job: Job) -> tuple[str, str | bytes]:
     from arpes_ml_plugins.plugins.call import public_function
 
-    if task.method.resumable and is_zarr(job.target) and not task.overwrite:
+    in_place = job.source != STREAM and job.source.resolve() == job.target.resolve()
+    if task.method.resumable and is_zarr(job.target) and not in_place:
         data = _chosen(_read(job.source), task.variable, job.source)
-        public_function(task.method)(data, **task.parameters, out=job.target)
+        with _set_aside(job.target) if task.overwrite else contextlib.nullcontext():
+            public_function(task.method)(data, **task.parameters, out=job.target)
         return "written", f"written: {job.target}"
     _check_target(task, job)
     data = _chosen(_read(job.source), task.variable, job.source)
@@ -125,8 +128,30 @@ def _run(task: Task, job: Job) -> tuple[str, str | bytes]:
     return "written", _write(result, job.target)
 
 
+@contextlib.contextmanager
+def _set_aside(folder: Path) -> Iterator[None]:
+    """Put a folder of this name away, to be deleted after the block, or restored if that fails."""
+    if not folder.exists():
+        yield
+        return
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    old = folder.rename(beside / folder.name)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        old.rename(folder)
+        beside.rmdir()
+        raise
+    shutil.rmtree(beside)
+
+
 def _check_target(task: Task, job: Job) -> None:
-    """Refuse to replace measured data or the input; results may be replaced."""
+    """Refuse to replace measured data or the input, and other formats; results may be replaced."""
+    from arpes_ml_plugins.labelled.files import checked_suffix
+
+    if job.target != STREAM:
+        checked_suffix(job.target)
     if task.into_folder or task.overwrite or job.target == STREAM or not job.target.exists():
         return
     if job.source != STREAM and job.source.exists() and job.target.samefile(job.source):

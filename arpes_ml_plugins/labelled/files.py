@@ -36,7 +36,7 @@ from arpes_ml_plugins.labelled.recording import hashes_in
 from arpes_ml_plugins.labelled.whole import check_target, whole_file, whole_folder
 from arpes_ml_plugins.parameters import check_count, check_flag
 
-__all__ = ["load", "save", "whole_file"]
+__all__ = ["checked_suffix", "load", "save", "whole_file"]
 
 KIND = "arpes_ml_array"
 """Attribute that marked a file that holds a single DataArray, before there were layouts."""
@@ -92,12 +92,7 @@ def save(data: xr.DataArray | xr.Dataset, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(data, (xr.DataArray, xr.Dataset)):
         raise DataTypeError(f"expected a DataArray or Dataset to save, got {type(data).__name__}")
-    suffix = Path(path).suffix.lower()
-    if suffix in OTHERS:
-        raise FileError(
-            f"cannot write {os.fspath(path)}: {suffix} is the suffix of another format; expected "
-            f".nc (netCDF-4) or .zarr"
-        )
+    suffix = checked_suffix(path)
     target = check_target(path, folder=suffix == ZARR)
     if suffix == ZARR:
         _need_zarr(target)
@@ -108,6 +103,17 @@ def save(data: xr.DataArray | xr.Dataset, path: str | os.PathLike[str]) -> None:
             _write_zarr(plain, arrays, target)
         else:
             _write_netcdf(plain, arrays, target)
+
+
+def checked_suffix(path: str | os.PathLike[str]) -> str:
+    """The suffix of a file to write; those of other formats are refused."""
+    suffix = Path(path).suffix.lower()
+    if suffix in OTHERS:
+        raise FileError(
+            f"cannot write {os.fspath(path)}: {suffix} is the suffix of another format; expected "
+            f".nc (netCDF-4) or .zarr"
+        )
+    return suffix
 
 
 def _write_netcdf(plain: xr.Dataset, arrays: xr.Dataset, target: Path) -> None:

@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from arpes_ml_plugins.errors import ParameterError
 
 __all__ = [
@@ -62,7 +64,7 @@ class Stage:
 def check_progress(option: object) -> None:
     """Refuse other values; the text "no" would count as True."""
     automatic = isinstance(option, str) and option == "auto"
-    if not (automatic or isinstance(option, bool) or callable(option)):
+    if not (automatic or isinstance(option, (bool, np.bool_)) or callable(option)):
         raise ParameterError(f'progress must be "auto", True, False or a function, got {option!r}')
 
 
@@ -114,17 +116,20 @@ def counted(report: Report | None) -> Iterator[Report | None]:
     if report is None:
         yield None
         return
-    told = 0
+    told, failed = 0, False
 
     def count(steps: int, loss: float | None) -> None:
-        nonlocal told
-        told += steps
+        nonlocal told, failed
+        failed = True
         report(steps, loss)
+        failed = False
+        told += steps
 
     try:
         yield count
     except Exception:
-        report(-told, None)
+        if not failed:  # by an error of the user's own function
+            report(-told, None)
         raise
 
 
@@ -139,7 +144,7 @@ def _shown(option: ProgressOption, method: str, total: int) -> Iterator[Report |
             option(Progress(method, done, total, loss))
 
         yield tell
-    elif option is True and total > 1:
+    elif isinstance(option, (bool, np.bool_)) and option and total > 1:
         with _bar(method, total) as advance:
             yield advance
     else:

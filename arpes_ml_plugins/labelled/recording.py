@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 __all__ = [
@@ -58,7 +59,9 @@ def written(value: Any, arrays: Arrays) -> Any:
         return written(value.recorded(), arrays)
     if isinstance(value, Mapping):
         return {str(key): written(item, arrays) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, pd.Index):
+        value = value.to_numpy()
+    if isinstance(value, (list, tuple, range)):
         return [written(item, arrays) for item in value]
     if isinstance(value, np.ndarray) and value.dtype.kind in NUMBERS + LABELS:
         return _array(value, arrays)
@@ -72,12 +75,19 @@ def _labelled(value: xr.DataArray, arrays: Arrays) -> dict[str, Any]:
     return _array(value.values, arrays) | {
         "dims": [str(dim) for dim in value.dims],
         "name": None if value.name is None else str(value.name),
-        "attrs": {str(k): written(v, arrays) for k, v in value.attrs.items()},
+        "attrs": {k: v for k, v in written(value.attrs, arrays).items() if not _is_described(v)},
         "coords": {
             k: _array(c.values, arrays) | {"dims": [str(d) for d in c.dims]}
             for k, c in coords.items()
         },
     }
+
+
+def _is_described(form: Any) -> bool:
+    """Whether something in it cannot be read back."""
+    if isinstance(form, dict):
+        return NOT_RECORDED in form or any(map(_is_described, form.values()))
+    return isinstance(form, list) and any(map(_is_described, form))
 
 
 def _array(values: np.ndarray, arrays: Arrays) -> dict[str, Any]:

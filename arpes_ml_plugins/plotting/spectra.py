@@ -66,6 +66,11 @@ def spectrum(
 
     check_result(result, NEEDED, "a continue_* method")
     density = result["spectral_function"]
+    if density.dtype.kind == "c":
+        raise DataError(
+            "the spectral function is complex (an element off the diagonal); draw its parts: "
+            "result.assign(spectral_function=result.spectral_function.real) or .imag"
+        )
     frequency, imaginary = density.dims[-1], result["back_transform"].dims
     others = [dim for dim in density.dims if dim != frequency and density.sizes[dim] > 1]
     if len(others) > 1:
@@ -105,13 +110,16 @@ def spectrum(
 def _chosen(density: xr.DataArray, dim: Hashable, at: Any) -> dict[Hashable, Any]:
     if at is None:
         return {dim: density.sizes[dim] // 2}
-    if dim not in density.coords:
-        return {dim: int(at)}
-    values = density[dim].values
+    values = density[dim].values  # without a coordinate 0, 1, ...
     try:
         at = np.datetime64(at) if values.dtype.kind == "M" else float(at)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"at must be a position along {dim!r}, got {at!r}") from error
+    if not values.min() <= at <= values.max():
+        raise ParameterError(
+            f"at={at} is outside the data, which range from {values.min()} to {values.max()} along "
+            f"{dim!r}"
+        )
     return {dim: int(np.abs(values - at).argmin())}
 
 
@@ -139,8 +147,16 @@ def _image(
     image = density.transpose(frequency, dim).squeeze(drop=True)
     if dim not in image.coords:
         image = image.assign_coords({dim: np.arange(image.sizes[dim])})
+    negative = bool((image < 0).any())  # a spectral function of any sign
+    largest = float(np.abs(image).max())
     shown = axes.pcolormesh(
-        image[dim], image[frequency], image, cmap="magma", vmin=0, rasterized=True
+        image[dim],
+        image[frequency],
+        image,
+        cmap="RdBu_r" if negative else "magma",
+        vmin=-largest if negative else 0,
+        vmax=largest,
+        rasterized=True,
     )
     axes.axvline(image[dim].values[where[dim]], color="white", linewidth=0.6, linestyle=":")
     axes.set(xlabel=axis_label(image[dim]), ylabel=axis_label(image[frequency]))
@@ -167,7 +183,8 @@ def _curve(
         )
     axes.axvline(0, color="0.6", linewidth=0.6)
     axes.set(xlabel=axis_label(omega), ylabel=_density_label(one["spectral_function"]))
-    axes.set_ylim(bottom=0)
+    if not bool((one["spectral_function"] < 0).any()):
+        axes.set_ylim(bottom=0)
     status = str(one["status"].item())
     axes.set_title("" if status == "ok" else textwrap.fill(status, 50), fontsize="small")
     axes.legend(frameon=False, fontsize="small")

@@ -72,10 +72,16 @@ class Plugins:
         Raises
         ------
         RegistrationError
-            The plugin is the built-in one of this package.
+            The plugin is the built-in one of this package, or none of this name is registered.
         """
         if name == PROJECT:
             raise RegistrationError("the methods of arpes_ml_plugins itself cannot be unregistered")
+        if not self._manager.has_plugin(name):
+            known = sorted(n for n, _ in self._manager.list_name_plugin() if n != PROJECT)
+            raise RegistrationError(
+                f"no plugin named {name!r} is registered; registered are: "
+                f"{', '.join(known) or 'none'}"
+            )
         self._discard(name)
 
     @contextmanager

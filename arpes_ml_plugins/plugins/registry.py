@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -259,6 +261,11 @@ class MethodRegistry(_Owned):
             raise RegistrationError(
                 f"{where} is already registered by plugin {self._methods[name].owner!r}; rename it"
             )
+        package = __name__.partition(".")[0]
+        if name in vars(sys.modules[package]):
+            raise RegistrationError(
+                f"{where}: {package}.{name} is something else already; rename the method"
+            )
         if not (inspect.getdoc(function) or "").strip():
             raise RegistrationError(f"{where} has no docstring; users will ask help() for it")
         try:
@@ -323,6 +330,7 @@ class LibraryRegistry(_Owned):
         super().__init__()
         self._loaders: dict[str, tuple[str, Callable[[], Any]]] = {}
         self._loaded: dict[str, Any] = {}
+        self._loading = threading.RLock()  # a loader may ask for another library
 
     def add(self, name: str, loader: Callable[[], Any]) -> None:
         """Register ``loader()`` under ``name``; it runs once, at the first use."""
@@ -351,9 +359,10 @@ class LibraryRegistry(_Owned):
         if name not in self._loaders:
             known = ", ".join(sorted(self._loaders)) or "none"
             raise ParameterError(f"no library {name!r}; registered are: {known}")
-        if name not in self._loaded:
-            self._loaded[name] = self._loaders[name][1]()
-        return self._loaded[name]
+        with self._loading:
+            if name not in self._loaded:
+                self._loaded[name] = self._loaders[name][1]()
+            return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._loaders
