@@ -116,7 +116,9 @@ def test_channels_that_are_forgotten_are_pointed_out():
     data, *_ = cuts()
     for method in ("separate_gmca", "choose_components"):
         option = {"n_components": 3} if method == "separate_gmca" else {}
-        with pytest.raises(AxisError, match=r"'kx' beside the space 'y' and 'x'.*channels=\('kx',\)"):
+        with pytest.raises(
+            AxisError, match=r"'kx' beside the space 'y' and 'x'.*channels=\('kx',\)"
+        ):
             getattr(data.S, method)(**option)
     line = data.isel(x=0, y=slice(4))
     apart = line.S.separate_gmca(n_components=2, channels=(), rng=0, transform="none")

@@ -14,7 +14,7 @@ from arpes_ml_plugins.methods.gaps_run import usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.shift_axis import independent, step_and_noise, step_of
 from arpes_ml_plugins.networks.families import rows_of
-from arpes_ml_plugins.parameters import is_number
+from arpes_ml_plugins.parameters import is_number, shown
 
 if TYPE_CHECKING:
     import torch
@@ -77,11 +77,11 @@ def check_shift(shift: Any, setup: Setup) -> None:
         names = ", ".join(map(repr, words))
         why = (
             "; shifts by component need a library of all components"
-            if shift == BY_COMPONENT
+            if isinstance(shift, str) and shift == BY_COMPONENT
             else ""
         )
         raise ParameterError(
-            f"shift must be {names}, True, False or a positive number, got {shift!r}{why}"
+            f"shift must be {names}, True, False or a positive number, got {shown(shift)}{why}"
         )
     if shift == AUTO or shift is False:
         return
