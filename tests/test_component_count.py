@@ -106,6 +106,26 @@ def test_shifts_are_no_components(kind):
     assert ("shift" in result.reason.item()) == (kind != "none")
 
 
+@pytest.mark.parametrize("seed", [0, 2])
+def test_energies_that_jump_are_no_components(seed):
+    """Spectra of a separation without shifts are mixtures, from which shifts are not found."""
+    from scipy.ndimage import gaussian_filter
+
+    rng, energy = np.random.default_rng(seed), np.linspace(-36, -29, 50)
+    grain = np.argmax([gaussian_filter(rng.standard_normal((26, 26)), 3) for _ in range(3)], 0)
+    shift = np.where(np.mgrid[:26, :26][0] < 13, 0.3, -0.3)[..., None]
+    rate = 0
+    for number, (centre, width) in enumerate(((-31.2, 0.5), (-32.0, 0.7), (-33.5, 0.9))):
+        off = 2 * np.log(2) ** 0.5 * (energy - centre - shift) / width
+        beside = 2 * np.log(2) ** 0.5 * (energy - centre + 2.15 - shift) / width
+        here = gaussian_filter(1.0 * (grain == number), 0.7)[..., None]
+        rate = rate + here * (np.exp(-(off**2)) + 0.75 * np.exp(-(beside**2)))
+    data = xr.DataArray(rng.poisson(100 * rate) * 1.0, {"eV": energy}, ("y", "x", "eV"))
+    result = data.S.choose_components(max_components=6, rng=0)
+    assert int(result.recommended) == 3
+    assert "by 0.3 (standard deviation)" in result.reason.item()
+
+
 @pytest.mark.parametrize("seed", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_wide_ramp_does_not_replace_a_state(seed):
     """Two doublets with twice the shifts explain the data of three about as well."""

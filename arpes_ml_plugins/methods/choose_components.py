@@ -157,7 +157,7 @@ def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
         measure=None if data.by_value is None else partial(measured, data),
         report=cube.report,
     )
-    shifted = fewer(cube, setup, found.recommended, [_whole(s, data) for s in found.spectra])
+    shifted = fewer(cube, setup, noise, found.recommended, [_whole(s, data) for s in found.spectra])
     found = found.with_shifts(*shifted) if shifted else found
     if dulled is not None:
         found = replace(found, reason=f"{found.reason} But {dulled}.")

@@ -312,7 +312,11 @@ def _thinned(cube: Cube, some: tuple[slice, ...]) -> Cube:
 
 
 def fewer(
-    cube: Cube, setup: Setup, most: int, spectra: Sequence[torch.Tensor]
+    cube: Cube,
+    setup: Setup,
+    noise: ValueNoise | None,
+    most: int,
+    spectra: Sequence[torch.Tensor],
 ) -> tuple[int, float] | None:
     """Fewer components than ``most`` and the spread of their shifts, if these fit better.
 
@@ -321,12 +325,12 @@ def fewer(
     from arpes_ml_plugins.separation.shifted_count import fewer_with_shifts
 
     cube = spaced(cube, ENOUGH)
-    known = step_and_noise(cube, setup)
+    known = step_and_noise(cube, setup, noise)
     if known is None or most < 2:
         return None
-    step, noise = known
+    step, of_channels = known
     usable = usable_pixels(cube).flatten()
-    return fewer_with_shifts(cube.values, noise, step, spectra[: most + 1], usable)
+    return fewer_with_shifts(cube.values, of_channels, step, spectra[: most + 1], usable)
 
 
 def _found(

@@ -224,7 +224,7 @@ def _extrapolated(
     gram = turns[used].mT @ turns[used]
     ridge = (
         1e-8
-        * gram.diagonal().mean()
+        * gram.diagonal().mean().clamp(min=1e-20)  # zero if all steps were the same
         * torch.eye(len(gram), device="cpu", dtype=gram.dtype).to(gram)
     )
     part = torch.linalg.solve(gram + ridge, turns[used].mT @ change[used])

@@ -2,7 +2,8 @@
 
 A line that shifts is a sum of its shape, its derivative, and more, so shifts look like further
 components. They are accepted if a few spectra with one map of shifts explain more than these
-spectra with one component more, which have equally many maps.
+spectra with one component more, which have equally many maps, and if further spectra, shifted as
+well, explain little more.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from collections.abc import Sequence
 import torch
 
 from arpes_ml_plugins.separation.component_count import misfit
+from arpes_ml_plugins.separation.energy_shift import Shifts, find_shifts
 from arpes_ml_plugins.separation.known_shift import find_known_shifts
 
 __all__ = ["fewer_with_shifts"]
 
 WORTH = 0.95  # chi^2 with shifts, over that with another component in their place
-LARGE = 2.0  # times the shifts that more components leave: these are components
+SAME = 1.05  # times chi^2 with shifts: as good
+LARGE = 2.0  # times the shifts with which more components are as good: these are components
+MORE = 0.9  # chi^2 with shifts and more components, over that with fewer: these are too few
 
 
 def fewer_with_shifts(
@@ -45,17 +49,25 @@ def fewer_with_shifts(
     """
     shape, pixels = tuple(cube.shape[1:]), cube.flatten(1)
     white = pixels[:, used] / noise[:, None]
-    spread: dict[int, float] = {}
+    more = [float(misfit(white, some / noise[:, None])) for some in spectra]
+
+    def worth(shifts: Shifts, count: int) -> bool:
+        return shifts.found and shifts.left < WORTH * more[count]
+
+    def near(count: int) -> Shifts:
+        centres = spectra[count - 1].mT
+        return find_known_shifts(pixels, noise, centres, step, shape, used=used, level=False)
+
+    # Shifts of these spectra are found quickly, but of those that were mixed by shifts not rightly.
+    if not any(worth(near(count), count) for count in range(1, len(spectra))):
+        return None
+    found: list[tuple[int, float, float]] = []
     for count in range(1, len(spectra)):
-        # Too few components need large shifts; levelled, those of enough would hardly be smaller.
-        shifts = find_known_shifts(
-            pixels, noise, spectra[count - 1].mT, step, shape, used=used, level=False
-        )
-        more = misfit(white, spectra[count] / noise[:, None])
-        if shifts.found and shifts.left < WORTH * float(more):
-            spread[count] = float(shifts.shift.std())
-    found = list(spread.items())
-    for number, (count, size) in enumerate(found):
-        if all(size < LARGE * smaller for _, smaller in found[number + 1 :]):
+        shifts = find_shifts(pixels, noise, count, step, shape, used=used)
+        if worth(shifts, count):
+            found.append((count, float(shifts.shift.std()), shifts.left))
+    for number, (count, size, left) in enumerate(found):
+        further = [(other, less) for _, other, less in found[number + 1 :] if less < SAME * left]
+        if all(size < LARGE * other and MORE * left < less for other, less in further):
             return count, size
     return None
