@@ -169,7 +169,8 @@ def safer_filter(
     network: torch.nn.Module, probe: Probe, denoised: Denoiser, pixels: int
 ) -> float | None:
     """Width of a Gaussian filter that predicts held-out data better than the network, if any."""
-    held_out = _held_out(probe)
+    correlated = probe.exposures is None and not probe.noise.white
+    held_out = _held_out(probe, denoised(network, probe.counts) if correlated else None)
     ours = denoised(network, held_out.seen)
     best, highest = None, 0.0
     for width in PLAIN_WIDTHS:
@@ -180,11 +181,11 @@ def safer_filter(
     return best
 
 
-def _held_out(probe: Probe) -> Trial:
+def _held_out(probe: Probe, clean: torch.Tensor | None) -> Trial:
     if probe.exposures is not None:
         return repeated_trial(probe.counts, probe.exposures, probe.noise)
     again = torch.Generator(device="cpu").manual_seed(probe.seed)  # the split of the training
-    return trial(probe.parts, probe.noise, again)
+    return trial(probe.parts, probe.noise, again, clean=clean)
 
 
 class GaussianFilter(torch.nn.Module):

@@ -1,7 +1,9 @@
 """Held-out data, on which a state of the network, or a filter in its place, is tested.
 
 Independent pixels are split: one count in ten is kept aside. Correlated noise cannot be split, but
-with noise ``z`` of the same covariance ``y + a z`` and ``y - z / a`` have independent noise.
+with noise ``z`` of the same covariance ``y + a z`` and ``y - z / a`` have independent noise. Where
+the noise has more power than ``z``, both share it, and what lets noise pass seems to predict them:
+the power of ``z`` is therefore measured, where it can be.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import torch
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.residual_spectrum import residual_spectrum
 from arpes_ml_plugins.denoising.splitting import Counts, gained, split
 
 __all__ = ["Trial", "repeated_trial", "smooth_power", "trial"]
@@ -33,16 +36,24 @@ class Trial:
 
 
 def trial(
-    counts: Counts, noise: NoiseModel, generator: torch.Generator, *, shown: float = SHOWN
+    counts: Counts,
+    noise: NoiseModel,
+    generator: torch.Generator,
+    *,
+    shown: float = SHOWN,
+    clean: torch.Tensor | None = None,
 ) -> Trial:
-    """``counts`` are whole numbers if the noise is white; ``shown`` is the fraction to denoise."""
+    """``counts`` are whole numbers if the noise is white; ``shown`` is the fraction to denoise.
+
+    What a ``clean`` image leaves of them shows the spectrum of correlated noise.
+    """
     if noise.white:
         seen, rest = split(counts, shown, generator)
         held_out = rest.predicted()
         ratio = (1 - shown) / shown
         return Trial(seen, lambda a, b: gained(a * ratio, b * ratio, held_out))
     smooth = smooth_power(counts)
-    drawn = noise.drawn(smooth, generator)
+    drawn = noise.drawn(smooth, generator, _spectrum(counts, clean, smooth))
     seen = replace(counts, images=counts.images + STRENGTH * drawn)
     other = replace(counts, images=counts.images - drawn / STRENGTH).predicted()
     power = replace(counts, images=smooth * (1 + STRENGTH**-2)).predicted().images
@@ -65,6 +76,16 @@ def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -
     kept_half = replace(counts, images=other.to(counts.images)).predicted().images
     judge = _judge(kept_half, smooth_power(whole) * (kept.shape[1] / repeats), whole.valid, noise)
     return Trial(seen, lambda rate, than: judge(rate * ratio, than * ratio))
+
+
+def _spectrum(
+    counts: Counts, clean: torch.Tensor | None, smooth: torch.Tensor
+) -> torch.Tensor | None:
+    """Power of the noise over ``smooth``, as the ``clean`` images of ``counts`` show it."""
+    if clean is None:
+        return None
+    seen, level = counts.predicted(), replace(counts, images=smooth).predicted()
+    return residual_spectrum(seen.images - clean, level.images, seen.valid)
 
 
 def smooth_power(counts: Counts) -> torch.Tensor:
