@@ -71,13 +71,13 @@ class NoiseModel:
         low, high = (self.values(electrons + sign * spread) for sign in (-1, 1))
         return (high - low) / 2
 
-    def divided(self, images: torch.Tensor, lines: torch.Tensor | None) -> torch.Tensor:
-        """Values of the same pixels if the intensity were less by the factors ``lines``."""
-        return images if lines is None else (images + self.shift) / lines - self.shift
+    def divided(self, images: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+        """Values of the same pixels if the intensity were less by the ``factors``."""
+        return (images + self.shift) / factors - self.shift
 
-    def multiplied(self, images: torch.Tensor, lines: torch.Tensor | None) -> torch.Tensor:
+    def multiplied(self, images: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
         """The inverse of :meth:`divided`."""
-        return images if lines is None else (images + self.shift) * lines - self.shift
+        return (images + self.shift) * factors - self.shift
 
     def transfer(
         self, shape: tuple[int, int], device: torch.device, window: float = 0.0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from arpes_ml_plugins.denoising.cut_off import CutOff
+    from arpes_ml_plugins.denoising.line_factors import LineFactors
     from arpes_ml_plugins.denoising.line_offsets import LineOffsets
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
@@ -34,7 +35,7 @@ class CountsLike:
     """What was added because the noise does not follow the intensity."""
     scales: torch.Tensor | None
     """What each image or line was divided by, because it has a gain of its own."""
-    lines: torch.Tensor | None
+    lines: LineFactors | None
     """Brightness of the lines of pixels under a beam that fluctuates."""
     offsets: LineOffsets | None
     """Constants of the lines of pixels, in the unit of the data, that were subtracted first."""
@@ -57,10 +58,8 @@ class CountsLike:
         """That of some of the images."""
         if own is None:
             return self
-        pedestal, scales, lines = (
-            None if x is None else x[own] for x in (self.pedestal, self.scales, self.lines)
-        )
-        offsets = None if self.offsets is None else self.offsets.chosen(own)
+        pedestal, scales = (None if x is None else x[own] for x in (self.pedestal, self.scales))
+        lines, offsets = (None if x is None else x.chosen(own) for x in (self.lines, self.offsets))
         return replace(
             self,
             images=self.images[own],
@@ -78,22 +77,28 @@ class CountsLike:
 
     def as_data(self, values: torch.Tensor) -> torch.Tensor:
         """Means of the exposures, in the unit of the data, of such images."""
-        values = self.noise.multiplied(values, self.lines)
+        if self.lines is not None:
+            values = self.noise.multiplied(values, self.lines.values)
         values = self._in_units(values if self.pedestal is None else values - self.pedestal)
         return values if self.offsets is None else values + self.offsets.values
 
     def as_samples(self, samples: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The same for samples ``(draws, n, height, width)``, in which what was subtracted varies
-        as well.
+        """The same for samples ``(draws, n, height, width)``, in which what was subtracted and the
+        brightness of lines vary as well.
         """
+        if self.lines is not None:
+            factors = 1 + self.lines.drawn(len(samples), generator).to(samples)
+            samples = self.noise.multiplied(samples, factors)
         values = self.as_data(samples)
         if self.offsets is None:
             return values
         return values + self.offsets.drawn(len(values), generator).to(values)
 
-    def spread_of_data(self, spread: torch.Tensor) -> torch.Tensor:
-        """The standard deviation of data, from that of such images."""
-        spread = self._in_units(spread if self.lines is None else spread * self.lines)
+    def spread_of_data(self, spread: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """The standard deviation of data, from that of such ``images``."""
+        if self.lines is not None:
+            spread = self.lines.spread(spread, images + self.noise.shift) * self.lines.values
+        spread = self._in_units(spread)
         return spread if self.offsets is None else self.offsets.spread(spread)
 
     def lowest(self, shift: float) -> torch.Tensor | float:
@@ -134,7 +139,7 @@ def counts_like(
         scales = scales_of(batch, numbers) if gain is None else None
         images = images if scales is None else images / scales
         lines = _lines(numbers, images, valid, noise)
-        images = noise.divided(images, lines)
+        images = images if lines is None else noise.divided(images, lines.values)
     cut_off = _cut_off(numbers, images, noise)
     return CountsLike(images, noise, exposures, pedestal, scales, lines, offsets, cut_off)
 
@@ -168,7 +173,7 @@ def _pedestal(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> t
 
 def _lines(
     numbers: Mapping[str, float], images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
-) -> torch.Tensor | None:
+) -> LineFactors | None:
     """Brightness of the lines of pixels, if a beam fluctuates from one to the next."""
     from arpes_ml_plugins.denoising.line_factors import line_factors
 

@@ -410,7 +410,7 @@ def _denoise(
     found["clean"] = like.restored(clean)
     if result.spread is None:
         return found
-    spread = like.spread_of_data(result.spread)
+    spread = like.spread_of_data(result.spread, result.clean)
     lowest = like.lowest(numbers["shift"])
     return found | {
         "lower": like.restored(torch.maximum(clean - spread, torch.as_tensor(lowest).to(clean))),
