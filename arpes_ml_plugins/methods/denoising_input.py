@@ -20,6 +20,7 @@ from arpes_ml_plugins.methods.noise_words import (
     SERVED,
     in_words,
 )
+from arpes_ml_plugins.methods.repeated_lines_run import of_distinct_lines, repeated_in
 from arpes_ml_plugins.methods.scales_run import (
     MEASURED,
     RATIOS,
@@ -199,6 +200,8 @@ def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.Dat
         "column_baseline": noise["momentum_baseline"],
         "cut_off": noise["cut_off"],
         "cut_off_noise": noise["cut_off_noise"],
+        "row_repeats": noise["energy_repeats"],
+        "column_repeats": noise["momentum_repeats"],
         "served": noise["kind"].isin(kinds).astype(float),
     } | {name: noise[name] for name in SCALING}
 
@@ -251,7 +254,11 @@ def noise_of(
                 series=[dim for dim in whole.dims if dim not in image],
                 method="estimate_noise",
                 device=device,
-                numbers={name: result[name] for name in (*SCALING, "shift")},
+                numbers={name: result[name] for name in (*SCALING, "shift")}
+                | {
+                    "row_repeats": result["energy_repeats"],
+                    "column_repeats": result["momentum_repeats"],
+                },
             )
         )
     words = xr.apply_ufunc(
@@ -270,7 +277,12 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
     from arpes_ml_plugins.denoising.exposures import differences, drift
     from arpes_ml_plugins.denoising.noise_estimate import estimate
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
+    from arpes_ml_plugins.denoising.repeated_lines import distinct_lines
 
+    distinct = distinct_lines(batch.images, batch.valid)
+    repeats = 1.0, 1.0
+    if distinct is not None:
+        batch, repeats = of_distinct_lines(batch, distinct), distinct.repeats
     drifted: dict[str, torch.Tensor] = {}
     if exposures > 1:
         images, valid = (x.unflatten(0, (-1, exposures)) for x in (batch.images, batch.valid))
@@ -310,6 +322,7 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         noise.clipped,
         cut_off.level.to(noise.gain),
         cut_off.noise.to(noise.gain),
+        *(noise.gain.new_tensor(number) for number in repeats),
     )
     scaling = {k: noise.gain.new_tensor(v) for k, v in scaling_numbers(noise.scaling).items()}
     own = [name for name in NUMBERS if name not in (*RATIOS, MEASURED)]
@@ -321,6 +334,8 @@ def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:
     """Defects that only whole images show."""
     from arpes_ml_plugins.denoising.irregular import clipped, uneven
 
+    distinct = repeated_in(batch)
+    batch = batch if distinct is None else of_distinct_lines(batch, distinct)
     images, valid = batch.images, batch.valid
     scales = scales_of(batch, batch.numbers)
     images = images if scales is None else images / scales

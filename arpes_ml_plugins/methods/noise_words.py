@@ -45,6 +45,8 @@ NUMBERS = (
     "clipped_fraction",
     "cut_off",
     "cut_off_noise",
+    "energy_repeats",
+    "momentum_repeats",
     "image_scale",
     "energy_scale",
     "momentum_scale",
@@ -215,6 +217,12 @@ def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]
             found.append(
                 f"The intensity jumps by {jitter:.0%} from one {dim} to the next in the whole "
                 f"image, as if the beam fluctuated: divide by its current, if it was recorded."
+            )
+        if noise[f"{name}_repeats"] > 1:
+            found.append(
+                f"Each {dim} is repeated {noise[f'{name}_repeats']:.3g} times on average, as after "
+                f"interpolation to the nearest neighbour. Only one of them was measured, and all "
+                f"that is said here is about these."
             )
         if noise[f"{name}_baseline"] > 0:
             found.append(
