@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
-from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.noise_model import NoiseModel, mean_power
 from arpes_ml_plugins.denoising.residual_spectrum import residual_spectrum
 from arpes_ml_plugins.denoising.splitting import Counts, gained, split
 
@@ -23,6 +23,7 @@ __all__ = ["Trial", "repeated_trial", "smooth_power", "trial"]
 SHOWN = 0.9  # of the counts
 STRENGTH = 0.5  # of the noise that is added, over that of the data
 SMOOTH = 4.0  # pixels, over which the variance of that noise is averaged
+STRUCTURE = 4.0  # times the noise that is assumed: so much more is no noise
 DARKEST = 0.02  # of the mean: keeps weights finite
 
 
@@ -53,7 +54,7 @@ def trial(
         ratio = (1 - shown) / shown
         return Trial(seen, lambda a, b: gained(a * ratio, b * ratio, held_out))
     smooth = smooth_power(counts)
-    drawn = noise.drawn(smooth, generator, _spectrum(counts, clean, smooth))
+    drawn = noise.drawn(smooth, generator, _spectrum(counts, clean, smooth, noise))
     seen = replace(counts, images=counts.images + STRENGTH * drawn)
     other = replace(counts, images=counts.images - drawn / STRENGTH).predicted()
     power = replace(counts, images=smooth * (1 + STRENGTH**-2)).predicted().images
@@ -79,13 +80,20 @@ def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -
 
 
 def _spectrum(
-    counts: Counts, clean: torch.Tensor | None, smooth: torch.Tensor
+    counts: Counts, clean: torch.Tensor | None, smooth: torch.Tensor, noise: NoiseModel
 ) -> torch.Tensor | None:
-    """Power of the noise over ``smooth``, as the ``clean`` images of ``counts`` show it."""
+    """Power of the noise over ``smooth``, as the ``clean`` images of ``counts`` show it; None if
+    they lack structure in most places.
+    """
     if clean is None:
         return None
     seen, level = counts.predicted(), replace(counts, images=smooth).predicted()
-    return residual_spectrum(seen.images - clean, level.images, seen.valid)
+    power = residual_spectrum(seen.images - clean, level.images, seen.valid)
+    if power is None:
+        return None
+    shape = (smooth.shape[-2], smooth.shape[-1])
+    structure = mean_power(power, shape) > STRUCTURE * noise.pixel_share(shape)
+    return None if structure else power
 
 
 def smooth_power(counts: Counts) -> torch.Tensor:
