@@ -35,3 +35,17 @@ def test_structure_in_some_places_is_no_noise():
     assert 0.8 < float(power.mean()) < 1.3
     assert float(power.max()) < 4
     assert residual_spectrum(noise[:, :12], level[:, :12], level[:, :12] > 0) is None
+
+
+@pytest.mark.parametrize("adapt", [False, True])
+@pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.CountsWarning")
+def test_noise_stronger_than_assumed_is_neither_learned_nor_returned(adapt):
+    """Split as if it were that of counts, it is in both parts."""
+    rng = np.random.default_rng(0)
+    truth = simulate_scene((96, 96), counts=8, rng=6).truth
+    pixels = 1 + 0.02 * rng.normal(size=truth.shape)
+    values = truth.copy(data=2.5 * rng.poisson(truth.values * pixels) / pixels)
+    clean = values.S.denoise_pretrained(gain=1.0, adapt=adapt, rng=0)
+    right = values.S.denoise_pretrained(gain=2.5, adapt=False, rng=0)
+    error, expected = (np.square(x.values - 2.5 * truth.values).mean() for x in (clean, right))
+    assert error < 2 * expected
