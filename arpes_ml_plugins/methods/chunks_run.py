@@ -14,7 +14,7 @@ from arpes_ml_plugins.labelled.apply import ImageBatch, Output, Scalar, Trace, m
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import RUN, runs
 from arpes_ml_plugins.methods.counts_like import counts_like
-from arpes_ml_plugins.methods.repeated_lines_run import of_distinct_lines, repeated_in
+from arpes_ml_plugins.methods.recorded_run import recorded
 from arpes_ml_plugins.methods.denoising_input import rounded
 
 if TYPE_CHECKING:
@@ -207,8 +207,7 @@ def _prepare(
     reach, width = 0.0, math.nan
     network = make(batch.seeds[0])
     if gain is not None or batch.numbers["served"]:
-        distinct = repeated_in(batch)
-        batch = batch if distinct is None else of_distinct_lines(batch, distinct)
+        batch = recorded(batch).batch
         like = counts_like(batch, batch.images, batch.valid, gain)
         found = prepare(
             like.images,

@@ -38,11 +38,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     rounded,
 )
 from arpes_ml_plugins.methods.mesh_run import MESH, without_mesh
-from arpes_ml_plugins.methods.repeated_lines_run import (
-    of_distinct_lines,
-    repeated_again,
-    repeated_in,
-)
+from arpes_ml_plugins.methods.recorded_run import recorded
 from arpes_ml_plugins.methods.repeats_run import check_drift, repeated_dim
 from arpes_ml_plugins.methods.residual_run import OUTPUTS, residual_numbers, say_what_is_left
 from arpes_ml_plugins.methods.stored_network import pretrained, weights_used
@@ -359,15 +355,12 @@ def run_pretrained(
 
 
 def _denoise(batch: ImageBatch, **options: Any) -> dict[str, torch.Tensor]:
-    """Denoise, without the lines that only repeat others."""
-    distinct = repeated_in(batch)
-    if distinct is None:
-        return _denoise_measured(batch, **options)
-    results = _denoise_measured(of_distinct_lines(batch, distinct), **options)
-    return repeated_again(results, distinct)
+    """Denoise what was recorded, and return results for the data."""
+    measured = recorded(batch)
+    return measured.results(_denoise_recorded(measured.batch, **options))
 
 
-def _denoise_measured(
+def _denoise_recorded(
     batch: ImageBatch,
     *,
     make: Callable[[int], CountsNetwork],

@@ -20,7 +20,7 @@ from arpes_ml_plugins.methods.noise_words import (
     SERVED,
     in_words,
 )
-from arpes_ml_plugins.methods.repeated_lines_run import of_distinct_lines, repeated_in
+from arpes_ml_plugins.methods.recorded_run import found_in, recorded
 from arpes_ml_plugins.methods.scales_run import (
     MEASURED,
     RATIOS,
@@ -200,10 +200,19 @@ def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.Dat
         "column_baseline": noise["momentum_baseline"],
         "cut_off": noise["cut_off"],
         "cut_off_noise": noise["cut_off_noise"],
+        "served": noise["kind"].isin(kinds).astype(float),
+        **{name: noise[name] for name in SCALING},
+        **_how_recorded(noise),
+    }
+
+
+def _how_recorded(noise: xr.Dataset) -> dict[str, xr.DataArray]:
+    """The numbers that :func:`~arpes_ml_plugins.methods.recorded_run.recorded` needs."""
+    return {
         "row_repeats": noise["energy_repeats"],
         "column_repeats": noise["momentum_repeats"],
-        "served": noise["kind"].isin(kinds).astype(float),
-    } | {name: noise[name] for name in SCALING}
+        "sign": noise["sign"],
+    }
 
 
 def noise_of(
@@ -255,10 +264,7 @@ def noise_of(
                 method="estimate_noise",
                 device=device,
                 numbers={name: result[name] for name in (*SCALING, "shift")}
-                | {
-                    "row_repeats": result["energy_repeats"],
-                    "column_repeats": result["momentum_repeats"],
-                },
+                | _how_recorded(result),
             )
         )
     words = xr.apply_ufunc(
@@ -277,12 +283,9 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
     from arpes_ml_plugins.denoising.exposures import differences, drift
     from arpes_ml_plugins.denoising.noise_estimate import estimate
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
-    from arpes_ml_plugins.denoising.repeated_lines import distinct_lines
 
-    distinct = distinct_lines(batch.images, batch.valid)
-    repeats = 1.0, 1.0
-    if distinct is not None:
-        batch, repeats = of_distinct_lines(batch, distinct), distinct.repeats
+    measured = found_in(batch)
+    batch = measured.batch
     drifted: dict[str, torch.Tensor] = {}
     if exposures > 1:
         images, valid = (x.unflatten(0, (-1, exposures)) for x in (batch.images, batch.valid))
@@ -322,7 +325,7 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         noise.clipped,
         cut_off.level.to(noise.gain),
         cut_off.noise.to(noise.gain),
-        *(noise.gain.new_tensor(number) for number in repeats),
+        *(noise.gain.new_tensor(number) for number in (*measured.repeats, measured.sign)),
     )
     scaling = {k: noise.gain.new_tensor(v) for k, v in scaling_numbers(noise.scaling).items()}
     own = [name for name in NUMBERS if name not in (*RATIOS, MEASURED)]
@@ -334,8 +337,7 @@ def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:
     """Defects that only whole images show."""
     from arpes_ml_plugins.denoising.irregular import clipped, uneven
 
-    distinct = repeated_in(batch)
-    batch = batch if distinct is None else of_distinct_lines(batch, distinct)
+    batch = recorded(batch).batch
     images, valid = batch.images, batch.valid
     scales = scales_of(batch, batch.numbers)
     images = images if scales is None else images / scales

@@ -47,6 +47,7 @@ NUMBERS = (
     "cut_off_noise",
     "energy_repeats",
     "momentum_repeats",
+    "sign",
     "image_scale",
     "energy_scale",
     "momentum_scale",
@@ -206,6 +207,11 @@ def _scaled_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]) -
 def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> list[str]:
     """Sentences about uneven lines of pixels and about saturation."""
     found = []
+    if noise["sign"] < 0:
+        found.append(
+            "The values are negative, as of a current; all that is said here is about their "
+            "magnitudes."
+        )
     for name, dim in zip(("energy", "momentum"), dims, strict=True):
         jitter, alternation = noise[f"{name}_jitter"], noise[f"{name}_alternation"]
         if alternation > 0:
