@@ -14,8 +14,8 @@ from arpes_ml_plugins.labelled.apply import ImageBatch, Output, Scalar, Trace, m
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import RUN, runs
 from arpes_ml_plugins.methods.counts_like import counts_like
-from arpes_ml_plugins.methods.recorded_run import recorded
 from arpes_ml_plugins.methods.denoising_input import rounded
+from arpes_ml_plugins.methods.recorded_run import recorded
 
 if TYPE_CHECKING:
     import torch

@@ -59,7 +59,8 @@ class CountsLike:
         if own is None:
             return self
         pedestal, scales = (None if x is None else x[own] for x in (self.pedestal, self.scales))
-        lines, offsets = (None if x is None else x.chosen(own) for x in (self.lines, self.offsets))
+        lines = None if self.lines is None else self.lines.chosen(own)
+        offsets = None if self.offsets is None else self.offsets.chosen(own)
         return replace(
             self,
             images=self.images[own],
