@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from arpes_ml_plugins.labelled.apply import ImageBatch
+from arpes_ml_plugins.methods.noise_words import COARSE
 from arpes_ml_plugins.methods.scales_run import scales_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class CountsLike:
     """Constants of the lines of pixels, in the unit of the data, that were subtracted first."""
     cut_off: CutOff | None = None
     """What is known of data of which low values were cut off."""
+    rounded: float = 0.0
+    """Step to whose multiples the data were rounded, if it is coarser than the noise of dark
+    places."""
 
     @property
     def split(self) -> bool:
@@ -91,6 +95,11 @@ class CountsLike:
             factors = 1 + self.lines.drawn(len(samples), generator).to(samples)
             samples = self.noise.multiplied(samples, factors)
         values = self.as_data(samples)
+        if self.rounded:
+            from arpes_ml_plugins.denoising.streams import normal
+
+            signs = normal(values, generator, (len(values), 1, 1, 1))
+            values = values + signs * self._rounding(values)
         if self.offsets is None:
             return values
         return values + self.offsets.drawn(len(values), generator).to(values)
@@ -100,6 +109,8 @@ class CountsLike:
         if self.lines is not None:
             spread = self.lines.spread(spread, images + self.noise.shift) * self.lines.values
         spread = self._in_units(spread)
+        if self.rounded:
+            spread = (spread.square() + self._rounding(self.as_data(images)).square()).sqrt()
         return spread if self.offsets is None else self.offsets.spread(spread)
 
     def lowest(self, shift: float) -> torch.Tensor | float:
@@ -111,6 +122,13 @@ class CountsLike:
     def restored(self, means: torch.Tensor) -> torch.Tensor:
         """Means of the data before low values were cut off, if they were."""
         return means if self.cut_off is None else self.cut_off.restored(means)
+
+    def _rounding(self, values: torch.Tensor) -> torch.Tensor:
+        """Error of data with these means, because they were rounded."""
+        from arpes_ml_plugins.denoising.rounding import rounding_error
+
+        share = self.noise.pixel_gain(values.shape) / self.noise.gain
+        return rounding_error(share * self.noise.variance(values), self.rounded)
 
     def _in_units(self, values: torch.Tensor) -> torch.Tensor:
         return values / self.exposures if self.scales is None else values * self.scales
@@ -142,7 +160,10 @@ def counts_like(
         lines = _lines(numbers, images, valid, noise)
         images = images if lines is None else noise.divided(images, lines.values)
     cut_off = _cut_off(numbers, images, noise)
-    return CountsLike(images, noise, exposures, pedestal, scales, lines, offsets, cut_off)
+    alike = exposures == 1 and pedestal is None and scales is None and cut_off is None
+    coarse = gain is None and numbers["rounded"] > COARSE * noise.pixel_gain(images.shape)
+    rounded = numbers["rounded"] if alike and coarse else 0.0
+    return CountsLike(images, noise, exposures, pedestal, scales, lines, offsets, cut_off, rounded)
 
 
 def _cut_off(

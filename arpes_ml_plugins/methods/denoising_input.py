@@ -67,6 +67,8 @@ SEEN_WHOLE = (
     "clipped_fraction",
 )
 DRIFT = ("drift", "drift_error")
+ROUNDED = ("scaled counts", "correlated", "offset")
+"""Kinds of noise of values whose step, if they have one, is not that of counts."""
 UNIT = "unit"
 """Gain of values above their pedestal, where the noise is known from place to place only."""
 INTERNAL = (*SCALING, UNIT)
@@ -198,6 +200,7 @@ def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.Dat
         "column_jitter": noise["momentum_jitter"],
         "row_baseline": noise["energy_baseline"],
         "column_baseline": noise["momentum_baseline"],
+        "rounded": noise["step"].where(noise["kind"].isin(ROUNDED), 0.0).fillna(0.0),
         "cut_off": noise["cut_off"],
         "cut_off_noise": noise["cut_off_noise"],
         "served": noise["kind"].isin(kinds).astype(float),
