@@ -10,7 +10,6 @@ from scipy.ndimage import gaussian_filter
 
 from arpes_ml_plugins.denoising.rounding import rounding_error
 
-
 pytestmark = pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.CountsWarning")
 
 
