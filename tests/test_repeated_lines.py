@@ -34,6 +34,15 @@ def test_they_are_denoised_once(counts):
         np.testing.assert_array_equal(bars[name].values, finer(expected[name]).values)
 
 
+def test_large_images_of_which_windows_are_looked_at():
+    """Other lines are repeated in each window."""
+    scene = simulate_scene((300, 280), counts=4, rng=3).spectrum.astype(float)
+    noise = scene.isel(eV=(np.arange(440) / 1.47).astype(int)).S.estimate_noise()
+    assert str(noise.kind.values) == "counts"
+    assert float(noise.energy_repeats) == pytest.approx(1.47, rel=0.02)
+    assert float(noise.momentum_repeats) == 1
+
+
 @pytest.mark.slow
 def test_lazy_series_and_samples(counts):
     stack = xr.concat([finer(counts), finer(counts) * 1.0], "time")

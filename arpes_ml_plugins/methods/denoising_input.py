@@ -287,7 +287,7 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
     from arpes_ml_plugins.denoising.noise_estimate import estimate
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
-    measured = found_in(batch)
+    measured = found_in(batch, exposures)
     batch = measured.batch
     drifted: dict[str, torch.Tensor] = {}
     if exposures > 1:
