@@ -371,7 +371,7 @@ def test_noise_that_is_the_same_everywhere_has_no_electrons():
 
 
 @pytest.mark.parametrize("gain", [5.3, 674.13, 3.7e9])
-@pytest.mark.parametrize("mean_counts", [3, 20])
+@pytest.mark.parametrize("mean_counts", [8, 20])
 def test_counts_that_were_rounded_on_another_scale(gain, mean_counts):
     """Scaled to 8 or 16 bits, or stored in single precision."""
     counts = np.random.default_rng(0).poisson(mean_counts, (64, 64)) * gain
