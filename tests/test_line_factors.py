@@ -44,7 +44,25 @@ def test_factors_do_not_depend_on_the_unit(rate, scale):
     valid[:, 7] = False
     factors = line_factors(images * scale, valid, rows=True, columns=True)
     expected = line_factors(images, valid, rows=True, columns=True)
-    torch.testing.assert_close(factors, expected, rtol=1e-9, atol=0)
-    assert torch.equal(
-        line_factors(images, valid, rows=False, columns=False), torch.ones_like(images)
-    )
+    torch.testing.assert_close(factors.values, expected.values, rtol=1e-9, atol=0)
+    torch.testing.assert_close(factors.errors, expected.errors, rtol=1e-9, atol=0)
+    even = line_factors(images, valid, rows=False, columns=False)
+    assert torch.equal(even.values, torch.ones_like(images))
+    assert not even.errors
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_bars_and_samples_contain_the_error_of_the_factors(axis):
+    """Of lines of few counts the brightness is known no better than their sum."""
+    rng = np.random.default_rng(axis)
+    rate = simulate_scene((96, 96), counts=2, rng=8).truth.values
+    lines = np.exp(0.4 * rng.normal(size=96))
+    striped = rate * np.expand_dims(lines, 1 - axis)
+    cut = xr.DataArray(rng.poisson(striped).astype(float), dims=("eV", "phi"))
+    bars = cut.S.decompose_pretrained(adapt=False, rng=0)
+    inside = (bars["lower"].values <= striped) & (striped <= bars["upper"].values)
+    assert 0.6 < inside.mean() < 0.9
+    samples = cut.S.sample_posterior(draws=8, adapt=False, rng=0)
+    spread = samples.std("draw").values[striped > 2]
+    half = (bars["upper"] - bars["lower"]).values[striped > 2] / 2
+    assert 0.6 < np.median(spread / half) < 1.4

@@ -105,5 +105,7 @@ def test_constants_come_back_beside_scales_and_exposures():
     summed = CountsLike((data - 5) * 2, NoiseModel(1.0), 2, None, None, None, found)
     torch.testing.assert_close(scaled.as_data(scaled.images), data)
     torch.testing.assert_close(summed.as_data(summed.images), data)
-    torch.testing.assert_close(scaled.spread_of_data(spread / scales), torch.full_like(data, 5.0))
-    torch.testing.assert_close(summed.spread_of_data(spread * 2), torch.full_like(data, 5.0))
+    torch.testing.assert_close(
+        scaled.spread_of_data(spread / scales, data), torch.full_like(data, 5.0)
+    )
+    torch.testing.assert_close(summed.spread_of_data(spread * 2, data), torch.full_like(data, 5.0))

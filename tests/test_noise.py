@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from scipy.ndimage import gaussian_filter, zoom
 
 from arpes_ml_plugins import simulate_scene
+from arpes_ml_plugins.denoising.noise_kind import step_of
 from arpes_ml_plugins.simulation.scene import draw_scene
 from arpes_ml_plugins.simulation.sharp import draw_sharp
 
@@ -366,3 +368,22 @@ def test_noise_that_is_the_same_everywhere_has_no_electrons():
     verdict = data.S.estimate_noise().verdict.item()
     assert "hardly depends on the intensity" in verdict
     assert "electrons per pixel" not in verdict
+
+
+@pytest.mark.parametrize("gain", [5.3, 674.13, 3.7e9])
+@pytest.mark.parametrize("mean_counts", [8, 20])
+def test_counts_that_were_rounded_on_another_scale(gain, mean_counts):
+    """Scaled to 8 or 16 bits, or stored in single precision."""
+    counts = np.random.default_rng(0).poisson(mean_counts, (64, 64)) * gain
+    values = counts.astype(np.float32) if gain > 1e6 else np.round(counts)
+    noise = xr.DataArray(values.astype(float), dims=("eV", "phi")).S.estimate_noise()
+    assert str(noise.kind.values) == "counts"
+    assert float(noise.gain) == pytest.approx(gain, rel=2e-3)
+
+
+def test_whole_numbers_are_no_rounded_multiples_by_chance():
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        largest, number = 10 ** rng.uniform(1, 5), rng.integers(3, 60)
+        values = np.unique(rng.integers(1, int(largest), number)).repeat(3)
+        assert float(step_of(torch.tensor(values).double())) == np.gcd.reduce(values)

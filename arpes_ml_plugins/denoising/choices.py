@@ -16,7 +16,7 @@ from arpes_ml_plugins.denoising.counts_network import NEAR, REACH
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.splitting import Counts, predict, whole_counts
-from arpes_ml_plugins.denoising.trials import Trial, repeated_trial, trial
+from arpes_ml_plugins.denoising.trials import Trial, power_left, repeated_trial, trial
 
 __all__ = [
     "PASSES",
@@ -34,6 +34,7 @@ __all__ = [
     "safer_filter",
     "tested",
     "tests",
+    "unforeseen_power",
 ]
 
 PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -115,6 +116,11 @@ class Probe:
         whole = whole_counts(electrons, generator) if noise.white else counts.images
         return cls(counts, replace(counts, images=whole), exposures, noise, seed, generator)
 
+    @property
+    def exact(self) -> bool:
+        """Whether these are whole numbers of counts, whose noise is known."""
+        return self.noise.white and torch.equal(self.counts.images, self.parts.images)
+
     def reaching(self, reach: int) -> Probe:
         """The same with so many neighbours on either side."""
         counts, parts = (replace(x, reach=reach) for x in (self.counts, self.parts))
@@ -165,11 +171,27 @@ def best_reach(network: torch.nn.Module, probe: Probe, denoised: Denoiser) -> in
     return max(REACHES, key=lambda reach: held_out.gained(results[reach], results[0])[0])
 
 
+def unforeseen_power(
+    network: torch.nn.Module, probe: Probe, denoised: Denoiser
+) -> torch.Tensor | None:
+    """Power of the noise that the network's images leave, if it is not known to be as assumed."""
+    if probe.exact or probe.exposures is not None:
+        return None
+    return power_left(probe.counts, denoised(network, probe.counts), probe.noise)
+
+
 def safer_filter(
-    network: torch.nn.Module, probe: Probe, denoised: Denoiser, pixels: int
+    network: torch.nn.Module,
+    probe: Probe,
+    denoised: Denoiser,
+    pixels: int,
+    power: torch.Tensor | None = None,
 ) -> float | None:
-    """Width of a Gaussian filter that predicts held-out data better than the network, if any."""
-    held_out = _held_out(probe)
+    """Width of a Gaussian filter that predicts held-out data better than the network, if any.
+
+    ``power`` as in :func:`~arpes_ml_plugins.denoising.trials.trial`.
+    """
+    held_out = _held_out(probe, power)
     ours = denoised(network, held_out.seen)
     best, highest = None, 0.0
     for width in PLAIN_WIDTHS:
@@ -180,11 +202,11 @@ def safer_filter(
     return best
 
 
-def _held_out(probe: Probe) -> Trial:
+def _held_out(probe: Probe, power: torch.Tensor | None) -> Trial:
     if probe.exposures is not None:
         return repeated_trial(probe.counts, probe.exposures, probe.noise)
     again = torch.Generator(device="cpu").manual_seed(probe.seed)  # the split of the training
-    return trial(probe.parts, probe.noise, again)
+    return trial(probe.parts, probe.noise, again, power=power)
 
 
 class GaussianFilter(torch.nn.Module):

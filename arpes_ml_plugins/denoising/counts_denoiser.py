@@ -19,6 +19,7 @@ from arpes_ml_plugins.denoising.choices import (
     middles,
     safer_filter,
     tested,
+    unforeseen_power,
 )
 from arpes_ml_plugins.denoising.counts_network import NEAR, REACH, CountsNetwork
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
@@ -236,10 +237,15 @@ class _Work:
         return adapt(network, parts, self.training, denoise, seed=self.seed, report=self.plan)
 
     def chosen(self, network: CountsNetwork, parts: Counts, probe: Probe) -> float | None:
-        """Train the network; the width of the filter that serves better than it does."""
-        self.adapt(network, parts)
+        """Train the network; the width of the filter that serves better than it does.
+
+        Parts of noise that is stronger than that of counts would teach it to let noise pass.
+        """
+        power = unforeseen_power(network, probe, self.denoised)
+        if power is None:
+            self.adapt(network, parts)
         pixels = pixels_at_once(parts.images)
-        width = safer_filter(network, probe, self.denoised, pixels)
+        width = safer_filter(network, probe, self.denoised, pixels, power)
         if width is not None:
             _warn_of_filter(width, self.noise)
         return width

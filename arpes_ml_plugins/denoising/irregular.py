@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 
-__all__ = ["Lines", "clipped", "part_means", "uneven"]
+__all__ = ["SECOND_DIFFERENCE", "Lines", "clipped", "part_means", "uneven"]
 
 PARTS = 4  # of a line, that are compared with each other
 FEWEST_LINES, FEWEST_PIXELS = 24, 4

@@ -187,7 +187,7 @@ def _scene(
         values = recorded.to(whole)
         return _Scene(whole, whole, seen, base, values, step_of(values), scaling)
     rows, columns = (bool(lines.jitter > 0) for lines in uneven(whole, seen))
-    images = whole / line_factors(whole, seen, rows=rows, columns=columns)
+    images = whole / line_factors(whole, seen, rows=rows, columns=columns).values
     return _Scene(images, whole, seen, base, images[valid] + base, step_of(images[seen]), scaling)
 
 

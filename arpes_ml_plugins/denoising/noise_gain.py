@@ -66,7 +66,7 @@ def gain_of(
     if measured.line is None:
         return _limited(_without_line(images, measured), images, measured, step)
     above = images + measured.line.shift
-    gain = _of_line(above, measured, measured.line)
+    gain = _of_line(above, measured, measured.line, step)
     return _limited(gain, above, measured, step)
 
 
@@ -93,7 +93,7 @@ def _without_line(images: torch.Tensor, measured: Measured) -> Gain:
     return _plain(value, error, measured)
 
 
-def _of_line(above: torch.Tensor, measured: Measured, line: Line) -> Gain:
+def _of_line(above: torch.Tensor, measured: Measured, line: Line, step: torch.Tensor) -> Gain:
     """The gain where the variance follows a line; ``above`` are the images with its shift added."""
     if measured.bright:
         value = measured.spectrum.gain
@@ -101,7 +101,7 @@ def _of_line(above: torch.Tensor, measured: Measured, line: Line) -> Gain:
         return replace(plain, structure=value - gain_of_pixels(measured.spectrum, line))
     if bool(measured.correlated):
         return _of_clouds(above, measured, line)
-    return _of_white(above, measured, line)
+    return _of_white(above, measured, line, step)
 
 
 def _of_clouds(above: torch.Tensor, measured: Measured, line: Line) -> Gain:
@@ -117,10 +117,12 @@ def _of_clouds(above: torch.Tensor, measured: Measured, line: Line) -> Gain:
     )
 
 
-def _of_white(above: torch.Tensor, measured: Measured, line: Line) -> Gain:
+def _of_white(above: torch.Tensor, measured: Measured, line: Line, step: torch.Tensor) -> Gain:
     value, error = measured.spectrum.gain, measured.spectrum.gain_error
     shifted = bool(line.shift != 0)
     fluctuates = value > FLUCTUATES * line.gain
+    if bool(measured.like_counts & ((line.gain - step).abs() < SAME * line.gain_error)):
+        fluctuates = torch.zeros_like(fluctuates)  # structure passed for noise
     undecided = line.doubt > NEGLIGIBLE * line.gain
     if not shifted and bool(fluctuates | undecided):
         # Then the noise is right at least where the image is about as bright as on average.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -19,6 +21,9 @@ VERY_UNSURE = 0.5  # the same of correlated noise, or with a shift
 REFINEMENTS = 16
 LARGEST_WHOLE = 2.0**53  # beyond, all floating-point numbers are whole
 LATTICE = 1e-3  # deviation from multiples of the step, in steps
+ROUNDED = 0.6  # a multiple that was rounded is off by half, and the step is not known exactly
+COARSE = 4.0  # smallest step of multiples that are recognised after they were rounded
+NO_CHANCE = math.log(1e-6)
 QUIETEST = 0.35  # steps: whole electrons have no less, and an estimate is never that far off
 SAME = 3.0  # standard deviations within which the gain equals the step
 LIKE_COUNTS = 0.3  # relative: whole numbers with nearly the noise of counts are counts
@@ -32,6 +37,9 @@ def step_of(values: torch.Tensor) -> torch.Tensor:
     if len(levels) == 0:
         return none
     if bool((levels == levels.round()).all()) and float(levels[-1]) < LARGEST_WHOLE:
+        rounded = _rounded_step(levels.double()) if len(levels) <= len(values) / 2 else None
+        if rounded is not None:
+            return values.new_tensor(rounded)
         return values.new_tensor(float(np.gcd.reduce(levels.cpu().numpy().astype(np.int64))))
     if len(levels) > len(values) / 2:
         return none
@@ -47,6 +55,24 @@ def step_of(values: torch.Tensor) -> torch.Tensor:
     off = (multiples - multiples.round()).abs()
     largest = torch.finfo(torch.float32).eps * multiples  # the values may have been float32
     return step if bool((off <= LATTICE + 2 * largest).all()) else none
+
+
+def _rounded_step(levels: torch.Tensor) -> float | None:
+    """The number whose multiples were rounded to these whole numbers, as where counts were scaled
+    to 16 bits or stored in single precision; None if there is none.
+    """
+    gaps = levels.diff(prepend=levels.new_zeros(1))
+    off = ROUNDED + torch.finfo(torch.float32).eps * levels
+    if float(gaps.min()) < COARSE:
+        return None
+    step = gaps.min()
+    for level in levels:  # in order: each is the multiple that the step before it says
+        step = level / (level / step).round().clamp(min=1)
+    multiples = (levels / step).round()
+    step = (multiples * levels).sum() / multiples.square().sum()
+    fits = (levels - multiples * step).abs() <= off
+    chance = (2 * off / step).log()[1:].sum()  # that other numbers fit as well
+    return float(step) if bool(fits.all() & (chance < NO_CHANCE)) else None
 
 
 def kind_of(

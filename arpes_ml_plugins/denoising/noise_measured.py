@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from arpes_ml_plugins.constants import NEGATIVE
+from arpes_ml_plugins.denoising.dark_counts import single_counts
 from arpes_ml_plugins.denoising.defects import dead_lines, hot_pixels
 from arpes_ml_plugins.denoising.noise_clouds import (
     behind_clouds,
@@ -95,7 +96,7 @@ def measure(
             if torch.equal(better, good):
                 break
             good = better
-        correlated, like_counts = _correlated(spectrum, step)
+        correlated, like_counts = _correlated(spectrum, step, above, good)
         behind = spectrum if bool(correlated) else None
         levels, line = _line(images, good, step, highest, behind) if not computed else (None, None)
         if line is None or bool((line.shift - shift).abs() <= SETTLED * line.shift_error):
@@ -155,7 +156,9 @@ def _line(
     return whole, line
 
 
-def _correlated(spectrum: NoiseSpectrum, step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _correlated(
+    spectrum: NoiseSpectrum, step: torch.Tensor, images: torch.Tensor, seen: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Whether the noise is not white, and whether its quietest places have that of counts."""
     # Sharp structure at high counts passes for noise, but hardly everywhere.
     quiet_part = torch.quantile(spectrum.ratio, QUIET_PART) * spectrum.gain
@@ -163,6 +166,8 @@ def _correlated(spectrum: NoiseSpectrum, step: torch.Tensor) -> tuple[torch.Tens
     whole = like_counts | ((spectrum.gain - step).abs() < ABOUT * step)
     limit = torch.where(whole, WHITE_COUNTS, WHITE) + BEYOND * spectrum.correlation_error
     correlated = (spectrum.row_correlation > limit) | (spectrum.column_correlation > limit)
+    if bool(correlated | ~like_counts) and single_counts(images, seen, step):
+        return torch.zeros_like(correlated), torch.ones_like(like_counts)
     return correlated, like_counts
 
 

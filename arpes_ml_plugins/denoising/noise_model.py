@@ -71,13 +71,13 @@ class NoiseModel:
         low, high = (self.values(electrons + sign * spread) for sign in (-1, 1))
         return (high - low) / 2
 
-    def divided(self, images: torch.Tensor, lines: torch.Tensor | None) -> torch.Tensor:
-        """Values of the same pixels if the intensity were less by the factors ``lines``."""
-        return images if lines is None else (images + self.shift) / lines - self.shift
+    def divided(self, images: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+        """Values of the same pixels if the intensity were less by the ``factors``."""
+        return (images + self.shift) / factors - self.shift
 
-    def multiplied(self, images: torch.Tensor, lines: torch.Tensor | None) -> torch.Tensor:
+    def multiplied(self, images: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
         """The inverse of :meth:`divided`."""
-        return images if lines is None else (images + self.shift) * lines - self.shift
+        return (images + self.shift) * factors - self.shift
 
     def transfer(
         self, shape: tuple[int, int], device: torch.device, window: float = 0.0
@@ -94,11 +94,16 @@ class NoiseModel:
         )
         return torch.exp(-exponent)
 
-    def drawn(self, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Gaussian noise with this correlation and, at long wavelengths, the variance ``rate``."""
+    def drawn(
+        self, rate: torch.Tensor, generator: torch.Generator, power: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Gaussian noise with this correlation and, at long wavelengths, the variance ``rate``; or
+        with the ``power``, over the rate, at the frequencies of ``rfft2``.
+        """
         noise = normal(rate, generator)
         shape = (rate.shape[-2], rate.shape[-1])
-        spectrum = torch.fft.rfft2(noise) * self.transfer(shape, rate.device).sqrt()
+        power = self.transfer(shape, rate.device) if power is None else power
+        spectrum = torch.fft.rfft2(noise) * power.to(rate).sqrt()
         return torch.fft.irfft2(spectrum, s=shape) * rate.clamp(min=0).sqrt()
 
     def measured(self, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

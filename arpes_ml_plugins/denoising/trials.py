@@ -1,7 +1,9 @@
 """Held-out data, on which a state of the network, or a filter in its place, is tested.
 
 Independent pixels are split: one count in ten is kept aside. Correlated noise cannot be split, but
-with noise ``z`` of the same covariance ``y + a z`` and ``y - z / a`` have independent noise.
+with noise ``z`` of the same covariance ``y + a z`` and ``y - z / a`` have independent noise. Noise
+of more power than was assumed is in both parts, and what lets it pass seems to predict them: the
+power is therefore measured, unless the values are counts in whole numbers.
 """
 
 from __future__ import annotations
@@ -12,14 +14,17 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
-from arpes_ml_plugins.denoising.noise_model import NoiseModel
+from arpes_ml_plugins.denoising.noise_model import NoiseModel, mean_power
+from arpes_ml_plugins.denoising.residual_spectrum import residual_spectrum
 from arpes_ml_plugins.denoising.splitting import Counts, gained, split
 
-__all__ = ["Trial", "repeated_trial", "smooth_power", "trial"]
+__all__ = ["Trial", "power_left", "repeated_trial", "smooth_power", "trial"]
 
 SHOWN = 0.9  # of the counts
 STRENGTH = 0.5  # of the noise that is added, over that of the data
 SMOOTH = 4.0  # pixels, over which the variance of that noise is averaged
+STRUCTURE = 4.0  # times the noise that is assumed: so much more is no noise
+LOUDER = 1.25  # the same: white noise that is no more is split as that of counts
 DARKEST = 0.02  # of the mean: keeps weights finite
 
 
@@ -33,20 +38,45 @@ class Trial:
 
 
 def trial(
-    counts: Counts, noise: NoiseModel, generator: torch.Generator, *, shown: float = SHOWN
+    counts: Counts,
+    noise: NoiseModel,
+    generator: torch.Generator,
+    *,
+    shown: float = SHOWN,
+    power: torch.Tensor | None = None,
 ) -> Trial:
-    """``counts`` are whole numbers if the noise is white; ``shown`` is the fraction to denoise."""
-    if noise.white:
+    """``counts`` are whole numbers if the noise is white; ``shown`` is the fraction to denoise.
+
+    ``power`` is that of their noise, from :func:`power_left`, if it is not what is assumed.
+    """
+    if noise.white and power is None:
         seen, rest = split(counts, shown, generator)
         held_out = rest.predicted()
         ratio = (1 - shown) / shown
         return Trial(seen, lambda a, b: gained(a * ratio, b * ratio, held_out))
     smooth = smooth_power(counts)
-    drawn = noise.drawn(smooth, generator)
+    drawn = noise.drawn(smooth, generator, power)
     seen = replace(counts, images=counts.images + STRENGTH * drawn)
     other = replace(counts, images=counts.images - drawn / STRENGTH).predicted()
-    power = replace(counts, images=smooth * (1 + STRENGTH**-2)).predicted().images
-    return Trial(seen, _judge(other.images, power, other.valid, noise))
+    variance = replace(counts, images=smooth * (1 + STRENGTH**-2)).predicted().images
+    return Trial(seen, _judge(other.images, variance, other.valid, noise))
+
+
+def power_left(counts: Counts, clean: torch.Tensor, noise: NoiseModel) -> torch.Tensor | None:
+    """Power of the noise over a smooth intensity, as the ``clean`` images of ``counts`` show it.
+
+    None if they lack structure in most places, or if white noise is no stronger than that of
+    counts, so that it can be split.
+    """
+    seen = counts.predicted()
+    level = replace(counts, images=smooth_power(counts)).predicted().images
+    power = residual_spectrum(seen.images - clean, level, seen.valid)
+    if power is None:
+        return None
+    shape = (clean.shape[-2], clean.shape[-1])
+    assumed = 1.0 if noise.white else noise.pixel_share(shape)
+    least = LOUDER if noise.white else 0.0
+    return power if least * assumed < mean_power(power, shape) < STRUCTURE * assumed else None
 
 
 def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -> Trial:

@@ -15,6 +15,7 @@ from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import RUN, runs
 from arpes_ml_plugins.methods.counts_like import counts_like
 from arpes_ml_plugins.methods.denoising_input import rounded
+from arpes_ml_plugins.methods.recorded_run import recorded
 
 if TYPE_CHECKING:
     import torch
@@ -206,6 +207,7 @@ def _prepare(
     reach, width = 0.0, math.nan
     network = make(batch.seeds[0])
     if gain is not None or batch.numbers["served"]:
+        batch = recorded(batch).batch
         like = counts_like(batch, batch.images, batch.valid, gain)
         found = prepare(
             like.images,

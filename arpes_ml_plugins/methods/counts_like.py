@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from arpes_ml_plugins.labelled.apply import ImageBatch
+from arpes_ml_plugins.methods.noise_words import COARSE
 from arpes_ml_plugins.methods.scales_run import scales_of
 
 if TYPE_CHECKING:
     import torch
 
     from arpes_ml_plugins.denoising.cut_off import CutOff
+    from arpes_ml_plugins.denoising.line_factors import LineFactors
     from arpes_ml_plugins.denoising.line_offsets import LineOffsets
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
@@ -34,12 +36,15 @@ class CountsLike:
     """What was added because the noise does not follow the intensity."""
     scales: torch.Tensor | None
     """What each image or line was divided by, because it has a gain of its own."""
-    lines: torch.Tensor | None
+    lines: LineFactors | None
     """Brightness of the lines of pixels under a beam that fluctuates."""
     offsets: LineOffsets | None
     """Constants of the lines of pixels, in the unit of the data, that were subtracted first."""
     cut_off: CutOff | None = None
     """What is known of data of which low values were cut off."""
+    rounded: float = 0.0
+    """Step to whose multiples the data were rounded, if it is coarser than the noise of dark
+    places."""
 
     @property
     def split(self) -> bool:
@@ -57,9 +62,8 @@ class CountsLike:
         """That of some of the images."""
         if own is None:
             return self
-        pedestal, scales, lines = (
-            None if x is None else x[own] for x in (self.pedestal, self.scales, self.lines)
-        )
+        pedestal, scales = (None if x is None else x[own] for x in (self.pedestal, self.scales))
+        lines = None if self.lines is None else self.lines.chosen(own)
         offsets = None if self.offsets is None else self.offsets.chosen(own)
         return replace(
             self,
@@ -78,22 +82,35 @@ class CountsLike:
 
     def as_data(self, values: torch.Tensor) -> torch.Tensor:
         """Means of the exposures, in the unit of the data, of such images."""
-        values = self.noise.multiplied(values, self.lines)
+        if self.lines is not None:
+            values = self.noise.multiplied(values, self.lines.values)
         values = self._in_units(values if self.pedestal is None else values - self.pedestal)
         return values if self.offsets is None else values + self.offsets.values
 
     def as_samples(self, samples: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The same for samples ``(draws, n, height, width)``, in which what was subtracted varies
-        as well.
+        """The same for samples ``(draws, n, height, width)``, in which what was subtracted and the
+        brightness of lines vary as well.
         """
+        if self.lines is not None:
+            factors = 1 + self.lines.drawn(len(samples), generator).to(samples)
+            samples = self.noise.multiplied(samples, factors)
         values = self.as_data(samples)
+        if self.rounded:
+            from arpes_ml_plugins.denoising.streams import normal
+
+            signs = normal(values, generator, (len(values), 1, 1, 1))
+            values = values + signs * self._rounding(values)
         if self.offsets is None:
             return values
         return values + self.offsets.drawn(len(values), generator).to(values)
 
-    def spread_of_data(self, spread: torch.Tensor) -> torch.Tensor:
-        """The standard deviation of data, from that of such images."""
-        spread = self._in_units(spread if self.lines is None else spread * self.lines)
+    def spread_of_data(self, spread: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """The standard deviation of data, from that of such ``images``."""
+        if self.lines is not None:
+            spread = self.lines.spread(spread, images + self.noise.shift) * self.lines.values
+        spread = self._in_units(spread)
+        if self.rounded:
+            spread = (spread.square() + self._rounding(self.as_data(images)).square()).sqrt()
         return spread if self.offsets is None else self.offsets.spread(spread)
 
     def lowest(self, shift: float) -> torch.Tensor | float:
@@ -105,6 +122,13 @@ class CountsLike:
     def restored(self, means: torch.Tensor) -> torch.Tensor:
         """Means of the data before low values were cut off, if they were."""
         return means if self.cut_off is None else self.cut_off.restored(means)
+
+    def _rounding(self, values: torch.Tensor) -> torch.Tensor:
+        """Error of data with these means, because they were rounded."""
+        from arpes_ml_plugins.denoising.rounding import rounding_error
+
+        share = self.noise.pixel_gain(values.shape) / self.noise.gain
+        return rounding_error(share * self.noise.variance(values), self.rounded)
 
     def _in_units(self, values: torch.Tensor) -> torch.Tensor:
         return values / self.exposures if self.scales is None else values * self.scales
@@ -134,9 +158,12 @@ def counts_like(
         scales = scales_of(batch, numbers) if gain is None else None
         images = images if scales is None else images / scales
         lines = _lines(numbers, images, valid, noise)
-        images = noise.divided(images, lines)
+        images = images if lines is None else noise.divided(images, lines.values)
     cut_off = _cut_off(numbers, images, noise)
-    return CountsLike(images, noise, exposures, pedestal, scales, lines, offsets, cut_off)
+    alike = exposures == 1 and pedestal is None and scales is None and cut_off is None
+    coarse = gain is None and numbers["rounded"] > COARSE * noise.pixel_gain(images.shape)
+    rounded = numbers["rounded"] if alike and coarse else 0.0
+    return CountsLike(images, noise, exposures, pedestal, scales, lines, offsets, cut_off, rounded)
 
 
 def _cut_off(
@@ -168,7 +195,7 @@ def _pedestal(images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel) -> t
 
 def _lines(
     numbers: Mapping[str, float], images: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
-) -> torch.Tensor | None:
+) -> LineFactors | None:
     """Brightness of the lines of pixels, if a beam fluctuates from one to the next."""
     from arpes_ml_plugins.denoising.line_factors import line_factors
 

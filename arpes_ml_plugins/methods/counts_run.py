@@ -38,6 +38,7 @@ from arpes_ml_plugins.methods.denoising_input import (
     rounded,
 )
 from arpes_ml_plugins.methods.mesh_run import MESH, without_mesh
+from arpes_ml_plugins.methods.recorded_run import recorded
 from arpes_ml_plugins.methods.repeats_run import check_drift, repeated_dim
 from arpes_ml_plugins.methods.residual_run import OUTPUTS, residual_numbers, say_what_is_left
 from arpes_ml_plugins.methods.stored_network import pretrained, weights_used
@@ -353,7 +354,13 @@ def run_pretrained(
     )
 
 
-def _denoise(
+def _denoise(batch: ImageBatch, **options: Any) -> dict[str, torch.Tensor]:
+    """Denoise what was recorded, and return results for the data."""
+    measured = recorded(batch)
+    return measured.results(_denoise_recorded(measured.batch, **options))
+
+
+def _denoise_recorded(
     batch: ImageBatch,
     *,
     make: Callable[[int], CountsNetwork],
@@ -410,7 +417,7 @@ def _denoise(
     found["clean"] = like.restored(clean)
     if result.spread is None:
         return found
-    spread = like.spread_of_data(result.spread)
+    spread = like.spread_of_data(result.spread, result.clean)
     lowest = like.lowest(numbers["shift"])
     return found | {
         "lower": like.restored(torch.maximum(clean - spread, torch.as_tensor(lowest).to(clean))),

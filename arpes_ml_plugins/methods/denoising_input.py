@@ -20,6 +20,7 @@ from arpes_ml_plugins.methods.noise_words import (
     SERVED,
     in_words,
 )
+from arpes_ml_plugins.methods.recorded_run import found_in, recorded
 from arpes_ml_plugins.methods.scales_run import (
     MEASURED,
     RATIOS,
@@ -66,6 +67,8 @@ SEEN_WHOLE = (
     "clipped_fraction",
 )
 DRIFT = ("drift", "drift_error")
+ROUNDED = ("scaled counts", "correlated", "offset")
+"""Kinds of noise of values whose step, if they have one, is not that of counts."""
 UNIT = "unit"
 """Gain of values above their pedestal, where the noise is known from place to place only."""
 INTERNAL = (*SCALING, UNIT)
@@ -197,10 +200,22 @@ def noise_numbers(noise: xr.Dataset, kinds: tuple[str, ...]) -> dict[str, xr.Dat
         "column_jitter": noise["momentum_jitter"],
         "row_baseline": noise["energy_baseline"],
         "column_baseline": noise["momentum_baseline"],
+        "rounded": noise["step"].where(noise["kind"].isin(ROUNDED), 0.0).fillna(0.0),
         "cut_off": noise["cut_off"],
         "cut_off_noise": noise["cut_off_noise"],
         "served": noise["kind"].isin(kinds).astype(float),
-    } | {name: noise[name] for name in SCALING}
+        **{name: noise[name] for name in SCALING},
+        **_how_recorded(noise),
+    }
+
+
+def _how_recorded(noise: xr.Dataset) -> dict[str, xr.DataArray]:
+    """The numbers that :func:`~arpes_ml_plugins.methods.recorded_run.recorded` needs."""
+    return {
+        "row_repeats": noise["energy_repeats"],
+        "column_repeats": noise["momentum_repeats"],
+        "sign": noise["sign"],
+    }
 
 
 def noise_of(
@@ -251,7 +266,8 @@ def noise_of(
                 series=[dim for dim in whole.dims if dim not in image],
                 method="estimate_noise",
                 device=device,
-                numbers={name: result[name] for name in (*SCALING, "shift")},
+                numbers={name: result[name] for name in (*SCALING, "shift")}
+                | _how_recorded(result),
             )
         )
     words = xr.apply_ufunc(
@@ -271,6 +287,8 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
     from arpes_ml_plugins.denoising.noise_estimate import estimate
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
+    measured = found_in(batch, exposures)
+    batch = measured.batch
     drifted: dict[str, torch.Tensor] = {}
     if exposures > 1:
         images, valid = (x.unflatten(0, (-1, exposures)) for x in (batch.images, batch.valid))
@@ -310,6 +328,7 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         noise.clipped,
         cut_off.level.to(noise.gain),
         cut_off.noise.to(noise.gain),
+        *(noise.gain.new_tensor(number) for number in (*measured.repeats, measured.sign)),
     )
     scaling = {k: noise.gain.new_tensor(v) for k, v in scaling_numbers(noise.scaling).items()}
     own = [name for name in NUMBERS if name not in (*RATIOS, MEASURED)]
@@ -321,6 +340,7 @@ def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:
     """Defects that only whole images show."""
     from arpes_ml_plugins.denoising.irregular import clipped, uneven
 
+    batch = recorded(batch).batch
     images, valid = batch.images, batch.valid
     scales = scales_of(batch, batch.numbers)
     images = images if scales is None else images / scales

@@ -149,7 +149,8 @@ def _estimate(
     flats, numbers = [], []
     for picture, mask in zip(batch.images, batch.valid, strict=True):
         # Complex numbers of double precision, which not all devices have.
-        image, known = picture.cpu().double()[None] / (unit if wanted else 1), mask.cpu()[None]
+        image = batch.numbers["sign"] * picture.cpu().double()[None] / (unit if wanted else 1)
+        known = mask.cpu()[None]
         known = known if wanted else torch.zeros_like(known)
         mesh = estimate_mesh(image, known, _smoother(batch, make))
         flats.append(mesh.flat)

@@ -9,7 +9,7 @@ import numpy as np
 
 from arpes_ml_plugins.constants import CUT_AT_CENTRE, DIFFERENCE, NEGATIVE
 
-__all__ = ["COUNTED", "NUMBERS", "PROPORTIONAL", "SERVED", "in_words"]
+__all__ = ["COARSE", "COUNTED", "NUMBERS", "PROPORTIONAL", "SERVED", "in_words"]
 
 COUNTED = ("counts", "scaled counts")
 """Kinds of noise whose counts can be split at random."""
@@ -20,6 +20,8 @@ SERVED = (*PROPORTIONAL, "local")
 BUNCHED = 1.3  # gain over step
 FEW_HOT = 5e-5  # fraction of the pixels below which hot pixels are not mentioned
 MUCH_MORE = 10.0  # times the mean: noise that corresponds to so much more intensity
+COARSE = 1.5  # steps over the gain: those of counts are no coarser than their noise
+UNSEEN = 0.4  # of a step: less noise does not undo that values were rounded to it
 NUMBERS = (
     "gain",
     "gain_error",
@@ -45,6 +47,9 @@ NUMBERS = (
     "clipped_fraction",
     "cut_off",
     "cut_off_noise",
+    "energy_repeats",
+    "momentum_repeats",
+    "sign",
     "image_scale",
     "energy_scale",
     "momentum_scale",
@@ -70,6 +75,7 @@ def in_words(
         sentences.append(f"{noise['hot_fraction']:.2%} of the pixels are hot.")
     if missing > 0:
         sentences.append(f"{missing:.1%} are missing.")
+    sentences += _rounded_in_words(name, noise)
     sentences += _scaled_in_words(noise, dims)
     sentences += _irregular_in_words(noise, dims)
     return np.array(name), np.array(status), np.array(" ".join(sentences))
@@ -180,6 +186,18 @@ def _bunched(gain: float, step: float) -> str:
     )
 
 
+def _rounded_in_words(name: str, noise: dict[str, float]) -> list[str]:
+    """A sentence about values that were rounded to steps coarser than the noise of the dark."""
+    step, gain = noise["step"], noise["gain"]
+    if name not in ("scaled counts", "offset") or not step > COARSE * gain:
+        return []
+    return [
+        f"The values are multiples of {step:.3g}, which is coarse where the intensity is below "
+        f"{(UNSEEN * step) ** 2 / gain - noise['shift']:.3g}: rounding there hides what error bars "
+        f"allow for, up to half a step."
+    ]
+
+
 def _scaled_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> list[str]:
     """A sentence about data that were divided by numbers which differ."""
     for name, whole in zip(("image", "energy", "momentum"), ("image", *dims), strict=True):
@@ -204,6 +222,11 @@ def _scaled_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]) -
 def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]) -> list[str]:
     """Sentences about uneven lines of pixels and about saturation."""
     found = []
+    if noise["sign"] < 0:
+        found.append(
+            "The values are negative, as of a current; all that is said here is about their "
+            "magnitudes."
+        )
     for name, dim in zip(("energy", "momentum"), dims, strict=True):
         jitter, alternation = noise[f"{name}_jitter"], noise[f"{name}_alternation"]
         if alternation > 0:
@@ -215,6 +238,12 @@ def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]
             found.append(
                 f"The intensity jumps by {jitter:.0%} from one {dim} to the next in the whole "
                 f"image, as if the beam fluctuated: divide by its current, if it was recorded."
+            )
+        if noise[f"{name}_repeats"] > 1:
+            found.append(
+                f"Each {dim} is repeated {noise[f'{name}_repeats']:.3g} times on average, as after "
+                f"interpolation to the nearest neighbour. Only one of them was measured, and all "
+                f"that is said here is about these."
             )
         if noise[f"{name}_baseline"] > 0:
             found.append(

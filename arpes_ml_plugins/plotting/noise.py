@@ -131,10 +131,16 @@ def _seen(some: xr.DataArray, noise: xr.Dataset) -> _Seen:
     from arpes_ml_plugins.denoising.noise_floor import variance_over_mean
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
     from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum
+    from arpes_ml_plugins.denoising.repeated_lines import distinct_lines
 
     values = some.values.astype(np.float64).reshape(-1, *some.shape[-2:])
     images = torch.from_numpy(fill_missing(values)).nan_to_num()
     mask = torch.from_numpy(~np.isnan(values))
+    images = float(noise["sign"]) * images
+    repeated = max(float(noise[f"{name}_repeats"]) for name in ("energy", "momentum")) > 1
+    distinct = distinct_lines(images, mask) if repeated else None
+    if distinct is not None:
+        images, mask = distinct.chosen(images), distinct.chosen(mask)
     scaling = scaling_from({name: float(noise[name]) for name in SCALING})
     scales = relative_scales(images, mask, scaling)
     along, across = (bool(noise[f"{name}_baseline"] > 0) for name in ("energy", "momentum"))

@@ -1,0 +1,60 @@
+"""Single counts in the dark: independent of each other, they show that whole numbers are counts.
+
+Between bright structure that fills an image everything may seem to be noise of any kind. Where
+there are far fewer counts than pixels, each stands alone if pixels are independent, and in twos and
+threes behind a camera or after a filter.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+
+__all__ = ["single_counts"]
+
+SMOOTH = 4.0  # pixels, over which the intensity is averaged
+DARK = 0.7  # counts per pixel
+AROUND, BRIGHT = 12, 8.0  # pixels, within which there is no pixel of so many counts
+FEWEST = 200  # counts
+DISPERSION, CORRELATION = 0.1, 0.05  # that variance over mean, and neighbours, may be off
+BEYOND = 3.0  # standard deviations, if these are larger
+
+
+def single_counts(images: torch.Tensor, seen: torch.Tensor, step: torch.Tensor) -> bool:
+    """Whether dark places show independent counts of one ``step`` each.
+
+    ``images`` and their mask ``seen`` have the shape ``(n, height, width)``.
+
+    Examples
+    --------
+    >>> rate = torch.full((1, 64, 64), 0.1)
+    >>> counts = torch.poisson(rate, generator=torch.Generator().manual_seed(0))
+    >>> everywhere = torch.ones(1, 64, 64).bool()
+    >>> single_counts(3 * counts, everywhere, torch.tensor(3.0))
+    True
+    >>> single_counts(counts + counts.roll(1, -1), everywhere, torch.tensor(1.0))
+    False
+    """
+    if not bool(step > 0):
+        return False
+    counts = torch.where(seen, images / step, 0)
+    mean = gaussian_mean(counts[:, None], seen[:, None].to(counts), SMOOTH)[:, 0]
+    highest = F.max_pool2d(counts[:, None], 2 * AROUND + 1, 1, AROUND)[:, 0]
+    dark = seen & (mean < DARK) & (highest < BRIGHT)
+    total = float(mean[dark].sum())
+    if float(counts[dark].sum()) < FEWEST or not total > 0:
+        return False
+    apart = torch.where(dark, counts - mean, 0)
+    pixels = float(dark.sum())
+    dispersion = float(apart.square().sum()) / total
+    chance = (2 / pixels + 1 / total) ** 0.5
+    if abs(dispersion - 1) > max(DISPERSION, BEYOND * chance):
+        return False
+    pairs = (
+        (apart[:, 1:] * apart[:, :-1]).sum() / total,
+        (apart[..., 1:] * apart[..., :-1]).sum() / total,
+    )
+    limit = max(CORRELATION, BEYOND * pixels**-0.5)
+    return all(abs(float(pair)) < limit for pair in pairs)

@@ -1,0 +1,102 @@
+"""What a detector recorded of the images of a batch, and results as the batch was.
+
+Values that are negative throughout, as of a current, count with the other sign, and lines that only
+repeat the one before do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from arpes_ml_plugins.labelled.apply import ImageBatch
+
+if TYPE_CHECKING:
+    import torch
+
+    from arpes_ml_plugins.denoising.repeated_lines import Distinct
+
+__all__ = ["Recorded", "found_in", "recorded"]
+
+LOWER, UPPER = "lower", "upper"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Images of a batch with positive intensities and distinct lines."""
+
+    batch: ImageBatch
+    sign: float = 1.0
+    """-1 if the values of the data are negative."""
+    distinct: Distinct | None = None
+    repeats: tuple[float, float] = 1.0, 1.0
+    """How often each row, and each column, is repeated on average."""
+
+    def results(self, results: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Results for the data, of which all that are images have their sign and their lines."""
+        return {self._name(name): self._as_data(result) for name, result in results.items()}
+
+    def _name(self, name: str) -> str:
+        """The name of the result: of the other sign the lower limit is the upper one."""
+        return name if self.sign > 0 else {LOWER: UPPER, UPPER: LOWER}.get(name, name)
+
+    def _as_data(self, result: torch.Tensor) -> torch.Tensor:
+        if result.ndim < 2:  # a number for each image
+            return result
+        result = result if self.sign > 0 else -result
+        return result if self.distinct is None else self.distinct.repeated(result)
+
+
+def found_in(batch: ImageBatch, exposures: int = 1) -> Recorded:
+    """Find out what was recorded, from the values.
+
+    The images may be windows of larger ones, each with its ``exposures``, in which other lines are
+    repeated: then as many distinct lines of each are left as all have.
+    """
+    from arpes_ml_plugins.denoising.repeated_lines import distinct_lines
+    from arpes_ml_plugins.denoising.sign import sign_of
+
+    sign = sign_of(batch.images, batch.valid)
+    distinct = distinct_lines(batch.images, batch.valid)
+    if distinct is None and len(batch.images) > exposures:
+        batch, repeats = _of_windows(batch, exposures)
+        return replace(_recorded(batch, sign, None), repeats=repeats)
+    return _recorded(batch, sign, distinct)
+
+
+def _of_windows(batch: ImageBatch, exposures: int) -> tuple[ImageBatch, tuple[float, float]]:
+    """Distinct lines of each window, if those of most have any that are repeated."""
+    import torch
+
+    from arpes_ml_plugins.denoising.repeated_lines import distinct_lines
+
+    windows = list(zip(batch.images.split(exposures), batch.valid.split(exposures), strict=True))
+    found = [distinct_lines(*window) for window in windows]
+    repeated = [(d, window) for d, window in zip(found, windows, strict=True) if d is not None]
+    if len(repeated) < len(windows) / 2:
+        return batch, (1.0, 1.0)
+    parts = [[distinct.chosen(x) for x in window] for distinct, window in repeated]
+    height, width = (min(images.shape[axis] for images, _ in parts) for axis in (-2, -1))
+    images, valid = (torch.cat([part[k][..., :height, :width] for part in parts]) for k in (0, 1))
+    rows, columns = (sum(d.repeats[k] for d, _ in repeated) / len(repeated) for k in (0, 1))
+    return replace(batch, images=images, valid=valid), (rows, columns)
+
+
+def recorded(batch: ImageBatch) -> Recorded:
+    """The same, as the noise estimate in ``batch.numbers`` says."""
+    from arpes_ml_plugins.denoising.repeated_lines import distinct_lines
+
+    numbers = batch.numbers
+    repeated = max(numbers["row_repeats"], numbers["column_repeats"]) > 1
+    distinct = distinct_lines(batch.images, batch.valid) if repeated else None
+    return _recorded(batch, numbers["sign"], distinct)
+
+
+def _recorded(batch: ImageBatch, sign: float, distinct: Distinct | None) -> Recorded:
+    images, valid = batch.images, batch.valid
+    images = images if sign > 0 else -images
+    if distinct is not None:
+        images, valid = distinct.chosen(images), distinct.chosen(valid)
+    repeats = (1.0, 1.0) if distinct is None else distinct.repeats
+    return Recorded(replace(batch, images=images, valid=valid), sign, distinct, repeats)
