@@ -1,8 +1,8 @@
 """Which of the images before and after one in a series show nearly the same scene as it does.
 
-A network that looks at neighbours smears what changes abruptly, and uses them only if there are some
-on both sides. Neighbours that are unlike the image, though others are alike, are therefore left
-out; and those that are missing are replaced by others that are alike.
+A network that looks at neighbours smears what changes abruptly, and uses them only if some are on
+both sides. Neighbours that are unlike the image, though others are alike, are therefore left out;
+and those that are missing are replaced by others that are alike.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TINY = 1e-9
 def alike(
     images: torch.Tensor, valid: torch.Tensor, beside: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
-    """``beside`` without what is unlike ``images``, and with others in the place of what is missing.
+    """``beside`` without what is unlike ``images``, and others in the place of what is missing.
 
     Parameters
     ----------
@@ -42,7 +42,8 @@ def alike(
     compared = _Compared.of(images, valid, beside, weight)
     change, error = compared.changes()
     other_side = change.flip(1), error.flip(1)
-    others = other_side, compared.across(), compared.farther(), _following(change, error)
+    following = _following(change), _following(error)
+    others = other_side, following, compared.across(), compared.farther()
     kept = ~_unlike(change, error, *others) & compared.comparable()
     return _filled(beside, kept, kept & (change < LIKE * error))
 
@@ -113,7 +114,7 @@ class _Compared:
 
     def farther(self) -> tuple[torch.Tensor, torch.Tensor]:
         """How much each group differs from the next one on its side; infinite for the farthest."""
-        groups, variance = _following(self.groups, self.variance)
+        groups, variance = _following(self.groups), _following(self.variance)
         return _change(self.groups, groups, self.variance, variance)
 
     def comparable(self) -> torch.Tensor:
@@ -125,14 +126,11 @@ class _Compared:
         return (ratio < math.log(NOISIER) + chance) & (ratio > -math.log(BRIGHTER) - chance) & ~few
 
 
-def _following(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _following(values: torch.Tensor) -> torch.Tensor:
     """Values ``(n, groups, ...)`` of the next group away from the image; infinite for the last."""
-    size = values[0].shape[1] // 2
-    pairs = []
-    for value in values:
-        none = torch.full_like(value[:, :1], math.inf)
-        pairs.append(torch.cat([none, value[:, : size - 1], value[:, size + 1 :], none], 1))
-    return tuple(pairs)
+    size = values.shape[1] // 2
+    none = torch.full_like(values[:, :1], math.inf)
+    return torch.cat([none, values[:, : size - 1], values[:, size + 1 :], none], 1)
 
 
 def _change(

@@ -39,7 +39,7 @@ __all__ = [
 PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Widths in pixels of the Gaussian filters to compare with; 0 is the data themselves."""
 FILLING = 1.0  # pixels, of the filter that fills in where the data themselves are returned
-CERTAIN = 2.0  # standard deviations by which a filter must be better than the network
+CERTAIN = 2.0  # standard deviations by which neighbours, or a filter, must be better
 HALF = 0.5  # of the counts: two images that are both not exact are compared with many counts
 RUN = 2 * REACH + 1
 """Number of images in a run of a sample: one with its neighbours."""
@@ -159,10 +159,14 @@ def passes(images: int, pixels: int, series: bool) -> int:
 
 
 def best_reach(network: torch.nn.Module, probe: Probe, denoised: Denoiser) -> int:
-    """How many neighbouring images on either side make held-out data likeliest."""
+    """How many neighbouring images on either side make held-out data likeliest; none, unless some
+    are certain to help.
+    """
     held_out = trial(probe.parts, probe.noise, probe.generator, shown=HALF)
     results = {reach: denoised(network, replace(held_out.seen, reach=reach)) for reach in REACHES}
-    return max(REACHES, key=lambda reach: held_out.gained(results[reach], results[0])[0])
+    gains = {reach: held_out.gained(results[reach], results[0]) for reach in REACHES}
+    certain = [reach for reach, (gain, error) in gains.items() if gain > CERTAIN * error]
+    return max(certain, key=lambda reach: gains[reach][0], default=0)
 
 
 def safer_filter(
