@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-__all__ = ["alike"]
+__all__ = ["alike", "without_copies"]
 
 BIN = 4  # pixels, over which images are added before they are compared
 CERTAIN = 5.0  # standard errors by which the scene must have changed
@@ -46,6 +46,24 @@ def alike(
     others = other_side, following, compared.across(), compared.farther()
     kept = ~_unlike(change, error, *others) & compared.comparable()
     return _filled(beside, kept, kept & (change < LIKE * error))
+
+
+def without_copies(images: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor | None:
+    """Indices of ``images (n, height, width)`` in their series, as if those that are equal to the
+    one before them did not follow it: a copy has the same noise, and says nothing new.
+
+    Examples
+    --------
+    >>> images = torch.arange(3.0).repeat_interleave(2)[:, None, None]
+    >>> without_copies(images, None).diff() == 1
+    tensor([False,  True, False,  True, False])
+    """
+    copies = (images[1:] == images[:-1]).flatten(1).all(1)
+    if not copies.any():
+        return places
+    if places is None:
+        places = torch.arange(len(images), device=images.device)
+    return places + len(images) * F.pad(copies.cumsum(0), (1, 0))
 
 
 def _unlike(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.denoising.alike import without_copies
 from arpes_ml_plugins.denoising.counts_network import NEAR, REACH
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -131,7 +132,8 @@ def in_runs(images: torch.Tensor, valid: torch.Tensor, run: int) -> Counts:
     """Images ``(n, height, width)`` of which ``run`` at a time follow each other."""
     number = torch.arange(len(images), device=images.device)
     apart = number + number // run * RUN  # no image is a neighbour of one in another run
-    return Counts(images, valid, REACH, places=apart if run < len(images) else None)
+    places = apart if run < len(images) else None
+    return Counts(images, valid, REACH, places=without_copies(images, places))
 
 
 def middles(sample: Counts, run: int, beside: int = 0) -> torch.Tensor:
@@ -173,6 +175,8 @@ def safer_filter(
     network: torch.nn.Module, probe: Probe, denoised: Denoiser, pixels: int
 ) -> float | None:
     """Width of a Gaussian filter that predicts held-out data better than the network, if any."""
+    if not probe.counts.predicted().images.any():
+        return None  # images without any count test nothing
     held_out = _held_out(probe)
     ours = denoised(network, held_out.seen)
     best, highest = None, 0.0

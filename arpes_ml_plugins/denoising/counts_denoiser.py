@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from arpes_ml_plugins.denoising.alike import without_copies
 from arpes_ml_plugins.denoising.calibration import Calibration, Half, halves, judged
 from arpes_ml_plugins.denoising.choices import (
     Choices,
@@ -145,6 +146,7 @@ def denoise_counts_images(
         electrons.float(),
         _good(images, valid, noise),
         REACH if series else 0,
+        places=without_copies(images, None) if series else None,
         own=own,
         brightness=brightness,
     )
