@@ -123,3 +123,10 @@ def test_chunks_change_nothing():
     whole = arpes_ml_plugins.denoise_pretrained(data, **OPTIONS)
     parts = arpes_ml_plugins.denoise_pretrained(data.chunk(temperature=8), **OPTIONS).compute()
     np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-6 * float(whole.max()))
+
+
+def test_bars_of_an_image_without_counts_hold_zero_and_a_count():
+    data = labelled(np.zeros((1, 16, 16)))[0]
+    found = arpes_ml_plugins.decompose_pretrained(data, gain=1, **OPTIONS)
+    assert (found.lower == 0).all()
+    assert (found.upper > 1 / data.size).all()
