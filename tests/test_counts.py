@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
-from arpes_ml_plugins.denoising import counts_denoiser
+from arpes_ml_plugins.denoising import counts_denoiser, network_image
 from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED, denoise_counts_images, new_network
 from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -494,7 +494,7 @@ class TestSeries:
 @pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.CountsWarning")
 def test_memory_is_bounded_by_the_window(monkeypatch):
     """However long the series: the network is given a few images at a time."""
-    monkeypatch.setattr(counts_denoiser, "GROUP_PIXELS", 10_000)
+    monkeypatch.setattr(network_image, "GROUP_PIXELS", 10_000)
     largest = 0
     network = new_network(0)
     forward = network.forward
