@@ -43,6 +43,7 @@ ODD = {
         list("abcde\ud800"), name="\udc80", attrs={"a": "\ud800", "\udc00": 1}
     ),
     "MultiIndex": lambda: square().stack(s=("y", "x")),
+    "MultiIndex of one level": lambda: square().stack(s=("y",)),
     "MultiIndex in a Dataset": lambda: square().stack(s=("y", "x")).to_dataset(),
     "categories": lambda: array(x=pd.Categorical(list("abcabc"))),
     "ordered categories": lambda: array(

@@ -71,3 +71,15 @@ def test_chunks_change_nothing(exposed):
     counts, _, denoised = exposed
     parts = arpes_ml_plugins.denoise_pretrained(counts.chunk(scan=8), **OPTIONS).compute()
     np.testing.assert_allclose(parts, denoised, rtol=1e-5)
+
+
+def test_what_lies_beyond_eight_images_changes_nothing():
+    """Chunks of lazy data have so many images on either side."""
+    rng = np.random.default_rng(0)
+    for spread in np.linspace(0.05, 0.3, 60):
+        mean = torch.as_tensor(np.exp(spread * rng.standard_normal(40)))
+        pixels = torch.full((40,), 1e4)
+        whole = irregular_flux(mean, pixels, None)
+        for at in range(8, 32):
+            near = slice(at - 8, at + 9)
+            assert irregular_flux(mean[near], pixels[near], None)[8] == whole[at]

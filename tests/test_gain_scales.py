@@ -56,6 +56,20 @@ def test_steps_are_exact(divisor: float, counts: float, seed: int, single: bool)
     np.testing.assert_allclose(steps.numpy() * divisor, 1, rtol=1e-4)
 
 
+@pytest.mark.parametrize("gains", [(1, 1, 3, 3), (1, 1, 2, 1)])
+def test_gains_that_are_multiples_of_the_smallest(gains) -> None:
+    gains = np.reshape(gains, (4, 1, 1))
+    kind, scales = scaled(np.random.default_rng(0).poisson(STACK) * gains)
+    assert kind == "images"
+    np.testing.assert_allclose(scales / scales[0], gains, rtol=1e-6)
+
+
+@pytest.mark.parametrize("counts", [0.05, 0.3, 3.0])
+def test_counts_that_decay_have_one_gain(counts) -> None:
+    rate = STACK * np.geomspace(3, 0.1, 4)[:, None, None] * counts / STACK.mean()
+    assert scaled(np.random.default_rng(0).poisson(rate))[0] == "none"
+
+
 def test_values_between_whole_numbers_have_no_step() -> None:
     counts = np.random.default_rng(0).poisson(20.0, (40, 120)).astype(float)
     for values in (np.sqrt(counts), ndimage.gaussian_filter(counts, 1.0), counts + 0.31):

@@ -212,3 +212,11 @@ def test_verdicts_are_sentences(shift, words, absent):
     assert absent not in verdict
     assert "intensity -" not in verdict
     assert verdict.endswith(".")
+
+
+def test_lazy_data_of_unknown_size_are_explained(cut):
+    dask = pytest.importorskip("dask.array")
+    lazy = dask.from_array(cut.values, chunks=5)
+    unknown = xr.DataArray(lazy[(lazy >= 0).all(1)], dims=cut.dims)
+    with pytest.raises(DataError, match=r"axis is unknown.*compute_chunk_sizes"):
+        arpes_ml_plugins.estimate_noise(unknown)

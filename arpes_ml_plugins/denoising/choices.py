@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.denoising.alike import without_copies
 from arpes_ml_plugins.denoising.counts_network import NEAR, REACH
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -40,7 +41,7 @@ __all__ = [
 PLAIN_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Widths in pixels of the Gaussian filters to compare with; 0 is the data themselves."""
 FILLING = 1.0  # pixels, of the filter that fills in where the data themselves are returned
-CERTAIN = 2.0  # standard deviations by which a filter must be better than the network
+CERTAIN = 2.0  # standard deviations by which neighbours, or a filter, must be better
 HALF = 0.5  # of the counts: two images that are both not exact are compared with many counts
 RUN = 2 * REACH + 1
 """Number of images in a run of a sample: one with its neighbours."""
@@ -137,7 +138,8 @@ def in_runs(images: torch.Tensor, valid: torch.Tensor, run: int) -> Counts:
     """Images ``(n, height, width)`` of which ``run`` at a time follow each other."""
     number = torch.arange(len(images), device=images.device)
     apart = number + number // run * RUN  # no image is a neighbour of one in another run
-    return Counts(images, valid, REACH, places=apart if run < len(images) else None)
+    places = apart if run < len(images) else None
+    return Counts(images, valid, REACH, places=without_copies(images, places))
 
 
 def middles(sample: Counts, run: int, beside: int = 0) -> torch.Tensor:
@@ -165,10 +167,14 @@ def passes(images: int, pixels: int, series: bool) -> int:
 
 
 def best_reach(network: torch.nn.Module, probe: Probe, denoised: Denoiser) -> int:
-    """How many neighbouring images on either side make held-out data likeliest."""
+    """How many neighbouring images on either side make held-out data likeliest; none, unless some
+    are certain to help.
+    """
     held_out = trial(probe.parts, probe.noise, probe.generator, shown=HALF)
     results = {reach: denoised(network, replace(held_out.seen, reach=reach)) for reach in REACHES}
-    return max(REACHES, key=lambda reach: held_out.gained(results[reach], results[0])[0])
+    gains = {reach: held_out.gained(results[reach], results[0]) for reach in REACHES}
+    certain = [reach for reach, (gain, error) in gains.items() if gain > CERTAIN * error]
+    return max(certain, key=lambda reach: gains[reach][0], default=0)
 
 
 def unforeseen_power(
@@ -191,6 +197,8 @@ def safer_filter(
 
     ``power`` as in :func:`~arpes_ml_plugins.denoising.trials.trial`.
     """
+    if not probe.counts.predicted().images.any():
+        return None  # images without any count test nothing
     held_out = _held_out(probe, power)
     ours = denoised(network, held_out.seen)
     best, highest = None, 0.0

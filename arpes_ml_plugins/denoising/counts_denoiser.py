@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from arpes_ml_plugins.denoising.alike import without_copies
 from arpes_ml_plugins.denoising.calibration import Calibration, Half, halves, judged
 from arpes_ml_plugins.denoising.choices import (
     Choices,
@@ -62,6 +63,7 @@ ADAPTED = Training(steps=30, learning_rate=2e-4, patience=2)
 SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, checks=10)
 """Training of a new network."""
 SMALL = (32, 48, 64)
+UNSEEN = 1.14  # counts in the whole image: 68 % limit on what was expected if there was none
 STRENGTH = 1.4  # times: the residual may have more or less power than the noise that is assumed
 
 
@@ -146,6 +148,7 @@ def denoise_counts_images(
         electrons.float(),
         _good(images, valid, noise),
         REACH if series else 0,
+        places=without_copies(images, None) if series else None,
         own=own,
         brightness=brightness,
     )
@@ -193,7 +196,9 @@ def denoise_counts_images(
             other = partial(denoise, untouched if width is None else best)
             calibration = _calibration(half, other, noise, draws, generator)
             deviations = replace(deviations, scale=deviations.scale * calibration.stretch)
-        spread = noise.spread(clean.to(images), deviations.spread().to(images))
+        known = counts.predicted().valid.sum((1, 2), keepdim=True).clamp(min=1)
+        deviation = torch.maximum(deviations.spread(), UNSEEN / known)
+        spread = noise.spread(clean.to(images), deviation.to(images))
         if sampled:
             samples = noise.values(deviations.samples(generator).to(images))
     work.plan.finish()

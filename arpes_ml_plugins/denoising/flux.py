@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 __all__ = ["irregular_flux", "mean_counts"]
 
-WINDOW = 8  # images on either side that show whether the flux is irregular
+WINDOW = 7  # images on either side that show whether the flux is irregular
 FEWEST = 3  # of them, for which it is known
 IRREGULAR = 0.1  # typical relative deviation of an image from the mean of the two beside it
 SURE = 3.0  # times the deviation that counting explains

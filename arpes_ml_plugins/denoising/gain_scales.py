@@ -167,7 +167,9 @@ def _steps_of(
     fewest = 2 if kind == "images" else FEWEST_LINES
     if there.sum() < max(fewest, NEARLY_ALL * int((levels.sum(1) >= FEWEST_LEVELS).sum())):
         return None
-    if math.isfinite(common) and steps[there].median() < COARSER * common:
+    # A few lines are all even by chance, and images are not: one is enough.
+    coarse = steps[there].max() if kind == "images" else steps[there].median()
+    if math.isfinite(common) and coarse < COARSER * common:
         return None
     return steps.log()
 

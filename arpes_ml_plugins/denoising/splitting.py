@@ -16,6 +16,7 @@ from functools import cached_property
 
 import torch
 
+from arpes_ml_plugins.denoising.alike import alike
 from arpes_ml_plugins.denoising.counts_network import BESIDE, CountsNetwork
 from arpes_ml_plugins.denoising.flux import irregular_flux, mean_counts
 
@@ -83,9 +84,23 @@ class Counts:
         """
         if not self.reach:
             return None
-        return torch.stack([self._mean_beside(index, *group) for group in BESIDE], 1)
+        return self._beside(index)[0]
 
-    def _mean_beside(self, index: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    def alike(self, index: torch.Tensor) -> torch.Tensor | None:
+        """The same of those neighbours that show nearly the scene of the images at ``index``."""
+        if not self.reach:
+            return None
+        return alike(self.images[index], self.valid[index], *self._beside(index))
+
+    def _beside(self, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Means of the groups, and how many images of as many counts they have."""
+        groups = [self._mean_beside(index, *group) for group in BESIDE]
+        means, numbers = zip(*groups, strict=True)
+        return torch.stack(means, 1), torch.stack(numbers, 1)
+
+    def _mean_beside(
+        self, index: torch.Tensor, first: int, last: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         away = torch.arange(first, last + 1, device=index.device)
         beside = index[:, None] + away
         inside = (beside >= 0) & (beside < len(self)) & (away.abs() <= self.reach)
@@ -94,7 +109,8 @@ class Counts:
             inside &= self.places[beside] - self.places[index][:, None] == away
         usable = self.valid[beside] & inside[:, :, None, None]
         total = torch.where(usable, self.images[beside], 0).sum(1)
-        return total / (usable * self._relative(index, beside)).sum(1)
+        number = (usable * self._relative(index, beside)).sum(1)
+        return total / number, number
 
     def _relative(self, index: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
         """Counts of one and the same scene in images ``beside (k, n)``, over those in the images at
@@ -227,7 +243,7 @@ def _step(
     first, second = split(needed, fraction, generator)
     dims = [dim for dim in (-2, -1) if _uniform(generator) < 0.5]
     first, second = first.flipped(dims), second.flipped(dims)
-    rate = network(first.images[index], first.valid[index], first.neighbours(index))
+    rate = network(first.images[index], first.valid[index], first.alike(index))
     rate = rate * ((1 - fraction) / fraction)
     target, mask = second.images[index], second.valid[index]
     return -(_log_likelihood(rate, target) * mask).sum() / mask.sum().clamp(min=1)
@@ -283,7 +299,7 @@ def predict(
         turned = counts.flipped(dims)
         for batch in torch.arange(len(asked), device=asked.device).split(max(1, pixels // size)):
             index = asked[batch]
-            rate = network(turned.images[index], turned.valid[index], turned.neighbours(index))
+            rate = network(turned.images[index], turned.valid[index], turned.alike(index))
             total[batch] += rate.flip(dims)
             if report:
                 report(len(batch), None)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from xarray.indexes import PandasIndex
+from xarray.indexes import PandasIndex, PandasMultiIndex
 
 from arpes_ml_plugins.errors import DataTypeError
 from arpes_ml_plugins.labelled.attributes import (
@@ -27,6 +27,9 @@ from arpes_ml_plugins.labelled.attributes import (
 )
 from arpes_ml_plugins.labelled.stored_values import is_as_stored, restored, stored
 from arpes_ml_plugins.labelled.units import strip_unit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ARRAYS_GROUP", "LAYOUT", "dataset_from", "dataset_rewritten", "flat", "layout_of"]
 
@@ -126,9 +129,20 @@ def dataset_from(raw: xr.Dataset, layout: Mapping[str, Any]) -> xr.Dataset | xr.
     for dim, variable in halves.items():
         result = result.assign_coords(_half_precision(dim, variable))
     for dim, each in levels.items():
+        dtypes = {level: result[level].dtype for level in each}
         indexes: Any = {dim: each}
         result = result.set_index(indexes)
+        if len(each) == 1:  # which xarray makes a plain index
+            result = result.assign_coords(_single_level(result.indexes[dim], dim, dtypes))
     return result
+
+
+def _single_level(index: pd.Index, dim: Hashable, dtypes: Mapping[Hashable, Any]) -> xr.Coordinates:
+    """The coordinates of a MultiIndex of one level."""
+    import pandas as pd
+
+    levels = pd.MultiIndex.from_arrays([index], names=list(dtypes))
+    return xr.Coordinates.from_xindex(PandasMultiIndex(levels, dim, level_coords_dtype=dtypes))
 
 
 def dataset_rewritten(data: xr.Dataset) -> xr.Dataset | xr.DataArray:

@@ -96,6 +96,11 @@ def check_array(array: xr.DataArray, *, accepts_complex: bool = False) -> None:
         raise DataTypeError(
             f"expected real numbers (integer or floating point), got dtype {array.dtype}; {remedy}"
         )
+    if np.isnan(array.shape).any():
+        raise DataError(
+            "the number of values along an axis is unknown, as after a selection of lazy data by "
+            "lazy values; pass data.copy(data=data.data.compute_chunk_sizes()), or compute them"
+        )
     if array.size == 0:
         sizes = ", ".join(f"{dim}: {size}" for dim, size in array.sizes.items())
         raise DataError(f"the array is empty ({sizes}); check the selection that made it")
