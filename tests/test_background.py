@@ -119,6 +119,27 @@ def test_backgrounds_as_components(kind, of, option):
     assert float(np.abs(result.spectra[2] - under / under.max()).max()) < 0.05
 
 
+@pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.DistributionWarning")
+@pytest.mark.parametrize("floor", [0.0, 0.3])
+def test_a_floor_under_grains_that_cover_the_map(floor):
+    """All maps add up to a constant, so that the data have one direction less than spectra."""
+    pure = np.stack([line(c + 0.07).values for c in LINES.values()])
+    y, x = np.mgrid[:24, :24]
+    maps = np.stack([x < 12 + y // 5, x >= 12 + y // 5], -1) * 1.0
+    values = np.random.default_rng(0).poisson(100 * (maps @ pure + floor)) * 1.0
+    data = xr.DataArray(values, {"eV": ENERGY}, ("y", "x", "eV"))
+    library = lines() | SpectrumLibrary.background("constant", data.eV)
+    result = data.S.separate_sgmca(library=library, rng=0, shift=False)
+    found = result.spectra.values[: len(pure)]
+    alike = (found * pure).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(pure, axis=1)
+    assert np.degrees(np.arccos(alike)).max() < 1
+    if floor:
+        assert result.status.item() == "ok"
+        assert float(result.maps[-1].mean()) == pytest.approx(100 * floor, rel=0.05)
+    else:
+        assert "'background' was not detected" in result.status.item()
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

@@ -76,6 +76,15 @@ def test_a_map_that_charges_up_is_no_chemistry(method):
     assert left["shift_stderr"].isnull().all()
 
 
+@shifted
+def test_shifts_that_follow_a_component_are_told():
+    charged = maps()[0] - maps()[0].mean()
+    status = mixture(0.3 * charged, 200).S.separate_sgmca(library=library(), rng=0).status.item()
+    assert "the shifts follow the maps of the components" in status
+    status = mixture(RAMP, 200).S.separate_sgmca(library=library(), rng=0).status.item()
+    assert "follow" not in status
+
+
 def grains_beside_each_other(ramp, counts):
     """Three states that share no pixel, so that nothing but their borders ties their energies."""
     energy, centres = np.linspace(-36, -29, 60), (-33.0, -32.0, -31.2)

@@ -32,6 +32,7 @@ from arpes_ml_plugins.methods.shift_run import (
     AUTO,
     BY_COMPONENT,
     aligned,
+    chemical,
     doubts,
     is_common,
     shift_apart,
@@ -150,8 +151,9 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     undone = alignment if alignment is not None and alignment.found else None
     if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(result["status"], told)
-    if is_common(undone) and not setup.known:
-        result["status"] = _also(result["status"], doubts(result, undone, setup))
+    if is_common(undone):
+        doubt = chemical(result, undone) if setup.known else doubts(result, undone, setup)
+        result["status"] = _also(result["status"], doubt)
     if (apart := shift_apart(cube, setup, alignment)) is not None:
         result["status"] = _also(result["status"], apart)
     if (dulled := saturated(cube, levels)) is not None:

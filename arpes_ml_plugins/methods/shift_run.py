@@ -30,6 +30,7 @@ __all__ = [
     "SHIFT",
     "aligned",
     "check_shift",
+    "chemical",
     "doubts",
     "fewer",
     "is_by_component",
@@ -38,6 +39,7 @@ __all__ = [
     "spaced",
 ]
 
+FOLLOWING = 0.5  # of the variance of shifts, by which components are arranged
 AUTO, BY_COMPONENT = "auto", "by component"
 """Values of ``shift=``."""
 HINT_PIXELS, HINT_ROUNDS = 2_500, 4  # to see whether components shift against each other
@@ -268,6 +270,19 @@ def doubts(result: dict[str, Any], shifts: Shifts, setup: Setup) -> str:
             f"others follows from the assumption that neighbouring pixels shift alike"
         )
     return "; ".join(notes) or "ok"
+
+
+def chemical(result: dict[str, Any], shifts: Shifts) -> str:
+    """Status of spectra from a library whose energies follow from pixels that shift with them."""
+    from arpes_ml_plugins.separation.shift_doubts import following
+
+    share = following(result["maps"].flatten(1), shifts.shift)
+    if share < FOLLOWING:
+        return "ok"
+    return (
+        f"the shifts follow the maps of the components ({share:.0%} of their variance), so that "
+        f"energies of the spectra relative to each other are less certain than spectra_stderr"
+    )
 
 
 def _doubt(shifts: Shifts) -> str:

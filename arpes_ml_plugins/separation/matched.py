@@ -65,11 +65,14 @@ def matched(
         signal space; a wrong estimate is worse than none.
     """
     even = replace(data, pixels=data.even)
-    space = mixture_space(data.pixels, even.pixels, spectra.shape[1], data.neighbours.together)
+    count, together = spectra.shape[1], data.neighbours.together
+    space = mixture_space(data.pixels, even.pixels, families, count, together)
     near = spectra[:, : len(families)] if trusted else None
     found = match_families(space, list(families), near, neighbours)
     joined = _with_free(data, found.spectra, spectra, blind, refined)
     fixed, spectra = known_exactly(families, spectra), held(spectra, families)
+    seen = _seen_in_total(data, joined) | ~fixed  # fixed spectra are put into the space
+    found = replace(found, present=found.present & seen[: len(families)])
     more = space.directions.shape[1] > spectra.shape[1]
     wrong = _wrong(found, fixed)
     if not more and bool(wrong.any()):
@@ -99,6 +102,14 @@ def matched(
         fixed=fixed,
         notes=notes + few_counts_notes(data, joined, known),
     )
+
+
+def _seen_in_total(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
+    """Which of ``spectra (m, n)`` the sum of all pixels holds, for certain, ``(n,)`` bool."""
+    total = data.pixels.mean(1)
+    inverse = torch.linalg.pinv(spectra)
+    error = inverse.norm(dim=1) * (data.neighbours.together / data.pixels.shape[1]) ** 0.5
+    return inverse @ total > SIGNIFICANT * error
 
 
 def _wrong(found: Match, fixed: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ this space meets the family: a condition that needs neither sparse nor independe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +49,24 @@ class SignalSpace:
     def outside(self, spectra: torch.Tensor) -> torch.Tensor:
         """The part of rows ``(k, m)`` outside the signal space."""
         return spectra - spectra @ self.directions @ self.directions.mT
+
+    def with_known(self, spectra: torch.Tensor) -> SignalSpace:
+        """The same with those of the spectra ``(k, m)``, known exactly, that are not in it.
+
+        If maps depend on each other, as those of grains on a uniform background do, the data have
+        fewer directions than spectra: each lies in their space only together with the others.
+        """
+        outside = self.outside(spectra)
+        limit = (TOLERATED * self.uncertainty(spectra)).clamp(min=SLIGHT)
+        hidden = outside[outside.norm(dim=1) > limit]
+        if len(hidden) == 0:
+            return self
+        size, more = torch.linalg.svd(hidden, full_matrices=False)[1:]
+        more = more[size > SLIGHT * size[0]]
+        return SignalSpace(
+            torch.cat([self.directions, more.mT], 1),
+            torch.cat([self.reliability, self.reliability.new_ones(len(more))]),
+        )
 
     def uncertainty(self, spectra: torch.Tensor) -> torch.Tensor:
         """Expected distance of true spectra ``(k, m)`` from the signal space, due to its noise."""
@@ -99,16 +118,24 @@ def signal_space(data: torch.Tensor, most: int | None = None, together: float = 
 
 
 def mixture_space(
-    pixels: torch.Tensor, even: torch.Tensor, count: int, together: float = 1.0
+    pixels: torch.Tensor,
+    even: torch.Tensor,
+    families: Sequence[torch.Tensor],
+    count: int,
+    together: float = 1.0,
 ) -> SignalSpace:
-    """The space of ``count`` spectra in whitened ``pixels (m, t)``.
+    """The space of ``count`` spectra in whitened ``pixels (m, t)``, with those of the ``families``
+    that are known exactly.
 
     Noise that differs from pixel to pixel is strong in many directions. If in ``even`` pixels, with
     about the same noise, no more than ``count`` stand out of the others, these are the space.
     """
     if standing_out(even, count + 1, EVEN) <= count:
-        return signal_space(even, count, together)
-    return signal_space(pixels, None, together)
+        space = signal_space(even, count, together)
+    else:
+        space = signal_space(pixels, None, together)
+    fixed = [family for family in families if len(family) == 1]
+    return space.with_known(torch.cat(fixed)) if fixed else space
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
         variance = (SPLITS * variance + ALIKE * mean) / (SPLITS + ALIKE)
     if found.families and found.match is not None:
         known = slice(len(found.families))
-        space = mixture_space(data.pixels, data.even, spectra.shape[1], together)
+        space = mixture_space(data.pixels, data.even, found.families, spectra.shape[1], together)
         by_noise, by_sampling = library_variance(
             space, noise, spectra, found.match, found.families, found.neighbours, generator
         )
@@ -175,7 +175,7 @@ def _of_half(
         count = len(found.families)
         families, near = list(found.families), spectra[:, :count]
         together = (1 + data.neighbours.together) / 2  # every second pixel shares less
-        space = mixture_space(pixels, even, spectra.shape[1], together)
+        space = mixture_space(pixels, even, found.families, spectra.shape[1], together)
         own = match_families(space, families, near, found.neighbours)
         if count == spectra.shape[1]:
             return own.spectra

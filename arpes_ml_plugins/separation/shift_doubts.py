@@ -1,4 +1,4 @@
-"""What shifts found without a library may be mistaken for: two properties of the components."""
+"""What shifts may be mistaken for: properties of the components."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import torch
 from arpes_ml_plugins.separation.energy_shift import Shifts
 from arpes_ml_plugins.separation.shift_scan import moved
 
-__all__ = ["copies", "lonely"]
+__all__ = ["copies", "following", "lonely"]
 
 COPY = 0.985  # cosine of two spectra, one of them shifted
 RANGE = 0.02, 0.98  # quantiles of the shifts
+FAINT = 0.2  # of the mean intensity
 SHARED = 0.1  # of the intensity of a component, in pixels that hold as much of others
 
 
@@ -33,6 +34,24 @@ def copies(spectra: torch.Tensor, shifts: Shifts) -> list[tuple[int, int, float]
                 one = float(cosine[first, second]), channels * shifts.step
                 best[first, second] = max(best.get((first, second), one), one)
     return [(*pair, shift) for pair, (cosine, shift) in best.items() if cosine > COPY]
+
+
+def following(maps: torch.Tensor, shift: torch.Tensor) -> float:
+    """Share of the variance of shifts ``(t,)`` that shares of the components in the intensity,
+    given their maps ``(n, t)``, explain.
+
+    Such shifts may as well be chemical ones: only pixels of several components show the difference.
+    """
+    used = shift.isfinite() & maps.isfinite().all(0)
+    maps, shift = maps[:, used].clamp(min=0).double(), shift[used].double()
+    total = maps.sum(0)
+    bright = total > FAINT * total.mean()
+    share, shift = (maps / total.clamp(min=1e-30))[:, bright], shift[bright]
+    shift = shift - shift.mean()
+    explained = share.mT @ torch.linalg.lstsq(share.mT, shift[:, None]).solution
+    return float(
+        1 - (shift - explained[:, 0]).square().sum() / shift.square().sum().clamp(min=1e-30)
+    )
 
 
 def lonely(maps: torch.Tensor) -> list[int]:
