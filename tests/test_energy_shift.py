@@ -85,6 +85,18 @@ def test_shifts_that_follow_a_component_are_told():
     assert "follow" not in status
 
 
+@shifted
+@pytest.mark.parametrize("off", [0.5, -0.4])
+def test_an_offset_of_all_references_is_named(off):
+    data = mixture(0 * RAMP, 100)
+    moved_lines = {n: xr.DataArray(line(c + off), {"eV": ENERGY}, "eV") for n, c in LINES.items()}
+    wrong = SpectrumLibrary.from_spectra(moved_lines, shift=0.1)
+    status = data.S.separate_sgmca(library=wrong, rng=0).status.item()
+    named = float(status.split("if they are moved by ")[1].split(" ")[0])
+    assert named == pytest.approx(-off, abs=abs(ENERGY[1] - ENERGY[0]) / 2)
+    assert "moved by" not in data.S.separate_sgmca(library=library(), rng=0).status.item()
+
+
 def grains_beside_each_other(ramp, counts):
     """Three states that share no pixel, so that nothing but their borders ties their energies."""
     energy, centres = np.linspace(-36, -29, 60), (-33.0, -32.0, -31.2)

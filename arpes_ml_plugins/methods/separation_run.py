@@ -35,6 +35,7 @@ from arpes_ml_plugins.methods.shift_run import (
     chemical,
     doubts,
     is_common,
+    offset,
     shift_apart,
 )
 
@@ -154,6 +155,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     if is_common(undone):
         doubt = chemical(result, undone) if setup.known else doubts(result, undone, setup)
         result["status"] = _also(result["status"], doubt)
+    if result["status"] != "ok" and setup.known:
+        result["status"] = _also(result["status"], offset(cube, setup, noise))
     if (apart := shift_apart(cube, setup, alignment)) is not None:
         result["status"] = _also(result["status"], apart)
     if (dulled := saturated(cube, levels)) is not None:

@@ -35,6 +35,7 @@ __all__ = [
     "fewer",
     "is_by_component",
     "is_common",
+    "offset",
     "shift_apart",
     "spaced",
 ]
@@ -270,6 +271,27 @@ def doubts(result: dict[str, Any], shifts: Shifts, setup: Setup) -> str:
             f"others follows from the assumption that neighbouring pixels shift alike"
         )
     return "; ".join(notes) or "ok"
+
+
+def offset(cube: Cube, setup: Setup, noise: ValueNoise | None) -> str:
+    """Status of data that all spectra of the library miss by the same energy."""
+    import torch
+
+    from arpes_ml_plugins.separation.offset import common_offset
+
+    scales = step_and_noise(cube, setup, noise)
+    if scales is None or not _complete(setup):
+        return "ok"
+    centres = _known(setup)
+    assert isinstance(centres, torch.Tensor)
+    usable = usable_pixels(cube).flatten()
+    found = common_offset(cube.values.flatten(1)[:, usable], scales[1], centres.to(cube.values))
+    if not found:
+        return "ok"
+    return (
+        f"all spectra of the library fit if they are moved by {found * scales[0]:+.3g} along "
+        f"{str(setup.channels[0])!r}: move them, or calibrate the energies of the data"
+    )
 
 
 def chemical(result: dict[str, Any], shifts: Shifts) -> str:
