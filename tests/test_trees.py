@@ -94,3 +94,9 @@ def test_a_tree_leaves_no_empty_folder_and_no_result_of_others(tree, tmp_path):
     with pytest.raises(FileError, match="result for a single scan"):
         tree.arpes_ml.denoise_pretrained(out=tmp_path / "clean", **options)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nodes_whose_names_hold_dots_have_stores_of_their_own():
+    from arpes_ml_plugins.plugins.into_store import _name_of
+
+    assert len({_name_of(path) for path in ("/a/b", "/a.b", "/a%2Eb", "/")}) == 4

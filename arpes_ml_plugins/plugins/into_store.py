@@ -112,7 +112,7 @@ def stores_of_nodes(
 
 
 def _name_of(path: str) -> str:
-    return path.strip("/").replace("/", ".") or "root"
+    return path.strip("/").replace("%", "%25").replace(".", "%2E").replace("/", ".") or "root"
 
 
 def _checked(path: Any) -> Path:
