@@ -112,6 +112,8 @@ class Problem:
     """The spectrum is known to be even, on frequencies of both signs too."""
     convention: int | None = None
     """Sign of the data as stated, see :meth:`sign`; None takes it from the data."""
+    causal: bool = False
+    """Whether data of the negative convention are wrong, as those of a self-energy are."""
     transform: torch.Tensor | None = None
     """From values at ``times`` to coefficients in a basis, ``(m, times)``, if the data are such."""
     moments: tuple[int, ...] = ()
