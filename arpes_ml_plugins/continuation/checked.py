@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from arpes_ml_plugins.continuation.answer import (
     CONTRADICTED,
     LOWEST,
+    MIRRORED,
     MISTIMED,
     MOST_BEYOND,
     NARROW,
     NO_ZERO,
     NORMED,
+    OPEN_NORM,
     SPARSE,
     STRANGE,
     UNLIKE,
@@ -51,6 +55,7 @@ from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights
 from arpes_ml_plugins.continuation.resolving import (
     below_lowest,
     closer_times,
+    lack_odd,
     lack_zero,
     unresolved,
 )
@@ -93,6 +98,8 @@ class Checked:
     """Number of parts into which the cells of the user are divided."""
     seeds: tuple[int, ...] = ()
     """Of the draws, by the positions of the data sets."""
+    windows: NDArray[np.floating] | None = None
+    """Half-width of the window of each slice, for its norm; that of the frequencies if None."""
 
     def __call__(self, seen: Observation) -> Iterator[tuple[Observation, Solution]]:
         """Solve the data sets within the network's range of errors, and then the others."""
@@ -106,6 +113,8 @@ class Checked:
             status = _with_resolution(part, solution.weights, solution.status | note[which])
             if self.norm is None and 0 not in whole.problem.moments:
                 status = status | lack_zero(part.problem, part.used) * NO_ZERO
+            if self.moments is None or not any(order % 2 for order in self.moments.orders):
+                status = status | lack_odd(part.problem, part.used) * MIRRORED
             if not seen.problem.signed:
                 status = joined(status, self._checked(part, solution.weights))
             if self.moments is not None:
@@ -129,21 +138,25 @@ class Checked:
             return beside.with_norm(self.norm), None, nothing
         if seen.problem.statistics != "fermion":
             return beside, None, nothing
-        value, error = measured_norm(self.network, beside)
+        value, error = measured_norm(self.network, beside, self._windows(beside))
         unknown = is_open(value, error, usual=not self.any_norm)
+        assumed = unknown & (not self.any_norm)
         # Regularisation would pull the norm towards that of noisy end points, or of a fit.
         loose = ~unknown & (error > SHARP) & (value > 0) & (not self._as_measured)
         if not bool((unknown | loose).any()):
             return beside, None, nothing
-        known = torch.where(unknown, 1.0, value)
+        known = torch.where(assumed, 1.0, value)
         allowed = torch.where(loose, LOOSE * error * beside.scale, torch.inf)
-        scale = torch.where(unknown, 1.0, beside.scale)
+        scale = torch.where(assumed, 1.0, beside.scale)
         nowhere = torch.full_like(allowed, torch.inf)
-        errors = (torch.where(unknown, NORM_ERROR, each)[:, None] for each in (allowed, nowhere))
+        errors = (torch.where(assumed, NORM_ERROR, each)[:, None] for each in (allowed, nowhere))
         whole, free = (
             replace(beside.with_moments((0,), known[:, None], each), scale=scale) for each in errors
         )
-        return whole, free, unknown * NORMED
+        return whole, free, torch.where(assumed, NORMED, unknown * OPEN_NORM)
+
+    def _windows(self, seen: Observation) -> torch.Tensor | None:
+        return None if self.windows is None else torch.from_numpy(self.windows[seen.slices])
 
     @property
     def _as_measured(self) -> bool:

@@ -17,8 +17,12 @@ from pathlib import Path
 import torch
 
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
-from arpes_ml_plugins.continuation.network_estimate import Estimate, estimate, measured_norm
-from arpes_ml_plugins.continuation.norms import UNDETERMINED
+from arpes_ml_plugins.continuation.network_estimate import (
+    UNDETERMINED,
+    Estimate,
+    estimate,
+    measured_norm,
+)
 from arpes_ml_plugins.continuation.observation import Observation, observations
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
 from arpes_ml_plugins.continuation.referee import Referee
