@@ -1,4 +1,4 @@
-"""Self-energies of the wrong sign or axis, and data that do not show the sign of omega."""
+"""Self-energies of the wrong sign, axis or grid, and data that do not show the sign of omega."""
 
 import numpy as np
 import pytest
@@ -70,3 +70,24 @@ def test_one_error_for_each_slice():
     )
     xr.testing.assert_allclose(plain.spectral_function, named.spectral_function)
     np.testing.assert_allclose(plain.stderr.imag[:, 0], errors)
+
+
+@pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.DistributionWarning")
+def test_a_pole_between_two_frequencies_needs_finer_ones():
+    """As a Mott insulator has it; other data that no spectrum explains do not."""
+    sigma = self_energy(0) + 2 / (1j * self_energy(0).iwn - 0.11)
+    rng = np.random.default_rng(3)
+    sigma = sigma + 1e-3 * (rng.standard_normal(60) + 1j * rng.standard_normal(60))
+    with pytest.warns(DistributionWarning, match="check omega"):
+        result = sigma.S.continue_self_energy(**OPTIONS)
+    assert "too coarse" in result.status.item()
+    assert "does not explain" in result.status.item()
+    around = 0.11 + np.linspace(-0.05, 0.05, 101)
+    finer = np.union1d(OMEGA[abs(OMEGA - 0.11) > 0.05], around)
+    result = sigma.S.continue_self_energy(**{**OPTIONS, "omega": finer})
+    assert "explain" not in result.status.item()
+    wrong = self_energy()
+    wrong = wrong + 0.02j * np.sin(np.arange(60) / 5)
+    result = wrong.S.continue_self_energy(**OPTIONS)
+    assert "does not explain" in result.status.item()
+    assert "too coarse" not in result.status.item()

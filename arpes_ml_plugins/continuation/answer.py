@@ -31,6 +31,7 @@ __all__ = [
     "in_words",
     "largest_misfit",
     "misses",
+    "none_explains",
     "underfits",
     "with_tails",
 ]
@@ -63,7 +64,8 @@ __all__ = [
     OPEN_NORM,
     ACAUSAL,
     MIRRORED,
-) = (1 << bit for bit in range(27))
+    COARSE,
+) = (1 << bit for bit in range(28))
 """Bits of a status, below the numbers of ``status_numbers``. 0: there were no data."""
 
 STATUSES = {
@@ -102,6 +104,8 @@ STATUSES = {
     INDEFINITE: "no positive semidefinite matrix explains the data",
     UNDERFITTED: "the result is smoother than the data allow: its chi^2 is more than 30 above "
     'that of the closest spectrum (try rule="classic")',
+    COARSE: "omega is too coarse for its narrow peaks: finer frequencies around them explain the "
+    "data (steps may be uneven)",
     UNEXPLAINED: "the result does not explain the data",
     UNCONVERGED: "not converged",
 }
@@ -319,10 +323,17 @@ def misses(seen: Observation, solution: Solution) -> torch.Tensor:
     if not solution.fitted:
         return torch.zeros_like(seen.which, dtype=torch.bool)
     misses = seen.misfit(solution.weights) > largest_misfit(seen.count)
+    return misses | none_explains(seen, solution)
+
+
+def none_explains(seen: Observation, solution: Solution) -> torch.Tensor:
+    """Whether not even the positive spectrum nearest to the data explains them, ``(b,)``; False
+    where it is not known.
+    """
     if solution.least is None:
-        return misses
+        return torch.zeros_like(seen.which, dtype=torch.bool)
     spread = (2 / seen.count).sqrt()
-    return misses | (solution.least / seen.count > 1 + LEAST_MISFIT_OF_ALL * spread)
+    return solution.least / seen.count > 1 + LEAST_MISFIT_OF_ALL * spread
 
 
 def underfits(seen: Observation, solution: Solution) -> torch.Tensor:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from arpes_ml_plugins.continuation.answer import (
+    COARSE,
     CONTRADICTED,
     LOWEST,
     MIRRORED,
@@ -30,6 +31,7 @@ from arpes_ml_plugins.continuation.answer import (
     UNNORMED_DATA,
     Solution,
     misses,
+    none_explains,
     with_tails,
 )
 from arpes_ml_plugins.continuation.draws import draws_of
@@ -51,7 +53,7 @@ from arpes_ml_plugins.continuation.norms import (
     shows_norm,
 )
 from arpes_ml_plugins.continuation.observation import NORM_ERROR, Observation
-from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights
+from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights, refined
 from arpes_ml_plugins.continuation.resolving import (
     below_lowest,
     closer_times,
@@ -76,6 +78,8 @@ __all__ = ["Checked"]
 SHARP = 1e-4  # relative error of a norm that needs no help
 UNRESOLVED = 0.4  # part of the weight that data may leave unresolved
 EDGE = 1.0  # decay of the data from which on such data leave the interval open
+PEAKED, FINER = 0.02, 40
+"""Part of the weight in one cell from which on it is divided, and into how many parts."""
 NARROW_PART = 0.1  # part of the weight that may be in peaks of undetermined width
 LOOSE = 0.3  # times the standard error of the norm, by which it may leave that of the data
 PULLED = 2.0  # times that: what shows that the data contradict this norm
@@ -115,6 +119,7 @@ class Checked:
                 status = status | lack_zero(part.problem, part.used) * NO_ZERO
             if self.moments is None or not any(order % 2 for order in self.moments.orders):
                 status = status | lack_odd(part.problem, part.used) * MIRRORED
+            status = status | _explained_finer(part, solution) * COARSE
             if not seen.problem.signed:
                 status = joined(status, self._checked(part, solution.weights))
             if self.moments is not None:
@@ -263,6 +268,30 @@ def _explained_alone(seen: Observation, solution: Solution) -> torch.Tensor:
         free = maxent_solution(some, some.norms[:, None] * flat_weights(some.problem), "chi2kink")
         missed[missed.clone()] = ~misses(some, free)
     return missed
+
+
+def _explained_finer(seen: Observation, solution: Solution) -> torch.Tensor:
+    """Whether data that no spectrum explains on these frequencies are those of one on finer
+    frequencies around its peaks, ``(b,)``: a pole between two frequencies, for example.
+    """
+    coarse = none_explains(seen, solution)
+    if seen.problem.signed:
+        return torch.zeros_like(coarse)
+    omega, widths = seen.problem.omega, cell_widths(seen.problem.omega)
+    for item in torch.nonzero(coarse)[:, 0].tolist():
+        one = seen.take(torch.arange(len(coarse), device=coarse.device) == item)
+        weights = solution.weights[item]
+        peaked = (weights > PEAKED * weights.sum()).to(widths)
+        near = torch.nn.functional.max_pool1d(peaked[None], 3, 1, 1)[0] > 0
+        fine = refined(omega, near, FINER)
+        problem = replace(
+            seen.problem, omega=fine, bins=False, named=None, window=seen.problem.half_width
+        )
+        one = replace(one, problem=problem)
+        default = one.norms[:, None] * flat_weights(problem)
+        found = maxent_solution(one, default, "chi2kink", resolved=False)
+        coarse[item] = ~none_explains(one, found)[0]
+    return coarse
 
 
 def _is_pulled(seen: Observation, solution: Solution) -> torch.Tensor:

@@ -380,7 +380,13 @@ def describe(result: xr.Dataset, source: ImaginaryData) -> None:
 
 def warn_of_statuses(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
     """One warning for each kind of problem that any status reports."""
-    from arpes_ml_plugins.continuation.answer import BEYOND, STATUSES, UNCONVERGED, UNEXPLAINED
+    from arpes_ml_plugins.continuation.answer import (
+        BEYOND,
+        COARSE,
+        STATUSES,
+        UNCONVERGED,
+        UNEXPLAINED,
+    )
     from arpes_ml_plugins.continuation.status_numbers import joined, numbers_of
 
     for bit, words in STATUSES.items():
@@ -391,7 +397,8 @@ def warn_of_statuses(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
         words = words.format(**numbers_of(largest))
         more = ""
         if bit == UNEXPLAINED:
-            cause = "omega" if ((codes[where] & BEYOND) > 0).all() else "beta, omega and stderr"
+            known = (codes[where] & (BEYOND | COARSE)) > 0
+            cause = "omega" if known.all() else "beta, omega and stderr"
             more = f" (chi^2 per datum up to {chi2[where].max():.3g}); check {cause}"
         category = ConvergenceWarning if bit == UNCONVERGED else DistributionWarning
         warn(f"{method}: {where.sum()} of {where.size}: {words}{more}", category)
