@@ -71,6 +71,7 @@ from arpes_ml_plugins.continuation.solvers import (
     maxent_solution,
 )
 from arpes_ml_plugins.continuation.status_numbers import joined, with_factor, with_part
+from arpes_ml_plugins.continuation.strengths import LOOSE_RULE
 from arpes_ml_plugins.continuation.tails import explains_as_well, find_tails
 
 __all__ = ["Checked"]
@@ -237,7 +238,7 @@ class Checked:
             status = torch.where(strange, status | STRANGE, status)
         resolution = solution.resolution
         if resolution is None:
-            resolution = maxent_solution(seen, flat_model(seen, view), "chi2kink").resolution
+            resolution = maxent_solution(seen, flat_model(seen, view), LOOSE_RULE).resolution
         assert resolution is not None  # it is around a flat default model
         problem = seen.problem
         lower = grounded(lower, density, resolution, problem.omega, even=problem.even)
