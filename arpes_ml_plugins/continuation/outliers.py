@@ -196,7 +196,7 @@ def correlated_excess(
     """
     each = rows if covariance.ndim == 3 else rows[:1]
     whitener = inverse_errors(each, covariance, torch.ones_like(each, dtype=torch.bool))
-    data = rowwise(rows, whitener if covariance.ndim == 3 else whitener[0])
+    data = rowwise(rows, (whitener if covariance.ndim == 3 else whitener[0]).mT)
     noiseless = NOISELESS * data.abs().amax(-1)
     return _excess(
         _residual(whitener @ problem.kernel, data, _rough_norm(problem, rows)), noiseless
