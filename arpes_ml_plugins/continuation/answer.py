@@ -31,6 +31,8 @@ __all__ = [
     "in_words",
     "largest_misfit",
     "misses",
+    "none_explains",
+    "underfits",
     "with_tails",
 ]
 
@@ -58,7 +60,12 @@ __all__ = [
     LOWEST,
     NO_ZERO,
     CORRELATED,
-) = (1 << bit for bit in range(23))
+    UNDERFITTED,
+    OPEN_NORM,
+    ACAUSAL,
+    MIRRORED,
+    COARSE,
+) = (1 << bit for bit in range(28))
 """Bits of a status, below the numbers of ``status_numbers``. 0: there were no data."""
 
 STATUSES = {
@@ -70,6 +77,8 @@ STATUSES = {
     OUTLIERS: "outliers left out",
     UNSURE: "sign uncertain: the data hardly differ from zero",
     NORMED: "norm 1 assumed: the data do not determine it",
+    OPEN_NORM: "the data do not determine the integral of the spectrum, and its result depends on "
+    "what the network was trained on (state it by norm= or moment=)",
     UNNORMED: "the norm is not 1: check beta, units and convention, or state it by norm=",
     MISTIMED: "the data look as if they ended at beta: check beta",
     BEYOND: "part of the spectrum lies beyond omega: about {beyond} % of its weight; make omega "
@@ -81,20 +90,28 @@ STATUSES = {
     "below those that are there",
     NO_ZERO: "the value at zero frequency is missing: the data do not show weight far below the "
     "first frequency (add it, or state the integral by norm=)",
+    MIRRORED: "the data show the even part of the spectrum only, not on which side of zero a peak "
+    "lies (add odd coefficients, or pass even=True if the spectrum is even)",
     NARROW: "the data determine position and weight of the narrow peaks (about {narrow} % of the "
     "spectrum), but not their width and height",
     UNTRAINED: "fell back to MaxEnt: outside the training range of the network",
     UNLIKE: "fell back to MaxEnt: the data are unlike those of all training spectra",
     TRAINED: "a network was trained: outside the training range of the stored one",
     STRANGE: "the data are unlike those of all training spectra",
+    ACAUSAL: "Im Sigma(i w_n) is positive for w_n > 0, as of -Sigma or of the conjugate, which "
+    "belongs to -w_n; the result is that of -Sigma, with the sign turned round",
     CONTRADICTED: "data and the stated norm or moments contradict each other",
     INDEFINITE: "no positive semidefinite matrix explains the data",
+    UNDERFITTED: "the result is smoother than the data allow: its chi^2 is more than 30 above "
+    'that of the closest spectrum (try rule="classic")',
+    COARSE: "omega is too coarse for its narrow peaks: finer frequencies around them explain the "
+    "data (steps may be uneven)",
     UNEXPLAINED: "the result does not explain the data",
     UNCONVERGED: "not converged",
 }
 """Text of each bit, with the numbers of its fields; "ok" if none of them is set."""
 
-WRONG = UNEXPLAINED | UNLIKE | STRANGE | CONTRADICTED
+WRONG = UNEXPLAINED | UNLIKE | STRANGE | CONTRADICTED | ACAUSAL
 """What makes a result one that is out of the distribution of the training."""
 MOST_BEYOND = 0.01
 """Part of the spectrum beyond the frequencies of the result, above which it is reported."""
@@ -103,7 +120,10 @@ MOST_EXCESS = 4.0
 MISFIT = 6.0  # standard deviations of chi^2
 LEAST_MISFIT_OF_ALL = 3.0  # standard deviations of chi^2, where nothing is regularised
 LEAST_MISFIT = 2.0
-"""chi^2 per datum that is always accepted: "chi2kink" stays above 1 on purpose."""
+"""chi^2 per datum that is always accepted as an explanation, though not always as a fit."""
+MOST_EXCESS = 30.0
+"""chi^2 of a fit above the least of any positive spectrum. That of the truth is ten above it or
+so, by the number of components that data resolve, and hardly ever twenty."""
 
 
 def in_words(status: int) -> str:
@@ -232,7 +252,8 @@ def answer(
     if covariance is None:
         used, excess, correlated = find_outliers(problem, rows, errors)
     elif covariance.ndim == 2:
-        excess = correlated_excess(problem, rows, covariance)
+        # Larger errors show in chi^2.
+        excess = correlated_excess(problem, rows, covariance).clamp(max=1)
     if stated is None:
         excess = torch.ones_like(excess)
     final = raised(errors, excess)
@@ -250,9 +271,12 @@ def answer(
                 resolution[part.which] = solution.resolution
             if solution.draws is not None:
                 drawn.update(zip(part.which.tolist(), solution.draws, strict=True))
-            missed = _flag(misses(part, solution), UNEXPLAINED)
-            status[part.which] = solution.status | missed
+            missed = misses(part, solution)
+            loose = underfits(part, solution) & ~missed
+            found = _flag(missed, UNEXPLAINED) | _flag(loose, UNDERFITTED)
+            status[part.which] = solution.status | found
     status |= _flag(problem.unsure(rows, final), UNSURE)
+    status |= _flag((sign < 0) & problem.causal, ACAUSAL)
     status |= _flag(excess > 1, RAISED) | _flag(excess < 1, OVERSTATED)
     status |= _flag(~used.all(1), OUTLIERS) | _flag(correlated, CORRELATED)
     status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)
@@ -299,10 +323,27 @@ def misses(seen: Observation, solution: Solution) -> torch.Tensor:
     if not solution.fitted:
         return torch.zeros_like(seen.which, dtype=torch.bool)
     misses = seen.misfit(solution.weights) > largest_misfit(seen.count)
+    return misses | none_explains(seen, solution)
+
+
+def none_explains(seen: Observation, solution: Solution) -> torch.Tensor:
+    """Whether not even the positive spectrum nearest to the data explains them, ``(b,)``; False
+    where it is not known.
+    """
     if solution.least is None:
-        return misses
+        return torch.zeros_like(seen.which, dtype=torch.bool)
     spread = (2 / seen.count).sqrt()
-    return misses | (solution.least / seen.count > 1 + LEAST_MISFIT_OF_ALL * spread)
+    return solution.least / seen.count > 1 + LEAST_MISFIT_OF_ALL * spread
+
+
+def underfits(seen: Observation, solution: Solution) -> torch.Tensor:
+    """Whether a fit is further from the data than the truth would be, if it explains them or not,
+    ``(b,)``: regularisation took structure away that the data demand.
+    """
+    if not solution.fitted or solution.least is None:
+        return torch.zeros_like(seen.which, dtype=torch.bool)
+    excess = seen.misfit(solution.weights) * seen.count - solution.least
+    return excess > MOST_EXCESS * (solution.least / seen.count).clamp(min=1)
 
 
 def largest_misfit(count: torch.Tensor) -> torch.Tensor:

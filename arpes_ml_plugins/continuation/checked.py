@@ -9,16 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from arpes_ml_plugins.continuation.answer import (
+    COARSE,
     CONTRADICTED,
     LOWEST,
+    MIRRORED,
     MISTIMED,
     MOST_BEYOND,
     NARROW,
     NO_ZERO,
     NORMED,
+    OPEN_NORM,
     SPARSE,
     STRANGE,
     UNLIKE,
@@ -26,6 +31,7 @@ from arpes_ml_plugins.continuation.answer import (
     UNNORMED_DATA,
     Solution,
     misses,
+    none_explains,
     with_tails,
 )
 from arpes_ml_plugins.continuation.draws import draws_of
@@ -47,10 +53,11 @@ from arpes_ml_plugins.continuation.norms import (
     shows_norm,
 )
 from arpes_ml_plugins.continuation.observation import NORM_ERROR, Observation
-from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights
+from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights, refined
 from arpes_ml_plugins.continuation.resolving import (
     below_lowest,
     closer_times,
+    lack_odd,
     lack_zero,
     unresolved,
 )
@@ -64,6 +71,7 @@ from arpes_ml_plugins.continuation.solvers import (
     maxent_solution,
 )
 from arpes_ml_plugins.continuation.status_numbers import joined, with_factor, with_part
+from arpes_ml_plugins.continuation.strengths import LOOSE_RULE
 from arpes_ml_plugins.continuation.tails import explains_as_well, find_tails
 
 __all__ = ["Checked"]
@@ -71,6 +79,8 @@ __all__ = ["Checked"]
 SHARP = 1e-4  # relative error of a norm that needs no help
 UNRESOLVED = 0.4  # part of the weight that data may leave unresolved
 EDGE = 1.0  # decay of the data from which on such data leave the interval open
+PEAKED, FINER = 0.02, 40
+"""Part of the weight in one cell from which on it is divided, and into how many parts."""
 NARROW_PART = 0.1  # part of the weight that may be in peaks of undetermined width
 LOOSE = 0.3  # times the standard error of the norm, by which it may leave that of the data
 PULLED = 2.0  # times that: what shows that the data contradict this norm
@@ -93,6 +103,8 @@ class Checked:
     """Number of parts into which the cells of the user are divided."""
     seeds: tuple[int, ...] = ()
     """Of the draws, by the positions of the data sets."""
+    windows: NDArray[np.floating] | None = None
+    """Half-width of the window of each slice, for its norm; that of the frequencies if None."""
 
     def __call__(self, seen: Observation) -> Iterator[tuple[Observation, Solution]]:
         """Solve the data sets within the network's range of errors, and then the others."""
@@ -106,6 +118,9 @@ class Checked:
             status = _with_resolution(part, solution.weights, solution.status | note[which])
             if self.norm is None and 0 not in whole.problem.moments:
                 status = status | lack_zero(part.problem, part.used) * NO_ZERO
+            if self.moments is None or not any(order % 2 for order in self.moments.orders):
+                status = status | lack_odd(part.problem, part.used) * MIRRORED
+            status = status | _explained_finer(part, solution) * COARSE
             if not seen.problem.signed:
                 status = joined(status, self._checked(part, solution.weights))
             if self.moments is not None:
@@ -129,21 +144,25 @@ class Checked:
             return beside.with_norm(self.norm), None, nothing
         if seen.problem.statistics != "fermion":
             return beside, None, nothing
-        value, error = measured_norm(self.network, beside)
+        value, error = measured_norm(self.network, beside, self._windows(beside))
         unknown = is_open(value, error, usual=not self.any_norm)
+        assumed = unknown & (not self.any_norm)
         # Regularisation would pull the norm towards that of noisy end points, or of a fit.
         loose = ~unknown & (error > SHARP) & (value > 0) & (not self._as_measured)
         if not bool((unknown | loose).any()):
             return beside, None, nothing
-        known = torch.where(unknown, 1.0, value)
+        known = torch.where(assumed, 1.0, value)
         allowed = torch.where(loose, LOOSE * error * beside.scale, torch.inf)
-        scale = torch.where(unknown, 1.0, beside.scale)
+        scale = torch.where(assumed, 1.0, beside.scale)
         nowhere = torch.full_like(allowed, torch.inf)
-        errors = (torch.where(unknown, NORM_ERROR, each)[:, None] for each in (allowed, nowhere))
+        errors = (torch.where(assumed, NORM_ERROR, each)[:, None] for each in (allowed, nowhere))
         whole, free = (
             replace(beside.with_moments((0,), known[:, None], each), scale=scale) for each in errors
         )
-        return whole, free, unknown * NORMED
+        return whole, free, torch.where(assumed, NORMED, unknown * OPEN_NORM)
+
+    def _windows(self, seen: Observation) -> torch.Tensor | None:
+        return None if self.windows is None else torch.from_numpy(self.windows[seen.slices])
 
     @property
     def _as_measured(self) -> bool:
@@ -219,7 +238,7 @@ class Checked:
             status = torch.where(strange, status | STRANGE, status)
         resolution = solution.resolution
         if resolution is None:
-            resolution = maxent_solution(seen, flat_model(seen, view), "chi2kink").resolution
+            resolution = maxent_solution(seen, flat_model(seen, view), LOOSE_RULE).resolution
         assert resolution is not None  # it is around a flat default model
         problem = seen.problem
         lower = grounded(lower, density, resolution, problem.omega, even=problem.even)
@@ -250,6 +269,30 @@ def _explained_alone(seen: Observation, solution: Solution) -> torch.Tensor:
         free = maxent_solution(some, some.norms[:, None] * flat_weights(some.problem), "chi2kink")
         missed[missed.clone()] = ~misses(some, free)
     return missed
+
+
+def _explained_finer(seen: Observation, solution: Solution) -> torch.Tensor:
+    """Whether data that no spectrum explains on these frequencies are those of one on finer
+    frequencies around its peaks, ``(b,)``: a pole between two frequencies, for example.
+    """
+    coarse = none_explains(seen, solution)
+    if seen.problem.signed:
+        return torch.zeros_like(coarse)
+    omega, widths = seen.problem.omega, cell_widths(seen.problem.omega)
+    for item in torch.nonzero(coarse)[:, 0].tolist():
+        one = seen.take(torch.arange(len(coarse), device=coarse.device) == item)
+        weights = solution.weights[item]
+        peaked = (weights > PEAKED * weights.sum()).to(widths)
+        near = torch.nn.functional.max_pool1d(peaked[None], 3, 1, 1)[0] > 0
+        fine = refined(omega, near, FINER)
+        problem = replace(
+            seen.problem, omega=fine, bins=False, named=None, window=seen.problem.half_width
+        )
+        one = replace(one, problem=problem)
+        default = one.norms[:, None] * flat_weights(problem)
+        found = maxent_solution(one, default, "chi2kink", resolved=False)
+        coarse[item] = ~none_explains(one, found)[0]
+    return coarse
 
 
 def _is_pulled(seen: Observation, solution: Solution) -> torch.Tensor:

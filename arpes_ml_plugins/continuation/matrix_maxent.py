@@ -29,6 +29,7 @@ from arpes_ml_plugins.continuation.maxent import (
     SMALLEST_DEFAULT,
     SMALLEST_GAP,
     TOLERANCE,
+    freedom,
     halved,
     robust_cholesky,
 )
@@ -127,7 +128,8 @@ def matrix_maxent(
     whole = sum((each.square().sum(-1) for each in data), torch.zeros_like(alphas[0]))
     rest = torch.minimum((whole - dual.target.square().sum(-1)).clamp(min=0), path[-1][1])
     parts = [torch.stack(part) for part in zip(*path, strict=True)]
-    tried = _Tried(alphas[: len(path)], *[*parts, rest])
+    hessian = dual._hessian(dual._responses(state), alphas[len(path) - 1])
+    tried = _Tried(alphas[: len(path)], *[*parts, rest, freedom(hessian, alphas[len(path) - 1])])
     alpha = RULES[rule](tried, torch.as_tensor(count).to(alphas))
     nearest = (tried.alphas >= alpha * (1 - 1e-9)).sum(0).clamp(min=1) - 1
     start = tried.unknowns[nearest, torch.arange(len(alpha), device=alpha.device)]
@@ -150,6 +152,7 @@ class _Tried:
     chi2: torch.Tensor
     evidence: torch.Tensor
     rest: torch.Tensor  # (b,)
+    freedom: torch.Tensor  # (b,)
 
 
 @dataclass(frozen=True)

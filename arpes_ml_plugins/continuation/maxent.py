@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.continuation.factored import Factored, rowwise
-from arpes_ml_plugins.continuation.strengths import RULES
+from arpes_ml_plugins.continuation.strengths import INNER_RULES, RULES
 from arpes_ml_plugins.continuation.subspace import Subspace
 from arpes_ml_plugins.errors import ParameterError
 
@@ -35,6 +35,7 @@ __all__ = [
     "Path",
     "adapted",
     "choose_alpha",
+    "freedom",
     "halved",
     "maxent",
     "maxent_path",
@@ -74,6 +75,8 @@ class Path:
     converged: torch.Tensor
     rest: torch.Tensor
     """``(b,)``: the part of chi^2 that is the same for all spectra."""
+    freedom: torch.Tensor
+    """``(b,)``: number of components that the data determine at the smallest ``alpha``."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,8 @@ def maxent_path(kernel: torch.Tensor | Factored, data: torch.Tensor, default: to
     beyond = data - rowwise(rowwise(data, space.left), space.left.mT)
     rest = torch.minimum(beyond.square().sum(-1), chi2)
     parts = [torch.stack(part) for part in zip(*columns, strict=True)]
-    return Path(space, default, alphas, *[*parts, rest])
+    hessian = space.hessian(parts[1][-1], alphas[-1])
+    return Path(space, default, alphas, *[*parts, rest, freedom(hessian, alphas[-1])])
 
 
 def adapted(
@@ -233,11 +237,11 @@ def adapted(
 
 def choose_alpha(path: Path, rule: str, count: int | torch.Tensor) -> torch.Tensor:
     """The strength that ``rule`` takes for ``b`` data sets of ``count`` values, ``(b,)``."""
-    if rule not in RULES:
+    if rule not in INNER_RULES:
         raise ParameterError(
             f"unknown rule {rule!r}; expected one of {', '.join(map(repr, RULES))}"
         )
-    return RULES[rule](path, torch.as_tensor(count).to(path.chi2))
+    return INNER_RULES[rule](path, torch.as_tensor(count).to(path.chi2))
 
 
 def _safe_default(default: torch.Tensor, count: int) -> torch.Tensor:
@@ -329,6 +333,20 @@ def robust_cholesky(matrix: torch.Tensor) -> torch.Tensor:
         again, failed = torch.linalg.cholesky_ex(scaled + torch.diag_embed(added))
         factor = torch.where(added[..., None] > 0, again, factor)
     return root[:, :, None] * factor
+
+
+def freedom(hessian: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """Number of components of ``b`` spectra that the data determine at a strength, ``(b,)``.
+
+    Parameters
+    ----------
+    hessian
+        Of the dual, ``alpha`` plus what the data add, ``(b, r, r)``.
+    alpha
+        ``(b,)``.
+    """
+    inverse = torch.cholesky_inverse(robust_cholesky(hessian)).diagonal(dim1=-2, dim2=-1).sum(-1)
+    return hessian.shape[-1] - alpha * inverse
 
 
 def halved(

@@ -15,13 +15,14 @@ from arpes_ml_plugins.continuation.general_network import (
     GeneralNetwork,
     condition,
 )
-from arpes_ml_plugins.continuation.observation import Observation, observations
-from arpes_ml_plugins.continuation.outliers import find_outliers, raised
+from arpes_ml_plugins.continuation.observation import NORM_ERROR, Observation, observations
+from arpes_ml_plugins.continuation.outliers import correlated_excess, find_outliers, raised
 from arpes_ml_plugins.continuation.prior import View
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
 from arpes_ml_plugins.continuation.referee import Referee
 
 __all__ = [
+    "UNDETERMINED",
     "Estimate",
     "best_windows",
     "estimate",
@@ -30,6 +31,7 @@ __all__ = [
     "relative_error",
     "suggest_windows",
     "too_rough",
+    "window_at_least",
 ]
 
 SURPRISE = 15.0
@@ -46,6 +48,13 @@ DOUBLINGS = 2  # further windows, where the spectrum may go on beyond that of th
 CONVINCING = 50.0  # nats by which another window must be more likely
 HELD, MARGIN = 0.995, 1.5
 """A default window is ``MARGIN`` times as wide as the one that contains ``HELD`` of a spectrum."""
+UNDETERMINED = 0.1
+"""Relative error of the norm from which on the data do not show it. Nor do they show then what is
+in the outer part of the window: it may hold any weight, and the Gaussian prior, which cannot tell a
+spectrum in the middle of a far wider window from a peak in it, finds such windows likely."""
+PLAUSIBLE = 15.0
+"""Nats by which a window may be less likely than the best one to count beside it. Evidences of a
+Gaussian prior, which allows negative spectra, are not better than that."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +144,28 @@ def _seen_by(network: GeneralNetwork, seen: Observation, window: float) -> _Seen
     return _Seen(found[0], found[1], found[2], norm, terms[..., 1:3])
 
 
-def measured_norm(network: GeneralNetwork, seen: Observation) -> tuple[torch.Tensor, torch.Tensor]:
-    """Integral of each spectrum from the data alone, and its relative standard error, ``(b,)``."""
+def measured_norm(
+    network: GeneralNetwork, seen: Observation, windows: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Integral of each spectrum from the data alone, and its relative standard error, ``(b,)``.
+
+    Parameters
+    ----------
+    windows
+        Half-width of the window of each spectrum, ``(b,)``; that of the problem if None.
+    """
     problem = seen.problem
-    window = min(max(problem.half_width, REACH[0] / problem.beta), FURTHEST / problem.beta)
-    view, data = _view(network, seen, window)
-    return view.norm(data) * seen.scale, view.norm_error.expand(len(data))
+    if windows is None:
+        windows = torch.full_like(seen.scale, problem.half_width)
+    windows = windows.clamp(REACH[0] / problem.beta, FURTHEST / problem.beta)
+    value, error = torch.zeros_like(seen.scale), torch.zeros_like(seen.scale)
+    for window in sorted(set(windows.tolist())):
+        which = windows == window
+        some = seen.take(which)
+        view, data = _view(network, some, window)
+        value[which] = view.norm(data) * some.scale
+        error[which] = view.norm_error.expand(len(data))
+    return value, error
 
 
 def best_windows(
@@ -165,29 +190,80 @@ def best_windows(
 
 
 def suggest_windows(
-    network: GeneralNetwork, problem: Problem, rows: torch.Tensor, errors: torch.Tensor
+    network: GeneralNetwork,
+    problem: Problem,
+    rows: torch.Tensor,
+    errors: torch.Tensor,
+    covariance: torch.Tensor | None = None,
+    norms: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Half-width of the window for data ``(b, rows)`` of fermions, if users name none, ``(b,)``.
 
     Errors that the scatter of the data contradicts are raised first: noise that counts as signal
     would need a window of any width.
+
+    Parameters
+    ----------
+    covariance
+        Of the errors, ``(rows, rows)``, or of those of each data set, ``(b, rows, rows)``.
+    norms
+        Integrals of the spectra, if they are known, ``(b,)``.
     """
-    low, high = REACH
-    count = int(2 * math.log2(high / low))
-    candidates = [low / problem.beta * 2 ** (k / 2) for k in range(count + 1)]
     windows = rows.new_zeros(len(rows))
-    kept, excess, _ = find_outliers(problem, rows, errors)
-    errors = raised(errors, excess)
-    for seen in observations(problem, rows, errors, None, kept):
-        likely = best_windows(network, seen, candidates, 0.0)
-        for window in sorted(set(likely.tolist())):
-            which = likely == window
-            spectrum = _seen_by(network, seen.take(which), window).spectrum
-            reached = window * network.grid.abs()
-            order = reached.argsort()
-            held = (spectrum[:, order].cumsum(-1) < HELD).sum(-1).clamp(max=len(order) - 1)
-            windows[seen.which[which]] = reached[order][held]
+    kept = torch.ones_like(rows, dtype=torch.bool)
+    if covariance is None:
+        kept, excess, _ = find_outliers(problem, rows, errors)
+        errors = raised(errors, excess)
+    else:  # smaller data with these errors have the windows of these data with larger ones
+        excess = correlated_excess(problem, rows, covariance).clamp(min=1)
+        rows = rows / excess[:, None]
+        norms = None if norms is None else norms / excess
+    for seen in observations(problem, rows, errors, covariance, kept):
+        known = None if norms is None else norms[seen.which]
+        windows[seen.which] = _filled_windows(network, seen, known)
     return windows * MARGIN
+
+
+def _filled_windows(
+    network: GeneralNetwork, seen: Observation, norms: torch.Tensor | None
+) -> torch.Tensor:
+    """Half-width that contains ``HELD`` of each spectrum, ``(b,)``: the median over all windows
+    that are plausible.
+    """
+    candidates = _candidates(seen.problem.beta)
+    whole = seen
+    if norms is not None:
+        whole = seen.with_moments((0,), norms[:, None], NORM_ERROR * norms[:, None])
+    likely = seen.data.new_zeros(len(candidates), len(seen.data))
+    for number, window in enumerate(candidates):
+        view, data = _view(network, whole, window, fine=True)
+        _, error = measured_norm(network, seen, torch.full_like(seen.scale, window))
+        likely[number] = view.log_evidence(data) - CONVINCING * (error > UNDETERMINED)
+    plausible = likely > likely.amax(0) - PLAUSIBLE
+    filled = torch.full_like(likely, torch.nan)
+    for number, window in enumerate(candidates):
+        which = plausible[number]
+        if not bool(which.any()):
+            continue
+        spectrum = _seen_by(network, whole.take(which), window).spectrum
+        reached = window * network.grid.abs().to(spectrum)
+        order = reached.argsort()
+        held = (spectrum[:, order].cumsum(-1) < HELD).sum(-1).clamp(max=len(order) - 1)
+        filled[number, which] = reached[order][held]
+    return filled.nanquantile(0.5, 0, interpolation="higher")
+
+
+def _candidates(beta: float) -> list[float]:
+    """Half-widths of windows, in steps of a factor of sqrt(2)."""
+    low, high = REACH
+    return [low / beta * 2 ** (k / 2) for k in range(int(2 * math.log2(high / low)) + 1)]
+
+
+def window_at_least(beta: float, half: torch.Tensor) -> torch.Tensor:
+    """The next wider of the windows that are tried: few different ones for many data sets."""
+    candidates = torch.tensor(_candidates(beta), dtype=half.dtype, device="cpu").to(half)
+    found = torch.searchsorted(candidates, half.contiguous())
+    return candidates[found.clamp(max=len(candidates) - 1)]
 
 
 def regrid(density: torch.Tensor, grid: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:

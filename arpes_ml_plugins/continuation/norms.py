@@ -12,11 +12,10 @@ from dataclasses import replace
 import torch
 
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
-from arpes_ml_plugins.continuation.network_estimate import measured_norm
+from arpes_ml_plugins.continuation.network_estimate import UNDETERMINED, measured_norm
 from arpes_ml_plugins.continuation.observation import Observation
 
 __all__ = [
-    "UNDETERMINED",
     "contradicted_norm",
     "is_mistimed",
     "is_open",
@@ -24,8 +23,7 @@ __all__ = [
     "shows_norm",
 ]
 
-UNDETERMINED = 0.1  # relative error of the norm: above it 1 is assumed
-ROUGH = 0.02  # ... and above this, if the data do not exclude 1
+ROUGH = 0.02  # relative error of the norm: above it 1 is assumed, if the data do not exclude it
 CERTAIN = 6.0  # standard errors
 LEAST_OFF = 2e-3  # relative: what frequencies on a grid may change
 COMPLETE = 3.0  # standard errors, within which data fulfil the sum rule of their end points

@@ -191,15 +191,16 @@ def _alike(residual: _Residual) -> torch.Tensor:
 def correlated_excess(
     problem: Problem, rows: torch.Tensor, covariance: torch.Tensor
 ) -> torch.Tensor:
-    """Measured errors over those of one covariance ``(rows, rows)``; 1 unless they are smaller by a
-    factor that matters, ``(b,)``. Larger ones show in chi^2.
+    """Measured errors over those of one covariance ``(rows, rows)``, or of one for each data set,
+    ``(b,)``; 1 unless they are significantly larger, or smaller by a factor that matters.
     """
-    whitener = inverse_errors(rows[:1], covariance, torch.ones_like(rows[:1], dtype=torch.bool))[0]
-    data = rows @ whitener.mT
+    each = rows if covariance.ndim == 3 else rows[:1]
+    whitener = inverse_errors(each, covariance, torch.ones_like(each, dtype=torch.bool))
+    data = rowwise(rows, (whitener if covariance.ndim == 3 else whitener[0]).mT)
     noiseless = NOISELESS * data.abs().amax(-1)
     return _excess(
-        _residual((whitener @ problem.kernel)[None], data, _rough_norm(problem, rows)), noiseless
-    ).clamp(max=1)
+        _residual(whitener @ problem.kernel, data, _rough_norm(problem, rows)), noiseless
+    )
 
 
 def raised(errors: torch.Tensor, excess: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,15 @@ import torch
 
 from arpes_ml_plugins.continuation.kernels import KERNELS, integrate_bins, real_rows
 
-__all__ = ["Problem", "cell_edges", "cell_widths", "flat_weights", "merged", "subdivided"]
+__all__ = [
+    "Problem",
+    "cell_edges",
+    "cell_widths",
+    "flat_weights",
+    "merged",
+    "refined",
+    "subdivided",
+]
 
 WIDER = 4.0
 """Range of the problem beyond the largest frequency of the user, in units of it."""
@@ -71,6 +79,22 @@ def subdivided(omega: torch.Tensor, parts: int) -> torch.Tensor:
     return (edges[:-1, None] + edges.diff()[:, None] * steps).reshape(-1)
 
 
+def refined(omega: torch.Tensor, where: torch.Tensor, parts: int) -> torch.Tensor:
+    """The centres of all cells, of which some, ``(n,)`` bool, are divided into ``parts``.
+
+    Examples
+    --------
+    >>> refined(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([False, True, False]), 2)
+    tensor([1.0000, 2.5000, 3.5000, 5.0000])
+    """
+    counts = torch.where(where, parts, 1)
+    edges = cell_edges(omega)
+    number = torch.arange(int(counts.sum()), device=omega.device)
+    within = number - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    step = (edges.diff() / counts).repeat_interleave(counts)
+    return edges[:-1].repeat_interleave(counts) + (within + 0.5) * step
+
+
 def merged(density: torch.Tensor, parts: int) -> torch.Tensor:
     """Mean densities ``(..., n)`` of cells from those of their parts ``(..., n * parts)``."""
     return density.unflatten(-1, (-1, parts)).mean(-1)
@@ -112,6 +136,8 @@ class Problem:
     """The spectrum is known to be even, on frequencies of both signs too."""
     convention: int | None = None
     """Sign of the data as stated, see :meth:`sign`; None takes it from the data."""
+    causal: bool = False
+    """Whether data of the negative convention are wrong, as those of a self-energy are."""
     transform: torch.Tensor | None = None
     """From values at ``times`` to coefficients in a basis, ``(m, times)``, if the data are such."""
     moments: tuple[int, ...] = ()

@@ -10,12 +10,13 @@ missing, the data hardly resolve a spectrum below those that are there.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
 from arpes_ml_plugins.continuation.problem import Problem
 
-__all__ = ["below_lowest", "closer_times", "lack_zero", "unresolved"]
+__all__ = ["below_lowest", "closer_times", "lack_odd", "lack_zero", "unresolved"]
 
 DECAYED = 2.0
 """Second distance from the end times frequency, above which a frequency is not resolved."""
@@ -23,6 +24,7 @@ WELL = 0.5  # the same, for times that resolve a spectrum well
 MISSING = 1.6
 """Lowest Matsubara frequency over the spacing, above which lower ones are missing: with one missing
 (that at zero of bosons often is) results are as good."""
+UNMOVED = 1e-6  # of the largest value of the kernel
 MOST = 0.95  # part of the weight that closer times should resolve
 
 
@@ -69,6 +71,18 @@ def lack_zero(problem: Problem, used: torch.Tensor) -> torch.Tensor:
     bosons = problem.statistics == "boson" and problem.axis.endswith("matsubara")
     zero = problem.times.abs() * problem.beta < math.pi  # below half of the first frequency
     return ~(used[:, : len(problem.times)] & zero).any(-1) & bosons
+
+
+def lack_odd(problem: Problem, used: torch.Tensor) -> torch.Tensor:
+    """Whether coefficients show the even part of a spectrum only, ``(b,)`` bool: those of even
+    Legendre polynomials are the same for ``A(w)`` and ``A(-w)``.
+    """
+    if not problem.coefficients or problem.even or problem.symmetric:
+        return torch.zeros(len(used), dtype=torch.bool, device=used.device)
+    both = replace(problem, bins=False, moments=())
+    rows = both.on(problem.omega.abs()).kernel - both.on(-problem.omega.abs()).kernel
+    moved = rows.abs().amax(-1) > UNMOVED * both.kernel.abs().max()
+    return ~(used[:, : len(moved)] & moved).any(-1)
 
 
 def _decay(problem: Problem, used: torch.Tensor) -> torch.Tensor:

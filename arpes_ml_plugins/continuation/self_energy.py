@@ -9,7 +9,7 @@ import torch
 from arpes_ml_plugins.continuation.general_network import REACH, GeneralNetwork
 from arpes_ml_plugins.continuation.problem import Problem
 
-__all__ = ["constant_at_high_frequency", "kramers_kronig", "moment_errors"]
+__all__ = ["constant_at_high_frequency", "kramers_kronig", "moment_errors", "with_common_error"]
 
 TAIL = 1 / 3  # of the Matsubara frequencies, from which a constant is read off
 
@@ -29,6 +29,27 @@ def constant_at_high_frequency(frequencies: torch.Tensor) -> torch.Tensor:
     weights = torch.zeros_like(frequencies)
     weights[-tail:] = torch.linalg.pinv(design)[0]
     return weights
+
+
+def with_common_error(errors: torch.Tensor, size: float) -> torch.Tensor:
+    """Covariance of independent errors ``(b, rows)`` and one that all real parts have in common:
+    ``(rows, rows)`` if the errors of all data sets are equal, otherwise ``(b, rows, rows)``.
+
+    A common error larger than any constant leaves it undetermined. Kernels need not know of it.
+
+    Examples
+    --------
+    >>> with_common_error(torch.ones(5, 4), 3.0)
+    tensor([[10.,  9.,  0.,  0.],
+            [ 9., 10.,  0.,  0.],
+            [ 0.,  0.,  1.,  0.],
+            [ 0.,  0.,  0.,  1.]])
+    """
+    alike = bool((errors == errors[:1]).all())
+    matrix = torch.diag_embed(errors[0] if alike else errors).square()
+    half = errors.shape[-1] // 2
+    matrix[..., :half, :half] += size**2
+    return matrix
 
 
 def kramers_kronig(density: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:

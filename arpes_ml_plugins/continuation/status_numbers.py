@@ -16,7 +16,7 @@ __all__ = ["FACTORS", "FIELDS", "joined", "numbers_of", "with_factor", "with_par
 
 FACTORS = (1.5, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30, 40, 60, 80, 100, 200, 400, 1000)
 WIDTH = 7  # bits of a field
-FIRST = 24  # the bits below say what is unusual
+FIRST = 28  # the bits below say what is unusual
 FIELDS = {
     name: FIRST + WIDTH * number
     for number, name in enumerate(("beyond", "wider", "unresolved", "closer", "narrow"))

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-__all__ = ["RULES"]
+__all__ = ["INNER_RULES", "LOOSE_RULE", "RULES"]
 
 
 class Path(Protocol):
@@ -25,9 +25,14 @@ class Path(Protocol):
     @property
     def rest(self) -> torch.Tensor: ...
 
+    @property
+    def freedom(self) -> torch.Tensor:
+        """Number of components that the data determine at the weakest of them, ``(b,)``."""
+        ...
+
 
 MOST_MISFIT, MISFIT = 1.5, 4.0
-"""Most chi^2 per datum that ``chi2kink`` leaves, and the same in its standard deviations."""
+"""Most chi^2 per datum that the loose rule leaves, and the same in its standard deviations."""
 LEAST_FALL = 4.0
 """chi^2 at the start of the path over that at its end, below which it has no kink: data that hold
 next to nothing, such as those of an off-diagonal element that is zero, would be fitted closely."""
@@ -48,14 +53,29 @@ def _as_much_misfit_as_data(path: Path, count: torch.Tensor) -> torch.Tensor:
 
 
 def _end_of_the_fall(path: Path, count: torch.Tensor) -> torch.Tensor:
-    logs = path.alphas.log()
+    # On the average chi^2 of the truth is as far above the least as the number of components that
+    # were fitted, and further where errors are understated. That does not grow with the number of
+    # data: a bound per datum leaves structure out that 40 of them demand.
+    excess = path.freedom * (path.chi2[-1] / count).clamp(min=1)
+    return _kink_that_meets(path, count, path.chi2[-1] + excess)
+
+
+def _loose_end_of_the_fall(path: Path, count: torch.Tensor) -> torch.Tensor:
     needless = (path.rest - MOST_REST).clamp(min=0)
-    chi2, count = path.chi2 - needless, (count - needless).clamp(min=1)
+    fewer = (count - needless).clamp(min=1)
+    most = (1 + MISFIT * (2 / fewer).sqrt()).clamp(min=MOST_MISFIT)
+    least = (path.chi2[-1] - needless).maximum(fewer)
+    return _kink_that_meets(path, count, needless + most * least)
+
+
+def _kink_that_meets(path: Path, count: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
+    """Where the fall of chi^2 ends. Where it is not of the usual form it may end too early: not
+    before chi^2 is ``most``.
+    """
+    logs = path.alphas.log()
+    chi2 = path.chi2 - (path.rest - MOST_REST).clamp(min=0)
     kink = _kink(logs, chi2.clamp(min=1e-12).log())
-    # Where the fall is not of the usual form it may end too early: not before the data are met.
-    most = (1 + MISFIT * (2 / count).sqrt()).clamp(min=MOST_MISFIT)
-    met = _crossing(logs, chi2, most * chi2[-1].maximum(count))
-    found = torch.minimum(kink, met).exp()
+    found = torch.minimum(kink, _crossing(logs, path.chi2, most)).exp()
     return torch.where(chi2[0] < LEAST_FALL * chi2[-1], _most_probable(path, count), found)
 
 
@@ -66,6 +86,10 @@ RULES: dict[str, Callable[[Path, torch.Tensor], torch.Tensor]] = {
     "historic": _as_much_misfit_as_data,
 }
 """Rules that choose the strength, from a path and numbers of data; ``"bryan"`` then averages."""
+
+LOOSE_RULE = "loose chi2kink"
+INNER_RULES = {**RULES, LOOSE_RULE: _loose_end_of_the_fall}
+"""With the rule of the solutions that the mixing network of the general one was trained on."""
 
 
 def _peak(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -11,13 +11,31 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import DataError, ParameterError
 
-__all__ = ["BIN", "averaged", "check_aligned", "stated_covariance", "stated_errors"]
+__all__ = [
+    "BIN",
+    "averaged",
+    "by_slice",
+    "check_aligned",
+    "stated_covariance",
+    "stated_errors",
+]
 
 EXACT = 1e-12  # of the largest eigenvalue of a covariance: less variance is none
 LEFT_OUT = 1e2  # times the largest eigenvalue: the variance of what is not to count
 SIZES = 1e-75, 1e75  # of errors: data over errors are squared
 BIN = "bin"
 """Dimension of Monte Carlo bins."""
+
+
+def by_slice(stderr: Any, data: xr.DataArray, dim: Hashable) -> Any:
+    """Errors as they are, but plain ones of one number for each slice with their dimensions."""
+    batch = [name for name in data.dims if name != dim]
+    if isinstance(stderr, xr.DataArray) or not batch:
+        return stderr
+    sizes = tuple(data.sizes[name] for name in batch)
+    if np.shape(stderr) != sizes or sizes == (data.sizes[dim],):
+        return stderr
+    return xr.DataArray(np.asarray(stderr), dims=batch)
 
 
 def stated_errors(
@@ -43,7 +61,8 @@ def stated_errors(
     else:
         raise ParameterError(
             f"stderr must be a number, one number for each of the {data.sizes[dim]} points of "
-            f"{dim!r}, or a DataArray with dimensions of the data; got shape {np.shape(stderr)}"
+            f"{dim!r}, one for each slice, or a DataArray with dimensions of the data; got shape "
+            f"{np.shape(stderr)}"
         )
     if plain.dtype.kind not in "iuf":
         raise ParameterError(f"stderr must hold real numbers, got dtype {plain.dtype}")

@@ -123,15 +123,27 @@ def own_frequencies(
     problem_on: Callable[[NDArray[np.floating]], Problem],
     errors: NDArray[np.floating] | None,
     covariance: NDArray[np.floating] | None,
-) -> NDArray[np.floating]:
-    """A grid over the window that the data make most likely; from zero up for bosons whose spectra
-    ``A(w) / w`` are even.
+    common: float = 0.0,
+    norms: NDArray[np.floating] | None = None,
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """A grid over the windows that the data make most likely, from zero up for bosons whose spectra
+    ``A(w) / w`` are even; and the half-width of the window of each slice.
+
+    Parameters
+    ----------
+    common
+        Size of an unknown constant in all real parts, see
+        :func:`~.continuation.self_energy.with_common_error`.
+    norms
+        Integral of the spectrum of each slice, if it is known.
     """
     import torch
 
     from arpes_ml_plugins.continuation.general_network import REACH
-    from arpes_ml_plugins.continuation.network_estimate import suggest_windows
+    from arpes_ml_plugins.continuation.network_estimate import suggest_windows, window_at_least
+    from arpes_ml_plugins.continuation.observation import AT_ONCE
     from arpes_ml_plugins.continuation.outliers import estimate_error
+    from arpes_ml_plugins.continuation.self_energy import with_common_error
     from arpes_ml_plugins.networks.rlista import continuation_network
 
     if data.chunks is not None:
@@ -151,18 +163,28 @@ def own_frequencies(
             "all values are zero, so the data do not determine real frequencies; check the "
             "selection or conversion that made them, or pass omega"
         )
+    matrix = None if covariance is None else torch.from_numpy(covariance)
     if errors is not None:
         used = torch.from_numpy(errors)
-    elif covariance is not None:
-        used = torch.from_numpy(np.sqrt(np.diagonal(covariance, 0, -2, -1))).expand_as(rows)
+    elif matrix is not None:
+        used = matrix.diagonal(dim1=-2, dim2=-1).sqrt().expand_as(rows)
     else:
         used = estimate_error(problem.kernel, rows)[:, None].expand_as(rows)
     rows = rows * problem.sign(rows, used)[:, None]
-    half = float(suggest_windows(network, problem, rows, used).max())
+    windows = torch.zeros_like(rows[:, 0])
+    alike = bool((used == used[:1]).all()) and (matrix is None or matrix.ndim == 2)
+    needed = common > 0 or matrix is not None
+    for which in torch.arange(len(rows)).split(len(rows) if alike or not needed else AT_ONCE):
+        own = matrix[which] if matrix is not None and matrix.ndim == 3 else matrix
+        if common:
+            own = with_common_error(used[which], common)
+        known = None if norms is None else torch.from_numpy(norms)[which]
+        windows[which] = suggest_windows(network, problem, rows[which], used[which], own, known)
     # Two digits: the same grid for data that differ by their noise.
-    half = float(f"{half:.1e}")
+    half = float(f"{float(windows.max()):.1e}")
     even = statistics == "boson" and not bool(_asymmetric(problem, rows, used, half).any())
-    return np.linspace(0 if even else -half, half, POINTS)
+    grid = np.linspace(0 if even else -half, half, POINTS)
+    return grid, window_at_least(problem.beta, windows).numpy()
 
 
 def _asymmetric(

@@ -37,6 +37,7 @@ from arpes_ml_plugins.methods.continuation_conventions import (
 from arpes_ml_plugins.methods.continuation_errors import (
     BIN,
     averaged,
+    by_slice,
     check_aligned,
     stated_covariance,
     stated_errors,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.continuation.problem import Problem
     from arpes_ml_plugins.labelled.energy_units import EnergyUnit
 
-__all__ = ["ImaginaryData", "check_aligned", "read_imaginary"]
+__all__ = ["ImaginaryData", "check_aligned", "check_real", "read_imaginary"]
 
 TAU_NAMES, MATSUBARA_NAMES, LEGENDRE_NAMES = ROLES["tau"]
 FEWEST_DATA = 6
@@ -83,6 +84,10 @@ class ImaginaryData:
     moments: Moments | None
     merged: int | None
     """Number of Monte Carlo bins that were merged into one, if there are bins."""
+    windows: NDArray[np.floating] | None = None
+    """Half-width of the window of each slice, ``(slices,)``, if users name no frequencies."""
+    common: float = 0.0
+    """Size of an unknown constant in all real parts, beside ``errors``."""
 
 
 def read_imaginary(
@@ -102,6 +107,8 @@ def read_imaginary(
     moments: Any = None,
     signed: bool = False,
     extend: bool = False,
+    constant: bool = False,
+    causal: bool = False,
 ) -> ImaginaryData:
     """Determine all settings of a continuation, or refuse input that cannot be used.
 
@@ -111,6 +118,10 @@ def read_imaginary(
         Whether the spectrum may have either sign.
     extend
         Whether the spectrum may go on beyond ``omega``.
+    constant
+        Whether complex data hold an unknown real constant.
+    causal
+        Whether complex data of the negative convention are wrong, as ``status`` then says.
     """
     check_choice("statistics", statistics, STATISTICS)
     check_flag("bins", bins, optional=True)
@@ -121,6 +132,7 @@ def read_imaginary(
         raise DataTypeError(
             "this is the inner function of a method; call arpes_ml_plugins.<name>(data) instead"
         )
+    stderr = by_slice(stderr, data, dims[0])
     given = _Given(plain_axis(data, dims[0]), dims[0], stderr, covariance)
     axis = _read_axis(given, basis, beta, statistics)
     if axis.transform is None:
@@ -134,8 +146,15 @@ def read_imaginary(
     errors = stated_errors(given.data, given.dim, given.stderr, axis.kind)
     matrix = stated_covariance(given.covariance, given.data, given.dim, axis.kind, given.stderr)
     problem_on = partial(_problem, axis, statistics, bins, signed=signed, even=even, sign=sign)
+    common = 0.0
+    if constant and axis.kind == "matsubara":
+        common = 1.0 if given.data.chunks is not None else float(abs(given.data).max())
+    windows = None
     if omega is None:
-        omega = own_frequencies(given.data, given.dim, statistics, problem_on, errors, matrix)
+        norms = _known_norms(norm, known, given.data.size // given.data.sizes[given.dim])
+        omega, windows = own_frequencies(
+            given.data, given.dim, statistics, problem_on, errors, matrix, common, norms
+        )
     grid = checked_frequencies(omega, given.data, given.dim, axis.unit, statistics)
     frequencies = grid.values.astype(np.float64)
     check_reach(frequencies, axis.beta, given.dim)
@@ -146,14 +165,41 @@ def read_imaginary(
         )
     parts = _parts(frequencies, axis.beta, statistics) if bins is None else 1
     problem = problem_on(frequencies, parts)
+    if causal and axis.kind == "matsubara":
+        problem = replace(problem, causal=True)
     if extend and not (known and max(known.orders) > 0):
         # A little weight far outside would make any higher moment.
         problem = problem.extended()
-    check_sign(given.data, given.dim, problem)
+    if not problem.causal:
+        check_sign(given.data, given.dim, problem)
     check_statistics(given.data, given.dim, problem, errors)
     return ImaginaryData(
-        given.data, given.dim, problem, parts, grid, errors, matrix, norm, any_norm, known, merged
+        given.data,
+        given.dim,
+        problem,
+        parts,
+        grid,
+        errors,
+        matrix,
+        norm,
+        any_norm,
+        known,
+        merged,
+        windows,
+        common,
     )
+
+
+def _known_norms(
+    norm: float | None, moments: Moments | None, slices: int
+) -> NDArray[np.floating] | None:
+    """Positive integral of each slice, if it is stated."""
+    if norm is not None:
+        return np.full(slices, float(norm))
+    if moments is None or 0 not in moments.orders:
+        return None
+    stated = moments.values[:, moments.orders.index(0)]
+    return stated.astype(np.float64) if (stated > 0).all() else None
 
 
 @dataclass(frozen=True)
@@ -301,7 +347,8 @@ def _axis(data: xr.DataArray, dim: Hashable, statistics: str) -> str:
     return "tau"
 
 
-def _times(data: xr.DataArray, dim: Hashable) -> NDArray[np.floating]:
+def check_real(data: xr.DataArray, dim: Hashable) -> None:
+    """Refuse an axis without a coordinate of finite real numbers."""
     if dim not in data.coords:
         raise AxisError(
             f"the axis {dim!r} has no coordinate, so its imaginary times are unknown; give it one: "
@@ -315,7 +362,11 @@ def _times(data: xr.DataArray, dim: Hashable) -> NDArray[np.floating]:
         )
     if times.dtype.kind not in "iuf" or not np.isfinite(times).all():
         raise AxisError(f"the coordinate {dim!r} must hold finite numbers, got dtype {times.dtype}")
-    times = times.astype(np.float64)
+
+
+def _times(data: xr.DataArray, dim: Hashable) -> NDArray[np.floating]:
+    check_real(data, dim)
+    times = np.asarray(data[dim].values).astype(np.float64)
     _check_count(times, dim)
     if (np.diff(times) <= 0).any():
         raise AxisError(

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 BATCH = 500  # data sets at once
+MATRICES = 50  # data sets at once that have a covariance each
 
 FAMILY = {
     "data": """
@@ -248,7 +249,7 @@ def continued(
         # MPS has no float64, without which the small singular values are lost.
         device="cpu" if device.startswith("mps") else device,
         progress=progress,
-        batch_size=BATCH,
+        batch_size=MATRICES if source.common and _differ(source.errors) else BATCH,
         seed=seed or 0,
     )
     if draws:
@@ -262,6 +263,11 @@ def continued(
         if source.problem.convention is None:
             _warn_of_signs(result["sign"].values[codes.values > 0], method)
     return result
+
+
+def _differ(errors: np.ndarray | None) -> bool:
+    """Whether slices have different errors."""
+    return errors is not None and bool((errors != errors[:1]).any())
 
 
 def _unfolded(flat: xr.DataArray, like: xr.DataArray, draws: int) -> xr.DataArray:
@@ -280,13 +286,18 @@ def _run(
     from arpes_ml_plugins.continuation.answer import answer
     from arpes_ml_plugins.continuation.checked import Checked
     from arpes_ml_plugins.continuation.problem import merged
+    from arpes_ml_plugins.continuation.self_energy import with_common_error
 
     if not bool(batch.valid.all()):  # of lazy data only: others are looked at before
         raise DataError("the data hold NaN, which this method does not handle; fill them")
     device = batch.images.device
     errors = covariance = None
     if source.errors is not None:
-        errors = torch.from_numpy(source.errors[batch.index]).to(device)
+        own = torch.from_numpy(source.errors[batch.index]).to(device)
+        if source.common:
+            covariance = with_common_error(own, source.common)
+        else:
+            errors = own
     if source.covariance is not None:
         covariance = torch.from_numpy(source.covariance).to(device)
         if covariance.ndim == 3:
@@ -301,6 +312,7 @@ def _run(
         draws,
         source.parts,
         tuple(batch.seeds),
+        source.windows,
     )
     answers = answer(problem, batch.images, errors, covariance, solver, batch.index)
     if batch.report:
@@ -368,7 +380,13 @@ def describe(result: xr.Dataset, source: ImaginaryData) -> None:
 
 def warn_of_statuses(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
     """One warning for each kind of problem that any status reports."""
-    from arpes_ml_plugins.continuation.answer import BEYOND, STATUSES, UNCONVERGED, UNEXPLAINED
+    from arpes_ml_plugins.continuation.answer import (
+        BEYOND,
+        COARSE,
+        STATUSES,
+        UNCONVERGED,
+        UNEXPLAINED,
+    )
     from arpes_ml_plugins.continuation.status_numbers import joined, numbers_of
 
     for bit, words in STATUSES.items():
@@ -379,7 +397,8 @@ def warn_of_statuses(codes: np.ndarray, chi2: np.ndarray, method: str) -> None:
         words = words.format(**numbers_of(largest))
         more = ""
         if bit == UNEXPLAINED:
-            cause = "omega" if ((codes[where] & BEYOND) > 0).all() else "beta, omega and stderr"
+            known = (codes[where] & (BEYOND | COARSE)) > 0
+            cause = "omega" if known.all() else "beta, omega and stderr"
             more = f" (chi^2 per datum up to {chi2[where].max():.3g}); check {cause}"
         category = ConvergenceWarning if bit == UNCONVERGED else DistributionWarning
         warn(f"{method}: {where.sum()} of {where.size}: {words}{more}", category)

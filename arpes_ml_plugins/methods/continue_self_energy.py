@@ -11,7 +11,7 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.continuation_input import ImaginaryData, read_imaginary
+from arpes_ml_plugins.methods.continuation_input import ImaginaryData, check_real, read_imaginary
 from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
 from arpes_ml_plugins.networks.rlista import continuation_network
 from arpes_ml_plugins.parameters import check_choice, check_number, check_positive, documented
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["continue_self_energy"]
 
 SOLVERS = ("rlista", "maxent")
-UNKNOWN = 1.0
-"""Standard deviation of what is left of the constant, in units of the data's largest value."""
 
 
 @documented(**FAMILY)
@@ -58,12 +56,14 @@ def continue_self_energy(
     {omega}
     stderr : float or array-like, optional
         Standard error of real and imaginary part: one number, one for each frequency (those from
-        Dyson's equation grow with the frequency), or a DataArray with dimensions of the data.
-        Default: estimated from the part of the data that no spectrum can produce.
+        Dyson's equation grow with its square), one for each slice, or a DataArray with dimensions
+        of the data. Default: estimated from the part of the data that no spectrum can produce, as
+        one number, which is wrong for errors that grow.
     constant, moment : float, optional
         Limit at high frequencies and coefficient of ``1 / (i w_n)``, if they are known (for a
         Hubbard model ``U <n>`` and ``U^2 <n> (1 - <n>)``). Default: determined from the data, with
-        errors.
+        errors. If these do not determine the moment, ``status`` says so, and ``moment_stderr`` is
+        large; a moment that is given is taken as exact.
     solver : {"rlista", "maxent"}
         How to find ``A``: as in :func:`continue_rlista` or in :func:`continue_maxent`.
     {device}
@@ -117,13 +117,13 @@ def continue_self_energy(
         bins=None,
         norm="any" if moment is None else moment,
         extend=True,
+        constant=constant is None,
+        causal=True,  # Sigma(tau) is stored with either sign
     )
-    matsubara = source.problem.axis == "matsubara"
-    free = matsubara and constant is None
-    if free:
-        source = _with_unknown_constant(source)
+    if source.common and source.errors is None:
+        source = replace(source, errors=_estimated_errors(source))
     result = continued(source, _algorithm(solver), "continue_self_energy", device, progress)
-    return _completed(result, source, guess, free=free)
+    return _completed(result, source, guess)
 
 
 def _algorithm(solver: str) -> Algorithm:
@@ -145,58 +145,32 @@ def _without_constant(
         complex_data = isinstance(data, xr.DataArray) and data.dtype.kind == "c"
         return (data - given if complex_data and given else data), given
     dim: Hashable = dims[0]
+    check_real(data, dim)
     frequencies = torch.from_numpy(np.array(data[dim].values, dtype=np.float64))
     weights = xr.DataArray(constant_at_high_frequency(frequencies).numpy(), dims=[dim])
     guess = xr.dot(weights, data.real, dim=[dim])
     return (data - guess).transpose(*data.dims).assign_attrs(data.attrs), guess
 
 
-def _with_unknown_constant(source: ImaginaryData) -> ImaginaryData:
-    """The errors with a common one of all real parts that is larger than any constant left."""
+def _estimated_errors(source: ImaginaryData) -> np.ndarray:
+    """One error for all values, from what no spectrum and no constant can produce."""
     import torch
 
     from arpes_ml_plugins.continuation.outliers import estimate_error
 
     array = source.array
-    count = 2 * array.sizes[source.dim]
-    if source.errors is not None:
-        errors = np.unique(source.errors, axis=0)
-        errors = errors if len(errors) == 1 else source.errors
-    elif array.chunks is not None:
+    if array.chunks is not None:
         raise DataError("the errors of lazy data cannot be estimated; pass stderr=...")
-    else:
-        rows = source.problem.rows(
-            torch.from_numpy(array.transpose(..., source.dim).values.reshape(-1, count // 2))
-        )
-        constant = torch.zeros(rows.shape[1], 1, dtype=torch.float64, device="cpu")
-        constant[: len(constant) // 2] = float(source.problem.kernel.abs().max())
-        known = torch.cat([source.problem.kernel, constant], 1)
-        error = float(estimate_error(known, rows.double()).median())
-        errors = np.full((1, count), error)
-    largest = 1.0 if array.chunks is not None else float(abs(array).max())
-    covariance = errors[:, :, None] ** 2 * np.eye(count)
-    covariance[:, : count // 2, : count // 2] += (UNKNOWN * largest) ** 2
-    return replace(
-        source, errors=None, covariance=covariance[0] if len(errors) == 1 else covariance
-    )
-
-
-def _errors(source: ImaginaryData, result: xr.Dataset) -> xr.DataArray:
-    """Standard errors of the real and of the imaginary parts, for each frequency."""
-    array, dim = source.array, source.dim
-    if source.covariance is None:
-        return result["stderr"].real
-    half = np.sqrt(np.diagonal(source.covariance, 0, -2, -1))[..., array.sizes[dim] :]
-    if half.ndim == 1:
-        return xr.DataArray(half, dims=[dim])
-    batch = [name for name in array.dims if name != dim]
-    return xr.DataArray(
-        half.reshape(*(array.sizes[name] for name in batch), -1), dims=[*batch, dim]
-    )
+    values = array.transpose(..., source.dim).values.reshape(-1, array.sizes[source.dim])
+    rows = source.problem.rows(torch.from_numpy(values)).double()
+    constant = torch.zeros(rows.shape[1], 1, dtype=torch.float64, device="cpu")
+    constant[: len(constant) // 2] = float(source.problem.kernel.abs().max())
+    known = torch.cat([source.problem.kernel, constant], 1)
+    return np.full(rows.shape, float(estimate_error(known, rows).median()))
 
 
 def _completed(
-    result: xr.Dataset, source: ImaginaryData, guess: xr.DataArray | float, *, free: bool
+    result: xr.Dataset, source: ImaginaryData, guess: xr.DataArray | float
 ) -> xr.Dataset:
     """With the constant, the moment and the complex self-energy."""
     import torch
@@ -204,10 +178,11 @@ def _completed(
     from arpes_ml_plugins.continuation.self_energy import kramers_kronig, moment_errors
 
     axis, dim = source.omega.dims[0], source.dim
+    errors = result["stderr"].imag  # those of the real parts, too, without their constant
     constant = guess
-    if free:
+    if source.common:
         left = (source.array - result["back_transform"]).real
-        constant = guess + left.weighted(1 / _errors(source, result) ** 2).mean([dim])
+        constant = guess + left.weighted(1 / errors**2).mean([dim])
     omega = torch.from_numpy(source.omega.values.astype(np.float64))
     real = xr.apply_ufunc(
         lambda density: kramers_kronig(torch.from_numpy(density.copy()), omega).numpy(),
@@ -225,9 +200,7 @@ def _completed(
     norms = result["spectral_function"].integrate(axis)
     result["constant"] = xr.zeros_like(norms) + constant
     result["moment"] = norms
-    errors = _errors(source, result)
-    if source.covariance is not None:
-        result["stderr"] = xr.zeros_like(result["stderr"]) + errors * (1 + 1j)
+    result["stderr"] = xr.zeros_like(result["stderr"]) + errors * (1 + 1j)
     problem, network = source.problem, continuation_network("cpu")
 
     def stated(norm: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -249,6 +222,8 @@ def _completed(
         dask_gufunc_kwargs={"output_sizes": {"of": 2}},
     )
     result["moment_stderr"], result["constant_stderr"] = both.isel(of=0), both.isel(of=1)
-    if not free:
+    if not source.common:
         result["constant_stderr"] = xr.zeros_like(result["constant_stderr"])
+    if source.norm is not None:
+        result["moment_stderr"] = xr.zeros_like(result["moment_stderr"])
     return result

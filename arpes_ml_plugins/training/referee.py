@@ -17,8 +17,12 @@ from pathlib import Path
 import torch
 
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
-from arpes_ml_plugins.continuation.network_estimate import Estimate, estimate, measured_norm
-from arpes_ml_plugins.continuation.norms import UNDETERMINED
+from arpes_ml_plugins.continuation.network_estimate import (
+    UNDETERMINED,
+    Estimate,
+    estimate,
+    measured_norm,
+)
 from arpes_ml_plugins.continuation.observation import Observation, observations
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
 from arpes_ml_plugins.continuation.referee import Referee
@@ -27,6 +31,7 @@ from arpes_ml_plugins.continuation.solvers import (
     Pretrained,
     referee_features,
 )
+from arpes_ml_plugins.continuation.strengths import LOOSE_RULE
 from arpes_ml_plugins.simulation.spectra import FINE, broad_spectra
 from arpes_ml_plugins.training.general_continuation import COVERED, LOWEST, draw_kind, pinball, save
 
@@ -104,7 +109,7 @@ def _compared(
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     neural = Pretrained(True, None)(seen, view)
-    flat = MaxEnt("chi2kink")(seen, view)
+    flat = MaxEnt(LOOSE_RULE)(seen, view)
     assert seen.problem.named is not None
     inside = slice(*seen.problem.named)
     truth = FINE * fine[:, FINE // 2 :: FINE]  # density in the middle of cells times their width
