@@ -21,6 +21,7 @@ from arpes_ml_plugins.separation.palm import palm_path
 from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
 from arpes_ml_plugins.separation.projection import Manifold
 from arpes_ml_plugins.separation.purity import purest
+from arpes_ml_plugins.separation.restarts import restarted
 from arpes_ml_plugins.separation.separated import Separated, held, known_exactly
 from arpes_ml_plugins.separation.sgmca import SemiBlind, sgmca
 from arpes_ml_plugins.separation.whiten import Whitened, telling_columns, thinned
@@ -85,9 +86,10 @@ class Gmca:
     whole = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
-        spectra = upright(data, _blind(data, thinned(data), self.count))
+        spectra = begun = upright(data, _blind(data, thinned(data), self.count))
         if self.refine:
-            spectra = seen_coarsely(data, polish(data, spectra, MANY_SWEEPS))
+            spectra = restarted(data, polish(data, spectra, MANY_SWEEPS), begun)
+            spectra = seen_coarsely(data, spectra)
         if report:
             report(1, None)
         notes = few_counts_notes(data, spectra) or excess_notes(data, self.count)
@@ -182,7 +184,9 @@ class Palm:
         spectra, fixed = prior.held(spectra)
         some = fixed if bool(fixed.any()) else None
         if self.refine:
-            spectra = polish(data, spectra, fixed=fixed)
+            begun, spectra = spectra, polish(data, spectra, fixed=fixed)
+            if prior.blind:
+                spectra = restarted(data, spectra, begun, prior.start)
             spectra = seen_coarsely(data, spectra) if some is None else spectra
             spectra = purest(data, spectra) if prior.blind else spectra
         if report:
