@@ -19,6 +19,11 @@ __all__ = ["WIDE", "left_open"]
 
 WIDE = 0.1  # of the largest value of a spectrum: what is wider is not determined
 ENOUGH = 5_000  # pixels
+HIDDEN = "too few pixels show the spectrum without the others"
+HOLDING = (
+    "the spectrum holds the lines of another, which may be part of it or lie under it in every "
+    "pixel"
+)
 
 
 def left_open(
@@ -54,24 +59,19 @@ def left_open(
     except DataError:  # fewer components than asked for: that has a note of its own
         return None
     wide = bands.width > WIDE
-    notes = [
-        _note(bands.width, some, reason, setup)
-        for some, reason in (
-            (wide & mixed, "too few pixels show the spectrum without the others"),
-            (wide & holding & ~mixed, "the spectrum holds the lines of another, which may be part "
-             "of it or lie under it in every pixel"),
-        )
-        if bool(some.any())
-    ]
+    reasons = {HIDDEN: wide & mixed, HOLDING: wide & holding & ~mixed}
+    notes = [_note(bands.width, some, why, setup) for why, some in reasons.items() if some.any()]
     return "; ".join(notes) or None
 
 
 def _note(width: torch.Tensor, some: torch.Tensor, reason: str, setup: Setup) -> str:
     """On components ``some (n,)`` with bands of this ``width (n,)``."""
-    names = [repr(str(n)) for n, one in zip(setup.components, some.tolist(), strict=True) if one]
+    pairs = zip(setup.components, some.tolist(), strict=True)
+    names = [repr(str(name)) for name, one in pairs if one]
+    apart = min(float(width[some].max()), 1)
     verb = "is" if len(names) == 1 else "are"
     return (
         f"{', '.join(names)} {verb} not determined: {reason}, and other spectra, different by "
-        f"{min(float(width[some].max()), 1):.2g} of the largest value or more, explain the data as well "
-        f"(see feasible_bands); give a library, or references"
+        f"{apart:.2g} of the largest value or more, explain the data as well (see feasible_bands); "
+        f"give a library, or references"
     )

@@ -42,19 +42,26 @@ def shown_pure(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
         some = slice(None, None, max(1, len(uneven) // MOST))
         for scale, noise in enumerate(data.scale_noise):
             columns = details[:, scale, some].to(spectra)
-            pairs |= _zeros(columns, noise * uneven[some], spectra, signed=True)
+            pairs |= _zeros(columns, noise * uneven[some], spectra, SHARP_DETAILS, signed=True)
     return pairs.all(0)
 
 
-def zeros_of_pixels(even: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
-    """Whether many pixels ``(k, t)`` of unit noise hold nothing of one component and most of another:
-    ``(n, n)`` bool, the former first.
+def zeros_of_pixels(
+    even: torch.Tensor, spectra: torch.Tensor, sharp: float = SHARP
+) -> torch.Tensor:
+    """Whether many pixels ``(k, t)`` of unit noise hold nothing of one component and most of
+    another: ``(n, n)`` bool, the former first. ``sharp``: times as many as hold a little of it.
     """
-    return _zeros(even, even.new_ones(1), spectra)
+    return _zeros(even, even.new_ones(1), spectra, sharp)
 
 
 def _zeros(
-    columns: torch.Tensor, noise: torch.Tensor, spectra: torch.Tensor, *, signed: bool = False
+    columns: torch.Tensor,
+    noise: torch.Tensor,
+    spectra: torch.Tensor,
+    sharp: float,
+    *,
+    signed: bool = False,
 ) -> torch.Tensor:
     """Whether many columns ``(k, T)`` hold nothing of one component and most of another:
     ``(n, n)`` bool, the former first.
@@ -76,7 +83,7 @@ def _zeros(
             there = (strongest == own) & (size[own] > THERE * error[own])
             zeros, small = int((there & zero).sum()), int((there & beside).sum())
             # Values of details lie on either side of zero.
-            limit = SHARP_DETAILS * small / 2 if signed else SHARP * small
+            limit = sharp * small / 2 if signed else sharp * small
             pairs[absent, own] = zeros >= max(FEWEST, limit)
     return pairs
 

@@ -14,6 +14,7 @@ from arpes_ml_plugins.separation.clusters import cluster_means, clustered
 from arpes_ml_plugins.separation.excess import excess_notes
 from arpes_ml_plugins.separation.few_counts import few_counts_notes, polished_nmf, seen_coarsely
 from arpes_ml_plugins.separation.gmca import gmca
+from arpes_ml_plugins.separation.leaks import without_leaks
 from arpes_ml_plugins.separation.least_squares import least_squares, unit_columns
 from arpes_ml_plugins.separation.lpalm import UnrolledSeparation, project_columns
 from arpes_ml_plugins.separation.matched import matched
@@ -93,7 +94,7 @@ class Gmca:
         if report:
             report(1, None)
         notes = few_counts_notes(data, spectra) or excess_notes(data, self.count)
-        return Separated(spectra, notes=notes)
+        return _mended(data, spectra, notes) if self.refine else Separated(spectra, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ class Nmf:
             shown = purest(data, spectra)
         if shown is spectra and not done:
             notes = (f"the factorisation was still moving after {ROUNDS} rounds", *notes)
-        return Separated(shown, notes=notes or excess_notes(data, self.count))
+        notes = notes or excess_notes(data, self.count)
+        return Separated(shown, notes=notes) if shown is spectra else _mended(data, shown, notes)
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,8 @@ class Palm:
         if prior.blind and not more:
             more = excess_notes(data, spectra.shape[1])
         notes = (*((note,) if empty else ()), *more)
+        if prior.blind and self.refine:
+            return _mended(data, spectra, notes)
         return Separated(spectra, fixed=fixed, notes=notes)
 
 
@@ -349,6 +353,12 @@ def _blind(data: Whitened, sparse: torch.Tensor, count: int) -> torch.Tensor:
     # Single precision is enough for what is thresholded at three times the noise.
     found = gmca(sparse.float(), count, data.scales)
     return found.to(data.pixels)
+
+
+def _mended(data: Whitened, spectra: torch.Tensor, notes: tuple[str, ...]) -> Separated:
+    """Of polished spectra, without what has leaked into them."""
+    spectra = without_leaks(data.even, spectra, data.nonnegative)
+    return Separated(spectra, mended=True, notes=notes)
 
 
 def _completed(
