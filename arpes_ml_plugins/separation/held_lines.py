@@ -17,7 +17,7 @@ from arpes_ml_plugins.separation.purity import CERTAIN, share_inside
 __all__ = ["holds_another"]
 
 MUCH = 0.1  # of the other's lines
-MOST = 0.7  # of the other's slopes that are in the spectrum, at least as steep in proportion
+MOST = 0.8  # of the other's slopes that are in the spectrum, at least as steep in proportion
 
 
 def holds_another(spectra: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
