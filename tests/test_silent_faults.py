@@ -12,6 +12,7 @@ import xarray as xr
 import arpes_ml_plugins  # noqa: F401
 from arpes_ml_plugins import SpectrumLibrary
 from arpes_ml_plugins.errors import DistributionWarning
+from arpes_ml_plugins.separation.held_lines import holds_another
 from arpes_ml_plugins.separation.saturation import saturation
 from arpes_ml_plugins.separation.value_noise import noise_and_classes
 
@@ -20,6 +21,8 @@ ROWS, COLUMNS = np.mgrid[:32, :32]
 GRAINS = 1.0 * np.stack(
     [COLUMNS < 12, (COLUMNS >= 12) & (ROWS < 16), (COLUMNS >= 12) & (ROWS >= 16)]
 )
+UNDERNEATH = np.stack([0.6 + 0.2 * GRAINS[0], 0.2 * GRAINS[1], 0.2 * GRAINS[2]])
+DOMINANT = np.stack([0.96 + 0 * GRAINS[0], 0.02 + 0.02 * GRAINS[1], 0.02 * GRAINS[2]])
 SLOPES = np.stack([1 - 0.8 * COLUMNS / 31, 0.2 + 0.6 * ROWS / 31, 0.9 - 0.6 * ROWS / 31])
 told = pytest.mark.filterwarnings("ignore:separate_:arpes_ml_plugins.errors.DistributionWarning")
 
@@ -104,6 +107,31 @@ def test_pure_pixels_determine_their_spectra(method, counts):
     result = getattr(data.S, method)(n_components=3, shift=False, rng=0)
     assert result.status.item() == "ok"
     assert worst_angle(result) < 1
+
+
+@told
+@pytest.mark.parametrize("method", ["separate_gmca", "separate_nmf", "separate_palm"])
+@pytest.mark.parametrize("maps", [UNDERNEATH, DOMINANT], ids=["underneath", "dominant"])
+def test_spectra_that_hold_what_lies_under_everything_are_not_determined(method, maps):
+    data = labelled(counted(maps, counts=1000))
+    result = getattr(data.S, method)(n_components=3, shift=False, rng=0)
+    assert worst_angle(result) > 4
+    assert "not determined: the spectrum holds the lines of another" in result.status.item()
+
+
+def test_a_background_in_common_is_no_line_of_another():
+    spectra = torch.from_numpy(SPECTRA.T + 0.3)
+    spectra = spectra / spectra.amax(0)
+    errors = torch.full_like(spectra, 1e-3)
+    assert not holds_another(spectra, errors).any()
+    spectra[:, 1] = 0.7 * spectra[:, 1] + 0.3 * spectra[:, 0]
+    assert holds_another(spectra, errors).tolist() == [False, True, False]
+
+
+def test_slopes_within_noise_are_no_lines():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(48, 2, generator=generator, dtype=torch.float64)
+    assert not holds_another(1 + 0.1 * noise, torch.full_like(noise, 0.1)).any()
 
 
 @told

@@ -253,11 +253,11 @@ def _solved(
     result = in_units(cube, straight, alignment, data, found, sources, errors, complete, setup)
     order = result.pop(ORDER)
     if mixed is not None:
-        mixed = mixed[order]
+        mixed, holding = mixed[order], _holding(result)
         if setup.known:  # these are determined by their families, and narrow what others may be
             mixed &= _possible_share(result) > OPEN
-            mixed[: setup.known] = False
-        note = left_open(even, data, result["spectra"].mT, mixed, of_even)
+            mixed[: setup.known] = holding[: setup.known] = False
+        note = left_open(even, data, result["spectra"].mT, mixed, holding, of_even)
         result["status"] = result["status"] if note is None else _also(result["status"], note)
     return result
 
@@ -268,6 +268,15 @@ def _possible_share(result: dict[str, Any]) -> torch.Tensor:
     names = "spectra", "spectra_stderr", "maps", "maps_stderr"
     spectra, errors, *maps = (result[name].nan_to_num() for name in names)
     return possible_share(spectra.mT, errors.mT, *(part.flatten(1) for part in maps))
+
+
+def _holding(result: dict[str, Any]) -> torch.Tensor:
+    """Which spectra hold the lines of another one."""
+    from arpes_ml_plugins.separation.held_lines import holds_another
+
+    spectra, errors = result["spectra"].mT, result["spectra_stderr"].mT
+    known = spectra.isfinite().all(1) & errors.isfinite().all(1)
+    return holds_another(spectra[known], errors[known])
 
 
 def _misfit(result: dict[str, Any]) -> float:

@@ -16,7 +16,7 @@ from arpes_ml_plugins.separation.least_squares import least_squares
 from arpes_ml_plugins.separation.polish import polish_on_pixels
 from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["possible_share", "purest", "shown_pure"]
+__all__ = ["CERTAIN", "possible_share", "purest", "share_inside", "shown_pure", "zeros_of_pixels"]
 
 SWEEPS, LAST_SWEEPS = 300, 30
 ENOUGH = 10_000  # pixels for the first of these
@@ -36,18 +36,32 @@ def shown_pure(data: Whitened, spectra: torch.Tensor) -> torch.Tensor:
 
     Every other component has to be zero where there is more of this one than of any third.
     """
-    pairs = _zeros(data.even, data.pixels.new_ones(1), spectra)
+    pairs = zeros_of_pixels(data.even, spectra)
     if data.sparse is not data.pixels:
         uneven, details = data.unevenness, data.sparse.unflatten(1, (data.scales, -1))
         some = slice(None, None, max(1, len(uneven) // MOST))
         for scale, noise in enumerate(data.scale_noise):
             columns = details[:, scale, some].to(spectra)
-            pairs |= _zeros(columns, noise * uneven[some], spectra, signed=True)
+            pairs |= _zeros(columns, noise * uneven[some], spectra, SHARP_DETAILS, signed=True)
     return pairs.all(0)
 
 
+def zeros_of_pixels(
+    even: torch.Tensor, spectra: torch.Tensor, sharp: float = SHARP
+) -> torch.Tensor:
+    """Whether many pixels ``(k, t)`` of unit noise hold nothing of one component and most of
+    another: ``(n, n)`` bool, the former first. ``sharp``: times as many as hold a little of it.
+    """
+    return _zeros(even, even.new_ones(1), spectra, sharp)
+
+
 def _zeros(
-    columns: torch.Tensor, noise: torch.Tensor, spectra: torch.Tensor, *, signed: bool = False
+    columns: torch.Tensor,
+    noise: torch.Tensor,
+    spectra: torch.Tensor,
+    sharp: float,
+    *,
+    signed: bool = False,
 ) -> torch.Tensor:
     """Whether many columns ``(k, T)`` hold nothing of one component and most of another:
     ``(n, n)`` bool, the former first.
@@ -69,7 +83,7 @@ def _zeros(
             there = (strongest == own) & (size[own] > THERE * error[own])
             zeros, small = int((there & zero).sum()), int((there & beside).sum())
             # Values of details lie on either side of zero.
-            limit = SHARP_DETAILS * small / 2 if signed else SHARP * small
+            limit = sharp * small / 2 if signed else sharp * small
             pairs[absent, own] = zeros >= max(FEWEST, limit)
     return pairs
 
@@ -102,8 +116,15 @@ def possible_share(
                 continue
             spare = (maps[other] + CERTAIN * map_errors[other])[there] / maps[own, there]
             more = float(spare.min().clamp(min=0))
-            strong = spectra[:, other] > STRONG * spectra[:, other].max()
-            inside = (spectra[:, own] + CERTAIN * errors[:, own])[strong] / spectra[strong, other]
-            less = float(inside.min().clamp(min=0))
+            less = share_inside(spectra, errors, own, other)
             share[own] = max(float(share[own]), more / (1 + more), less)
     return share
+
+
+def share_inside(spectra: torch.Tensor, errors: torch.Tensor, own: int, other: int) -> float:
+    """How much of ``other`` can be subtracted from ``own`` of ``spectra (m, n)`` until a value is
+    negative beyond its error.
+    """
+    strong = spectra[:, other] > STRONG * spectra[:, other].max()
+    inside = (spectra[:, own] + CERTAIN * errors[:, own])[strong] / spectra[strong, other]
+    return float(inside.min().clamp(min=0))

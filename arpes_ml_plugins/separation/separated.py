@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from arpes_ml_plugins.separation.clusters import cluster_means
+from arpes_ml_plugins.separation.leaks import without_leaks
 from arpes_ml_plugins.separation.least_squares import least_squares, nonnegative_sources
 from arpes_ml_plugins.separation.library_errors import as_high, library_variance
 from arpes_ml_plugins.separation.matching import NEIGHBOURS, Match, match_families, mixture_space
@@ -42,6 +43,8 @@ class Separated:
     """``(n,)`` bool: spectra that were known exactly."""
     pure: bool = False
     """Whether pixels show the spectra that come from the data without the others."""
+    mended: bool = False
+    """Whether leaks were taken out of spectra that were polished on pixels."""
     labels: torch.Tensor | None = None
     """``(t,)``: the component that each pixel is grouped with, of clusters."""
     notes: tuple[str, ...] = ()
@@ -103,7 +106,7 @@ def uncertainty(data: Whitened, found: Separated, seed: int) -> Uncertainty:
     part, splits = len(pool) / len(used), []
     share = part * together
     pixels = data.pixels[:, pool]
-    even = data.even[:, pool] if found.families else pixels
+    even = data.even[:, pool] if found.families or found.mended else pixels
     for _ in range(SPLITS):
         order = torch.randperm(len(pool), generator=generator, device="cpu").to(pool.device)
         halves = [
@@ -181,4 +184,5 @@ def _of_half(
             return own.spectra
         spectra = torch.cat([own.spectra, spectra[:, count:]], 1)
         fixed = torch.arange(spectra.shape[1], device=spectra.device) < count
-    return polish_on_pixels(pixels, spectra, data.nonnegative, SPLIT_SWEEPS, fixed)
+    spectra = polish_on_pixels(pixels, spectra, data.nonnegative, SPLIT_SWEEPS, fixed)
+    return without_leaks(even, spectra, data.nonnegative) if found.mended else spectra

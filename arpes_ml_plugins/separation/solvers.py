@@ -14,6 +14,7 @@ from arpes_ml_plugins.separation.clusters import cluster_means, clustered
 from arpes_ml_plugins.separation.excess import excess_notes
 from arpes_ml_plugins.separation.few_counts import few_counts_notes, polished_nmf, seen_coarsely
 from arpes_ml_plugins.separation.gmca import gmca
+from arpes_ml_plugins.separation.leaks import without_leaks
 from arpes_ml_plugins.separation.least_squares import least_squares, unit_columns
 from arpes_ml_plugins.separation.lpalm import UnrolledSeparation, project_columns
 from arpes_ml_plugins.separation.matched import matched
@@ -21,6 +22,7 @@ from arpes_ml_plugins.separation.palm import palm_path
 from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish, upright
 from arpes_ml_plugins.separation.projection import Manifold
 from arpes_ml_plugins.separation.purity import purest
+from arpes_ml_plugins.separation.restarts import restarted
 from arpes_ml_plugins.separation.separated import Separated, held, known_exactly
 from arpes_ml_plugins.separation.sgmca import SemiBlind, sgmca
 from arpes_ml_plugins.separation.whiten import Whitened, telling_columns, thinned
@@ -85,13 +87,14 @@ class Gmca:
     whole = False
 
     def separate(self, data: Whitened, report: Report | None = None) -> Separated:
-        spectra = upright(data, _blind(data, thinned(data), self.count))
+        spectra = begun = upright(data, _blind(data, thinned(data), self.count))
         if self.refine:
-            spectra = seen_coarsely(data, polish(data, spectra, MANY_SWEEPS))
+            spectra = restarted(data, polish(data, spectra, MANY_SWEEPS), begun)
+            spectra = seen_coarsely(data, spectra)
         if report:
             report(1, None)
         notes = few_counts_notes(data, spectra) or excess_notes(data, self.count)
-        return Separated(spectra, notes=notes)
+        return _mended(data, spectra, notes) if self.refine else Separated(spectra, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ class Nmf:
             shown = purest(data, spectra)
         if shown is spectra and not done:
             notes = (f"the factorisation was still moving after {ROUNDS} rounds", *notes)
-        return Separated(shown, notes=notes or excess_notes(data, self.count))
+        notes = notes or excess_notes(data, self.count)
+        return Separated(shown, notes=notes) if shown is spectra else _mended(data, shown, notes)
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,9 @@ class Palm:
         spectra, fixed = prior.held(spectra)
         some = fixed if bool(fixed.any()) else None
         if self.refine:
-            spectra = polish(data, spectra, fixed=fixed)
+            begun, spectra = spectra, polish(data, spectra, fixed=fixed)
+            if prior.blind:
+                spectra = restarted(data, spectra, begun, prior.start)
             spectra = seen_coarsely(data, spectra) if some is None else spectra
             spectra = purest(data, spectra) if prior.blind else spectra
         if report:
@@ -196,6 +202,8 @@ class Palm:
         if prior.blind and not more:
             more = excess_notes(data, spectra.shape[1])
         notes = (*((note,) if empty else ()), *more)
+        if prior.blind and self.refine:
+            return _mended(data, spectra, notes)
         return Separated(spectra, fixed=fixed, notes=notes)
 
 
@@ -345,6 +353,12 @@ def _blind(data: Whitened, sparse: torch.Tensor, count: int) -> torch.Tensor:
     # Single precision is enough for what is thresholded at three times the noise.
     found = gmca(sparse.float(), count, data.scales)
     return found.to(data.pixels)
+
+
+def _mended(data: Whitened, spectra: torch.Tensor, notes: tuple[str, ...]) -> Separated:
+    """Of polished spectra, without what has leaked into them."""
+    spectra = without_leaks(data.even, spectra, data.nonnegative)
+    return Separated(spectra, mended=True, notes=notes)
 
 
 def _completed(
