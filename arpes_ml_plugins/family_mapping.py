@@ -81,7 +81,7 @@ class FamilyMapping(Mapping[str, xr.DataArray]):
         return f"{type(self).__name__}({families}; {axes})"
 
     def on(self, energy: xr.DataArray, *channels: xr.DataArray) -> Self:
-        """The same library on other axes, by linear interpolation.
+        """The same library on other axes, by cubic splines.
 
         Parameters
         ----------

@@ -116,7 +116,9 @@ def _readable(folder: Path) -> Iterator[Path]:
         if path.is_dir() and not is_zarr(path):
             if not path.is_symlink():
                 yield from _readable(path)
-        elif path.is_dir() or path.suffix.lower() in SUFFIXES or _signed(path):
+        elif path.is_dir() or (
+            path.is_file() and (path.suffix.lower() in SUFFIXES or _signed(path))
+        ):
             yield path
 
 

@@ -214,14 +214,13 @@ def fingerprint(data: xr.DataArray) -> str | None:
 
 
 def axes_fingerprint(data: xr.DataArray) -> str:
-    """Hash of the dimensions, of the coordinates in memory, and of a ``beta`` or ``temperature``
-    among the attributes: results depend on these, too.
+    """Hash of the dimensions, of the coordinates, and of a ``beta`` or ``temperature`` among the
+    attributes: results depend on these, too.
     """
     found = hashlib.blake2b(repr([*map(str, data.dims), *data.shape]).encode(), digest_size=16)
     for name in sorted(data.coords, key=str):
-        if data.coords[name].chunks is None:
-            found.update(f"{name} {data.coords[name].dims}".encode())
-            found.update(_as_bytes(data.coords[name].values))
+        found.update(f"{name} {data.coords[name].dims}".encode())
+        found.update(_as_bytes(data.coords[name].values))
     stated = {key: str(data.attrs[key]) for key in CONDITIONS if key in data.attrs}
     found.update(repr(stated).encode())
     return found.hexdigest()

@@ -153,7 +153,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(result["status"], told)
     if is_common(undone):
-        doubt = chemical(result, undone) if setup.known else doubts(result, undone, setup)
+        doubt = chemical(result, undone, setup) if setup.known else doubts(result, undone, setup)
         result["status"] = _also(result["status"], doubt)
     if result["status"] != "ok" and setup.known:
         result["status"] = _also(result["status"], offset(cube, setup, noise))

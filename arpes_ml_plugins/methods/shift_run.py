@@ -294,12 +294,13 @@ def offset(cube: Cube, setup: Setup, noise: ValueNoise | None) -> str:
     )
 
 
-def chemical(result: dict[str, Any], shifts: Shifts) -> str:
+def chemical(result: dict[str, Any], shifts: Shifts, setup: Setup) -> str:
     """Status of spectra from a library whose energies follow from pixels that shift with them."""
     from arpes_ml_plugins.separation.shift_doubts import following
 
+    exact = _exact(setup)
     share = following(result["maps"].flatten(1), shifts.shift)
-    if share < FOLLOWING:
+    if share < FOLLOWING or (exact is not None and bool(exact.all())):
         return "ok"
     return (
         f"the shifts follow the maps of the components ({share:.0%} of their variance), so that "

@@ -135,7 +135,8 @@ def mixture_space(
     else:
         space = signal_space(pixels, None, together)
     fixed = [family for family in families if len(family) == 1]
-    return space.with_known(torch.cat(fixed)) if fixed else space
+    missing = space.directions.shape[1] < count
+    return space.with_known(torch.cat(fixed)) if fixed and missing else space
 
 
 @dataclass(frozen=True)
