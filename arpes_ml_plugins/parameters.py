@@ -119,8 +119,13 @@ def shown(value: Any) -> str:
 
 def is_number(value: Any) -> bool:
     """Whether a ``value`` is a finite real number, and not a bool."""
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    return number and not isinstance(value, np.complexfloating) and math.isfinite(value)
+    number = isinstance(value, (int, float, np.integer, np.floating))
+    if not number or isinstance(value, (bool, np.timedelta64)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int that no float holds
+        return False
 
 
 def check_number(

@@ -20,6 +20,8 @@ ENERGY = np.linspace(-1, 1, 41)
 LINE = xr.DataArray(np.exp(-(ENERGY**2) / 0.02), {"eV": ENERGY}, "eV")
 LIBRARY = SpectrumLibrary.from_spectra({"one": LINE}, shift=0.1, count=10)
 
+told = pytest.mark.filterwarnings("ignore:separate_:arpes_ml_plugins.errors.DistributionWarning")
+
 
 def image():
     rng = np.random.default_rng(0)
@@ -32,6 +34,7 @@ def greens_function():
     return arpes_ml_plugins.simulate_greens_function(spectrum, beta=10, stderr=1e-3, rng=0)
 
 
+@told
 @pytest.mark.parametrize("limit", [0.1, np.float64(0.1), np.float32(0.1)])
 def test_the_largest_shift_is_a_number_of_any_type(limit):
     result = image().S.separate_sgmca(library=LIBRARY, shift=limit, rng=0)
@@ -197,6 +200,7 @@ def test_a_library_does_not_change():
     np.testing.assert_array_equal(LIBRARY["one"].values, before)
 
 
+@told
 def test_attributes_of_parameters_do_not_prevent_a_replay():
     data = image()
     noise = xr.full_like(data, 1.0).assign_attrs(file=Path("x"), units="counts")

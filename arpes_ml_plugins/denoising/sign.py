@@ -23,7 +23,7 @@ def sign_of(images: torch.Tensor, valid: torch.Tensor) -> float:
     (-1.0, 1.0)
     """
     values = images[valid]
-    if not len(values):
+    if len(values) < 2:
         return 1.0
     above, below = values.clamp(min=0).sum(), -values.clamp(max=0).sum()
     skew = values.median() - values.mean()

@@ -84,7 +84,7 @@ def estimate_noise(
         - ``energy_repeats``, ``momentum_repeats``: how often each energy (momentum) is repeated on
           average, as after interpolation to the nearest neighbour, otherwise 1. All other variables
           then describe the data without the repetitions;
-        - ``sign``: -1 if the values are intensities with a negative sign, as of a current,
+        - ``sign``: -1 if the values are intensities with a negative sign, as in a current,
           otherwise 1. All other variables then describe their magnitudes;
         - ``image_scale``, ``energy_scale``, ``momentum_scale``: if each image (or each energy, or
           each momentum) was divided by a number of its own, for example its maximum or the time of

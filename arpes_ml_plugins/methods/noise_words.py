@@ -224,7 +224,7 @@ def _irregular_in_words(noise: dict[str, float], dims: tuple[Hashable, Hashable]
     found = []
     if noise["sign"] < 0:
         found.append(
-            "The values are negative, as of a current; all that is said here is about their "
+            "The values are negative, as in a current; all that is said here is about their "
             "magnitudes."
         )
     for name, dim in zip(("energy", "momentum"), dims, strict=True):

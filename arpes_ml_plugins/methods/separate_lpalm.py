@@ -168,12 +168,13 @@ def separate_lpalm(
     if isinstance(network, Mapping):  # in a replay
         network = SeparationNetwork.from_record(network)
     if network is not None:
+        library = _of_network(network, library)
         if recipe not in (None, network.recipe):
             raise ParameterError(
                 f"network was trained by the recipe {network.recipe!r}, got recipe={recipe!r}; "
                 f"leave it out"
             )
-        library, recipe = _of_network(network, library), network.recipe
+        recipe = network.recipe
     recipe = recipe or LPALM_RECIPES[0]
     check_one_of(library, n_components)
     setup = setup_of(
