@@ -189,3 +189,27 @@ def test_hot_values_are_left_out(lazy):
     scale = float(clean.maps.max())
     np.testing.assert_allclose(result.maps, clean.maps, atol=0.05 * scale)
     np.testing.assert_allclose(result.residual_chi2.mean(), clean.residual_chi2.mean(), rtol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.DistributionWarning")
+def test_a_weak_fixed_spectrum_that_is_wrong_is_named():
+    """Spectra that are known exactly fill directions only where the data lack some."""
+    energy = np.linspace(-3, 3, 60)
+    y, x = np.mgrid[:30, :30]
+    maps = np.stack([x < 10, (x >= 10) & (y < 15), (x >= 10) & (y >= 15)], -1) * [1.0, 0.1, 1.0]
+    centres = {"a": -1.4, "b": 0.0, "c": 1.3}
+
+    def line(centre):
+        return np.exp(-(((energy - centre) / 0.35) ** 2))
+
+    for seed in range(2):
+        rate = 50 * maps @ np.stack([line(c) for c in centres.values()])
+        data = xr.DataArray(
+            np.random.default_rng(seed).poisson(rate) * 1.0, {"eV": energy}, ("y", "x", "eV")
+        )
+        known = centres | {"b": 0.1}
+        fixed = SpectrumLibrary.from_spectra(
+            {n: xr.DataArray(line(c), {"eV": energy}, "eV") for n, c in known.items()}
+        )
+        status = data.S.separate_sgmca(library=fixed, shift=False, rng=0).status.item()
+        assert "'b'" in status

@@ -1,4 +1,4 @@
-"""Intensities with a negative sign, as of a current, are denoised as those with a positive one."""
+"""Intensities with a negative sign, as in a current, are denoised as those with a positive one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_they_are_denoised_with_the_other_sign(scene, unit):
     noise = current.S.estimate_noise()
     assert (str(noise.kind.values), float(noise.sign)) == ("counts", -1)
     assert float(noise.gain) == pytest.approx(unit)
-    assert "negative, as of a current" in str(noise.verdict.values)
+    assert "negative, as in a current" in str(noise.verdict.values)
     bars = current.S.decompose_pretrained(adapt=False, rng=0)
     expected = (-current).S.decompose_pretrained(adapt=False, rng=0)
     for name, other in (("clean", "clean"), ("lower", "upper"), ("upper", "lower")):
