@@ -214,13 +214,17 @@ def fingerprint(data: xr.DataArray) -> str | None:
 
 
 def axes_fingerprint(data: xr.DataArray) -> str:
-    """Hash of the dimensions, of the coordinates, and of a ``beta`` or ``temperature`` among the
-    attributes: results depend on these, too.
+    """Hash of the dimensions, of their coordinates and single numbers, and of a ``beta`` or
+    ``temperature`` among the attributes: results depend on these, too.
+
+    Other coordinates may be lazy, and results do not depend on them.
     """
     found = hashlib.blake2b(repr([*map(str, data.dims), *data.shape]).encode(), digest_size=16)
     for name in sorted(data.coords, key=str):
-        found.update(f"{name} {data.coords[name].dims}".encode())
-        found.update(_as_bytes(data.coords[name].values))
+        coordinate = data.coords[name]
+        if coordinate.chunks is None and (coordinate.ndim == 0 or name in data.dims):
+            found.update(f"{name} {coordinate.dims}".encode())
+            found.update(_as_bytes(coordinate.values))
     stated = {key: str(data.attrs[key]) for key in CONDITIONS if key in data.attrs}
     found.update(repr(stated).encode())
     return found.hexdigest()
