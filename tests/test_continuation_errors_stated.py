@@ -38,6 +38,15 @@ def test_the_window_does_not_follow_wrong_errors(name, sigma):
 
 
 @pytest.mark.parametrize("method", ["continue_rlista", "continue_maxent"])
+def test_errors_that_are_far_too_small_are_not_the_cause(method):
+    g = green(SPECTRA["metal"], sigma=1e-3)
+    for factor, unexplained in ((2.5, False), (6, True)):
+        said = run(g, method, stderr=1e-3 / factor, omega=OMEGA).status.item()
+        assert RAISED in said
+        assert ("does not explain the data" in said) == unexplained
+
+
+@pytest.mark.parametrize("method", ["continue_rlista", "continue_maxent"])
 def test_a_factor_of_two_is_no_reason(method):
     g = green(SPECTRA["gap"], sigma=1e-4)
     assert run(g, method, stderr=2e-4, omega=OMEGA).status.item() == "ok"

@@ -98,8 +98,8 @@ STATUSES = {
     UNLIKE: "fell back to MaxEnt: the data are unlike those of all training spectra",
     TRAINED: "a network was trained: outside the training range of the stored one",
     STRANGE: "the data are unlike those of all training spectra",
-    ACAUSAL: "Im Sigma(i w_n) is positive for w_n > 0, as of -Sigma or of the conjugate, which "
-    "belongs to -w_n; the result is that of -Sigma, with the sign turned round",
+    ACAUSAL: "Im Sigma(i w_n) is positive for w_n > 0, like that of -Sigma or of the conjugate, "
+    "which belongs to -w_n; the result is that of -Sigma, with the sign turned round",
     CONTRADICTED: "data and the stated norm or moments contradict each other",
     INDEFINITE: "no positive semidefinite matrix explains the data",
     UNDERFITTED: "the result is smoother than the data allow: its chi^2 is more than 30 above "
@@ -121,7 +121,7 @@ MISFIT = 6.0  # standard deviations of chi^2
 LEAST_MISFIT_OF_ALL = 3.0  # standard deviations of chi^2, where nothing is regularised
 LEAST_MISFIT = 2.0
 """chi^2 per datum that is always accepted as an explanation, though not always as a fit."""
-MOST_EXCESS = 30.0
+MOST_ABOVE = 30.0
 """chi^2 of a fit above the least of any positive spectrum. That of the truth is ten above it or
 so, by the number of components that data resolve, and hardly ever twenty."""
 
@@ -343,7 +343,7 @@ def underfits(seen: Observation, solution: Solution) -> torch.Tensor:
     if not solution.fitted or solution.least is None:
         return torch.zeros_like(seen.which, dtype=torch.bool)
     excess = seen.misfit(solution.weights) * seen.count - solution.least
-    return excess > MOST_EXCESS * (solution.least / seen.count).clamp(min=1)
+    return excess > MOST_ABOVE * (solution.least / seen.count).clamp(min=1)
 
 
 def largest_misfit(count: torch.Tensor) -> torch.Tensor:
