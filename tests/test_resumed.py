@@ -123,3 +123,12 @@ def test_without_zarr(series, tmp_path, monkeypatch):
     with pytest.raises(MissingPackageError, match="zarr is not installed: pip install zarr"):
         series.S.denoise(out=tmp_path / "clean.zarr")
     assert not list(tmp_path.iterdir())
+
+
+def test_every_coordinate_distinguishes_two_runs():
+    from arpes_ml_plugins.plugins.into_store import _digest
+
+    data = xr.DataArray(np.ones((3, 4)), dims=("eV", "phi"), coords={"T": ("eV", [1.0, 2, 3])})
+    other = data.assign_coords(T=data["T"] + 1)
+    assert _digest(data, data.dims) == _digest(data.copy(), data.dims)
+    assert _digest(data, data.dims) != _digest(other, data.dims)

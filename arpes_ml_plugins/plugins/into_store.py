@@ -15,11 +15,7 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import FileError, MissingPackageError
 from arpes_ml_plugins.labelled.progress import check_progress, reporter
-from arpes_ml_plugins.labelled.provenance import (
-    axes_fingerprint,
-    fingerprint,
-    read_provenance,
-)
+from arpes_ml_plugins.labelled.provenance import fingerprint, read_provenance
 from arpes_ml_plugins.labelled.seeds import seed_from
 from arpes_ml_plugins.labelled.spectrum import check_array, select_spectrum
 from arpes_ml_plugins.labelled.unfinished import Unfinished, opened, run_of
@@ -161,8 +157,12 @@ def _digest(data: xr.DataArray, core: Sequence[Hashable]) -> str:
         _hashes, bare, input_core_dims=[list(core)], dask="parallelized", output_dtypes=[np.uint64]
     ).compute()
     whole = hashlib.blake2b(digest_size=16)
-    whole.update((data.dtype.str + axes_fingerprint(data)).encode())
+    whole.update(repr((data.dims, data.shape, data.dtype.str)).encode())
     whole.update(each.transpose(*(dim for dim in data.dims if dim not in core)).values.tobytes())
+    for name in sorted(data.coords, key=str):
+        values = data.coords[name].values
+        text = repr(values.tolist()).encode() if values.dtype.kind == "O" else values.tobytes()
+        whole.update(repr(name).encode() + text)
     return whole.hexdigest()
 
 
