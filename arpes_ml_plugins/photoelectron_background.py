@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.axes import is_binding
-from arpes_ml_plugins.labelled.energy_units import energy_unit, unit_text
+from arpes_ml_plugins.labelled.energy_units import electron_volts
 
 __all__ = ["BACKGROUNDS", "LOSSES", "lost", "polynomials"]
 
@@ -57,8 +57,7 @@ def lost(
     if kind == "shirley":
         kernel = (np.sign(loss) + 1) / 2
     else:
-        unit = energy_unit(unit_text(energy))
-        loss *= 1.0 if unit is None or unit.electron_volts is None else unit.electron_volts
+        loss *= electron_volts(energy)
         kernel = np.where(loss > 0, loss / (UNIVERSAL + loss**2) ** 2, 0.0)
     width = np.abs(np.gradient(values))
     result = np.moveaxis(np.tensordot(kernel * width, spectra, (1, 1)), 1, 0)

@@ -14,7 +14,7 @@ from arpes_ml_plugins.errors import AxisError, DataTypeError, ParameterError
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.energies import energies_along
-from arpes_ml_plugins.labelled.energy_units import energy_unit, time_unit, unit_text
+from arpes_ml_plugins.labelled.energy_units import electron_volts
 from arpes_ml_plugins.labelled.outputs import result_dtype
 from arpes_ml_plugins.labelled.spectrum import check_array
 from arpes_ml_plugins.labelled.units import strip_unit
@@ -181,7 +181,7 @@ def as_measured(
     check_array(bare)
     (dim,) = resolve_dims(bare, ("energy",), None if dims is None else [dims])
     energy = energies_along(bare, dim)
-    inverse = given if beta is not None else _electron_volts(bare, dim) / (BOLTZMANN * given)
+    inverse = given if beta is not None else electron_volts(bare[dim]) / (BOLTZMANN * given)
     dtype = result_dtype(bare.dtype)
     wide = np.promote_types(dtype, np.float32)
     occupied = xr.DataArray(expit(-inverse * energy).astype(wide), dims=[dim])
@@ -214,15 +214,6 @@ def _number(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise ParameterError(f"{name} must be a number, got {value!r}") from None
-
-
-def _electron_volts(array: xr.DataArray, dim: Hashable) -> float:
-    """The unit of an energy axis in eV: that of its attribute, otherwise 1."""
-    text = unit_text(array[dim])
-    found = energy_unit(text) or (time_unit(text[5:]) if text.startswith("hbar/") else None)
-    if found is None or found.electron_volts is None:
-        return 1.0
-    return found.electron_volts
 
 
 def _even_step(energy: NDArray[np.float64], dim: Hashable) -> float:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from arpes_ml_plugins.constants import BOLTZMANN, HBAR
 
-__all__ = ["EnergyUnit", "energy_unit", "time_unit", "unit_text"]
+__all__ = ["EnergyUnit", "electron_volts", "energy_unit", "time_unit", "unit_text"]
 
 ENERGIES = {
     "eV": (1.0, ("ev", "electron_volt", "electronvolt", "electron volt")),
@@ -82,6 +82,15 @@ def time_unit(text: str) -> EnergyUnit | None:
         if match:
             return energy_unit(match[1]) or EnergyUnit(match[1], None)
     return None
+
+
+def electron_volts(axis: xr.DataArray) -> float:
+    """The unit of an energy axis in eV: that of its attribute, otherwise 1."""
+    text = unit_text(axis)
+    found = energy_unit(text) or (time_unit(text[5:]) if text.startswith("hbar/") else None)
+    if found is None or found.electron_volts is None:
+        return 1.0
+    return found.electron_volts
 
 
 def _look_up(text: str, table: Mapping[str, tuple[float, tuple[str, ...]]]) -> str | None:
