@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 
+from arpes_ml_plugins.denoising.noise_kind import step_of
 from arpes_ml_plugins.denoising.rounding import rounding_error
 
 pytestmark = pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.CountsWarning")
@@ -58,3 +59,10 @@ def test_counts_are_not_rounded(rounded):
     values, truth, _ = rounded
     counts = values.copy(data=np.random.default_rng(0).poisson(truth).astype(float))
     assert "coarse" not in str(counts.S.estimate_noise().verdict.values)
+
+
+def test_exact_multiples_have_an_exact_step():
+    counts = torch.poisson(
+        torch.full((40_000,), 300.0), generator=torch.Generator().manual_seed(0)
+    ).double()
+    assert float(step_of(10 * counts)) == 10

@@ -37,10 +37,11 @@ def step_of(values: torch.Tensor) -> torch.Tensor:
     if len(levels) == 0:
         return none
     if bool((levels == levels.round()).all()) and float(levels[-1]) < LARGEST_WHOLE:
-        rounded = _rounded_step(levels.double()) if len(levels) <= len(values) / 2 else None
-        if rounded is not None:
-            return values.new_tensor(rounded)
-        return values.new_tensor(float(np.gcd.reduce(levels.cpu().numpy().astype(np.int64))))
+        exact = float(np.gcd.reduce(levels.cpu().numpy().astype(np.int64)))
+        finer = exact < float(levels.diff().amin()) if len(levels) > 1 else False
+        few = len(levels) <= len(values) / 2
+        rounded = _rounded_step(levels.double()) if finer and few else None
+        return values.new_tensor(exact if rounded is None else rounded)
     if len(levels) > len(values) / 2:
         return none
     gaps = levels.diff(prepend=levels.new_zeros(1))

@@ -347,8 +347,9 @@ def _described(data: xr.DataArray) -> str:
 
 
 def listed(names: Iterable[Hashable]) -> str:
-    """Names in a message."""
-    return " and ".join(repr(name) for name in names)
+    """Names in a message: 'a', 'b' and 'c'."""
+    *first, last = map(repr, names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def same_along(one: xr.DataArray, other: xr.DataArray, dim: Hashable) -> bool:

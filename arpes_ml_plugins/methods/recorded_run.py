@@ -1,7 +1,7 @@
 """What a detector recorded of the images of a batch, and results as the batch was.
 
-Values that are negative throughout, as of a current, count with the other sign, and lines that only
-repeat the one before do not count.
+Values that are negative throughout, as those of a current are, count with the other sign, and lines
+that only repeat the one before do not count.
 """
 
 from __future__ import annotations

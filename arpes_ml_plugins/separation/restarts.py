@@ -23,13 +23,15 @@ CHANCE = 5.0  # standard deviations of chi^2
 SIGMAS = 3.0  # standard errors of a map, from which another value is no longer noise
 
 
-def misses(data: Whitened, spectra: torch.Tensor) -> bool:
-    """Whether ``spectra (k, n)`` explain much less than as many principal components."""
+def misses(data: Whitened, *sets: torch.Tensor) -> bool:
+    """Whether any of the sets of spectra ``(k, n)`` explains much less than as many principal
+    components.
+    """
     power = data.pixels @ data.pixels.mT
-    best = torch.linalg.eigvalsh(power)[: -spectra.shape[1]].sum()
-    basis = torch.linalg.qr(spectra)[0]
-    left = power.trace() - (basis.mT @ power @ basis).trace()
-    return bool(left - best > FAR * spectra.numel())
+    best = torch.linalg.eigvalsh(power)[: -sets[0].shape[1]].sum()
+    bases = (torch.linalg.qr(spectra)[0] for spectra in sets)
+    left = (power.trace() - (basis.mT @ power @ basis).trace() for basis in bases)
+    return any(bool(each - best > FAR * sets[0].numel()) for each in left)
 
 
 def restarted(
@@ -48,7 +50,7 @@ def restarted(
     start
         The other start; default that of :func:`blind_start`. It is polished on pixels alone.
     """
-    if not (misses(data, begun) or misses(data, found)):
+    if not misses(data, begun, found):
         return found
     if start is None:
         start = blind_start(data.pixels, found.shape[1], nonnegative=data.nonnegative, seed=0)
