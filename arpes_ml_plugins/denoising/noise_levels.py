@@ -171,22 +171,17 @@ def _fitted(
     basis = torch.linalg.svd(torch.ones(1, taps).to(centre))[2][1:]
     equal = together.mean(1)
     varied = torch.einsum("dk,nkhw->ndhw", basis, together)
-    first, second = torch.triu_indices(taps - 1, taps - 1, device=centre.device)
     mask = used.to(centre)[:, None]
-    products = torch.cat(
-        [varied[:, first] * varied[:, second], varied * (centre - equal)[:, None]], 1
-    )
-    norm = _pooled(mask, cells).clamp(min=torch.finfo(centre.dtype).tiny)
-    sums = (_pooled(products * mask, cells) / norm).movedim(1, -1)
-    matrix = sums.new_zeros((*sums.shape[:-1], taps - 1, taps - 1))
-    matrix[..., first, second] = matrix[..., second, first] = sums[..., : len(first)]
+    products = _products(torch.cat([varied, (centre - equal)[:, None]], 1) * mask, cells)
+    matrix, beside = products[..., :-1, :-1], products[..., :-1, -1:]
     ridge = RIDGE * matrix.diagonal(dim1=-2, dim2=-1).mean(-1)
     ridge = ridge.clamp(min=torch.finfo(centre.dtype).tiny)
     matrix = matrix + ridge[..., None, None] * torch.eye(taps - 1).to(matrix)
-    solved = torch.linalg.solve(matrix, sums[..., len(first) :, None])[..., 0]
+    solved = torch.linalg.solve(matrix, beside)[..., 0]
     weights = (1 / taps + solved @ basis).movedim(-1, 1)
     wide = _spread_out(weights, cells, centre.shape)
     square = (centre - (together * wide).sum(1)).square() / _factor(wide, noise)
+    norm = _pooled(mask, cells).clamp(min=torch.finfo(centre.dtype).tiny)
     spread = _pooled(square[:, None] * mask, cells) / norm
     return _Rows(centre, together, valid.to(centre), used, weights, spread)
 
@@ -219,6 +214,17 @@ def _factor(weights: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     with_pixel, pairs = noise[0, 1:], noise[1:, 1:]
     of_pairs = torch.einsum("nkhw,kl,nlhw->nhw", weights, pairs, weights)
     return 1 + of_pairs - 2 * torch.einsum("nkhw,k->nhw", weights, with_pixel)
+
+
+def _products(values: torch.Tensor, cells: tuple[int, int]) -> torch.Tensor:
+    """Sums over 3 x 3 cells of all products of channels, ``(n, rows, columns, k, k)``."""
+    rows, columns = cells
+    missing = (0, -values.shape[-1] % columns, 0, -values.shape[-2] % rows)
+    blocks = F.pad(values, missing).unflatten(3, (-1, columns)).unflatten(2, (-1, rows))
+    pixels = blocks.permute(0, 2, 4, 3, 5, 1).flatten(3, 4)  # (n, rows, columns, pixels, k)
+    sums = F.pad(pixels.mT @ pixels, (0, 0, 0, 0, 1, 1, 1, 1))
+    sums = sums[:, :-2] + sums[:, 1:-1] + sums[:, 2:]
+    return sums[:, :, :-2] + sums[:, :, 1:-1] + sums[:, :, 2:]
 
 
 def _pooled(values: torch.Tensor, cells: tuple[int, int]) -> torch.Tensor:
