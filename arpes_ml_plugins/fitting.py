@@ -15,7 +15,7 @@ from arpes_ml_plugins.labelled.units import strip_unit
 
 if TYPE_CHECKING:
     from lmfit import Model, Parameters
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["DRAW", "FEWEST_DRAWS", "fit_draws"]
 
@@ -38,6 +38,7 @@ def fit_draws(
     dim: Hashable,
     *,
     params: Parameters | None = None,
+    weights: xr.DataArray | ArrayLike | None = None,
 ) -> xr.Dataset:
     """Fit a model to every curve of every sample of :func:`sample_posterior` or ``continue_*``.
 
@@ -58,6 +59,12 @@ def fit_draws(
     params : lmfit.Parameters, optional
         Starting values, bounds and constraints of every fit; default: ``model.guess`` for the mean
         curve. The fit of each sample starts from that of the mean.
+    weights : xarray.DataArray or array_like, optional
+        Factor of the residual of each point, as in lmfit: an array with some of the dimensions of
+        ``samples`` other than ``draw``, or one number per point along ``dim``. Points with larger
+        weights decide more. ``1 / samples.std("draw")`` lets the dim parts of a curve count as
+        much as their errors allow, for example the background beside a strong line. Points whose
+        weight is zero or NaN are left out. Default: all points count the same.
 
     Returns
     -------
@@ -76,7 +83,8 @@ def fit_draws(
         ``samples`` have no dimension ``draw`` or ``dim``, or only one draw.
     ParameterError
         ``params`` are missing, and the model cannot guess starting values; ``params`` are not
-        ``lmfit.Parameters``; or ``model`` is not an ``lmfit.Model``.
+        ``lmfit.Parameters``; ``model`` is not an ``lmfit.Model``; or ``weights`` are negative,
+        infinite, or do not fit the samples.
     DataError
         All curves have fewer points than the model has free parameters.
 
@@ -143,9 +151,10 @@ def fit_draws(
     values = values if np.iscomplexobj(values) else values.astype(float)
     place = samples.coords[dim].values if dim in samples.coords else np.arange(samples.sizes[dim])
     curves = values.reshape(-1, *values.shape[-2:])
+    shares = _weights(weights, samples, [*others, dim]).reshape(len(curves), curves.shape[-1])
     if not len(curves):
         raise DataError(f"samples hold no curve: their sizes are {dict(samples.sizes)}")
-    fits = _fits(model, place.astype(float), curves, params, dim)
+    fits = _fits(model, place.astype(float), curves, shares, params, dim)
     shape, shell = values.shape[:-2], samples.isel({dim: 0}, drop=True)
     found: dict[str, xr.DataArray] = {}
     for name in fits[0][0]:
@@ -158,6 +167,30 @@ def fit_draws(
     found[FAILED] = along.isnull().mean(DRAW)
     _warn_of_bounds(found, params)
     return xr.Dataset(found)
+
+
+def _weights(
+    weights: xr.DataArray | ArrayLike | None, samples: xr.DataArray, dims: list[Hashable]
+) -> NDArray[np.floating]:
+    """Weight of each point of each curve, in the order of ``dims``; NaN where it is left out."""
+    each = samples.isel({DRAW: 0}, drop=True).transpose(*dims)
+    if weights is None:
+        return np.ones(each.shape)
+    named = weights if isinstance(weights, xr.DataArray) else xr.DataArray(weights, dims=dims[-1:])
+    strange = set(named.dims) - set(dims)
+    sizes = {name: (named.sizes[name], each.sizes[name]) for name in named.dims if name in dims}
+    if strange or any(got != wanted for got, wanted in sizes.values()):
+        raise ParameterError(
+            f"weights must have dimensions among {dict(each.sizes)}, got {dict(named.sizes)}; "
+            f'pass 1 / samples.std("draw"), or one number per point along {dims[-1]!r}'
+        )
+    values = named.broadcast_like(each.drop_vars(list(each.coords))).transpose(*dims).values
+    if not (np.isnan(values) | ((values >= 0) & (values < np.inf))).all():
+        raise ParameterError(
+            f"weights must be numbers from 0, got {np.nanmin(values):g} to {np.nanmax(values):g}; "
+            f"they are 1 / standard error of each point, and 0 or NaN leaves a point out"
+        )
+    return np.where(values > 0, values, np.nan)
 
 
 def _guesses(model: Model) -> bool:
@@ -193,14 +226,19 @@ Fit = tuple[Values, dict[str, "NDArray[np.floating]"]]
 
 
 def _fits(
-    model: Model, place: NDArray[np.floating], curves: NDArray[Any], params: Any, dim: Hashable
+    model: Model,
+    place: NDArray[np.floating],
+    curves: NDArray[Any],
+    weights: NDArray[np.floating],
+    params: Any,
+    dim: Hashable,
 ) -> list[Fit]:
     """Fits to all curves; NaN for those that cannot be fitted, unless none can."""
     fits: list[Fit | None] = []
     reasons: list[Exception] = []
-    for curve in curves:
+    for curve, shares in zip(curves, weights, strict=True):
         try:
-            fits.append(_fit(model, place, curve, params, dim))
+            fits.append(_fit(model, place, curve, shares, params, dim))
         except BROKEN as reason:
             fits.append(None)
             reasons.append(reason)
@@ -213,10 +251,15 @@ def _fits(
 
 
 def _fit(
-    model: Model, place: NDArray[np.floating], curves: NDArray[Any], params: Any, dim: Hashable
+    model: Model,
+    place: NDArray[np.floating],
+    curves: NDArray[Any],
+    weights: NDArray[np.floating],
+    params: Any,
+    dim: Hashable,
 ) -> Fit:
     """Parameters of the mean curve, and of each curve (NaN if its fit fails)."""
-    known = np.isfinite(curves).all(0) & np.isfinite(place)
+    known = np.isfinite(curves).all(0) & np.isfinite(place) & np.isfinite(weights)
     free = sum(parameter.vary for parameter in (params or model.make_params()).values())
     if known.sum() <= free:
         raise DataError(
@@ -226,11 +269,12 @@ def _fit(
         )
     x, mean = {model.independent_vars[0]: place[known]}, curves[:, known].mean(0)
     start = params if params is not None else model.guess(mean, **x)
-    best = model.fit(mean, start, **x)
+    shares = weights[known]
+    best = model.fit(mean, start, weights=shares, **x)
     each: dict[str, list[float]] = {name: [] for name in best.params}
     for curve in curves[:, known]:
         try:
-            fit = model.fit(curve, best.params, **x)
+            fit = model.fit(curve, best.params, weights=shares, **x)
             worked = bool(fit.success)
         except BROKEN:
             worked = False

@@ -189,6 +189,51 @@ class TestFits:
         with pytest.warns(ConvergenceWarning, match="center is at its bound of 0.055 in 100%"):
             arpes_ml_plugins.fit_draws(lines, self.model, "phi", params=start)
 
+    def test_weights_decide_which_points_count(self, lines):
+        """A second line, which the model does not have, is left out by weights, in any form."""
+        ghost = 3 / (1 + ((lines.phi + 0.15) / 0.01) ** 2)
+        away = abs(lines.phi + 0.15) > 0.06
+        fits = [
+            arpes_ml_plugins.fit_draws(
+                lines + ghost, self.model, "phi", params=self.params(), weights=weights
+            )
+            for weights in (None, away.astype(float), away.values, (1.0 * away).where(away))
+        ]
+        without = arpes_ml_plugins.fit_draws(lines, self.model, "phi", params=self.params())
+        plain, *weighed = (float(abs(fit.c - without.c).max()) for fit in fits)
+        assert plain > 5 * max(weighed)
+        per_curve = xr.concat([1.0 * away, 5.0 * away], lines.eV)
+        fit = arpes_ml_plugins.fit_draws(
+            lines + ghost, self.model, "phi", params=self.params(), weights=per_curve
+        )
+        np.testing.assert_allclose(fit.center, fits[1].center, atol=1e-6)
+
+    def test_dim_points_count_by_their_errors(self):
+        """A constant below a line of other noise: weights by the scatter make its error smaller."""
+        rng = np.random.default_rng(0)
+        error = np.where(np.arange(60) < 30, 1.0, 0.05)
+        samples = xr.DataArray(5 + error * rng.normal(size=(200, 60)), dims=("draw", "phi"))
+        plain, weighed = (
+            arpes_ml_plugins.fit_draws(samples, ConstantModel(), "phi", weights=weights).c_error
+            for weights in (None, 1 / samples.std("draw"))
+        )
+        assert float(weighed) < 0.2 * float(plain)
+
+    @pytest.mark.parametrize(
+        ("weights", "said"),
+        [
+            (np.ones(3), "one number per point"),
+            (xr.DataArray(np.ones(2), dims="x"), "dimensions among"),
+            (-np.ones(SIZE), "from 0, got -1"),
+            (np.full(SIZE, np.inf), "from 0"),
+        ],
+    )
+    def test_weights_that_do_not_fit(self, lines, weights, said):
+        with pytest.raises(ParameterError, match=said):
+            arpes_ml_plugins.fit_draws(
+                lines, self.model, "phi", params=self.params(), weights=weights
+            )
+
     def test_a_dataset_of_samples(self, lines):
         both = (lines, lines.to_dataset(name="spectrum"))
         one, other = (
