@@ -14,6 +14,7 @@ comparison of the simulations with their clean images, or against the noise:
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -31,12 +32,12 @@ PIXEL = 0.7  # pixels, over which squared sharp structure is averaged
 SHARP_REGION = 10.0  # pixels, in which the residual is compared with sharp structure
 LOUD = 1.2  # variance over that assumed, from which on the noise is not as assumed
 RIDGES = (1.2, 2.0)  # pixels, widths of the Gaussians that ridges are compared with
-LENGTH = 8.0  # pixels, of a piece of a ridge; longer pieces do not follow a curved one
+LENGTHS = (8.0, 16.0)  # pixels, of pieces of a ridge: long ones see fainter, straight ridges
 BESIDE = 2.5  # widths, of the Gaussian that is taken off as the background of a ridge
 DIRECTIONS = 12
 SIGNIFICANT, CERTAIN = 2.2, 2.4  # standard deviations of a ridge that counts: not at all, in full
 FAINT, CLEAR = 6.0, 8.0  # standard deviations of ridges in the image: the network knows the latter
-MARGIN = 24  # pixels
+MARGIN = 32  # pixels
 
 
 class Misfit:
@@ -124,18 +125,17 @@ def faint_ridges(
     shape = (residual.shape[-2], residual.shape[-1])
     transfer = 1 if noise.white else noise.transfer(shape, clean.device).to(clean).sqrt()
     lacking, clear = torch.zeros((2, *clean.shape), dtype=clean.dtype, device=clean.device)
-    for width in RIDGES:
-        for direction in range(DIRECTIONS):
-            response = _ridge(width, math.pi * direction / DIRECTIONS, shape, clean)
-            kernel = torch.fft.irfft2(response * transfer, s=shape)
-            power = torch.fft.rfft2(kernel.square())
-            # One electron more: where fewer are expected than one, a single one means nothing.
-            variance = _filtered(rate, power, shape).clamp(min=0) + kernel.square().max()
-            standard = variance.sqrt()
-            shown, left = (_filtered(spectrum, response, shape) for spectrum in spectra)
-            sure = ((shown + left) / standard - SIGNIFICANT) / (CERTAIN - SIGNIFICANT)
-            lacking = torch.maximum(lacking, sure.clamp(0, 1) * left)
-            clear = torch.maximum(clear, shown / standard)  # not a trough beside a bright band
+    for width, length, turn in product(RIDGES, LENGTHS, range(DIRECTIONS)):
+        response = _ridge(width, length, math.pi * turn / DIRECTIONS, shape, clean)
+        kernel = torch.fft.irfft2(response * transfer, s=shape)
+        power = torch.fft.rfft2(kernel.square())
+        # One electron more: where fewer are expected than one, a single one means nothing.
+        variance = _filtered(rate, power, shape).clamp(min=0) + kernel.square().max()
+        standard = variance.sqrt()
+        shown, left = (_filtered(spectrum, response, shape) for spectrum in spectra)
+        sure = ((shown + left) / standard - SIGNIFICANT) / (CERTAIN - SIGNIFICANT)
+        lacking = torch.maximum(lacking, sure.clamp(0, 1) * left)
+        clear = torch.maximum(clear, shown / standard)  # not a trough beside a bright band
     faint = ((CLEAR - clear) / (CLEAR - FAINT)).clamp(0, 1)
     return torch.where(valid, lacking * faint, 0)
 
@@ -152,7 +152,9 @@ def _filtered(
     return filtered[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def _ridge(width: float, angle: float, shape: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
+def _ridge(
+    width: float, length: float, angle: float, shape: tuple[int, int], like: torch.Tensor
+) -> torch.Tensor:
     """Filter that gives the height of a straight Gaussian ridge at its top: a Gaussian along it,
     and across it the difference of one of the same width and a wider one.
     """
@@ -164,4 +166,4 @@ def _ridge(width: float, angle: float, shape: tuple[int, int], like: torch.Tenso
         torch.exp(-2 * (math.pi * size) ** 2 * across.square()) for size in (width, BESIDE * width)
     )
     height = 1 / math.sqrt(2) - 1 / math.sqrt(1 + BESIDE**2)
-    return (narrow - wide) * torch.exp(-2 * (math.pi * LENGTH) ** 2 * along.square()) / height
+    return (narrow - wide) * torch.exp(-2 * (math.pi * length) ** 2 * along.square()) / height
