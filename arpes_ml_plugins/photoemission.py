@@ -16,12 +16,11 @@ from arpes_ml_plugins.labelled.axes import resolve_dims
 from arpes_ml_plugins.labelled.energies import energies_along
 from arpes_ml_plugins.labelled.energy_units import electron_volts
 from arpes_ml_plugins.labelled.outputs import result_dtype
+from arpes_ml_plugins.labelled.spacing import even_step
 from arpes_ml_plugins.labelled.spectrum import check_array
 from arpes_ml_plugins.labelled.units import strip_unit
 
 __all__ = ["as_measured", "spectral_function_of"]
-
-EVEN = 1e-3  # relative deviation of an evenly spaced grid
 
 
 def spectral_function_of(
@@ -217,14 +216,13 @@ def _number(name: str, value: Any) -> float:
 
 
 def _even_step(energy: NDArray[np.float64], dim: Hashable) -> float:
-    steps = np.diff(energy)
-    mean = abs(steps.mean()) if len(steps) else 0.0
-    if mean == 0 or np.abs(steps - steps.mean()).max() > EVEN * mean:
+    step = even_step(energy)
+    if step is None:
         raise AxisError(
             f"broadening needs an evenly spaced axis of several points, and {dim!r} is not one; "
             f"interpolate first, for example with .interp"
         )
-    return float(mean)
+    return abs(step)
 
 
 def _broadened(values: NDArray[np.floating], sigma: float) -> NDArray[np.floating]:

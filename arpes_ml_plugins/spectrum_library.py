@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
 from arpes_ml_plugins.family_mapping import FamilyMapping
 from arpes_ml_plugins.labelled.axes import numbers_along
+from arpes_ml_plugins.labelled.spacing import even_step
 from arpes_ml_plugins.parameters import check_choice, check_count, check_number, is_number
 from arpes_ml_plugins.photoelectron_background import BACKGROUNDS, LOSSES, lost, polynomials
 from arpes_ml_plugins.spectrum_families import (
@@ -27,7 +28,6 @@ from arpes_ml_plugins.spectrum_families import (
 __all__ = ["SpectrumLibrary"]
 
 COUNT = 300  # spectra drawn per family
-EVEN = 1e-3  # relative deviation of an evenly spaced axis
 
 
 class SpectrumLibrary(FamilyMapping):
@@ -180,14 +180,14 @@ class SpectrumLibrary(FamilyMapping):
             family = checked_family(str(name), given, channels)
             if changes:
                 energy = family[family.dims[1]]
-                steps = np.diff(energy.values)
-                if (shift or broaden) and not _even(steps):
+                step = even_step(energy.values)
+                if (shift or broaden) and step is None:
                     raise AxisError(
                         f"component {name!r}: shifts need an evenly spaced axis of several points"
                     )
                 source = family.values[draw.integers(family.sizes[SAMPLE], size=count)]
                 changed = [
-                    varied(one, abs(steps.mean()), shift, broaden, strength, draw) for one in source
+                    varied(one, abs(step or 0.0), shift, broaden, strength, draw) for one in source
                 ]
                 family = family_of(np.stack(changed), *(family[d] for d in family.dims[1:]))
             families[str(name)] = family
@@ -407,7 +407,3 @@ def _check_range(name: str, parameter: str, given: Any) -> None:
         raise ParameterError(
             f"component {name!r}: {parameter!r} needs a number or (lowest, highest), got {given!r}"
         )
-
-
-def _even(steps: NDArray[np.floating]) -> bool:
-    return steps.size > 0 and bool(np.ptp(steps) <= EVEN * abs(steps.mean()))

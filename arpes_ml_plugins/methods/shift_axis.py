@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from arpes_ml_plugins.errors import AxisError
 from arpes_ml_plugins.labelled.axes import numbers_along
 from arpes_ml_plugins.labelled.border import Cube
+from arpes_ml_plugins.labelled.spacing import even_step
 from arpes_ml_plugins.methods.gaps_run import usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["independent", "step_and_noise", "step_of"]
 
-EVEN = 1e-3  # relative deviation of an evenly spaced axis
 LEAST_NOISE = 0.05  # of the mean of all channels
 
 
@@ -57,9 +55,6 @@ def step_of(setup: Setup) -> float | None:
     if setup.data.sizes[dim] < 8:
         return None
     try:
-        energy = numbers_along(setup.data[dim])
+        return even_step(numbers_along(setup.data[dim]))
     except AxisError:  # such an axis is as good as none
         return None
-    steps = np.diff(energy)
-    even = np.abs(steps - steps.mean()).max() <= EVEN * abs(steps.mean())
-    return float(steps.mean()) if even and steps.mean() != 0 else None
