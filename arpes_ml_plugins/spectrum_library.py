@@ -186,9 +186,8 @@ class SpectrumLibrary(FamilyMapping):
                         f"component {name!r}: shifts need an evenly spaced axis of several points"
                     )
                 source = family.values[draw.integers(family.sizes[SAMPLE], size=count)]
-                changed = [
-                    varied(one, abs(step or 0.0), shift, broaden, strength, draw) for one in source
-                ]
+                width = 1.0 if step is None else abs(step)  # nothing moves on an uneven axis
+                changed = [varied(one, width, shift, broaden, strength, draw) for one in source]
                 family = family_of(np.stack(changed), *(family[d] for d in family.dims[1:]))
             families[str(name)] = family
         return cls(families)

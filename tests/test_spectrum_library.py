@@ -137,6 +137,8 @@ def test_uneven_axes_cannot_be_shifted():
     uneven = peak(energy=np.sinh(ENERGY))
     with pytest.raises(AxisError, match="evenly"):
         SpectrumLibrary.from_spectra({"a": uneven}, shift=0.1)
+    tilted = SpectrumLibrary.from_spectra({"a": uneven}, strength=0.1, count=3, rng=0)
+    assert bool(np.isfinite(tilted["a"]).all())
 
 
 def test_any_name_of_the_axis():
