@@ -9,11 +9,13 @@ independent. The squares are therefore unbiased, at any number of counts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
+
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 
 __all__ = ["Cloud", "Levels", "Residuals", "noise_levels", "residuals"]
 
@@ -26,6 +28,7 @@ KEPT = 0.5  # of each class, where the prediction fails least
 FEWEST = 40  # pixels of a class
 FEWEST_CLASSES = 3
 ELECTRONS = 100.0  # fewest electrons of a class behind clouds
+GAPS, NEAR = 1.0, 0.2  # pixels, and weight of the neighbours that fill a gap
 HOT = 100.0  # times the expected square
 MOST = 60_000  # pixels; more only take time
 
@@ -103,9 +106,22 @@ def residuals(
     if min(images.shape[-2:]) < 4 * gap:
         return None
     rows, columns = (max(value, 0.0) for value in correlation)
-    along = _along_rows(images, valid, gap, (rows, columns))
-    across = _along_rows(images.mT, valid.mT, gap, (columns, rows)).mirrored()
-    return along.chosen(across)
+    filled, known = _filled(images, valid)
+    along = _along_rows(filled, known, gap, (rows, columns))
+    across = _along_rows(filled.mT, known.mT, gap, (columns, rows)).mirrored()
+    both = along.chosen(across)
+    return replace(both, used=both.used & valid)
+
+
+def _filled(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fill scattered gaps by their neighbours, or they would leave few pixels with a prediction."""
+    if valid.all():
+        return images, valid
+    mask = valid[:, None].to(images)
+    near = gaussian_mean(mask, torch.ones_like(mask), GAPS)[:, 0]
+    means = gaussian_mean(images[:, None], mask, GAPS)[:, 0]
+    known = valid | (near > NEAR)
+    return torch.where(valid, images, torch.where(known, means, 0)), known
 
 
 @dataclass(frozen=True)

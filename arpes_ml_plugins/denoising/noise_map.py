@@ -8,6 +8,7 @@ is subtracted in the end.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,7 @@ ELECTRONS = 30.0  # of the pedestal at a typical pixel; fewer suit weaker struct
 STRUCTURE = 1.0  # pixels, over which structure is averaged to see how far it falls below
 LOWEST = 0.005  # fraction of the pixels that may fall below zero
 SURROUNDINGS = 8.0  # pixels, over which the variance is averaged
+FEW = 20.0  # pixels in the surroundings that show less of the noise than all others do
 OUTLIER = 25.0  # times the variance in the rows between
 DARKEST = 1e-4  # of the largest variance
 OFF_LAW = 0.1, 0.9  # quantiles of the variance over what a law says
@@ -111,7 +113,10 @@ def _noise_map(
     used = found.used & (square <= OUTLIER * found.elsewhere)
     if not used.any():
         return torch.zeros_like(square)
-    around = _around(square, used)
+    # Where few pixels show the noise, as between gaps, it is rather that of the whole image.
+    share = _around(used.to(square), torch.ones_like(used)) * 4 * math.pi * SURROUNDINGS**2
+    here = share / (share + FEW)
+    around = here * _around(square, used) + (1 - here) * square[used].mean()
     return around.clamp(min=float(DARKEST * around.max()))
 
 
