@@ -62,7 +62,10 @@ def residual_of(
         expected = windowed_mean(clean[:, None], mask, width)
         weight = mask * (expected * area > ENOUGH)
         region = REGION + 2 * width
-        relative = (fine - coarse).square() / (expected.clamp(min=1e-9) * power * usual)
+        shown = windowed_mean(
+            mask, torch.ones_like(mask), width
+        )  # means beside gaps have more noise
+        relative = (fine - coarse).square() * shown / (expected.clamp(min=1e-9) * power * usual)
         local = gaussian_mean(relative, weight, region)
         seen = gaussian_mean(weight, torch.ones_like(weight), region)
         independent = seen * 4 * math.pi * region**2 / (1 + 2 * math.pi * max(wide, 0.5) ** 2)
