@@ -36,7 +36,14 @@ from arpes_ml_plugins.continuation.answer import (
 )
 from arpes_ml_plugins.continuation.draws import draws_of
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
-from arpes_ml_plugins.continuation.intervals import grounded, opened, reaching, stretched
+from arpes_ml_plugins.continuation.intervals import (
+    displaced,
+    grounded,
+    opened,
+    reaching,
+    rescaled,
+    stretched,
+)
 from arpes_ml_plugins.continuation.moments import Moments
 from arpes_ml_plugins.continuation.narrow_peaks import possible_widths
 from arpes_ml_plugins.continuation.network_estimate import (
@@ -108,13 +115,15 @@ class Checked:
 
     def __call__(self, seen: Observation) -> Iterator[tuple[Observation, Solution]]:
         """Solve the data sets within the network's range of errors, and then the others."""
-        whole, free, note = self.completed(seen)
+        whole, free, note, error = self.completed(seen)
         rough = too_rough(whole)
         for which in (~rough, rough):
             if not bool(which.any()):
                 continue
             part = seen.take(which)
             solution = self._solved(whole.take(which), None if free is None else free.take(which))
+            if free is not None:
+                solution = _for_norms(part, solution, error[which])
             status = _with_resolution(part, solution.weights, solution.status | note[which])
             if self.norm is None and 0 not in whole.problem.moments:
                 status = status | lack_zero(part.problem, part.used) * NO_ZERO
@@ -130,27 +139,29 @@ class Checked:
                 status = status | wrong * CONTRADICTED
             yield part, replace(solution, status=status)
 
-    def completed(self, seen: Observation) -> tuple[Observation, Observation | None, torch.Tensor]:
+    def completed(
+        self, seen: Observation
+    ) -> tuple[Observation, Observation | None, torch.Tensor, torch.Tensor]:
         """The data with the norm and moments that are stated, assumed or in the data themselves
-        beside them; the same without norms that are estimated from the data, if there are any; and
-        what was assumed, ``(b,)``.
+        beside them; the same without norms that are estimated from the data, if there are any; what
+        was assumed; and relative standard errors of estimated norms, ``(b,)``.
         """
         beside = seen if self.moments is None else self.moments.beside(seen)
-        nothing = torch.zeros_like(seen.which)
+        nothing, exact = torch.zeros_like(seen.which), torch.zeros_like(seen.scale)
         settled = seen.problem.signed or 0 in beside.problem.moments
         if settled or isinstance(self.algorithm, Trained):
-            return beside, None, nothing
+            return beside, None, nothing, exact
         if self.norm is not None:
-            return beside.with_norm(self.norm), None, nothing
+            return beside.with_norm(self.norm), None, nothing, exact
         if seen.problem.statistics != "fermion":
-            return beside, None, nothing
+            return beside, None, nothing, exact
         value, error = measured_norm(self.network, beside, self._windows(beside))
         unknown = is_open(value, error, usual=not self.any_norm)
         assumed = unknown & (not self.any_norm)
         # Regularisation would pull the norm towards that of noisy end points, or of a fit.
         loose = ~unknown & (error > SHARP) & (value > 0) & (not self._as_measured)
         if not bool((unknown | loose).any()):
-            return beside, None, nothing
+            return beside, None, nothing, exact
         known = torch.where(assumed, 1.0, value)
         allowed = torch.where(loose, LOOSE * error * beside.scale, torch.inf)
         scale = torch.where(assumed, 1.0, beside.scale)
@@ -159,7 +170,8 @@ class Checked:
         whole, free = (
             replace(beside.with_moments((0,), known[:, None], each), scale=scale) for each in errors
         )
-        return whole, free, torch.where(assumed, NORMED, unknown * OPEN_NORM)
+        note = torch.where(assumed, NORMED, unknown * OPEN_NORM)
+        return whole, free, note, torch.where(loose, error, exact)
 
     def _windows(self, seen: Observation) -> torch.Tensor | None:
         return None if self.windows is None else torch.from_numpy(self.windows[seen.slices])
@@ -241,6 +253,7 @@ class Checked:
             resolution = maxent_solution(seen, flat_model(seen, view), LOOSE_RULE).resolution
         assert resolution is not None  # it is around a flat default model
         problem = seen.problem
+        lower, upper = displaced(density, lower, upper, resolution, problem.omega)
         lower = grounded(lower, density, resolution, problem.omega, even=problem.even)
         sparse = _unresolved_part(seen, solution.weights) > UNRESOLVED
         far = unresolved(problem, seen.used, EDGE) & sparse[:, None]
@@ -299,6 +312,15 @@ def _is_pulled(seen: Observation, solution: Solution) -> torch.Tensor:
     """Whether solutions cannot have the norm beside the data, which is their last row, ``(b,)``."""
     left = seen.data - seen.kernel().data(solution.weights)
     return solution.fitted & (left[:, -1].abs() > PULLED)
+
+
+def _for_norms(seen: Observation, solution: Solution, error: torch.Tensor) -> Solution:
+    """Intervals of solutions with norms that were estimated with relative errors ``(b,)``."""
+    if solution.lower is None or solution.upper is None:
+        return solution
+    density = solution.weights / cell_widths(seen.problem.omega)
+    lower, upper = rescaled(density, solution.lower, solution.upper, error)
+    return replace(solution, lower=lower, upper=upper)
 
 
 def _has_needless_tails(seen: Observation, solution: Solution) -> torch.Tensor:

@@ -7,13 +7,17 @@ from torch.nn.functional import pad
 
 from arpes_ml_plugins.continuation.problem import cell_widths
 
-__all__ = ["grounded", "opened", "reaching", "stretched"]
+__all__ = ["displaced", "grounded", "opened", "reaching", "rescaled", "stretched"]
 
 LEAST = 0.03  # of a solution: the least from it to each end of its interval
 SMALL = 0.02  # of the largest density: less may always be nothing
 TAIL = 0.05  # of the weight: the outermost may lie behind an edge,
 NEAR = 0.5  # if its mean distance is below this part of the resolution
 PEAKED, WIDENED = 4.0, 1.5  # height over the mean, and factor on the interval, if not resolved
+STEPS = (-0.15, -0.075, 0.075, 0.15)
+"""Of the resolution, by which structure may lie elsewhere. An interval that is a few per cent high
+does not hold a slope, or a tail, that is so little out of place."""
+QUANTILE = 1.645  # standard errors to either end of a 90 % interval
 DIP = 0.6  # of the mean within the resolution: a gap that is not resolved looks like this
 
 
@@ -34,6 +38,35 @@ def reaching(
     At errors of 1e-8 they depend on the choice of the regularisation and on the frequencies.
     """
     return lower.minimum((1 - LEAST) * density), upper.maximum((1 + LEAST) * density)
+
+
+def rescaled(
+    density: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, error: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """An interval ``(b, n)`` of positive spectra of one norm, for norms with a relative standard
+    error ``(b,)``: an independent error that is proportional to the spectrum.
+    """
+    scatter = QUANTILE * error[:, None] * density
+    below, above = (torch.hypot(end - density, scatter) for end in (lower, upper))
+    return (density - below).clamp(min=0), density + above
+
+
+def displaced(
+    density: torch.Tensor,
+    lower: torch.Tensor,
+    upper: torch.Tensor,
+    resolution: torch.Tensor,
+    omega: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """An interval ``(b, n)`` that contains a solution moved by ``STEPS`` of its resolution."""
+    width = omega.diff()
+    for step in STEPS:
+        place = (omega + step * resolution).clamp(omega[0], omega[-1])
+        above = torch.searchsorted(omega, place).clamp(1, len(omega) - 1)
+        share = (omega[above] - place) / width[above - 1]
+        moved = density.gather(-1, above).lerp(density.gather(-1, above - 1), share)
+        lower, upper = lower.minimum(moved), upper.maximum(moved)
+    return lower, upper
 
 
 def opened(

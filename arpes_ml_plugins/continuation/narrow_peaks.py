@@ -117,8 +117,9 @@ def _possible(
     at, owner = away.argmin(-1), peaks.owner
     copies = 2 if problem.symmetric else 1  # a peak and its mirror image look the same
     resolved = resolution[owner, at] / copies
+    together = torch.where(peaks.place.abs() < peaks.deviation, 1, copies)
     share = peaks.weight / weights.sum(-1)[owner]
-    alone = share > ALONE
+    alone = together * share > ALONE
     narrow = peaks.width <= NARROW * (resolved * 2 * problem.half_width).sqrt()
     merged = peaks.width <= torch.where(alone, MERGED_ALONE, MERGED) * resolved
     reach = AT_END * torch.where(narrow, peaks.width, peaks.deviation)
@@ -126,7 +127,6 @@ def _possible(
     tried = (narrow | merged) & ~at_end
     narrow = narrow & tried
 
-    together = torch.where(peaks.place.abs() < peaks.deviation, 1, copies)
     trial = _Trial(kernel, residual, omega, peaks, together, parts * widths[at])
     rest = (weights[owner] - peaks.weights).clamp(min=0) / widths
     for count, where in ((2, tried), (3, tried & alone)):
