@@ -117,6 +117,18 @@ def test_exposures_of_different_scenes_are_told():
     assert "scene changed" in found(clean)["repeats"]
 
 
+@pytest.mark.parametrize("lengths", [(1, 1, 3, 1, 1, 1), (1, 10), (3, 3, 3, 3, 3, 0.5)])
+def test_exposures_of_unlike_length_are_as_good_as_their_sum(lengths):
+    truth = sharp() / 4
+    one_by_one = [exposed(length * truth, 1, seed) for seed, length in enumerate(lengths)]
+    data = xr.concat(one_by_one, "sweep")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CountsWarning)
+        clean = data.S.denoise(adapt=False, rng=0)
+    plain = data.sum("sweep").S.denoise(adapt=False, rng=0) / len(lengths)
+    assert error(clean, plain) < 0.1 * error(plain, np.mean(lengths) * truth)
+
+
 def test_a_beam_that_decays_is_no_change_of_the_scene():
     truth = sharp()
     data = xr.concat([exposed(truth * f, 1, seed=i) for i, f in enumerate((1, 0.8, 0.6))], "sweep")

@@ -53,6 +53,28 @@ def test_nothing_appears_without_a_copy():
     assert int(torch.isfinite(strengths).sum()) <= 1
 
 
+def test_sparse_counts_are_no_copies():
+    """Two electrons in a dark place exceed a Gaussian error by far; one image in a hundred may."""
+    clean = torch.from_numpy(MAIN + 0.1 * BACKGROUND).float()
+    clean = (clean * 0.02 / clean.mean()).expand(60, -1, -1)
+    counts = torch.from_numpy(np.random.default_rng(3).poisson(clean.numpy())).float()
+    strengths = replica_strengths(counts, clean, ALL.expand(60, -1, -1))
+    assert int(torch.isfinite(strengths).sum()) <= 2
+
+
+def test_images_of_a_series_need_more_evidence():
+    """A copy of 4.6 standard deviations may be chance in one of a hundred images."""
+    clean = torch.from_numpy(MAIN + BACKGROUND)[None].float()
+    copy = torch.from_numpy(COPIES["shifted"])[None].float()
+    noise = torch.poisson(clean, generator=torch.Generator().manual_seed(0)) - clean
+    strengths = [
+        replica_strengths(clean + noise + share * copy, clean, ALL, series=series)
+        for share in (0.012, 0.03)
+        for series in (False, True)
+    ]
+    assert [bool(torch.isfinite(one)) for one in strengths] == [True, False, True, True]
+
+
 def test_a_band_that_was_missed_is_no_copy_of_itself():
     """What is missing at the structure's own place is left to the other stages: a fifth, here."""
     clean = torch.from_numpy(MAIN + BACKGROUND)[None].float()

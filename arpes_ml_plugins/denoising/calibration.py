@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.denoising.exposures import every_second
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.posterior import Deviations
@@ -36,7 +37,7 @@ class Half:
     seen: Counts
     other: torch.Tensor
     """``(n, height, width)``, of the same expectation; may be negative."""
-    louder: float = 1.0
+    louder: torch.Tensor | float = 1.0
     """Variance of the other's noise over its expectation."""
 
 
@@ -60,13 +61,10 @@ def halves(
     exposures: torch.Tensor | None = None,
 ) -> Half:
     """Two halves of ``counts``, in electrons; of the ``exposures``, if these are their sum."""
-    louder = 1.0
+    louder: torch.Tensor | float = 1.0
     if exposures is not None:
-        repeats = exposures.shape[1]
-        electrons = (exposures + noise.shift / repeats) / noise.gain
-        shown, kept = electrons[:, ::2], electrons[:, 1::2]
-        louder = shown.shape[1] / kept.shape[1]  # of an odd number of exposures
-        images, other = shown.sum(1), kept.sum(1) * louder
+        images, other, ratio = every_second(exposures, counts.valid, noise)
+        other, louder = other / ratio, 1 / ratio  # of exposures of unlike length or odd number
     elif noise.white:
         seen, rest = split(counts, 0.5, generator)
         return Half(seen, rest.images)

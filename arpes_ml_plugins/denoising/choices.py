@@ -139,7 +139,7 @@ def in_runs(images: torch.Tensor, valid: torch.Tensor, run: int) -> Counts:
     number = torch.arange(len(images), device=images.device)
     apart = number + number // run * RUN  # no image is a neighbour of one in another run
     places = apart if run < len(images) else None
-    return Counts(images, valid, REACH, places=without_copies(images, places))
+    return Counts(images, valid, REACH, places=without_copies(images, places), series=True)
 
 
 def middles(sample: Counts, run: int, beside: int = 0) -> torch.Tensor:

@@ -151,6 +151,7 @@ def denoise_counts_images(
         places=without_copies(images, None) if series else None,
         own=own,
         brightness=brightness,
+        series=series,
     )
     for each in (network, untouched):
         if each is not None:
@@ -210,7 +211,13 @@ def denoise_counts_images(
         width,
         calibration,
         partial(_residual, seen.images, clean, seen.valid, noise, report),
-        partial(in_groups, replica_strengths, seen.images, without, seen.valid),
+        partial(
+            in_groups,
+            partial(replica_strengths, series=series),
+            seen.images,
+            without,
+            seen.valid,
+        ),
     )
 
 

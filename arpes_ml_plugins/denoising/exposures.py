@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
-__all__ = ["differences", "drift"]
+__all__ = ["differences", "drift", "every_second"]
 
 SMOOTH = 4.0  # pixels, over which the mean is averaged
 NEAR = 1.0  # pixels; the noise follows the mean at this resolution
@@ -38,7 +37,13 @@ def differences(exposures: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Ten
     mean = torch.where(valid, exposures, 0).mean(1, keepdim=True).expand_as(first).flatten(0, 1)
     mask = both.to(mean)[:, None]
     smooth, near = (gaussian_mean(mean[:, None], mask, width)[:, 0] for width in (SMOOTH, NEAR))
-    noise = torch.where(both, ((first - second) / math.sqrt(2)).flatten(0, 1), 0)
+    # Exposures of unlike length are brought to each other's, and their noise to that of the mean.
+    sums = torch.where(valid.all(1, keepdim=True), exposures, 0).sum((-2, -1), keepdim=True)
+    length = sums / sums.mean(1, keepdim=True)
+    length = torch.where((length > 0) & length.isfinite(), length, 1)
+    one, two = (length[:, k : repeats - repeats % 2 : 2] for k in (0, 1))
+    scale = (one * two * (one + two)).sqrt()
+    noise = torch.where(both, ((two * first - one * second) / scale).flatten(0, 1), 0)
     # On a sharp line there is more noise than the smooth mean says, beside it less.
     share = torch.where(smooth > 0, smooth / near.clamp(min=DARKEST * mean.mean().abs()), 1)
     evened = noise * share.clamp(max=LARGEST).sqrt()
@@ -47,6 +52,23 @@ def differences(exposures: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Ten
     )  # variance over mean stays what it was
     ratio = torch.where(ratio.isfinite() & (ratio > 0), ratio, 1)
     return smooth + evened * ratio.sqrt(), both
+
+
+def every_second(
+    exposures: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Electrons of every second exposure and of the others, each ``(n, height, width)``, and the
+    intensity of the latter over that of the former, ``(n, 1, 1)``.
+
+    ``noise`` is that of the sum of the ``exposures``, ``(n, repeats, height, width)``.
+    """
+    electrons = (exposures + noise.shift / exposures.shape[1]) / noise.gain
+    halves = [electrons[:, k::2].sum(1) for k in (0, 1)]
+    sums = [torch.where(valid, half, 0).sum((-2, -1), keepdim=True) for half in halves]
+    ratio = sums[1] / sums[0]
+    by_number = (exposures.shape[1] // 2) / ((exposures.shape[1] + 1) // 2)
+    known = (sums[0] > 0) & (sums[1] > 0)
+    return halves[0], halves[1], torch.where(known, ratio, by_number)
 
 
 def drift(

@@ -53,7 +53,7 @@ def recovered(
     """
     rate = predict(state, data, flips=flips, pixels=pixels_at_once(data.images), report=report)
     seen = data.predicted()
-    finished = partial(_finished, noise=noise)
+    finished = partial(_finished, noise=noise, series=data.series)
     return in_groups(finished, seen.images, rate, seen.valid, report=report)
 
 
@@ -93,7 +93,12 @@ def mixed(
 
 
 def _finished(
-    counts: torch.Tensor, rate: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
+    counts: torch.Tensor,
+    rate: torch.Tensor,
+    valid: torch.Tensor,
+    noise: NoiseModel,
+    *,
+    series: bool,
 ) -> torch.Tensor:
     """The network's image with what it has missed: without replicas and with them."""
     image = rate
@@ -103,7 +108,7 @@ def _finished(
     transfer = None if noise.white else noise.transfer(shape, rate.device)
     image = recover_locally(counts, image, valid, transfer).clamp(min=0)
     without = conserve(counts, image, valid)
-    return torch.stack([without, recover_replicas(counts, without, valid)], 1)
+    return torch.stack([without, recover_replicas(counts, without, valid, series=series)], 1)
 
 
 def in_groups(

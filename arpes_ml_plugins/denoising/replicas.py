@@ -21,7 +21,8 @@ __all__ = ["recover_replicas", "replica_strengths"]
 WIDEST = 25  # pixels; what is wider is background, and no part of the template
 SMOOTH = 8.0  # pixels, of the Gaussian mean that is taken off, so that a slope is no replica
 DARK = 1e-3  # of the mean intensity, added to the variance
-SIGNIFICANCE = 4.2  # standard deviations; hundreds of shifts are tried
+SIGNIFICANCE = 4.1  # standard deviations; hundreds of shifts are tried
+OF_SERIES = 5.0  # the same in each of many images, of which one may be wrong by chance
 CALM = 0.75  # least standard deviation: the residual of a network that fits noise has less
 ALIKE = 0.3  # correlation of a copy with the structure itself, above which it is no copy
 INSIDE = 0.3  # of the template's information that must lie in the image
@@ -33,16 +34,21 @@ ROUNDS = 3  # replicas of an image
 class Replica:
     """A copy of an image's structure at another place, and how certain it is."""
 
-    significance: float  # standard deviations
+    score: float  # standard deviations
+    skewness: float  # of the noise of the score
     strength: float  # intensity relative to the structure that is copied
     axis: int  # -2: rows shift, -1: columns
     shift: int  # pixels, of the mirrored image if mirrored
     mirrored: bool
 
     @property
-    def certain(self) -> bool:
-        """Whether the replica is significant."""
-        return self.significance > SIGNIFICANCE
+    def significance(self) -> float:
+        """Standard deviations of a Gaussian score that is as unlikely.
+
+        Few electrons under bright places of the copy exceed their mean more often than Gaussian
+        noise does: Bernstein's bound, with the third cumulant in place of the largest term.
+        """
+        return self.score / math.sqrt(1 + self.skewness * max(self.score, 0.0) / 3)
 
     def copied(self, structure: torch.Tensor) -> torch.Tensor:
         """The copy of ``structure``, ``(height, width)``, with zeros where nothing is copied."""
@@ -56,12 +62,12 @@ class Replica:
 
 
 def recover_replicas(
-    counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor
+    counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor, *, series: bool = False
 ) -> torch.Tensor:
     """``clean`` plus the replicas of its structure that are significant in ``counts - clean``.
 
-    Only what the clean image lacks is added. A replica must stand out by 4.2 standard deviations,
-    measured where the same filter finds less than nothing.
+    Only what the clean image lacks is added. A replica must stand out by 4.1 standard deviations,
+    measured where the same filter finds less than nothing; by 5 in images of a ``series``.
 
     Parameters
     ----------
@@ -78,10 +84,11 @@ def recover_replicas(
     >>> 1.5 < float((added * copy).sum() / copy.square().sum()) < 2.5
     True
     """
+    least = OF_SERIES if series else SIGNIFICANCE
     for _ in range(ROUNDS):
         structure = _structure(clean, valid)
         added = [
-            replica.copied(one) if replica.certain else torch.zeros_like(one)
+            replica.copied(one) if replica.significance > least else torch.zeros_like(one)
             for replica, one in zip(
                 _strongest(counts, clean, valid, structure), structure, strict=True
             )
@@ -93,14 +100,15 @@ def recover_replicas(
 
 
 def replica_strengths(
-    counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor
+    counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor, *, series: bool = False
 ) -> torch.Tensor:
     """Strength of the first replica that :func:`recover_replicas` adds, ``(n,)``.
 
     NaN for images that lack no replica.
     """
     strongest = _strongest(counts, clean, valid, _structure(clean, valid))
-    strengths = [one.strength if one.certain else math.nan for one in strongest]
+    least = OF_SERIES if series else SIGNIFICANCE
+    strengths = [one.strength if one.significance > least else math.nan for one in strongest]
     return torch.tensor(strengths, dtype=torch.float64, device="cpu")
 
 
@@ -124,21 +132,23 @@ def _strongest(
     mean = torch.where(valid, clean, 0).mean((-2, -1), keepdim=True)
     variance = clean.clamp(min=0) + DARK * mean.clamp(min=torch.finfo(clean.dtype).tiny)
     weight = mask / variance
-    images = (counts - clean) * weight, weight, weight * template
+    images = (counts - clean) * weight, weight, weight * template, weight.square()
     own = (weight * template.square()).sum((-2, -1))[:, None]
     best: list[Replica] = []
     for axis in (-2, -1):
         spectra = [_spectrum(image, axis) for image in images]
         for mirrored in (False, True):
             copies = [x.flip(axis) if mirrored else x for x in (template, structure)]
-            strength, significance = _filtered(spectra, copies, own, axis)
-            highest, place = significance.max(-1)
+            strength, score, skewness = _filtered(spectra, copies, own, axis)
+            highest, place = score.max(-1)
+            at_place = (x.gather(-1, place[:, None])[:, 0] for x in (skewness, strength))
+            found = [x.tolist() for x in (highest, *at_place, place)]
             best_here = [
-                Replica(z, float(strength[i, at]), axis, at - clean.shape[axis] + 1, mirrored)
-                for i, (z, at) in enumerate(zip(highest.tolist(), place.tolist(), strict=True))
+                Replica(z, skew, one, axis, at - clean.shape[axis] + 1, mirrored)
+                for z, skew, one, at in zip(*found, strict=True)
             ]
             best = [
-                max(pair, key=lambda one: one.significance)
+                max(pair, key=lambda one: one.score)
                 for pair in zip(best or best_here, best_here, strict=True)
             ]
     return best
@@ -146,21 +156,23 @@ def _strongest(
 
 def _filtered(
     images: list[torch.Tensor], copies: list[torch.Tensor], own: torch.Tensor, axis: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Strength of the copy at each shift, and its significance; ``(n, 2 size - 1)``.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Strength of the copy at each shift, in standard deviations too, and the skewness of the
+    noise; ``(n, 2 size - 1)``.
 
     Weighted least squares: the copy's overlap with the residual over that with itself.
 
     Parameters
     ----------
     images
-        Spectra of three images: weight times residual, weight, and weight times template.
+        Spectra of four images: weight times residual, weight, weight times template, and the square
+        of the weight.
     copies
         Template and structure, mirrored or not.
     own
         Information on the template at its own place, ``(n, 1)``.
     """
-    residual, weight, template = images
+    residual, weight, template, square = images
     copy, whole_copy = copies
     size = copy.shape[axis]
     spectrum = _spectrum(copy, axis)
@@ -176,8 +188,10 @@ def _filtered(
     score = torch.where(tried, found / information.clamp(min=tiny).sqrt(), 0)
     below = score < 0
     spread = (score.square() * below).sum(-1, keepdim=True) / below.sum(-1, keepdim=True).clamp(1)
-    significance = score / spread.sqrt().clamp(min=CALM)
-    return strength, torch.where(strength < WEAK, significance, 0)
+    score = torch.where(strength < WEAK, score / spread.sqrt().clamp(min=CALM), 0)
+    third = _overlaps(square, _spectrum(copy**3, axis), size).clamp(min=0)
+    skewness = third / information.clamp(min=tiny) ** 1.5
+    return strength, score, skewness
 
 
 def _spectrum(values: torch.Tensor, axis: int) -> torch.Tensor:

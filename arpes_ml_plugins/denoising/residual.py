@@ -62,9 +62,8 @@ def residual_of(
         expected = windowed_mean(clean[:, None], mask, width)
         weight = mask * (expected * area > ENOUGH)
         region = REGION + 2 * width
-        shown = windowed_mean(
-            mask, torch.ones_like(mask), width
-        )  # means beside gaps have more noise
+        # Beside gaps fewer pixels are averaged, so that more noise is left.
+        shown = windowed_mean(mask, torch.ones_like(mask), width)
         relative = (fine - coarse).square() * shown / (expected.clamp(min=1e-9) * power * usual)
         local = gaussian_mean(relative, weight, region)
         seen = gaussian_mean(weight, torch.ones_like(weight), region)

@@ -73,6 +73,8 @@ class Counts:
     brightness: torch.Tensor | None = None  # (n, height or 1, width or 1)
     """Counts that images have of one and the same scene, relative to each other. By default it
     comes from the images, if it is irregular, and is 1 otherwise."""
+    series: bool = False
+    """Whether the images are some of many, of which one may look unusual by chance."""
 
     def __len__(self) -> int:
         return len(self.images)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.denoising.exposures import every_second
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel, mean_power
 from arpes_ml_plugins.denoising.residual_spectrum import residual_spectrum
@@ -84,16 +85,12 @@ def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -
 
     ``counts`` are the electrons of all of them together.
     """
-    repeats = exposures.shape[1]
-    shown, kept = exposures[:, ::2], exposures[:, 1::2]
-    images, other = (
-        x.shape[1] * (x.mean(1) + noise.shift / repeats) / noise.gain for x in (shown, kept)
-    )
+    images, other, ratio = every_second(exposures, counts.valid, noise)
     seen = replace(counts, images=torch.where(counts.valid, images, 0).clamp(min=0).float())
-    ratio = kept.shape[1] / shown.shape[1]
     whole = counts.predicted()
+    ratio = replace(counts, images=ratio.to(counts.images)).predicted().images
     kept_half = replace(counts, images=other.to(counts.images)).predicted().images
-    judge = _judge(kept_half, smooth_power(whole) * (kept.shape[1] / repeats), whole.valid, noise)
+    judge = _judge(kept_half, smooth_power(whole) * ratio / (1 + ratio), whole.valid, noise)
     return Trial(seen, lambda rate, than: judge(rate * ratio, than * ratio))
 
 
