@@ -275,3 +275,11 @@ def test_a_sum_rule_in_the_covariance_is_left_out():
     assert result.status.item() == "ok"
     assert 0.5 < float(result.chi2) < 1.6
     assert float(abs(result.spectral_function - truth).sum() * 0.05) < 0.3
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_errors_that_are_not_finite_are_counted(wrong):
+    stderr = np.full(100, 1e-4)
+    stderr[[3, 40]] = wrong
+    with pytest.raises(ParameterError, match="2 of 100 values"):
+        green(SPECTRA["two peaks"]).S.continue_maxent(beta=BETA, omega=OMEGA, stderr=stderr)

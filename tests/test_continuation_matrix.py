@@ -122,6 +122,36 @@ def test_a_symmetric_matrix_at_matsubara_frequencies_is_real():
     assert missed(result, matrix(OMEGA)) < 0.15
 
 
+def test_bands_beside_the_diagonal_hold_where_the_data_decide_little():
+    """Three orbitals with quasiparticles and Hubbard bands; the posterior's bands held a half."""
+    rng = np.random.default_rng(9)
+    tau, omega, fine = np.linspace(0, 20, 61), np.linspace(-4, 4, 65), np.linspace(-5, 5, 2501)
+    kernel, sigma, truths, clean = fermi(tau, fine, 20.0), 1e-3, [], []
+    for _ in range(5):
+        places = rng.uniform(-0.3, 0.3, 3), rng.uniform(-2, -1, 3), rng.uniform(1, 2, 3)
+        turned = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+
+        def spectra(w, places=places, turned=turned):
+            shares = (0.25, places[0], 0.15), (0.375, places[1], 0.5), (0.375, places[2], 0.5)
+            own = sum(share * gauss(w, at[:, None], width) for share, at, width in shares)
+            return np.einsum("ia,aw,ja->ijw", turned, own, turned)
+
+        truths.append(spectra(omega))
+        clean.append(np.einsum("tw,ijw->ijt", kernel, spectra(fine)) * (fine[1] - fine[0]))
+    noise = sigma * rng.normal(size=np.shape(clean))
+    data = xr.DataArray(clean + noise, coords={"tau": tau}, dims=["k", "i", "j", "tau"])
+    result = data.S.continue_rlista(beta=20, stderr=sigma, orbitals=("i", "j"), omega=omega)
+    assert (result["status"] == "ok").all()
+    truth = np.array(truths)
+    counted = abs(truth) > 0.01 * abs(truth).max(-1, keepdims=True)
+    order = ("k", "i", "j", "omega")
+    lower, upper = (result[name].transpose(*order).values for name in ("lower", "upper"))
+    inside = (truth >= lower) & (truth <= upper)
+    held = [inside[:, i, j][counted[:, i, j]].mean() for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert np.mean(held) > 0.85
+    assert min(held) > 0.75
+
+
 def test_batches_signs_labels_and_lazy_data():
     """Dimensions in any order; each matrix as if it were alone; symmetric ones are copies."""
     g = xr.concat([green(seed=seed, sigma=1e-3) for seed in range(2)], "k")

@@ -35,6 +35,8 @@ from arpes_ml_plugins.continuation.solvers import BAND, NEURAL_SHARE, SignedMaxE
 
 __all__ = ["MatrixSolver", "nearest_on_cone"]
 
+HALF_DIFFERENCE = 0.5**0.5  # error of half the difference of two values, over that of each
+
 
 @dataclass(frozen=True)
 class MatrixSolver:
@@ -221,13 +223,17 @@ class MatrixSolver:
         self, single: Answer, density: torch.Tensor, half: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """On the diagonal that of the single spectra, wide enough for the result; beside it that of
-        the posterior, within what the diagonal allows.
+        the posterior or of the diagonal, the wider one, within what the diagonal allows.
+
+        The real part of ``A_ij`` is half the difference of ``A_++`` and ``A_--``, the diagonal in
+        the basis of ``i + j`` and ``i - j``, whose independent errors are those of any diagonal.
         """
         lower = single.lower.minimum(density)
         upper = single.upper.maximum(density)
         bound = self._bound(upper[:, : self.orbitals])
+        rotated = self._bound((upper - lower)[:, : self.orbitals] / 2) * HALF_DIFFERENCE
         beside = density[:, self.orbitals :]
-        spread = half[:, self.orbitals :]
+        spread = half[:, self.orbitals :].maximum(rotated)
         lower[:, self.orbitals :] = (beside - spread).maximum(-bound)
         upper[:, self.orbitals :] = (beside + spread).minimum(bound)
         return lower, upper

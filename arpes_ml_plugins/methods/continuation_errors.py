@@ -72,10 +72,16 @@ def stated_errors(
                 f"stderr has {size} points along {name!r}, the data have {data.sizes[name]}"
             )
     values = np.asarray(plain.values, dtype=np.float64)
-    if not np.isfinite(values).all() or (values <= 0).any():
+    unknown = int((~np.isfinite(values)).sum())
+    if unknown:
         raise ParameterError(
-            "stderr must be positive and finite everywhere (its smallest value is "
-            f"{np.nanmin(values):.3g}); for an exact point give a small error, not zero"
+            f"stderr must be finite, but {unknown} of {values.size} values are not; for data that "
+            "are not to count, give a large error, or leave them out"
+        )
+    if (values <= 0).any():
+        raise ParameterError(
+            "stderr must be positive everywhere (its smallest value is "
+            f"{values.min():.3g}); for an exact point give a small error, not zero"
         )
     _check_sizes("stderr", values)
     full = plain.astype(np.float64).broadcast_like(shell).transpose(..., dim)
