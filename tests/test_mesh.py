@@ -9,6 +9,7 @@ import xarray as xr
 
 from arpes_ml_plugins.denoising.mesh import estimate_mesh
 from arpes_ml_plugins.denoising.splitting import Counts, predict
+from arpes_ml_plugins.errors import CountsWarning
 from arpes_ml_plugins.methods.stored_network import pretrained
 from arpes_ml_plugins.scoring import psnr
 
@@ -100,6 +101,8 @@ PERIODIC = {
         for n in range(-5, 6)
         for m in range(-5, 6)
     ),
+    "standing wave": band()
+    * (1 + 0.2 * np.cos(2 * np.pi * (np.arange(SIZE) / 9.7 + np.arange(SIZE)[:, None] / 60))),
     "stripes of bins": np.where(np.arange(SIZE) % 4 == 0, 2.0, 1.0) * band(),
 }
 
@@ -178,6 +181,13 @@ def test_denoise_divides_the_mesh_out(lazy):
         assert found["mesh"].startswith("A mesh was divided out")
         assert found["mesh_depth"] > 0.3
         assert "mesh" not in ignored.attrs["provenance"]["record"]["found"]
+
+
+def test_lines_that_may_be_the_sample_are_told():
+    """Nothing tells parallel wires from parallel dark lines of the sample."""
+    cut = labelled(counts(30 * band() * wires(11.7, 20, depth=0.4, directions=1)))
+    with pytest.warns(CountsWarning, match=r"dark lines 11\.[67] px apart .* mesh=None"):
+        cut.S.denoise(adapt=False, rng=0)
 
 
 def test_lazy_and_eager_agree():

@@ -36,6 +36,7 @@ SIGNIFICANT = 9.0  # (amplitude / deviation)^2, two degrees of freedom: 1 % by c
 LEAST = 0.2  # transmission
 DEEPEST = 0.7  # a mesh that takes more of the mean is none
 SHADOWS = 1.25  # what the brightest places exceed the mean by, over what the darkest lack
+SHADOWS_OF_WIRES = 0.9  # the same in one direction: a standing wave is a cosine, for which it is 1
 SHADOWS_ALONG = 0.75  # the same, of wires that run along an axis, as flat bands do
 ALONG = 0.7  # periods by which such wires shift from one edge of the image to the other
 ROUNDS = 3
@@ -85,7 +86,7 @@ def estimate_mesh(images: torch.Tensor, valid: torch.Tensor, smoother: Smoother)
     """
     total, mask = _summed(images, valid)
     none = Mesh(torch.ones_like(total), total.new_zeros(0, 2))
-    if min(total.shape) < SMALLEST or not bool(mask.any()):
+    if min(total.shape) < SMALLEST or not bool(mask.any()) or not bool(total[mask].mean() > 0):
         return none
     residual, weight = _residual(total, mask)
     frequencies = lattice(residual, weight)
@@ -227,8 +228,9 @@ def _shadow_like(flat: torch.Tensor, frequencies: list[torch.Tensor], shape: tor
     if lack > DEEPEST or excess <= 0:
         return False
     shift = min(float(abs(f) * n) for f, n in zip(frequencies[0], shape, strict=True))
-    along = len(frequencies) == 1 and shift < ALONG
-    return excess < (SHADOWS_ALONG if along else SHADOWS) * lack
+    if len(frequencies) > 1:
+        return excess < SHADOWS * lack
+    return excess < (SHADOWS_ALONG if shift < ALONG else SHADOWS_OF_WIRES) * lack
 
 
 def _averaged(

@@ -108,7 +108,8 @@ def noise_spectrum(images: torch.Tensor, valid: torch.Tensor) -> NoiseSpectrum:
         return torch.cat([blocks.white(gain, generator) for _ in range(SIMULATED)])
 
     def compared(drawn: torch.Tensor) -> torch.Tensor:
-        return quiet / quantile(drawn).clamp(min=torch.finfo(quiet.dtype).tiny)
+        # Around a mean of nothing, as in a derivative, there is no noise to compare with.
+        return (quiet / quantile(drawn).clamp(min=torch.finfo(quiet.dtype).tiny)).nan_to_num(0)
 
     first = fitted(compared(white(None))).gain  # Gaussian: no gain is known so far
     drawn = white(first)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from arpes_ml_plugins.errors import CountsWarning
+from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.denoising_input import PROPORTIONAL, noise_numbers, noise_of
@@ -90,6 +92,13 @@ def without_mesh(
         found = mesh_words(result)
         if "mesh_depth" not in found:
             return array, noise, found
+        if len(found["mesh_periods"]) == 1:
+            warn(
+                f"parallel dark lines {found['mesh_periods'][0]:.1f} px apart were divided out as "
+                f"the wires of a mesh; lines of the sample that are as dark in all parts of the "
+                f"image look the same: pass mesh=None to keep them",
+                CountsWarning,
+            )
         array = divided(array, result["flat"])
     return array, noise_of(array, image, device, repeats=repeats), found
 
@@ -117,7 +126,8 @@ def mesh_words(mesh: xr.Dataset) -> dict[str, Any]:
     share = "" if there.all() else f" in {there.sum()} of {there.size} images"
     return {
         "mesh": f"A mesh was divided out{share}: its period is {wires} to the first axis of the "
-        f"image, its depth up to {depth:.0%}.",
+        f"image, its depth up to {depth:.0%}. A pattern of the sample that is as deep "
+        f"everywhere would look the same.",
         "mesh_periods": periods,
         "mesh_angles": angles,
         "mesh_depth": depth,
