@@ -11,7 +11,7 @@ import xarray as xr
 import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.denoising.recipes import RECIPES, ROBUST
-from arpes_ml_plugins.errors import ParameterError
+from arpes_ml_plugins.errors import DataError, ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +117,33 @@ def test_a_dataset_keeps_the_rest(cut):
 def test_bad_parameters(cut, options):
     with pytest.raises(ParameterError, match=next(iter(options))):
         cut.S.denoise(**options)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_second_derivatives_are_refused(lazy):
+    """The network takes their structure for noise: it was up to 20 times worse than the data."""
+    from scipy.ndimage import gaussian_filter
+
+    energy, momentum = np.meshgrid(np.linspace(-0.4, 0.1, 96), np.linspace(-0.3, 0.3, 96))
+    rate = 60 / (1 + ((energy + 0.3 - 4 * momentum**2) / 0.02) ** 2) + 3
+    counts = np.random.default_rng(0).poisson(rate).astype(float)
+    curved = xr.DataArray(-gaussian_filter(counts, 2, order=(0, 2)), dims=("phi", "eV"))
+    data = curved.chunk({"phi": 48}) if lazy else curved
+    with pytest.raises(DataError, match=r"second derivative.*method='pcp_unet'"):
+        data.S.denoise(adapt=False, rng=0).compute()
+    assert str(curved.S.estimate_noise().kind.values) == "derivative"
+
+
+@pytest.mark.parametrize("change", ["difference", "background", "slope"])
+def test_other_subtracted_data_are_no_derivatives(change):
+    rng = np.random.default_rng(1)
+    energy, momentum = np.meshgrid(np.linspace(-0.4, 0.1, 96), np.linspace(-0.3, 0.3, 96))
+    rate = 20 / (1 + ((energy + 0.3 - 4 * momentum**2) / 0.02) ** 2) + 3
+    one, other = rng.poisson([rate, np.roll(rate, 2, 1)]).astype(float)
+    values = {
+        "difference": one - other,
+        "background": one - one.mean(1, keepdims=True),
+        "slope": np.gradient(one, axis=1),
+    }[change]
+    data = xr.DataArray(values, dims=("phi", "eV"))
+    assert str(data.S.estimate_noise().kind.values) != "derivative"

@@ -8,6 +8,7 @@ import torch
 
 from arpes_ml_plugins.constants import NEGATIVE
 from arpes_ml_plugins.denoising import noise
+from arpes_ml_plugins.denoising.derivative import second_derivative
 from arpes_ml_plugins.denoising.gain_scales import Scaling
 from arpes_ml_plugins.denoising.irregular import Lines, uneven
 from arpes_ml_plugins.denoising.line_offsets import line_offsets
@@ -63,6 +64,10 @@ def _estimate(images: torch.Tensor, valid: torch.Tensor, several: bool) -> Noise
     found = noise.estimate(images, valid, several=several)
     images, kind = images.to(found.gain), KINDS[int(found.kind)]
     signed = bool(found.negative > NEGATIVE)
+    if signed and second_derivative(images, valid):
+        none = torch.full_like(found.gain, torch.nan)
+        number = torch.full_like(found.kind, KINDS.index("derivative"))
+        return replace(found, kind=number, gain=none, gain_error=none, counts=none)
     if kind == "negative" or (kind == "unknown" and signed):
         return _local(found, images, valid)
     if kind == "offset" and signed and not found.scaling.kind:

@@ -9,11 +9,20 @@ import torch
 
 __all__ = ["KINDS", "QUIETEST", "SAME", "kind_of", "step_of"]
 
-KINDS = ("counts", "scaled counts", "correlated", "offset", "local", "negative", "unknown")
+KINDS = (
+    "counts",
+    "scaled counts",
+    "correlated",
+    "offset",
+    "local",
+    "negative",
+    "unknown",
+    "derivative",
+)
 """Verdicts, by number. "scaled counts": white noise of variance proportional to the intensity, with
 another gain than the step of the values; "correlated": not white; "offset": variance and intensity
 are not proportional; "local": something was subtracted, but the noise is known from place to place;
-"negative": it is not; "unknown": too few data to decide."""
+"negative": it is not; "unknown": too few data to decide; "derivative": a second derivative."""
 
 SURE = 3.0  # standard deviations below the least noise of counts
 UNSURE = 0.2  # relative error of the gain beyond which nothing is said

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.labelled.series import choose_series
@@ -111,6 +112,8 @@ def denoise(
 
     Raises
     ------
+    DataError
+        The data are a second derivative: denoise the measured intensity, and differentiate that.
     {unusable}
 
     Examples
@@ -137,6 +140,8 @@ def denoise(
         noise = noise_of(array, image, device, repeats=repeated)
         if array.chunks is not None:
             return _chosen_later(array, image, repeated, noise, adapt, mesh, device, rng)
+        if str(noise["kind"].values) == "derivative":
+            raise DataError(_refused(noise["verdict"].values))
         method = _choice(str(noise["kind"].values))
         why = str(_reason(noise["kind"].values, noise["verdict"].values, adapt=adapt))
     chosen = METHODS[method]
@@ -166,6 +171,10 @@ def denoise(
     return result
 
 
+def _refused(verdict: object) -> str:
+    return f"{verdict} To filter it all the same, pass method='pcp_unet'."
+
+
 def _choice(kind: str) -> str:
     """The method for this kind of noise."""
     return "pretrained" if kind in SERVED else "pcp_unet"
@@ -173,6 +182,8 @@ def _choice(kind: str) -> str:
 
 def _reason(kind: object, verdict: object, *, adapt: bool) -> np.ndarray:
     """The verdict on the noise, and what follows from it."""
+    if str(kind) == "derivative":  # of lazy data, which are read only now
+        raise DataError(_refused(verdict))
     if str(kind) not in SERVED:
         so = "No law of the noise is known, so the two-stage method is used, which needs none."
     elif str(kind) in UNSPLIT:

@@ -99,8 +99,9 @@ def estimate_noise(
           ``"correlated"``, ``"offset"`` (variance and intensity are not proportional), ``"local"``
           (something was subtracted, or there is hardly any noise: only the noise itself is known,
           from place to place),
-          ``"negative"`` (the same, but the noise is not known) or ``"unknown"`` (too few pixels or
-          counts, or too little contrast to tell a pedestal from the gain);
+          ``"negative"`` (the same, but the noise is not known), ``"derivative"`` (a second
+          derivative along one axis, which :func:`denoise` refuses) or ``"unknown"`` (too few pixels
+          or counts, or too little contrast to tell a pedestal from the gain);
         - ``status``: ``"ok"``, or ``"uncertain"`` if another shift, and with it another gain,
           explains the noise nearly as well, or if two estimates of the gain of correlated noise
           differ, because structure is as fine as the noise; ``gain_error`` includes this;

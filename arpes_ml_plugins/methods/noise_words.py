@@ -81,6 +81,13 @@ def in_words(
     return np.array(name), np.array(status), np.array(" ".join(sentences))
 
 
+DERIVATIVE = (
+    "The values are a second derivative, or a picture like it: along one axis they have hardly "
+    "anything at long wavelengths. Their noise is not that of counts, and a denoiser takes the "
+    "structure for noise. Denoise the measured intensity, and take the derivative of the result."
+)
+
+
 def _uncertain_in_words(noise: dict[str, float]) -> str:
     gain, error = noise["gain"], noise["gain_error"]
     if not noise["uncertain"]:
@@ -119,6 +126,7 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
         "local": f"{_subtracted(negative)} How strong the noise is was measured from place to "
         f"place: its standard deviation is {noise['deviation']:.3g} at a typical pixel.",
         "negative": _subtracted(negative),
+        "derivative": DERIVATIVE,
         "unknown": "There are too few pixels or counts to estimate the gain, or the brightness "
         "varies too little to tell a pedestal from it; pass gain= if you know it.",
     }[name]
