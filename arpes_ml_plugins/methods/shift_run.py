@@ -407,7 +407,16 @@ def _found(
             )
         centres, exact = known.to(values)[:, rows], _exact(setup)
         return find_known_shifts(
-            pixels, deviation, centres, apart, shape, largest, usable, exact, certain=certain
+            pixels,
+            deviation,
+            centres,
+            apart,
+            shape,
+            largest,
+            usable,
+            exact,
+            None if noise is None else noise.at(rows),
+            certain=certain,
         )
 
     every = 1 if certain else independent(cube, of_channels)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from arpes_ml_plugins.separation.shift_exchange import exchanges
+from arpes_ml_plugins.separation.component_errors import smoothing_bias
+from arpes_ml_plugins.separation.shift_exchange import displacements, exchanges
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
 from arpes_ml_plugins.separation.value_noise import ValueNoise
 
-__all__ = ["shift_errors"]
+__all__ = ["energy_errors", "shift_errors"]
 
 PIECE = 8_000  # pixels at a time
 SMALL = 0.1  # channels, of a numerical derivative
@@ -22,11 +23,14 @@ def shift_errors(
     shift: torch.Tensor,
     widths: torch.Tensor,
     by_value: ValueNoise | None,
+    *,
+    again: bool = True,
 ) -> torch.Tensor:
     """``(t,)``, of shifts found with spectra ``(m, n)`` and with neighbours as far as ``widths``.
 
     The estimate is where the derivative of the pooled score is zero. Its error is the noise of that
-    derivative over the curvature, and what the noise does to the spectra.
+    derivative over the curvature, and what the noise does to the spectra. ``again``: whether what
+    pooling has left was looked for, too; otherwise it is part of the error.
     """
     spectra = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
     parts = [
@@ -37,10 +41,45 @@ def shift_errors(
     excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
     variance = torch.zeros_like(bend)
     for number in widths.unique().tolist():
-        variance = torch.where(widths == number, _pooled(scan, bend, noise, number), variance)
+        pooled = _pooled(scan, bend, noise, number, again=again)
+        if not again:
+            pooled += smoothing_bias(scan, shift[None], bend[None] + 1e-30, WIDTHS[number], 1)[
+                0
+            ].square()
+        variance = torch.where(widths == number, pooled, variance)
     variance += excess * _of_spectra(scan, spectra, maps, widths)
     largest = max(float(scan.candidates[-1]), abs(scan.step))
     return (variance + (UNKNOWN * scan.step) ** 2).sqrt().clamp(max=largest)
+
+
+def energy_errors(
+    scan: Scan,
+    spectra: torch.Tensor,
+    shift: torch.Tensor,
+    widths: torch.Tensor,
+    by_value: ValueNoise | None,
+) -> torch.Tensor:
+    """``(n,)``: errors of the energies of spectra ``(m, n)`` that were found together with shifts
+    whose mean is zero, because the shifts were not known.
+    """
+    unit = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
+    parts = [
+        _information(scan, unit, shift, piece, by_value)
+        for piece in torch.arange(len(shift), device=shift.device).split(PIECE)
+    ]
+    bend, noise, maps = (torch.cat(part, -1) * scan.used for part in zip(*parts, strict=True))
+    excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
+    known = exchanges(scan, unit, maps, widths)[1]
+    along = displacements(scan, spectra, unit, maps, widths)
+    return (excess * _variance(known, along.mT)).sqrt()
+
+
+def _variance(known: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """Of ``directions (k, t)``, if the information ``(k, k)`` is that on their coefficients."""
+    values, vectors = torch.linalg.eigh(known)
+    sure = values > RANK * values[-1]  # all but a shift of everything
+    along = vectors[:, sure].mT @ directions
+    return (along.square() / values[sure][:, None]).sum(0)
 
 
 def _information(
@@ -73,10 +112,12 @@ def _information(
     return bend, (slope.square() * variance / noise.square()).sum(0), maps[..., 0].mT
 
 
-def _pooled(scan: Scan, bend: torch.Tensor, noise: torch.Tensor, number: int) -> torch.Tensor:
+def _pooled(
+    scan: Scan, bend: torch.Tensor, noise: torch.Tensor, number: int, *, again: bool
+) -> torch.Tensor:
     """Variances of shifts from the noise, if neighbours are pooled."""
     once = scan.smoothed(bend[None], WIDTHS[number])[0]
-    squares = scan.pooled_variance(noise[None], WIDTHS[number])[0]
+    squares = scan.pooled_variance(noise[None], WIDTHS[number], again=again)[0]
     return squares / once.square().clamp(min=1e-30)
 
 
@@ -85,7 +126,4 @@ def _of_spectra(
 ) -> torch.Tensor:
     """Variances of shifts from errors of the spectra ``(m, n)`` of maps ``(n, t)``."""
     moves, known = exchanges(scan, spectra, maps, widths)
-    values, vectors = torch.linalg.eigh(known)
-    sure = values > RANK * values[-1]  # all but a shift of everything
-    along = vectors[:, sure].mT @ moves
-    return (along.square() / values[sure][:, None]).sum(0)
+    return _variance(known, moves)

@@ -12,7 +12,7 @@ import torch
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
 
-__all__ = ["exchanges", "levelled"]
+__all__ = ["displacements", "exchanges", "levelled"]
 
 SMALL = 0.1  # channels, of a numerical derivative
 ROUNDS = 20
@@ -31,11 +31,47 @@ def exchanges(
     numbers with an information ``(n n, n n)``, shifts eliminated. ``spectra / scan.noise`` are
     orthogonal and of length 1.
     """
+    moves, known = _raw(scan, spectra, maps, widths)
+    return _centred(scan, moves), known
+
+
+def displacements(
+    scan: Scan,
+    spectra: torch.Tensor,
+    unit: torch.Tensor,
+    maps: torch.Tensor,
+    widths: torch.Tensor,
+) -> torch.Tensor:
+    """Energies ``(n, n n)`` that ``spectra`` (in the span of ``unit``) move by with the changes of
+    :func:`exchanges`, if the mean shift stays zero.
+    """
     n, noise = len(maps), scan.noise[:, None]
-    number = spectra.new_full((n,), SMALL)
+    moves, _ = _raw(scan, unit, maps, widths)
+    slope = _slope(scan, unit)
+    turn = (unit / noise).mT @ (spectra / noise)
+    own = slope @ turn  # derivatives of the spectra themselves
+    along = own.mT @ slope / own.square().sum(0).clamp(min=1e-30)[:, None]
+    each = (along[:, :, None] * turn.mT[:, None]).reshape(n, n * n)
+    return each + moves[:, scan.used].mean(1)
+
+
+def _centred(scan: Scan, moves: torch.Tensor) -> torch.Tensor:
+    return (moves - moves[:, scan.used].mean(1, keepdim=True)) * scan.used
+
+
+def _slope(scan: Scan, spectra: torch.Tensor) -> torch.Tensor:
+    """Derivatives of spectra, outside their span."""
+    noise, number = scan.noise[:, None], spectra.new_full((spectra.shape[1],), SMALL)
     slope = (moved(spectra, number) - moved(spectra, -number)) / (2 * SMALL * scan.step) / noise
     unit = spectra / noise
-    slope = slope - unit @ (unit.mT @ slope)
+    return slope - unit @ (unit.mT @ slope)
+
+
+def _raw(
+    scan: Scan, spectra: torch.Tensor, maps: torch.Tensor, widths: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`exchanges`, of shifts that are not relative to their mean."""
+    slope = _slope(scan, spectra)
     metric = slope.mT @ slope
     turned = metric @ maps
     each = (turned[:, None] * maps[None]).flatten(0, 1)
@@ -47,7 +83,6 @@ def exchanges(
         total = torch.where(chosen, scan.smoothed(bend[None], width)[0], total)
     moves = near / total.clamp(min=1e-30)
     known = torch.kron(metric, maps @ maps.mT) - each @ moves.mT
-    moves = (moves - moves[:, scan.used].mean(1, keepdim=True)) * scan.used
     return -moves, (known + known.mT) / 2
 
 
