@@ -37,6 +37,7 @@ from arpes_ml_plugins.methods.shift_run import (
     is_common,
     offset,
     shift_apart,
+    with_energies,
 )
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(result["status"], told)
     if is_common(undone):
+        if setup.known:
+            result["spectra_stderr"] = with_energies(result, undone, setup)
         doubt = chemical(result, undone, setup) if setup.known else doubts(result, undone, setup)
         result["status"] = _also(result["status"], doubt)
     if result["status"] != "ok" and setup.known:

@@ -38,6 +38,7 @@ __all__ = [
     "offset",
     "shift_apart",
     "spaced",
+    "with_energies",
 ]
 
 FOLLOWING = 0.5  # of the variance of shifts, by which components are arranged
@@ -271,6 +272,26 @@ def doubts(result: dict[str, Any], shifts: Shifts, setup: Setup) -> str:
             f"others follows from the assumption that neighbouring pixels shift alike"
         )
     return "; ".join(notes) or "ok"
+
+
+def with_energies(result: dict[str, Any], shifts: Shifts, setup: Setup) -> torch.Tensor:
+    """Errors of spectra from a library, whose energies follow from pixels that shift."""
+    import torch
+
+    from arpes_ml_plugins.separation.matching import SLIGHT
+    from arpes_ml_plugins.separation.moved_spectra import energy_variance
+
+    stderr: torch.Tensor = result["spectra_stderr"]
+    if shifts.energies is None or setup.library is None:
+        return stderr
+    spectra = result["spectra"].nan_to_num()
+    inside = (result["library_distance"] <= SLIGHT).tolist()
+    families = [
+        torch.from_numpy(rows_of(family)).to(spectra) if own else None
+        for family, own in zip(setup.library.values(), inside, strict=True)
+    ]
+    more = energy_variance(spectra.mT, shifts.energies.to(spectra), families, shifts.step)
+    return (stderr.square() + more.mT).sqrt()
 
 
 def offset(cube: Cube, setup: Setup, noise: ValueNoise | None) -> str:

@@ -15,6 +15,7 @@ PIECE = 8_000  # pixels at a time
 SMALL = 0.1  # channels, of a numerical derivative
 RANK = 1e-7
 UNKNOWN = 0.03  # channels: errors of the interpolation
+CENTRE = 0.015  # channels: what is left of them in all pixels of a spectrum
 
 
 def shift_errors(
@@ -71,7 +72,7 @@ def energy_errors(
     excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
     known = exchanges(scan, unit, maps, widths)[1]
     along = displacements(scan, spectra, unit, maps, widths)
-    return (excess * _variance(known, along.mT)).sqrt()
+    return (excess * _variance(known, along.mT) + (CENTRE * scan.step) ** 2).sqrt()
 
 
 def _variance(known: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
