@@ -14,8 +14,8 @@ __all__ = ["energy_errors", "shift_errors"]
 PIECE = 8_000  # pixels at a time
 SMALL = 0.1  # channels, of a numerical derivative
 RANK = 1e-7
-UNKNOWN = 0.03  # channels: errors of the interpolation
-CENTRE = 0.015  # channels: what is left of them in all pixels of a spectrum
+UNKNOWN = 0.015  # channels: errors of the interpolation
+CENTRE = 0.008  # channels: what is left of them in all pixels of a spectrum
 
 
 def shift_errors(

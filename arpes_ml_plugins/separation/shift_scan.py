@@ -22,6 +22,7 @@ WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0)  # pixels: standard deviations of the weights
 AROUND = 2.0  # pixels: surroundings that choose among them
 FILLINGS = 2
 WIDEST = 8  # an eighth of the channels at either end may be left out
+NODES = range(-2, 4)
 NEWTON = 3  # steps from the parabola's maximum
 STARTS = (0, 1)  # of every second channel
 
@@ -230,7 +231,8 @@ def beyond(size: int, channels: torch.Tensor) -> torch.Tensor:
 
 
 def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
-    """Spectra ``(m, t)``, each moved up by a number of channels ``(t,)``, by cubic interpolation.
+    """Spectra ``(m, t)``, each moved up by a number of channels ``(t,)``, by a polynomial
+    through six values.
 
     Beyond the ends the last value stands.
 
@@ -244,17 +246,11 @@ def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
     size = len(spectra)
     place = torch.arange(size, device="cpu").to(spectra)[:, None] - channels
     below = place.floor()
-    part = place - below
-    weights = (
-        ((-part + 2) * part - 1) * part / 2,
-        ((3 * part - 5) * part * part + 2) / 2,
-        ((-3 * part + 4) * part + 1) * part / 2,
-        (part - 1) * part * part / 2,
-    )
-    index = below.long()
+    part, index = place - below, below.long()
     total = torch.zeros_like(spectra)
-    for offset, weight in zip((-1, 0, 1, 2), weights, strict=True):
-        total += weight * spectra.gather(0, (index + offset).clamp(0, size - 1))
+    for node in NODES:
+        weight = math.prod((part - other) / (node - other) for other in NODES if other != node)
+        total += weight * spectra.gather(0, (index + node).clamp(0, size - 1))
     return total
 
 
