@@ -317,15 +317,28 @@ def offset(cube: Cube, setup: Setup, noise: ValueNoise | None) -> str:
 
 def chemical(result: dict[str, Any], shifts: Shifts, setup: Setup) -> str:
     """Status of spectra from a library whose energies follow from pixels that shift with them."""
-    from arpes_ml_plugins.separation.shift_doubts import following
+    from arpes_ml_plugins.separation.shift_doubts import following, uncertain
 
     exact = _exact(setup)
-    share = following(result["maps"].flatten(1), shifts.shift)
-    if share < FOLLOWING or (exact is not None and bool(exact.all())):
+    if exact is not None and bool(exact.all()):
         return "ok"
+    notes = []
+    if (error := uncertain(result["spectra"].nan_to_num(), shifts)) is not None:
+        notes.append(
+            f"shifts of single pixels have errors of {error:.2g}, too large for their lines: "
+            f"energies of the spectra relative to each other may be wrong by as much, which "
+            f"spectra_stderr does not contain (sum neighbouring pixels)"
+        )
+    share = following(result["maps"].flatten(1), shifts.shift)
+    if share < FOLLOWING:
+        return "; ".join(notes) or "ok"
     return (
-        f"the shifts follow the maps of the components ({share:.0%} of their variance), so that "
-        f"energies of the spectra relative to each other are less certain than spectra_stderr"
+        "; ".join(notes)
+        + "; " * bool(notes)
+        + (
+            f"the shifts follow the maps of the components ({share:.0%} of their variance), so that "
+            f"energies of the spectra relative to each other are less certain than spectra_stderr"
+        )
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from arpes_ml_plugins.separation.component_errors import smoothing_bias
-from arpes_ml_plugins.separation.shift_exchange import displacements, exchanges
+from arpes_ml_plugins.separation.shift_exchange import certain, displacements, exchanges
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
 from arpes_ml_plugins.separation.value_noise import ValueNoise
 
@@ -15,6 +15,7 @@ PIECE = 8_000  # pixels at a time
 SMALL = 0.1  # channels, of a numerical derivative
 RANK = 1e-7
 UNKNOWN = 0.015  # channels: errors of the interpolation
+NOISE, LEAST = 1.0, 0.1  # times the information in noise: taken off, and left at least
 CENTRE = 0.008  # channels: what is left of them in all pixels of a spectrum
 
 
@@ -71,16 +72,21 @@ def energy_errors(
     bend, noise, maps = (torch.cat(part, -1) * scan.used for part in zip(*parts, strict=True))
     excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
     known = exchanges(scan, unit, maps, widths)[1]
+    sure = certain(known, scan, unit, maps, widths, NOISE, LEAST)
     along = displacements(scan, spectra, unit, maps, widths)
-    return (excess * _variance(known, along.mT) + (CENTRE * scan.step) ** 2).sqrt()
+    return (excess * _variance(known, sure, along.mT) + (CENTRE * scan.step) ** 2).sqrt()
 
 
-def _variance(known: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-    """Of ``directions (k, t)``, if the information ``(k, k)`` is that on their coefficients."""
-    values, vectors = torch.linalg.eigh(known)
+def _variance(known: torch.Tensor, certain: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """Of ``directions (k, t)``, if the information ``known (k, k)`` on their coefficients is in part
+    that of noise, which bends nothing but disturbs.
+    """
+    values, vectors = torch.linalg.eigh(certain)
     sure = values > RANK * values[-1]  # all but a shift of everything
-    along = vectors[:, sure].mT @ directions
-    return (along.square() / values[sure][:, None]).sum(0)
+    along = vectors[:, sure].mT @ directions / values[sure][:, None]
+    strength, noise = torch.linalg.eigh(known)
+    disturbed = noise.mT @ (vectors[:, sure] @ along)
+    return strength.clamp(min=0) @ disturbed.square()
 
 
 def _information(
@@ -127,4 +133,5 @@ def _of_spectra(
 ) -> torch.Tensor:
     """Variances of shifts from errors of the spectra ``(m, n)`` of maps ``(n, t)``."""
     moves, known = exchanges(scan, spectra, maps, widths)
-    return _variance(known, moves)
+    sure = certain(known, scan, spectra, maps, widths, NOISE, LEAST)
+    return _variance(known, sure, moves)

@@ -12,7 +12,7 @@ import torch
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
 
-__all__ = ["displacements", "exchanges", "levelled"]
+__all__ = ["certain", "displacements", "exchanges", "levelled"]
 
 SMALL = 0.1  # channels, of a numerical derivative
 ROUNDS = 20
@@ -96,7 +96,7 @@ def levelled(
     straight = moved(scan.scaled * scan.noise[:, None], -shift / scan.step) / scan.noise[:, None]
     maps = (unit.mT @ straight) * scan.used
     moves, known = exchanges(scan, unit * scan.noise[:, None], maps, widths)
-    known = _certain(known, scan, unit * scan.noise[:, None], maps, widths)
+    known = certain(known, scan, unit * scan.noise[:, None], maps, widths)
     parts = [
         bends
         for axis in range(len(scan.shape))
@@ -140,17 +140,19 @@ def _bends(scan: Scan, images: torch.Tensor, axis: int, reach: int) -> torch.Ten
     return (left - 2 * middle + right)[:, inside[0] & inside[1] & inside[2]]
 
 
-def _certain(
+def certain(
     known: torch.Tensor,
     scan: Scan,
     spectra: torch.Tensor,
     maps: torch.Tensor,
     widths: torch.Tensor,
+    times: float = CERTAIN,
+    least: float = 0.0,
 ) -> torch.Tensor:
     """The part of the information ``known`` that is not of the noise of the maps.
 
     Noise makes pixels of one component look like mixtures. How much, more noise of the same
-    strength shows.
+    strength shows: ``times`` that is taken off, and ``least`` of it left.
     """
     draw = torch.Generator().manual_seed(0)
     more = torch.zeros_like(known)
@@ -165,4 +167,4 @@ def _certain(
     root, inverse = vectors * size, (vectors / size).mT
     ratio, turned = torch.linalg.eigh(inverse @ known @ inverse.mT)
     back = root @ turned
-    return (back * (ratio - CERTAIN).clamp(min=0)) @ back.mT
+    return (back * (ratio - times).clamp(min=least)) @ back.mT
