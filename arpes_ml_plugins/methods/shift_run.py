@@ -330,16 +330,13 @@ def chemical(result: dict[str, Any], shifts: Shifts, setup: Setup) -> str:
             f"spectra_stderr does not contain (sum neighbouring pixels)"
         )
     share = following(result["maps"].flatten(1), shifts.shift)
-    if share < FOLLOWING:
-        return "; ".join(notes) or "ok"
-    return (
-        "; ".join(notes)
-        + "; " * bool(notes)
-        + (
-            f"the shifts follow the maps of the components ({share:.0%} of their variance), so that "
-            f"energies of the spectra relative to each other are less certain than spectra_stderr"
+    if share >= FOLLOWING:
+        notes.append(
+            f"the shifts follow the maps of the components ({share:.0%} of their variance), so "
+            f"that energies of the spectra relative to each other depend on the few pixels of "
+            f"several components, and are less certain than spectra_stderr"
         )
-    )
+    return "; ".join(notes) or "ok"
 
 
 def _doubt(shifts: Shifts) -> str:

@@ -78,8 +78,8 @@ def energy_errors(
 
 
 def _variance(known: torch.Tensor, certain: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-    """Of ``directions (k, t)``, if the information ``known (k, k)`` on their coefficients is in part
-    that of noise, which bends nothing but disturbs.
+    """Of ``directions (k, t)``, if only a part of the information ``known (k, k)`` on their
+    coefficients is ``certain``: the other is of noise, which bends nothing but disturbs.
     """
     values, vectors = torch.linalg.eigh(certain)
     sure = values > RANK * values[-1]  # all but a shift of everything
