@@ -12,7 +12,7 @@ __all__ = ["copies", "following", "lonely", "uncertain"]
 COPY = 0.985  # cosine of two spectra, one of them shifted
 RANGE = 0.02, 0.98  # quantiles of the shifts
 FAINT = 0.2  # of the mean intensity
-WIDE = 0.1  # of the width of lines
+WIDE = 0.08  # of the width of lines
 SHARED = 0.1  # of the intensity of a component, in pixels that hold as much of others
 
 
