@@ -9,6 +9,8 @@ import xarray as xr
 
 from arpes_ml_plugins import SpectrumLibrary
 from arpes_ml_plugins.errors import AxisError, DistributionWarning, ParameterError
+from arpes_ml_plugins.separation.known_shift import find_known_shifts
+from arpes_ml_plugins.separation.moved_spectra import energy_variance
 from arpes_ml_plugins.separation.shift_scan import moved
 from arpes_ml_plugins.separation.value_noise import value_noise
 
@@ -261,3 +263,38 @@ def test_counts_are_not_hot_nor_is_a_bright_grain(counts):
     grain = expected.copy(data=np.random.default_rng(1).poisson(expected).astype(float))
     result = grain.S.separate_nmf(n_components=2, rng=0)
     assert "hot" not in result.status.item()
+
+
+def smooth(centre, energy=ENERGY):
+    return np.exp(-((energy - centre) ** 2) / (2 * 0.22**2)) + 0.1
+
+
+def test_spectra_and_shifts_found_together_state_their_errors():
+    """Lines beside those of the library: the energies of spectra follow from shifted pixels."""
+    shift = 0.15 * np.sin(ROWS / 6 + 1) * np.cos(COLUMNS / 9)
+    at = ENERGY[:, None, None] - shift
+    total = sum(m * smooth(c, at) for m, c in zip(maps(), LINES.values(), strict=True))
+    cube = torch.from_numpy(np.random.default_rng(4).poisson(1000 * total).astype(float))
+    noise = value_noise(cube, torch.ones_like(cube, dtype=torch.bool))
+    beside = torch.from_numpy(np.stack([smooth(-1.85), smooth(-3.35)]))
+    scale = cube.mean((1, 2)).clamp(min=1).sqrt()
+    found = find_known_shifts(
+        cube.flatten(1), scale, beside, 0.1, tuple(cube.shape[1:]), by_value=noise
+    )
+    off = (found.shift - found.shift.new_tensor((shift - shift.mean()).ravel())).numpy()
+    share = (maps() / maps().sum(0)).reshape(2, -1)
+    energies = np.linalg.lstsq(share.T, off, rcond=None)[0]
+    assert (np.abs(energies) < 2.5 * found.energies.numpy()).all()
+    assert (np.abs(energies) < 0.002).all()
+    within = (np.abs(off) < found.stderr.numpy()).mean()
+    assert 0.6 < within < 0.8
+
+
+def test_errors_of_spectra_contain_those_of_their_energies():
+    spectra = torch.from_numpy(np.stack([smooth(-1.8), smooth(-3.4)], 1))
+    error = spectra.new_tensor([0.01, 0.01])
+    shifting = torch.from_numpy(np.stack([smooth(-1.8 + d) for d in np.linspace(-0.2, 0.2, 30)]))
+    stderr = energy_variance(spectra, error, [shifting, spectra[:, [1]].mT], 0.1).sqrt().numpy()
+    moved_by_one = np.abs(smooth(-1.79) - smooth(-1.81)) / 2
+    assert np.abs(stderr[:, 0] - moved_by_one).max() < 0.05 * moved_by_one.max()
+    assert not stderr[:, 1].any()  # known exactly

@@ -26,7 +26,11 @@ from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
 from arpes_ml_plugins.methods.goodness_run import evened, noise_and_levels, saturated
 from arpes_ml_plugins.methods.open_run import left_open
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.separation_status import hot_left_out, warn_of_status
+from arpes_ml_plugins.methods.separation_status import (
+    hot_left_out,
+    of_dead_pixels,
+    warn_of_status,
+)
 from arpes_ml_plugins.methods.separation_units import ORDER, in_units
 from arpes_ml_plugins.methods.shift_run import (
     AUTO,
@@ -37,6 +41,7 @@ from arpes_ml_plugins.methods.shift_run import (
     is_common,
     offset,
     shift_apart,
+    with_energies,
 )
 
 if TYPE_CHECKING:
@@ -141,6 +146,7 @@ def _with_shifts(setup: Setup) -> bool:
 
 def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, Any]:
     noise, levels = noise_and_levels(cube, setup)
+    dead = of_dead_pixels(cube.values, cube.valid, 0.0 if noise is None else noise.gain)
     cube, hot = mended(cube, setup, noise)
     straight, alignment, told = aligned(cube, setup, noise)
     result = _solved(cube, straight, alignment, setup, solver, seed, noise)
@@ -153,6 +159,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(result["status"], told)
     if is_common(undone):
+        if setup.known:
+            result["spectra_stderr"] = with_energies(result, undone, setup)
         doubt = chemical(result, undone, setup) if setup.known else doubts(result, undone, setup)
         result["status"] = _also(result["status"], doubt)
     if result["status"] != "ok" and setup.known:
@@ -161,6 +169,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], apart)
     if (dulled := saturated(cube, levels)) is not None:
         result["status"] = _also(result["status"], dulled)
+    result["status"] = _also(result["status"], dead)
     if hot:
         what = hot_left_out(hot)
         result["status"] = _also(result["status"], what)
@@ -284,7 +293,7 @@ def _misfit(result: dict[str, Any]) -> float:
 
 
 def _also(status: str, more: str) -> str:
-    return "; ".join(part for part in (status, more) if part != "ok")
+    return "; ".join(part for part in (status, more) if part != "ok") or "ok"
 
 
 def _shifts(

@@ -22,6 +22,7 @@ __all__ = [
     "largest_chi2",
     "left_out",
     "of_chi2",
+    "of_dead_pixels",
     "of_shared_noise",
     "of_sums",
     "status_of",
@@ -197,6 +198,19 @@ def warn_of_status(result: xr.Dataset, method: str) -> None:
     status = result["status"]
     if status.chunks is None and status.item() != "ok":
         warn(f"{method}: {status.item()}", DistributionWarning)
+
+
+def of_dead_pixels(values: torch.Tensor, valid: torch.Tensor, gain: float) -> str:
+    """Status of data with pixels of zeros between others that hold intensity."""
+    from arpes_ml_plugins.separation.dead_pixels import dead_pixels
+
+    number = int(dead_pixels(values, valid, gain).sum())
+    if not number:
+        return "ok"
+    return (
+        f"{number} pixel{' holds' if number == 1 else 's hold'} nothing but zeros between others "
+        f"that hold intensity: if they are dead, leave them out (mask=), as their maps are zero"
+    )
 
 
 def hot_left_out(hot: int) -> str:

@@ -38,6 +38,7 @@ __all__ = [
     "offset",
     "shift_apart",
     "spaced",
+    "with_energies",
 ]
 
 FOLLOWING = 0.5  # of the variance of shifts, by which components are arranged
@@ -273,6 +274,26 @@ def doubts(result: dict[str, Any], shifts: Shifts, setup: Setup) -> str:
     return "; ".join(notes) or "ok"
 
 
+def with_energies(result: dict[str, Any], shifts: Shifts, setup: Setup) -> torch.Tensor:
+    """Errors of spectra from a library, whose energies follow from pixels that shift."""
+    import torch
+
+    from arpes_ml_plugins.separation.matching import SLIGHT
+    from arpes_ml_plugins.separation.moved_spectra import energy_variance
+
+    stderr: torch.Tensor = result["spectra_stderr"]
+    if shifts.energies is None or setup.library is None:
+        return stderr
+    spectra = result["spectra"].nan_to_num()
+    inside = (result["library_distance"] <= SLIGHT).tolist()
+    families = [
+        torch.from_numpy(rows_of(family)).to(spectra) if own else None
+        for family, own in zip(setup.library.values(), inside, strict=True)
+    ]
+    more = energy_variance(spectra.mT, shifts.energies.to(spectra), families, shifts.step)
+    return (stderr.square() + more.mT).sqrt()
+
+
 def offset(cube: Cube, setup: Setup, noise: ValueNoise | None) -> str:
     """Status of data that all spectra of the library miss by the same energy."""
     import torch
@@ -296,16 +317,26 @@ def offset(cube: Cube, setup: Setup, noise: ValueNoise | None) -> str:
 
 def chemical(result: dict[str, Any], shifts: Shifts, setup: Setup) -> str:
     """Status of spectra from a library whose energies follow from pixels that shift with them."""
-    from arpes_ml_plugins.separation.shift_doubts import following
+    from arpes_ml_plugins.separation.shift_doubts import following, uncertain
 
     exact = _exact(setup)
-    share = following(result["maps"].flatten(1), shifts.shift)
-    if share < FOLLOWING or (exact is not None and bool(exact.all())):
+    if exact is not None and bool(exact.all()):
         return "ok"
-    return (
-        f"the shifts follow the maps of the components ({share:.0%} of their variance), so that "
-        f"energies of the spectra relative to each other are less certain than spectra_stderr"
-    )
+    notes = []
+    if (error := uncertain(result["spectra"].nan_to_num(), shifts)) is not None:
+        notes.append(
+            f"shifts of single pixels have errors of {error:.2g}, too large for their lines: "
+            f"energies of the spectra relative to each other may be wrong by as much, which "
+            f"spectra_stderr does not contain (sum neighbouring pixels)"
+        )
+    share = following(result["maps"].flatten(1), shifts.shift)
+    if share >= FOLLOWING:
+        notes.append(
+            f"the shifts follow the maps of the components ({share:.0%} of their variance), so "
+            f"that energies of the spectra relative to each other depend on the few pixels of "
+            f"several components, and are less certain than spectra_stderr"
+        )
+    return "; ".join(notes) or "ok"
 
 
 def _doubt(shifts: Shifts) -> str:
@@ -407,7 +438,16 @@ def _found(
             )
         centres, exact = known.to(values)[:, rows], _exact(setup)
         return find_known_shifts(
-            pixels, deviation, centres, apart, shape, largest, usable, exact, certain=certain
+            pixels,
+            deviation,
+            centres,
+            apart,
+            shape,
+            largest,
+            usable,
+            exact,
+            None if noise is None else noise.at(rows),
+            certain=certain,
         )
 
     every = 1 if certain else independent(cube, of_channels)

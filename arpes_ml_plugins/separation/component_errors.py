@@ -52,7 +52,7 @@ def component_errors(
 
 
 def smoothing_bias(
-    scan: Scan, shift: torch.Tensor, weight: torch.Tensor, width: float
+    scan: Scan, shift: torch.Tensor, weight: torch.Tensor, width: float, times: int = 2
 ) -> torch.Tensor:
     """What pooling pixels that differ costs shifts ``(n, t)``: with means over neighbours K, which
     are taken twice, the second time of what is left, ``(1 - K)^2`` of the shift.
@@ -60,7 +60,7 @@ def smoothing_bias(
     left = shift
     if width == 0:
         return torch.zeros_like(shift)
-    for _ in range(2):
+    for _ in range(times):
         means = scan.smoothed(left * weight, width) / scan.smoothed(weight, width).clamp(min=1e-30)
         left = left - means
     return left

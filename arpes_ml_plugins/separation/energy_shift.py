@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.separation.extrapolation import MEMORY, extrapolated
 from arpes_ml_plugins.separation.shift_errors import shift_errors
 from arpes_ml_plugins.separation.shift_exchange import levelled
 from arpes_ml_plugins.separation.shift_scan import Scan, beyond, moved
@@ -25,7 +26,6 @@ NEEDED = 1.01  # times what smaller shifts explain
 OUTER, FEW = 0.9, 0.002  # of the reach, and of the pixels beyond: more are not needed
 ROUNDS = 30
 AGAIN = (0, 4, 10, 20)  # rounds at which the widths are chosen
-MEMORY = 4  # steps to extrapolate from
 SETTLED = 0.001  # channels
 FILLINGS = 5
 MOST = 6_000  # pixels to find the spectra from
@@ -52,6 +52,8 @@ class Shifts:
     """``(m,)``: of the channels."""
     instead: bool = False
     """Whether they explain more than one component more would, which has as many values."""
+    energies: torch.Tensor | None = None
+    """``(n,)``: errors of the energies of known spectra, if these follow from shifted pixels."""
     limit: float | None = None
     """Largest shift that was looked for, if pixels reach it."""
 
@@ -204,28 +206,9 @@ def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None) -> _Foun
         if float(change[scan.used].std()) < SETTLED * abs(scan.step):
             shift = shift + change
             break
-        shift = _extrapolated(past, scan.used).clamp(-reach, reach)
+        shift = extrapolated(past, scan.used).clamp(-reach, reach)
     shift = scan.shift(scan.scores(scan.subspace(shift, count)), widths)
     shift = levelled(scan, scan.subspace(shift, count), shift, widths)
     spectra = scan.subspace(shift, count)
     widths, explained = scan.best_widths(spectra)
     return _Found(spectra, shift, widths, explained - still, reach, scan.spread)
-
-
-def _extrapolated(
-    past: list[tuple[torch.Tensor, torch.Tensor]], used: torch.Tensor
-) -> torch.Tensor:
-    """Where the last steps of an iteration lead (D. G. Anderson, J. ACM 12, 547 (1965))."""
-    shift, change = past[-1]
-    if len(past) == 1:
-        return shift + change
-    moves = torch.stack([shift - s for s, _ in past[:-1]], 1)
-    turns = torch.stack([change - c for _, c in past[:-1]], 1)
-    gram = turns[used].mT @ turns[used]
-    ridge = (
-        1e-8
-        * gram.diagonal().mean().clamp(min=1e-20)  # zero if all steps were the same
-        * torch.eye(len(gram), device="cpu", dtype=gram.dtype).to(gram)
-    )
-    part = torch.linalg.solve(gram + ridge, turns[used].mT @ change[used])
-    return shift + change - (moves + turns) @ part

@@ -17,16 +17,19 @@ from scipy.ndimage import gaussian_filter, median_filter
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.energy_shift import Shifts
+from arpes_ml_plugins.separation.extrapolation import MEMORY, extrapolated
+from arpes_ml_plugins.separation.shift_errors import energy_errors, shift_errors
 from arpes_ml_plugins.separation.shift_exchange import levelled
-from arpes_ml_plugins.separation.shift_scan import Scan, at, moved, peak
+from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, at, moved, peak
+from arpes_ml_plugins.separation.value_noise import ValueNoise
 
 __all__ = ["candidates_of", "find_known_shifts", "structured"]
 
 REACH = 0.12  # of the energy range: the largest shift looked for
 STEPS = 3  # candidates per channel
 SMOOTH = 1.0  # pixels
-ROUNDS = 30
-SETTLED = 0.003  # channels
+ROUNDS = 100
+SETTLED = 1e-4  # channels
 UNKNOWN = 0.08  # channels: what the centres of the families differ from the spectra
 SIGNIFICANT = 5.0  # standard deviations of a covariance
 LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
@@ -46,6 +49,7 @@ def find_known_shifts(
     largest: float | None = None,
     used: torch.Tensor | None = None,
     exact: torch.Tensor | None = None,
+    by_value: ValueNoise | None = None,
     *,
     certain: bool = False,
     level: bool = True,
@@ -72,6 +76,8 @@ def find_known_shifts(
     exact
         ``(n,)`` bool: spectra that are known exactly. If there are any but flat ones, their
         energies are the zero of the shifts; otherwise the mean shift is.
+    by_value
+        Noise of each value, if it is not that of its channel.
     certain
         Whether shifts are known to exist, however little they explain.
     level
@@ -83,21 +89,24 @@ def find_known_shifts(
     )
     used = used.to(pixels.device)
     scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape, used)
-    found = scan.shifts(centres.mT)
+    found = scan.kind(centres.mT)
     if found is None and not certain:
-        return Shifts.none(scan.stderr(centres.mT, "free"), step)
-    kind, shift = found or ("slow", scan.smooth_shift(centres.mT))
+        return scan.still(centres.mT, by_value)
+    kind = found or "slow"
+    shift = scan.shift(centres.mT, kind)
     # Again with spectra from the data, from which the centres of families differ a little.
     spectra = centres.mT
     exact = torch.zeros(len(centres), dtype=torch.bool, device="cpu") if exact is None else exact
     exact = exact.to(pixels.device)
     placed = exact & structured(centres / noise)
+    past: list[tuple[torch.Tensor, torch.Tensor]] = []
     for _ in range(ROUNDS):
-        before, spectra = shift, scan.own_spectra(spectra, shift)
-        spectra = torch.where(exact, centres.mT, spectra)
-        shift = scan.free_shift(spectra) if kind == "free" else scan.smooth_shift(spectra)
-        if float((shift - before)[used].std()) < SETTLED * abs(step):
+        spectra = torch.where(exact, centres.mT, scan.own_spectra(spectra, shift))
+        change = scan.shift(spectra, kind) - shift
+        past = [*past[-MEMORY:], (shift, change)]
+        if float(change[used].std()) < SETTLED * abs(step):
             break
+        shift = extrapolated(past, used).clamp(float(candidates[0]), float(candidates[-1]))
     outer = float((shift.abs() > OUTER * float(candidates[-1]))[used].float().mean())
     if level and not bool(placed.any()):
         shift = scan.levelled(spectra, shift, kind)
@@ -112,11 +121,18 @@ def find_known_shifts(
     sure = float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))
     if not certain and not (worth or sure):
         # If as many unshifted spectra explain as much, the library differs from the data.
-        return Shifts.none(scan.stderr(centres.mT, "free"), step)
-    stderr = scan.stderr(spectra, kind)
+        return scan.still(centres.mT, by_value)
+    energies = None if bool(placed.any()) else scan.energies(spectra, shift, kind, by_value)
     zero = 0.0 if bool(placed.any()) else shift[used].mean()
-    limit = float(candidates[-1]) if outer > FEW else None
-    return Shifts(shift - zero, stderr, step, found=True, left=left, limit=limit)
+    return Shifts(
+        shift - zero,
+        scan.errors(spectra, shift, kind, by_value),
+        step,
+        found=True,
+        left=left,
+        limit=float(candidates[-1]) if outer > FEW else None,
+        energies=energies,
+    )
 
 
 def candidates_of(
@@ -169,8 +185,11 @@ class _Scan:
         image = median_filter(shift.reshape(self.shape).cpu().numpy(), size)
         return torch.from_numpy(image).flatten().to(shift)
 
-    def shifts(self, spectra: torch.Tensor) -> tuple[str, torch.Tensor] | None:
-        """The significant kind of shift, with its values; None if there is none.
+    def shift(self, spectra: torch.Tensor, kind: str) -> torch.Tensor:
+        return self.free_shift(spectra) if kind == "free" else self.smooth_shift(spectra)
+
+    def kind(self, spectra: torch.Tensor) -> str | None:
+        """The significant kind of shift; None if there is none.
 
         The noise of even and odd channels is independent, so the covariance of their shifts is that
         of true ones.
@@ -180,13 +199,13 @@ class _Scan:
         slow = [self.smooth_shift(spectra, half) for half in halves]
         least = (LEAST * self.step) ** 2
         if self._common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
-            return "free", self.free_shift(spectra)
+            return "free"
         if self._common(slow[0], slow[1], 1 / self.noise_left) <= least:
             return None
         # If the shift of every single pixel is accurate enough, do not smooth.
-        if float(self.stderr(spectra, "free")[self.used].median()) < 2 * UNKNOWN * abs(self.step):
-            return "free", self.free_shift(spectra)
-        return "slow", self.smooth_shift(spectra)
+        if float(self.rough(spectra)[self.used].median()) < 2 * UNKNOWN * abs(self.step):
+            return "free"
+        return "slow"
 
     def rest(self, spectra: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         """chi^2 that shifted spectra leave of each pixel that counts."""
@@ -194,17 +213,33 @@ class _Scan:
         rest = self.scaled.square().sum(0) - at(scores, self.candidates, shift)
         return rest[self.used]
 
-    def stderr(self, spectra: torch.Tensor, kind: str) -> torch.Tensor:
-        """Standard errors, from the curvature of the scores at their maximum."""
-        data, share = (self.scaled, 1.0) if kind == "free" else (self.smoothed, self.noise_left)
-        scores, step = self._scores(data, spectra, EVERY), float(self.candidates.diff()[0])
+    def rough(self, spectra: torch.Tensor) -> torch.Tensor:
+        """Standard errors of free shifts, from the curvature of the scores at their maximum."""
+        scores, step = self._scores(self.scaled, spectra, EVERY), float(self.candidates.diff()[0])
         top = peak(scores, self.candidates)
         around = [at(scores, self.candidates, top + side * 2 * step) for side in (-1, 0, 1)]
         bend = (2 * around[1] - around[0] - around[2]) / (2 * step) ** 2
-        excess = (data.square().sum(0) - scores.amax(0)) / share / (len(data) - spectra.shape[1])
-        variance = 2 * share * excess[self.used].mean().clamp(min=1) / bend.clamp(min=1e-30)
+        size = len(self.scaled) - spectra.shape[1]
+        excess = (self.scaled.square().sum(0) - scores.amax(0)) / size
+        variance = 2 * excess[self.used].mean().clamp(min=1) / bend.clamp(min=1e-30)
         largest = float(self.candidates[-1])
         return (variance + (UNKNOWN * self.step) ** 2).sqrt().clamp(max=largest)
+
+    def errors(
+        self, spectra: torch.Tensor, shift: torch.Tensor, kind: str, by_value: ValueNoise | None
+    ) -> torch.Tensor:
+        widths = self._widths(kind)
+        return shift_errors(self._pools, spectra, shift, widths, by_value, again=False)
+
+    def energies(
+        self, spectra: torch.Tensor, shift: torch.Tensor, kind: str, by_value: ValueNoise | None
+    ) -> torch.Tensor:
+        return energy_errors(self._pools, spectra, shift, self._widths(kind), by_value)
+
+    def still(self, spectra: torch.Tensor, by_value: ValueNoise | None) -> Shifts:
+        """No shifts, with the errors of those of single pixels."""
+        zero = torch.zeros_like(self.scaled[0])
+        return Shifts.none(self.errors(spectra, zero, "free", by_value), self.step)
 
     def own_spectra(self, centres: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         """Spectra ``(m, n)`` of aligned data, by least squares with the maps of the centres."""
@@ -215,9 +250,15 @@ class _Scan:
 
     def levelled(self, spectra: torch.Tensor, shift: torch.Tensor, kind: str) -> torch.Tensor:
         """Shifts that explain as much and change least from pixel to pixel."""
-        scan = Scan(self.scaled, self.noise, self.candidates, self.step, self.shape, self.used)
-        width = torch.full_like(shift, 0 if kind == "free" else 1, dtype=torch.long)
-        return levelled(scan, spectra, shift, width)
+        return levelled(self._pools, spectra, shift, self._widths(kind))
+
+    @property
+    def _pools(self) -> Scan:
+        return Scan(self.scaled, self.noise, self.candidates, self.step, self.shape, self.used)
+
+    def _widths(self, kind: str) -> torch.Tensor:
+        number = 0 if kind == "free" else WIDTHS.index(SMOOTH)
+        return torch.full_like(self.scaled[0], number, dtype=torch.long)
 
     def _common(self, one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:
         return _common(one[self.used], other[self.used], dependent)

@@ -7,11 +7,12 @@ import torch
 from arpes_ml_plugins.separation.energy_shift import Shifts
 from arpes_ml_plugins.separation.shift_scan import moved
 
-__all__ = ["copies", "following", "lonely"]
+__all__ = ["copies", "following", "lonely", "uncertain"]
 
 COPY = 0.985  # cosine of two spectra, one of them shifted
 RANGE = 0.02, 0.98  # quantiles of the shifts
 FAINT = 0.2  # of the mean intensity
+WIDE = 0.08  # of the width of lines
 SHARED = 0.1  # of the intensity of a component, in pixels that hold as much of others
 
 
@@ -63,3 +64,17 @@ def lonely(maps: torch.Tensor) -> list[int]:
     others = maps.sum(0) - maps
     shared = torch.minimum(maps, others).sum(1) / maps.sum(1).clamp(min=1e-30)
     return (shared < SHARED).nonzero()[:, 0].tolist() if len(maps) > 1 else []
+
+
+def uncertain(spectra: torch.Tensor, shifts: Shifts) -> float | None:
+    """The typical error of shifts of single pixels, if it is no longer small against the lines of
+    spectra ``(n, m)``.
+
+    Then spectra that are averages over pixels with wrong shifts are not those of the right ones.
+    """
+    if shifts.energies is None or len(spectra) < 2:
+        return None
+    slope = spectra.diff(dim=1).norm(dim=1).clamp(min=1e-30) / abs(shifts.step)
+    width = float((spectra.norm(dim=1) / slope).median())
+    error = float(shifts.stderr[shifts.stderr.isfinite()].median())
+    return error if error > WIDE * width else None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from arpes_ml_plugins.separation.shift_exchange import exchanges
+from arpes_ml_plugins.separation.component_errors import smoothing_bias
+from arpes_ml_plugins.separation.shift_exchange import certain, displacements, exchanges
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
 from arpes_ml_plugins.separation.value_noise import ValueNoise
 
-__all__ = ["shift_errors"]
+__all__ = ["energy_errors", "shift_errors"]
 
 PIECE = 8_000  # pixels at a time
 SMALL = 0.1  # channels, of a numerical derivative
 RANK = 1e-7
-UNKNOWN = 0.03  # channels: errors of the interpolation
+UNKNOWN = 0.015  # channels: errors of the interpolation
+NOISE, LEAST = 1.0, 0.1  # times the information in noise: taken off, and left at least
+CENTRE = 0.008  # channels: what is left of them in all pixels of a spectrum
 
 
 def shift_errors(
@@ -22,11 +25,14 @@ def shift_errors(
     shift: torch.Tensor,
     widths: torch.Tensor,
     by_value: ValueNoise | None,
+    *,
+    again: bool = True,
 ) -> torch.Tensor:
     """``(t,)``, of shifts found with spectra ``(m, n)`` and with neighbours as far as ``widths``.
 
     The estimate is where the derivative of the pooled score is zero. Its error is the noise of that
-    derivative over the curvature, and what the noise does to the spectra.
+    derivative over the curvature, and what the noise does to the spectra. ``again``: whether what
+    pooling has left was looked for, too; otherwise it is part of the error.
     """
     spectra = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
     parts = [
@@ -37,10 +43,50 @@ def shift_errors(
     excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
     variance = torch.zeros_like(bend)
     for number in widths.unique().tolist():
-        variance = torch.where(widths == number, _pooled(scan, bend, noise, number), variance)
+        pooled = _pooled(scan, bend, noise, number, again=again)
+        if not again:
+            pooled += smoothing_bias(scan, shift[None], bend[None] + 1e-30, WIDTHS[number], 1)[
+                0
+            ].square()
+        variance = torch.where(widths == number, pooled, variance)
     variance += excess * _of_spectra(scan, spectra, maps, widths)
     largest = max(float(scan.candidates[-1]), abs(scan.step))
     return (variance + (UNKNOWN * scan.step) ** 2).sqrt().clamp(max=largest)
+
+
+def energy_errors(
+    scan: Scan,
+    spectra: torch.Tensor,
+    shift: torch.Tensor,
+    widths: torch.Tensor,
+    by_value: ValueNoise | None,
+) -> torch.Tensor:
+    """``(n,)``: errors of the energies of spectra ``(m, n)`` that were found together with shifts
+    whose mean is zero, because the shifts were not known.
+    """
+    unit = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
+    parts = [
+        _information(scan, unit, shift, piece, by_value)
+        for piece in torch.arange(len(shift), device=shift.device).split(PIECE)
+    ]
+    bend, noise, maps = (torch.cat(part, -1) * scan.used for part in zip(*parts, strict=True))
+    excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
+    known = exchanges(scan, unit, maps, widths)[1]
+    sure = certain(known, scan, unit, maps, widths, NOISE, LEAST)
+    along = displacements(scan, spectra, unit, maps, widths)
+    return (excess * _variance(known, sure, along.mT) + (CENTRE * scan.step) ** 2).sqrt()
+
+
+def _variance(known: torch.Tensor, certain: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """Of ``directions (k, t)``, if only a part of the information ``known (k, k)`` on their
+    coefficients is ``certain``: the other is of noise, which bends nothing but disturbs.
+    """
+    values, vectors = torch.linalg.eigh(certain)
+    sure = values > RANK * values[-1]  # all but a shift of everything
+    along = vectors[:, sure].mT @ directions / values[sure][:, None]
+    strength, noise = torch.linalg.eigh(known)
+    disturbed = noise.mT @ (vectors[:, sure] @ along)
+    return strength.clamp(min=0) @ disturbed.square()
 
 
 def _information(
@@ -73,10 +119,12 @@ def _information(
     return bend, (slope.square() * variance / noise.square()).sum(0), maps[..., 0].mT
 
 
-def _pooled(scan: Scan, bend: torch.Tensor, noise: torch.Tensor, number: int) -> torch.Tensor:
+def _pooled(
+    scan: Scan, bend: torch.Tensor, noise: torch.Tensor, number: int, *, again: bool
+) -> torch.Tensor:
     """Variances of shifts from the noise, if neighbours are pooled."""
     once = scan.smoothed(bend[None], WIDTHS[number])[0]
-    squares = scan.pooled_variance(noise[None], WIDTHS[number])[0]
+    squares = scan.pooled_variance(noise[None], WIDTHS[number], again=again)[0]
     return squares / once.square().clamp(min=1e-30)
 
 
@@ -85,7 +133,5 @@ def _of_spectra(
 ) -> torch.Tensor:
     """Variances of shifts from errors of the spectra ``(m, n)`` of maps ``(n, t)``."""
     moves, known = exchanges(scan, spectra, maps, widths)
-    values, vectors = torch.linalg.eigh(known)
-    sure = values > RANK * values[-1]  # all but a shift of everything
-    along = vectors[:, sure].mT @ moves
-    return (along.square() / values[sure][:, None]).sum(0)
+    sure = certain(known, scan, spectra, maps, widths, NOISE, LEAST)
+    return _variance(known, sure, moves)

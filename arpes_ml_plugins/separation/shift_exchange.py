@@ -12,7 +12,7 @@ import torch
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
 
-__all__ = ["exchanges", "levelled"]
+__all__ = ["certain", "displacements", "exchanges", "levelled"]
 
 SMALL = 0.1  # channels, of a numerical derivative
 ROUNDS = 20
@@ -31,11 +31,47 @@ def exchanges(
     numbers with an information ``(n n, n n)``, shifts eliminated. ``spectra / scan.noise`` are
     orthogonal and of length 1.
     """
+    moves, known = _raw(scan, spectra, maps, widths)
+    return _centred(scan, moves), known
+
+
+def displacements(
+    scan: Scan,
+    spectra: torch.Tensor,
+    unit: torch.Tensor,
+    maps: torch.Tensor,
+    widths: torch.Tensor,
+) -> torch.Tensor:
+    """Energies ``(n, n n)`` that ``spectra`` (in the span of ``unit``) move by with the changes of
+    :func:`exchanges`, if the mean shift stays zero.
+    """
     n, noise = len(maps), scan.noise[:, None]
-    number = spectra.new_full((n,), SMALL)
+    moves, _ = _raw(scan, unit, maps, widths)
+    slope = _slope(scan, unit)
+    turn = (unit / noise).mT @ (spectra / noise)
+    own = slope @ turn  # derivatives of the spectra themselves
+    along = own.mT @ slope / own.square().sum(0).clamp(min=1e-30)[:, None]
+    each = (along[:, :, None] * turn.mT[:, None]).reshape(n, n * n)
+    return each + moves[:, scan.used].mean(1)
+
+
+def _centred(scan: Scan, moves: torch.Tensor) -> torch.Tensor:
+    return (moves - moves[:, scan.used].mean(1, keepdim=True)) * scan.used
+
+
+def _slope(scan: Scan, spectra: torch.Tensor) -> torch.Tensor:
+    """Derivatives of spectra, outside their span."""
+    noise, number = scan.noise[:, None], spectra.new_full((spectra.shape[1],), SMALL)
     slope = (moved(spectra, number) - moved(spectra, -number)) / (2 * SMALL * scan.step) / noise
     unit = spectra / noise
-    slope = slope - unit @ (unit.mT @ slope)
+    return slope - unit @ (unit.mT @ slope)
+
+
+def _raw(
+    scan: Scan, spectra: torch.Tensor, maps: torch.Tensor, widths: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`exchanges`, of shifts that are not relative to their mean."""
+    slope = _slope(scan, spectra)
     metric = slope.mT @ slope
     turned = metric @ maps
     each = (turned[:, None] * maps[None]).flatten(0, 1)
@@ -47,7 +83,6 @@ def exchanges(
         total = torch.where(chosen, scan.smoothed(bend[None], width)[0], total)
     moves = near / total.clamp(min=1e-30)
     known = torch.kron(metric, maps @ maps.mT) - each @ moves.mT
-    moves = (moves - moves[:, scan.used].mean(1, keepdim=True)) * scan.used
     return -moves, (known + known.mT) / 2
 
 
@@ -61,7 +96,7 @@ def levelled(
     straight = moved(scan.scaled * scan.noise[:, None], -shift / scan.step) / scan.noise[:, None]
     maps = (unit.mT @ straight) * scan.used
     moves, known = exchanges(scan, unit * scan.noise[:, None], maps, widths)
-    known = _certain(known, scan, unit * scan.noise[:, None], maps, widths)
+    known = certain(known, scan, unit * scan.noise[:, None], maps, widths)
     parts = [
         bends
         for axis in range(len(scan.shape))
@@ -105,17 +140,19 @@ def _bends(scan: Scan, images: torch.Tensor, axis: int, reach: int) -> torch.Ten
     return (left - 2 * middle + right)[:, inside[0] & inside[1] & inside[2]]
 
 
-def _certain(
+def certain(
     known: torch.Tensor,
     scan: Scan,
     spectra: torch.Tensor,
     maps: torch.Tensor,
     widths: torch.Tensor,
+    times: float = CERTAIN,
+    least: float = 0.0,
 ) -> torch.Tensor:
     """The part of the information ``known`` that is not of the noise of the maps.
 
     Noise makes pixels of one component look like mixtures. How much, more noise of the same
-    strength shows.
+    strength shows: ``times`` that is taken off, and ``least`` of it left.
     """
     draw = torch.Generator().manual_seed(0)
     more = torch.zeros_like(known)
@@ -130,4 +167,4 @@ def _certain(
     root, inverse = vectors * size, (vectors / size).mT
     ratio, turned = torch.linalg.eigh(inverse @ known @ inverse.mT)
     back = root @ turned
-    return (back * (ratio - CERTAIN).clamp(min=0)) @ back.mT
+    return (back * (ratio - times).clamp(min=least)) @ back.mT

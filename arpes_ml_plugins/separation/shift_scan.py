@@ -22,6 +22,8 @@ WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0)  # pixels: standard deviations of the weights
 AROUND = 2.0  # pixels: surroundings that choose among them
 FILLINGS = 2
 WIDEST = 8  # an eighth of the channels at either end may be left out
+NODES = range(-2, 4)
+NEWTON = 3  # steps from the parabola's maximum
 STARTS = (0, 1)  # of every second channel
 
 
@@ -135,14 +137,16 @@ class Scan:
         sigma = (0.0, *self.sides(width))
         return torch.from_numpy(gaussian_filter(values, sigma, truncate=3)).flatten(1).to(images)
 
-    def pooled_variance(self, variance: torch.Tensor, width: float) -> torch.Tensor:
+    def pooled_variance(
+        self, variance: torch.Tensor, width: float, *, again: bool = True
+    ) -> torch.Tensor:
         """Of images ``(k, t)`` whose neighbours are pooled twice, the second time beside the first
-        result: with the weights ``2 K - K * K`` of the means ``K``.
+        result: with the weights ``2 K - K * K`` of the means ``K``. Not ``again``: once.
         """
         if width == 0:
             return variance
         axes = sum(side > 0 for side in self.sides(width))
-        more = 4 - 4 * (2 / 3) ** (axes / 2) + 2 ** (-axes / 2)
+        more = 4 - 4 * (2 / 3) ** (axes / 2) + 2 ** (-axes / 2) if again else 1.0
         return more * self.smoothed(variance, width / math.sqrt(2)) / self.alike(width)
 
     def sides(self, width: float) -> tuple[float, ...]:
@@ -227,7 +231,8 @@ def beyond(size: int, channels: torch.Tensor) -> torch.Tensor:
 
 
 def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
-    """Spectra ``(m, t)``, each moved up by a number of channels ``(t,)``, by cubic interpolation.
+    """Spectra ``(m, t)``, each moved up by a number of channels ``(t,)``, by a polynomial
+    through six values.
 
     Beyond the ends the last value stands.
 
@@ -241,28 +246,46 @@ def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
     size = len(spectra)
     place = torch.arange(size, device="cpu").to(spectra)[:, None] - channels
     below = place.floor()
-    part = place - below
-    weights = (
-        ((-part + 2) * part - 1) * part / 2,
-        ((3 * part - 5) * part * part + 2) / 2,
-        ((-3 * part + 4) * part + 1) * part / 2,
-        (part - 1) * part * part / 2,
-    )
-    index = below.long()
+    part, index = place - below, below.long()
     total = torch.zeros_like(spectra)
-    for offset, weight in zip((-1, 0, 1, 2), weights, strict=True):
-        total += weight * spectra.gather(0, (index + offset).clamp(0, size - 1))
+    for node in NODES:
+        weight = math.prod((part - other) / (node - other) for other in NODES if other != node)
+        total += weight * spectra.gather(0, (index + node).clamp(0, size - 1))
     return total
 
 
 def peak(scores: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-    """Where scores ``(k, t)`` are largest, by a parabola through three candidates."""
-    index = scores.argmax(0).clamp(1, len(candidates) - 2)
-    left, middle, right = (scores.gather(0, (index + o)[None])[0] for o in (-1, 0, 1))
-    bend = left - 2 * middle + right
-    part = torch.where(bend < 0, (left - right) / (2 * bend.clamp(max=-1e-30)), 0).clamp(-1, 1)
+    """Where scores ``(k, t)`` are largest, by a polynomial through five candidates.
+
+    A parabola through three answers a change of the spectra with a little less than its size, which
+    adds up: spectra and shifts that are found in turns then settle some meV away.
+    """
     step = candidates[1] - candidates[0]
-    return candidates.to(scores)[index] + part * step
+    index = scores.argmax(0).clamp(1, len(candidates) - 2)
+    left, middle, right = _beside(scores, index, 1)
+    bend = left - 2 * middle + right
+    start = torch.where(bend < 0, (left - right) / (2 * bend.clamp(max=-1e-30)), 0).clamp(-1, 1)
+    centre = index.clamp(2, len(candidates) - 3)
+    away = (index - centre).to(scores)
+    part = _refined(_beside(scores, centre, 2), start + away) - away
+    return candidates.to(scores)[index] + torch.where(part.abs() < 1, part, start) * step
+
+
+def _beside(scores: torch.Tensor, index: torch.Tensor, far: int) -> list[torch.Tensor]:
+    return [scores.gather(0, (index + o)[None])[0] for o in range(-far, far + 1)]
+
+
+def _refined(five: list[torch.Tensor], place: torch.Tensor) -> torch.Tensor:
+    """The maximum near ``place`` of a polynomial through five values from -2 to 2."""
+    a, b, c, d, e = five
+    first = (a - 8 * b + 8 * d - e) / 12
+    second = (-a + 16 * b - 30 * c + 16 * d - e) / 12
+    third, fourth = (-a + 2 * b - 2 * d + e) / 2, a - 4 * b + 6 * c - 4 * d + e
+    for _ in range(NEWTON):
+        slope = first + place * (second + place * (third / 2 + place * fourth / 6))
+        bend = second + place * (third + place * fourth / 2)
+        place = torch.where(bend < 0, place - slope / bend.clamp(max=-1e-30), place)
+    return place
 
 
 def at(scores: torch.Tensor, candidates: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:

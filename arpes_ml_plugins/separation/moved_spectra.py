@@ -1,0 +1,43 @@
+"""Errors of spectra whose energies are uncertain, as those found together with shifts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from arpes_ml_plugins.separation.shift_scan import moved
+
+__all__ = ["energy_variance"]
+
+SMALL = 0.1  # channels, of a numerical derivative
+NEAR = 80  # spectra of a family around the result, which show how it may change
+SPANNED = 1e-3  # of the power of their differences: directions with less are left out
+
+
+def energy_variance(
+    spectra: torch.Tensor,
+    energies: torch.Tensor,
+    families: Sequence[torch.Tensor | None],
+    step: float,
+) -> torch.Tensor:
+    """Variances ``(m, n)`` of spectra ``(m, n)`` whose energies have the errors ``energies (n,)``.
+
+    As far as the families ``(samples, m)`` can follow; None if the spectrum is not of a family.
+    """
+    number = spectra.new_full((spectra.shape[1],), SMALL)
+    slope = (moved(spectra, number) - moved(spectra, -number)) / (2 * SMALL * step)
+    columns = zip(slope.mT, spectra.mT, families, strict=True)
+    change = [one if f is None else _within(one, spectrum, f) for one, spectrum, f in columns]
+    return (torch.stack(change, 1) * energies).square()
+
+
+def _within(change: torch.Tensor, spectrum: torch.Tensor, family: torch.Tensor) -> torch.Tensor:
+    """The part of a change of a spectrum that stays in its family."""
+    if len(family) == 1:
+        return torch.zeros_like(change)
+    high = family / family.amax(1, keepdim=True).clamp(min=1e-30) * spectrum.max()
+    near = high[(high - spectrum).norm(dim=1).argsort()[:NEAR]]
+    values, vectors = torch.linalg.eigh((near - spectrum).mT @ (near - spectrum))
+    basis = vectors[:, values > SPANNED * values[-1]]
+    return basis @ (basis.mT @ change)
