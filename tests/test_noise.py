@@ -340,6 +340,26 @@ def test_a_full_detector_is_told():
     assert "the true intensity is higher" in str(noise["verdict"].values)
 
 
+def test_asymmetries_of_few_counts_do_not_saturate():
+    """Most of them are at 1 or -1."""
+    up, down = np.random.default_rng(0).poisson([[[1.0]], [[0.7]]], size=(2, 96, 96))
+    counted = up + down
+    values = np.where(counted > 0, (up - down) / np.maximum(counted, 1), np.nan)
+    noise = xr.DataArray(values, dims=("phi", "eV")).S.estimate_noise()
+    assert float(noise["clipped_fraction"]) == 0
+
+
+def test_noise_is_measured_between_scattered_gaps():
+    """Hardly a pixel has all neighbours that would predict it."""
+    columns = np.linspace(-1, 1, 96)[None] * np.ones((96, 1))
+    rate = 5 + 20 / (1 + (columns / 0.2) ** 2)
+    rng = np.random.default_rng(0)
+    values = np.where(rng.random(rate.shape) < 0.4, np.nan, rng.poisson(rate) - 12.0)
+    noise = xr.DataArray(values, dims=("phi", "eV")).S.estimate_noise()
+    known = noise["deviation"] if str(noise.kind.values) == "local" else (5 * noise["gain"]) ** 0.5
+    assert float(known) == pytest.approx(np.sqrt(np.median(rate)), rel=0.3)
+
+
 def test_counts_of_a_fluctuating_source_are_told():
     rng = np.random.default_rng(5)
     noise = noise_of(rng.poisson(rng.gamma(5, band(20) / 5)).astype(float))

@@ -132,8 +132,13 @@ def _by_brightness(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Ten
 
 
 def clipped(values: torch.Tensor) -> torch.Tensor:
-    """Fraction of ``values`` at which the detector saturates; 0 if it does not."""
+    """Fraction of ``values`` at which the detector saturates; 0 if it does not.
+
+    A ratio of a difference to a sum of few counts is often at 1, and at -1.
+    """
     highest = values.max()
+    if values.min() == -highest:
+        return torch.zeros_like(highest)
     at_top = (values == highest).sum()
     below = values[values < highest]
     second = (values == below.max()).sum() if len(below) else at_top
