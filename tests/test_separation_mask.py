@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 from planted import CENTRES, ENERGY, family, image, peak, truth, wrong
 
 from arpes_ml_plugins import SpectrumLibrary, replay
 from arpes_ml_plugins.errors import AxisError, DataError, ParameterError
-from arpes_ml_plugins.methods.separation_status import of_dead_pixels
 
 SHAPE = (24, 28)
 
@@ -106,14 +104,3 @@ def test_types_laziness_and_replay(data, mask):
 def test_bad_masks(mask, error, words, data):
     with pytest.raises(error, match=words):
         data[0].S.separate_gmca(n_components=3, mask=mask)
-
-
-@pytest.mark.parametrize(
-    ("rows", "told"), [(slice(9, 11), True), (slice(9, 17), False), (slice(0), False)]
-)
-def test_dead_rows_are_told_and_holes_are_not(rows, told):
-    values = torch.from_numpy(np.random.default_rng(3).poisson(4.0, (20, 24, 24)).astype(float))
-    values[:, rows] = 0
-    status = of_dead_pixels(values, torch.ones_like(values, dtype=torch.bool), 1.0)
-    assert ("48 pixels hold nothing but zeros" in status) == told
-    assert (status == "ok") == (not told)

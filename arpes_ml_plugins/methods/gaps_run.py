@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.separation.value_noise import ValueNoise
 
-__all__ = ["mended", "usable_pixels", "without_dead"]
+__all__ = ["mended", "usable_pixels", "without_dead", "without_dead_pixels"]
 
 COMPLETE = 0.9
 """Complete pixels over those with at least half of their values, below which gaps are filled."""
 FEW = 10.0  # counts above all around that chance may bring
 BRIGHT = 100.0  # counts in either neighbour, between which a channel cannot be dark by chance
+LIT = 30.0  # counts in both pixels beside one, that cannot be dark by chance
 WIDEST = 3  # neighbouring channels that are dead; wider ones may be a gap of the spectra
+TIMES = 3.0  # as large as the channels beside it: no line is as narrow
+UNIFORM = 1.2  # times the variance of noise, in pixels, of what a hot channel holds more
 HALF = 0.5  # of the channels of a pixel, without which it tells nothing of the spectra
 
 
@@ -35,7 +38,8 @@ def usable_pixels(cube: Cube) -> torch.Tensor:
 
 
 def without_dead(cube: Cube, noise: ValueNoise | None) -> Cube:
-    """The data with dead channels marked as missing: zeros in all pixels, between bright channels.
+    """The data with dead channels marked as missing: zeros in all pixels, between bright channels;
+    and those that are equally hot in all pixels.
 
     Only counts need it: in other data a channel that does not change is left out anyway.
     """
@@ -55,10 +59,57 @@ def without_dead(cube: Cube, noise: ValueNoise | None) -> Cube:
             both = min(counts[first - 1], counts[channel])
             dead[first:channel] = [both > BRIGHT] * (channel - first)
         first = None
-    if not any(dead):
-        return cube
     marked = torch.tensor(dead, device=cube.values.device)
-    return replace(cube, valid=cube.valid & ~marked.reshape(-1, *[1] * (cube.values.ndim - 1)))
+    marked |= _hot_channels(cube, noise)
+    if not bool(marked.any()):
+        return cube
+    marked = marked.reshape(-1, *[1] * (cube.values.ndim - 1))
+    return replace(cube, values=cube.values.masked_fill(marked, 0), valid=cube.valid & ~marked)
+
+
+def _hot_channels(cube: Cube, noise: ValueNoise) -> torch.Tensor:
+    """Single channels ``(m,)`` that stick out of the spectrum by the same number in all pixels."""
+    import torch
+
+    marked = torch.zeros(len(cube.values), dtype=torch.bool, device=cube.values.device)
+    flat = cube.values.flatten(1)[:, cube.valid.flatten(1).all(0)]
+    if len(flat) < 3 or flat.shape[1] < 2:
+        return marked
+    mean = flat.mean(1)
+    above = mean[1:-1] > TIMES * torch.maximum(mean[:-2], mean[2:]).clamp(min=0)
+    for channel in (above.nonzero()[:, 0] + 1).tolist():
+        rows = flat[channel - 1 : channel + 2]
+        more = rows[1] - (rows[0] + rows[2]) / 2
+        chance = noise.variance(mean[channel]) + noise.variance(mean[channel - 1])
+        marked[channel] = bool(more.mean() * flat.shape[1] > BRIGHT * noise.gain) and bool(
+            more.var() < UNIFORM * chance
+        )
+    return marked
+
+
+def without_dead_pixels(cube: Cube, noise: ValueNoise | None) -> tuple[Cube, int]:
+    """The data with dead pixels marked as missing: nothing but zeros, between bright pixels; and
+    how many these are.
+
+    Only counts need it: the noise of other data is hardly zero.
+    """
+    import torch
+
+    if noise is None:
+        return cube, 0
+    values = torch.where(cube.valid, cube.values, 0)
+    total = values.sum(0) / noise.gain
+    dark = (values == 0).all(0) & cube.valid.any(0)
+    dead = torch.zeros_like(dark)
+    for axis in range(dark.ndim):
+        bright = (total > LIT).movedim(axis, 0)
+        empty, found = dark.movedim(axis, 0), dead.movedim(axis, 0)
+        for width in range(1, WIDEST + 1):
+            for start in range(1, len(empty) - width):
+                both = bright[start - 1] & bright[start + width]
+                found[start : start + width] |= both & empty[start : start + width].all(0)
+    number = int(dead.sum())
+    return (replace(cube, valid=cube.valid & ~dead), number) if number else (cube, 0)
 
 
 def mended(cube: Cube, setup: Setup, noise: ValueNoise | None) -> tuple[Cube, int]:

@@ -22,15 +22,11 @@ from arpes_ml_plugins.methods.blocks_run import (
     sticking_out,
     without_hot,
 )
-from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels
+from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels, without_dead_pixels
 from arpes_ml_plugins.methods.goodness_run import evened, noise_and_levels, saturated
 from arpes_ml_plugins.methods.open_run import left_open
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.separation_status import (
-    hot_left_out,
-    of_dead_pixels,
-    warn_of_status,
-)
+from arpes_ml_plugins.methods.separation_status import dead_left_out, hot_left_out, warn_of_status
 from arpes_ml_plugins.methods.separation_units import ORDER, in_units
 from arpes_ml_plugins.methods.shift_run import (
     AUTO,
@@ -146,7 +142,7 @@ def _with_shifts(setup: Setup) -> bool:
 
 def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, Any]:
     noise, levels = noise_and_levels(cube, setup)
-    dead = of_dead_pixels(cube.values, cube.valid, 0.0 if noise is None else noise.gain)
+    cube, dead = without_dead_pixels(cube, noise)
     cube, hot = mended(cube, setup, noise)
     straight, alignment, told = aligned(cube, setup, noise)
     result = _solved(cube, straight, alignment, setup, solver, seed, noise)
@@ -169,10 +165,11 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], apart)
     if (dulled := saturated(cube, levels)) is not None:
         result["status"] = _also(result["status"], dulled)
-    result["status"] = _also(result["status"], dead)
     if hot:
         what = hot_left_out(hot)
         result["status"] = _also(result["status"], what)
+    if dead:
+        result["status"] = _also(result["status"], dead_left_out(dead))
     del result[FIT]
     each = len(setup.components) if setup.shift == BY_COMPONENT else 0
     return result | (_shifts(alignment, cube, each) if _with_shifts(setup) else {})

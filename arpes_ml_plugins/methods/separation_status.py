@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNLIKE",
+    "dead_left_out",
     "hot_left_out",
     "largest_chi2",
     "left_out",
     "of_chi2",
-    "of_dead_pixels",
+    "of_pixels",
     "of_shared_noise",
     "of_sums",
     "status_of",
@@ -32,6 +33,8 @@ __all__ = [
 UNLIKE = 0.1  # sine of the angle between a family and the data
 CHANCE = 2.0  # times the distance that noise explains
 TOO_MUCH = 1.3  # of chi^2 per degree of freedom: something is left in the residual
+OWN, CERTAIN, USUAL, BEYOND = 5.0, 12.0, 0.99, 2.5
+"""Of chi^2 of a pixel: least that is told; standard deviations of chance; times this quantile."""
 TOO_MUCH_OF_VALUES = 1.15  # the same with the noise of each value, which is known better
 
 
@@ -83,6 +86,26 @@ def of_chi2(
     ]
 
 
+def of_pixels(chi2: torch.Tensor, freedom: int) -> list[str]:
+    """Note on pixels whose chi^2 per degree of freedom, ``(t,)``, is far beyond chance and beyond
+    that of nearly all others: they hold something of their own, which a mean hides.
+    """
+    known = chi2[chi2.isfinite()]
+    if not len(known) or freedom < 1:
+        return []
+    usual = float(known.kthvalue(max(1, round(USUAL * len(known)))).values)
+    limit = max(OWN, 1 + CERTAIN * (2 / freedom) ** 0.5, BEYOND * usual)
+    number = int((known > limit).sum())
+    if not number:
+        return []
+    what = "1 pixel differs" if number == 1 else f"{number} pixels differ"
+    return [
+        f"{what} from all the components (chi^2 per degree of freedom up to "
+        f"{float(known.max()):.2g}): hot values, or something that is nowhere else, which spectra "
+        f"may have taken up; residual_chi2 shows where, mask= leaves pixels out"
+    ]
+
+
 def of_sums(
     residual: torch.Tensor, model: torch.Tensor, spectra: torch.Tensor, setup: Setup
 ) -> list[str]:
@@ -115,7 +138,7 @@ def left_out(
     kinds = {
         "constant channel{}": constant & ~zero,
         "channel{} of nothing but zeros": zero & (ready.by_value is None),
-        "channel{} without values (missing or dead)": empty,
+        "channel{} without values (missing, dead, or equally hot in all pixels)": empty,
     }
     notes = []
     for kind, channels in kinds.items():
@@ -200,19 +223,15 @@ def warn_of_status(result: xr.Dataset, method: str) -> None:
         warn(f"{method}: {status.item()}", DistributionWarning)
 
 
-def of_dead_pixels(values: torch.Tensor, valid: torch.Tensor, gain: float) -> str:
-    """Status of data with pixels of zeros between others that hold intensity."""
-    from arpes_ml_plugins.separation.dead_pixels import dead_pixels
-
-    number = int(dead_pixels(values, valid, gain).sum())
-    if not number:
-        return "ok"
-    return (
-        f"{number} pixel{' holds' if number == 1 else 's hold'} nothing but zeros between others "
-        f"that hold intensity: if they are dead, leave them out (mask=), as their maps are zero"
-    )
-
-
 def hot_left_out(hot: int) -> str:
     """Status of data in which so many hot values count as missing."""
     return f"{hot} hot value{' was' if hot == 1 else 's were'} left out"
+
+
+def dead_left_out(dead: int) -> str:
+    """Status of data in which so many pixels count as missing."""
+    what = "1 pixel holds" if dead == 1 else f"{dead} pixels hold"
+    return (
+        f"{what} nothing but zeros beside bright pixels: taken as not measured (dead, or a crack "
+        f"of the sample)"
+    )

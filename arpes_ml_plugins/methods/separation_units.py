@@ -13,6 +13,7 @@ from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.separation_status import (
     largest_chi2,
     left_out,
+    of_pixels,
     of_shared_noise,
     of_sums,
     status_of,
@@ -56,6 +57,7 @@ def in_units(
     spectra, stderr = (x.masked_fill(unseen, float("nan")) for x in (shown.spectra, shown.stderr))
     notes = left_out(shown.constant, shown.zero, ~seen, ready)
     notes += of_shared_noise(ready.neighbours.correlation)
+    notes += of_pixels(mapped.chi2, int(ready.kept.sum()) - len(setup.components))
     if setup.known:
         notes += of_sums(mapped.residual, mapped.model, spectra.nan_to_num(), setup)
     distance = spectra.new_full(spectra.shape[1:], float("nan"))
