@@ -1,0 +1,50 @@
+"""Stated errors of shifts, and of the spectra that were found together with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import arpes_ml_plugins  # noqa: F401
+from arpes_ml_plugins import SpectrumLibrary
+
+ENERGY = np.linspace(-6, 0, 61)
+LINES = {"metal": -1.8, "oxide": -2.9}
+ROWS, COLUMNS = np.mgrid[:28, :30]
+BESIDE = 0.06, -0.05  # of the library from the data
+RAMP = 0.25 * (COLUMNS / 14.5 - 1)
+WAVE = 0.12 * np.sin(ROWS / 6) * np.cos(COLUMNS / 9)
+
+
+def line(centre, energy=ENERGY):
+    return np.exp(-((energy - centre) ** 2) / (2 * 0.22**2)) + 0.1
+
+
+def mixture(shift, counts, seed):
+    share = 1 / (1 + np.exp(-(ROWS - 14 + 6 * np.sin(COLUMNS / 5)) / 4))
+    parts = zip((share, 1 - share), LINES.values(), strict=True)
+    total = sum(part[..., None] * line(c, ENERGY - shift[..., None]) for part, c in parts)
+    values = np.random.default_rng(seed).poisson(counts * total / total.max())
+    return xr.DataArray(values.astype(float), {"eV": ENERGY}, ("y", "x", "eV"))
+
+
+@pytest.mark.filterwarnings("ignore:separate_")
+@pytest.mark.parametrize("counts", [1000, pytest.param(100, marks=pytest.mark.slow)])
+def test_errors_hold_what_shifts_leave_open(counts):
+    """Spectra and shifts can move against each other: neither is known better than that."""
+    places = zip(LINES.items(), BESIDE, strict=True)
+    known = {n: xr.DataArray(line(c + off), {"eV": ENERGY}, "eV") for (n, c), off in places}
+    library = SpectrumLibrary.from_spectra(known, shift=0.2, broaden=0.1, count=300, rng=1)
+    spectra = np.stack([line(c) for c in LINES.values()])
+    spectra = spectra / spectra.max(1, keepdims=True)
+    within = []
+    for seed, shift in enumerate((RAMP, WAVE)):
+        still = shift - shift.mean()
+        result = mixture(still, counts, seed).S.separate_sgmca(library=library, rng=0)
+        errors = np.abs(result["shift"] - still)
+        pull = (result.spectra - spectra) / result.spectra_stderr
+        within.append([float((errors < result["shift_stderr"]).mean()), float((pull**2).mean())])
+    shifts, pulls = np.mean(within, 0)
+    assert 0.6 < shifts < 0.85
+    assert pulls**0.5 < 1.4
