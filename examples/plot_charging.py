@@ -21,7 +21,10 @@ states = {"metal": -34.1, "oxide": -33.15, "sulphide": -32.3}
 
 def doublet(centre, energy=energy):
     """Two lines of 0.5 eV, 2.15 eV apart, on a constant background."""
-    lines = [np.exp(-4 * np.log(2) * ((energy - c) / 0.5) ** 2) for c in (centre, centre - 2.15)]
+    lines = [
+        np.exp(-4 * np.log(2) * ((energy - c) / 0.5) ** 2)
+        for c in (centre, centre - 2.15)
+    ]
     return lines[0] + 0.75 * lines[1] + 0.1
 
 
@@ -70,7 +73,9 @@ references = {
     name: xr.DataArray(doublet(centre + offset), coords={"eV": energy}, dims="eV")
     for (name, centre), offset in zip(states.items(), (0.05, -0.06, 0.04), strict=True)
 }
-library = arpes_ml_plugins.SpectrumLibrary.from_spectra(references, shift=0.2, broaden=0.1)
+library = arpes_ml_plugins.SpectrumLibrary.from_spectra(
+    references, shift=0.2, broaden=0.1
+)
 result = nano.S.separate_sgmca(library=library, rng=0)
 plotting.components(result)
 plt.show()
@@ -83,9 +88,13 @@ figure, panels = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
 result["shift"].plot(ax=panels[0], x="x", cmap="RdBu_r", cbar_kwargs={"label": "eV"})
 panels[0].set(title="shift, found", aspect="equal")
 truth = result["shift"].copy(data=ramp)
-(result["shift"] - truth).plot(ax=panels[1], x="x", cmap="RdBu_r", cbar_kwargs={"label": "eV"})
+(result["shift"] - truth).plot(
+    ax=panels[1], x="x", cmap="RdBu_r", cbar_kwargs={"label": "eV"}
+)
 panels[1].set(title="found minus true", aspect="equal")
-result["shift_stderr"].plot(ax=panels[2], x="x", cmap="viridis", cbar_kwargs={"label": "eV"})
+result["shift_stderr"].plot(
+    ax=panels[2], x="x", cmap="viridis", cbar_kwargs={"label": "eV"}
+)
 panels[2].set(title="stated standard error", aspect="equal")
 plt.show()
 

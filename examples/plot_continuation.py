@@ -22,7 +22,9 @@ energy = np.linspace(-2.5, 2.5, 1001)
 band = -1.2 + 2.0 * k**2
 self_energy = 0.35**2 / (energy + 0.3 + 0.08j) - 0.08j
 green = 1 / (energy - band[:, None] - self_energy)
-truth = xr.DataArray(-green.imag / np.pi, coords={"k": k, "eV": energy}, dims=("k", "eV"))
+truth = xr.DataArray(
+    -green.imag / np.pi, coords={"k": k, "eV": energy}, dims=("k", "eV")
+)
 truth /= truth.integrate("eV")
 
 # %%
@@ -30,7 +32,9 @@ truth /= truth.integrate("eV")
 # As ``tau`` is in 1/eV, results have an axis ``eV`` like ARPES data.
 
 beta, error = 40.0, 1e-4
-g = arpes_ml_plugins.simulate_greens_function(truth, beta=beta, times=161, stderr=error, rng=0)
+g = arpes_ml_plugins.simulate_greens_function(
+    truth, beta=beta, times=161, stderr=error, rng=0
+)
 
 # %%
 # All momenta are continued at once, by the network that comes with the package and maximum entropy
@@ -39,7 +43,12 @@ g = arpes_ml_plugins.simulate_greens_function(truth, beta=beta, times=161, stder
 
 omega = np.linspace(-2.5, 2.5, 201)
 result = g.S.continue_rlista(beta=beta, stderr=error, omega=omega)
-print(result[["chi2", "out_of_distribution"]].to_dataframe().describe().loc[["mean", "max"]])
+print(
+    result[["chi2", "out_of_distribution"]]
+    .to_dataframe()
+    .describe()
+    .loc[["mean", "max"]]
+)
 
 # %%
 # The image, one spectrum with its 90 % credible interval (black is the truth), and the fit to the
@@ -54,10 +63,14 @@ plt.show()
 
 flat = g.S.continue_maxent(beta=beta, stderr=error, omega=omega)
 shown = {"truth": truth, "continue_rlista": result, "continue_maxent": flat}
-figure, panels = plt.subplots(1, 3, figsize=(12, 3.6), sharey=True, layout="constrained")
+figure, panels = plt.subplots(
+    1, 3, figsize=(12, 3.6), sharey=True, layout="constrained"
+)
 for axes, (title, what) in zip(panels, shown.items(), strict=True):
     image = what if title == "truth" else what["spectral_function"]
-    image.plot(ax=axes, x="k", vmin=0, vmax=3, cmap="magma", add_colorbar=False, ylim=(-2, 1.3))
+    image.plot(
+        ax=axes, x="k", vmin=0, vmax=3, cmap="magma", add_colorbar=False, ylim=(-2, 1.3)
+    )
     on_grid = truth.interp(eV=image.eV)
     missed = float(np.abs(image - on_grid).integrate("eV").mean())
     axes.set_title(title if title == "truth" else f"{title}: {missed:.0%} misplaced")
@@ -68,7 +81,9 @@ plt.show()
 # ``as_measured`` multiplies by the Fermi function at the sample's temperature and broadens by the
 # energy resolution, for a comparison with measured EDCs.
 
-seen = arpes_ml_plugins.as_measured(result.spectral_function, temperature=290, resolution=0.05)
+seen = arpes_ml_plugins.as_measured(
+    result.spectral_function, temperature=290, resolution=0.05
+)
 exact = arpes_ml_plugins.as_measured(truth, temperature=290, resolution=0.05)
 figure, axes = plt.subplots(figsize=(5, 3.4), layout="constrained")
 for momentum in (0.0, 0.5, 0.7):

@@ -47,7 +47,9 @@ print(clean["spectrum"].attrs["location"], float(clean["hv"]))
 # adapted to the data, which is quicker.
 
 result = noisy.S.decompose_pretrained(adapt=False, rng=0)
-figure = plotting.compare(noisy, result, hidden, energy=-0.2, momentum=0.45, derivative="curvature")
+figure = plotting.compare(
+    noisy, result, hidden, energy=-0.2, momentum=0.45, derivative="curvature"
+)
 
 # %%
 # The noise of the whole cut, not thinned, is correlated between neighbouring channels: these are

@@ -14,7 +14,9 @@ from matplotlib import pyplot as plt
 import arpes_ml_plugins  # noqa: F401  (this import adds the methods to .S)
 from arpes_ml_plugins.scoring import thin_counts
 
-volume = example_data.map.spectrum.transpose("theta", "phi", "eV").isel(theta=slice(12, 44))
+volume = example_data.map.spectrum.transpose("theta", "phi", "eV").isel(
+    theta=slice(12, 44)
+)
 print(dict(volume.sizes))
 
 # %%
@@ -37,8 +39,14 @@ clean = counts.S.denoise_pretrained(gain=1, adapt=False, rng=0)
 # %%
 # The map at the Fermi energy is the mean over 30 meV. Denoise the volume first, then cut and sum.
 
-shown = {"ten counts per pixel": counts, "denoised": clean, "the counts left out": reference}
-figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True, layout="constrained")
+shown = {
+    "ten counts per pixel": counts,
+    "denoised": clean,
+    "the counts left out": reference,
+}
+figure, panels = plt.subplots(
+    1, 3, figsize=(11, 3.6), sharey=True, layout="constrained"
+)
 for axes, (title, data) in zip(panels, shown.items(), strict=True):
     image = data.sel(eV=slice(-0.03, 0.0)).mean("eV")
     top = float(reference.sel(eV=slice(-0.03, 0.0)).mean("eV").quantile(0.995))
@@ -49,11 +57,15 @@ plt.show()
 # %%
 # The same for a single cut, for which the network has used the counts of its neighbours:
 
-figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True, layout="constrained")
+figure, panels = plt.subplots(
+    1, 3, figsize=(11, 3.6), sharey=True, layout="constrained"
+)
 for axes, (title, data) in zip(panels, shown.items(), strict=True):
     cut = data.isel(theta=16)
     top = float(reference.isel(theta=16).quantile(0.995))
-    cut.plot(ax=axes, x="phi", y="eV", cmap="magma", vmin=0, vmax=top, add_colorbar=False)
+    cut.plot(
+        ax=axes, x="phi", y="eV", cmap="magma", vmin=0, vmax=top, add_colorbar=False
+    )
     axes.set_title(title)
 plt.show()
 

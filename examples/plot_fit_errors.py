@@ -49,7 +49,9 @@ fit = arpes_ml_plugins.fit_draws(samples.isel(eV=some), model, "kp", params=star
 def naive(image):
     """Positions and the errors that lmfit reports, MDC by MDC."""
     fits = [model.fit(row.values, start, x=momentum) for row in image.isel(eV=some)]
-    return np.array([(f.params["center"].value, f.params["center"].stderr or np.nan) for f in fits])
+    return np.array(
+        [(f.params["center"].value, f.params["center"].stderr or np.nan) for f in fits]
+    )
 
 
 ways = {
@@ -60,9 +62,13 @@ ways = {
 truth = dispersion[some]
 
 figure, both = plt.subplots(1, 3, figsize=(10, 3.2), sharey=True, layout="constrained")
-for axes, (name, (place, error)) in zip(both, ((k, v.T) for k, v in ways.items()), strict=True):
+for axes, (name, (place, error)) in zip(
+    both, ((k, v.T) for k, v in ways.items()), strict=True
+):
     inside = np.mean(np.abs(place - truth) < error)
-    axes.errorbar(energy[some], 1e3 * (place - truth), 1e3 * error, fmt="o", markersize=3)
+    axes.errorbar(
+        energy[some], 1e3 * (place - truth), 1e3 * error, fmt="o", markersize=3
+    )
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(title=f"{name}\n68 % bars hold {inside:.0%}", xlabel="eV", ylim=(-12, 12))
 both[0].set_ylabel("position minus truth (10⁻³ 1/Å)")

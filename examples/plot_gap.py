@@ -35,7 +35,9 @@ def scene(gap, kelvin):
     return spectral / (1 + np.exp(energy / (8.617e-5 * kelvin)))[:, None] + 0.02
 
 
-rate = np.stack([scene(gap, kelvin) for gap, kelvin in zip(true_gap, temperature, strict=True)])
+rate = np.stack(
+    [scene(gap, kelvin) for gap, kelvin in zip(true_gap, temperature, strict=True)]
+)
 series = xr.DataArray(
     np.random.default_rng(2).poisson(rate / rate.mean()),
     dims=("temperature", "eV", "kp"),
@@ -87,7 +89,9 @@ for step in range(len(temperature)):
     left.plot(1e3 * raw.eV, raw + 5 * step, ".", color="0.7", markersize=3)
     left.plot(1e3 * edcs.eV, edcs[step] + 5 * step, color=plt.cm.plasma(step / 8))
 left.set(title="symmetrised EDCs; dots: counts", xlabel="energy (meV)", yticks=())
-right.errorbar(temperature, 1e3 * fit.gap, 1e3 * fit.gap_error, fmt="o", label="fitted to samples")
+right.errorbar(
+    temperature, 1e3 * fit.gap, 1e3 * fit.gap_error, fmt="o", label="fitted to samples"
+)
 right.plot(temperature, 1e3 * true_gap, color="black", label="truth")
 right.set(title="gap", xlabel="temperature (K)", ylabel="meV", ylim=(-1, 26))
 right.legend(frameon=False)

@@ -37,7 +37,9 @@ images = {
 top = float(scene["truth"].quantile(0.995))
 for axes, (title, image) in zip(panels, images.items(), strict=True):
     image.plot(ax=axes, vmin=0, vmax=top, cmap="magma", add_colorbar=False)
-    axes.set_title(f"{title}: {psnr(image, scene['truth']):.1f} dB" if title != "truth" else title)
+    axes.set_title(
+        f"{title}: {psnr(image, scene['truth']):.1f} dB" if title != "truth" else title
+    )
 
 # %%
 # The mesh is still there in the second picture, cleaner than before; in the third it is gone.

@@ -35,10 +35,17 @@ sigma = xr.DataArray(
 # %%
 # The result also has the constant part and the first moment, with their errors:
 
-result = sigma.S.continue_self_energy(beta=beta, stderr=error, omega=np.linspace(-4, 4, 401))
+result = sigma.S.continue_self_energy(
+    beta=beta, stderr=error, omega=np.linspace(-4, 4, 401)
+)
 for name in ("constant", "moment"):
     print(f"{name}: {float(result[name]):.4f} +- {float(result[name + '_stderr']):.4f}")
-print("exactly: 1.2 and", round(float(density.sum() * step), 4), "| status:", result.status.item())
+print(
+    "exactly: 1.2 and",
+    round(float(density.sum() * step), 4),
+    "| status:",
+    result.status.item(),
+)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 energy = result.eV
@@ -46,7 +53,11 @@ result.self_energy.real.plot(ax=left)
 left.set(title="real part", ylabel="eV")
 left.axhline(constant, color="0.6", linestyle=":")
 right.fill_between(
-    energy, -np.pi * result.upper, -np.pi * result.lower, alpha=0.3, label="90 % interval"
+    energy,
+    -np.pi * result.upper,
+    -np.pi * result.lower,
+    alpha=0.3,
+    label="90 % interval",
 )
 result.self_energy.imag.plot(ax=right, label="continued")
 right.plot(fine, -np.pi * density, "k", linewidth=0.8, label="exact")
@@ -62,7 +73,9 @@ plt.show()
 k = np.linspace(-1, 1, 121)
 bare = xr.DataArray(1.2 * (k**2 - 0.35), dims="k", coords={"k": k})
 mu = float(result.self_energy.sel(eV=0, method="nearest").real)
-cut = arpes_ml_plugins.spectral_function_of(result.self_energy, bare, mu=mu, broadening=0.02)
+cut = arpes_ml_plugins.spectral_function_of(
+    result.self_energy, bare, mu=mu, broadening=0.02
+)
 seen = arpes_ml_plugins.as_measured(cut, temperature=290, resolution=0.05)
 
 figure, axes = plt.subplots(figsize=(5, 4), layout="constrained")

@@ -23,9 +23,16 @@ parts = noisy.S.decompose_pcp_unet(rng=0, networks=1)
 scaled = parts["residual"] / (parts["clean"].clip(0) + 0.5) ** 0.5
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 scaled.plot(
-    x="phi", ax=axes[0], cmap="RdBu_r", vmin=-3, vmax=3, cbar_kwargs={"label": "residual / √I"}
+    x="phi",
+    ax=axes[0],
+    cmap="RdBu_r",
+    vmin=-3,
+    vmax=3,
+    cbar_kwargs={"label": "residual / √I"},
 )
-parts["prior"].plot(x="phi", ax=axes[1], cmap="magma", vmin=0, cbar_kwargs={"label": "counts"})
+parts["prior"].plot(
+    x="phi", ax=axes[1], cmap="magma", vmin=0, cbar_kwargs={"label": "counts"}
+)
 axes[0].set_title("residual")
 axes[1].set_title("prior: low-rank part")
 
