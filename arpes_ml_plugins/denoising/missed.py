@@ -32,10 +32,12 @@ PIXEL = 0.7  # pixels, over which squared sharp structure is averaged
 SHARP_REGION = 10.0  # pixels, in which the residual is compared with sharp structure
 LOUD = 1.2  # variance over that assumed, from which on the noise is not as assumed
 RIDGES = (1.2, 2.0)  # pixels, widths of the Gaussians that ridges are compared with
-LENGTHS = (8.0, 16.0)  # pixels, of pieces of a ridge: long ones see fainter, straight ridges
+PIECES = ((8.0, 2.2), (16.0, 2.6))
+"""Lengths in pixels of the pieces of a ridge, and standard deviations of one that does not count.
+Long ones see fainter ridges, if these are straight."""
 BESIDE = 2.5  # widths, of the Gaussian that is taken off as the background of a ridge
 DIRECTIONS = 12
-SIGNIFICANT, CERTAIN = 2.2, 2.4  # standard deviations of a ridge that counts: not at all, in full
+CERTAIN = 0.2  # standard deviations more: a ridge that counts in full
 FAINT, CLEAR = 6.0, 8.0  # standard deviations of ridges in the image: the network knows the latter
 MARGIN = 32  # pixels
 
@@ -125,7 +127,7 @@ def faint_ridges(
     shape = (residual.shape[-2], residual.shape[-1])
     transfer = 1 if noise.white else noise.transfer(shape, clean.device).to(clean).sqrt()
     lacking, clear = torch.zeros((2, *clean.shape), dtype=clean.dtype, device=clean.device)
-    for width, length, turn in product(RIDGES, LENGTHS, range(DIRECTIONS)):
+    for width, (length, least), turn in product(RIDGES, PIECES, range(DIRECTIONS)):
         response = _ridge(width, length, math.pi * turn / DIRECTIONS, shape, clean)
         kernel = torch.fft.irfft2(response * transfer, s=shape)
         power = torch.fft.rfft2(kernel.square())
@@ -133,7 +135,7 @@ def faint_ridges(
         variance = _filtered(rate, power, shape).clamp(min=0) + kernel.square().max()
         standard = variance.sqrt()
         shown, left = (_filtered(spectrum, response, shape) for spectrum in spectra)
-        sure = ((shown + left) / standard - SIGNIFICANT) / (CERTAIN - SIGNIFICANT)
+        sure = ((shown + left) / standard - least) / CERTAIN
         lacking = torch.maximum(lacking, sure.clamp(0, 1) * left)
         clear = torch.maximum(clear, shown / standard)  # not a trough beside a bright band
     faint = ((CLEAR - clear) / (CLEAR - FAINT)).clamp(0, 1)

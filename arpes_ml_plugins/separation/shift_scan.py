@@ -238,10 +238,10 @@ def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
 
     Examples
     --------
-    >>> ramp = torch.arange(6.0)[:, None].repeat(1, 2)
-    >>> moved(ramp, torch.tensor([1.0, -0.5]))[2:4]
-    tensor([[1.0000, 2.5000],
-            [2.0000, 3.5000]])
+    >>> ramp = torch.arange(8.0)[:, None].repeat(1, 2)
+    >>> moved(ramp, torch.tensor([1.0, -0.5]))[3:5]
+    tensor([[2.0000, 3.5000],
+            [3.0000, 4.5000]])
     """
     size = len(spectra)
     place = torch.arange(size, device="cpu").to(spectra)[:, None] - channels
