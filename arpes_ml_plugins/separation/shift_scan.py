@@ -10,6 +10,7 @@ them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,6 +24,7 @@ AROUND = 2.0  # pixels: surroundings that choose among them
 FILLINGS = 2
 WIDEST = 8  # an eighth of the channels at either end may be left out
 NODES = range(-2, 4)
+FEWER = range(-1, 3)  # of noisy spectra, whose noise more values make larger
 NEWTON = 3  # steps from the parabola's maximum
 STARTS = (0, 1)  # of every second channel
 
@@ -190,7 +192,7 @@ class Scan:
         """Spectra ``(m, count)`` that span most of the aligned pixels."""
         noise = self.noise[:, None]
         channels = -shift[self.used] / self.step
-        straight = moved(self.scaled[:, self.used] * noise, channels) / noise
+        straight = moved(self.scaled[:, self.used] * noise, channels, FEWER) / noise
         missing = beyond(len(straight), channels)
         basis = _principal(straight, count)
         for _ in range(FILLINGS):
@@ -230,9 +232,11 @@ def beyond(size: int, channels: torch.Tensor) -> torch.Tensor:
     return (place < 0) | (place > size - 1)
 
 
-def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
+def moved(
+    spectra: torch.Tensor, channels: torch.Tensor, nodes: Sequence[int] = NODES
+) -> torch.Tensor:
     """Spectra ``(m, t)``, each moved up by a number of channels ``(t,)``, by a polynomial
-    through six values.
+    through the values at ``nodes``, six by default.
 
     Beyond the ends the last value stands.
 
@@ -248,8 +252,8 @@ def moved(spectra: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
     below = place.floor()
     part, index = place - below, below.long()
     total = torch.zeros_like(spectra)
-    for node in NODES:
-        weight = math.prod((part - other) / (node - other) for other in NODES if other != node)
+    for node in nodes:
+        weight = math.prod((part - other) / (node - other) for other in nodes if other != node)
         total += weight * spectra.gather(0, (index + node).clamp(0, size - 1))
     return total
 
