@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import xarray as xr
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.residual import residual_of
 from arpes_ml_plugins.errors import CountsWarning
+from arpes_ml_plugins.methods.residual_run import OUTPUTS, say_what_is_left
 
 
 def smooth_rate(rng, counts, shape=(96, 128)):
@@ -131,3 +133,15 @@ def test_lazy_data_say_nothing_beforehand():
         warnings.simplefilter("error")
         clean = data.S.denoise_pretrained(adapt=False, rng=0)
     assert "residual" not in clean.attrs["provenance"]["record"]["found"]
+
+
+@pytest.mark.parametrize(("bright", "law"), [(0.7, "saturates"), (1.8, "fluctuates")])
+def test_local_noise_follows_no_law_of_the_intensity(bright, law):
+    """So less of it in bright places is no saturation."""
+    numbers = {"structure": 0.0, "power": 1.0, "bright": bright, "bright_error": 0.02}
+    for local in (False, True):
+        arrays = {name: xr.DataArray(numbers.get(name, np.nan)) for name in OUTPUTS}
+        with pytest.warns(CountsWarning) if bright < 0.8 else nullcontext():
+            words = say_what_is_left(arrays, local=local)["residual"]
+        assert (law in words) != local
+        assert ("measured around them" in words) == local

@@ -145,7 +145,8 @@ class CountsRun:
                 stage=stage,
             )
         if self._judged(array):
-            found |= say_what_is_left(arrays)
+            local = gain is None and str(noise["kind"].values) == "local"
+            found |= say_what_is_left(arrays, local=local)
         if self.calibrated:
             said = {name: arrays.pop(name) for name in CALIBRATION}
             found |= say_how_calibrated(said) if array.chunks is None else {}

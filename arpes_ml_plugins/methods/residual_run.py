@@ -51,12 +51,15 @@ def residual_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
     }
 
 
-def say_what_is_left(arrays: dict[str, xr.DataArray]) -> dict[str, Any]:
-    """Remove the numbers from ``arrays`` and describe them in words; warn if they are serious."""
+def say_what_is_left(arrays: dict[str, xr.DataArray], *, local: bool = False) -> dict[str, Any]:
+    """Remove the numbers from ``arrays`` and describe them in words; warn if they are serious.
+
+    ``local`` noise was measured from place to place, and follows the intensity by no law.
+    """
     values = {name: arrays.pop(name).values.ravel() for name in OUTPUTS}
     filters, replicas = values.pop("filter"), values.pop("replica")
     numbers = {name: _typical(name, known[np.isfinite(known)]) for name, known in values.items()}
-    sentences = _filtered(filters) + _sentences(**numbers)
+    sentences = _filtered(filters) + _sentences(**numbers, local=local)
     if any(
         not low <= numbers[name] <= high
         for name, (low, high) in SERIOUS.items()
@@ -101,7 +104,9 @@ def _replicas(strengths: np.ndarray) -> list[str]:
     ]
 
 
-def _sentences(structure: float, power: float, bright: float, bright_error: float) -> list[str]:
+def _sentences(
+    structure: float, power: float, bright: float, bright_error: float, *, local: bool
+) -> list[str]:
     said = []
     bent = bright < SATURATED or bright < min(BENT, 1 - CERTAIN * bright_error)
     if structure > LEFT:
@@ -114,6 +119,13 @@ def _sentences(structure: float, power: float, bright: float, bright_error: floa
             f"The variance of the residual is {power:.2g} times that of noise of this gain: the "
             f"gain may be wrong, or the detector's pixels differ in sensitivity."
         )
+    if local:
+        if (structure <= LEFT and bent) or bright > BUNCHED:
+            said.append(
+                f"Where values are high, the variance is {bright:.2g} times that which was "
+                f"measured around them."
+            )
+        return said
     if structure <= LEFT and bent:
         said.append(
             f"In bright places the variance is {bright:.2g} times what dim places predict, as "
