@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,7 +155,8 @@ def fit_draws(
     shares = _weights(weights, samples, [*others, dim]).reshape(len(curves), curves.shape[-1])
     if not len(curves):
         raise DataError(f"samples hold no curve: their sizes are {dict(samples.sizes)}")
-    fits = _fits(model, place.astype(float), curves, shares, params, dim)
+    one = partial(_fit, model=model, place=place.astype(float), params=params, dim=dim)
+    fits = _fits(one, curves, shares)
     shape, shell = values.shape[:-2], samples.isel({dim: 0}, drop=True)
     found: dict[str, xr.DataArray] = {}
     for name in fits[0][0]:
@@ -226,35 +228,33 @@ Fit = tuple[Values, dict[str, "NDArray[np.floating]"]]
 
 
 def _fits(
-    model: Model,
-    place: NDArray[np.floating],
+    fit: Callable[[NDArray[Any], NDArray[np.floating]], Fit],
     curves: NDArray[Any],
     weights: NDArray[np.floating],
-    params: Any,
-    dim: Hashable,
 ) -> list[Fit]:
     """Fits to all curves; NaN for those that cannot be fitted, unless none can."""
     fits: list[Fit | None] = []
     reasons: list[Exception] = []
     for curve, shares in zip(curves, weights, strict=True):
         try:
-            fits.append(_fit(model, place, curve, shares, params, dim))
+            fits.append(fit(curve, shares))
         except BROKEN as reason:
             fits.append(None)
             reasons.append(reason)
-    worked = next((fit for fit in fits if fit is not None), None)
+    worked = next((found for found in fits if found is not None), None)
     if worked is None:  # the model's own reason, where some curves had enough points for it
         raise next((reason for reason in reasons if not isinstance(reason, DataError)), reasons[0])
     none = dict.fromkeys(worked[0], np.nan)
     nothing = none, {name: np.full(curves.shape[1], np.nan) for name in none}
-    return [nothing if fit is None else fit for fit in fits]
+    return [nothing if found is None else found for found in fits]
 
 
 def _fit(
-    model: Model,
-    place: NDArray[np.floating],
     curves: NDArray[Any],
     weights: NDArray[np.floating],
+    *,
+    model: Model,
+    place: NDArray[np.floating],
     params: Any,
     dim: Hashable,
 ) -> Fit:
