@@ -140,8 +140,6 @@ def denoise(
         noise = noise_of(array, image, device, repeats=repeated)
         if array.chunks is not None:
             return _chosen_later(array, image, repeated, noise, adapt, mesh, device, rng)
-        if str(noise["kind"].values) == "derivative":
-            raise DataError(_refused(noise["verdict"].values))
         method = _choice(str(noise["kind"].values))
         why = str(_reason(noise["kind"].values, noise["verdict"].values, adapt=adapt))
     chosen = METHODS[method]
@@ -171,19 +169,15 @@ def denoise(
     return result
 
 
-def _refused(verdict: object) -> str:
-    return f"{verdict} To filter it all the same, pass method='pcp_unet'."
-
-
 def _choice(kind: str) -> str:
     """The method for this kind of noise."""
     return "pretrained" if kind in SERVED else "pcp_unet"
 
 
 def _reason(kind: object, verdict: object, *, adapt: bool) -> np.ndarray:
-    """The verdict on the noise, and what follows from it."""
-    if str(kind) == "derivative":  # of lazy data, which are read only now
-        raise DataError(_refused(verdict))
+    """The verdict on the noise, and what follows from it: an error, if no method suits."""
+    if str(kind) == "derivative":
+        raise DataError(f"{verdict} To filter it all the same, pass method='pcp_unet'.")
     if str(kind) not in SERVED:
         so = "No law of the noise is known, so the two-stage method is used, which needs none."
     elif str(kind) in UNSPLIT:
