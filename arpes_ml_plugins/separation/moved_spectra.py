@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from arpes_ml_plugins.separation.shift_scan import moved
+from arpes_ml_plugins.separation.shift_scan import slope
 
 __all__ = ["energy_variance"]
 
-SMALL = 0.1  # channels, of a numerical derivative
 NEAR = 80  # spectra of a family around the result, which show how it may change
 SPANNED = 1e-3  # of the power of their differences: directions with less are left out
 
@@ -25,9 +24,7 @@ def energy_variance(
 
     As far as the families ``(samples, m)`` can follow; None if the spectrum is not of a family.
     """
-    number = spectra.new_full((spectra.shape[1],), SMALL)
-    slope = (moved(spectra, number) - moved(spectra, -number)) / (2 * SMALL * step)
-    columns = zip(slope.mT, spectra.mT, families, strict=True)
+    columns = zip(slope(spectra, step).mT, spectra.mT, families, strict=True)
     change = [one if f is None else _within(one, spectrum, f) for one, spectrum, f in columns]
     return (torch.stack(change, 1) * energies).square()
 

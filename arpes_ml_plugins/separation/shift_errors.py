@@ -35,11 +35,7 @@ def shift_errors(
     pooling has left was looked for, too; otherwise it is part of the error.
     """
     spectra = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
-    parts = [
-        _information(scan, spectra, shift, piece, by_value)
-        for piece in torch.arange(len(shift), device=shift.device).split(PIECE)
-    ]
-    bend, noise, maps = (torch.cat(part, -1) * scan.used for part in zip(*parts, strict=True))
+    bend, noise, maps = _of_all_pixels(scan, spectra, shift, by_value)
     excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
     variance = torch.zeros_like(bend)
     for number in widths.unique().tolist():
@@ -65,11 +61,7 @@ def energy_errors(
     whose mean is zero, because the shifts were not known.
     """
     unit = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
-    parts = [
-        _information(scan, unit, shift, piece, by_value)
-        for piece in torch.arange(len(shift), device=shift.device).split(PIECE)
-    ]
-    bend, noise, maps = (torch.cat(part, -1) * scan.used for part in zip(*parts, strict=True))
+    bend, noise, maps = _of_all_pixels(scan, unit, shift, by_value)
     excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
     known = exchanges(scan, unit, maps, widths)[1]
     sure = certain(known, scan, unit, maps, widths, NOISE, LEAST)
@@ -87,6 +79,17 @@ def _variance(known: torch.Tensor, certain: torch.Tensor, directions: torch.Tens
     strength, noise = torch.linalg.eigh(known)
     disturbed = noise.mT @ (vectors[:, sure] @ along)
     return strength.clamp(min=0) @ disturbed.square()
+
+
+def _of_all_pixels(
+    scan: Scan, spectra: torch.Tensor, shift: torch.Tensor, by_value: ValueNoise | None
+) -> tuple[torch.Tensor, ...]:
+    """What :func:`_information` returns of the pixels that count, zero for the others."""
+    parts = [
+        _information(scan, spectra, shift, piece, by_value)
+        for piece in torch.arange(len(shift), device=shift.device).split(PIECE)
+    ]
+    return tuple(torch.cat(part, -1) * scan.used for part in zip(*parts, strict=True))
 
 
 def _information(

@@ -10,11 +10,10 @@ from __future__ import annotations
 import torch
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
-from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
+from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved, slope
 
 __all__ = ["certain", "displacements", "exchanges", "levelled"]
 
-SMALL = 0.1  # channels, of a numerical derivative
 ROUNDS = 20
 DRAWS = 4
 CERTAIN = 1.3  # times the information in noise alone
@@ -47,10 +46,10 @@ def displacements(
     """
     n, noise = len(maps), scan.noise[:, None]
     moves, _ = _raw(scan, unit, maps, widths)
-    slope = _slope(scan, unit)
+    change = _change(scan, unit)
     turn = (unit / noise).mT @ (spectra / noise)
-    own = slope @ turn  # derivatives of the spectra themselves
-    along = own.mT @ slope / own.square().sum(0).clamp(min=1e-30)[:, None]
+    own = change @ turn  # derivatives of the spectra themselves
+    along = own.mT @ change / own.square().sum(0).clamp(min=1e-30)[:, None]
     each = (along[:, :, None] * turn.mT[:, None]).reshape(n, n * n)
     return each + moves[:, scan.used].mean(1)
 
@@ -59,20 +58,18 @@ def _centred(scan: Scan, moves: torch.Tensor) -> torch.Tensor:
     return (moves - moves[:, scan.used].mean(1, keepdim=True)) * scan.used
 
 
-def _slope(scan: Scan, spectra: torch.Tensor) -> torch.Tensor:
+def _change(scan: Scan, spectra: torch.Tensor) -> torch.Tensor:
     """Derivatives of spectra, outside their span."""
-    noise, number = scan.noise[:, None], spectra.new_full((spectra.shape[1],), SMALL)
-    slope = (moved(spectra, number) - moved(spectra, -number)) / (2 * SMALL * scan.step) / noise
-    unit = spectra / noise
-    return slope - unit @ (unit.mT @ slope)
+    change, unit = (x / scan.noise[:, None] for x in (slope(spectra, scan.step), spectra))
+    return change - unit @ (unit.mT @ change)
 
 
 def _raw(
     scan: Scan, spectra: torch.Tensor, maps: torch.Tensor, widths: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As :func:`exchanges`, of shifts that are not relative to their mean."""
-    slope = _slope(scan, spectra)
-    metric = slope.mT @ slope
+    change = _change(scan, spectra)
+    metric = change.mT @ change
     turned = metric @ maps
     each = (turned[:, None] * maps[None]).flatten(0, 1)
     bend = (turned * maps).sum(0)

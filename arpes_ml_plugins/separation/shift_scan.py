@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["STARTS", "WIDTHS", "Scan", "at", "beyond", "moved", "peak"]
+__all__ = ["STARTS", "WIDTHS", "Scan", "at", "beyond", "moved", "peak", "slope"]
 
 STEPS = 3  # candidates per channel
 WIDTHS = (0.0, 1.0, 2.0, 4.0, 8.0)  # pixels: standard deviations of the weights
@@ -25,6 +25,7 @@ FILLINGS = 2
 WIDEST = 8  # an eighth of the channels at either end may be left out
 NODES = range(-2, 4)
 FEWER = range(-1, 3)  # of noisy spectra, whose noise more values make larger
+SMALL = 0.1  # channels, of a numerical derivative
 NEWTON = 3  # steps from the parabola's maximum
 STARTS = (0, 1)  # of every second channel
 
@@ -256,6 +257,12 @@ def moved(
         weight = math.prod((part - other) / (node - other) for other in nodes if other != node)
         total += weight * spectra.gather(0, (index + node).clamp(0, size - 1))
     return total
+
+
+def slope(spectra: torch.Tensor, step: float) -> torch.Tensor:
+    """Derivative of spectra ``(m, n)`` to a shift upwards, in the unit of ``step``."""
+    number = spectra.new_full((spectra.shape[1],), SMALL)
+    return (moved(spectra, number) - moved(spectra, -number)) / (2 * SMALL * step)
 
 
 def peak(scores: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
