@@ -18,15 +18,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from arpes_ml_plugins.plotting.labels import aspect_of, axis_label, curve_title, readable_ticks
+from arpes_ml_plugins.plotting.limits import colour_limits
 
 __all__ = ["DIVIDER", "Explorer"]
 
 DIVIDER = "divider"
 SIZE, DPI = (9.0, 4.2), 80
-BRIGHTEST = 99.8  # percentile of the clean image at the end of the colour scale
 STYLES: dict[str, dict[str, Any]] = {
     "raw": {"color": "0.6", "marker": ".", "linestyle": ""},
     "clean": {"color": "C3", "linewidth": 2},
@@ -94,7 +93,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         divider = self.sliders[DIVIDER].value
         left = np.arange(clean.shape[1]) < divider
         self._mesh.set_array(np.where(left, raw, clean))
-        self._mesh.set_clim(*_limits(clean))
+        self._mesh.set_clim(*colour_limits(clean))
         places = [self._shown["clean"][dim].values for dim in self._dims]
         self._marks[0].set_ydata([places[0][row]] * 2)
         self._marks[1].set_xdata([places[1][column]] * 2)
@@ -127,11 +126,3 @@ def _slider(axis: xr.DataArray, name: str) -> ipywidgets.SelectionSlider:
         description=name,
         continuous_update=False,  # a picture takes longer than a slider's step
     )
-
-
-def _limits(values: NDArray[np.floating]) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    if not known.size:
-        return 0.0, 1.0
-    low, high = min(0.0, float(known.min())), float(np.percentile(known, BRIGHTEST))
-    return low, high if high > low else low + 1.0

@@ -24,6 +24,7 @@ from arpes_ml_plugins.plotting.labels import (
     drawn_dims,
     readable_ticks,
 )
+from arpes_ml_plugins.plotting.limits import colour_limits
 from arpes_ml_plugins.plotting.results import check_result
 from arpes_ml_plugins.plugins.axes import resolved_dims
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_CMAP",
-    "colour_limits",
     "compare",
     "draws",
     "image_of",
@@ -44,7 +44,6 @@ __all__ = [
 
 IMAGE_CMAP = "magma"
 DERIVATIVE_CMAP = "Greys"
-BRIGHTEST = 99.8  # percentile of an image at the end of its colour scale
 EDGE = 0.05  # fraction of each axis at either end, where no curve is taken by default
 
 
@@ -302,18 +301,11 @@ def _without_edges(values: np.ndarray) -> np.ndarray:
     return kept
 
 
-def colour_limits(image: xr.DataArray) -> tuple[float, float] | tuple[None, None]:
-    """From zero, or what is below it, to the brightest pixels; None if all values are zero."""
-    low, high = np.nanpercentile(image, [100 - BRIGHTEST, BRIGHTEST])
-    low, high = min(float(low), 0.0), max(float(high), 0.0)
-    return (low, high) if high > low else (None, None)
-
-
 def show_image(
     axes: Axes,
     image: xr.DataArray,
     cmap: str,
-    limits: tuple[float, float] | tuple[None, None],
+    limits: tuple[float, float],
 ) -> QuadMesh:
     """Draw an image with labelled axes and colours between ``limits``."""
     image = image.transpose(*drawn_dims(image))

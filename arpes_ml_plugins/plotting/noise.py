@@ -19,8 +19,9 @@ from arpes_ml_plugins.methods.estimate_noise import SMALLEST_IMAGE
 from arpes_ml_plugins.methods.scales_run import SCALING, scaling_from
 from arpes_ml_plugins.parameters import check_image
 from arpes_ml_plugins.plotting.figures import closed_on_error
-from arpes_ml_plugins.plotting.images import IMAGE_CMAP, colour_limits, image_of, show_image
+from arpes_ml_plugins.plotting.images import IMAGE_CMAP, image_of, show_image
 from arpes_ml_plugins.plotting.labels import readable_ticks, status_title
+from arpes_ml_plugins.plotting.limits import colour_limits
 from arpes_ml_plugins.plugins.axes import resolved_dims
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from arpes_ml_plugins.labelled.apply import COMPONENT
 from arpes_ml_plugins.labelled.axes import IMAGE
 from arpes_ml_plugins.labelled.spectrum import select_spectrum
 from arpes_ml_plugins.labelled.units import strip_unit
+from arpes_ml_plugins.plotting.limits import colour_limits
 from arpes_ml_plugins.plugins.axes import resolved_dims
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ __all__ = ["thumbnail"]
 SIZE = (2.6, 1.9)  # inches
 DPI = 100
 MOST_PIXELS = 260  # of an image along one axis: about as many as the picture has
-BRIGHTEST = 99.8  # percentile
 SHOWN = ("clean", "spectral_function", "spectra", "low_rank")
 """Variables of results to draw; the first one present is drawn."""
 
@@ -112,9 +112,8 @@ def _thinned(values: np.ndarray) -> np.ndarray:
 
 
 def _image(axes: Axes, values: np.ndarray) -> None:
-    top = float(np.nanpercentile(values, BRIGHTEST))
-    low = min(0.0, float(np.nanmin(values)))
-    axes.imshow(values, cmap="magma", vmin=low, vmax=max(top, low), aspect="auto", origin="lower")
+    low, high = colour_limits(values)
+    axes.imshow(values, cmap="magma", vmin=low, vmax=high, aspect="auto", origin="lower")
 
 
 def _lines(axes: Axes, values: np.ndarray) -> None:
