@@ -72,6 +72,8 @@ class CountsResult:
     """Result in the unit of the images."""
 
     clean: torch.Tensor  # (n, height, width)
+    used: torch.Tensor
+    """Mask of the pixels without defects, same shape."""
     spread: torch.Tensor | None
     """Standard deviation of ``clean``, if requested."""
     samples: torch.Tensor | None
@@ -206,6 +208,7 @@ def denoise_counts_images(
     seen = counts.predicted()
     return CountsResult(
         noise.values(clean.to(images), mean=width != 0),
+        seen.valid,
         spread,
         samples,
         width,

@@ -53,7 +53,9 @@ SCALES = 160  # tried
 READ_OUT, CURVES = (-1.5, 2.5, 13), (-3.0, 0.0, 6)
 """Logarithms of the variance of read-out noise, in electrons, and of the relative variance of a
 source that fluctuates."""
-BELOW = 1.6  # times the variance of the read-out: mean square of negative values; its grid is coarse
+BELOW = (
+    1.6  # times the variance of the read-out: mean square of negative values; its grid is coarse
+)
 
 
 @dataclass(frozen=True)

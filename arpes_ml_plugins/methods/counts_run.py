@@ -378,6 +378,7 @@ def _denoise_recorded(
     import torch
 
     from arpes_ml_plugins.denoising.counts_denoiser import denoise_counts_images
+    from arpes_ml_plugins.denoising.residual import excess_of
 
     numbers = batch.numbers
     if gain is None and not numbers["served"]:  # eager data were refused before
@@ -408,8 +409,11 @@ def _denoise_recorded(
         brightness=like.brightness,
     )
     found = calibration_numbers(result) if calibrate else {}
-    found |= residual_numbers(result) if judged else {}
     like = like.only(own)
+    if judged:
+        data = (total if own is None else total[own]) / exposures
+        excess = excess_of(data, like.as_data(result.clean), result.used)
+        found |= residual_numbers(result, excess)
     if result.samples is not None:
         generator = torch.Generator(device="cpu").manual_seed(batch.seeds[0])
         samples = like.restored(like.as_samples(result.samples, generator))

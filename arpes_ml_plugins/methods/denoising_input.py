@@ -282,6 +282,7 @@ def noise_of(
 
 
 def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, torch.Tensor]:
+    from arpes_ml_plugins.denoising.cut_counts import cut_counts
     from arpes_ml_plugins.denoising.cut_off import cut_off_of
     from arpes_ml_plugins.denoising.exposures import differences, drift
     from arpes_ml_plugins.denoising.noise_estimate import estimate
@@ -301,6 +302,9 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         float(noise.gain), 0.0, float(noise.row_correlation), float(noise.column_correlation)
     )
     cut_off = cut_off_of(batch.images, single, noise.step, model.pixel_gain(batch.images.shape))
+    level = cut_off.level.to(noise.gain)
+    if exposures == 1 and level.isnan() and cut_counts(batch.images, single, noise.gain):
+        level = batch.images[batch.valid].min().to(noise.gain)
     if batch.report:
         batch.report(1, None)
     numbers = (
@@ -326,7 +330,7 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         noise.rows.baseline,
         noise.columns.baseline,
         noise.clipped,
-        cut_off.level.to(noise.gain),
+        level,
         cut_off.noise.to(noise.gain),
         *(noise.gain.new_tensor(number) for number in (*measured.repeats, measured.sign)),
     )

@@ -93,8 +93,8 @@ def estimate_noise(
           geometric mean;
         - ``clipped_fraction``: fraction of the pixels at which the detector saturates;
         - ``cut_off``: the lowest value, if all lower ones were set to it (negative ones to zero),
-          and ``cut_off_noise``: the standard deviation of the noise in the dark before; otherwise
-          NaN;
+          and ``cut_off_noise``: the standard deviation of the noise in the dark before (NaN if a
+          constant was subtracted from counts); otherwise both are NaN;
         - ``kind``: ``"counts"`` (variance = step), ``"scaled counts"`` (white, another gain),
           ``"correlated"``, ``"offset"`` (variance and intensity are not proportional), ``"local"``
           (something was subtracted, or there is hardly any noise: only the noise itself is known,
@@ -104,7 +104,8 @@ def estimate_noise(
           or counts, or too little contrast to tell a pedestal from the gain);
         - ``status``: ``"ok"``, or ``"uncertain"`` if another shift, and with it another gain,
           explains the noise nearly as well, or if two estimates of the gain of correlated noise
-          differ, because structure is as fine as the noise; ``gain_error`` includes this;
+          differ, because structure is as fine as the noise (``gain_error`` includes this), or if
+          counts were cut off after a constant was subtracted;
         - ``verdict``: summary in words.
 
     Raises

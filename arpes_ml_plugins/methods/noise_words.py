@@ -69,7 +69,14 @@ def in_words(
     sentences = [_kind_in_words(name, noise, dims)]
     unsure = noise["uncertain"] > 0 or noise["structured"] > 0
     status = "uncertain" if unsure and name in PROPORTIONAL else "ok"
-    if status != "ok" and not (name == "offset" and _is_constant(noise)):
+    if _cut_counts(noise):
+        status = "uncertain"
+        sentences.append(
+            "A constant was subtracted from the counts, and negative values were set to "
+            f"{noise['cut_off']:.3g}: where it is dark, the mean of the data is too high, and so "
+            "is the denoised image. Denoise the counts before anything is subtracted."
+        )
+    elif status != "ok" and not (name == "offset" and _is_constant(noise)):
         sentences.append(_uncertain_in_words(noise))
     if noise["hot_fraction"] > FEW_HOT:
         sentences.append(f"{noise['hot_fraction']:.2%} of the pixels are hot.")
@@ -79,6 +86,11 @@ def in_words(
     sentences += _scaled_in_words(noise, dims)
     sentences += _irregular_in_words(noise, dims)
     return np.array(name), np.array(status), np.array(" ".join(sentences))
+
+
+def _cut_counts(noise: dict[str, float]) -> bool:
+    """Whether counts were cut off from below: then no noise of the read-out is known."""
+    return math.isfinite(noise["cut_off"]) and not noise["cut_off_noise"] > 0
 
 
 DERIVATIVE = (

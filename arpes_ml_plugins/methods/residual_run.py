@@ -21,31 +21,43 @@ __all__ = ["OUTPUTS", "residual_numbers", "say_what_is_left"]
 
 
 OUTPUTS: dict[str, Output] = {
-    name: Scalar() for name in ("structure", "power", "bright", "bright_error", "filter", "replica")
+    name: Scalar()
+    for name in ("structure", "power", "bright", "bright_error", "excess", "filter", "replica")
 }
 LEFT = 0.03  # fraction of the image
 WEAK, STRONG = 0.8, 1.3  # power of the residual over that of the noise
 SATURATED, BUNCHED = 0.8, 1.5  # power in bright places over that in dim ones
 BENT, CERTAIN = 0.9, 3.0  # the same of a detector that saturates a little; standard errors below 1
-SERIOUS = {"structure": (0.0, 0.05), "power": (0.5, 2.0), "bright": (SATURATED, 2.5)}
+MORE = 0.01  # of all intensity
+SERIOUS = {
+    "structure": (0.0, 0.05),
+    "power": (0.5, 2.0),
+    "bright": (SATURATED, 2.5),
+    "excess": (-0.02, 0.02),
+}
 """Ranges beyond which a warning is issued."""
 NOISE = "The residual is noise as assumed."
 
 
-def residual_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
-    """Summarise the residual of images that are denoised together, one number per kind."""
+def residual_numbers(result: CountsResult, excess: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Summarise the residual of images that are denoised together, one number per kind.
+
+    ``excess`` is that of their intensity over that of the data.
+    """
     import torch
 
     if result.filtered is not None:  # its residual is small by construction
         unknown = torch.full((1,), math.nan, dtype=torch.float64, device="cpu")
         numbers = dict.fromkeys(OUTPUTS, unknown)
-        return numbers | {"filter": torch.full_like(unknown, result.filtered)}
+        numbers |= {"filter": torch.full_like(unknown, result.filtered), "excess": excess[None]}
+        return numbers
     residual = result.residual()
     return {
         "structure": residual.structure.amax()[None],
         "power": residual.power.nanmedian()[None],
         "bright": residual.bright.nanmedian()[None],
         "bright_error": residual.bright_error.nanmedian()[None],
+        "excess": excess[None],
         "filter": torch.full((1,), math.nan, device="cpu"),
         "replica": result.replicas().nan_to_num(0.0).amax()[None],
     }
@@ -75,9 +87,11 @@ def say_what_is_left(arrays: dict[str, xr.DataArray], *, local: bool = False) ->
 
 
 def _typical(name: str, known: np.ndarray) -> float:
-    """Summary over all images: the maximum for structure, otherwise the median."""
+    """Summary over all images: the maximum for structure and excess, otherwise the median."""
     if not known.size:
         return math.nan
+    if name == "excess":
+        return float(known[np.abs(known).argmax()])
     return float(known.max() if name == "structure" else np.median(known))
 
 
@@ -105,7 +119,13 @@ def _replicas(strengths: np.ndarray) -> list[str]:
 
 
 def _sentences(
-    structure: float, power: float, bright: float, bright_error: float, *, local: bool
+    structure: float,
+    power: float,
+    bright: float,
+    bright_error: float,
+    excess: float,
+    *,
+    local: bool,
 ) -> list[str]:
     said = []
     bent = bright < SATURATED or bright < min(BENT, 1 - CERTAIN * bright_error)
@@ -118,6 +138,12 @@ def _sentences(
         said.append(
             f"The variance of the residual is {power:.2g} times that of noise of this gain: the "
             f"gain may be wrong, or the detector's pixels differ in sensitivity."
+        )
+    if abs(excess) > MORE:
+        said.append(
+            f"The sum of all pixels is {abs(excess):.1%} {'larger' if excess > 0 else 'smaller'} "
+            f"than that of the data, which is no chance: as where negative values come from a "
+            f"filter, or from noise that is not that of counts."
         )
     if local:
         if (structure <= LEFT and bent) or bright > BUNCHED:
