@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import savgol_filter
 
 import arpes_ml_plugins
+from arpes_ml_plugins.denoising.cut_off import cut_off_of
 from arpes_ml_plugins.denoising.gain_scales import find_scaling
 from arpes_ml_plugins.denoising.recovery import conserve
 from arpes_ml_plugins.denoising.residual import excess_of
@@ -18,9 +19,9 @@ ENERGY, ANGLE = np.linspace(-0.5, 0.1, N)[:, None], np.linspace(-0.4, 0.4, N)[No
 
 def scene(counts):
     """Two bands below a Fermi edge, and hardly anything above it."""
-    lorentzian = lambda x, w: w / (x**2 + w**2)
-    bands = lorentzian(ENERGY + 0.05, 0.006) * np.exp(-((ANGLE / 0.25) ** 2))
-    bands = bands + lorentzian(ENERGY + 0.3 + 0.05 * np.cos(12 * ANGLE), 0.02) + 2.5
+    flat = 0.006 / ((ENERGY + 0.05) ** 2 + 0.006**2) * np.exp(-((ANGLE / 0.25) ** 2))
+    wave = 0.02 / ((ENERGY + 0.3 + 0.05 * np.cos(12 * ANGLE)) ** 2 + 0.02**2)
+    bands = flat + wave + 2.5
     image = gaussian_filter(bands / (1 + np.exp(ENERGY / 0.004)) + 0.1, 0.8, mode="nearest")
     return counts * image / image.mean()
 
@@ -71,12 +72,15 @@ def test_excess_is_told_only_beyond_chance():
     assert float(excess_of(counts, 1.03 * truth, everywhere)) == pytest.approx(0.03, abs=0.01)
 
 
-def test_values_cut_off_beside_few_electrons_are_corrected():
+def test_recognises_values_cut_off_beside_few_electrons():
     rng = np.random.default_rng(5)
-    data = np.maximum(electrons(3, 5) + 0.5 * rng.normal(size=(N, N)), 0)
-    noise = arpes_ml_plugins.estimate_noise(labelled(data))
-    assert float(noise.cut_off) == 0
-    assert float(noise.cut_off_noise) == pytest.approx(0.5, rel=0.2)
+    expected = np.geomspace(0.05, 3, 128) * np.ones((128, 1))
+    measured = rng.poisson(expected) + 0.5 * rng.normal(size=expected.shape)
+    images = torch.from_numpy(np.maximum(measured, 0))[None]
+    everywhere = torch.ones_like(images, dtype=torch.bool)
+    cut = cut_off_of(images, everywhere, torch.tensor(torch.nan), gain=1.0)
+    assert float(cut.level) == 0
+    assert float(cut.noise) == pytest.approx(0.5, rel=0.2)
 
 
 @pytest.mark.parametrize("constant", [0.9, 3])
