@@ -357,7 +357,7 @@ def run_pretrained(
 
 def _denoise(batch: ImageBatch, **options: Any) -> dict[str, torch.Tensor]:
     """Denoise what was recorded, and return results for the data."""
-    measured = recorded(batch)
+    measured = recorded(batch, options["gain"])
     return measured.results(_denoise_recorded(measured.batch, **options))
 
 

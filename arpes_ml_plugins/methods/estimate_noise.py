@@ -86,6 +86,9 @@ def estimate_noise(
           then describe the data without the repetitions;
         - ``sign``: -1 if the values are intensities with a negative sign, as in a current,
           otherwise 1. All other variables then describe their magnitudes;
+        - ``transform``: 1 to 4 if the values are a power, a square root (of counts plus a
+          constant), a logarithm or an inverse hyperbolic sine of counts, otherwise 0. All other
+          variables then describe these counts;
         - ``image_scale``, ``energy_scale``, ``momentum_scale``: if each image (or each energy, or
           each momentum) was divided by a number of its own, for example its maximum or the time of
           the exposure, the ratio of the largest and the smallest of these numbers, otherwise 1. All

@@ -155,7 +155,8 @@ def _estimate(
     from arpes_ml_plugins.denoising.mesh import estimate_mesh
 
     unit = gain or batch.numbers["gain"]
-    wanted = bool(gain or batch.numbers["served"]) and unit > 0
+    direct = not batch.numbers["transform"]  # functions of counts behind a mesh are not divided
+    wanted = bool(gain or (batch.numbers["served"] and direct)) and unit > 0
     flats, numbers = [], []
     for picture, mask in zip(batch.images, batch.valid, strict=True):
         # Complex numbers of double precision, which not all devices have.

@@ -54,6 +54,7 @@ NUMBERS = (
     "energy_scale",
     "momentum_scale",
     "scale_measured",
+    "transform",
 )
 
 
@@ -66,7 +67,7 @@ def in_words(
     noise = {name: float(number) for name, number in zip(NUMBERS, numbers, strict=True)}
     missing = noise["missing_fraction"]
     name = "unknown" if np.isnan(missing) else KINDS[int(kind)]  # NaN if all pixels are
-    sentences = [_kind_in_words(name, noise, dims)]
+    sentences = [_function_in_words(noise), _kind_in_words(name, noise, dims)]
     unsure = noise["uncertain"] > 0 or noise["structured"] > 0
     status = "uncertain" if unsure and name in PROPORTIONAL else "ok"
     if _cut_counts(noise):
@@ -85,7 +86,19 @@ def in_words(
     sentences += _rounded_in_words(name, noise)
     sentences += _scaled_in_words(noise, dims)
     sentences += _irregular_in_words(noise, dims)
-    return np.array(name), np.array(status), np.array(" ".join(sentences))
+    return np.array(name), np.array(status), np.array(" ".join(filter(None, sentences)))
+
+
+def _function_in_words(noise: dict[str, float]) -> str:
+    """A sentence about values that are a function of counts."""
+    from arpes_ml_plugins.denoising.transformed import FUNCTIONS
+
+    if not noise["transform"] > 0:
+        return ""
+    return (
+        f"The values are a function of counts ({FUNCTIONS[int(noise['transform'])]}). All that "
+        f"follows is about these counts; the result is the mean of such values."
+    )
 
 
 def _cut_counts(noise: dict[str, float]) -> bool:

@@ -1,7 +1,7 @@
 """What a detector recorded of the images of a batch, and results as the batch was.
 
-Values that are negative throughout, as those of a current are, count with the other sign, and lines
-that only repeat the one before do not count.
+Values that are negative throughout, as those of a current are, count with the other sign, lines
+that only repeat the one before do not count, and logarithms of counts are taken for these counts.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     import torch
 
     from arpes_ml_plugins.denoising.repeated_lines import Distinct
+    from arpes_ml_plugins.denoising.transformed import Transform
 
-__all__ = ["Recorded", "found_in", "recorded"]
+__all__ = ["TRANSFORM", "Recorded", "found_in", "recorded"]
+
+TRANSFORM = ("transform", "transform_parameter", "transform_scale", "transform_zero")
+"""Names of the numbers, in the order of the fields of ``Transform``."""
 
 LOWER, UPPER = "lower", "upper"
 
@@ -32,6 +36,16 @@ class Recorded:
     distinct: Distinct | None = None
     repeats: tuple[float, float] = 1.0, 1.0
     """How often each row, and each column, is repeated on average."""
+    transform: Transform | None = None
+    """Function of the counts that the values of the data are."""
+
+    def numbers(self) -> dict[str, float]:
+        """Numbers of the function."""
+        found = self.transform
+        if found is None:
+            return dict.fromkeys(TRANSFORM, 0.0)
+        fields = float(found.kind), found.parameter, found.scale, found.zero
+        return dict(zip(TRANSFORM, fields, strict=True))
 
     def results(self, results: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Results for the data, of which all that are images have their sign and their lines."""
@@ -44,6 +58,7 @@ class Recorded:
     def _as_data(self, result: torch.Tensor) -> torch.Tensor:
         if result.ndim < 2:  # a number for each image
             return result
+        result = result if self.transform is None else self.transform.means(result)
         result = result if self.sign > 0 else -result
         return result if self.distinct is None else self.distinct.repeated(result)
 
@@ -56,13 +71,15 @@ def found_in(batch: ImageBatch, exposures: int = 1) -> Recorded:
     """
     from arpes_ml_plugins.denoising.repeated_lines import distinct_lines
     from arpes_ml_plugins.denoising.sign import sign_of
+    from arpes_ml_plugins.denoising.transformed import transform_of
 
-    sign = sign_of(batch.images, batch.valid)
+    transform = transform_of(batch.images, batch.valid)
+    sign = sign_of(batch.images, batch.valid) if transform is None else 1.0
     distinct = distinct_lines(batch.images, batch.valid)
     if distinct is None and len(batch.images) > exposures:
         batch, repeats = _of_windows(batch, exposures)
-        return replace(_recorded(batch, sign, None), repeats=repeats)
-    return _recorded(batch, sign, distinct)
+        return replace(_recorded(batch, sign, None, transform), repeats=repeats)
+    return _recorded(batch, sign, distinct, transform)
 
 
 def _of_windows(batch: ImageBatch, exposures: int) -> tuple[ImageBatch, tuple[float, float]]:
@@ -83,20 +100,29 @@ def _of_windows(batch: ImageBatch, exposures: int) -> tuple[ImageBatch, tuple[fl
     return replace(batch, images=images, valid=valid), (rows, columns)
 
 
-def recorded(batch: ImageBatch) -> Recorded:
-    """The same, as the noise estimate in ``batch.numbers`` says."""
+def recorded(batch: ImageBatch, gain: float | None = None) -> Recorded:
+    """The same, as the noise estimate in ``batch.numbers`` says; values whose ``gain`` is given
+    are no functions of counts.
+    """
     from arpes_ml_plugins.denoising.repeated_lines import distinct_lines
+    from arpes_ml_plugins.denoising.transformed import Transform
 
     numbers = batch.numbers
     repeated = max(numbers["row_repeats"], numbers["column_repeats"]) > 1
     distinct = distinct_lines(batch.images, batch.valid) if repeated else None
-    return _recorded(batch, numbers["sign"], distinct)
+    kind, *others = (numbers[name] for name in TRANSFORM)
+    transform = Transform(int(kind), *others) if kind > 0 and gain is None else None
+    return _recorded(batch, numbers["sign"], distinct, transform)
 
 
-def _recorded(batch: ImageBatch, sign: float, distinct: Distinct | None) -> Recorded:
+def _recorded(
+    batch: ImageBatch, sign: float, distinct: Distinct | None, transform: Transform | None
+) -> Recorded:
     images, valid = batch.images, batch.valid
     images = images if sign > 0 else -images
     if distinct is not None:
         images, valid = distinct.chosen(images), distinct.chosen(valid)
+    images = images if transform is None else transform.counts(images)
     repeats = (1.0, 1.0) if distinct is None else distinct.repeats
-    return Recorded(replace(batch, images=images, valid=valid), sign, distinct, repeats)
+    own = replace(batch, images=images, valid=valid)
+    return Recorded(own, sign, distinct, repeats, transform)
