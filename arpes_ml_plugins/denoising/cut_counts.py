@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 
+from arpes_ml_plugins.denoising.cut_off import both, pairs
 from arpes_ml_plugins.denoising.noise_blocks import blocks_of
 
 __all__ = ["cut_counts"]
@@ -18,6 +19,7 @@ __all__ = ["cut_counts"]
 BLOCK = 8  # pixels, side of the squares that are looked at
 AT_FLOOR = 0.15, 0.8  # fraction of a square that has the lowest value
 FEWEST = 8  # squares
+TOGETHER = 1.12  # neighbours that both have the lowest value, over those of independent ones
 LEVELS = 4  # lowest values that are looked at
 ENOUGH = 0.02  # of the pixels have each of them
 UNEVEN, EVEN = 0.02, 1e-3  # relative difference of steps
@@ -39,11 +41,16 @@ def cut_counts(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
         return False
     lowest = images[valid].min()
     squares = blocks_of(torch.where(valid, images - lowest, torch.nan), BLOCK, BLOCK)
-    squares = squares[squares.isfinite().all(-1).all(-1)].flatten(1).cpu().double()
-    share = (squares == 0).double().mean(1)
+    squares = squares[squares.isfinite().all(-1).all(-1)].cpu().double()
+    share = (squares == 0).double().mean((-2, -1))
     squares = squares[(share > AT_FLOOR[0]) & (share < AT_FLOOR[1])]
     if len(squares) < FEWEST:
         return False
+    floor = squares == 0
+    independent = 2 * BLOCK * (BLOCK - 1) * pairs(floor)
+    if both(floor).sum() > TOGETHER * independent.sum():
+        return False  # an edge, beyond which there is nothing
+    squares = squares.flatten(1)
     levels, number = squares.unique(return_counts=True)
     levels, number = levels[:LEVELS], number[:LEVELS]
     if len(levels) < LEVELS or number[: LEVELS - 1].min() < ENOUGH * squares.numel():

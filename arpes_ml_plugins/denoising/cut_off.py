@@ -17,7 +17,7 @@ from arpes_ml_plugins.constants import CUT_AT_CENTRE
 from arpes_ml_plugins.denoising.interpolated import interpolated
 from arpes_ml_plugins.denoising.noise_blocks import blocks_of
 
-__all__ = ["CutOff", "cut_off_of"]
+__all__ = ["CutOff", "both", "cut_off_of", "pairs"]
 
 BLOCK = 8  # pixels, side of the squares that are looked at
 AT_FLOOR = 0.12, 0.7  # fraction of a square that has the lowest value
@@ -116,7 +116,7 @@ def cut_off_of(
     step = step.nan_to_num()  # what was rounded to the lowest value reaches half a step above
     squares = torch.where(floor, 0, squares.double() - step / 2)
     means = squares.mean((-2, -1))
-    if not _agree((_both(floor), BLOCK * (BLOCK - 1) * 2 * _pairs(floor), TOGETHER), share):
+    if not _agree((both(floor), BLOCK * (BLOCK - 1) * 2 * pairs(floor), TOGETHER), share):
         return nothing
     dark = means <= means.median()  # not by the share, of which chance would choose the largest
     spread = _read_out(means[dark], share[dark], gain)
@@ -184,13 +184,13 @@ def _with_electrons(
     return chance @ square, (chance * low).sum(1)
 
 
-def _both(floor: torch.Tensor) -> torch.Tensor:
+def both(floor: torch.Tensor) -> torch.Tensor:
     """Number of pairs of neighbours in each square that both have the lowest value."""
     down, across = floor[:, 1:] & floor[:, :-1], floor[..., 1:] & floor[..., :-1]
     return down.sum((-2, -1)) + across.sum((-2, -1))
 
 
-def _pairs(floor: torch.Tensor) -> torch.Tensor:
+def pairs(floor: torch.Tensor) -> torch.Tensor:
     """Probability that two pixels of a square, drawn at random, both have the lowest value."""
     count, pixels = floor.sum((-2, -1)), BLOCK**2
     return count * (count - 1) / (pixels * (pixels - 1))

@@ -407,6 +407,7 @@ def _denoise_recorded(
         untouched=make(batch.seeds[0]) if calibrate else None,
         own=own,
         brightness=like.brightness,
+        local=like.pedestal is not None,
     )
     found = calibration_numbers(result) if calibrate else {}
     like = like.only(own)

@@ -20,7 +20,7 @@ from arpes_ml_plugins.methods.noise_words import (
     SERVED,
     in_words,
 )
-from arpes_ml_plugins.methods.recorded_run import TRANSFORM, found_in, recorded
+from arpes_ml_plugins.methods.recorded_run import MARK, TRANSFORM, found_in, recorded
 from arpes_ml_plugins.methods.scales_run import (
     MEASURED,
     RATIOS,
@@ -215,7 +215,7 @@ def _how_recorded(noise: xr.Dataset) -> dict[str, xr.DataArray]:
         "row_repeats": noise["energy_repeats"],
         "column_repeats": noise["momentum_repeats"],
         "sign": noise["sign"],
-        **{name: noise[name] for name in TRANSFORM},
+        **{name: noise[name] for name in (*TRANSFORM, MARK)},
     }
 
 
@@ -336,7 +336,7 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         *(noise.gain.new_tensor(number) for number in (*measured.repeats, measured.sign)),
     )
     scaling = {k: noise.gain.new_tensor(v) for k, v in scaling_numbers(noise.scaling).items()}
-    own = [name for name in NUMBERS if name not in (*RATIOS, MEASURED, TRANSFORM[0])]
+    own = [name for name in NUMBERS if name not in (*RATIOS, MEASURED, TRANSFORM[0], MARK)]
     found = dict(zip(own, numbers, strict=True)) | {"kind": noise.kind, UNIT: noise.unit}
     function = {k: noise.gain.new_tensor(v) for k, v in measured.numbers().items()}
     return found | drifted | scaling | function

@@ -161,7 +161,7 @@ def _estimate(
     for picture, mask in zip(batch.images, batch.valid, strict=True):
         # Complex numbers of double precision, which not all devices have.
         image = batch.numbers["sign"] * picture.cpu().double()[None] / (unit if wanted else 1)
-        known = mask.cpu()[None]
+        known = (mask & (picture != batch.numbers["mark"])).cpu()[None]
         known = known if wanted else torch.zeros_like(known)
         mesh = estimate_mesh(image, known, _smoother(batch, make))
         flats.append(mesh.flat)

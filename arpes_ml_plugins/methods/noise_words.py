@@ -55,6 +55,7 @@ NUMBERS = (
     "momentum_scale",
     "scale_measured",
     "transform",
+    "mark",
 )
 
 
@@ -81,6 +82,11 @@ def in_words(
         sentences.append(_uncertain_in_words(noise))
     if noise["hot_fraction"] > FEW_HOT:
         sentences.append(f"{noise['hot_fraction']:.2%} of the pixels are hot.")
+    if math.isfinite(noise["mark"]):
+        sentences.append(
+            f"The value {noise['mark']:g} is taken for a mark of missing data: such pixels are "
+            f"left out, and stay as they are. Set them to NaN."
+        )
     if missing > 0:
         sentences.append(f"{missing:.1%} are missing.")
     sentences += _rounded_in_words(name, noise)
