@@ -126,3 +126,29 @@ def test_marks_of_missing_data_are_left_out_and_stay(mark, scattered):
 def test_the_lowest_value_of_counts_less_a_constant_is_no_mark():
     images = torch.from_numpy(electrons(1, 2) - 1)[None]
     assert np.isnan(mark_of(images, torch.ones_like(images, dtype=torch.bool)))
+
+
+def test_counts_between_many_bright_spots_are_counts():
+    row, column = np.mgrid[:N, :N]
+    rng = np.random.default_rng(0)
+    places = rng.uniform(8, N - 8, (60, 2))
+    spots = sum(np.exp(-((row - a) ** 2 + (column - b) ** 2) / 2) for a, b in places)
+    truth = 2 + np.exp(-(((row - 60) / 8) ** 2)) + 300 * spots
+    noise = arpes_ml_plugins.estimate_noise(labelled(rng.poisson(truth)))
+    assert str(noise.kind.values) == "counts"
+
+
+@pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.CountsWarning")
+def test_spots_that_are_left_out_as_hot_are_told():
+    row, column = np.mgrid[:N, :N]
+    spots = sum(
+        100 * np.exp(-((row - a) ** 2 + (column - b) ** 2) / 2 / 0.5**2)
+        for a, b in ((20, 30), (50.4, 60), (80, 90.3))
+    )
+    rng = np.random.default_rng(1)
+    clean = arpes_ml_plugins.denoise(labelled(rng.poisson(2 + spots)), adapt=False, rng=0)
+    assert "have bright neighbours" in clean.attrs["provenance"]["record"]["found"]["residual"]
+    alone = rng.poisson(np.full((N, N), 2.0))
+    alone[20, 30] = alone[50, 60] = 300
+    clean = arpes_ml_plugins.denoise(labelled(alone), adapt=False, rng=0)
+    assert "neighbours" not in clean.attrs["provenance"]["record"]["found"]["residual"]

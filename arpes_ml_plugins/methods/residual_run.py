@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.denoising.counts_denoiser import CountsResult
 
-__all__ = ["OUTPUTS", "residual_numbers", "say_what_is_left"]
+__all__ = ["OUTPUTS", "residual_numbers", "say_what_is_left", "spot_numbers"]
 
 
 OUTPUTS: dict[str, Output] = {
     name: Scalar()
     for name in ("structure", "power", "bright", "bright_error", "excess", "filter", "replica")
-}
+} | {name: Scalar() for name in ("spots", "spot_row", "spot_column")}
 LEFT = 0.03  # fraction of the image
 WEAK, STRONG = 0.8, 1.3  # power of the residual over that of the noise
 SATURATED, BUNCHED = 0.8, 1.5  # power in bright places over that in dim ones
@@ -37,6 +37,19 @@ SERIOUS = {
 }
 """Ranges beyond which a warning is issued."""
 NOISE = "The residual is noise as assumed."
+
+
+def spot_numbers(counts: torch.Tensor, spots: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Number of the pixels left out that look like ``spots``, and the place of the brightest."""
+    import torch
+
+    place = int(torch.where(spots, counts, -math.inf).argmax()) % spots[0].numel()
+    row, column = divmod(place, spots.shape[-1])
+    numbers = int(spots.sum()), row, column
+    return {
+        name: torch.tensor([number], dtype=torch.float64, device="cpu")
+        for name, number in zip(("spots", "spot_row", "spot_column"), numbers, strict=True)
+    }
 
 
 def residual_numbers(result: CountsResult, excess: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -70,6 +83,7 @@ def say_what_is_left(arrays: dict[str, xr.DataArray], *, local: bool = False) ->
     """
     values = {name: arrays.pop(name).values.ravel() for name in OUTPUTS}
     filters, replicas = values.pop("filter"), values.pop("replica")
+    spots = [values.pop(name) for name in ("spots", "spot_row", "spot_column")]
     numbers = {name: _typical(name, known[np.isfinite(known)]) for name, known in values.items()}
     sentences = _filtered(filters) + _sentences(**numbers, local=local)
     if any(
@@ -82,7 +96,7 @@ def say_what_is_left(arrays: dict[str, xr.DataArray], *, local: bool = False) ->
             f"{' '.join(sentences)}",
             CountsWarning,
         )
-    words = " ".join([*(sentences or [NOISE]), *_replicas(replicas)])
+    words = " ".join([*(sentences or [NOISE]), *_replicas(replicas), *_spots(*spots)])
     return {"residual": words} | {f"residual_{name}": number for name, number in numbers.items()}
 
 
@@ -115,6 +129,18 @@ def _replicas(strengths: np.ndarray) -> list[str]:
     return [
         f"A weak replica of the bands ({highest:.2g} times their intensity) was missing from the "
         f"network's image and has been added from the data."
+    ]
+
+
+def _spots(number: np.ndarray, row: np.ndarray, column: np.ndarray) -> list[str]:
+    """A sentence about pixels that were left out as hot, and may be none."""
+    if not number.sum() > 0:
+        return []
+    most = int(number.argmax())
+    return [
+        f"Pixels that were left out as hot and have bright neighbours: {number.sum():.0f}, the "
+        f"brightest in row {row[most]:.0f} and column {column[most]:.0f}. Cosmic rays look like "
+        f"this, and so do spots of the sample narrower than a pixel, whose intensity is missing."
     ]
 
 
