@@ -18,12 +18,13 @@ __all__ = ["cut_counts"]
 
 BLOCK = 8  # pixels, side of the squares that are looked at
 AT_FLOOR = 0.15, 0.8  # fraction of a square that has the lowest value
-FEWEST = 8  # squares
+FEWEST = 32  # squares; of few, chance would choose those with the most
 TOGETHER = 1.12  # neighbours that both have the lowest value, over those of independent ones
 LEVELS = 4  # lowest values that are looked at
 ENOUGH = 0.02  # of the pixels have each of them
 UNEVEN, EVEN = 0.02, 1e-3  # relative difference of steps
 LIKE_COUNTS = 2.0  # noise over that of counts with this step; cut off, dark ones seem to have more
+SMOOTH = 1.6  # the same of the next levels: more is left by lines, and cut off counts have 1.2
 TOO_MANY = 2.3  # of the lowest value; two electrons and more, cut off, leave so many
 
 
@@ -62,5 +63,6 @@ def cut_counts(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
         return bool(first < step)
     none, one, two, three = ((squares == level).sum(1).double() for level in levels)
     excess = 2 * (none * two).sum() / (one * (one - 1)).sum()
-    structure = (3 / 2 * (one * three).sum() / (two * (two - 1)).sum().clamp(min=1)).clamp(min=1)
-    return bool((gain < LIKE_COUNTS * step) & (excess > TOO_MANY * structure))
+    structure = 3 / 2 * (one * three).sum() / (two * (two - 1)).sum().clamp(min=1)
+    smooth = (structure < SMOOTH) & (excess > TOO_MANY * structure.clamp(min=1))
+    return bool((gain < LIKE_COUNTS * step) & smooth)

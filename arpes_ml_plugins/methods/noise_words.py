@@ -82,7 +82,7 @@ def in_words(
         sentences.append(_uncertain_in_words(noise))
     if noise["hot_fraction"] > FEW_HOT:
         sentences.append(f"{noise['hot_fraction']:.2%} of the pixels are hot.")
-    if math.isfinite(noise["mark"]):
+    if math.isfinite(noise["mark"]) and noise["mark"]:
         sentences.append(
             f"The value {noise['mark']:g} is taken for a mark of missing data: such pixels are "
             f"left out, and stay as they are. Set them to NaN."
@@ -109,7 +109,7 @@ def _function_in_words(noise: dict[str, float]) -> str:
 
 def _cut_counts(noise: dict[str, float]) -> bool:
     """Whether counts were cut off from below: then no noise of the read-out is known."""
-    return math.isfinite(noise["cut_off"]) and not noise["cut_off_noise"] > 0
+    return math.isfinite(noise["cut_off"]) and math.isnan(noise["cut_off_noise"])
 
 
 DERIVATIVE = (

@@ -50,10 +50,10 @@ class Recorded:
     def numbers(self) -> dict[str, float]:
         """Numbers of the function and of the mark."""
         found = self.transform
-        fields = (0, 0, 0, 0)
+        fields = 0.0, 0.0, 0.0, 0.0
         if found is not None:
-            fields = found.kind, found.parameter, found.scale, found.zero
-        return dict(zip(TRANSFORM, map(float, fields), strict=True)) | {MARK: self.mark}
+            fields = float(found.kind), found.parameter, found.scale, found.zero
+        return dict(zip(TRANSFORM, fields, strict=True)) | {MARK: self.mark}
 
     def results(self, results: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Results for the data, of which all that are images have their sign and their lines."""

@@ -20,10 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["OUTPUTS", "residual_numbers", "say_what_is_left", "spot_numbers"]
 
 
-OUTPUTS: dict[str, Output] = {
-    name: Scalar()
-    for name in ("structure", "power", "bright", "bright_error", "excess", "filter", "replica")
-} | {name: Scalar() for name in ("spots", "spot_row", "spot_column")}
+OUTPUTS: dict[str, Output] = dict.fromkeys(
+    (
+        "structure",
+        "power",
+        "bright",
+        "bright_error",
+        "excess",
+        "filter",
+        "replica",
+        "spots",
+        "spot_row",
+        "spot_column",
+    ),
+    Scalar(),
+)
 LEFT = 0.03  # fraction of the image
 WEAK, STRONG = 0.8, 1.3  # power of the residual over that of the noise
 SATURATED, BUNCHED = 0.8, 1.5  # power in bright places over that in dim ones
