@@ -82,8 +82,8 @@ def residual_of(
 
 
 def excess_of(images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """By how much the sum of ``clean`` exceeds that of the ``images``, relative to it; zero if that
-    is chance. Shapes ``(n, height, width)``.
+    """By how much the sum of ``clean`` exceeds that of the ``images``, relative to the former; zero if
+    that is chance. Shapes ``(n, height, width)``.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def excess_of(images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) ->
     >>> noisy = torch.poisson(flat, generator=torch.Generator().manual_seed(0))
     >>> everywhere = torch.ones_like(flat, dtype=torch.bool)
     >>> [round(float(excess_of(noisy, x, everywhere)), 2) for x in (flat, 1.1 * flat)]
-    [0.0, 0.1]
+    [0.0, 0.08]
     """
     difference = torch.where(valid, clean - images, 0).double()
     squares = F.avg_pool2d(difference[:, None], BLOCK, ceil_mode=True, divisor_override=1)
