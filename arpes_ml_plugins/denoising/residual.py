@@ -82,8 +82,8 @@ def residual_of(
 
 
 def excess_of(images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """By how much the sum of ``clean`` exceeds that of the ``images``, relative to the former; zero if
-    that is chance. Shapes ``(n, height, width)``.
+    """By how much the sum of ``clean`` exceeds that of the ``images``, relative to the former; zero
+    if that is chance. Shapes ``(n, height, width)``.
 
     Examples
     --------
