@@ -36,7 +36,8 @@ def measured(kind, rng, rate):
     if kind == "sensitivity":
         return rate * (1 + 0.15 * rng.normal(size=rate.shape)), rate
     if kind == "logarithm":
-        return np.log1p(rng.poisson(rate)), np.log1p(rate)
+        counts = rng.poisson(rate) + 0.1 * rng.random(rate.shape)  # whole ones would be recognised
+        return np.log1p(counts), np.log1p(rate)
     counts = rng.poisson(3 * rate)
     return counts / (1 + counts / 150), 3 * rate / (1 + 3 * rate / 150)
 

@@ -65,6 +65,10 @@ SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, chec
 SMALL = (32, 48, 64)
 UNSEEN = 1.14  # counts in the whole image: 68 % limit on what was expected if there was none
 STRENGTH = 1.4  # times: the residual may have more or less power than the noise that is assumed
+LOST = (0.5, 0.1), (1.3, 0.2)
+"""The same of correlated noise that was measured from place to place, and fraction of the pixels
+around which more than noise is left: noise was measured together with structure if the power is
+lower and the fraction higher than the first pair, or either is higher than the second."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class CountsResult:
     """Result in the unit of the images."""
 
     clean: torch.Tensor  # (n, height, width)
+    used: torch.Tensor
+    """Mask of the pixels without defects, same shape."""
     spread: torch.Tensor | None
     """Standard deviation of ``clean``, if requested."""
     samples: torch.Tensor | None
@@ -95,6 +101,14 @@ def _as_assumed(counts: Counts, clean: torch.Tensor, noise: NoiseModel) -> bool:
     """Whether the residual is as strong as simulated measurements would say."""
     power = _residual(counts.images, clean, counts.valid, noise, None).power
     return not bool((power.log().abs() > math.log(STRENGTH)).any())
+
+
+def _loses_structure(counts: Counts, clean: torch.Tensor, noise: NoiseModel) -> bool:
+    """Whether more is left of the data than their noise, as it was measured with structure."""
+    left = _residual(counts.images, clean, counts.valid, noise, None)
+    power, places = left.power.nanmedian(), left.structure.nanmedian()
+    weak = (power < LOST[0][0]) & (places > LOST[0][1])
+    return bool(weak | (power > LOST[1][0]) | (places > LOST[1][1]))
 
 
 def _flawless(images: torch.Tensor, valid: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
@@ -128,6 +142,7 @@ def denoise_counts_images(
     untouched: CountsNetwork | None = None,
     own: torch.Tensor | None = None,
     brightness: torch.Tensor | None = None,
+    local: bool = False,
 ) -> CountsResult:
     """Denoise images ``(n, height, width)`` whose noise is that of ``noise``.
 
@@ -141,7 +156,8 @@ def denoise_counts_images(
     :func:`prepare` made them and trained the network; otherwise both are done here, on all images.
     ``own`` are the images that results are wanted of, if the others are only their neighbours.
     ``brightness`` is how many counts each image has of one and the same scene, relative to the
-    others, ``(n, height or 1, width or 1)``.
+    others, ``(n, height or 1, width or 1)``. If the noise was measured from place to place
+    (``local``), is correlated, and more than it is left, the images themselves are returned.
     """
     electrons = noise.electrons(images)
     counts = Counts(
@@ -186,6 +202,11 @@ def denoise_counts_images(
         width = work.chosen(network, parts, probe)
     best = network if width is None else GaussianFilter(width)
     without, clean, shares = work.images(best, counts, alone=width is None and not series)
+    unsure = local and width is None and not noise.white
+    if unsure and _loses_structure(counts.predicted(), clean, noise):
+        width, best = 0.0, GaussianFilter(0.0)
+        without, clean, shares = work.images(best, counts, alone=False)
+        _warn_of_structure()
     spread = samples = calibration = None
     if draws:
         denoise = partial(work.denoised, flips=FLIPS, shares=shares)
@@ -206,6 +227,7 @@ def denoise_counts_images(
     seen = counts.predicted()
     return CountsResult(
         noise.values(clean.to(images), mean=width != 0),
+        seen.valid,
         spread,
         samples,
         width,
@@ -324,6 +346,15 @@ def _warn_of_filter(width: float, noise: NoiseModel) -> None:
         f"{plain} predict{'s' if width else ''} held-out data better than the network does, so "
         f"{'the filtered image is' if width else 'the data are'} returned instead of the "
         f"network's image; check whether the gain of {noise.gain:.3g} is right",
+        CountsWarning,
+    )
+
+
+def _warn_of_structure() -> None:
+    warn(
+        "the network removes more than the noise, as from derivatives of smoothed images, whose "
+        "structure is as fine as their noise; the data are returned instead: denoise the measured "
+        "intensity, and do everything else with the result",
         CountsWarning,
     )
 

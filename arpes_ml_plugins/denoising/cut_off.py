@@ -17,14 +17,16 @@ from arpes_ml_plugins.constants import CUT_AT_CENTRE
 from arpes_ml_plugins.denoising.interpolated import interpolated
 from arpes_ml_plugins.denoising.noise_blocks import blocks_of
 
-__all__ = ["CutOff", "cut_off_of"]
+__all__ = ["CutOff", "both", "cut_off_of", "pairs"]
 
 BLOCK = 8  # pixels, side of the squares that are looked at
 AT_FLOOR = 0.12, 0.7  # fraction of a square that has the lowest value
 FEWEST = 8  # squares
 TOGETHER = 0.9, 1.12  # neighbours that both have the lowest value, over those of independent ones
 VARIANCE = 0.93, 1.15  # of the values, over that of normal noise that was cut off
-SMALL = 0.85, 1.2  # values close to the lowest one, over those of such noise
+SMALL = (0.85, 1.2), (0.85, 1.1)
+"""Values close to the lowest one, over those of such noise without electrons, and with some: clouds
+of charge, of which there are few in the dark, look much like the latter."""
 CLOSE = 3  # mean of the values above the lowest one, over the largest that is close to it
 COARSE = 3.0  # steps; counts and such noise of fewer look alike
 BISECTIONS = 20
@@ -68,15 +70,25 @@ def _table(noise: torch.Tensor, gain: float) -> tuple[torch.Tensor, torch.Tensor
 
     A Poisson number of electrons, each of the intensity ``gain``, and the noise of the read-out.
     """
-    electron = torch.as_tensor(gain).to(noise).maximum(noise / FINEST)
+    electron, number = _electrons(noise, gain)
     before = torch.linspace(0, 1, POINTS, dtype=noise.dtype, device=noise.device)
     before = before * REACH * (noise + electron)
-    number = torch.arange(REACH * FINEST, dtype=noise.dtype, device=noise.device)
-    place, expected = number * electron / noise, (before / electron)[:, None]
-    chance = (torch.xlogy(number, expected) - expected - torch.lgamma(number + 1)).exp()
+    place, chance = number * electron / noise, _poisson(number, before / electron)
     below = torch.special.ndtr(-place)
     more = noise * (_density(place) - place * below)
     return before, before + chance @ more, chance @ below
+
+
+def _electrons(noise: torch.Tensor, gain: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Intensity of an electron, and numbers of electrons beside this noise."""
+    number = torch.arange(REACH * FINEST, dtype=noise.dtype, device=noise.device)
+    return torch.as_tensor(gain).to(noise).maximum(noise / FINEST), number
+
+
+def _poisson(number: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    """Probabilities of ``number (k,)`` electrons where ``(n,)`` are expected, ``(n, k)``."""
+    expected = expected[:, None]
+    return (torch.xlogy(number, expected) - expected - torch.lgamma(number + 1)).exp()
 
 
 def cut_off_of(
@@ -104,23 +116,20 @@ def cut_off_of(
     step = step.nan_to_num()  # what was rounded to the lowest value reaches half a step above
     squares = torch.where(floor, 0, squares.double() - step / 2)
     means = squares.mean((-2, -1))
-    place = -torch.special.ndtri(share)
-    noise = means / (place * (1 - share) + _density(place))
-    expected = noise.square() * ((place.square() + 1) * (1 - share) + place * _density(place))
-    near = _near(means / (1 - share) / CLOSE, step)
-    small = (squares > 0) & (squares < near[:, None, None])
-    as_small = torch.special.ndtr(near / noise - place) - share
-    agreements = (
-        (_both(floor), BLOCK * (BLOCK - 1) * 2 * _pairs(floor), TOGETHER),
-        (squares.var((-2, -1)), expected - means.square(), VARIANCE),
-        (small.to(squares).mean((-2, -1)), as_small, SMALL),
-    )
-    dark = share >= share.median()  # the other squares may contain structure
-    for found, normal, (low, high) in agreements:
-        if not low < float(found[dark].sum() / normal[dark].sum()) < high:
-            return nothing
+    if not _agree((both(floor), BLOCK * (BLOCK - 1) * 2 * pairs(floor), TOGETHER), share):
+        return nothing
     dark = means <= means.median()  # not by the share, of which chance would choose the largest
     spread = _read_out(means[dark], share[dark], gain)
+    near = _near(means / (1 - share) / CLOSE, step)
+    small = (squares > 0) & (squares < near[:, None, None])
+    variance, small = squares.var((-2, -1)), small.to(squares).mean((-2, -1))
+    models = _normal(means, share, near), _with_electrons(means, near, spread, gain)
+    if not any(
+        _agree((variance, square - means.square(), VARIANCE), share)
+        and _agree((small, as_small, limits), share)
+        for (square, as_small), limits in zip(models, SMALL, strict=True)
+    ):
+        return nothing
     return CutOff(level, spread.to(level), gain) if spread > COARSE * step else nothing
 
 
@@ -138,13 +147,50 @@ def _read_out(means: torch.Tensor, share: torch.Tensor, gain: float) -> torch.Te
     return middle
 
 
-def _both(floor: torch.Tensor) -> torch.Tensor:
+def _agree(
+    comparison: tuple[torch.Tensor, torch.Tensor, tuple[float, float]], share: torch.Tensor
+) -> bool:
+    """Whether a quantity agrees with what is expected of it; in the dark squares, as others may
+    contain structure.
+    """
+    found, expected, (low, high) = comparison
+    dark = share >= share.median()
+    return low < float(found[dark].sum() / expected[dark].sum()) < high
+
+
+def _normal(
+    means: torch.Tensor, share: torch.Tensor, near: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean square of normal noise that was cut off, with these means and this share of the lowest
+    value, and the share of values above it that are less than ``near``.
+    """
+    place = -torch.special.ndtri(share)
+    noise = means / (place * (1 - share) + _density(place))
+    square = noise.square() * ((place.square() + 1) * (1 - share) + place * _density(place))
+    return square, torch.special.ndtr(near / noise - place) - share
+
+
+def _with_electrons(
+    means: torch.Tensor, near: torch.Tensor, noise: torch.Tensor, gain: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same of a Poisson number of electrons and the ``noise`` of the read-out."""
+    before, after, _ = _table(noise, gain)
+    electron, number = _electrons(noise, gain)
+    chance = _poisson(number, interpolated(means, after, before).clamp(min=0) / electron)
+    place = number * electron / noise
+    above = torch.special.ndtr(place)
+    square = noise.square() * ((place.square() + 1) * above + place * _density(place))
+    low = torch.special.ndtr((near / noise)[:, None] - place) - torch.special.ndtr(-place)
+    return chance @ square, (chance * low).sum(1)
+
+
+def both(floor: torch.Tensor) -> torch.Tensor:
     """Number of pairs of neighbours in each square that both have the lowest value."""
     down, across = floor[:, 1:] & floor[:, :-1], floor[..., 1:] & floor[..., :-1]
     return down.sum((-2, -1)) + across.sum((-2, -1))
 
 
-def _pairs(floor: torch.Tensor) -> torch.Tensor:
+def pairs(floor: torch.Tensor) -> torch.Tensor:
     """Probability that two pixels of a square, drawn at random, both have the lowest value."""
     count, pixels = floor.sum((-2, -1)), BLOCK**2
     return count * (count - 1) / (pixels * (pixels - 1))

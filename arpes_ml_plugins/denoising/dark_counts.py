@@ -1,8 +1,9 @@
-"""Single counts in the dark: independent of each other, they show that whole numbers are counts.
+"""Counts in the dark: independent of each other, they show that whole numbers are counts.
 
 Between bright structure that fills an image everything may seem to be noise of any kind. Where
 there are far fewer counts than pixels, each stands alone if pixels are independent, and in twos and
-threes behind a camera or after a filter.
+threes behind a camera or after a filter. Where there are more, the darkest places between spots
+have the noise of counts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ __all__ = ["single_counts"]
 SMOOTH = 4.0  # pixels, over which the intensity is averaged
 DARK = 0.7  # counts per pixel
 AROUND, BRIGHT = 12, 8.0  # pixels, within which there is no pixel of so many counts
+BETWEEN, BEYOND_DARK = 6, 5.0  # the same between spots: pixels, and standard deviations above it
+SMALL, DARKEST = 5, 0.2  # pixels, side of the squares whose quantile is the intensity in the dark
 FEWEST = 200  # counts
+MOST = 2**24  # pixels, of which a quantile can be computed
 DISPERSION, CORRELATION = 0.1, 0.05  # that variance over mean, and neighbours, may be off
 BEYOND = 3.0  # standard deviations, if these are larger
 
@@ -41,8 +45,29 @@ def single_counts(images: torch.Tensor, seen: torch.Tensor, step: torch.Tensor) 
         return False
     counts = torch.where(seen, images / step, 0)
     mean = gaussian_mean(counts[:, None], seen[:, None].to(counts), SMOOTH)[:, 0]
-    highest = F.max_pool2d(counts[:, None], 2 * AROUND + 1, 1, AROUND)[:, 0]
-    dark = seen & (mean < DARK) & (highest < BRIGHT)
+    dark = seen & (mean < DARK) & (_highest(counts, AROUND) < BRIGHT)
+    return _independent(counts, mean, dark) or _between_spots(counts, seen)
+
+
+def _between_spots(counts: torch.Tensor, seen: torch.Tensor) -> bool:
+    """The same of the places that are as dark as the darkest, and far from all that is brighter."""
+    small = F.avg_pool2d(counts[:, None], SMALL, 1)
+    if not small.numel() or small.numel() > MOST:
+        return False
+    level = float(small.quantile(DARKEST))
+    if level < 0:
+        return False
+    dark = seen & (_highest(counts, BETWEEN) < level + BEYOND_DARK * level**0.5 + BRIGHT / 2)
+    mean = gaussian_mean(torch.where(dark, counts, 0)[:, None], dark[:, None].to(counts), SMOOTH)
+    return _independent(counts, mean[:, 0], dark)
+
+
+def _highest(counts: torch.Tensor, around: int) -> torch.Tensor:
+    return F.max_pool2d(counts[:, None], 2 * around + 1, 1, around)[:, 0]
+
+
+def _independent(counts: torch.Tensor, mean: torch.Tensor, dark: torch.Tensor) -> bool:
+    """Whether ``dark`` pixels have the noise of counts, and no other."""
     total = float(mean[dark].sum())
     if float(counts[dark].sum()) < FEWEST or not total > 0:
         return False

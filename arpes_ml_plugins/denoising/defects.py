@@ -7,12 +7,15 @@ import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.tracks import far_above, isolated
 
-__all__ = ["dead_lines", "hot_pixels"]
+__all__ = ["dead_lines", "hot_pixels", "like_spots"]
 
 AGREEING = 2  # a band seen from one of its pixels has two neighbours as bright; so has a pair
 DEAD = 0.05  # of its neighbours: a line darker than this is no signal
 REACH = 3  # lines on either side that a dead one is compared with
 ENOUGH = 30.0  # counts that a dead line must lack
+NEAR, AROUND = 3, 7  # pixels, sides of the squares around a hot one that are compared
+BRIGHT = 5.0  # standard deviations
+TOGETHER = 3  # pixels
 
 
 def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
@@ -45,6 +48,41 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
     # At the edge of the data there may be no second neighbour to compare with.
     rival = torch.where(ranked[-1].isinf(), ranked[0], ranked[-1])
     return isolated(counts, valid, valid & ~rival.isinf() & far_above(counts, rival))
+
+
+def like_spots(counts: torch.Tensor, valid: torch.Tensor, used: torch.Tensor) -> torch.Tensor:
+    """Mask of pixels that were left out as hot, but have bright neighbours, as spots have, or some
+    that were left out too.
+
+    Parameters
+    ----------
+    counts
+        Shape ``(n, height, width)``.
+    valid, used
+        Masks of all pixels with data, and of those without defects; same shape.
+
+    Examples
+    --------
+    >>> counts = torch.full((1, 9, 9), 4.0)
+    >>> counts[0, 2, 2] = counts[0, 6, 6] = 500
+    >>> counts[0, 6, 7] = counts[0, 7, 6] = 60
+    >>> like_spots(counts, counts > 0, counts < 500).nonzero().tolist()
+    [[0, 6, 6]]
+    """
+    left = valid & ~used
+    whole = left.all(-1, keepdim=True) | left.all(-2, keepdim=True)
+    seen = torch.where(used, counts, 0)
+    total, number = _sum(seen, NEAR), _sum(used, NEAR)
+    beyond, pixels = _sum(seen, AROUND) - total, _sum(used, AROUND) - number
+    expected = beyond / pixels.clamp(min=1) * number
+    bright = total - expected > BRIGHT * (expected.clamp(min=0) + 1).sqrt()
+    left = left & ~whole
+    return left & ((bright & (number > 0)) | (_sum(left, NEAR) > TOGETHER - 0.5))
+
+
+def _sum(values: torch.Tensor, side: int) -> torch.Tensor:
+    """Sums over squares around each pixel."""
+    return side**2 * F.avg_pool2d(values.float()[:, None], side, 1, side // 2)[:, 0]
 
 
 def dead_lines(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from arpes_ml_plugins.constants import NEGATIVE
 from arpes_ml_plugins.denoising.dispersions import Dispersions, dispersions, of_rows
 from arpes_ml_plugins.denoising.exact_scales import FEWEST_LEVELS, steps_of_lines
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
@@ -52,6 +53,9 @@ SCALES = 160  # tried
 READ_OUT, CURVES = (-1.5, 2.5, 13), (-3.0, 0.0, 6)
 """Logarithms of the variance of read-out noise, in electrons, and of the relative variance of a
 source that fluctuates."""
+BELOW = (
+    1.6  # times the variance of the read-out: mean square of negative values; its grid is coarse
+)
 
 
 @dataclass(frozen=True)
@@ -287,7 +291,21 @@ def _measured(images: torch.Tensor, valid: torch.Tensor, kind: str) -> tuple[flo
     if 2 * (dim * bright).sum() < BOTH * (dim.square() + bright.square()).sum():
         return nothing
     unit, ratio = float(scales.mean().exp()), float((high - low).exp())
-    return better, Scaling(KINDS.index(kind), unit, ratio, read_out, curve)
+    scaling = Scaling(KINDS.index(kind), unit, ratio, read_out, curve)
+    return (better, scaling) if _explains_negative(images, valid, scaling) else nothing
+
+
+def _explains_negative(images: torch.Tensor, valid: torch.Tensor, scaling: Scaling) -> bool:
+    """Whether negative values are as large as the read-out noise with which scales were measured.
+
+    A filter, such as a notch or a polynomial, carries noise from bright lines into dark ones. These
+    seem to be scaled, but are further below zero.
+    """
+    scales = relative_scales(images, valid, scaling)
+    values = images if scales is None else images / scales
+    below = values[valid & (values < 0)] / scaling.unit
+    few = len(below) <= NEGATIVE * int(valid.sum())
+    return few or bool(below.square().mean() < BELOW * scaling.read_out)
 
 
 def _scales(

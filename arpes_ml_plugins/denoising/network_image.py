@@ -108,7 +108,10 @@ def _finished(
     transfer = None if noise.white else noise.transfer(shape, rate.device)
     image = recover_locally(counts, image, valid, transfer).clamp(min=0)
     without = conserve(counts, image, valid)
-    return torch.stack([without, recover_replicas(counts, without, valid, series=series)], 1)
+    both = recover_replicas(counts, without, valid, series=series)
+    if not torch.equal(both, without):  # what replicas add was conserved without them
+        both = conserve(counts, both, valid)
+    return torch.stack([without, both], 1)
 
 
 def in_groups(

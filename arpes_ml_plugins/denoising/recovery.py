@@ -158,21 +158,23 @@ def detail_power(
 def conserve(counts: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """``clean`` plus the smooth intensity that it lacks (or less what it has too much).
 
-    The residual, averaged over regions with the inverse variance as weight, so that the dark parts
-    of a region decide; shrunk towards zero where it is no more than chance. Shapes as in
-    :func:`recover_structure`; the images must be counts.
+    The residual, averaged over the image and then over regions with the inverse variance as weight,
+    so that the dark parts of a region decide; shrunk towards zero where it is no more than chance.
+    Shapes as in :func:`recover_structure`; the images must be counts.
     """
     mask = valid.to(clean)[:, None]
     counts = torch.where(valid, counts.to(clean), 0)[:, None]
     weight = mask / _around(counts, clean[:, None], mask)
-    everywhere = torch.ones_like(mask).expand(-1, 2, -1, -1)
-    tiny = torch.finfo(clean.dtype).tiny
-    for _ in range(ROUNDS):
-        residual = (counts - clean[:, None]) * weight
-        total = gaussian_mean(torch.cat([residual, weight], 1), everywhere, REGION)
+    everywhere, tiny = torch.ones_like(mask).expand(-1, 2, -1, -1), torch.finfo(clean.dtype).tiny
+    for rounds, region in enumerate((math.inf, *[REGION] * ROUNDS)):
+        residual = torch.cat([(counts - clean[:, None]) * weight, weight], 1)
+        if rounds:
+            total, area = gaussian_mean(residual, everywhere, region), 4 * math.pi * region**2
+        else:  # what is chance in every region may be none in all of them together
+            total, area = residual.mean((-2, -1), keepdim=True), residual[0, 0].numel()
         found, weights = total.unbind(1)
         missing = found / weights.clamp(min=tiny)
-        variance = 1 / (4 * math.pi * REGION**2 * weights).clamp(min=tiny)
+        variance = 1 / (area * weights).clamp(min=tiny)
         sure = (1 - CHANCE * variance / missing.square().clamp(min=tiny)).clamp(min=0)
         clean = torch.where(valid, clean + sure * missing, clean).clamp(min=0)
     return clean

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.recovery import WINDOWS, detail_power, windowed_mean
 
-__all__ = ["Residual", "residual_of"]
+__all__ = ["Residual", "excess_of", "residual_of"]
 
 REGION = 6.0  # pixels, over which power is averaged
 ENOUGH = 1.0  # electrons under a window, below which power is not comparable
@@ -28,6 +29,8 @@ BRIGHT, DIM = 0.7, 0.35  # of the intensity of a typical electron
 SATURATED = 0.8  # power in bright places over that in dim ones, below which it follows intensity
 FEWEST = 50  # pixels
 TOGETHER = 1.3  # pixels whose finest details are one: the sum of squared correlations
+BLOCK = 8  # pixels, side of the squares whose sums show what is chance in the sum of all
+CHANCE = 4.0  # standard deviations of it
 USUAL = (0.93, 1.06, 0.94)  # of the noise's power, left by images that are right
 
 
@@ -76,6 +79,25 @@ def residual_of(
     table = torch.tensor(numbers, dtype=torch.float64, device="cpu")  # (scales, n, 4)
     structure = table[..., 0].nan_to_num().amax(0) / valid.double().mean((-2, -1)).cpu()
     return Residual(structure, table[1, :, 1], table[0, :, 2], table[0, :, 3])
+
+
+def excess_of(images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """By how much the sum of ``clean`` exceeds that of the ``images``, relative to the former; zero
+    if that is chance. Shapes ``(n, height, width)``.
+
+    Examples
+    --------
+    >>> flat = torch.full((1, 64, 64), 5.0)
+    >>> noisy = torch.poisson(flat, generator=torch.Generator().manual_seed(0))
+    >>> everywhere = torch.ones_like(flat, dtype=torch.bool)
+    >>> [round(float(excess_of(noisy, x, everywhere)), 2) for x in (flat, 1.1 * flat)]
+    [0.0, 0.08]
+    """
+    difference = torch.where(valid, clean - images, 0).double()
+    squares = F.avg_pool2d(difference[:, None], BLOCK, ceil_mode=True, divisor_override=1)
+    total, chance = difference.sum(), squares.square().sum().sqrt()
+    relative = total / torch.where(valid, clean, 0).double().abs().sum().clamp(min=1e-300)
+    return torch.where(total.abs() > CHANCE * chance, relative, 0.0)
 
 
 def _numbers(

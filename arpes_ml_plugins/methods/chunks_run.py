@@ -207,7 +207,7 @@ def _prepare(
     reach, width = 0.0, math.nan
     network = make(batch.seeds[0])
     if gain is not None or batch.numbers["served"]:
-        batch = recorded(batch).batch
+        batch = recorded(batch, gain).batch
         like = counts_like(batch, batch.images, batch.valid, gain)
         found = prepare(
             like.images,

@@ -40,7 +40,12 @@ from arpes_ml_plugins.methods.denoising_input import (
 from arpes_ml_plugins.methods.mesh_run import MESH, without_mesh
 from arpes_ml_plugins.methods.recorded_run import recorded
 from arpes_ml_plugins.methods.repeats_run import check_drift, repeated_dim
-from arpes_ml_plugins.methods.residual_run import OUTPUTS, residual_numbers, say_what_is_left
+from arpes_ml_plugins.methods.residual_run import (
+    OUTPUTS,
+    residual_numbers,
+    say_what_is_left,
+    spot_numbers,
+)
 from arpes_ml_plugins.methods.stored_network import pretrained, weights_used
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -357,7 +362,7 @@ def run_pretrained(
 
 def _denoise(batch: ImageBatch, **options: Any) -> dict[str, torch.Tensor]:
     """Denoise what was recorded, and return results for the data."""
-    measured = recorded(batch)
+    measured = recorded(batch, options["gain"])
     return measured.results(_denoise_recorded(measured.batch, **options))
 
 
@@ -378,6 +383,8 @@ def _denoise_recorded(
     import torch
 
     from arpes_ml_plugins.denoising.counts_denoiser import denoise_counts_images
+    from arpes_ml_plugins.denoising.defects import like_spots
+    from arpes_ml_plugins.denoising.residual import excess_of
 
     numbers = batch.numbers
     if gain is None and not numbers["served"]:  # eager data were refused before
@@ -406,10 +413,18 @@ def _denoise_recorded(
         untouched=make(batch.seeds[0]) if calibrate else None,
         own=own,
         brightness=like.brightness,
+        local=like.pedestal is not None,
     )
     found = calibration_numbers(result) if calibrate else {}
-    found |= residual_numbers(result) if judged else {}
     like = like.only(own)
+    if judged:
+        data = (total if own is None else total[own]) / exposures
+        excess = excess_of(data, like.as_data(result.clean), result.used)
+        found |= residual_numbers(result, excess)
+        chosen = slice(None) if own is None else own
+        counts = like.noise.electrons(like.images)
+        spots = like_spots(counts, valid[chosen], result.used)
+        found |= spot_numbers(counts, spots)
     if result.samples is not None:
         generator = torch.Generator(device="cpu").manual_seed(batch.seeds[0])
         samples = like.restored(like.as_samples(result.samples, generator))

@@ -20,7 +20,7 @@ from arpes_ml_plugins.methods.noise_words import (
     SERVED,
     in_words,
 )
-from arpes_ml_plugins.methods.recorded_run import found_in, recorded
+from arpes_ml_plugins.methods.recorded_run import MARK, TRANSFORM, found_in, recorded
 from arpes_ml_plugins.methods.scales_run import (
     MEASURED,
     RATIOS,
@@ -71,7 +71,7 @@ ROUNDED = ("scaled counts", "correlated", "offset")
 """Kinds of noise of values whose step, if they have one, is not that of counts."""
 UNIT = "unit"
 """Gain of values above their pedestal, where the noise is known from place to place only."""
-INTERNAL = (*SCALING, UNIT)
+INTERNAL = (*SCALING, UNIT, *TRANSFORM[1:])
 """Numbers that only methods need."""
 
 BLOCKS = {
@@ -215,6 +215,7 @@ def _how_recorded(noise: xr.Dataset) -> dict[str, xr.DataArray]:
         "row_repeats": noise["energy_repeats"],
         "column_repeats": noise["momentum_repeats"],
         "sign": noise["sign"],
+        **{name: noise[name] for name in (*TRANSFORM, MARK)},
     }
 
 
@@ -282,6 +283,7 @@ def noise_of(
 
 
 def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, torch.Tensor]:
+    from arpes_ml_plugins.denoising.cut_counts import cut_counts
     from arpes_ml_plugins.denoising.cut_off import cut_off_of
     from arpes_ml_plugins.denoising.exposures import differences, drift
     from arpes_ml_plugins.denoising.noise_estimate import estimate
@@ -301,6 +303,9 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         float(noise.gain), 0.0, float(noise.row_correlation), float(noise.column_correlation)
     )
     cut_off = cut_off_of(batch.images, single, noise.step, model.pixel_gain(batch.images.shape))
+    level = cut_off.level.to(noise.gain)
+    if exposures == 1 and level.isnan() and cut_counts(batch.images, single, noise.gain):
+        level = batch.images[batch.valid].min().to(noise.gain)
     if batch.report:
         batch.report(1, None)
     numbers = (
@@ -326,14 +331,15 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
         noise.rows.baseline,
         noise.columns.baseline,
         noise.clipped,
-        cut_off.level.to(noise.gain),
+        level,
         cut_off.noise.to(noise.gain),
         *(noise.gain.new_tensor(number) for number in (*measured.repeats, measured.sign)),
     )
     scaling = {k: noise.gain.new_tensor(v) for k, v in scaling_numbers(noise.scaling).items()}
-    own = [name for name in NUMBERS if name not in (*RATIOS, MEASURED)]
+    own = [name for name in NUMBERS if name not in (*RATIOS, MEASURED, TRANSFORM[0], MARK)]
     found = dict(zip(own, numbers, strict=True)) | {"kind": noise.kind, UNIT: noise.unit}
-    return found | drifted | scaling
+    function = {k: noise.gain.new_tensor(v) for k, v in measured.numbers().items()}
+    return found | drifted | scaling | function
 
 
 def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:

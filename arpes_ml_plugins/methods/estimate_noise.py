@@ -86,6 +86,11 @@ def estimate_noise(
           then describe the data without the repetitions;
         - ``sign``: -1 if the values are intensities with a negative sign, as in a current,
           otherwise 1. All other variables then describe their magnitudes;
+        - ``mark``: value that stands for missing data (the only negative one, or by far the largest
+          in whole regions); NaN if there is none. Such pixels count as missing;
+        - ``transform``: 1 to 4 if the values are a power, a square root (of counts plus a
+          constant), a logarithm or an inverse hyperbolic sine of counts, otherwise 0. All other
+          variables then describe these counts;
         - ``image_scale``, ``energy_scale``, ``momentum_scale``: if each image (or each energy, or
           each momentum) was divided by a number of its own, for example its maximum or the time of
           the exposure, the ratio of the largest and the smallest of these numbers, otherwise 1. All
@@ -93,8 +98,8 @@ def estimate_noise(
           geometric mean;
         - ``clipped_fraction``: fraction of the pixels at which the detector saturates;
         - ``cut_off``: the lowest value, if all lower ones were set to it (negative ones to zero),
-          and ``cut_off_noise``: the standard deviation of the noise in the dark before; otherwise
-          NaN;
+          and ``cut_off_noise``: the standard deviation of the noise in the dark before (NaN if a
+          constant was subtracted from counts); otherwise both are NaN;
         - ``kind``: ``"counts"`` (variance = step), ``"scaled counts"`` (white, another gain),
           ``"correlated"``, ``"offset"`` (variance and intensity are not proportional), ``"local"``
           (something was subtracted, or there is hardly any noise: only the noise itself is known,
@@ -104,7 +109,8 @@ def estimate_noise(
           or counts, or too little contrast to tell a pedestal from the gain);
         - ``status``: ``"ok"``, or ``"uncertain"`` if another shift, and with it another gain,
           explains the noise nearly as well, or if two estimates of the gain of correlated noise
-          differ, because structure is as fine as the noise; ``gain_error`` includes this;
+          differ, because structure is as fine as the noise (``gain_error`` includes this), or if
+          counts were cut off after a constant was subtracted;
         - ``verdict``: summary in words.
 
     Raises

@@ -155,12 +155,13 @@ def _estimate(
     from arpes_ml_plugins.denoising.mesh import estimate_mesh
 
     unit = gain or batch.numbers["gain"]
-    wanted = bool(gain or batch.numbers["served"]) and unit > 0
+    direct = not batch.numbers["transform"]  # functions of counts behind a mesh are not divided
+    wanted = bool(gain or (batch.numbers["served"] and direct)) and unit > 0
     flats, numbers = [], []
     for picture, mask in zip(batch.images, batch.valid, strict=True):
         # Complex numbers of double precision, which not all devices have.
         image = batch.numbers["sign"] * picture.cpu().double()[None] / (unit if wanted else 1)
-        known = mask.cpu()[None]
+        known = (mask & (picture != batch.numbers["mark"])).cpu()[None]
         known = known if wanted else torch.zeros_like(known)
         mesh = estimate_mesh(image, known, _smoother(batch, make))
         flats.append(mesh.flat)

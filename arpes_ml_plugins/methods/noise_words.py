@@ -54,6 +54,8 @@ NUMBERS = (
     "energy_scale",
     "momentum_scale",
     "scale_measured",
+    "transform",
+    "mark",
 )
 
 
@@ -66,19 +68,48 @@ def in_words(
     noise = {name: float(number) for name, number in zip(NUMBERS, numbers, strict=True)}
     missing = noise["missing_fraction"]
     name = "unknown" if np.isnan(missing) else KINDS[int(kind)]  # NaN if all pixels are
-    sentences = [_kind_in_words(name, noise, dims)]
+    sentences = [_function_in_words(noise), _kind_in_words(name, noise, dims)]
     unsure = noise["uncertain"] > 0 or noise["structured"] > 0
     status = "uncertain" if unsure and name in PROPORTIONAL else "ok"
-    if status != "ok" and not (name == "offset" and _is_constant(noise)):
+    if _cut_counts(noise):
+        status = "uncertain"
+        sentences.append(
+            "A constant was subtracted from the counts, and negative values were set to "
+            f"{noise['cut_off']:.3g}: where it is dark, the mean of the data is too high, and so "
+            "is the denoised image. Denoise the counts before anything is subtracted."
+        )
+    elif status != "ok" and not (name == "offset" and _is_constant(noise)):
         sentences.append(_uncertain_in_words(noise))
     if noise["hot_fraction"] > FEW_HOT:
         sentences.append(f"{noise['hot_fraction']:.2%} of the pixels are hot.")
+    if math.isfinite(noise["mark"]) and noise["mark"]:
+        sentences.append(
+            f"The value {noise['mark']:g} is taken for a mark of missing data: such pixels are "
+            f"left out, and stay as they are. Set them to NaN."
+        )
     if missing > 0:
         sentences.append(f"{missing:.1%} are missing.")
     sentences += _rounded_in_words(name, noise)
     sentences += _scaled_in_words(noise, dims)
     sentences += _irregular_in_words(noise, dims)
-    return np.array(name), np.array(status), np.array(" ".join(sentences))
+    return np.array(name), np.array(status), np.array(" ".join(filter(None, sentences)))
+
+
+def _function_in_words(noise: dict[str, float]) -> str:
+    """A sentence about values that are a function of counts."""
+    from arpes_ml_plugins.denoising.transformed import FUNCTIONS
+
+    if not noise["transform"] > 0:
+        return ""
+    return (
+        f"The values are a function of counts ({FUNCTIONS[int(noise['transform'])]}). All that "
+        f"follows is about these counts; the result is the mean of such values."
+    )
+
+
+def _cut_counts(noise: dict[str, float]) -> bool:
+    """Whether counts were cut off from below: then no noise of the read-out is known."""
+    return math.isfinite(noise["cut_off"]) and math.isnan(noise["cut_off_noise"])
 
 
 DERIVATIVE = (

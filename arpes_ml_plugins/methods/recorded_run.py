@@ -1,11 +1,13 @@
 """What a detector recorded of the images of a batch, and results as the batch was.
 
-Values that are negative throughout, as those of a current are, count with the other sign, and lines
-that only repeat the one before do not count.
+Values that are negative throughout, as those of a current are, count with the other sign, lines
+that only repeat the one before do not count, logarithms of counts are taken for these counts, and
+marks of missing data stay as they are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,8 +18,14 @@ if TYPE_CHECKING:
     import torch
 
     from arpes_ml_plugins.denoising.repeated_lines import Distinct
+    from arpes_ml_plugins.denoising.transformed import Transform
 
-__all__ = ["Recorded", "found_in", "recorded"]
+__all__ = ["MARK", "TRANSFORM", "Recorded", "found_in", "recorded"]
+
+TRANSFORM = ("transform", "transform_parameter", "transform_scale", "transform_zero")
+"""Names of the numbers, in the order of the fields of ``Transform``."""
+MARK = "mark"
+"""Name of the number that is the mark of missing data; NaN if there is none."""
 
 LOWER, UPPER = "lower", "upper"
 
@@ -32,6 +40,20 @@ class Recorded:
     distinct: Distinct | None = None
     repeats: tuple[float, float] = 1.0, 1.0
     """How often each row, and each column, is repeated on average."""
+    transform: Transform | None = None
+    """Function of the counts that the values of the data are."""
+    mark: float = math.nan
+    """Value of missing data."""
+    marked: torch.Tensor | None = None
+    """Mask of the pixels of the data with this value."""
+
+    def numbers(self) -> dict[str, float]:
+        """Numbers of the function and of the mark."""
+        found = self.transform
+        fields = 0.0, 0.0, 0.0, 0.0
+        if found is not None:
+            fields = float(found.kind), found.parameter, found.scale, found.zero
+        return dict(zip(TRANSFORM, fields, strict=True)) | {MARK: self.mark}
 
     def results(self, results: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Results for the data, of which all that are images have their sign and their lines."""
@@ -44,8 +66,10 @@ class Recorded:
     def _as_data(self, result: torch.Tensor) -> torch.Tensor:
         if result.ndim < 2:  # a number for each image
             return result
+        result = result if self.transform is None else self.transform.means(result)
         result = result if self.sign > 0 else -result
-        return result if self.distinct is None else self.distinct.repeated(result)
+        result = result if self.distinct is None else self.distinct.repeated(result)
+        return result if self.marked is None else result.masked_fill(self.marked, self.mark)
 
 
 def found_in(batch: ImageBatch, exposures: int = 1) -> Recorded:
@@ -54,15 +78,25 @@ def found_in(batch: ImageBatch, exposures: int = 1) -> Recorded:
     The images may be windows of larger ones, each with its ``exposures``, in which other lines are
     repeated: then as many distinct lines of each are left as all have.
     """
+    from arpes_ml_plugins.denoising.marks import mark_of
     from arpes_ml_plugins.denoising.repeated_lines import distinct_lines
     from arpes_ml_plugins.denoising.sign import sign_of
+    from arpes_ml_plugins.denoising.transformed import transform_of
 
-    sign = sign_of(batch.images, batch.valid)
+    mark = mark_of(batch.images, batch.valid)
+    batch = _without(batch, mark)
+    transform = transform_of(batch.images, batch.valid)
+    sign = sign_of(batch.images, batch.valid) if transform is None else 1.0
     distinct = distinct_lines(batch.images, batch.valid)
     if distinct is None and len(batch.images) > exposures:
         batch, repeats = _of_windows(batch, exposures)
-        return replace(_recorded(batch, sign, None), repeats=repeats)
-    return _recorded(batch, sign, distinct)
+        return replace(_recorded(batch, sign, None, transform), repeats=repeats, mark=mark)
+    return replace(_recorded(batch, sign, distinct, transform), mark=mark)
+
+
+def _without(batch: ImageBatch, mark: float) -> ImageBatch:
+    """The batch without the pixels that have the ``mark``."""
+    return replace(batch, valid=batch.valid & (batch.images != mark))
 
 
 def _of_windows(batch: ImageBatch, exposures: int) -> tuple[ImageBatch, tuple[float, float]]:
@@ -83,20 +117,40 @@ def _of_windows(batch: ImageBatch, exposures: int) -> tuple[ImageBatch, tuple[fl
     return replace(batch, images=images, valid=valid), (rows, columns)
 
 
-def recorded(batch: ImageBatch) -> Recorded:
-    """The same, as the noise estimate in ``batch.numbers`` says."""
+def recorded(batch: ImageBatch, gain: float | None = None) -> Recorded:
+    """The same, as the noise estimate in ``batch.numbers`` says; values whose ``gain`` is given
+    are no functions of counts.
+    """
     from arpes_ml_plugins.denoising.repeated_lines import distinct_lines
+    from arpes_ml_plugins.denoising.transformed import Transform
 
     numbers = batch.numbers
+    mark = numbers[MARK]
+    marked = None if math.isnan(mark) else batch.valid & (batch.images == mark)
+    batch = _without(batch, mark)
     repeated = max(numbers["row_repeats"], numbers["column_repeats"]) > 1
     distinct = distinct_lines(batch.images, batch.valid) if repeated else None
-    return _recorded(batch, numbers["sign"], distinct)
+    kind, *others = (numbers[name] for name in TRANSFORM)
+    transform = Transform(int(kind), *others) if kind > 0 and gain is None else None
+    found = _recorded(batch, numbers["sign"], distinct, transform)
+    return found if marked is None else replace(found, mark=mark, marked=_of_results(batch, marked))
 
 
-def _recorded(batch: ImageBatch, sign: float, distinct: Distinct | None) -> Recorded:
+def _of_results(batch: ImageBatch, marked: torch.Tensor) -> torch.Tensor:
+    """The mask of pixels that results have, if some images are only neighbours of others."""
+    import torch
+
+    return marked if batch.own is None else marked[torch.from_numpy(batch.own).to(marked.device)]
+
+
+def _recorded(
+    batch: ImageBatch, sign: float, distinct: Distinct | None, transform: Transform | None
+) -> Recorded:
     images, valid = batch.images, batch.valid
     images = images if sign > 0 else -images
     if distinct is not None:
         images, valid = distinct.chosen(images), distinct.chosen(valid)
+    images = images if transform is None else transform.counts(images)
     repeats = (1.0, 1.0) if distinct is None else distinct.repeats
-    return Recorded(replace(batch, images=images, valid=valid), sign, distinct, repeats)
+    own = replace(batch, images=images, valid=valid)
+    return Recorded(own, sign, distinct, repeats, transform)

@@ -17,35 +17,71 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.denoising.counts_denoiser import CountsResult
 
-__all__ = ["OUTPUTS", "residual_numbers", "say_what_is_left"]
+__all__ = ["OUTPUTS", "residual_numbers", "say_what_is_left", "spot_numbers"]
 
 
-OUTPUTS: dict[str, Output] = {
-    name: Scalar() for name in ("structure", "power", "bright", "bright_error", "filter", "replica")
-}
+OUTPUTS: dict[str, Output] = dict.fromkeys(
+    (
+        "structure",
+        "power",
+        "bright",
+        "bright_error",
+        "excess",
+        "filter",
+        "replica",
+        "spots",
+        "spot_row",
+        "spot_column",
+    ),
+    Scalar(),
+)
 LEFT = 0.03  # fraction of the image
 WEAK, STRONG = 0.8, 1.3  # power of the residual over that of the noise
 SATURATED, BUNCHED = 0.8, 1.5  # power in bright places over that in dim ones
 BENT, CERTAIN = 0.9, 3.0  # the same of a detector that saturates a little; standard errors below 1
-SERIOUS = {"structure": (0.0, 0.05), "power": (0.5, 2.0), "bright": (SATURATED, 2.5)}
+MORE = 0.01  # of all intensity
+SERIOUS = {
+    "structure": (0.0, 0.05),
+    "power": (0.5, 2.0),
+    "bright": (SATURATED, 2.5),
+    "excess": (-0.02, 0.02),
+}
 """Ranges beyond which a warning is issued."""
 NOISE = "The residual is noise as assumed."
 
 
-def residual_numbers(result: CountsResult) -> dict[str, torch.Tensor]:
-    """Summarise the residual of images that are denoised together, one number per kind."""
+def spot_numbers(counts: torch.Tensor, spots: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Number of the pixels left out that look like ``spots``, and the place of the brightest."""
+    import torch
+
+    place = int(torch.where(spots, counts, -math.inf).argmax()) % spots[0].numel()
+    row, column = divmod(place, spots.shape[-1])
+    numbers = int(spots.sum()), row, column
+    return {
+        name: torch.tensor([number], dtype=torch.float64, device="cpu")
+        for name, number in zip(("spots", "spot_row", "spot_column"), numbers, strict=True)
+    }
+
+
+def residual_numbers(result: CountsResult, excess: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Summarise the residual of images that are denoised together, one number per kind.
+
+    ``excess`` is that of their intensity over that of the data.
+    """
     import torch
 
     if result.filtered is not None:  # its residual is small by construction
         unknown = torch.full((1,), math.nan, dtype=torch.float64, device="cpu")
         numbers = dict.fromkeys(OUTPUTS, unknown)
-        return numbers | {"filter": torch.full_like(unknown, result.filtered)}
+        numbers |= {"filter": torch.full_like(unknown, result.filtered), "excess": excess[None]}
+        return numbers
     residual = result.residual()
     return {
         "structure": residual.structure.amax()[None],
         "power": residual.power.nanmedian()[None],
         "bright": residual.bright.nanmedian()[None],
         "bright_error": residual.bright_error.nanmedian()[None],
+        "excess": excess[None],
         "filter": torch.full((1,), math.nan, device="cpu"),
         "replica": result.replicas().nan_to_num(0.0).amax()[None],
     }
@@ -58,6 +94,7 @@ def say_what_is_left(arrays: dict[str, xr.DataArray], *, local: bool = False) ->
     """
     values = {name: arrays.pop(name).values.ravel() for name in OUTPUTS}
     filters, replicas = values.pop("filter"), values.pop("replica")
+    spots = [values.pop(name) for name in ("spots", "spot_row", "spot_column")]
     numbers = {name: _typical(name, known[np.isfinite(known)]) for name, known in values.items()}
     sentences = _filtered(filters) + _sentences(**numbers, local=local)
     if any(
@@ -70,14 +107,16 @@ def say_what_is_left(arrays: dict[str, xr.DataArray], *, local: bool = False) ->
             f"{' '.join(sentences)}",
             CountsWarning,
         )
-    words = " ".join([*(sentences or [NOISE]), *_replicas(replicas)])
+    words = " ".join([*(sentences or [NOISE]), *_replicas(replicas), *_spots(*spots)])
     return {"residual": words} | {f"residual_{name}": number for name, number in numbers.items()}
 
 
 def _typical(name: str, known: np.ndarray) -> float:
-    """Summary over all images: the maximum for structure, otherwise the median."""
+    """Summary over all images: the maximum for structure and excess, otherwise the median."""
     if not known.size:
         return math.nan
+    if name == "excess":
+        return float(known[np.abs(known).argmax()])
     return float(known.max() if name == "structure" else np.median(known))
 
 
@@ -104,8 +143,26 @@ def _replicas(strengths: np.ndarray) -> list[str]:
     ]
 
 
+def _spots(number: np.ndarray, row: np.ndarray, column: np.ndarray) -> list[str]:
+    """A sentence about pixels that were left out as hot, and may be none."""
+    if not number.sum() > 0:
+        return []
+    most = int(number.argmax())
+    return [
+        f"Pixels that were left out as hot and have bright neighbours: {number.sum():.0f}, the "
+        f"brightest in row {row[most]:.0f} and column {column[most]:.0f}. Cosmic rays look like "
+        f"this, and so do spots of the sample narrower than a pixel, whose intensity is missing."
+    ]
+
+
 def _sentences(
-    structure: float, power: float, bright: float, bright_error: float, *, local: bool
+    structure: float,
+    power: float,
+    bright: float,
+    bright_error: float,
+    excess: float,
+    *,
+    local: bool,
 ) -> list[str]:
     said = []
     bent = bright < SATURATED or bright < min(BENT, 1 - CERTAIN * bright_error)
@@ -118,6 +175,12 @@ def _sentences(
         said.append(
             f"The variance of the residual is {power:.2g} times that of noise of this gain: the "
             f"gain may be wrong, or the detector's pixels differ in sensitivity."
+        )
+    if abs(excess) > MORE:
+        said.append(
+            f"The sum of all pixels is {abs(excess):.1%} {'larger' if excess > 0 else 'smaller'} "
+            f"than that of the data, which is no chance: as where negative values come from a "
+            f"filter, or from noise that is not that of counts."
         )
     if local:
         if (structure <= LEFT and bent) or bright > BUNCHED:

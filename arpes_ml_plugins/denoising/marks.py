@@ -1,0 +1,75 @@
+"""Values that stand for no measured intensity, but mark missing data."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["mark_of"]
+
+FEWEST = 16  # pixels
+FAR = 10.0  # times the largest of all other values; saturated bands are not so far above
+GAP = 1.5  # times the next step: the lowest of counts less a constant is not so far below
+MORE = 3.0  # times the pixels that would be empty by chance
+INSIDE = 7  # marked neighbours of eight
+HALF, STRAY = 0.5, 0.002  # marked pixels that are inside, at least, and others there, at most
+
+
+def mark_of(images: torch.Tensor, valid: torch.Tensor) -> float:
+    """The value of ``images (n, height, width)`` that marks missing data; NaN if none does.
+
+    It is the only negative one, or by far the largest in whole regions.
+
+    Examples
+    --------
+    >>> counts = torch.arange(256.0).reshape(1, 16, 16)
+    >>> counts[:, :4] = -999
+    >>> mark_of(counts, torch.ones_like(counts, dtype=torch.bool))
+    -999.0
+    """
+    values = images[valid]
+    if len(values) < 2 * FEWEST:
+        return math.nan
+    lowest, highest = values.min(), values.max()
+    value = lowest if lowest < 0 else highest
+    others = values[values != value]
+    if len(values) - len(others) < FEWEST or len(others) < FEWEST:
+        return math.nan
+    marked = valid & (images == value)
+    if lowest < 0:
+        levels = others.unique()[:2]
+        if levels[0] < 0 or len(levels) < 2:
+            return math.nan
+        step = levels.diff()[0]
+        apart = levels[0] - lowest > GAP * step
+        return float(value) if apart or not _may_be_empty(images, valid, marked, step) else math.nan
+    if highest < FAR * others.max():
+        return math.nan
+    return float(value) if _in_regions(valid, marked) else math.nan
+
+
+def _may_be_empty(
+    images: torch.Tensor, valid: torch.Tensor, marked: torch.Tensor, step: torch.Tensor
+) -> bool:
+    """Whether counts less a constant have this lowest value, where no electron was seen."""
+    if _in_regions(valid, marked):
+        return False
+    known = valid & ~marked
+    total, number = (_around(torch.where(known, x, 0)) for x in (images, torch.ones_like(images)))
+    use = valid & (number > 0.5)
+    expected = (total / number.clamp(min=1) - images[marked][0]) / step
+    return bool((use & marked).sum() < MORE * (-expected[use]).exp().sum())
+
+
+def _in_regions(valid: torch.Tensor, marked: torch.Tensor) -> bool:
+    """Whether most ``marked`` pixels are among others, and hardly any other is among them."""
+    inside = _around(marked.float()) > INSIDE - 0.5
+    most = (inside & marked).sum() > HALF * marked.sum()
+    return bool(most & ((inside & valid & ~marked).sum() < STRAY * (inside & marked).sum()))
+
+
+def _around(values: torch.Tensor) -> torch.Tensor:
+    """Sum over the eight neighbours of each pixel."""
+    return 9 * F.avg_pool2d(values[:, None], 3, 1, 1)[:, 0] - values
