@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from arpes_ml_plugins.continuation.answer import (
     COARSE,
     CONTRADICTED,
+    FERMIONIC,
     LOWEST,
     MIRRORED,
     MISTIMED,
@@ -57,6 +58,7 @@ from arpes_ml_plugins.continuation.norms import (
     is_mistimed,
     is_open,
     is_unnormed,
+    looks_fermionic,
     shows_norm,
 )
 from arpes_ml_plugins.continuation.observation import NORM_ERROR, Observation
@@ -196,7 +198,7 @@ class Checked:
         mistimed = is_mistimed(seen, weights, usual if stated is None else stated)
         status = mistimed * MISTIMED
         if seen.problem.statistics != "fermion":
-            return status
+            return status | looks_fermionic(seen) * FERMIONIC
         if stated is not None:
             wrong = contradicted_norm(self.network, seen, stated)
             return _with_norm(seen, weights, status, wrong, stated, CONTRADICTED)
