@@ -102,9 +102,10 @@ STATUSES = {
     STRANGE: "the data are unlike those of all training spectra",
     ACAUSAL: "Im Sigma(i w_n) is positive for w_n > 0, like that of -Sigma or of the conjugate, "
     "which belongs to -w_n; the result is that of -Sigma, with the sign turned round",
-    CONJUGATE: "Im G(i w_n) is positive for w_n > 0: read as that of -G(i w_n); if it is that of "
-    "the conjugate, G at -w_n, the spectrum comes out mirrored (pass data.conj(), or sign=-1)",
-    FERMIONIC: "the data at 0 and beta add up to 1, as those of fermions do: check statistics",
+    CONJUGATE: "Im G(i w_n) is positive for w_n > 0, and read as -G(i w_n); if it is that of the "
+    "conjugate, G at -w_n, the spectrum comes out mirrored: pass data.conj()",
+    FERMIONIC: "the data at 0 and beta are unequal and add up to 1, as those of fermions do: "
+    "check statistics",
     CONTRADICTED: "data and the stated norm or moments contradict each other",
     INDEFINITE: "no positive semidefinite matrix explains the data",
     UNDERFITTED: "the result is smoother than the data allow: its chi^2 is more than 30 above "

@@ -363,7 +363,7 @@ def _part(weights: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
 
 
 def _with_narrow(status: torch.Tensor, part: torch.Tensor, most: float) -> torch.Tensor:
-    """Codes that report peaks of undetermined width, if the part of the weight is above ``most``."""
+    """Codes that report peaks of undetermined width, if more than a part ``most`` is in them."""
     return torch.where(part > most, with_part(status, "narrow", part) | NARROW, status)
 
 

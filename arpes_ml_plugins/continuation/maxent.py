@@ -114,7 +114,6 @@ def maxent(
     rule: str = "chi2kink",
     mixing: torch.Tensor | None = None,
     count: torch.Tensor | None = None,
-    path: Path | None = None,
 ) -> MaxEntResult:
     """Find spectra of maximum entropy; ``rule`` chooses the regularisation of each.
 
@@ -134,12 +133,9 @@ def maxent(
         From a hidden spectrum, whose entropy counts, to that of the result, ``(n, n)``.
     count
         Number of data before they were compressed, ``(b,)``; ``m`` if None.
-    path
-        Of :func:`maxent_path` for the same problem, if it is known already.
     """
     kernel = Factored.of(kernel)
-    if path is None:
-        path = maxent_path(kernel if mixing is None else kernel.times(mixing), data, default)
+    path = maxent_path(kernel if mixing is None else kernel.times(mixing), data, default)
     space, default = path.space, path.default
     alpha = choose_alpha(path, rule, data.shape[-1] if count is None else count)
     y, converged = _solve(space, data, default, alpha, _nearest(path, alpha))

@@ -28,9 +28,9 @@ ROUGH = 0.02  # relative error of the norm: above it 1 is assumed, if the data d
 CERTAIN = 6.0  # standard errors
 LEAST_OFF = 2e-3  # relative: what frequencies on a grid may change
 COMPLETE = 3.0  # standard errors, within which data fulfil the sum rule of their end points
-UNEQUAL, EXACT = 10.0, 1e-3
-"""Standard errors by which data at 0 and beta differ, if not only because of noise; and error of
-their sum up to which equal ones are compared with 1."""
+UNEQUAL = 10.0
+"""Standard errors by which data of fermions at 0 and beta differ if those of even bosons, which may
+have any value, do not."""
 END = 1e-6  # of beta: closer times are at 0 or beta
 
 
@@ -74,7 +74,8 @@ def shows_norm(seen: Observation) -> bool:
 
 
 def looks_fermionic(seen: Observation) -> torch.Tensor:
-    """Whether data of bosons add up to 1 at 0 and ``beta``, as those of fermions do, ``(b,)``.
+    """Whether data of bosons add up to 1 at 0 and ``beta``, as those of fermions do, ``(b,)``; not
+    if they are equal there.
 
     Any such data are those of a positive spectrum of bosons, too, so that nothing else shows it.
     """
@@ -84,10 +85,9 @@ def looks_fermionic(seen: Observation) -> torch.Tensor:
         return torch.zeros_like(seen.which, dtype=torch.bool)
     first, last = seen.rows[:, 0], seen.rows[:, count - 1]
     error = _error_at_ends(seen, seen.rows.new_ones(2))
-    # Equal ones are common, and the sum may be 1 by chance.
-    most = torch.where((first - last).abs() > UNEQUAL * error, ROUGH, EXACT)
+    unequal = (first - last).abs() > UNEQUAL * error
     measured = seen.used[:, 0] & seen.used[:, count - 1]
-    return measured & ((first + last - 1).abs() < COMPLETE * error) & (error < most)
+    return measured & unequal & ((first + last - 1).abs() < COMPLETE * error) & (error < ROUGH)
 
 
 def _error_at_ends(seen: Observation, signs: torch.Tensor) -> torch.Tensor:

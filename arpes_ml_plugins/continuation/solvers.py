@@ -7,7 +7,7 @@ network, and :mod:`~.continuation.checked` checks what they return.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,15 +20,11 @@ from arpes_ml_plugins.continuation.answer import (
     UNLIKE,
     UNTRAINED,
     Solution,
+    underfits,
 )
 from arpes_ml_plugins.continuation.factored import Factored
 from arpes_ml_plugins.continuation.ista import ista
-from arpes_ml_plugins.continuation.maxent import (
-    MaxEntResult,
-    maxent,
-    maxent_path,
-    signed_maxent,
-)
+from arpes_ml_plugins.continuation.maxent import MaxEntResult, maxent, signed_maxent
 from arpes_ml_plugins.continuation.network_estimate import Estimate, regrid, relative_error
 from arpes_ml_plugins.continuation.observation import Observation
 from arpes_ml_plugins.continuation.preblur import blurred
@@ -49,7 +45,6 @@ __all__ = [
     "flat_model",
     "interval_of",
     "maxent_solution",
-    "maxent_solutions",
     "referee_features",
 ]
 
@@ -123,19 +118,22 @@ class Pretrained:
         if not (self.weighed or view.unlike.any()):
             return solution
         model = flat_model(seen, view)
-        # The second network was trained on the smoother of them; the other is the better answer.
-        smoother, flat = maxent_solutions(seen, model, (LOOSE_RULE, self.flat_rule))
+        flat = maxent_solution(seen, model, LOOSE_RULE)
         share, stretch = seen.norms.new_ones(len(seen.which)), None
         if self.weighed:
             with torch.inference_mode():
-                told = referee_features(seen, view, solution, smoother)
+                told = referee_features(seen, view, solution, flat)
                 widths = cell_widths(seen.problem.omega)
-                densities = (part.weights / widths for part in (solution, smoother))
+                densities = (part.weights / widths for part in (solution, flat))
                 share = view.referee.share(told).to(share)
                 share = hedged(share, relative_error(seen), oscillating(*densities))
                 stretch = view.referee.stretch(told).to(share)
         share = torch.where(view.unlike, 0, share)
         mixed = _mixed(share, solution, flat, view.unlike)
+        loose = underfits(seen, mixed)
+        if bool(loose.any()):
+            closer = maxent_solution(seen.take(loose), model[loose], self.flat_rule)
+            mixed = _mixed(share, solution, flat.replaced(closer, loose), view.unlike)
         return replace(mixed, stretch=stretch)
 
 
@@ -213,25 +211,8 @@ def maxent_solution(
     seen: Observation, default: torch.Tensor, rule: str, *, note: int = 0, resolved: bool = True
 ) -> Solution:
     """MaxEnt with its own credible interval, which is used if the network has none."""
-    (found,) = maxent_solutions(seen, default, (rule,), note=note, resolved=resolved)
-    return found
-
-
-def maxent_solutions(
-    seen: Observation,
-    default: torch.Tensor,
-    rules: Sequence[str],
-    *,
-    note: int = 0,
-    resolved: bool = True,
-) -> list[Solution]:
-    """Those of several rules, from one path of strengths."""
-    kernel = seen.kernel()
-    path = maxent_path(kernel, seen.data, default)
-    results = (
-        maxent(kernel, seen.data, default, rule=rule, count=seen.count, path=path) for rule in rules
-    )
-    return [_positive(_solution(seen, result, note, resolved)) for result in results]
+    result = maxent(seen.kernel(), seen.data, default, rule=rule, count=seen.count)
+    return _positive(_solution(seen, result, note, resolved))
 
 
 def _positive(solution: Solution) -> Solution:
