@@ -65,7 +65,9 @@ __all__ = [
     ACAUSAL,
     MIRRORED,
     COARSE,
-) = (1 << bit for bit in range(28))
+    CONJUGATE,
+    FERMIONIC,
+) = (1 << bit for bit in range(30))
 """Bits of a status, below the numbers of ``status_numbers``. 0: there were no data."""
 
 STATUSES = {
@@ -100,6 +102,10 @@ STATUSES = {
     STRANGE: "the data are unlike those of all training spectra",
     ACAUSAL: "Im Sigma(i w_n) is positive for w_n > 0, like that of -Sigma or of the conjugate, "
     "which belongs to -w_n; the result is that of -Sigma, with the sign turned round",
+    CONJUGATE: "Im G(i w_n) is positive for w_n > 0, and read as -G(i w_n); if it is that of the "
+    "conjugate, G at -w_n, the spectrum comes out mirrored: pass data.conj()",
+    FERMIONIC: "the data at 0 and beta are unequal and add up to 1, as those of fermions do: "
+    "check statistics",
     CONTRADICTED: "data and the stated norm or moments contradict each other",
     INDEFINITE: "no positive semidefinite matrix explains the data",
     UNDERFITTED: "the result is smoother than the data allow: its chi^2 is more than 30 above "
@@ -277,6 +283,7 @@ def answer(
             status[part.which] = solution.status | found
     status |= _flag(problem.unsure(rows, final), UNSURE)
     status |= _flag((sign < 0) & problem.causal, ACAUSAL)
+    status |= _flag((sign < 0) & problem.may_be_conjugate, CONJUGATE)
     status |= _flag(excess > 1, RAISED) | _flag(excess < 1, OVERSTATED)
     status |= _flag(~used.all(1), OUTLIERS) | _flag(correlated, CORRELATED)
     status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from arpes_ml_plugins.continuation.answer import (
     COARSE,
     CONTRADICTED,
+    FERMIONIC,
     LOWEST,
     MIRRORED,
     MISTIMED,
@@ -57,6 +58,7 @@ from arpes_ml_plugins.continuation.norms import (
     is_mistimed,
     is_open,
     is_unnormed,
+    looks_fermionic,
     shows_norm,
 )
 from arpes_ml_plugins.continuation.observation import NORM_ERROR, Observation
@@ -88,7 +90,9 @@ UNRESOLVED = 0.4  # part of the weight that data may leave unresolved
 EDGE = 1.0  # decay of the data from which on such data leave the interval open
 PEAKED, FINER = 0.02, 40
 """Part of the weight in one cell from which on it is divided, and into how many parts."""
-NARROW_PART = 0.1  # part of the weight that may be in peaks of undetermined width
+NARROW_PART, NARROW_SIGNED = 0.1, 0.2
+"""Part of the weight that may be in peaks of undetermined width; of spectra of either sign, which
+have small peaks of the wrong sign beside all others."""
 LOOSE = 0.3  # times the standard error of the norm, by which it may leave that of the data
 PULLED = 2.0  # times that: what shows that the data contradict this norm
 
@@ -112,6 +116,8 @@ class Checked:
     """Of the draws, by the positions of the data sets."""
     windows: NDArray[np.floating] | None = None
     """Half-width of the window of each slice, for its norm; that of the frequencies if None."""
+    of_matrix: bool = False
+    """Whether spectra of either sign are elements of a matrix, whose diagonal shows its peaks."""
 
     def __call__(self, seen: Observation) -> Iterator[tuple[Observation, Solution]]:
         """Solve the data sets within the network's range of errors, and then the others."""
@@ -192,7 +198,7 @@ class Checked:
         mistimed = is_mistimed(seen, weights, usual if stated is None else stated)
         status = mistimed * MISTIMED
         if seen.problem.statistics != "fermion":
-            return status
+            return status | looks_fermionic(seen) * FERMIONIC
         if stated is not None:
             wrong = contradicted_norm(self.network, seen, stated)
             return _with_norm(seen, weights, status, wrong, stated, CONTRADICTED)
@@ -235,7 +241,9 @@ class Checked:
         """Solutions on all frequencies of the problem, those beyond the user's too."""
         if seen.problem.signed:
             solution = self.algorithm(seen, "the network was trained on positive spectra")
-            return self._with_draws(seen, solution)
+            if self.of_matrix:
+                return solution
+            return self._with_draws(seen, self._with_peaks(seen, solution))
         view = estimate(self.network, seen)
         solution = self.algorithm(seen, view)
         lower, upper = interval_of(seen, view, solution)
@@ -258,12 +266,21 @@ class Checked:
         sparse = _unresolved_part(seen, solution.weights) > UNRESOLVED
         far = unresolved(problem, seen.used, EDGE) & sparse[:, None]
         upper = opened(upper, density, resolution, problem.omega, far)
-        if solution.fitted and not isinstance(self.algorithm, Ista):  # which makes peaks of all
-            possible = possible_widths(seen, solution.weights, lower, upper, resolution, self.parts)
-            lower, upper = possible.lower, possible.upper
-            status = _with_narrow(status, possible.part)
         found = replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
+        if solution.fitted and not isinstance(self.algorithm, Ista):  # which makes peaks of all
+            found = self._with_peaks(seen, found)
         return self._with_draws(seen, found)
+
+    def _with_peaks(self, seen: Observation, solution: Solution) -> Solution:
+        """With all possible widths of narrow peaks."""
+        lower, upper, resolution = solution.lower, solution.upper, solution.resolution
+        assert lower is not None
+        assert upper is not None
+        assert resolution is not None
+        possible = possible_widths(seen, solution.weights, lower, upper, resolution, self.parts)
+        most = NARROW_SIGNED if seen.problem.signed else NARROW_PART
+        status = _with_narrow(solution.status, possible.part, most)
+        return replace(solution, status=status, lower=possible.lower, upper=possible.upper)
 
     def _with_draws(self, seen: Observation, solution: Solution) -> Solution:
         if not self.draws:
@@ -345,9 +362,9 @@ def _part(weights: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
     return (sizes * where).sum(-1) / sizes.sum(-1).clamp(min=1e-300)
 
 
-def _with_narrow(status: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
-    """Codes that report peaks of undetermined width, which hold a ``part`` of the weight."""
-    return torch.where(part > NARROW_PART, with_part(status, "narrow", part) | NARROW, status)
+def _with_narrow(status: torch.Tensor, part: torch.Tensor, most: float) -> torch.Tensor:
+    """Codes that report peaks of undetermined width, if more than a part ``most`` is in them."""
+    return torch.where(part > most, with_part(status, "narrow", part) | NARROW, status)
 
 
 def _with_resolution(

@@ -9,6 +9,9 @@ Two or three such peaks that are close together come out as one, with their comm
 the data may show well. Their chi^2 is that of one smooth peak: what is likely does not follow from
 the data. Therefore each peak that is narrower than the resolution is replaced by two sharp ones,
 too, and by three if it holds nearly all of the weight.
+
+Spectra of either sign have no such test: a narrower peak and small structure of both signs beside
+it explain the same data. A peak that is no wider than a delta function would come out may be one.
 """
 
 from __future__ import annotations
@@ -55,6 +58,7 @@ SCALES = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 2.0, 3.0)
 """Standard deviations that are tried, over that of the peak in the solution."""
 AS_FOUND = SCALES.index(1.0)
 MOST_MISFIT = 6.0  # chi^2 that a possible width may cost
+CERTAIN = 3.0  # standard errors of the weight of a peak
 QUANTILE = 1.645  # standard deviations of a weight or place to either end of its 90 % interval
 ALIKE = 1e-9  # over the largest: changes of the data that are not independent
 MOST_HEAVIER = 0.5  # of the weight of a peak: what it may gain
@@ -80,7 +84,7 @@ def possible_widths(
     resolution: torch.Tensor,
     parts: int = 1,
 ) -> Possible:
-    """Widen the intervals of positive solutions ``(b, n)`` at peaks that may have other widths.
+    """Widen the intervals of solutions ``(b, n)`` at peaks that may have other widths.
 
     Parameters
     ----------
@@ -112,41 +116,56 @@ def _possible(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The fields of :class:`Possible` for a few spectra."""
     omega, widths = problem.omega, cell_widths(problem.omega)
-    peaks = peaks_of(weights, widths, omega, even=problem.even)
+    peaks = peaks_of(weights, widths, omega, even=problem.even, signed=problem.signed)
     away = (omega - peaks.place[:, None]).abs()
     at, owner = away.argmin(-1), peaks.owner
     copies = 2 if problem.symmetric else 1  # a peak and its mirror image look the same
     resolved = resolution[owner, at] / copies
     together = torch.where(peaks.place.abs() < peaks.deviation, 1, copies)
-    share = peaks.weight / weights.sum(-1)[owner]
+    share = peaks.weight / weights.abs().sum(-1)[owner]
     alone = together * share > ALONE
-    narrow = peaks.width <= NARROW * (resolved * 2 * problem.half_width).sqrt()
+    most = NARROW * (resolved * 2 * problem.half_width).sqrt()
+    narrow = peaks.width <= (resolved if problem.signed else most)
     merged = peaks.width <= torch.where(alone, MERGED_ALONE, MERGED) * resolved
     reach = AT_END * torch.where(narrow, peaks.width, peaks.deviation)
     at_end = ((away < reach[:, None]) & problem.beyond()).any(-1)
     tried = (narrow | merged) & ~at_end
-    narrow = narrow & tried
-
     trial = _Trial(kernel, residual, omega, peaks, together, parts * widths[at])
-    rest = (weights[owner] - peaks.weights).clamp(min=0) / widths
+    narrow = narrow & (trial.certain() if problem.signed else tried)
+
+    rest = (peaks.sign[:, None] * weights[owner] - peaks.weights) / widths
+    rest = rest if problem.signed else rest.clamp(min=0)
+    interval = _Interval(lower, upper)
     for count, where in ((2, tried), (3, tried & alone)):
         several, sharp, found = trial.several(where, count)
         above = ends(sharp, found, omega)[1].amax(1)
-        lower = _reduced(lower, owner[several], rest[several], "amin")
-        upper = _reduced(upper, owner[several], rest[several] + above, "amax")
+        interval.contain(peaks.take(several), rest[several], rest[several] + above)
     found = trial.widths(narrow)
+    if problem.signed:
+        found = replace(found, least=trial.narrowest[narrow])
     below, above = ends(peaks.take(narrow), found, omega)
-    lower = _reduced(lower, owner[narrow], rest[narrow] + below, "amin")
-    upper = _reduced(upper, owner[narrow], rest[narrow] + above, "amax")
+    interval.contain(peaks.take(narrow), rest[narrow] + below, rest[narrow] + above)
     part = weights.new_zeros(len(weights))
-    return lower, upper, part.index_add(0, owner[narrow], found.undetermined * share[narrow])
+    part = part.index_add(0, owner[narrow], found.undetermined * share[narrow])
+    return interval.lower, interval.upper, part
 
 
-def _reduced(
-    rows: torch.Tensor, owner: torch.Tensor, values: torch.Tensor, how: str
-) -> torch.Tensor:
-    """Least or largest of rows ``(b, n)`` and of values ``(p, n)`` that belong to them."""
-    return rows.scatter_reduce(0, owner[:, None].expand_as(values), values, how)
+@dataclass
+class _Interval:
+    """Ends ``(b, n)`` that are moved outwards."""
+
+    lower: torch.Tensor
+    upper: torch.Tensor
+
+    def contain(self, peaks: Peaks, least: torch.Tensor, most: torch.Tensor) -> None:
+        """Contain the densities ``(p, n)`` of spectra with other peaks; of negative ones reversed
+        in sign.
+        """
+        up = peaks.sign[:, None] > 0
+        owner = peaks.owner[:, None].expand_as(least)
+        below, above = torch.where(up, least, -most), torch.where(up, most, -least)
+        self.lower = self.lower.scatter_reduce(0, owner, below, "amin")
+        self.upper = self.upper.scatter_reduce(0, owner, above, "amax")
 
 
 class _Trial:
@@ -186,12 +205,17 @@ class _Trial:
         self.directions, inverse = _directions(self.free.flatten(1, 2).mT)
         self.inverse = inverse.unflatten(1, (most, 2))
 
+    def certain(self) -> torch.Tensor:
+        """Whether peaks have a weight beyond its error, ``(p,)`` bool; noise makes others."""
+        error = self.inverse[self.peaks.owner, self.number, 0].norm(dim=-1)
+        return self.peaks.weight > CERTAIN * error
+
     def widths(self, which: torch.Tensor) -> Ranges:
         """Widths of some peaks for which others of their weight explain the data as well."""
         peaks, narrowest = self.peaks.take(which), self.narrowest[which]
         directions = self.directions[peaks.owner]
         others = _with_widths(peaks, self.omega) - peaks.weights[:, None]
-        left = self._left(peaks.owner, self.copies[which], others)  # (c, scales, m)
+        left = self._left(which, others)  # (c, scales, m)
         along = left @ directions
         chi2 = (left - along @ directions.mT).square().sum(-1)
         excess = chi2 - chi2[:, AS_FOUND, None]
@@ -220,7 +244,7 @@ class _Trial:
         free = self.kernel.data_of(sharp_changes(sharp, self.omega).flatten(1, 2), owner)
         directions, inverse = _directions(torch.cat([free, others.flatten(1, 2)], 1).mT)
         change = sharp.weights.sum(1) - self.peaks.weights[which]
-        left = self._left(owner, self.copies[which], change[:, None])[:, 0]
+        left = self._left(which, change[:, None])[:, 0]
         along = rowwise(left, directions)
         before = _rest(self.residual, self.directions)[owner]
         kept = _rest(left, directions) <= before + MOST_MISFIT
@@ -230,12 +254,11 @@ class _Trial:
         changed, found = _relaxed(sharp, self.cell[which, None], least[:, None], *sizes)
         return which[kept], changed.take(kept), found.take(kept)
 
-    def _left(
-        self, owner: torch.Tensor, copies: torch.Tensor, change: torch.Tensor
-    ) -> torch.Tensor:
-        """Data left ``(c, s, m)`` after changes of the weights ``(c, s, n)``."""
-        moved = copies[:, None, None] * self.kernel.data_of(change, owner)
-        return self.residual[owner][:, None] - moved
+    def _left(self, which: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+        """Data left ``(c, s, m)`` after changes of the weights ``(c, s, n)`` of some peaks."""
+        owner = self.peaks.owner[which]
+        factor = (self.copies * self.peaks.sign)[which, None, None]
+        return self.residual[owner][:, None] - factor * self.kernel.data_of(change, owner)
 
 
 def _relaxed(

@@ -20,6 +20,7 @@ __all__ = [
     "is_mistimed",
     "is_open",
     "is_unnormed",
+    "looks_fermionic",
     "shows_norm",
 ]
 
@@ -27,6 +28,9 @@ ROUGH = 0.02  # relative error of the norm: above it 1 is assumed, if the data d
 CERTAIN = 6.0  # standard errors
 LEAST_OFF = 2e-3  # relative: what frequencies on a grid may change
 COMPLETE = 3.0  # standard errors, within which data fulfil the sum rule of their end points
+UNEQUAL = 10.0
+"""Standard errors by which data of fermions at 0 and beta differ if those of even bosons, which may
+have any value, do not."""
 END = 1e-6  # of beta: closer times are at 0 or beta
 
 
@@ -69,6 +73,32 @@ def shows_norm(seen: Observation) -> bool:
     return bool(problem.times[0] <= slack) and bool(problem.times[-1] >= problem.beta - slack)
 
 
+def looks_fermionic(seen: Observation) -> torch.Tensor:
+    """Whether data of bosons add up to 1 at 0 and ``beta``, as those of fermions do, ``(b,)``; not
+    if they are equal there.
+
+    Any such data are those of a positive spectrum of bosons, too, so that nothing else shows it.
+    """
+    problem, count = seen.problem, len(seen.problem.times)
+    boson = problem.statistics == "boson" and problem.axis == "tau"
+    if not (boson and shows_norm(seen)):
+        return torch.zeros_like(seen.which, dtype=torch.bool)
+    first, last = seen.rows[:, 0], seen.rows[:, count - 1]
+    error = _error_at_ends(seen, seen.rows.new_ones(2))
+    unequal = (first - last).abs() > UNEQUAL * error
+    measured = seen.used[:, 0] & seen.used[:, count - 1]
+    return measured & unequal & ((first + last - 1).abs() < COMPLETE * error) & (error < ROUGH)
+
+
+def _error_at_ends(seen: Observation, signs: torch.Tensor) -> torch.Tensor:
+    """Error of the sum of the first and the last datum with these signs, ``(b,)``."""
+    last = len(seen.problem.times) - 1
+    if seen.covariance is None:
+        return seen.errors[:, [0, last]].norm(dim=-1)
+    both = seen.covariance[..., [0, last], :][..., [0, last]]
+    return (both * signs[:, None] * signs).sum((-2, -1)).sqrt().expand(len(seen.rows))
+
+
 def is_mistimed(
     seen: Observation, weights: torch.Tensor, norm: torch.Tensor | float | None
 ) -> torch.Tensor:
@@ -90,11 +120,7 @@ def is_mistimed(
         return no
     ends = seen.rows[:, [0, count - 1]]
     signs = ends.new_tensor([1.0, 1.0 if fermion else -1.0])
-    if seen.covariance is None:
-        error = seen.errors[:, [0, count - 1]].norm(dim=-1)
-    else:
-        both = seen.covariance[..., [0, count - 1], :][..., [0, count - 1]]
-        error = (both * signs[:, None] * signs).sum((-2, -1)).sqrt().expand(len(ends))
+    error = _error_at_ends(seen, signs)
     at_beta = replace(problem, times=problem.times.new_tensor([problem.beta]), moments=())
     value = (weights @ at_beta.kernel.mT)[:, 0]
     demanded = norm if fermion and norm is not None else 0.0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Self
 
+import numpy as np
 import torch
 from torch.nn.functional import pad
 
@@ -37,9 +38,14 @@ class _Rows:
     """Tensors with one row for each peak."""
 
     def take(self, which: torch.Tensor) -> Self:
-        """Some of the peaks, by a mask."""
+        """Some of the peaks, by a mask or by their numbers."""
         names = (each.name for each in fields(self))
         return type(self)(*(getattr(self, name)[which] for name in names))
+
+    def and_then(self, other: Self) -> Self:
+        """Those of another as well."""
+        names = (each.name for each in fields(self))
+        return type(self)(*(torch.cat([getattr(self, n), getattr(other, n)]) for n in names))
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Peaks(_Rows):
     deviation: torch.Tensor
     width: torch.Tensor  # area over height
     whole: torch.Tensor  # weight with what lies below and beside it, from valley to valley
+    sign: torch.Tensor  # -1 for those that are negative, whose weights are reversed in sign
 
 
 @dataclass(frozen=True)
@@ -73,11 +80,38 @@ class Ranges(_Rows):
 
 
 def peaks_of(
-    spectra: torch.Tensor, widths: torch.Tensor, omega: torch.Tensor, *, even: bool
+    spectra: torch.Tensor,
+    widths: torch.Tensor,
+    omega: torch.Tensor,
+    *,
+    even: bool,
+    signed: bool = False,
 ) -> Peaks:
-    """Peaks of spectra ``(b, n)``, from valley to valley, one spectrum after the other."""
+    """Peaks of spectra ``(b, n)``, from valley to valley, one spectrum after the other.
+
+    If they are ``signed``, those of their negative part come after those of the positive one.
+    """
+    total, largest = spectra.abs().sum(-1), (spectra / widths).abs().amax(-1)
+    found = _peaks_of(spectra.clamp(min=0), widths, omega, largest, even=even)
+    if signed:
+        below = _peaks_of((-spectra).clamp(min=0), widths, omega, largest, even=even)
+        found = found.and_then(replace(below, sign=-below.sign))
+        found = found.take(found.owner.argsort(stable=True))
+    return found.take(found.weight >= LEAST_WEIGHT * total[found.owner])
+
+
+def _peaks_of(
+    spectra: torch.Tensor,
+    widths: torch.Tensor,
+    omega: torch.Tensor,
+    largest: torch.Tensor,
+    *,
+    even: bool,
+) -> Peaks:
+    """Peaks of positive spectra that stand out of the ``largest`` densities of whole ones."""
     density = spectra / widths
-    found = [(item, *each) for item, row in enumerate(density) for each in _tops(row)]
+    least = (PROMINENT * largest).tolist()
+    found = [(item, *each) for item, row in enumerate(density) for each in _tops(row, least[item])]
     numbers = torch.tensor(found, dtype=spectra.dtype, device="cpu").reshape(-1, 5).to(spectra)
     owner, top, start, end = numbers[:, :4].long().mT
     height, own, cells = (
@@ -98,17 +132,19 @@ def peaks_of(
         place = torch.where(top == 0, 0.0, place)
     variance = (weights * (omega - place[:, None]).square()).sum(-1) / weight
     deviation = variance.maximum(widths[top].square() / 12).sqrt()
-    found_peaks = Peaks(owner, weights, weight, place, deviation, weight / height, whole)
-    return found_peaks.take(weight >= LEAST_WEIGHT * spectra.sum(-1)[owner])
+    sign = torch.ones_like(weight)
+    return Peaks(owner, weights, weight, place, deviation, weight / height, whole, sign)
 
 
-def _tops(density: torch.Tensor) -> list[tuple[float, ...]]:
+def _tops(density: torch.Tensor, least: float) -> list[tuple[float, ...]]:
     """Number of the highest cell, those of the valleys around it, and prominence of each peak."""
     from scipy.signal import find_peaks
 
     values = pad(density, (1, 1)).cpu().numpy()
-    tops, found = find_peaks(values, prominence=PROMINENT * values.max())
+    tops, found = find_peaks(values, prominence=max(least, np.finfo(float).tiny))
     tops = (tops - 1).tolist()
+    if not tops:
+        return []
     valleys = [a + int(values[a + 1 : b + 1].argmin()) for a, b in pairwise(tops)]
     limits = [0, *valleys], [*valleys, len(density)]
     return list(zip(tops, *limits, found["prominences"].tolist(), strict=True))
@@ -165,6 +201,7 @@ def divided(peaks: Peaks, omega: torch.Tensor, count: int) -> tuple[Peaks, torch
         part,
         math.sqrt(2 * math.pi) * part,
         peaks.weight[:, None].expand_as(places),
+        peaks.sign[:, None].expand_as(places),
     )
     return sharp, inside & (shares.amin(-1) >= LEAST_SHARE)
 

@@ -227,6 +227,12 @@ class Problem:
         """Bosons on frequencies from zero up: their spectrum ``A(w) / w`` is even."""
         return self.statistics == "boson" and float(self.omega[0]) >= 0
 
+    @property
+    def may_be_conjugate(self) -> bool:
+        """Whether the negative convention of data may be that of complex conjugates."""
+        fermion = self.statistics == "fermion" and self.axis == "matsubara"
+        return fermion and self.convention is None and not (self.signed or self.causal)
+
     def rows(self, data: torch.Tensor) -> torch.Tensor:
         """Data ``(..., m)``, complex or not, as real rows ``(..., rows)``."""
         if self.axis != "matsubara":

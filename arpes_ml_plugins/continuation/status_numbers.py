@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 __all__ = ["FACTORS", "FIELDS", "joined", "numbers_of", "with_factor", "with_part"]
 
 FACTORS = (1.5, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30, 40, 60, 80, 100, 200, 400, 1000)
-WIDTH = 7  # bits of a field
-FIRST = 28  # the bits below say what is unusual
-FIELDS = {
-    name: FIRST + WIDTH * number
-    for number, name in enumerate(("beyond", "wider", "unresolved", "closer", "narrow"))
-}
-"""First bit of each field. ``PARTS`` are parts of the spectrum, the other two are factors."""
 PARTS = ("beyond", "unresolved", "narrow")
-MASK = (1 << WIDTH) - 1
+"""Fields that hold parts of the spectrum; the others hold factors."""
+FIRST = 32  # the bits below say what is unusual
+FIELDS = {"beyond": 32, "unresolved": 39, "narrow": 46, "wider": 53, "closer": 58}
+"""First bit of each field, of which parts have seven and factors five."""
+MASKS = {name: (1 << (7 if name in PARTS else 5)) - 1 for name in FIELDS}
 
 Code = TypeVar("Code", torch.Tensor, NDArray[np.integer])
 
@@ -45,8 +42,8 @@ def joined(one: Code, other: Code) -> Code:
     """All bits of both, and the larger number of each field."""
     below = (1 << FIRST) - 1
     found = (one | other) & below
-    for shift in FIELDS.values():
-        first, second = (one >> shift) & MASK, (other >> shift) & MASK
+    for name, shift in FIELDS.items():
+        first, second = (one >> shift) & MASKS[name], (other >> shift) & MASKS[name]
         larger = first > second
         found = found | ((first * larger + second * ~larger) << shift)
     return found
@@ -63,7 +60,7 @@ def numbers_of(status: int) -> dict[str, str]:
     >>> found["beyond"], found["wider"]
     ('3', '2')
     """
-    values = {name: (status >> shift) & MASK for name, shift in FIELDS.items()}
+    values = {name: (status >> shift) & MASKS[name] for name, shift in FIELDS.items()}
     return {
         name: str(value) if name in PARTS else f"{FACTORS[max(value, 1) - 1]:g}"
         for name, value in values.items()

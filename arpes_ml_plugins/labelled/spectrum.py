@@ -137,6 +137,8 @@ def check_values(
     if not accepts_nan and np.isnan(values).any():
         raise DataError(
             f"{int(np.isnan(values).sum())} of {values.size} values are NaN, which this method "
-            f"does not handle; leave them out (data.dropna along an axis), or fill them"
+            f"does not handle; leave them out (data.dropna along an axis), or fill them; for a "
+            f"method with stderr=, any value with a large error does: data.fillna(0) and "
+            f"stderr=xarray.where(data.isnull(), 1e3, stderr)"
         )
     check_magnitudes(values)

@@ -27,7 +27,6 @@ __all__ = [
     "check_frequencies",
     "check_numbers",
     "check_sign",
-    "check_statistics",
     "check_times",
     "folded",
 ]
@@ -44,8 +43,6 @@ UNITY_SHARE = 0.5  # of the slices
 OPPOSITE = 0.3  # cosine between data and those of a flat spectrum, more than noise can cause
 COPIES = 1e-6  # relative difference of values that were copied
 CONTRADICTION = 2.0  # differences between +w and -w over what their errors explain
-SUMMED = 3.0  # standard errors within which data of fermions add up to 1 at 0 and beta
-UNEQUAL = 10.0  # standard errors by which the two differ, if those of an even spectrum do not
 UNCONJUGATED = 0.2  # the same over the data, if the errors are unknown
 
 
@@ -199,55 +196,19 @@ def _from_numbers(dim: Hashable, numbers: str) -> str:
     )
 
 
-def check_statistics(
-    data: xr.DataArray, dim: Hashable, problem: Problem, errors: NDArray[np.floating] | None
-) -> None:
-    """Warn of data of bosons that add up to 1 at 0 and ``beta``, as those of fermions do.
-
-    Not if they are equal there, or their errors ``(slices, times)`` or some values are unknown.
-    """
-    if problem.statistics != "boson" or problem.axis != "tau" or problem.coefficients:
-        return
-    times, slack = problem.times, SLACK * problem.beta
-    if errors is None or data.chunks is not None or float(times[0]) > slack:
-        return
-    if float(times[-1]) < problem.beta - slack:
-        return
-    ends = np.abs(data.transpose(..., dim).values.reshape(-1, len(times))[:, [0, -1]])
-    error = np.hypot(errors[:, 0], errors[:, -1])
-    summed = np.abs(ends.sum(-1) - 1) < SUMMED * error
-    if summed.all() and (np.abs(ends[:, 0] - ends[:, 1]) > UNEQUAL * error).any():
-        _warn(
-            f"the data at 0 and beta are unequal and add up to 1, as those of fermions do, but "
-            f"statistics={problem.statistics!r} was passed; if {dim!r} is that of a Green's "
-            f"function of fermions, pass statistics='fermion'"
-        )
-
-
 def check_sign(data: xr.DataArray, dim: Hashable, problem: Problem) -> None:
-    """Refuse data that clearly contradict the stated sign, and warn of ``G(i w_n)`` that may be
-    complex conjugates; lazy data are not checked.
-    """
+    """Refuse data that clearly contradict the stated sign; lazy data are not checked."""
     import torch
 
     stated = problem.convention
-    fermion = problem.statistics == "fermion" and problem.axis == "matsubara"
-    if problem.signed or data.chunks is not None or (stated is None and not fermion):
+    if problem.signed or data.chunks is not None or stated is None:
         return
     wide = np.result_type(data.dtype, np.float64)
     values = data.transpose(..., dim).values.reshape(-1, data.sizes[dim]).astype(wide)
     rows = problem.rows(torch.from_numpy(np.ascontiguousarray(values)))
     flat = problem.kernel.sum(-1)
     lengths = (rows.norm(dim=-1) * flat.norm()).clamp(min=1e-300)
-    cosine = (stated or 1) * (rows @ flat) / lengths
-    if stated is None:
-        if bool((cosine < -OPPOSITE).all()):
-            _warn(
-                f"Im G(i w_n) is positive along {dim!r}: the data are read as -G(i w_n); if they "
-                f"are complex conjugates instead, G at -w_n, the spectrum comes out mirrored: pass "
-                f"data.conj(); if they are not, pass sign=-1"
-            )
-        return
+    cosine = stated * (rows @ flat) / lengths
     wrong = int((cosine < -OPPOSITE).sum())
     if wrong:
         said = "positive" if stated == 1 else "negative"

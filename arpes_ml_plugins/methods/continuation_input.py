@@ -30,7 +30,6 @@ from arpes_ml_plugins.methods.continuation_conventions import (
     check_frequencies,
     check_numbers,
     check_sign,
-    check_statistics,
     check_times,
     folded,
 )
@@ -172,7 +171,6 @@ def read_imaginary(
         problem = problem.extended()
     if not problem.causal:
         check_sign(given.data, given.dim, problem)
-    check_statistics(given.data, given.dim, problem, errors)
     return ImaginaryData(
         given.data,
         given.dim,

@@ -150,6 +150,7 @@ def _run(
             network,
             SignedMaxEnt("chi2kink"),
             moments=_moments_of(matrix.moments, batch.index, count - matrix.size),
+            of_matrix=True,
         ),
         rule,
     )
