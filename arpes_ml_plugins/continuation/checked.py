@@ -80,7 +80,6 @@ from arpes_ml_plugins.continuation.solvers import (
     maxent_solution,
 )
 from arpes_ml_plugins.continuation.status_numbers import joined, with_factor, with_part
-from arpes_ml_plugins.continuation.strengths import LOOSE_RULE
 from arpes_ml_plugins.continuation.tails import explains_as_well, find_tails
 
 __all__ = ["Checked"]
@@ -214,17 +213,17 @@ class Checked:
 
         Weight beyond omega stays where the data demand it.
         """
-        solution = self._on_all(whole)
+        solution = self.everywhere(whole)
         if free is not None:
             wrong = misses(whole, solution) | _is_pulled(whole, solution)
             if bool(wrong.any()):
-                other = self._on_all(self._normed(free.take(wrong)))
+                other = self.everywhere(self._normed(free.take(wrong)))
                 solution = solution.replaced(other, wrong)
         plain = whole if free is None else free
         needless = _has_needless_tails(plain, solution)
         if bool(needless.any()):
             some = plain.take(needless)
-            inner = self._on_all((some if free is None else self._normed(some)).bounded())
+            inner = self.everywhere((some if free is None else self._normed(some)).bounded())
             solution = solution.replaced(inner, needless, plain.problem.named)
         return solution
 
@@ -237,7 +236,7 @@ class Checked:
         errors = torch.where(allowed, NORM_ERROR * ones, torch.inf)
         return free.with_moments((0,), ones[:, None], errors[:, None])
 
-    def _on_all(self, seen: Observation) -> Solution:
+    def everywhere(self, seen: Observation) -> Solution:
         """Solutions on all frequencies of the problem, those beyond the user's too."""
         if seen.problem.signed:
             solution = self.algorithm(seen, "the network was trained on positive spectra")
@@ -258,7 +257,7 @@ class Checked:
             status = torch.where(strange, status | STRANGE, status)
         resolution = solution.resolution
         if resolution is None:
-            resolution = maxent_solution(seen, flat_model(seen, view), LOOSE_RULE).resolution
+            resolution = maxent_solution(seen, flat_model(seen, view), "chi2kink").resolution
         assert resolution is not None  # it is around a flat default model
         problem = seen.problem
         lower, upper = displaced(density, lower, upper, resolution, problem.omega)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.continuation.factored import Factored, rowwise
-from arpes_ml_plugins.continuation.strengths import INNER_RULES, RULES
+from arpes_ml_plugins.continuation.strengths import RULES
 from arpes_ml_plugins.continuation.subspace import Subspace
 from arpes_ml_plugins.errors import ParameterError
 
@@ -237,11 +237,11 @@ def adapted(
 
 def choose_alpha(path: Path, rule: str, count: int | torch.Tensor) -> torch.Tensor:
     """The strength that ``rule`` takes for ``b`` data sets of ``count`` values, ``(b,)``."""
-    if rule not in INNER_RULES:
+    if rule not in RULES:
         raise ParameterError(
             f"unknown rule {rule!r}; expected one of {', '.join(map(repr, RULES))}"
         )
-    return INNER_RULES[rule](path, torch.as_tensor(count).to(path.chi2))
+    return RULES[rule](path, torch.as_tensor(count).to(path.chi2))
 
 
 def _safe_default(default: torch.Tensor, count: int) -> torch.Tensor:

@@ -20,7 +20,6 @@ from arpes_ml_plugins.continuation.answer import (
     UNLIKE,
     UNTRAINED,
     Solution,
-    underfits,
 )
 from arpes_ml_plugins.continuation.factored import Factored
 from arpes_ml_plugins.continuation.ista import ista
@@ -31,7 +30,6 @@ from arpes_ml_plugins.continuation.preblur import blurred
 from arpes_ml_plugins.continuation.problem import cell_widths, flat_weights
 from arpes_ml_plugins.continuation.referee import features_of, hedged, oscillating
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
-from arpes_ml_plugins.continuation.strengths import LOOSE_RULE
 
 __all__ = [
     "BAND",
@@ -117,8 +115,7 @@ class Pretrained:
         solution = _refined(seen, view.density, self.rule)
         if not (self.weighed or view.unlike.any()):
             return solution
-        model = flat_model(seen, view)
-        flat = maxent_solution(seen, model, LOOSE_RULE)
+        flat = maxent_solution(seen, flat_model(seen, view), self.flat_rule)
         share, stretch = seen.norms.new_ones(len(seen.which)), None
         if self.weighed:
             with torch.inference_mode():
@@ -129,12 +126,7 @@ class Pretrained:
                 share = hedged(share, relative_error(seen), oscillating(*densities))
                 stretch = view.referee.stretch(told).to(share)
         share = torch.where(view.unlike, 0, share)
-        mixed = _mixed(share, solution, flat, view.unlike)
-        loose = underfits(seen, mixed)
-        if bool(loose.any()):
-            closer = maxent_solution(seen.take(loose), model[loose], self.flat_rule)
-            mixed = _mixed(share, solution, flat.replaced(closer, loose), view.unlike)
-        return replace(mixed, stretch=stretch)
+        return replace(_mixed(share, solution, flat, view.unlike), stretch=stretch)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-__all__ = ["INNER_RULES", "LOOSE_RULE", "RULES"]
+__all__ = ["RULES"]
 
 
 class Path(Protocol):
@@ -31,8 +31,6 @@ class Path(Protocol):
         ...
 
 
-MOST_MISFIT, MISFIT = 1.5, 4.0
-"""Most chi^2 per datum that the loose rule leaves, and the same in its standard deviations."""
 LEAST_FALL = 4.0
 """chi^2 at the start of the path over that at its end, below which it has no kink: data that hold
 next to nothing, such as those of an off-diagonal element that is zero, would be fitted closely."""
@@ -60,14 +58,6 @@ def _end_of_the_fall(path: Path, count: torch.Tensor) -> torch.Tensor:
     return _kink_that_meets(path, count, path.chi2[-1] + excess)
 
 
-def _loose_end_of_the_fall(path: Path, count: torch.Tensor) -> torch.Tensor:
-    needless = (path.rest - MOST_REST).clamp(min=0)
-    fewer = (count - needless).clamp(min=1)
-    most = (1 + MISFIT * (2 / fewer).sqrt()).clamp(min=MOST_MISFIT)
-    least = (path.chi2[-1] - needless).maximum(fewer)
-    return _kink_that_meets(path, count, needless + most * least)
-
-
 def _kink_that_meets(path: Path, count: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
     """Where the fall of chi^2 ends. Where it is not of the usual form it may end too early: not
     before chi^2 is ``most``.
@@ -86,10 +76,6 @@ RULES: dict[str, Callable[[Path, torch.Tensor], torch.Tensor]] = {
     "historic": _as_much_misfit_as_data,
 }
 """Rules that choose the strength, from a path and numbers of data; ``"bryan"`` then averages."""
-
-LOOSE_RULE = "loose chi2kink"
-INNER_RULES = {**RULES, LOOSE_RULE: _loose_end_of_the_fall}
-"""With the rule of the solutions that the mixing network of the general one was trained on."""
 
 
 def _peak(logs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -6,16 +6,22 @@ The training data are spectra of the broad prior, data of the kinds that the gen
 trained on, both solutions as ``continue_rlista`` finds them, and the errors of their mixtures. The
 mixing network learns the share with the least error. The loss has a penalty if a mixture is much
 worse than the solution of the flat model: no result should be worse with the network than without.
+Then it learns the factor on the interval with which the final one, that also allows for what the
+data do not resolve, contains enough of the truth.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from arpes_ml_plugins.continuation.answer import Solution
+from arpes_ml_plugins.continuation.checked import Checked
 from arpes_ml_plugins.continuation.general_network import GeneralNetwork
 from arpes_ml_plugins.continuation.network_estimate import (
     UNDETERMINED,
@@ -25,52 +31,73 @@ from arpes_ml_plugins.continuation.network_estimate import (
 )
 from arpes_ml_plugins.continuation.observation import Observation, observations
 from arpes_ml_plugins.continuation.problem import Problem, cell_widths, subdivided
-from arpes_ml_plugins.continuation.referee import Referee
+from arpes_ml_plugins.continuation.referee import STRETCHES, Referee
 from arpes_ml_plugins.continuation.solvers import (
     MaxEnt,
     Pretrained,
     referee_features,
 )
-from arpes_ml_plugins.continuation.strengths import LOOSE_RULE
 from arpes_ml_plugins.simulation.spectra import FINE, broad_spectra
-from arpes_ml_plugins.training.general_continuation import COVERED, LOWEST, draw_kind, pinball, save
+from arpes_ml_plugins.training.general_continuation import LOWEST, draw_kind, pinball, save
 
 __all__ = ["train_referee"]
 
-KINDS = 500
+KINDS = 1000  # for the shares; a third of these for the interval
 SPECTRA = 16  # of each kind
 POINTS = (81, 241)  # frequencies of the result
 SHARES = 11  # of the network, whose errors are measured
 WORSE = 1.15  # times the error of the flat model: more has a penalty
 PUNISHED = 4.0
-CHOSEN = 32  # frequencies of a spectrum at which its interval is tested
+COVERED = 0.94  # of the prior by the interval: of sharp spectra, which are rare in it, 0.9
+FACTORS = 12  # on the network's interval, with which the final one is computed
+CHOSEN = 32  # frequencies of a spectrum at which it is tested
+BEYOND = 3.0  # logarithm of a factor, further than the last, where none of them is enough
 STEPS = 2500
+
+Example = tuple[torch.Tensor, torch.Tensor]
 
 
 def train_referee(file: Path, *, seed: int, kinds: int) -> None:
-    """Train the mixing network of the weights in ``file``, and write it to them."""
+    """Train the mixing network of the weights in ``file``, and write it to them.
+
+    First the shares, then the factors on the intervals around the mixtures that follow from them.
+    """
     from safetensors.torch import load_file
 
     stored = {name: value.float() for name, value in load_file(file).items()}
     network = GeneralNetwork(grid=stored["grid"], layers=len(stored["threshold"]))
     network.load_state_dict(network.state_dict() | stored)
     generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for number in range(kinds):
-        parts += _examples(network, generator)
-        if number % 100 == 99:
-            print(f"{number + 1} kinds", flush=True)
-    features, errors, points = (torch.cat(part).float() for part in zip(*parts, strict=True))
-    network.referee = _trained(features, errors, points, generator)
+    features, errors = _examples(network, _compared, kinds, generator)
+    network.referee = _weighing(features, errors, generator)
+    features, needed = _examples(network, _factors_needed, kinds // 3, generator)
+    _train_stretching(network.referee, features, needed, generator)
     save(network, file)
 
 
 def _examples(
+    network: GeneralNetwork,
+    measured: Callable[..., Example],
+    kinds: int,
+    generator: torch.Generator,
+) -> Example:
+    """Features ``(b, FEATURES)`` of data of many kinds, and what was ``measured`` of them."""
+    parts: list[Example] = []
+    for number in range(kinds):
+        for seen, fine, omega in _data_sets(network, generator):
+            view = estimate(network, seen)
+            if isinstance(view, Estimate):
+                parts.append(measured(network, seen, view, fine, omega, generator))
+        if number % 100 == 99:
+            print(f"{number + 1} kinds", flush=True)
+    told, found = zip(*parts, strict=True)
+    return torch.cat(told).float(), torch.cat(found).float()
+
+
+def _data_sets(
     network: GeneralNetwork, generator: torch.Generator
-) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Features of both solutions ``(b, FEATURES)``, errors of mixtures ``(b, SHARES)``, and at some
-    frequencies the truth, both solutions and the interval ``(b, 5, CHOSEN)``.
-    """
+) -> Iterator[tuple[Observation, torch.Tensor, torch.Tensor]]:
+    """Data of one kind, their spectra on subdivided frequencies, and the frequencies ``(n,)``."""
     kind = draw_kind(generator)
     low, high = POINTS
     count = int(torch.randint(low, high + 1, (), generator=generator, device="cpu"))
@@ -89,81 +116,133 @@ def _examples(
         kind.times, subdivided(omega, min(parts, 9)), kind.reach, kind.statistics, kind.axis
     ).extended()
     used = torch.ones_like(data, dtype=torch.bool)
-    found = []
     for seen in observations(problem, data, errors, None, used):
         if kind.statistics == "fermion" and bool(
             (measured_norm(network, seen)[1] > UNDETERMINED).any()
         ):
             seen = seen.with_norm(1.0)
-        view = estimate(network, seen)
-        if isinstance(view, Estimate):
-            found.append(_compared(seen, view, fine[seen.which], omega, generator))
-    return found
+        yield seen, fine[seen.which], omega
 
 
 def _compared(
+    network: GeneralNetwork,
     seen: Observation,
     view: Estimate,
     fine: torch.Tensor,
     omega: torch.Tensor,
     generator: torch.Generator,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> Example:
+    """Features, and the errors of mixtures ``(b, SHARES)``."""
     neural = Pretrained(True, None)(seen, view)
-    flat = MaxEnt(LOOSE_RULE)(seen, view)
-    assert seen.problem.named is not None
-    inside = slice(*seen.problem.named)
-    truth = FINE * fine[:, FINE // 2 :: FINE]  # density in the middle of cells times their width
+    flat = MaxEnt("chi2kink")(seen, view)
+    truth = _of_cells(fine)
     errors = []
     for share in torch.linspace(0, 1, SHARES, device="cpu").tolist():
-        mixed = torch.lerp(flat.weights, neural.weights, share)[:, inside]
-        cells = mixed.unflatten(-1, (len(omega), -1)).sum(-1)
-        errors.append((cells - truth).abs().sum(-1))
-    widths = cell_widths(seen.problem.omega)
-    densities = (neural.weights / widths, flat.weights / widths, view.lower, view.upper)
-    step = omega[1] - omega[0]
-    cells = (part[:, inside].unflatten(-1, (len(omega), -1)).mean(-1) * step for part in densities)
+        mixed = _summed(torch.lerp(flat.weights, neural.weights, share), seen, omega)
+        errors.append((mixed - truth).abs().sum(-1))
+    return referee_features(seen, view, neural, flat), torch.stack(errors, -1)
+
+
+def _factors_needed(
+    network: GeneralNetwork,
+    seen: Observation,
+    view: Estimate,
+    fine: torch.Tensor,
+    omega: torch.Tensor,
+    generator: torch.Generator,
+) -> Example:
+    """Features, and at some frequencies the logarithm of the factor from which on the final
+    interval contains the truth, ``(b, CHOSEN)``.
+    """
+    neural, flat = Pretrained(True, None)(seen, view), MaxEnt("chi2kink")(seen, view)
+    mixed = Pretrained(True, None, weighed=True)(seen, view)
+    assert mixed.stretch is not None
+    truth, widths = _of_cells(fine), cell_widths(seen.problem.omega)
     matters = (truth > LOWEST * truth.amax(-1, keepdim=True)).double()
     at = torch.multinomial(matters, CHOSEN, replacement=True, generator=generator)
-    points = torch.stack([part.gather(1, at) for part in (truth, *cells)], 1)
-    return referee_features(seen, view, neural, flat), torch.stack(errors, -1), points
+    logs = torch.linspace(*STRETCHES, FACTORS, dtype=truth.dtype, device="cpu")
+    needed = torch.full_like(truth, float(logs[-1]) + BEYOND)
+    for log in logs.flip(0).tolist():
+        given = replace(mixed, stretch=torch.full_like(mixed.stretch, math.exp(log)))
+        lower, upper = (
+            _summed(end * widths, seen, omega) for end in _final_interval(network, seen, given)
+        )
+        needed = torch.where((lower <= truth) & (truth <= upper), log, needed)
+    needed = torch.where(needed <= logs[0], needed - BEYOND, needed)
+    return referee_features(seen, view, neural, flat), needed.gather(1, at)
 
 
-def _trained(
-    features: torch.Tensor, errors: torch.Tensor, points: torch.Tensor, generator: torch.Generator
-) -> Referee:
+def _final_interval(
+    network: GeneralNetwork, seen: Observation, solution: Solution
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ends of the interval ``(b, n)`` that users get around a solution, as densities."""
+
+    def given(seen: Observation, view: Estimate | str) -> Solution:
+        return solution
+
+    found = Checked(network, given).everywhere(seen)
+    assert found.lower is not None
+    assert found.upper is not None
+    return found.lower, found.upper
+
+
+def _of_cells(fine: torch.Tensor) -> torch.Tensor:
+    """Density in the middle of cells, times their width, of spectra on subdivided frequencies."""
+    return FINE * fine[:, FINE // 2 :: FINE]
+
+
+def _summed(weights: torch.Tensor, seen: Observation, omega: torch.Tensor) -> torch.Tensor:
+    """Weights ``(b, n)`` of all frequencies as those of the cells around ``omega``."""
+    assert seen.problem.named is not None
+    inside = weights[:, slice(*seen.problem.named)]
+    return inside.unflatten(-1, (len(omega), -1)).sum(-1)
+
+
+def _weighing(features: torch.Tensor, errors: torch.Tensor, generator: torch.Generator) -> Referee:
+    """A mixing network that is trained for shares."""
     referee = Referee(generator)
     referee.centre.copy_(features.mean(0))
     referee.scale.copy_(features.std(0).clamp(min=1e-3))
-    kept = torch.rand(len(features), generator=generator, device="cpu") < 0.85
-    training = torch.nonzero(kept)[:, 0]
+    training, others = _parts(len(features))
 
     def weighed(chosen: torch.Tensor) -> torch.Tensor:
         return _loss(referee.share(features[chosen]), errors[chosen])
 
     _fit(referee.weighing, weighed, training, generator)
     with torch.no_grad():
-        ratios = _ratios(points, referee.share(features)).log()
-
-    def stretched_enough(chosen: torch.Tensor) -> torch.Tensor:
-        wanted = referee.stretch(features[chosen]).log()[:, None]
-        return pinball(wanted, ratios[chosen].clamp(-6, 6), COVERED)
-
-    _fit(referee.stretching, stretched_enough, training, generator)
-    with torch.no_grad():
-        seen, whole = features[~kept], errors[~kept]
-        mixed = _between(whole, referee.share(seen))
-        held = ratios[~kept] <= referee.stretch(seen).log()[:, None]
+        whole = errors[others]
+        mixed = _between(whole, referee.share(features[others]))
         print(
             f"error {float(mixed.mean()):.4f}; network {float(whole[:, -1].mean()):.4f}, flat "
             f"{float(whole[:, 0].mean()):.4f}, best share {float(whole.amin(1).mean()):.4f}; worse "
             f"than 1.3 times flat {float((mixed > 1.3 * whole[:, 0]).float().mean()):.4f}, network "
-            f"{float((whole[:, -1] > 1.3 * whole[:, 0]).float().mean()):.4f}; band holds "
-            f"{float(held.float().mean()):.3f}, unstretched "
-            f"{float((ratios[~kept] <= 0).float().mean()):.3f}, stretch "
-            f"{float(referee.stretch(seen).median()):.2f}",
+            f"{float((whole[:, -1] > 1.3 * whole[:, 0]).float().mean()):.4f}",
             flush=True,
         )
     return referee
+
+
+def _train_stretching(
+    referee: Referee, features: torch.Tensor, needed: torch.Tensor, generator: torch.Generator
+) -> None:
+    training, others = _parts(len(features))
+
+    def stretched_enough(chosen: torch.Tensor) -> torch.Tensor:
+        stretch = referee.stretch(features[chosen]).log()[:, None]
+        return pinball(stretch, needed[chosen], COVERED)
+
+    _fit(referee.stretching, stretched_enough, training, generator)
+    with torch.no_grad():
+        stretch = referee.stretch(features[others]).log()
+        held = (needed[others] <= stretch[:, None]).float().mean()
+        print(f"band holds {float(held):.3f}, stretch {float(stretch.exp().median()):.2f}")
+
+
+def _parts(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Examples for training, and the last ones, of other kinds of data, for tests."""
+    every = torch.arange(count, device="cpu")
+    kept = int(0.85 * count)
+    return every[:kept], every[kept:]
 
 
 def _fit(
@@ -180,15 +259,6 @@ def _fit(
         loss(chosen).backward()
         optimizer.step()
         scheduler.step()
-
-
-def _ratios(points: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Errors of the mixtures over the interval on their side, ``(b, CHOSEN)``."""
-    truth, neural, flat, lower, upper = points.unbind(1)
-    answer = torch.lerp(flat, neural, share[:, None])
-    below, above = answer - torch.minimum(lower, answer), torch.maximum(upper, answer) - answer
-    reach = torch.where(truth < answer, below, above)
-    return (truth - answer).abs().clamp(min=1e-9) / reach.clamp(min=1e-9)
 
 
 def _loss(share: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
