@@ -51,6 +51,19 @@ def test_spectra_of_pure_grains_hardly_change(counts):
     assert np.mean(after) < 1.05 * np.mean(before)
 
 
+def test_what_the_data_contradict_is_not_taken_out():
+    spectra = np.stack([doublet(centre, 0.3) for centre in (-0.3, 0.6, 1.5)])
+    rows, columns = np.mgrid[:48, :48]
+    level = np.sin(columns / 7 + 1) + np.cos(rows / 9) + 0.5 * np.sin((rows + columns) / 11)
+    smooth = np.stack([np.exp(-((level - at) ** 2) / 0.5) for at in (-1.1, 0.1, 1.3)])
+    smooth /= smooth.sum(0)
+    rate = 1000 * np.einsum("kyx,ke->yxe", smooth, spectra) / spectra.max()
+    data = whitened(np.random.default_rng(0).poisson(rate) * 1.0)
+    found = polished(data, spectra)
+    before = angle(data, found, spectra)
+    assert angle(data, without_leaks(data.even, found, True), spectra) < 1.05 * before
+
+
 def test_spectra_of_slopes_are_kept():
     spectra = np.stack([doublet(centre, 0.3) for centre in (-0.6, 0.7, 1.9)])
     rows, columns = np.mgrid[:40, :40] / 39

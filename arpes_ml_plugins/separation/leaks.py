@@ -12,7 +12,11 @@ from __future__ import annotations
 
 import torch
 
-from arpes_ml_plugins.separation.least_squares import least_squares, unit_columns
+from arpes_ml_plugins.separation.least_squares import (
+    least_squares,
+    nonnegative_sources,
+    unit_columns,
+)
 from arpes_ml_plugins.separation.purity import zeros_of_pixels
 
 __all__ = ["without_leaks"]
@@ -31,7 +35,8 @@ def without_leaks(even: torch.Tensor, spectra: torch.Tensor, nonnegative: bool) 
     """``spectra (k, n)`` of length 1, corrected as far as pure pixels show what leaked.
 
     Only pairs of components are corrected that pixels show without each other, and only by what is
-    more than chance.
+    more than chance. Not if the data contradict it: of maps that are smooth everywhere, pixels with
+    a little of the second component pile up as pure ones do.
 
     Parameters
     ----------
@@ -51,7 +56,15 @@ def without_leaks(even: torch.Tensor, spectra: torch.Tensor, nonnegative: bool) 
             pure = empty & (alone[own] > THERE)
             leaked[absent, own] = _pile(maps[absent, pure], alone[own, pure], error[absent])
     better = spectra + spectra @ leaked
-    return unit_columns(better.clamp(min=0) if nonnegative else better)
+    if not nonnegative:
+        return unit_columns(better)
+    better = unit_columns(better.clamp(min=0))
+    return better if _misfit(even, better) <= _misfit(even, spectra) else spectra
+
+
+def _misfit(even: torch.Tensor, spectra: torch.Tensor) -> float:
+    """chi^2 of non-negative maps."""
+    return float((even - spectra @ nonnegative_sources(even, spectra)).square().sum())
 
 
 def _pile(values: torch.Tensor, brightness: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
