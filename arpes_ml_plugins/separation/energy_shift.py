@@ -22,8 +22,8 @@ __all__ = ["Shifts", "find_shifts"]
 
 REACH = 0.12  # of the energy range: the largest shift looked for
 GROWING = (0.25, 0.5, 1.0)  # of it: no larger shifts than needed
-NEEDED = 1.01  # times what smaller shifts explain
 OUTER, FEW = 0.9, 0.002  # of the reach, and of the pixels beyond: more are not needed
+TELLING = 0.01  # of the pixels beyond: more are told
 ROUNDS = 30
 AGAIN = (0, 4, 10, 20)  # rounds at which the widths are chosen
 SETTLED = 0.001  # channels
@@ -127,11 +127,11 @@ def find_shifts(
         Whether shifts are known to exist, however little they explain.
     """
     used = torch.ones(pixels.shape[1], dtype=torch.bool, device="cpu") if used is None else used
-    scan = Scan.of(pixels, noise, step, shape, used.to(pixels.device))
+    scan = Scan.of(pixels, noise, step, shape, used.to(pixels.device), by_value)
     found = _search(scan.thinned(MOST), count, largest)
     scan = replace(scan.up_to(found.reach), spread=found.spread)
     if not certain and found.gain <= 0:
-        return _still(scan, found.spectra, by_value)
+        return _still(scan, found.spectra)
     widths, _ = scan.best_widths(found.spectra)
     scores = scan.scores(found.spectra)
     shift = scan.shift(scores, widths)
@@ -140,16 +140,26 @@ def find_shifts(
     without = float(scan.rest_unshifted(count).mean()) / (scan.size - count)
     small = float(shift[scan.used].std()) < LEAST * abs(step)
     if not certain and (small or left > WORTH * without):
-        return _still(scan, found.spectra, by_value)
-    stderr = shift_errors(scan, found.spectra, shift, widths, by_value)
+        return _still(scan, found.spectra)
+    stderr = shift_errors(scan, found.spectra, shift, widths)
     gain = scan.rest_unshifted(count + 1) + 1 - rest - fitted
-    instead = float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))
-    return Shifts(shift, stderr, step, True, left, found.spectra, noise, instead)
+    outer = float((shift.abs() > OUTER * found.reach)[scan.used].float().mean())
+    return Shifts(
+        shift,
+        stderr,
+        step,
+        found=True,
+        left=left,
+        spectra=found.spectra,
+        noise=noise,
+        instead=_certain(gain),
+        limit=found.reach if outer > TELLING else None,
+    )
 
 
-def _still(scan: Scan, spectra: torch.Tensor, by_value: ValueNoise | None) -> Shifts:
+def _still(scan: Scan, spectra: torch.Tensor) -> Shifts:
     zero = torch.zeros_like(scan.scaled[0])
-    return Shifts.none(shift_errors(scan, spectra, zero, zero.long(), by_value), scan.step)
+    return Shifts.none(shift_errors(scan, spectra, zero, zero.long(), level=False), scan.step)
 
 
 @dataclass(frozen=True)
@@ -157,8 +167,10 @@ class _Found:
     spectra: torch.Tensor  # (m, n)
     shift: torch.Tensor  # (t,)
     widths: torch.Tensor  # (t,)
+    explained: torch.Tensor
+    """``(t,)``: what the shifts explain of channels that they were not found in."""
     gain: float
-    """What the shifts explain more of channels that they were not found in."""
+    """How much more that is than without shifts, in all."""
     reach: float
     spread: float
 
@@ -170,8 +182,9 @@ def _search(scan: Scan, count: int, largest: float | None) -> _Found:
     shares = GROWING if largest is None else (1.0,)
     found: _Found | None = None
     for share in shares:
-        more = _in_turns(scan.up_to(share * limit), spectra, found)
-        if found is not None and more.gain <= NEEDED * found.gain:
+        further = scan.up_to(share * limit)
+        more = _in_turns(further, spectra, found)
+        if found is not None and _certain(_explained(further, found) - more.explained):
             return found
         found = more
         outer = found.shift[scan.used].abs() > OUTER * found.reach
@@ -181,6 +194,17 @@ def _search(scan: Scan, count: int, largest: float | None) -> _Found:
     return found
 
 
+def _explained(further: Scan, found: _Found) -> torch.Tensor:
+    """What shifts explain of the channels that are compared for larger ones."""
+    near = further.up_to(found.reach).candidates
+    return replace(further, candidates=near, spread=found.spread).best_widths(found.spectra)[1]
+
+
+def _certain(gain: torch.Tensor) -> bool:
+    """Whether the mean of pixels is above zero by more than chance."""
+    return float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))
+
+
 def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None) -> _Found:
     """Shifts from spectra, and these from aligned pixels, until the shifts settle.
 
@@ -188,20 +212,21 @@ def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None) -> _Foun
     extrapolated.
     """
     count, reach = spectra.shape[1], float(scan.candidates[-1])
-    still = scan.explained_unshifted(count)
+    still = float(scan.explained_unshifted(count).sum())
     if before is None:
-        widths, explained = scan.best_widths(spectra)
+        widths, each = scan.best_widths(spectra)
+        gain = float(each.sum()) - still
         shift = scan.shift(scan.scores(spectra), widths)
     else:
-        shift, widths, explained = before.shift, before.widths, still + before.gain
+        shift, widths, gain = before.shift, before.widths, before.gain
     past: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for turn in range(ROUNDS if explained > still else 0):
+    for turn in range(ROUNDS if gain > 0 else 0):
         if turn in AGAIN:
             past = []
             scan = replace(scan, spread=max(float(shift[scan.used].std()), abs(scan.step)))
             shift = levelled(scan, scan.subspace(shift, count), shift, widths)
             widths, _ = scan.best_widths(scan.subspace(shift, count))
-        change = scan.shift(scan.scores(scan.subspace(shift, count)), widths, again=False) - shift
+        change = scan.shift(scan.scores(scan.subspace(shift, count)), widths) - shift
         past = [*past[-MEMORY:], (shift, change)]
         if float(change[scan.used].std()) < SETTLED * abs(scan.step):
             shift = shift + change
@@ -210,5 +235,6 @@ def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None) -> _Foun
     shift = scan.shift(scan.scores(scan.subspace(shift, count)), widths)
     shift = levelled(scan, scan.subspace(shift, count), shift, widths)
     spectra = scan.subspace(shift, count)
-    widths, explained = scan.best_widths(spectra)
-    return _Found(spectra, shift, widths, explained - still, reach, scan.spread)
+    widths, each = scan.best_widths(spectra)
+    gain = float(each.sum()) - still
+    return _Found(spectra, shift, widths, each, gain, reach, scan.spread)
