@@ -101,7 +101,7 @@ def levelled(
     amount = moves.new_zeros(len(moves))
     for _ in range(ROUNDS):
         smooth = smoothness(scan, shift + amount @ moves, moves)
-        matrix = known + smooth.known
+        matrix = known + smooth.bound
         ridge = (
             1e-9
             * matrix.diagonal().mean()
@@ -116,12 +116,13 @@ def levelled(
 class Smoothness:
     """What neighbours say of changes ``(k,)`` of the shifts, if these bend as little as possible.
 
-    Near a minimum of the sum of all bends, which grows by ``pull @ change`` and
-    ``change @ known @ change / 2``.
+    The sum of all bends grows by ``pull @ change``, and by ``change @ known @ change / 2``. This is
+    less than ``change @ bound @ change / 2``, however large the change is.
     """
 
     pull: torch.Tensor
     known: torch.Tensor  # (k, k)
+    bound: torch.Tensor
     scatter: torch.Tensor
     """``(k, k)``: how far ``pull`` is from zero by chance, as true shifts bend, too."""
 
@@ -132,7 +133,8 @@ def smoothness(scan: Scan, shift: torch.Tensor, moves: torch.Tensor) -> Smoothne
     Bends of neighbouring pixels are those of one true shift and of one pooled noise: only those
     that are far apart pull by chance.
     """
-    pulls, known = torch.zeros_like(moves), moves.new_zeros(len(moves), len(moves))
+    pulls = torch.zeros_like(moves)
+    known, bound = (moves.new_zeros(len(moves), len(moves)) for _ in range(2))
     images = torch.cat([shift[None], moves])
     for axis in range(len(scan.shape)):
         for reach in REACHES:
@@ -142,12 +144,19 @@ def smoothness(scan: Scan, shift: torch.Tensor, moves: torch.Tensor) -> Smoothne
             left, steps = bends[0], bends[1:]
             typical = MAD_TO_SIGMA * left.abs().median() + LEAST * abs(scan.step)
             # The sum of sizes, not of squares: there may be steps, at borders of grains.
-            weight = 1 / (typical * (typical.square() + left.square()).sqrt()) / len(REACHES)
-            known += (steps * weight) @ steps.mT
+            size = typical.square() + left.square()
+            weight = 1 / (typical * size.sqrt()) / len(REACHES)
+            bound += (steps * weight) @ steps.mT
+            known += (steps * weight * typical.square() / size) @ steps.mT
             pulls[:, place] += steps * weight * left
     near = scan.smoothed(pulls, TOGETHER / math.sqrt(2))
-    scatter = scan.alike(TOGETHER / math.sqrt(2)) * near @ near.mT
-    return Smoothness(pulls.sum(1), known, scatter)
+    alike = scan.alike(TOGETHER / math.sqrt(2))
+    scatter = alike * near @ near.mT
+    # Energies of the spectra against each other were fitted to as many independent pulls.
+    weight = pulls.square().sum(0)
+    regions = float(weight.sum().square() / weight.square().sum().clamp(min=1e-300)) / alike
+    scatter *= max(regions, 1) / max(regions - math.isqrt(len(moves)) + 1, 1)
+    return Smoothness(pulls.sum(1), known, bound, scatter)
 
 
 def _bends(
