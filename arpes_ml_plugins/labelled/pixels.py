@@ -96,7 +96,8 @@ def map_pixels(
     depth: dict[str, int] = {}
     if data.chunks is not None:
         bare = bare.chunk({names[dim]: -1 for dim in channels})
-        depth = {names[dim]: BESIDE for dim in space if len(bare.chunksizes[names[dim]]) > 1}
+        cut = [dim for dim in space if len(bare.chunksizes[names[dim]]) > 1]
+        depth = {names[dim]: min(BESIDE, data.sizes[dim]) for dim in cut}
         bare = _widened(bare, depth) if depth else bare
         progress = False
     task = _Task(
