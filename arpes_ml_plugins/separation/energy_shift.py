@@ -22,6 +22,7 @@ __all__ = ["Shifts", "find_shifts"]
 
 REACH = 0.12  # of the energy range: the largest shift looked for
 GROWING = (0.25, 0.5, 1.0)  # of it: no larger shifts than needed
+NEEDED = 1.01  # times what smaller shifts explain, if larger ones are looked for thriftily
 OUTER, FEW = 0.9, 0.002  # of the reach, and of the pixels beyond: more are not needed
 TELLING = 0.01  # of the pixels beyond: more are told
 ROUNDS = 30
@@ -102,6 +103,7 @@ def find_shifts(
     by_value: ValueNoise | None = None,
     *,
     certain: bool = False,
+    thrifty: bool = False,
 ) -> Shifts:
     """Shifts that all components of a pixel have in common.
 
@@ -125,10 +127,13 @@ def find_shifts(
         Noise of each value, if it is not that of its channel.
     certain
         Whether shifts are known to exist, however little they explain.
+    thrifty
+        Whether larger shifts must explain more although they are compared on fewer channels, for a
+        number of components that may be too small: large shifts replace missing ones.
     """
     used = torch.ones(pixels.shape[1], dtype=torch.bool, device="cpu") if used is None else used
     scan = Scan.of(pixels, noise, step, shape, used.to(pixels.device), by_value)
-    found = _search(scan.thinned(MOST), count, largest)
+    found = _search(scan.thinned(MOST), count, largest, thrifty=thrifty)
     scan = replace(scan.up_to(found.reach), spread=found.spread)
     if not certain and found.gain <= 0:
         return _still(scan, found.spectra)
@@ -175,7 +180,7 @@ class _Found:
     spread: float
 
 
-def _search(scan: Scan, count: int, largest: float | None) -> _Found:
+def _search(scan: Scan, count: int, largest: float | None, *, thrifty: bool) -> _Found:
     """Shifts no larger than the data need: with larger ones, a spectrum may replace another."""
     limit = REACH * abs(scan.step) * (len(scan.scaled) - 1) if largest is None else largest
     spectra = scan.subspace(torch.zeros_like(scan.scaled[0]), count)
@@ -183,7 +188,9 @@ def _search(scan: Scan, count: int, largest: float | None) -> _Found:
     found: _Found | None = None
     for share in shares:
         further = scan.up_to(share * limit)
-        more = _in_turns(further, spectra, found)
+        more = _in_turns(further, spectra, found, again=not thrifty)
+        if found is not None and thrifty and more.gain <= NEEDED * found.gain:
+            return found
         if found is not None and _certain(_explained(further, found) - more.explained):
             return found
         found = more
@@ -205,7 +212,7 @@ def _certain(gain: torch.Tensor) -> bool:
     return float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))
 
 
-def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None) -> _Found:
+def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None, *, again: bool) -> _Found:
     """Shifts from spectra, and these from aligned pixels, until the shifts settle.
 
     The iteration is slow, as errors of the shifts and of the spectra look alike, and therefore
@@ -226,7 +233,7 @@ def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None) -> _Foun
             scan = replace(scan, spread=max(float(shift[scan.used].std()), abs(scan.step)))
             shift = levelled(scan, scan.subspace(shift, count), shift, widths)
             widths, _ = scan.best_widths(scan.subspace(shift, count))
-        change = scan.shift(scan.scores(scan.subspace(shift, count)), widths) - shift
+        change = scan.shift(scan.scores(scan.subspace(shift, count)), widths, again=again) - shift
         past = [*past[-MEMORY:], (shift, change)]
         if float(change[scan.used].std()) < SETTLED * abs(scan.step):
             shift = shift + change
