@@ -48,3 +48,36 @@ def test_errors_hold_what_shifts_leave_open(counts):
     shifts, pulls = np.mean(within, 0)
     assert 0.6 < shifts < 0.85
     assert pulls**0.5 < 1.4
+
+
+@pytest.mark.filterwarnings("ignore:separate_")
+def test_waves_do_not_move_blind_spectra_against_each_other():
+    """Pooling neighbours flattens waves, which spectra must not take up: errors were 12 meV."""
+    still = WAVE - WAVE.mean()
+    result = mixture(WAVE, 100, 0).S.separate_gmca(n_components=2, rng=0)
+    errors = np.abs(result["shift"] - still)
+    assert float((errors**2).mean()) ** 0.5 < 0.008
+    assert float((errors < result["shift_stderr"]).mean()) > 0.55
+
+
+@pytest.mark.filterwarnings("ignore:separate_")
+def test_status_names_shifts_that_reach_the_limit():
+    data = mixture(RAMP, 100, 0)
+    near, far = (data.S.separate_gmca(n_components=2, rng=0, shift=s) for s in (0.15, 0.5))
+    assert "the largest shift looked for" in near.status.item()
+    assert "the largest shift looked for" not in far.status.item()
+
+
+@pytest.mark.filterwarnings("ignore:separate_")
+def test_energies_of_grains_are_as_certain_as_their_shifts_are_smooth():
+    """No pixel is a mixture: errors of shifts held 0.99 of the pixels."""
+    share = 1.0 * (ROWS - 14 + 6 * np.sin(COLUMNS / 5) > 0)
+    parts = zip((share, 1 - share), LINES.values(), strict=True)
+    total = sum(part[..., None] * line(c, ENERGY - WAVE[..., None]) for part, c in parts)
+    values = np.random.default_rng(0).poisson(1000 * total / total.max()).astype(float)
+    data = xr.DataArray(values, {"eV": ENERGY}, ("y", "x", "eV"))
+    known = {n: xr.DataArray(line(c), {"eV": ENERGY}, "eV") for n, c in LINES.items()}
+    library = SpectrumLibrary.from_spectra(known, shift=0.2, broaden=0.1, count=300, rng=1)
+    result = data.S.separate_sgmca(library=library, rng=0)
+    within = np.abs(result["shift"] - (WAVE - WAVE.mean())) < result["shift_stderr"]
+    assert 0.55 < float(within.mean()) < 0.85

@@ -1,6 +1,6 @@
 """Apply an algorithm to all pixels of a large image in bands of rows, lazily chunk by chunk.
 
-For algorithms to which a pixel and its neighbours are enough, once something that all pixels have
+For algorithms to which a pixel and a few neighbours are enough, once something that all pixels have
 in common is known. Neither bands nor chunks change the result.
 """
 
@@ -35,7 +35,7 @@ from arpes_ml_plugins.labelled.progress import ProgressOption, reporter
 
 __all__ = ["map_pixels", "rows_of"]
 
-BESIDE = 1
+BESIDE = 4
 """Neighbours on either side that algorithms may look at."""
 BAND = 20_000
 """Pixels at a time, about as many as the cache of a processor holds."""
@@ -76,7 +76,8 @@ def map_pixels(
         Dimensions that make up a spectrum, flattened in this order; all others are space.
     algorithm
         Function from a band of pixels ``(m, *space)``, missing values filled with zeros, and
-        ``known`` to one tensor per output. It may look at the next neighbours of a pixel.
+        ``known`` to one tensor per output. It may look at :data:`BESIDE` neighbours of a pixel on
+        either side.
     known
         What all pixels have in common: one object, lazy or not.
     outputs
@@ -95,7 +96,8 @@ def map_pixels(
     depth: dict[str, int] = {}
     if data.chunks is not None:
         bare = bare.chunk({names[dim]: -1 for dim in channels})
-        depth = {names[dim]: BESIDE for dim in space if len(bare.chunksizes[names[dim]]) > 1}
+        cut = [dim for dim in space if len(bare.chunksizes[names[dim]]) > 1]
+        depth = {names[dim]: min(BESIDE, data.sizes[dim]) for dim in cut}
         bare = _widened(bare, depth) if depth else bare
         progress = False
     task = _Task(

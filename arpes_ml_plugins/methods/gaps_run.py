@@ -87,11 +87,13 @@ def _hot_channels(cube: Cube, noise: ValueNoise) -> torch.Tensor:
     return marked
 
 
-def without_dead_pixels(cube: Cube, noise: ValueNoise | None) -> tuple[Cube, int]:
+def without_dead_pixels(cube: Cube, noise: ValueNoise | None, first: int = 0) -> tuple[Cube, int]:
     """The data with dead pixels marked as missing: nothing but zeros, between bright pixels; and
     how many these are.
 
-    Only counts need it: the noise of other data is hardly zero.
+    Only counts need it: the noise of other data is hardly zero. Axes of space before the ``first``
+    have no order. It looks at :data:`WIDEST` + 1 pixels on either side, so that it does not depend
+    on pieces.
     """
     import torch
 
@@ -101,7 +103,7 @@ def without_dead_pixels(cube: Cube, noise: ValueNoise | None) -> tuple[Cube, int
     total = values.sum(0) / noise.gain
     dark = (values == 0).all(0) & cube.valid.any(0)
     dead = torch.zeros_like(dark)
-    for axis in range(dark.ndim):
+    for axis in range(first, dark.ndim):
         bright = (total > LIT).movedim(axis, 0)
         empty, found = dark.movedim(axis, 0), dead.movedim(axis, 0)
         for width in range(1, WIDEST + 1):

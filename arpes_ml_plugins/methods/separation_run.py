@@ -198,6 +198,7 @@ def _doubtful(alignment: Shifts | ComponentShifts | None, setup: Setup) -> TypeG
 def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -> dict[str, Any]:
     """What all pixels have in common, from a sample of tiles."""
     noise, levels = noise_and_levels(cube, setup)
+    cube, dead = without_dead_pixels(cube, noise, first=1)
     image, hot = mended(one_above_another(cube), setup, noise)
     told = shifted_tiles(image, setup, noise, lazy=lazy)
     tiles = cube.values.shape
@@ -209,6 +210,8 @@ def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -
         result["status"] = _also(result["status"], dulled)
     if hot:
         result["status"] = _also(result["status"], f"hot values were left out ({hot} of a sample)")
+    if dead:
+        result["status"] = _also(result["status"], f"in a sample, {dead_left_out(dead)}")
     fit: PixelMaps = result[FIT]
     spiky = not hot and sticking_out(image, fit.noise, fit.by_value) is not None
     shifted = told is not None and setup.shift == "auto"
@@ -220,6 +223,9 @@ def _mapped(cube: Cube, known: PixelMaps, *, shifts: bool) -> dict[str, Any]:
     from arpes_ml_plugins.separation.pixel_maps import map_in_pieces
 
     known = known.to(cube.values.device)
+    cube, _ = without_dead_pixels(cube, known.by_value)
+    measured = known.seen.reshape(-1, *[1] * (cube.values.ndim - 1))
+    cube = replace(cube, valid=cube.valid & measured)
     if not known.spiky:
         cube = without_hot(cube, known.noise, known.by_value)
     mapped = map_in_pieces(known, cube.values.flatten(1), cube.valid.flatten(1))

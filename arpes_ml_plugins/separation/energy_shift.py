@@ -22,10 +22,11 @@ __all__ = ["Shifts", "find_shifts"]
 
 REACH = 0.12  # of the energy range: the largest shift looked for
 GROWING = (0.25, 0.5, 1.0)  # of it: no larger shifts than needed
-NEEDED = 1.01  # times what smaller shifts explain
+NEEDED = 1.01  # times what smaller shifts explain, if larger ones are looked for thriftily
 OUTER, FEW = 0.9, 0.002  # of the reach, and of the pixels beyond: more are not needed
+TELLING = 0.01  # of the pixels beyond: more are told
 ROUNDS = 30
-AGAIN = (0, 4, 10, 20)  # rounds at which the widths are chosen
+AGAIN = (0, 4, 8, 12, 16, 20, 24, 28)  # rounds at which the widths are chosen
 SETTLED = 0.001  # channels
 FILLINGS = 5
 MOST = 6_000  # pixels to find the spectra from
@@ -102,6 +103,7 @@ def find_shifts(
     by_value: ValueNoise | None = None,
     *,
     certain: bool = False,
+    thrifty: bool = False,
 ) -> Shifts:
     """Shifts that all components of a pixel have in common.
 
@@ -125,13 +127,16 @@ def find_shifts(
         Noise of each value, if it is not that of its channel.
     certain
         Whether shifts are known to exist, however little they explain.
+    thrifty
+        Whether larger shifts must explain more although they are compared on fewer channels, for a
+        number of components that may be too small: large shifts replace missing ones.
     """
     used = torch.ones(pixels.shape[1], dtype=torch.bool, device="cpu") if used is None else used
-    scan = Scan.of(pixels, noise, step, shape, used.to(pixels.device))
-    found = _search(scan.thinned(MOST), count, largest)
+    scan = Scan.of(pixels, noise, step, shape, used.to(pixels.device), by_value)
+    found = _search(scan.thinned(MOST), count, largest, thrifty=thrifty)
     scan = replace(scan.up_to(found.reach), spread=found.spread)
     if not certain and found.gain <= 0:
-        return _still(scan, found.spectra, by_value)
+        return _still(scan, found.spectra)
     widths, _ = scan.best_widths(found.spectra)
     scores = scan.scores(found.spectra)
     shift = scan.shift(scores, widths)
@@ -140,16 +145,26 @@ def find_shifts(
     without = float(scan.rest_unshifted(count).mean()) / (scan.size - count)
     small = float(shift[scan.used].std()) < LEAST * abs(step)
     if not certain and (small or left > WORTH * without):
-        return _still(scan, found.spectra, by_value)
-    stderr = shift_errors(scan, found.spectra, shift, widths, by_value)
+        return _still(scan, found.spectra)
+    stderr = shift_errors(scan, found.spectra, shift, widths)
     gain = scan.rest_unshifted(count + 1) + 1 - rest - fitted
-    instead = float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))
-    return Shifts(shift, stderr, step, True, left, found.spectra, noise, instead)
+    outer = float((shift.abs() > OUTER * found.reach)[scan.used].float().mean())
+    return Shifts(
+        shift,
+        stderr,
+        step,
+        found=True,
+        left=left,
+        spectra=found.spectra,
+        noise=noise,
+        instead=_certain(gain),
+        limit=found.reach if outer > TELLING else None,
+    )
 
 
-def _still(scan: Scan, spectra: torch.Tensor, by_value: ValueNoise | None) -> Shifts:
+def _still(scan: Scan, spectra: torch.Tensor) -> Shifts:
     zero = torch.zeros_like(scan.scaled[0])
-    return Shifts.none(shift_errors(scan, spectra, zero, zero.long(), by_value), scan.step)
+    return Shifts.none(shift_errors(scan, spectra, zero, zero.long(), level=False), scan.step)
 
 
 @dataclass(frozen=True)
@@ -157,21 +172,26 @@ class _Found:
     spectra: torch.Tensor  # (m, n)
     shift: torch.Tensor  # (t,)
     widths: torch.Tensor  # (t,)
+    explained: torch.Tensor
+    """``(t,)``: what the shifts explain of channels that they were not found in."""
     gain: float
-    """What the shifts explain more of channels that they were not found in."""
+    """How much more that is than without shifts, in all."""
     reach: float
     spread: float
 
 
-def _search(scan: Scan, count: int, largest: float | None) -> _Found:
+def _search(scan: Scan, count: int, largest: float | None, *, thrifty: bool) -> _Found:
     """Shifts no larger than the data need: with larger ones, a spectrum may replace another."""
     limit = REACH * abs(scan.step) * (len(scan.scaled) - 1) if largest is None else largest
     spectra = scan.subspace(torch.zeros_like(scan.scaled[0]), count)
     shares = GROWING if largest is None else (1.0,)
     found: _Found | None = None
     for share in shares:
-        more = _in_turns(scan.up_to(share * limit), spectra, found)
-        if found is not None and more.gain <= NEEDED * found.gain:
+        further = scan.up_to(share * limit)
+        more = _in_turns(further, spectra, found, again=not thrifty)
+        if found is not None and thrifty and more.gain <= NEEDED * found.gain:
+            return found
+        if found is not None and _certain(_explained(further, found) - more.explained):
             return found
         found = more
         outer = found.shift[scan.used].abs() > OUTER * found.reach
@@ -181,27 +201,39 @@ def _search(scan: Scan, count: int, largest: float | None) -> _Found:
     return found
 
 
-def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None) -> _Found:
+def _explained(further: Scan, found: _Found) -> torch.Tensor:
+    """What shifts explain of the channels that are compared for larger ones."""
+    near = further.up_to(found.reach).candidates
+    return replace(further, candidates=near, spread=found.spread).best_widths(found.spectra)[1]
+
+
+def _certain(gain: torch.Tensor) -> bool:
+    """Whether the mean of pixels is above zero by more than chance."""
+    return float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))
+
+
+def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None, *, again: bool) -> _Found:
     """Shifts from spectra, and these from aligned pixels, until the shifts settle.
 
     The iteration is slow, as errors of the shifts and of the spectra look alike, and therefore
     extrapolated.
     """
     count, reach = spectra.shape[1], float(scan.candidates[-1])
-    still = scan.explained_unshifted(count)
+    still = float(scan.explained_unshifted(count).sum())
     if before is None:
-        widths, explained = scan.best_widths(spectra)
+        widths, each = scan.best_widths(spectra)
+        gain = float(each.sum()) - still
         shift = scan.shift(scan.scores(spectra), widths)
     else:
-        shift, widths, explained = before.shift, before.widths, still + before.gain
+        shift, widths, gain = before.shift, before.widths, before.gain
     past: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for turn in range(ROUNDS if explained > still else 0):
+    for turn in range(ROUNDS if gain > 0 else 0):
         if turn in AGAIN:
             past = []
             scan = replace(scan, spread=max(float(shift[scan.used].std()), abs(scan.step)))
             shift = levelled(scan, scan.subspace(shift, count), shift, widths)
             widths, _ = scan.best_widths(scan.subspace(shift, count))
-        change = scan.shift(scan.scores(scan.subspace(shift, count)), widths, again=False) - shift
+        change = scan.shift(scan.scores(scan.subspace(shift, count)), widths, again=again) - shift
         past = [*past[-MEMORY:], (shift, change)]
         if float(change[scan.used].std()) < SETTLED * abs(scan.step):
             shift = shift + change
@@ -210,5 +242,6 @@ def _in_turns(scan: Scan, spectra: torch.Tensor, before: _Found | None) -> _Foun
     shift = scan.shift(scan.scores(scan.subspace(shift, count)), widths)
     shift = levelled(scan, scan.subspace(shift, count), shift, widths)
     spectra = scan.subspace(shift, count)
-    widths, explained = scan.best_widths(spectra)
-    return _Found(spectra, shift, widths, explained - still, reach, scan.spread)
+    widths, each = scan.best_widths(spectra)
+    gain = float(each.sum()) - still
+    return _Found(spectra, shift, widths, each, gain, reach, scan.spread)

@@ -88,10 +88,10 @@ def find_known_shifts(
         torch.ones(pixels.shape[1], dtype=torch.bool, device="cpu") if used is None else used.cpu()
     )
     used = used.to(pixels.device)
-    scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape, used)
+    scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape, used, by_value)
     found = scan.kind(centres.mT)
     if found is None and not certain:
-        return scan.still(centres.mT, by_value)
+        return scan.still(centres.mT)
     kind = found or "slow"
     shift = scan.shift(centres.mT, kind)
     # Again with spectra from the data, from which the centres of families differ a little.
@@ -121,12 +121,12 @@ def find_known_shifts(
     sure = float(gain.mean()) > SIGNIFICANT * float(gain.std()) / math.sqrt(len(gain))
     if not certain and not (worth or sure):
         # If as many unshifted spectra explain as much, the library differs from the data.
-        return scan.still(centres.mT, by_value)
-    energies = None if bool(placed.any()) else scan.energies(spectra, shift, kind, by_value)
+        return scan.still(centres.mT)
+    energies = None if bool(placed.any()) else scan.energies(spectra, shift, kind)
     zero = 0.0 if bool(placed.any()) else shift[used].mean()
     return Shifts(
         shift - zero,
-        scan.errors(spectra, shift, kind, by_value),
+        scan.errors(spectra, shift, kind, level=level and not bool(placed.any())),
         step,
         found=True,
         left=left,
@@ -164,6 +164,7 @@ class _Scan:
     step: float
     shape: tuple[int, ...]
     used: torch.Tensor  # (t,) bool: pixels that count
+    by_value: ValueNoise | None = None
 
     @cached_property
     def smoothed(self) -> torch.Tensor:
@@ -226,20 +227,23 @@ class _Scan:
         return (variance + (UNKNOWN * self.step) ** 2).sqrt().clamp(max=largest)
 
     def errors(
-        self, spectra: torch.Tensor, shift: torch.Tensor, kind: str, by_value: ValueNoise | None
+        self,
+        spectra: torch.Tensor,
+        shift: torch.Tensor,
+        kind: str,
+        *,
+        level: bool,
     ) -> torch.Tensor:
         widths = self._widths(kind)
-        return shift_errors(self._pools, spectra, shift, widths, by_value, again=False)
+        return shift_errors(self._pools, spectra, shift, widths, again=False, level=level)
 
-    def energies(
-        self, spectra: torch.Tensor, shift: torch.Tensor, kind: str, by_value: ValueNoise | None
-    ) -> torch.Tensor:
-        return energy_errors(self._pools, spectra, shift, self._widths(kind), by_value)
+    def energies(self, spectra: torch.Tensor, shift: torch.Tensor, kind: str) -> torch.Tensor:
+        return energy_errors(self._pools, spectra, shift, self._widths(kind))
 
-    def still(self, spectra: torch.Tensor, by_value: ValueNoise | None) -> Shifts:
+    def still(self, spectra: torch.Tensor) -> Shifts:
         """No shifts, with the errors of those of single pixels."""
         zero = torch.zeros_like(self.scaled[0])
-        return Shifts.none(self.errors(spectra, zero, "free", by_value), self.step)
+        return Shifts.none(self.errors(spectra, zero, "free", level=False), self.step)
 
     def own_spectra(self, centres: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         """Spectra ``(m, n)`` of aligned data, by least squares with the maps of the centres."""
@@ -254,7 +258,15 @@ class _Scan:
 
     @property
     def _pools(self) -> Scan:
-        return Scan(self.scaled, self.noise, self.candidates, self.step, self.shape, self.used)
+        return Scan(
+            self.scaled,
+            self.noise,
+            self.candidates,
+            self.step,
+            self.shape,
+            self.used,
+            by_value=self.by_value,
+        )
 
     def _widths(self, kind: str) -> torch.Tensor:
         number = 0 if kind == "free" else WIDTHS.index(SMOOTH)

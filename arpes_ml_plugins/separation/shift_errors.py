@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 
 from arpes_ml_plugins.separation.component_errors import smoothing_bias
-from arpes_ml_plugins.separation.shift_exchange import certain, displacements, exchanges
+from arpes_ml_plugins.separation.shift_exchange import certain, displacements, exchanges, smoothness
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
-from arpes_ml_plugins.separation.value_noise import ValueNoise
 
 __all__ = ["energy_errors", "shift_errors"]
 
@@ -24,18 +23,19 @@ def shift_errors(
     spectra: torch.Tensor,
     shift: torch.Tensor,
     widths: torch.Tensor,
-    by_value: ValueNoise | None,
     *,
     again: bool = True,
+    level: bool = True,
 ) -> torch.Tensor:
     """``(t,)``, of shifts found with spectra ``(m, n)`` and with neighbours as far as ``widths``.
 
     The estimate is where the derivative of the pooled score is zero. Its error is the noise of that
     derivative over the curvature, and what the noise does to the spectra. ``again``: whether what
-    pooling has left was looked for, too; otherwise it is part of the error.
+    pooling has left was looked for, too; otherwise it is part of the error. ``level``: whether
+    those shifts were taken that bend least.
     """
     spectra = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
-    bend, noise, maps = _of_all_pixels(scan, spectra, shift, by_value)
+    bend, noise, maps = _of_all_pixels(scan, spectra, shift)
     excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
     variance = torch.zeros_like(bend)
     for number in widths.unique().tolist():
@@ -45,7 +45,12 @@ def shift_errors(
                 0
             ].square()
         variance = torch.where(widths == number, pooled, variance)
-    variance += excess * _of_spectra(scan, spectra, maps, widths)
+    moves, known = exchanges(scan, spectra, maps, widths)
+    if level:
+        sure = certain(known, scan, spectra, maps, widths)
+        variance += _levelled_variance(scan, shift, moves, excess * known, sure, moves)
+    else:
+        variance += _variance(excess * known, known, moves)
     largest = max(float(scan.candidates[-1]), abs(scan.step))
     return (variance + (UNKNOWN * scan.step) ** 2).sqrt().clamp(max=largest)
 
@@ -55,18 +60,31 @@ def energy_errors(
     spectra: torch.Tensor,
     shift: torch.Tensor,
     widths: torch.Tensor,
-    by_value: ValueNoise | None,
 ) -> torch.Tensor:
     """``(n,)``: errors of the energies of spectra ``(m, n)`` that were found together with shifts
     whose mean is zero, because the shifts were not known.
     """
     unit = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
-    bend, noise, maps = _of_all_pixels(scan, unit, shift, by_value)
+    bend, noise, maps = _of_all_pixels(scan, unit, shift)
     excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
-    known = exchanges(scan, unit, maps, widths)[1]
-    sure = certain(known, scan, unit, maps, widths, NOISE, LEAST)
-    along = displacements(scan, spectra, unit, maps, widths)
-    return (excess * _variance(known, sure, along.mT) + (CENTRE * scan.step) ** 2).sqrt()
+    moves, known = exchanges(scan, unit, maps, widths)
+    sure = certain(known, scan, unit, maps, widths)
+    along = displacements(scan, spectra, unit, maps, widths).mT
+    variance = _levelled_variance(scan, shift, moves, excess * known, sure, along)
+    return (variance + (CENTRE * scan.step) ** 2).sqrt()
+
+
+def _levelled_variance(
+    scan: Scan,
+    shift: torch.Tensor,
+    moves: torch.Tensor,
+    known: torch.Tensor,
+    sure: torch.Tensor,
+    directions: torch.Tensor,
+) -> torch.Tensor:
+    """Of ``directions (k, t)``, if data and smoothness determine them together."""
+    smooth = smoothness(scan, shift, moves)
+    return _variance(known + smooth.scatter, sure + smooth.known, directions)
 
 
 def _variance(known: torch.Tensor, certain: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
@@ -82,11 +100,11 @@ def _variance(known: torch.Tensor, certain: torch.Tensor, directions: torch.Tens
 
 
 def _of_all_pixels(
-    scan: Scan, spectra: torch.Tensor, shift: torch.Tensor, by_value: ValueNoise | None
+    scan: Scan, spectra: torch.Tensor, shift: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
     """What :func:`_information` returns of the pixels that count, zero for the others."""
     parts = [
-        _information(scan, spectra, shift, piece, by_value)
+        _information(scan, spectra, shift, piece)
         for piece in torch.arange(len(shift), device=shift.device).split(PIECE)
     ]
     return tuple(torch.cat(part, -1) * scan.used for part in zip(*parts, strict=True))
@@ -97,7 +115,6 @@ def _information(
     spectra: torch.Tensor,
     shift: torch.Tensor,
     piece: torch.Tensor,
-    by_value: ValueNoise | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Curvature of half the score of some pixels, variance of its derivative, and their maps."""
     n, channels, noise = spectra.shape[1], shift[piece] / scan.step, scan.noise[:, None]
@@ -105,9 +122,9 @@ def _information(
         channels = channels[:1]
     every, number = spectra.repeat(1, len(channels)), channels.repeat_interleave(n)
 
-    def basis(more: float) -> torch.Tensor:  # (t or 1, m, n)
+    def basis(more: float, some: slice = scan.inner) -> torch.Tensor:  # (t or 1, m, n)
         shifted = moved(every, number + more).unflatten(1, (-1, n)) / noise[..., None]
-        return shifted.permute(1, 0, 2)[:, scan.inner]
+        return shifted.permute(1, 0, 2)[:, some]
 
     there = basis(0.0)
     unit, triangle = torch.linalg.qr(there)
@@ -116,10 +133,9 @@ def _information(
     )
     slope = (basis(SMALL) - basis(-SMALL)) @ maps / (2 * SMALL * scan.step)
     slope = (slope - unit @ (unit.mT @ slope))[..., 0].mT  # (m, t)
-    noise = noise[scan.inner]
-    bend, model = slope.square().sum(0), (there @ maps)[..., 0].mT * noise
-    variance = noise.square() if by_value is None else by_value.variance(model)
-    return bend, (slope.square() * variance / noise.square()).sum(0), maps[..., 0].mT
+    model = (basis(0.0, slice(None)) @ maps)[..., 0].mT * noise
+    variance = scan.variance(model)[scan.inner]
+    return slope.square().sum(0), (slope.square() * variance).sum(0), maps[..., 0].mT
 
 
 def _pooled(
@@ -129,12 +145,3 @@ def _pooled(
     once = scan.smoothed(bend[None], WIDTHS[number])[0]
     squares = scan.pooled_variance(noise[None], WIDTHS[number], again=again)[0]
     return squares / once.square().clamp(min=1e-30)
-
-
-def _of_spectra(
-    scan: Scan, spectra: torch.Tensor, maps: torch.Tensor, widths: torch.Tensor
-) -> torch.Tensor:
-    """Variances of shifts from errors of the spectra ``(m, n)`` of maps ``(n, t)``."""
-    # Not only what is certain: where no pixel is a mixture, the smoothest shifts are taken.
-    moves, known = exchanges(scan, spectra, maps, widths)
-    return _variance(known, known, moves)

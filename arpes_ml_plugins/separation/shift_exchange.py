@@ -7,17 +7,21 @@ equally well, those are taken whose slope changes least from pixel to pixel.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved, slope
 
-__all__ = ["certain", "displacements", "exchanges", "levelled"]
+__all__ = ["certain", "displacements", "exchanges", "levelled", "smoothness"]
 
 ROUNDS = 20
 DRAWS = 4
 CERTAIN = 1.3  # times the information in noise alone
 REACHES = (1, 2, 4)  # pixels: the wider, the less noise, and the more true curvature
+TOGETHER = 4.0  # pixels: bends that are not independent
 LEAST = 0.05  # channels: differences of neighbours that do not matter
 
 
@@ -94,47 +98,82 @@ def levelled(
     maps = (unit.mT @ straight) * scan.used
     moves, known = exchanges(scan, unit * scan.noise[:, None], maps, widths)
     known = certain(known, scan, unit * scan.noise[:, None], maps, widths)
-    parts = [
-        bends
-        for axis in range(len(scan.shape))
-        for reach in REACHES
-        if (bends := _bends(scan, torch.cat([shift[None], moves]), axis, reach)) is not None
-    ]
-    if not parts:
-        return shift
     amount = moves.new_zeros(len(moves))
     for _ in range(ROUNDS):
-        matrix, pull = known.clone(), torch.zeros_like(amount)
-        for bends in parts:
-            change, steps = bends[0], bends[1:]
-            left = change + amount @ steps
-            typical = MAD_TO_SIGMA * left.abs().median() + LEAST * abs(scan.step)
-            # The sum of sizes, not of squares: there may be steps, at borders of grains.
-            weight = 1 / (typical * (typical.square() + left.square()).sqrt()) / len(REACHES)
-            matrix += (steps * weight) @ steps.mT
-            pull += (steps * weight) @ change
+        smooth = smoothness(scan, shift + amount @ moves, moves)
+        matrix = known + smooth.bound
         ridge = (
             1e-9
             * matrix.diagonal().mean()
             * torch.eye(len(matrix), device="cpu", dtype=matrix.dtype).to(matrix)
         )
-        amount = -torch.linalg.solve(matrix + ridge, pull)
+        amount = amount - torch.linalg.solve(matrix + ridge, known @ amount + smooth.pull)
     result = shift + amount @ moves
     return result - result[scan.used].mean()
 
 
-def _bends(scan: Scan, images: torch.Tensor, axis: int, reach: int) -> torch.Tensor | None:
-    """Second differences of images ``(k, t)`` between pixels that are ``reach`` apart, ``(k, p)``.
+@dataclass(frozen=True)
+class Smoothness:
+    """What neighbours say of changes ``(k,)`` of the shifts, if these bend as little as possible.
+
+    The sum of all bends grows by ``pull @ change``, and by ``change @ known @ change / 2``. This is
+    less than ``change @ bound @ change / 2``, however large the change is.
+    """
+
+    pull: torch.Tensor
+    known: torch.Tensor  # (k, k)
+    bound: torch.Tensor
+    scatter: torch.Tensor
+    """``(k, k)``: how far ``pull`` is from zero by chance, as true shifts bend, too."""
+
+
+def smoothness(scan: Scan, shift: torch.Tensor, moves: torch.Tensor) -> Smoothness:
+    """Of shifts ``(t,)`` that may change by ``moves (k, t)``.
+
+    Bends of neighbouring pixels are those of one true shift and of one pooled noise: only those
+    that are far apart pull by chance.
+    """
+    pulls = torch.zeros_like(moves)
+    known, bound = (moves.new_zeros(len(moves), len(moves)) for _ in range(2))
+    images = torch.cat([shift[None], moves])
+    for axis in range(len(scan.shape)):
+        for reach in REACHES:
+            if scan.shape[axis] <= 2 * reach:
+                continue
+            bends, place = _bends(scan, images, axis, reach)
+            left, steps = bends[0], bends[1:]
+            typical = MAD_TO_SIGMA * left.abs().median() + LEAST * abs(scan.step)
+            # The sum of sizes, not of squares: there may be steps, at borders of grains.
+            size = typical.square() + left.square()
+            weight = 1 / (typical * size.sqrt()) / len(REACHES)
+            bound += (steps * weight) @ steps.mT
+            known += (steps * weight * typical.square() / size) @ steps.mT
+            pulls[:, place] += steps * weight * left
+    near = scan.smoothed(pulls, TOGETHER / math.sqrt(2))
+    alike = scan.alike(TOGETHER / math.sqrt(2))
+    scatter = alike * near @ near.mT
+    # Energies of the spectra against each other were fitted to as many independent pulls.
+    weight = pulls.square().sum(0)
+    regions = float(weight.sum().square() / weight.square().sum().clamp(min=1e-300)) / alike
+    scatter *= max(regions, 1) / max(regions - math.isqrt(len(moves)) + 1, 1)
+    return Smoothness(pulls.sum(1), known, bound, scatter)
+
+
+def _bends(
+    scan: Scan, images: torch.Tensor, axis: int, reach: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Second differences of images ``(k, t)`` between pixels that are ``reach`` apart, ``(k, p)``,
+    and the pixels ``(p,)`` in their middle.
 
     These are zero on a ramp, so that a step between two grains does not hide in its slope.
     """
     size = scan.shape[axis] - 2 * reach
-    if size < 1:
-        return None
-    images, used = images.unflatten(1, scan.shape), scan.used.reshape(scan.shape)
-    left, middle, right = (images.narrow(axis + 1, k * reach, size) for k in range(3))
+    used = scan.used.reshape(scan.shape)
+    place = torch.arange(scan.used.numel(), device=used.device).reshape(scan.shape)
     inside = [used.narrow(axis, k * reach, size) for k in range(3)]
-    return (left - 2 * middle + right)[:, inside[0] & inside[1] & inside[2]]
+    every = inside[0] & inside[1] & inside[2]
+    left, middle, right = (images[:, place.narrow(axis, k * reach, size)[every]] for k in range(3))
+    return left - 2 * middle + right, place.narrow(axis, reach, size)[every]
 
 
 def certain(
@@ -153,11 +192,10 @@ def certain(
     """
     draw = torch.Generator().manual_seed(0)
     more = torch.zeros_like(known)
+    root = _noise_of_maps(scan, spectra, maps)
     for _ in range(DRAWS):
-        random = (
-            torch.randn(maps.shape, generator=draw, device="cpu", dtype=torch.float64).to(maps)
-            * scan.used
-        )
+        random = torch.randn(maps.shape, generator=draw, device="cpu", dtype=torch.float64).to(maps)
+        random = (root @ random.mT[..., None])[..., 0].mT * scan.used
         more += (exchanges(scan, spectra, maps + random, widths)[1] - known) / DRAWS
     values, vectors = torch.linalg.eigh(more)
     size = values.clamp(min=max(1e-6 * float(values[-1]), 1e-30)).sqrt()
@@ -165,3 +203,11 @@ def certain(
     ratio, turned = torch.linalg.eigh(inverse @ known @ inverse.mT)
     back = root @ turned
     return (back * (ratio - times).clamp(min=least)) @ back.mT
+
+
+def _noise_of_maps(scan: Scan, spectra: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """Roots ``(t, n, n)`` of the covariances of maps: where lines are, counts have more noise."""
+    scaled = spectra / scan.noise[:, None]
+    products = (scaled[:, :, None] * scaled[:, None]).flatten(1)
+    covariance = (scan.variance(spectra @ maps).mT @ products).unflatten(1, (len(maps), -1))
+    return torch.linalg.cholesky_ex(covariance)[0]

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 import torch
 from scipy.ndimage import gaussian_filter
 
+from arpes_ml_plugins.separation.value_noise import ValueNoise
+
 __all__ = ["STARTS", "WIDTHS", "Scan", "at", "beyond", "moved", "peak", "slope"]
 
 STEPS = 3  # candidates per channel
@@ -44,6 +46,8 @@ class Scan:
     """Channels at either end that are not compared: candidates move there what is not measured."""
     spread: float = math.inf
     """Standard deviation of the shifts, as far as it is known: of two equal ones take the less."""
+    by_value: ValueNoise | None = None
+    """Noise of each value, if it is not that of its channel."""
 
     @classmethod
     def of(
@@ -53,9 +57,17 @@ class Scan:
         step: float,
         shape: tuple[int, ...],
         used: torch.Tensor,
+        by_value: ValueNoise | None = None,
     ) -> Scan:
         """Of pixels ``(m, t)`` with ``noise`` ``(m,)``; still without candidates."""
-        return cls(pixels / noise[:, None], noise, noise.new_zeros(1), step, shape, used)
+        scaled, none = pixels / noise[:, None], noise.new_zeros(1)
+        return cls(scaled, noise, none, step, shape, used, by_value=by_value)
+
+    def variance(self, model: torch.Tensor) -> torch.Tensor:
+        """Of scaled values of some pixels, with this expectation ``(m, t)`` in the data's unit."""
+        if self.by_value is None:
+            return torch.ones_like(model)
+        return self.by_value.variance(model) / self.noise.square()[:, None]
 
     def up_to(self, reach: float) -> Scan:
         """The same with candidates up to ``reach``."""
@@ -164,14 +176,14 @@ class Scan:
         each = [1 / self.alike(width) for width in WIDTHS]
         return self.scaled.new_tensor(each)[widths][self.used]
 
-    def best_widths(self, spectra: torch.Tensor) -> tuple[torch.Tensor, float]:
+    def best_widths(self, spectra: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The widths whose shifts explain most of the channels that they were not found in.
 
-        For every pixel, from its surroundings; also how much that is, of all.
+        For every pixel, from its surroundings; also how much that is, of each.
         """
         return self.best_widths_of([self.scores(spectra, half) for half in STARTS])
 
-    def best_widths_of(self, halves: list[torch.Tensor]) -> tuple[torch.Tensor, float]:
+    def best_widths_of(self, halves: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """The same from scores ``(k, t)`` of the two halves of the channels."""
         rows = []
         for width in WIDTHS:
@@ -181,13 +193,13 @@ class Scan:
             rows.append(explained[0] + explained[1])
         total = torch.stack(rows)
         widths = self.smoothed(total, AROUND).argmax(0)
-        return widths, float(total.gather(0, widths[None]).sum())
+        return widths, total.gather(0, widths[None])[0]
 
-    def explained_unshifted(self, count: int) -> float:
-        """What the best spectra explain of the same channels without shifts."""
+    def explained_unshifted(self, count: int) -> torch.Tensor:
+        """``(t,)``: what the best spectra explain of the same channels without shifts."""
         spectra = self.subspace(torch.zeros_like(self.scaled[0]), count)
         still = replace(self, candidates=self.candidates.new_zeros(1))
-        return sum(float(still.scores(spectra, half).sum()) for half in STARTS)
+        return still.scores(spectra, STARTS[0])[0] + still.scores(spectra, STARTS[1])[0]
 
     def subspace(self, shift: torch.Tensor, count: int) -> torch.Tensor:
         """Spectra ``(m, count)`` that span most of the aligned pixels."""

@@ -63,7 +63,7 @@ def fewer_with_shifts(
         return None
     found: list[tuple[int, float, float]] = []
     for count in range(1, len(spectra)):
-        shifts = find_shifts(pixels, noise, count, step, shape, used=used)
+        shifts = find_shifts(pixels, noise, count, step, shape, used=used, thrifty=True)
         if worth(shifts, count):
             found.append((count, float(shifts.shift.std()), shifts.left))
     for number, (count, size, left) in enumerate(found):
