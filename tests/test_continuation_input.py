@@ -99,7 +99,7 @@ def test_each_slice_has_its_own_errors():
     assert (both.upper - both.lower)[1].sum() > 2 * (both.upper - both.lower)[0].sum()
 
 
-@pytest.mark.filterwarnings("ignore:continue_maxent.*narrow peaks")  # of an overfit
+@pytest.mark.filterwarnings("ignore:continue_.*narrow peaks")  # of overfits
 def test_correlated_errors_are_whitened():
     spectrum, tau = SPECTRA["two peaks"], np.linspace(0, BETA, 100)
     distance = np.abs(tau[:, None] - tau) / 2.0
