@@ -88,6 +88,7 @@ def test_errors_in_every_form():
     xr.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:continue_rlista.*narrow peaks")  # of errors of 1e-2, rightly
 def test_each_slice_has_its_own_errors():
     g = xr.concat([green(SPECTRA["gap"], sigma=s) for s in (1e-5, 1e-2)], "k")
     stderr = xr.DataArray([1e-5, 1e-2], dims="k")
