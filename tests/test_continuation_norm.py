@@ -18,6 +18,7 @@ from arpes_ml_plugins.errors import DataError, ParameterError
 
 OPTIONS = {"omega": OMEGA, "stderr": 1e-4}
 NORM, ENDED = "the norm is not 1", "look as if they ended at beta"
+NARROW = "the data determine position and weight of the narrow peaks"
 
 
 def status(g, method="continue_maxent", **options):
@@ -49,7 +50,9 @@ def test_right_data_are_ok(name, sigma, seed, times):
         "few": np.linspace(0, BETA, 24),
     }[times]
     g = green(SPECTRA[name], sigma=sigma, seed=seed, tau=tau)
-    assert status(g, beta=BETA, omega=OMEGA, stderr=sigma) == "ok"
+    found = status(g, beta=BETA, omega=OMEGA, stderr=sigma)
+    # The width of the metal's peak may be open.
+    assert found == "ok" or (name == "metal" and found.startswith(NARROW))
 
 
 def test_norms_that_are_meant():
