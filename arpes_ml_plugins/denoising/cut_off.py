@@ -16,6 +16,7 @@ import torch
 from arpes_ml_plugins.constants import CUT_AT_CENTRE
 from arpes_ml_plugins.denoising.interpolated import interpolated
 from arpes_ml_plugins.denoising.noise_blocks import blocks_of
+from arpes_ml_plugins.denoising.poisson import poisson_chances
 
 __all__ = ["CutOff", "both", "cut_off_of", "pairs"]
 
@@ -73,7 +74,7 @@ def _table(noise: torch.Tensor, gain: float) -> tuple[torch.Tensor, torch.Tensor
     electron, number = _electrons(noise, gain)
     before = torch.linspace(0, 1, POINTS, dtype=noise.dtype, device=noise.device)
     before = before * REACH * (noise + electron)
-    place, chance = number * electron / noise, _poisson(number, before / electron)
+    place, chance = number * electron / noise, poisson_chances(number, before / electron)
     below = torch.special.ndtr(-place)
     more = noise * (_density(place) - place * below)
     return before, before + chance @ more, chance @ below
@@ -83,12 +84,6 @@ def _electrons(noise: torch.Tensor, gain: float) -> tuple[torch.Tensor, torch.Te
     """Intensity of an electron, and numbers of electrons beside this noise."""
     number = torch.arange(REACH * FINEST, dtype=noise.dtype, device=noise.device)
     return torch.as_tensor(gain).to(noise).maximum(noise / FINEST), number
-
-
-def _poisson(number: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
-    """Probabilities of ``number (k,)`` electrons where ``(n,)`` are expected, ``(n, k)``."""
-    expected = expected[:, None]
-    return (torch.xlogy(number, expected) - expected - torch.lgamma(number + 1)).exp()
 
 
 def cut_off_of(
@@ -176,7 +171,8 @@ def _with_electrons(
     """The same of a Poisson number of electrons and the ``noise`` of the read-out."""
     before, after, _ = _table(noise, gain)
     electron, number = _electrons(noise, gain)
-    chance = _poisson(number, interpolated(means, after, before).clamp(min=0) / electron)
+    before_cut = interpolated(means, after, before).clamp(min=0)
+    chance = poisson_chances(number, before_cut / electron)
     place = number * electron / noise
     above = torch.special.ndtr(place)
     square = noise.square() * ((place.square() + 1) * above + place * _density(place))

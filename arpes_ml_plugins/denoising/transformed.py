@@ -14,6 +14,7 @@ from functools import cached_property
 import torch
 
 from arpes_ml_plugins.denoising.interpolated import interpolated
+from arpes_ml_plugins.denoising.poisson import poisson_chances
 
 __all__ = ["FUNCTIONS", "Transform", "transform_of"]
 
@@ -62,8 +63,7 @@ class Transform:
         most = 1.2 * MOST
         number = torch.arange(int(1.1 * most), dtype=torch.float64, device="cpu")
         places = torch.linspace(0, most**0.5, POINTS, dtype=torch.float64, device="cpu").square()
-        logarithm = torch.xlogy(number, places[:, None]) - places[:, None]
-        return places, (logarithm - torch.lgamma(number + 1)).exp() @ self.of(number)
+        return places, poisson_chances(number, places) @ self.of(number)
 
 
 def transform_of(images: torch.Tensor, valid: torch.Tensor) -> Transform | None:
