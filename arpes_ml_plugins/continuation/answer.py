@@ -32,7 +32,6 @@ __all__ = [
     "largest_misfit",
     "misses",
     "none_explains",
-    "underfits",
     "with_tails",
 ]
 
@@ -278,7 +277,7 @@ def answer(
             if solution.draws is not None:
                 drawn.update(zip(part.which.tolist(), solution.draws, strict=True))
             missed = misses(part, solution)
-            loose = underfits(part, solution) & ~missed
+            loose = _underfits(part, solution) & ~missed
             found = _flag(missed, UNEXPLAINED) | _flag(loose, UNDERFITTED)
             status[part.which] = solution.status | found
     status |= _flag(problem.unsure(rows, final), UNSURE)
@@ -343,7 +342,7 @@ def none_explains(seen: Observation, solution: Solution) -> torch.Tensor:
     return solution.least / seen.count > 1 + LEAST_MISFIT_OF_ALL * spread
 
 
-def underfits(seen: Observation, solution: Solution) -> torch.Tensor:
+def _underfits(seen: Observation, solution: Solution) -> torch.Tensor:
     """Whether a fit is further from the data than the truth would be, if it explains them or not,
     ``(b,)``: regularisation took structure away that the data demand.
     """

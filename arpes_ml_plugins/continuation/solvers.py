@@ -116,6 +116,12 @@ class Pretrained:
         if not (self.weighed or view.unlike.any()):
             return solution
         flat = maxent_solution(seen, flat_model(seen, view), self.flat_rule)
+        return self.mixed(seen, view, solution, flat)
+
+    def mixed(
+        self, seen: Observation, view: Estimate, solution: Solution, flat: Solution
+    ) -> Solution:
+        """The mixture of the network's solution with that around a flat default model."""
         share, stretch = seen.norms.new_ones(len(seen.which)), None
         if self.weighed:
             with torch.inference_mode():

@@ -51,21 +51,15 @@ def _as_much_misfit_as_data(path: Path, count: torch.Tensor) -> torch.Tensor:
 
 
 def _end_of_the_fall(path: Path, count: torch.Tensor) -> torch.Tensor:
-    # On the average chi^2 of the truth is as far above the least as the number of components that
-    # were fitted, and further where errors are understated. That does not grow with the number of
-    # data: a bound per datum leaves structure out that 40 of them demand.
-    excess = path.freedom * (path.chi2[-1] / count).clamp(min=1)
-    return _kink_that_meets(path, count, path.chi2[-1] + excess)
-
-
-def _kink_that_meets(path: Path, count: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
-    """Where the fall of chi^2 ends. Where it is not of the usual form it may end too early: not
-    before chi^2 is ``most``.
-    """
     logs = path.alphas.log()
     chi2 = path.chi2 - (path.rest - MOST_REST).clamp(min=0)
     kink = _kink(logs, chi2.clamp(min=1e-12).log())
-    found = torch.minimum(kink, _crossing(logs, path.chi2, most)).exp()
+    # Where the fall is not of the usual form it may end too early. On average chi^2 of the truth
+    # is as far above the least as the number of components that were fitted, and further where
+    # errors are understated. That does not grow with the number of data: a bound per datum leaves
+    # structure out that 40 of them demand.
+    excess = path.freedom * (path.chi2[-1] / count).clamp(min=1)
+    found = torch.minimum(kink, _crossing(logs, path.chi2, path.chi2[-1] + excess)).exp()
     return torch.where(chi2[0] < LEAST_FALL * chi2[-1], _most_probable(path, count), found)
 
 

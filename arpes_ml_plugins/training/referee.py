@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -77,27 +77,46 @@ def train_referee(file: Path, *, seed: int, kinds: int) -> None:
 
 def _examples(
     network: GeneralNetwork,
-    measured: Callable[..., Example],
+    measured: Callable[[GeneralNetwork, _Data, torch.Generator], Example],
     kinds: int,
     generator: torch.Generator,
 ) -> Example:
     """Features ``(b, FEATURES)`` of data of many kinds, and what was ``measured`` of them."""
     parts: list[Example] = []
     for number in range(kinds):
-        for seen, fine, omega in _data_sets(network, generator):
-            view = estimate(network, seen)
-            if isinstance(view, Estimate):
-                parts.append(measured(network, seen, view, fine, omega, generator))
+        data_sets = _data_sets(network, generator)
+        parts += (measured(network, data, generator) for data in data_sets)
         if number % 100 == 99:
             print(f"{number + 1} kinds", flush=True)
     told, found = zip(*parts, strict=True)
     return torch.cat(told).float(), torch.cat(found).float()
 
 
-def _data_sets(
-    network: GeneralNetwork, generator: torch.Generator
-) -> Iterator[tuple[Observation, torch.Tensor, torch.Tensor]]:
-    """Data of one kind, their spectra on subdivided frequencies, and the frequencies ``(n,)``."""
+@dataclass(frozen=True)
+class _Data:
+    """Data sets of one kind with what the network makes of them, and their true spectra."""
+
+    seen: Observation
+    view: Estimate
+    truth: torch.Tensor
+    """``(b, n)``: densities in the middle of the cells around ``omega`` times their widths."""
+    omega: torch.Tensor
+
+    def solutions(self) -> tuple[Solution, Solution]:
+        """That of the network, and that with a flat default model."""
+        both = Pretrained(True, None), MaxEnt("chi2kink")
+        neural, flat = (solve(self.seen, self.view) for solve in both)
+        return neural, flat
+
+    def of_cells(self, weights: torch.Tensor) -> torch.Tensor:
+        """Weights of all frequencies ``(b, k)`` as those of the cells around ``omega``."""
+        assert self.seen.problem.named is not None
+        inside = weights[:, slice(*self.seen.problem.named)]
+        return inside.unflatten(-1, (len(self.omega), -1)).sum(-1)
+
+
+def _data_sets(network: GeneralNetwork, generator: torch.Generator) -> Iterator[_Data]:
+    """Data of one kind within the range of the network."""
     kind = draw_kind(generator)
     low, high = POINTS
     count = int(torch.randint(low, high + 1, (), generator=generator, device="cpu"))
@@ -121,43 +140,30 @@ def _data_sets(
             (measured_norm(network, seen)[1] > UNDETERMINED).any()
         ):
             seen = seen.with_norm(1.0)
-        yield seen, fine[seen.which], omega
+        view = estimate(network, seen)
+        if isinstance(view, Estimate):
+            yield _Data(seen, view, FINE * fine[seen.which, FINE // 2 :: FINE], omega)
 
 
-def _compared(
-    network: GeneralNetwork,
-    seen: Observation,
-    view: Estimate,
-    fine: torch.Tensor,
-    omega: torch.Tensor,
-    generator: torch.Generator,
-) -> Example:
+def _compared(network: GeneralNetwork, data: _Data, generator: torch.Generator) -> Example:
     """Features, and the errors of mixtures ``(b, SHARES)``."""
-    neural = Pretrained(True, None)(seen, view)
-    flat = MaxEnt("chi2kink")(seen, view)
-    truth = _of_cells(fine)
+    neural, flat = data.solutions()
     errors = []
     for share in torch.linspace(0, 1, SHARES, device="cpu").tolist():
-        mixed = _summed(torch.lerp(flat.weights, neural.weights, share), seen, omega)
-        errors.append((mixed - truth).abs().sum(-1))
-    return referee_features(seen, view, neural, flat), torch.stack(errors, -1)
+        mixed = data.of_cells(torch.lerp(flat.weights, neural.weights, share))
+        errors.append((mixed - data.truth).abs().sum(-1))
+    return referee_features(data.seen, data.view, neural, flat), torch.stack(errors, -1)
 
 
-def _factors_needed(
-    network: GeneralNetwork,
-    seen: Observation,
-    view: Estimate,
-    fine: torch.Tensor,
-    omega: torch.Tensor,
-    generator: torch.Generator,
-) -> Example:
+def _factors_needed(network: GeneralNetwork, data: _Data, generator: torch.Generator) -> Example:
     """Features, and at some frequencies the logarithm of the factor from which on the final
     interval contains the truth, ``(b, CHOSEN)``.
     """
-    neural, flat = Pretrained(True, None)(seen, view), MaxEnt("chi2kink")(seen, view)
-    mixed = Pretrained(True, None, weighed=True)(seen, view)
+    seen, view, truth = data.seen, data.view, data.truth
+    neural, flat = data.solutions()
+    mixed = Pretrained(True, None, weighed=True).mixed(seen, view, neural, flat)
     assert mixed.stretch is not None
-    truth, widths = _of_cells(fine), cell_widths(seen.problem.omega)
+    widths = cell_widths(seen.problem.omega)
     matters = (truth > LOWEST * truth.amax(-1, keepdim=True)).double()
     at = torch.multinomial(matters, CHOSEN, replacement=True, generator=generator)
     logs = torch.linspace(*STRETCHES, FACTORS, dtype=truth.dtype, device="cpu")
@@ -165,7 +171,7 @@ def _factors_needed(
     for log in logs.flip(0).tolist():
         given = replace(mixed, stretch=torch.full_like(mixed.stretch, math.exp(log)))
         lower, upper = (
-            _summed(end * widths, seen, omega) for end in _final_interval(network, seen, given)
+            data.of_cells(end * widths) for end in _final_interval(network, seen, given)
         )
         needed = torch.where((lower <= truth) & (truth <= upper), log, needed)
     needed = torch.where(needed <= logs[0], needed - BEYOND, needed)
@@ -184,18 +190,6 @@ def _final_interval(
     assert found.lower is not None
     assert found.upper is not None
     return found.lower, found.upper
-
-
-def _of_cells(fine: torch.Tensor) -> torch.Tensor:
-    """Density in the middle of cells, times their width, of spectra on subdivided frequencies."""
-    return FINE * fine[:, FINE // 2 :: FINE]
-
-
-def _summed(weights: torch.Tensor, seen: Observation, omega: torch.Tensor) -> torch.Tensor:
-    """Weights ``(b, n)`` of all frequencies as those of the cells around ``omega``."""
-    assert seen.problem.named is not None
-    inside = weights[:, slice(*seen.problem.named)]
-    return inside.unflatten(-1, (len(omega), -1)).sum(-1)
 
 
 def _weighing(features: torch.Tensor, errors: torch.Tensor, generator: torch.Generator) -> Referee:
