@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+from arpes_ml_plugins.denoising.neighbourhoods import highest_around
 
 __all__ = ["single_counts"]
 
@@ -45,7 +46,7 @@ def single_counts(images: torch.Tensor, seen: torch.Tensor, step: torch.Tensor) 
         return False
     counts = torch.where(seen, images / step, 0)
     mean = gaussian_mean(counts[:, None], seen[:, None].to(counts), SMOOTH)[:, 0]
-    dark = seen & (mean < DARK) & (_highest(counts, AROUND) < BRIGHT)
+    dark = seen & (mean < DARK) & (highest_around(counts, 2 * AROUND + 1) < BRIGHT)
     return _independent(counts, mean, dark) or _between_spots(counts, seen)
 
 
@@ -57,13 +58,10 @@ def _between_spots(counts: torch.Tensor, seen: torch.Tensor) -> bool:
     level = float(small.quantile(DARKEST))
     if level < 0:
         return False
-    dark = seen & (_highest(counts, BETWEEN) < level + BEYOND_DARK * level**0.5 + BRIGHT / 2)
+    limit = level + BEYOND_DARK * level**0.5 + BRIGHT / 2
+    dark = seen & (highest_around(counts, 2 * BETWEEN + 1) < limit)
     mean = gaussian_mean(torch.where(dark, counts, 0)[:, None], dark[:, None].to(counts), SMOOTH)
     return _independent(counts, mean[:, 0], dark)
-
-
-def _highest(counts: torch.Tensor, around: int) -> torch.Tensor:
-    return F.max_pool2d(counts[:, None], 2 * around + 1, 1, around)[:, 0]
 
 
 def _independent(counts: torch.Tensor, mean: torch.Tensor, dark: torch.Tensor) -> bool:

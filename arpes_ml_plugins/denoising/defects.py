@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from arpes_ml_plugins.denoising.neighbourhoods import highest_of, sum_around
 from arpes_ml_plugins.denoising.tracks import far_above, isolated
 
 __all__ = ["dead_lines", "hot_pixels", "like_spots"]
@@ -36,17 +37,15 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
     rows, columns = images.shape[-2:]
     # Mirrored: a band continues beyond the edge, so a pixel on it keeps two neighbours as bright.
     padded = F.pad(counts.masked_fill(~valid, -torch.inf)[:, None], (1, 1, 1, 1), "reflect")[:, 0]
-    around = torch.stack(
-        [
-            padded[:, i : i + rows, j : j + columns]
-            for i in range(3)
-            for j in range(3)
-            if (i, j) != (1, 1)
-        ]
-    )
-    ranked = around.topk(AGREEING, dim=0).values
+    around = [
+        padded[:, i : i + rows, j : j + columns]
+        for i in range(3)
+        for j in range(3)
+        if (i, j) != (1, 1)
+    ]
+    first, *_, last = highest_of(around, AGREEING)
     # At the edge of the data there may be no second neighbour to compare with.
-    rival = torch.where(ranked[-1].isinf(), ranked[0], ranked[-1])
+    rival = torch.where(last.isinf(), first, last)
     return isolated(counts, valid, valid & ~rival.isinf() & far_above(counts, rival))
 
 
@@ -71,18 +70,13 @@ def like_spots(counts: torch.Tensor, valid: torch.Tensor, used: torch.Tensor) ->
     """
     left = valid & ~used
     whole = left.all(-1, keepdim=True) | left.all(-2, keepdim=True)
-    seen = torch.where(used, counts, 0)
-    total, number = _sum(seen, NEAR), _sum(used, NEAR)
-    beyond, pixels = _sum(seen, AROUND) - total, _sum(used, AROUND) - number
+    seen, ones = torch.where(used, counts, 0), used.to(counts)
+    total, number = sum_around(seen, NEAR), sum_around(ones, NEAR)
+    beyond, pixels = sum_around(seen, AROUND) - total, sum_around(ones, AROUND) - number
     expected = beyond / pixels.clamp(min=1) * number
     bright = total - expected > BRIGHT * (expected.clamp(min=0) + 1).sqrt()
     left = left & ~whole
-    return left & ((bright & (number > 0)) | (_sum(left, NEAR) > TOGETHER - 0.5))
-
-
-def _sum(values: torch.Tensor, side: int) -> torch.Tensor:
-    """Sums over squares around each pixel."""
-    return side**2 * F.avg_pool2d(values.float()[:, None], side, 1, side // 2)[:, 0]
+    return left & ((bright & (number > 0)) | (sum_around(left.to(counts), NEAR) > TOGETHER - 0.5))
 
 
 def dead_lines(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,8 @@ def gaussian_mean(images: torch.Tensor, mask: torch.Tensor, width: float) -> tor
     The mask has as many channels or one.
     """
     if bool((mask == 1).all()):
-        return _filtered(images, width) / _filtered(torch.ones_like(images[:1, :1]), width)
+        rows, columns = (_of_ones(size, width, images) for size in images.shape[-2:])
+        return _filtered(images, width) / (rows[:, None] * columns)
     total = _filtered(images * mask, width)
     return total / _filtered(mask.to(images), width).clamp(min=LEAST_WEIGHT)
 
@@ -38,6 +39,11 @@ def _filtered(images: torch.Tensor, width: float) -> torch.Tensor:
     flat = torch.cat(rows, 1).reshape(-1, images.shape[-1])
     columns = [flat[:, near] @ band for near, band in _blocks(flat.shape[1], width, images)]
     return torch.cat(columns, 1).reshape(images.shape)
+
+
+def _of_ones(size: int, width: float, like: torch.Tensor) -> torch.Tensor:
+    """What the filter makes of ones along an axis: less near its ends."""
+    return torch.cat([band.sum(0) for _, band in _blocks(size, width, like)])
 
 
 def _blocks(size: int, width: float, like: torch.Tensor) -> list[tuple[slice, torch.Tensor]]:

@@ -7,9 +7,12 @@ their neighbours. Phases may be distorted slowly, as polynomials of the position
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+
+from arpes_ml_plugins.denoising.neighbourhoods import highest_around, sum_around
 
 __all__ = ["lattice", "phase_of"]
 
@@ -88,17 +91,16 @@ def _peaks(residual: torch.Tensor) -> list[torch.Tensor]:
     window = _hann(height, residual)[:, None] * _hann(width, residual)
     power = torch.fft.fft2(residual * window).abs().square()
     power = power + 1e-9 * power.mean() + torch.finfo(power.dtype).tiny
-    logarithm = power.log()[None, None]
+    logarithm = power.log()
     inner, outer = (2 * reach + 1 for reach in (NEAR, AROUND))
-    wide, near = (_box(logarithm, size) * size**2 for size in (outer, inner))
-    around = ((wide - near) / (outer**2 - inner**2) + EULER).exp()[0, 0]
+    wide, near = (_around(logarithm, size, sum_around) for size in (outer, inner))
+    around = ((wide - near) / (outer**2 - inner**2) + EULER).exp()
     ratio = power / around
     rows, columns = (
         torch.fft.fftfreq(n, device=residual.device, dtype=residual.dtype) for n in (height, width)
     )
     radius = torch.hypot(rows[:, None], columns[None])
-    padded = F.pad(ratio[None, None], (NEAR,) * 4, mode="circular")
-    summit = ratio == F.max_pool2d(padded, inner, 1)[0, 0]
+    summit = ratio == _around(ratio, inner, highest_around)
     half = (columns[None] > 0) | ((columns[None] == 0) & (rows[:, None] > 0))
     chosen = (
         summit
@@ -111,10 +113,13 @@ def _peaks(residual: torch.Tensor) -> list[torch.Tensor]:
     return [torch.stack([rows[i], columns[j]]) for i, j in places]
 
 
-def _box(values: torch.Tensor, size: int) -> torch.Tensor:
-    """Mean over ``size x size``, periodically; ``(1, 1, height, width)``."""
-    padded = F.pad(values, (size // 2,) * 4, mode="circular")
-    return F.avg_pool2d(F.avg_pool2d(padded, (size, 1), 1), (1, size), 1)
+def _around(
+    values: torch.Tensor, side: int, function: Callable[[torch.Tensor, int], torch.Tensor]
+) -> torch.Tensor:
+    """``function`` of the square around each of ``values (height, width)``, which are periodic."""
+    reach = side // 2
+    padded = F.pad(values[None, None], (reach,) * 4, mode="circular")[0, 0]
+    return function(padded, side)[reach:-reach, reach:-reach]
 
 
 def _hann(size: int, like: torch.Tensor) -> torch.Tensor:

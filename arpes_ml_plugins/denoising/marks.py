@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
+
+from arpes_ml_plugins.denoising.neighbourhoods import sum_around
 
 __all__ = ["mark_of"]
 
@@ -72,4 +73,4 @@ def _in_regions(valid: torch.Tensor, marked: torch.Tensor) -> bool:
 
 def _around(values: torch.Tensor) -> torch.Tensor:
     """Sum over the eight neighbours of each pixel."""
-    return 9 * F.avg_pool2d(values[:, None], 3, 1, 1)[:, 0] - values
+    return sum_around(values, 3) - values

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+from arpes_ml_plugins.denoising.neighbourhoods import sum_around
 
 __all__ = ["Cloud", "Levels", "Residuals", "noise_levels", "residuals"]
 
@@ -150,19 +151,30 @@ def _along_rows(
     used = torch.zeros_like(valid)
     for phase, here in enumerate(parts):
         between = (phase + gap // 2) % gap
-        weights, spread = (
-            _spread_out(x, cells, here.centre.shape)
-            for x in (parts[between].weights, parts[between].spread)
-        )
+        of_cells = parts[between].weights
+        share = of_cells.square() / 2
+        factor, third_factor, total, spread = _spread_out(
+            torch.stack(
+                [
+                    _factor(of_cells, noise),
+                    1 - (share * of_cells).sum(1) / 2,
+                    1 + share.sum(1),
+                    parts[between].spread[:, 0],
+                ],
+                1,
+            ),
+            cells,
+            here.centre.shape,
+        ).unbind(1)
+        weights = _spread_out(of_cells, cells, here.centre.shape)
         own = slice(phase, None, gap)
-        squares = weights.square()
         used[:, own] = here.used
         found["value"][:, own] = here.centre - (here.taps * weights).sum(1)
-        found["factor"][:, own] = _factor(weights, noise)
-        found["third_factor"][:, own] = 1 - (squares * weights).sum(1) / 4
-        share = squares / 2
-        found["level"][:, own] = (here.centre + (here.taps * share).sum(1)) / (1 + share.sum(1))
-        found["elsewhere"][:, own] = spread[:, 0]
+        found["factor"][:, own] = factor
+        found["third_factor"][:, own] = third_factor
+        shares = weights.square() / 2
+        found["level"][:, own] = (here.centre + (here.taps * shares).sum(1)) / total
+        found["elsewhere"][:, own] = spread
         before = 0 if between < phase else -1  # place of the nearer row above, among those between
         found["guide"][:, own] = _guide(parts[between], here.centre.shape[1], before, gap + 1)
     return Residuals(used=used, **found)
@@ -186,7 +198,7 @@ def _fitted(
     # The weights are equal ones and a combination of vectors that sum to zero.
     basis = torch.linalg.svd(torch.ones(1, taps).to(centre))[2][1:]
     equal = together.mean(1)
-    varied = torch.einsum("dk,nkhw->ndhw", basis, together)
+    varied = (basis @ together.flatten(2)).unflatten(2, centre.shape[1:])
     mask = used.to(centre)[:, None]
     products = _products(torch.cat([varied, (centre - equal)[:, None]], 1) * mask, cells)
     matrix, beside = products[..., :-1, :-1], products[..., :-1, -1:]
@@ -195,8 +207,10 @@ def _fitted(
     matrix = matrix + ridge[..., None, None] * torch.eye(taps - 1).to(matrix)
     solved = torch.linalg.solve(matrix, beside)[..., 0]
     weights = (1 / taps + solved @ basis).movedim(-1, 1)
-    wide = _spread_out(weights, cells, centre.shape)
-    square = (centre - (together * wide).sum(1)).square() / _factor(wide, noise)
+    wide, factor = (
+        _spread_out(x, cells, centre.shape) for x in (weights, _factor(weights, noise)[:, None])
+    )
+    square = (centre - (together * wide).sum(1)).square() / factor[:, 0]
     norm = _pooled(mask, cells).clamp(min=torch.finfo(centre.dtype).tiny)
     spread = _pooled(square[:, None] * mask, cells) / norm
     return _Rows(centre, together, valid.to(centre), used, weights, spread)
@@ -205,7 +219,7 @@ def _fitted(
 def _guide(rows: _Rows, number: int, before: int, width: int) -> torch.Tensor:
     """Brightness of ``number`` rows from those on either side, over ``width`` pixels."""
     both = torch.stack([rows.centre * rows.valid, rows.valid], 1)
-    means = F.avg_pool2d(both, (1, width), 1, (0, width // 2))
+    means = sum_around(both, (1, width)) / width
     places = torch.arange(number, device=both.device) + before
     total, weight = sum(
         means[:, :, (places + k).clamp(0, means.shape[2] - 1)] for k in (0, 1)
@@ -246,7 +260,7 @@ def _products(values: torch.Tensor, cells: tuple[int, int]) -> torch.Tensor:
 def _pooled(values: torch.Tensor, cells: tuple[int, int]) -> torch.Tensor:
     """Means over 3 x 3 cells, ``(n, channels, rows, columns)``; outside there are zeros."""
     means = F.avg_pool2d(values, cells, cells, ceil_mode=True)
-    return F.avg_pool2d(means, 3, 1, 1)
+    return sum_around(means, 3) / 9
 
 
 def _spread_out(values: torch.Tensor, cells: tuple[int, int], shape: torch.Size) -> torch.Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+
+from arpes_ml_plugins.denoising.neighbourhoods import highest_around
 
 __all__ = [
     "ENOUGH_STILL",
@@ -22,13 +23,9 @@ READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out nois
 
 def still_places(images: torch.Tensor) -> torch.Tensor:
     """Mask of squares filled with one value above zero: a pedestal outside the detector."""
-    values = images[:, None]
-    radius = STILL // 2
-    highest, lowest = (
-        sign * F.max_pool2d(sign * values, STILL, stride=1, padding=radius) for sign in (1, -1)
-    )
-    still = ((highest == lowest) & (values > 0)).to(images)
-    return F.max_pool2d(still, STILL, stride=1, padding=radius)[:, 0] > 0
+    highest, lowest = (sign * highest_around(sign * images, STILL) for sign in (1, -1))
+    still = (highest == lowest) & (images > 0)
+    return highest_around(still.to(images), STILL) > 0
 
 
 def level_of(images: torch.Tensor, still: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -15,9 +15,9 @@ import math
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+from arpes_ml_plugins.denoising.neighbourhoods import sum_around
 from arpes_ml_plugins.denoising.noise_model import mean_power
 from arpes_ml_plugins.denoising.robust import median_spread
 
@@ -132,9 +132,8 @@ def recover_locally(
 def _agreed(detail: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
     """Mask of the pixels around which enough deviate beyond ``limit`` to the same side."""
     sides = torch.stack([detail > limit, detail < -limit]).to(detail)
-    around = F.avg_pool2d(sides.flatten(0, 1), 3, stride=1, padding=1).reshape(sides.shape)
-    above, below = around
-    return torch.where(detail > 0, above, below) * 9 > AGREEING - 0.5
+    above, below = sum_around(sides, 3)
+    return torch.where(detail > 0, above, below) > AGREEING - 0.5
 
 
 def windowed_mean(values: torch.Tensor, mask: torch.Tensor, width: float) -> torch.Tensor:

@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+from arpes_ml_plugins.denoising.neighbourhoods import highest_around
 
 __all__ = ["recover_replicas", "replica_strengths"]
 
@@ -114,9 +114,7 @@ def replica_strengths(
 
 def _structure(clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Structure above a background that is smooth over the widest structure."""
-    half = WIDEST // 2
-    low = -F.max_pool2d(-clean[:, None], (WIDEST, 1), 1, (half, 0))
-    low = -F.max_pool2d(-low, (1, WIDEST), 1, (0, half))
+    low = -highest_around(-clean, WIDEST)[:, None]
     everywhere = torch.ones_like(low)
     background = torch.minimum(gaussian_mean(low, everywhere, SMOOTH)[:, 0], clean)
     return torch.where(valid, clean - background, 0)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
+from arpes_ml_plugins.denoising.neighbourhoods import highest_of
 
 __all__ = ["median_spread", "trimmed_range"]
 
@@ -18,10 +19,9 @@ def median_spread(residual: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     ``residual`` and ``mask`` (1 for valid pixels) have shape ``(n, height, width)``; the result
     ``(n, 1, 1)``.
     """
-    absolute = residual.abs().masked_fill(mask == 0, torch.inf).flatten(-2)
-    middle = (mask.flatten(-2).sum(-1, keepdim=True).long() - 1).clamp(min=0) // 2
-    spread = MAD_TO_SIGMA * absolute.sort(dim=-1).values.gather(-1, middle)[..., None]
-    spread = spread.masked_fill(spread.isinf(), 0)  # an image without valid pixels
+    absolute = residual.abs().masked_fill(mask == 0, torch.nan).flatten(-2)
+    spread = MAD_TO_SIGMA * absolute.nanmedian(-1, keepdim=True).values[..., None]
+    spread = torch.where(spread.isfinite(), spread, 0)  # an image without valid pixels
     return spread.clamp(min=torch.finfo(residual.dtype).eps)
 
 
@@ -37,8 +37,11 @@ def trimmed_range(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tens
         rows, columns = values.shape[-2:]
         padded = F.pad(values, (1, 1, 1, 1), value=-torch.inf)
         shifts = [padded[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-        ranked = torch.stack(shifts).topk(RANK, dim=0).values[-1]
-        top = ranked.masked_fill(~valid, -torch.inf).amax((-2, -1), keepdim=True)
+        top = (
+            highest_of(shifts, RANK)[-1]
+            .masked_fill(~valid, -torch.inf)
+            .amax((-2, -1), keepdim=True)
+        )
         # Too few valid neighbours anywhere: take the plain maximum.
         return torch.where(top.isinf(), values.amax((-2, -1), keepdim=True), top)
 

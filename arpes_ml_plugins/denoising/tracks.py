@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import ndimage
+
+from arpes_ml_plugins.denoising.neighbourhoods import highest_around
 
 __all__ = ["far_above", "isolated"]
 
@@ -43,7 +44,7 @@ def isolated(counts: torch.Tensor, valid: torch.Tensor, single: torch.Tensor) ->
     short = mask & (np.bincount(groups.ravel()) <= LONGEST)[groups]
     dashes = torch.from_numpy(_dashes(mask, groups, short)).to(bright.device)
     small = torch.from_numpy(short).to(bright.device) & ~dashes
-    outside = _highest(counts.masked_fill(~valid | small, -torch.inf), 3)
+    outside = highest_around(counts.masked_fill(~valid | small, -torch.inf), 3)
     blurred = (small & ~far_above(counts, outside)).cpu().numpy()
     sharp = np.bincount(groups[blurred], minlength=number + 1) == 0
     tracks = small & torch.from_numpy(sharp[groups]).to(bright.device)
@@ -69,17 +70,11 @@ def _background(counts: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """What remains without all that is shorter than :data:`WIDE` along both axes."""
     filled = counts.masked_fill(~valid, torch.inf)
     along_rows, along_columns = ((1, WIDE), (WIDE, 1))
-    return torch.maximum(*(_opened(filled, side) for side in (along_rows, along_columns)))
+    return torch.maximum(*(_opened(filled, sides) for sides in (along_rows, along_columns)))
 
 
-def _opened(counts: torch.Tensor, side: tuple[int, int]) -> torch.Tensor:
-    return _highest(-_highest(-counts, side), side)
-
-
-def _highest(counts: torch.Tensor, side: int | tuple[int, int]) -> torch.Tensor:
-    sides = (side, side) if isinstance(side, int) else side
-    around = F.max_pool2d(counts[:, None], sides, stride=1, padding=(sides[0] // 2, sides[1] // 2))
-    return around[:, 0]
+def _opened(counts: torch.Tensor, sides: tuple[int, int]) -> torch.Tensor:
+    return highest_around(-highest_around(-counts, sides), sides)
 
 
 def far_above(counts: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
