@@ -48,6 +48,7 @@ from arpes_ml_plugins.denoising.similar_patches import SMALLEST
 from arpes_ml_plugins.denoising.splitting import Counts, Training, adapt, whole_counts
 from arpes_ml_plugins.errors import CountsWarning
 from arpes_ml_plugins.frames import warn
+from arpes_ml_plugins.report import Report
 
 __all__ = [
     "ADAPTED",
@@ -136,7 +137,7 @@ def denoise_counts_images(
     draws: int = 0,
     sampled: bool = False,
     bfloat16: bool = False,
-    report: Callable[[int, float | None], None] | None = None,
+    report: Report | None = None,
     exposures: torch.Tensor | None = None,
     choices: Choices | None = None,
     untouched: CountsNetwork | None = None,
@@ -314,7 +315,7 @@ def prepare(
     complete: bool,
     seed: int,
     bfloat16: bool = False,
-    report: Callable[[int, float | None], None] | None = None,
+    report: Report | None = None,
     brightness: torch.Tensor | None = None,
 ) -> Choices:
     """Make the choices for a large data set from a sample of it, and train ``network`` on that.
@@ -377,7 +378,7 @@ def _residual(
     clean: torch.Tensor,
     valid: torch.Tensor,
     noise: NoiseModel,
-    report: Callable[[int, float | None], None] | None,
+    report: Report | None,
 ) -> Residual:
     def numbers(*group: torch.Tensor) -> torch.Tensor:
         some, shown, known = group

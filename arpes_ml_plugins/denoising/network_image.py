@@ -19,6 +19,7 @@ from arpes_ml_plugins.denoising.recovery import conserve, recover_locally, recov
 from arpes_ml_plugins.denoising.replicas import recover_replicas
 from arpes_ml_plugins.denoising.similar_patches import filter_similar
 from arpes_ml_plugins.denoising.splitting import Counts, predict
+from arpes_ml_plugins.report import Report
 
 __all__ = ["denoised", "in_groups", "mixed", "pixels_at_once", "recovered", "shares_of"]
 
@@ -28,7 +29,7 @@ GROUP_PIXELS = 250_000  # worked on at a time by an accelerator; a CPU takes ima
 
 def denoised(
     noise: NoiseModel,
-    report: Callable[[int, float | None], None] | None,
+    report: Report | None,
     state: torch.nn.Module,
     data: Counts,
     flips: int = 1,
@@ -43,7 +44,7 @@ def denoised(
 
 def recovered(
     noise: NoiseModel,
-    report: Callable[[int, float | None], None] | None,
+    report: Report | None,
     state: torch.nn.Module,
     data: Counts,
     flips: int,
@@ -118,7 +119,7 @@ def in_groups(
     function: Callable[..., torch.Tensor],
     images: torch.Tensor,
     *others: torch.Tensor,
-    report: Callable[[int, float | None], None] | None = None,
+    report: Report | None = None,
 ) -> torch.Tensor:
     """``function`` of a few images at a time, so that memory does not grow with their number."""
     size = max(1, pixels_at_once(images) // (images.shape[-2] * images.shape[-1]))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 from arpes_ml_plugins.denoising.choices import PASSES, TRAINED, passes, tests
 from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS
 from arpes_ml_plugins.denoising.splitting import Training
+from arpes_ml_plugins.report import Report
 
 __all__ = ["ALL_FLIPS", "FLIPS", "Plan", "lengthened", "steps_of", "steps_to_prepare"]
 
@@ -20,7 +20,7 @@ FINISHING = 1  # step that is reported when what the network has missed is recov
 class Plan:
     """Reports steps, never more than were promised, and the rest of them when all is done."""
 
-    def __init__(self, report: Callable[[int, float | None], None] | None, steps: int) -> None:
+    def __init__(self, report: Report | None, steps: int) -> None:
         self.report = report
         self.left = steps
 

@@ -19,6 +19,7 @@ import torch
 from arpes_ml_plugins.denoising.alike import alike
 from arpes_ml_plugins.denoising.counts_network import BESIDE, CountsNetwork
 from arpes_ml_plugins.denoising.flux import irregular_flux, mean_counts
+from arpes_ml_plugins.report import Report
 
 __all__ = ["Counts", "Training", "adapt", "gained", "predict", "split", "whole_counts"]
 
@@ -176,7 +177,7 @@ def adapt(
     denoised: Callable[[torch.nn.Module, Counts], torch.Tensor],
     *,
     seed: int,
-    report: Callable[[int, float | None], None] | None = None,
+    report: Report | None = None,
 ) -> float:
     """Train ``network`` on ``counts``, and leave it in the best state for the held-out counts.
 
@@ -291,7 +292,7 @@ def predict(
     *,
     flips: int,
     pixels: int,
-    report: Callable[[int, float | None], None] | None = None,
+    report: Report | None = None,
 ) -> torch.Tensor:
     """Expected counts, averaged over mirror images; memory is bounded by ``pixels`` at a time."""
     size = counts.images.shape[-2] * counts.images.shape[-1]

@@ -23,6 +23,7 @@ from arpes_ml_plugins.denoising.streams import stream, stream_seed
 from arpes_ml_plugins.denoising.unet import SpectrumUNet, pad_to_stride
 from arpes_ml_plugins.errors import ConvergenceWarning
 from arpes_ml_plugins.frames import warn
+from arpes_ml_plugins.report import Report
 
 __all__ = ["TwoStageResult", "bfloat16_is_fast", "denoise_images", "fit"]
 
@@ -51,7 +52,7 @@ def denoise_images(
     seeds: list[int],
     noise_ratio: float = 0.5,
     bfloat16: bool = False,
-    report: Callable[[int, float | None], None] | None = None,
+    report: Report | None = None,
 ) -> TwoStageResult:
     """The mean of ``recipe.networks`` fits, plus significant structure of the residual.
 
@@ -124,7 +125,7 @@ def fit(
     member: int = 0,
     noise_ratio: float = 0.5,
     bfloat16: bool = False,
-    report: Callable[[int, float | None], None] | None = None,
+    report: Report | None = None,
     observe: Callable[[int, torch.Tensor], None] | None = None,
 ) -> TwoStageResult:
     """Fit one network to each image.

@@ -42,8 +42,9 @@ from arpes_ml_plugins.labelled.outputs import (
     room,
 )
 from arpes_ml_plugins.labelled.overlap import Overlap, own_images, true_index
-from arpes_ml_plugins.labelled.progress import ProgressOption, Report, counted, reporter
+from arpes_ml_plugins.labelled.progress import ProgressOption, counted, reporter
 from arpes_ml_plugins.labelled.seeds import slice_seed
+from arpes_ml_plugins.report import Report
 
 __all__ = [
     "COMPONENT",

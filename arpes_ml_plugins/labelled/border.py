@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arpes_ml_plugins.labelled.missing import fill_missing
-from arpes_ml_plugins.labelled.progress import Report
+from arpes_ml_plugins.report import Report
 
 if TYPE_CHECKING:
     import torch

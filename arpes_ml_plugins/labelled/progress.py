@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from arpes_ml_plugins.errors import ParameterError
+from arpes_ml_plugins.report import Report
 
 __all__ = [
     "Progress",
@@ -47,8 +48,6 @@ WORTH_SAYING = 5.0  # seconds
 FEWEST_STEPS = 2
 
 ProgressOption = bool | Literal["auto"] | Callable[[Progress], object]
-Report = Callable[[int, "float | None"], None]
-"""``report(steps, loss)``: this number of further iterations is done."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import FileError
 from arpes_ml_plugins.labelled.layout import VALUES, dataset_from, flat, layout_of
-from arpes_ml_plugins.labelled.progress import Report
 from arpes_ml_plugins.labelled.whole import whole_folder
+from arpes_ml_plugins.report import Report
 
 if TYPE_CHECKING:
     import dask.array

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from arpes_ml_plugins.errors import DataError, ParameterError
-from arpes_ml_plugins.labelled.progress import ProgressOption, Report
+from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.separation_input import (
     SEPARATION,
     check_one_of,
@@ -27,6 +27,7 @@ from arpes_ml_plugins.networks.lpalm import (
     train_on,
 )
 from arpes_ml_plugins.parameters import check_choice, check_count, check_flag, documented
+from arpes_ml_plugins.report import Report
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:

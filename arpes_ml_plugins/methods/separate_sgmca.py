@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from arpes_ml_plugins.errors import AxisError, ParameterError
-from arpes_ml_plugins.labelled.progress import ProgressOption, Report
+from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.separation_input import (
     SEPARATION,
     Setup,
@@ -22,6 +22,7 @@ from arpes_ml_plugins.methods.separation_run import run
 from arpes_ml_plugins.methods.shift_run import SHIFT, check_shift
 from arpes_ml_plugins.networks.iae import RECIPE_NAMES, SpectrumManifolds, manifolds_of
 from arpes_ml_plugins.parameters import check_choice, check_count, check_flag, documented
+from arpes_ml_plugins.report import Report
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from arpes_ml_plugins.frames import warn
-from arpes_ml_plugins.labelled.progress import Report
 from arpes_ml_plugins.labelled.whole import whole_file
+from arpes_ml_plugins.report import Report
 
 if TYPE_CHECKING:
     import torch

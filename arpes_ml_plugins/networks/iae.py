@@ -11,11 +11,12 @@ import numpy as np
 import xarray as xr
 
 from arpes_ml_plugins.errors import ParameterError
-from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
+from arpes_ml_plugins.labelled.progress import ProgressOption, reporter
 from arpes_ml_plugins.networks import cache
 from arpes_ml_plugins.networks.families import as_library, rows_of
 from arpes_ml_plugins.networks.numbers import numbers_of, with_numbers
 from arpes_ml_plugins.parameters import check_choice, check_count
+from arpes_ml_plugins.report import Report
 from arpes_ml_plugins.spectrum_library import SpectrumLibrary
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from numpy.typing import ArrayLike
 
 from arpes_ml_plugins.errors import ParameterError
-from arpes_ml_plugins.labelled.progress import ProgressOption, Report, reporter
+from arpes_ml_plugins.labelled.progress import ProgressOption, reporter
 from arpes_ml_plugins.networks import cache
 from arpes_ml_plugins.networks.stored import stored_weights
 from arpes_ml_plugins.parameters import check_choice, check_count, check_positive, documented
+from arpes_ml_plugins.report import Report
 
 if TYPE_CHECKING:
     import torch

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.report import Report
 from arpes_ml_plugins.separation.blind_start import blind_start
 from arpes_ml_plugins.separation.least_squares import nonnegative_sources
 from arpes_ml_plugins.separation.metrics import match
@@ -63,7 +64,7 @@ def count_components(
     nonnegative: bool,
     seed: int,
     measure: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
-    report: Callable[[int, float | None], None] | None = None,
+    report: Report | None = None,
 ) -> ComponentCount:
     """Separate whitened data ``(m, t)`` blindly into 1, 2, ... components, whole and in halves.
 

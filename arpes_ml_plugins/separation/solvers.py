@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from arpes_ml_plugins.errors import DataError
+from arpes_ml_plugins.report import Report
 from arpes_ml_plugins.separation.blind_start import factorised
 from arpes_ml_plugins.separation.clusters import cluster_means, clustered
 from arpes_ml_plugins.separation.excess import excess_notes
@@ -37,8 +38,6 @@ ENDS = {
     "cycle": "sGMCA ended in a cycle of nearly equal solutions",
     "limit": "sGMCA was still moving after its last iteration",
 }
-
-Report = Callable[[int, "float | None"], None]
 
 
 class Solver(Protocol):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from arpes_ml_plugins.report import Report
 from arpes_ml_plugins.separation.iae import (
     SCALE,
     InterpolatoryAutoencoder,
@@ -20,8 +20,6 @@ HELD_OUT = 0.1
 CHECKS = 40  # of the held-out loss, over a training
 LOG_EVERY = 50
 NARROW = 0.03  # of the variance: directions with less do not count as dimensions
-
-Report = Callable[[int, "float | None"], None]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.report import Report
 from arpes_ml_plugins.separation.lpalm import UnrolledSeparation
 from arpes_ml_plugins.separation.metrics import nmse
 from arpes_ml_plugins.simulation.mixtures import Mixtures, random_split
@@ -25,7 +26,6 @@ LOG_EVERY = 20
 MOST = 15  # usable steps of twenty, for weights to go back to
 SLOWER = 0.5  # learning rates, after a training that has diverged
 
-Report = Callable[[int, "float | None"], None]
 Loss = Callable[..., torch.Tensor]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 from arpes_ml_plugins.continuation.kernels import KERNELS, real_rows
 from arpes_ml_plugins.continuation.prior import GaussianPrior
 from arpes_ml_plugins.continuation.rlista import UnrolledNetwork
+from arpes_ml_plugins.report import Report
 from arpes_ml_plugins.simulation.spectra import (
     FINE,
     POINTS,
@@ -27,8 +28,6 @@ VERSION = 2  # of what is cached: raise it when training changes
 LOG_EVERY = 50  # steps
 POOL_CHUNK = 4096
 PRIORS = ("broad", "published")
-
-Report = Callable[[int, "float | None"], None]
 
 
 @dataclass(frozen=True)
