@@ -152,6 +152,7 @@ def _estimate(
 ) -> dict[str, torch.Tensor]:
     import torch
 
+    from arpes_ml_plugins.denoising.defects import bright_lines
     from arpes_ml_plugins.denoising.mesh import estimate_mesh
 
     unit = gain or batch.numbers["gain"]
@@ -161,7 +162,8 @@ def _estimate(
     for picture, mask in zip(batch.images, batch.valid, strict=True):
         # Complex numbers of double precision, which not all devices have.
         image = batch.numbers["sign"] * picture.cpu().double()[None] / (unit if wanted else 1)
-        known = (mask & (picture != batch.numbers["mark"])).cpu()[None]
+        mask = mask & (picture != batch.numbers["mark"])
+        known = (mask & ~bright_lines(picture[None], mask[None])[0]).cpu()[None]
         known = known if wanted else torch.zeros_like(known)
         mesh = estimate_mesh(image, known, _smoother(batch, make))
         flats.append(mesh.flat)
