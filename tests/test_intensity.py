@@ -123,6 +123,51 @@ def test_marks_of_missing_data_are_left_out_and_stay(mark, scattered):
     np.testing.assert_allclose(clean[~missing], others[~missing], rtol=1e-5)
 
 
+def window(radius=0.85):
+    row, column = np.mgrid[-1 : 1 : N * 1j, -1 : 1 : N * 1j]
+    return np.hypot(row, column) < radius
+
+
+def moved(counts):
+    """Interpolated between rows, in each column at another place: these are counts no more."""
+    share = np.linspace(0.21, 0.83, N)[None]
+    return (1 - share) * counts + share * np.roll(counts, 1, 0)
+
+
+def zero_mark(values):
+    images = torch.from_numpy(np.asarray(values, float))[None]
+    return mark_of(images, torch.ones_like(images, dtype=torch.bool))
+
+
+@pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.CountsWarning")
+@pytest.mark.parametrize("change", [moved, lambda counts: gaussian_filter(counts, 0.8)])
+@pytest.mark.parametrize("place", [window(), np.mgrid[:N, :N].sum(0) > N / 2])
+def test_zeros_around_what_was_moved_or_filtered_are_missing(change, place):
+    values = change(np.random.default_rng(3).poisson(6 + scene(8)) * 1.0)
+    results = [
+        arpes_ml_plugins.denoise(labelled(np.where(place, values, outside)), adapt=False, rng=0)
+        for outside in (0.0, np.nan)
+    ]
+    clean, other = (result.values for result in results)
+    assert (clean[~place] == 0).all()
+    np.testing.assert_allclose(clean[place], other[place], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        electrons(8, 3) * window(),  # counts, which may well be none
+        gaussian_filter(electrons(8, 3) * window(), 1.0, truncate=2.0),  # a detector behind clouds
+        gaussian_filter(np.random.default_rng(0).poisson(np.full((N, N), 0.02)) * 1.0, 1.0),
+        np.maximum(gaussian_filter(electrons(1, 3) - 1.0, 1.5), 0),
+        moved(electrons(8, 3) * (np.mgrid[:N, :N][0] < N / 2)),  # dark, if not quite
+        moved(np.random.default_rng(1).poisson(np.where(window(), 5.0, 0.02)) * 1.0),
+    ],
+)
+def test_dark_is_not_missing(values):
+    assert np.isnan(zero_mark(values))
+
+
 def test_the_lowest_value_of_counts_less_a_constant_is_no_mark():
     images = torch.from_numpy(electrons(1, 2) - 1)[None]
     assert np.isnan(mark_of(images, torch.ones_like(images, dtype=torch.bool)))

@@ -210,3 +210,16 @@ def test_a_pattern_that_may_be_a_mesh_is_told():
     assert "may be one" in words
     clean = data.S.denoise_pretrained(adapt=False, mesh="auto", rng=0)
     assert clean.attrs["provenance"]["record"]["found"]["mesh"] == words
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_lines_that_were_divided_by_numbers_of_their_own_are_no_wires(seed):
+    """The numbers are exact, so the mesh is looked for without them."""
+    rng = np.random.default_rng(seed)
+    row, column = np.indices((96, 96))
+    truth = 10 * (0.3 + np.exp(-(((column - 30 - 0.4 * row) / 6) ** 2) / 2))
+    factors = rng.uniform(0.6, 1.5, (96, 1))
+    data = xr.DataArray(rng.poisson(truth) * factors, dims=("phi", "eV"))
+    clean = data.S.denoise_pretrained(adapt=False, rng=0)
+    assert clean.attrs["provenance"]["record"]["found"]["mesh"] == "No mesh was found."
+    assert np.sqrt(np.mean((clean.values / factors - truth) ** 2)) < 0.12 * np.sqrt(truth.mean())

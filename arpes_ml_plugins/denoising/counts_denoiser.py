@@ -44,6 +44,7 @@ from arpes_ml_plugins.denoising.plan import (
 from arpes_ml_plugins.denoising.posterior import measured_again
 from arpes_ml_plugins.denoising.replicas import replica_strengths
 from arpes_ml_plugins.denoising.residual import Residual, residual_of
+from arpes_ml_plugins.denoising.series_noise import shared_noise
 from arpes_ml_plugins.denoising.similar_patches import SMALLEST
 from arpes_ml_plugins.denoising.splitting import Counts, Training, adapt, whole_counts
 from arpes_ml_plugins.errors import CountsWarning
@@ -89,6 +90,8 @@ class CountsResult:
     """Calibration of the errors, if requested."""
     residual: Callable[[], Residual]
     """Analyse the difference between the images and ``clean``."""
+    shared: Callable[[], float]
+    """Correlation of the noise of images that follow each other; NaN if the images are alone."""
     replicas: Callable[[], torch.Tensor]
     """Strengths of the replicas that were added, ``(n,)``; NaN without."""
 
@@ -234,6 +237,7 @@ def denoise_counts_images(
         width,
         calibration,
         partial(_residual, seen.images, clean, seen.valid, noise, report),
+        partial(shared_noise, seen.images, clean, seen.valid) if series else lambda: math.nan,
         partial(
             in_groups,
             partial(replica_strengths, series=series),

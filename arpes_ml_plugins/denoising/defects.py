@@ -1,4 +1,4 @@
-"""Find defects: hot pixels, tracks of cosmic rays, and dead lines."""
+"""Find defects: hot pixels, tracks of cosmic rays, and dead or far too bright lines."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import torch.nn.functional as F
 from arpes_ml_plugins.denoising.neighbourhoods import highest_of, sum_around
 from arpes_ml_plugins.denoising.tracks import far_above, isolated
 
-__all__ = ["dead_lines", "hot_pixels", "like_spots"]
+__all__ = ["bright_lines", "dead_lines", "hot_pixels", "like_spots"]
 
 AGREEING = 2  # a band seen from one of its pixels has two neighbours as bright; so has a pair
 DEAD = 0.05  # of its neighbours: a line darker than this is no signal
 REACH = 3  # lines on either side that a dead one is compared with
 ENOUGH = 30.0  # counts that a dead line must lack
+STUCK = 100.0  # times its neighbours: brighter than a line of 0.8 pixels, which lights them by 1 %
+USUAL = 0.9  # of the lines at least are not stuck
 NEAR, AROUND = 3, 7  # pixels, sides of the squares around a hot one that are compared
 BRIGHT = 5.0  # standard deviations
 TOGETHER = 3  # pixels
@@ -77,6 +79,29 @@ def like_spots(counts: torch.Tensor, valid: torch.Tensor, used: torch.Tensor) ->
     bright = total - expected > BRIGHT * (expected.clamp(min=0) + 1).sqrt()
     left = left & ~whole
     return left & ((bright & (number > 0)) | (sum_around(left.to(counts), NEAR) > TOGETHER - 0.5))
+
+
+def bright_lines(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Mask of rows or columns so much brighter than those beside them, and than nearly all others,
+    that a channel is stuck: no spectrum is so sharp.
+
+    Examples
+    --------
+    >>> counts = torch.full((1, 20, 20), 4.0)
+    >>> counts[0, 7], counts[0, :, 3] = 65535, 100
+    >>> bright_lines(counts, counts > 0).any(-1).nonzero()[:, 1].tolist()
+    [7]
+    """
+    return valid & (_bright_rows(images, valid) | _bright_rows(images.mT, valid.mT).mT)
+
+
+def _bright_rows(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    values = torch.where(valid, images.abs(), torch.nan)
+    level, mean = values.nanmedian(-1).values, values.nanmean(-1)
+    typical = mean.nanquantile(USUAL, -1, keepdim=True)  # others may be dead
+    padded = F.pad(mean.nan_to_num(), (1, 1))
+    beside = torch.maximum(torch.maximum(padded[..., :-2], padded[..., 2:]), typical)
+    return ((level > STUCK * beside) & (beside > 0))[..., None]
 
 
 def dead_lines(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:

@@ -16,12 +16,16 @@ GAP = 1.5  # times the next step: the lowest of counts less a constant is not so
 MORE = 3.0  # times the pixels that would be empty by chance
 INSIDE = 7  # marked neighbours of eight
 HALF, STRAY = 0.5, 0.002  # marked pixels that are inside, at least, and others there, at most
+RIM = 3  # pixels from zeros, beyond which intensities are compared with those beside them
+STEEP = 0.5  # of the intensity there: what is darker beside zeros falls off towards them
 
 
 def mark_of(images: torch.Tensor, valid: torch.Tensor) -> float:
     """The value of ``images (n, height, width)`` that marks missing data; NaN if none does.
 
-    It is the only negative one, or by far the largest in whole regions.
+    It is the only negative one, or by far the largest in whole regions; or zero, in whole regions
+    beside which the intensity ends, if other values are no counts: these were filtered or moved
+    before the zeros were set, and what is missing then looks like the sharpest edge of all.
 
     Examples
     --------
@@ -30,6 +34,12 @@ def mark_of(images: torch.Tensor, valid: torch.Tensor) -> float:
     >>> mark_of(counts, torch.ones_like(counts, dtype=torch.bool))
     -999.0
     """
+    mark = _extreme(images, valid)
+    return 0.0 if math.isnan(mark) and _ends_at_zeros(images, valid) else mark
+
+
+def _extreme(images: torch.Tensor, valid: torch.Tensor) -> float:
+    """The lowest or highest value, if it is a mark."""
     values = images[valid]
     if len(values) < 2 * FEWEST:
         return math.nan
@@ -49,6 +59,30 @@ def mark_of(images: torch.Tensor, valid: torch.Tensor) -> float:
     if highest < FAR * others.max():
         return math.nan
     return float(value) if _in_regions(valid, marked) else math.nan
+
+
+def _ends_at_zeros(images: torch.Tensor, valid: torch.Tensor) -> bool:
+    """Whether zeros fill whole regions of ``images`` that are no counts, and end abruptly."""
+    zeros = valid & (images == 0)
+    known = valid & ~zeros
+    values = images[known]
+    if min(int(zeros.sum()), len(values)) < FEWEST or not _in_regions(valid, zeros):
+        return False
+    inside = zeros & (_around(zeros.float()) > INSIDE - 0.5)
+    if (zeros & ~_within(inside, 1)).sum() > STRAY * len(values):
+        return False  # it is dark, and some of these were measured
+    if len(values.unique()) <= HALF * len(values):
+        return False
+    beside, near = (_within(zeros, distance) & known for distance in (1, RIM))
+    further = _within(zeros, 2 * RIM) & known & ~near
+    if int(further.sum()) < int(beside.sum()):
+        return False  # spots among zeros
+    return bool(images[beside].abs().mean() > STEEP * images[further].abs().mean())
+
+
+def _within(marked: torch.Tensor, distance: int) -> torch.Tensor:
+    """Pixels so close to those that are ``marked``."""
+    return F.max_pool2d(marked.float()[:, None], 2 * distance + 1, 1, distance)[:, 0] > 0
 
 
 def _may_be_empty(

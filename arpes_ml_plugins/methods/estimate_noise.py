@@ -86,8 +86,9 @@ def estimate_noise(
           then describe the data without the repetitions;
         - ``sign``: -1 if the values are intensities with a negative sign, as in a current,
           otherwise 1. All other variables then describe their magnitudes;
-        - ``mark``: value that stands for missing data (the only negative one, or by far the largest
-          in whole regions); NaN if there is none. Such pixels count as missing;
+        - ``mark``: value that stands for missing data (the only negative one, by far the largest in
+          whole regions, or zero around data that were interpolated or filtered before); NaN if
+          there is none. Such pixels count as missing;
         - ``transform``: 1 to 4 if the values are a power, a square root (of counts plus a
           constant), a logarithm or an inverse hyperbolic sine of counts, otherwise 0. All other
           variables then describe these counts;

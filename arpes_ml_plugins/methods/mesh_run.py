@@ -15,6 +15,7 @@ from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.denoising_input import PROPORTIONAL, noise_numbers, noise_of
+from arpes_ml_plugins.methods.scales_run import scales_of
 from arpes_ml_plugins.methods.stored_network import pretrained
 
 if TYPE_CHECKING:
@@ -152,16 +153,21 @@ def _estimate(
 ) -> dict[str, torch.Tensor]:
     import torch
 
+    from arpes_ml_plugins.denoising.defects import bright_lines
     from arpes_ml_plugins.denoising.mesh import estimate_mesh
 
     unit = gain or batch.numbers["gain"]
     direct = not batch.numbers["transform"]  # functions of counts behind a mesh are not divided
     wanted = bool(gain or (batch.numbers["served"] and direct)) and unit > 0
     flats, numbers = [], []
-    for picture, mask in zip(batch.images, batch.valid, strict=True):
+    scales = None if gain else scales_of(batch, batch.numbers)
+    # Lines that were divided by numbers of their own are no wires.
+    images = batch.images if scales is None else batch.images / scales
+    for picture, mask, scaled in zip(batch.images, batch.valid, images, strict=True):
         # Complex numbers of double precision, which not all devices have.
-        image = batch.numbers["sign"] * picture.cpu().double()[None] / (unit if wanted else 1)
-        known = (mask & (picture != batch.numbers["mark"])).cpu()[None]
+        image = batch.numbers["sign"] * scaled.cpu().double()[None] / (unit if wanted else 1)
+        mask = mask & (picture != batch.numbers["mark"])
+        known = (mask & ~bright_lines(picture[None], mask[None])[0]).cpu()[None]
         known = known if wanted else torch.zeros_like(known)
         mesh = estimate_mesh(image, known, _smoother(batch, make))
         flats.append(mesh.flat)

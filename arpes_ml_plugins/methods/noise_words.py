@@ -82,7 +82,7 @@ def in_words(
         sentences.append(_uncertain_in_words(noise))
     if noise["hot_fraction"] > FEW_HOT:
         sentences.append(f"{noise['hot_fraction']:.2%} of the pixels are hot.")
-    if math.isfinite(noise["mark"]) and noise["mark"]:
+    if math.isfinite(noise["mark"]):
         sentences.append(
             f"The value {noise['mark']:g} is taken for a mark of missing data: such pixels are "
             f"left out, and stay as they are. Set them to NaN."

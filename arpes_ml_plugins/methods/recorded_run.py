@@ -1,8 +1,8 @@
 """What a detector recorded of the images of a batch, and results as the batch was.
 
 Values that are negative throughout, as those of a current are, count with the other sign, lines
-that only repeat the one before do not count, logarithms of counts are taken for these counts, and
-marks of missing data stay as they are.
+that only repeat the one before do not count, logarithms of counts are taken for these counts, marks
+of missing data stay as they are, and stuck channels are left out.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Recorded:
     """Value of missing data."""
     marked: torch.Tensor | None = None
     """Mask of the pixels of the data with this value."""
+    stuck: float = 0.0
+    """Fraction of the pixels that are in stuck channels."""
 
     def numbers(self) -> dict[str, float]:
         """Numbers of the function and of the mark."""
@@ -84,19 +86,25 @@ def found_in(batch: ImageBatch, exposures: int = 1) -> Recorded:
     from arpes_ml_plugins.denoising.transformed import transform_of
 
     mark = mark_of(batch.images, batch.valid)
-    batch = _without(batch, mark)
+    batch, known = _usable(batch, mark), batch.valid & (batch.images != mark)
+    stuck = 1 - float(batch.valid.sum() / known.sum().clamp(min=1))
     transform = transform_of(batch.images, batch.valid)
     sign = sign_of(batch.images, batch.valid) if transform is None else 1.0
     distinct = distinct_lines(batch.images, batch.valid)
     if distinct is None and len(batch.images) > exposures:
         batch, repeats = _of_windows(batch, exposures)
-        return replace(_recorded(batch, sign, None, transform), repeats=repeats, mark=mark)
-    return replace(_recorded(batch, sign, distinct, transform), mark=mark)
+        found = replace(_recorded(batch, sign, None, transform), repeats=repeats)
+    else:
+        found = _recorded(batch, sign, distinct, transform)
+    return replace(found, mark=mark, stuck=stuck)
 
 
-def _without(batch: ImageBatch, mark: float) -> ImageBatch:
-    """The batch without the pixels that have the ``mark``."""
-    return replace(batch, valid=batch.valid & (batch.images != mark))
+def _usable(batch: ImageBatch, mark: float) -> ImageBatch:
+    """The batch without the pixels that have the ``mark``, and without stuck channels."""
+    from arpes_ml_plugins.denoising.defects import bright_lines
+
+    valid = batch.valid & (batch.images != mark)
+    return replace(batch, valid=valid & ~bright_lines(batch.images, valid))
 
 
 def _of_windows(batch: ImageBatch, exposures: int) -> tuple[ImageBatch, tuple[float, float]]:
@@ -127,7 +135,7 @@ def recorded(batch: ImageBatch, gain: float | None = None) -> Recorded:
     numbers = batch.numbers
     mark = numbers[MARK]
     marked = None if math.isnan(mark) else batch.valid & (batch.images == mark)
-    batch = _without(batch, mark)
+    batch = _usable(batch, mark)
     repeated = max(numbers["row_repeats"], numbers["column_repeats"]) > 1
     distinct = distinct_lines(batch.images, batch.valid) if repeated else None
     kind, *others = (numbers[name] for name in TRANSFORM)

@@ -27,6 +27,7 @@ OUTPUTS: dict[str, Output] = dict.fromkeys(
         "bright",
         "bright_error",
         "excess",
+        "shared",
         "filter",
         "replica",
         "spots",
@@ -40,11 +41,13 @@ WEAK, STRONG = 0.8, 1.3  # power of the residual over that of the noise
 SATURATED, BUNCHED = 0.8, 1.5  # power in bright places over that in dim ones
 BENT, CERTAIN = 0.9, 3.0  # the same of a detector that saturates a little; standard errors below 1
 MORE = 0.01  # of all intensity
+SHARED = 0.1  # correlation of the noise of images that follow each other
 SERIOUS = {
     "structure": (0.0, 0.05),
     "power": (0.5, 2.0),
     "bright": (SATURATED, 2.5),
     "excess": (-0.02, 0.02),
+    "shared": (-0.2, 0.2),
 }
 """Ranges beyond which a warning is issued."""
 NOISE = "The residual is noise as assumed."
@@ -82,6 +85,7 @@ def residual_numbers(result: CountsResult, excess: torch.Tensor) -> dict[str, to
         "bright": residual.bright.nanmedian()[None],
         "bright_error": residual.bright_error.nanmedian()[None],
         "excess": excess[None],
+        "shared": torch.tensor([result.shared()], dtype=torch.float64, device="cpu"),
         "filter": torch.full((1,), math.nan, device="cpu"),
         "replica": result.replicas().nan_to_num(0.0).amax()[None],
     }
@@ -112,10 +116,10 @@ def say_what_is_left(arrays: dict[str, xr.DataArray], *, local: bool = False) ->
 
 
 def _typical(name: str, known: np.ndarray) -> float:
-    """Summary over all images: the maximum for structure and excess, otherwise the median."""
+    """Summary over all images: the maximum of structure, excess and shared noise, or the median."""
     if not known.size:
         return math.nan
-    if name == "excess":
+    if name in ("excess", "shared"):
         return float(known[np.abs(known).argmax()])
     return float(known.max() if name == "structure" else np.median(known))
 
@@ -161,6 +165,7 @@ def _sentences(
     bright: float,
     bright_error: float,
     excess: float,
+    shared: float,
     *,
     local: bool,
 ) -> list[str]:
@@ -181,6 +186,14 @@ def _sentences(
             f"The sum of all pixels is {abs(excess):.1%} {'larger' if excess > 0 else 'smaller'} "
             f"than that of the data, which is no chance: as where negative values come from a "
             f"filter, or from noise that is not that of counts."
+        )
+    if abs(shared) > SHARED:
+        said.append(
+            f"Images that follow each other share noise (correlation {shared:.2g}), as after a "
+            f"running mean, a sum or an interpolation along the series, with a reference in "
+            f"common, or if pixels differ in sensitivity: part of it stays in the clean images, "
+            f"and error bars do not contain that. Denoise before such steps, or each image alone "
+            f"(series=None)."
         )
     if local:
         if (structure <= LEFT and bent) or bright > BUNCHED:
