@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from arpes_ml_plugins.denoising.neighbourhoods import sum_around
+from arpes_ml_plugins.denoising.neighbourhoods import highest_around, sum_around
 
 __all__ = ["mark_of"]
 
@@ -82,7 +82,7 @@ def _ends_at_zeros(images: torch.Tensor, valid: torch.Tensor) -> bool:
 
 def _within(marked: torch.Tensor, distance: int) -> torch.Tensor:
     """Pixels so close to those that are ``marked``."""
-    return F.max_pool2d(marked.float()[:, None], 2 * distance + 1, 1, distance)[:, 0] > 0
+    return highest_around(marked.float(), 2 * distance + 1) > 0
 
 
 def _may_be_empty(
