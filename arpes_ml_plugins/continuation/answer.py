@@ -29,6 +29,7 @@ __all__ = [
     "answer",
     "chi2_per_datum",
     "in_words",
+    "is_no_chance",
     "largest_misfit",
     "misses",
     "none_explains",
@@ -338,8 +339,12 @@ def none_explains(seen: Observation, solution: Solution) -> torch.Tensor:
     """
     if solution.least is None:
         return torch.zeros_like(seen.which, dtype=torch.bool)
-    spread = (2 / seen.count).sqrt()
-    return solution.least / seen.count > 1 + LEAST_MISFIT_OF_ALL * spread
+    return is_no_chance(solution.least, seen.count)
+
+
+def is_no_chance(least: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Whether chi^2 of the nearest spectra to ``count`` data is more than their errors explain."""
+    return least / count > 1 + LEAST_MISFIT_OF_ALL * (2 / count).sqrt()
 
 
 def _underfits(seen: Observation, solution: Solution) -> torch.Tensor:

@@ -31,6 +31,7 @@ from arpes_ml_plugins.continuation.answer import (
     UNNORMED,
     UNNORMED_DATA,
     Solution,
+    is_no_chance,
     misses,
     none_explains,
     with_tails,
@@ -80,7 +81,7 @@ from arpes_ml_plugins.continuation.solvers import (
     maxent_solution,
 )
 from arpes_ml_plugins.continuation.status_numbers import joined, with_factor, with_part
-from arpes_ml_plugins.continuation.tails import explains_as_well, find_tails
+from arpes_ml_plugins.continuation.tails import explains_as_well, find_tails, nearest_chi2
 
 __all__ = ["Checked"]
 
@@ -317,10 +318,9 @@ def _explained_finer(seen: Observation, solution: Solution) -> torch.Tensor:
         problem = replace(
             seen.problem, omega=fine, bins=False, named=None, window=seen.problem.half_width
         )
-        one = replace(one, problem=problem)
-        default = one.norms[:, None] * flat_weights(problem)
-        found = maxent_solution(one, default, "chi2kink", resolved=False)
-        coarse[item] = ~none_explains(one, found)[0]
+        nearest = torch.cat([nearest_chi2(one), nearest_chi2(replace(one, problem=problem))])
+        now, finer = is_no_chance(nearest, one.count.expand(2))
+        coarse[item] = now & ~finer
     return coarse
 
 

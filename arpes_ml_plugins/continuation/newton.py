@@ -109,7 +109,7 @@ class Dual:
             gradient = alpha[:, None] * point.unknowns - own.target
             gradient = gradient + own.space.projected(point.spectrum)
             # The error of log(a / d) is at most this, on the average over a.
-            off = own.space.scaled(gradient).norm(dim=-1)
+            off = (gradient * own.space.sizes).norm(dim=-1)
             off = off * (point.spectrum.amax(-1) / own.norm).sqrt()
             done = ended | (off <= accuracy * alpha)
             if bool(done.any()):

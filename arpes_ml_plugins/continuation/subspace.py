@@ -24,6 +24,7 @@ class Subspace:
     spread: torch.Tensor  # (n, r), or (n, k)
     products: torch.Tensor  # (n, ...): lower halves of the outer products of its rows
     places: torch.Tensor  # (r, r), or (k, k): where the elements of a matrix are in such a half
+    sizes: torch.Tensor  # (r,), or (b, r): lengths of the columns of ``V S``
     own: torch.Tensor | None = None  # (b, k, r)
 
     @classmethod
@@ -32,15 +33,17 @@ class Subspace:
         left, s, turn, right = Factored.of(kernel).svd(NEGLIGIBLE / float(norm.max()))
         if turn is None:
             kept = s > 1e-12 * s[:1]
-            left, spread, own = left[:, kept], right[kept].mT * s[kept], None
+            left, s = left[:, kept], s[kept]
+            spread, own = right[kept].mT * s, None
         else:  # a column of zeros is not there
             kept = (s * norm[:, None] > NEGLIGIBLE) & (s > 1e-12 * s[:, :1])
-            left, spread, own = left * kept[:, None], right.mT, turn.mT * (s * kept)[:, None]
+            left, s = left * kept[:, None], s * kept
+            spread, own = right.mT, turn.mT * s[:, None]
         size = spread.shape[1]
         row, column = torch.tril_indices(size, size, device=spread.device)
         places = torch.zeros(size, size, dtype=torch.int64, device=spread.device)
         places[row, column] = places[column, row] = torch.arange(len(row), device=spread.device)
-        return cls(left, spread, spread[:, row] * spread[:, column], places, own)
+        return cls(left, spread, spread[:, row] * spread[:, column], places, s, own)
 
     @property
     def rank(self) -> int:
@@ -51,7 +54,8 @@ class Subspace:
         """That of some data sets."""
         if self.own is None:
             return self
-        return replace(self, left=self.left[which], own=self.own[which])
+        parts = {"left": self.left[which], "sizes": self.sizes[which], "own": self.own[which]}
+        return replace(self, **parts)
 
     def logs(self, y: torch.Tensor) -> torch.Tensor:
         """``V S y``, ``(b, n)``."""
@@ -62,20 +66,16 @@ class Subspace:
         rows = spectrum @ self.spread
         return rows if self.own is None else rowwise(rows, self.own)
 
-    def scaled(self, y: torch.Tensor) -> torch.Tensor:
-        """``S y``, ``(b, r)``."""
-        own = self.spread if self.own is None else self.own
-        return y * own.norm(dim=-2)
-
     def stiffness(self, spectrum: torch.Tensor, least: float = 0.0) -> torch.Tensor:
-        """``S V^T diag(a) V S``, ``(b, r, r)``; without the columns of ``V S`` whose squared length
-        is not above ``least`` in any data set.
+        """``S V^T diag(a) V S``, ``(b, r, r)``; without the last columns of ``V S`` if they are not
+        longer than ``least`` in any data set.
         """
         if self.own is None:
-            return self._shared(spectrum, _above(self.spread.square().sum(0), least))
-        squares = self.own.square()
-        inner = _above(squares.sum(2).amax(0), least)
-        own = self.own[:, :inner, : _above(squares.sum(1).amax(0), least)]
+            return self._shared(spectrum, _above(self.sizes, least))
+        count = _above(self.sizes.amax(0), least)
+        own = self.own[..., :count]
+        inner = _above(own.abs().amax((0, 2)), least)
+        own = own[:, :inner]
         return own.mT @ self._shared(spectrum, inner) @ own
 
     def _shared(self, spectrum: torch.Tensor, count: int) -> torch.Tensor:
@@ -110,7 +110,7 @@ class Subspace:
             Of ``alpha``: the last rows and columns are left out if the data add less to ``alpha``
             there, in all data sets.
         """
-        least = part * float((alpha / spectrum.amax(-1)).amin()) if part else 0.0
+        least = (part * float((alpha / spectrum.amax(-1)).amin())) ** 0.5
         matrix = self.stiffness(spectrum, least)
         matrix.diagonal(dim1=-2, dim2=-1).add_(alpha[:, None])
         return matrix
@@ -128,6 +128,6 @@ class Subspace:
 
 
 def _above(sizes: torch.Tensor, least: float) -> int:
-    """Number of the first ``sizes``, up to the last one that is above a limit; at least 1."""
-    number = torch.arange(1, len(sizes) + 1, device=sizes.device)
-    return max(int(torch.where(sizes > least, number, 0).amax()), 1)
+    """Number of the first ``sizes``, up to the last one that is above a limit; one at least."""
+    above = torch.nonzero(sizes > least)
+    return int(above[-1]) + 1 if len(above) else min(1, len(sizes))
