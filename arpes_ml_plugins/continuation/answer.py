@@ -170,6 +170,16 @@ class Solution:
     fitted: bool = True
     """Whether it should agree with the data within their errors; a bare network need not."""
 
+    def taken(self, which: torch.Tensor, columns: slice) -> Solution:
+        """Spectra, intervals and resolution of some data sets, at some of the frequencies."""
+        names = ("weights", "lower", "upper", "resolution")
+        parts = (getattr(self, name) for name in names)
+        found = {
+            name: None if part is None else part[which][:, columns]
+            for name, part in zip(names, parts, strict=True)
+        }
+        return Solution(status=self.status[which], **found)
+
     def replaced(
         self, other: Solution, which: torch.Tensor, named: tuple[int, int] | None = None
     ) -> Solution:
