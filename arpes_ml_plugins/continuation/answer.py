@@ -174,7 +174,7 @@ class Solution:
         """Spectra, intervals and resolution of some data sets, at some of the frequencies."""
         names = ("weights", "lower", "upper", "resolution")
         parts = (getattr(self, name) for name in names)
-        found = {
+        found: dict[str, Any] = {
             name: None if part is None else part[which][:, columns]
             for name, part in zip(names, parts, strict=True)
         }
