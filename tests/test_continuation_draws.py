@@ -112,3 +112,36 @@ def test_fits_of_draws():
     fit = arpes_ml_plugins.fit_draws(result.draws, models.GaussianModel(), "omega")
     assert 0 < float(fit.center_error) < 0.05
     assert abs(float(fit.center) - 0.5) < 4 * float(fit.center_error)
+
+
+def gaussian_data(sigma, norm, tau=None, count=8):
+    """Data of one wide peak with another norm than 1, and its frequencies."""
+    beta, omega = 20.0, np.linspace(-4, 4, 201)
+    tau = np.linspace(0, beta, 101) if tau is None else tau
+    truth = norm * np.exp(-((omega - 0.4) ** 2) / 0.5) / np.sqrt(0.5 * np.pi)
+    exponent = np.where(omega < 0, beta - tau[:, None], -tau[:, None]) * omega
+    kernel = np.exp(exponent - np.log1p(np.exp(-beta * np.abs(omega)))) * (omega[1] - omega[0])
+    noise = sigma * np.random.default_rng(5).standard_normal((count, len(tau)))
+    data = xr.DataArray(kernel @ truth + noise, coords={"tau": tau}, dims=("k", "tau"))
+    return data, {"beta": beta, "omega": omega, "stderr": sigma, "rng": 1, "draws": 24}, kernel
+
+
+@pytest.mark.parametrize("sigma", [1e-2, 1e-3, 1e-5])
+def test_each_draw_explains_the_data_and_has_the_norm_that_is_stated(sigma):
+    data, options, kernel = gaussian_data(sigma, 2.5, count=3)
+    result = data.S.continue_rlista(norm=2.5, **options)
+    drawn = result.draws.transpose("k", "draw", "omega").values
+    left = (drawn @ kernel.T - data.values[:, None]) / sigma
+    assert np.square(left).mean(-1).max() < 2
+    norms = drawn.sum(-1) * (options["omega"][1] - options["omega"][0])
+    np.testing.assert_allclose(norms, 2.5, rtol=4e-3)
+
+
+@pytest.mark.parametrize(("first", "sigma"), [(0.0, 2.5e-2), (0.1, 2.5e-2), (0.1, 2.5e-3)])
+def test_draws_have_the_error_of_a_norm_that_is_not_stated(first, sigma):
+    """Not that of the norm beside the data, which keeps the entropy from pulling at solutions."""
+    data, options, _ = gaussian_data(sigma, 2.5, np.linspace(first, 20 - first, 81))
+    result = data.S.continue_rlista(norm="any", **options)
+    found = result.spectral_function.integrate("omega").std("k")
+    shown = result.draws.integrate("omega").std("draw").mean()
+    assert 0.5 < float(shown / found) < 2

@@ -29,6 +29,7 @@ __all__ = [
     "answer",
     "chi2_per_datum",
     "in_words",
+    "is_no_chance",
     "largest_misfit",
     "misses",
     "none_explains",
@@ -168,6 +169,16 @@ class Solution:
     """Densities on the frequencies that the user named, ``(b, draws, n)``."""
     fitted: bool = True
     """Whether it should agree with the data within their errors; a bare network need not."""
+
+    def taken(self, which: torch.Tensor, columns: slice) -> Solution:
+        """Spectra, intervals and resolution of some data sets, at some of the frequencies."""
+        names = ("weights", "lower", "upper", "resolution")
+        parts = (getattr(self, name) for name in names)
+        found: dict[str, Any] = {
+            name: None if part is None else part[which][:, columns]
+            for name, part in zip(names, parts, strict=True)
+        }
+        return Solution(status=self.status[which], **found)
 
     def replaced(
         self, other: Solution, which: torch.Tensor, named: tuple[int, int] | None = None
@@ -338,8 +349,12 @@ def none_explains(seen: Observation, solution: Solution) -> torch.Tensor:
     """
     if solution.least is None:
         return torch.zeros_like(seen.which, dtype=torch.bool)
-    spread = (2 / seen.count).sqrt()
-    return solution.least / seen.count > 1 + LEAST_MISFIT_OF_ALL * spread
+    return is_no_chance(solution.least, seen.count)
+
+
+def is_no_chance(least: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Whether chi^2 of the nearest spectra to ``count`` data is more than their errors explain."""
+    return least / count > 1 + LEAST_MISFIT_OF_ALL * (2 / count).sqrt()
 
 
 def _underfits(seen: Observation, solution: Solution) -> torch.Tensor:

@@ -31,6 +31,7 @@ from arpes_ml_plugins.continuation.answer import (
     UNNORMED,
     UNNORMED_DATA,
     Solution,
+    is_no_chance,
     misses,
     none_explains,
     with_tails,
@@ -80,7 +81,7 @@ from arpes_ml_plugins.continuation.solvers import (
     maxent_solution,
 )
 from arpes_ml_plugins.continuation.status_numbers import joined, with_factor, with_part
-from arpes_ml_plugins.continuation.tails import explains_as_well, find_tails
+from arpes_ml_plugins.continuation.tails import explains_as_well, find_tails, nearest_chi2
 
 __all__ = ["Checked"]
 
@@ -129,6 +130,8 @@ class Checked:
             solution = self._solved(whole.take(which), None if free is None else free.take(which))
             if free is not None:
                 solution = _for_norms(part, solution, error[which])
+            # A norm that is estimated from the data is as uncertain as they leave it.
+            solution = self._with_draws((whole if free is None else free).take(which), solution)
             status = _with_resolution(part, solution.weights, solution.status | note[which])
             if self.norm is None and 0 not in whole.problem.moments:
                 status = status | lack_zero(part.problem, part.used) * NO_ZERO
@@ -242,7 +245,7 @@ class Checked:
             solution = self.algorithm(seen, "the network was trained on positive spectra")
             if self.of_matrix:
                 return solution
-            return self._with_draws(seen, self._with_peaks(seen, solution))
+            return self._with_peaks(seen, solution)
         view = estimate(self.network, seen)
         solution = self.algorithm(seen, view)
         lower, upper = interval_of(seen, view, solution)
@@ -268,7 +271,7 @@ class Checked:
         found = replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
         if solution.fitted and not isinstance(self.algorithm, Ista):  # which makes peaks of all
             found = self._with_peaks(seen, found)
-        return self._with_draws(seen, found)
+        return found
 
     def _with_peaks(self, seen: Observation, solution: Solution) -> Solution:
         """With all possible widths of narrow peaks."""
@@ -282,10 +285,26 @@ class Checked:
         return replace(solution, status=status, lower=possible.lower, upper=possible.upper)
 
     def _with_draws(self, seen: Observation, solution: Solution) -> Solution:
+        """With draws, which have weight beyond omega only where the data demand it."""
         if not self.draws:
             return solution
-        seeds = [self.seeds[item] for item in seen.which.tolist()]
-        return replace(solution, draws=draws_of(seen, solution, self.parts, self.draws, seeds))
+        seeds = np.array([self.seeds[item] for item in seen.which.tolist()])
+        named = slice(*(seen.problem.named or (None,)))
+        tails = _part(solution.weights, seen.problem.beyond()) > MOST_BEYOND
+        data = seen.kernel().data(solution.weights)
+        count = len(solution.weights), self.draws, len(solution.weights[0, named]) // self.parts
+        drawn = solution.weights.new_empty(count)
+        for which, some, columns in (
+            (tails, seen, slice(None)),
+            (~tails, seen.bounded(), named),
+        ):
+            if bool(which.any()):
+                own = seeds[which.cpu().numpy()].tolist()
+                part = solution.taken(which, columns)
+                drawn[which] = draws_of(
+                    some.take(which), part, data[which], self.parts, self.draws, own
+                )
+        return replace(solution, draws=drawn)
 
 
 def _explained_alone(seen: Observation, solution: Solution) -> torch.Tensor:
@@ -317,10 +336,9 @@ def _explained_finer(seen: Observation, solution: Solution) -> torch.Tensor:
         problem = replace(
             seen.problem, omega=fine, bins=False, named=None, window=seen.problem.half_width
         )
-        one = replace(one, problem=problem)
-        default = one.norms[:, None] * flat_weights(problem)
-        found = maxent_solution(one, default, "chi2kink", resolved=False)
-        coarse[item] = ~none_explains(one, found)[0]
+        nearest = torch.cat([nearest_chi2(one), nearest_chi2(replace(one, problem=problem))])
+        now, finer = is_no_chance(nearest, one.count.expand(2))
+        coarse[item] = now & ~finer
     return coarse
 
 

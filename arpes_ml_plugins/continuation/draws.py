@@ -38,6 +38,7 @@ class Cells:
     """One data set on ``c`` cells; weights, not densities."""
 
     kernel: torch.Tensor  # whitened, (m, c)
+    data: torch.Tensor  # of the solution, whitened, (m,)
     weights: torch.Tensor  # (c,)
     lower: torch.Tensor
     upper: torch.Tensor
@@ -47,13 +48,20 @@ class Cells:
 
 
 def draws_of(
-    seen: Observation, solution: Solution, parts: int, count: int, seeds: list[int]
+    seen: Observation,
+    solution: Solution,
+    data: torch.Tensor,
+    parts: int,
+    count: int,
+    seeds: list[int],
 ) -> torch.Tensor:
     """Draws for all data sets on the frequencies of the user, as densities
     ``(b, count, n)``.
 
     Parameters
     ----------
+    data
+        Of the solution, whitened, ``(b, m)``: with those of tails that it may have beyond omega.
     parts
         Into how many parts each cell that the user named is divided in the problem.
     seeds
@@ -80,6 +88,7 @@ def draws_of(
             share = even
         cells = Cells(
             kernel=_summed((kernel.each(item) * share).mT, cell).mT,
+            data=data[item],
             weights=size,
             lower=_summed(solution.lower[item] * widths, cell),
             upper=_summed(solution.upper[item] * widths, cell),
@@ -107,7 +116,7 @@ def draw_spectra(cells: Cells, count: int, generator: torch.Generator) -> torch.
         The solution, its interval, and the data that it was found from.
     """
     marginal = _Marginal.of(cells)
-    _, s, vt = torch.linalg.svd(cells.kernel, full_matrices=False)
+    u, s, vt = torch.linalg.svd(cells.kernel, full_matrices=False)
     size = float(marginal.slope.norm())
     seen = s * size > NEGLIGIBLE
     kernel = s[seen, None] * vt[seen]  # (r, c)
@@ -125,7 +134,8 @@ def draw_spectra(cells: Cells, count: int, generator: torch.Generator) -> torch.
         return values
     # It is not; correct what that does to the data, by changes in proportion to the interval.
     strength = LOOSE * float(cells.weights.sum() / marginal.slope.square().sum())
-    return adapted(kernel, noise + kernel @ cells.weights, values, strength)
+    target = noise + cells.data @ u[:, seen]
+    return adapted(kernel, target, values, strength)
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,15 @@ from arpes_ml_plugins.continuation.factored import Factored, rowwise
 from arpes_ml_plugins.continuation.maxent import (
     ALPHAS,
     LARGEST_ALPHA,
-    LOG_NEGLIGIBLE,
-    LONGEST_STEP,
     SMALLEST_ALPHA,
     SMALLEST_DEFAULT,
+    freedom,
+)
+from arpes_ml_plugins.continuation.newton import (
+    LOG_NEGLIGIBLE,
+    LONGEST_STEP,
     SMALLEST_GAP,
     TOLERANCE,
-    freedom,
     halved,
     robust_cholesky,
 )
@@ -259,8 +261,7 @@ class _Dual:
             logs = state.logs.amax(-1) - own.norm.log()[:, None]
             room = LONGEST_STEP + (LOG_NEGLIGIBLE - logs).clamp(min=0)
             length = (room / growth.clamp(min=1e-30)).amin(-1).clamp(max=1.0)
-            length = own._descend(a, y, step, gradient, length)
-            result[left] = y + length[:, None] * step
+            result[left] = own._descend(a, y, step, gradient, length)
             if bool(done.all()):
                 break
             if bool(done.any()):
@@ -329,15 +330,16 @@ class _Dual:
         gradient: torch.Tensor,
         length: torch.Tensor,
     ) -> torch.Tensor:
-        """Lengths of steps along which the dual falls."""
+        """The ends of steps along which the dual falls."""
 
-        def dual(length: torch.Tensor) -> torch.Tensor:
-            at = y + length[:, None] * step
-            logs = _eigvalsh(self.logarithm + self._matrices(self._changes(at)))
+        def at(length: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            end = y + length[:, None] * step
+            logs = _eigvalsh(self.logarithm + self._matrices(self._changes(end)))
             whole = logs.exp().sum((-1, -2))
-            return alpha * at.square().sum(-1) / 2 + whole - (at * self.target).sum(-1)
+            return end, alpha * end.square().sum(-1) / 2 + whole - (end * self.target).sum(-1)
 
-        return halved(dual, (y * self.target).sum(-1), (gradient * step).sum(-1), length)
+        _, now = at(torch.zeros_like(length))
+        return halved(at, now, (y * self.target).sum(-1), (gradient * step).sum(-1), length)
 
 
 def _composed(values: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:

@@ -6,17 +6,18 @@ For whitened data ``g`` and kernel ``K = U S V^T`` the spectrum that minimises (
 
 is ``a = d exp(V S y)``, and ``y`` minimises the convex dual ``alpha |y|^2 / 2 + sum(a) - y U^T g``
 of about twenty unknowns (Bryan's subspace). Newton's method with a line search solves it for every
-data set together; each ``alpha`` starts from the one before.
+data set together; each ``alpha`` starts from the one before. Along the path accuracy is that of the
+rules that choose from it; only the solution that is chosen is exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 
 from arpes_ml_plugins.continuation.factored import Factored, rowwise
+from arpes_ml_plugins.continuation.newton import NOTHING, Dual, Point, robust_cholesky
 from arpes_ml_plugins.continuation.strengths import RULES
 from arpes_ml_plugins.continuation.subspace import Subspace
 from arpes_ml_plugins.errors import ParameterError
@@ -24,22 +25,16 @@ from arpes_ml_plugins.errors import ParameterError
 __all__ = [
     "ALPHAS",
     "LARGEST_ALPHA",
-    "LOG_NEGLIGIBLE",
-    "LONGEST_STEP",
     "RULES",
     "SMALLEST_ALPHA",
     "SMALLEST_DEFAULT",
-    "SMALLEST_GAP",
-    "TOLERANCE",
     "MaxEntResult",
     "Path",
     "adapted",
     "choose_alpha",
     "freedom",
-    "halved",
     "maxent",
     "maxent_path",
-    "robust_cholesky",
     "signed_maxent",
 ]
 
@@ -47,13 +42,9 @@ ALPHAS = 20
 SMALLEST_ALPHA = 1.0
 LARGEST_ALPHA = 1e14
 """Both for a spectrum of integral 1; strengths are in units of one over the norm."""
-LONGEST_STEP = 4.0  # growth of log(a) in one Newton step; it may fall by any amount
-LOG_NEGLIGIBLE = -14.0  # logarithm of a weight over the norm
-TOLERANCE = 1e-8  # change of a, summed, over its norm
-SMALLEST_GAP = 1e-10  # nats; rounding can keep some solutions from coming closer
-ITERATIONS = 400
+ROUGH, EXACT = 1e-4, 1e-9
+"""Largest mean errors of ``log(a / d)``: along the path, and of results."""
 ADAPTING = 4  # strengths of the path for one that is solved for
-SHIFTS = (1e-15, 1e-13, 1e-11, 1e-9)  # of a diagonal of 1, that make up for rounding
 RISE = 1.01  # of chi^2 from strength to strength, which rounding may cause
 SMALLEST_DEFAULT = 1e-7  # of its largest value
 EXCLUDED = 3.0  # nats by which the best strength is more likely than the largest
@@ -100,7 +91,9 @@ class MaxEntResult:
 
         The sum of the linear response to this weight, over the response at its place.
         """
-        root = self.space.root(robust_cholesky(self.space.hessian(self.default, self.alpha)))
+        root = self.space.root(
+            robust_cholesky(self.space.hessian(self.default, self.alpha, NOTHING))
+        )
         everywhere = (root * (root @ self.default[..., None])).sum(1)
         own = self.default * root.square().sum(1)
         return (everywhere / own.clamp(min=1e-30)).clamp(min=1)
@@ -138,8 +131,9 @@ def maxent(
     path = maxent_path(kernel if mixing is None else kernel.times(mixing), data, default)
     space, default = path.space, path.default
     alpha = choose_alpha(path, rule, data.shape[-1] if count is None else count)
-    y, converged = _solve(space, data, default, alpha, _nearest(path, alpha))
-    spectrum = default * space.logs(y).exp()
+    dual = Dual.of(space, data, default)
+    point, converged = dual.solve(alpha, dual.at(_nearest(path, alpha)), EXACT)
+    spectrum = point.spectrum
     loose = _loose(path, alpha)
     deviation = _deviation(space, spectrum, loose, mixing)
     if rule == "bryan":
@@ -194,30 +188,26 @@ def maxent_path(kernel: torch.Tensor | Factored, data: torch.Tensor, default: to
     kernel = Factored.of(kernel)
     default = _safe_default(default, len(data))
     space = Subspace.of(kernel, default.sum(-1))
-    alphas = _alphas(space, default)
-    y = data.new_zeros(len(data), space.rank)
+    dual, alphas = Dual.of(space, data, default), _alphas(space, default)
+    point = Point(data.new_zeros(len(data), space.rank), torch.zeros_like(default), default)
     least = data.new_full((len(data),), torch.inf)
     columns: list[tuple[torch.Tensor, ...]] = []
-    for each in alphas:
-        found, converged = _solve(space, data, default, each, y)
-        chi2 = (data - kernel.data(default * space.logs(found).exp())).square().sum(-1)
+    for alpha in alphas:
+        found, converged = dual.solve(alpha, point, ROUGH)
+        chi2 = (data - kernel.data(found.spectrum)).square().sum(-1)
         # chi^2 falls along the path. With errors of 1e-8 rounding ends it: the last solution stays.
         ended = ~(chi2 < torch.where(converged, RISE * least, least))
-        y = torch.where(ended[:, None], y, found)
-        logs = space.logs(y)
-        spectrum = default * logs.exp()
+        point = found.replaced(point, ended) if bool(ended.any()) else found
         least = chi2 = torch.where(ended, least, chi2)
-        entropy = -(spectrum * logs - spectrum + default).sum(-1)
-        factor = robust_cholesky(space.hessian(spectrum, each))
-        volume = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        evidence = each * entropy - chi2 / 2 + (y.shape[1] * each.log() - volume) / 2
+        entropy = (point.spectrum * (1 - point.logs)).sum(-1) - dual.norm
+        evidence = alpha * entropy - (chi2 + dual.volume(point.spectrum, alpha)) / 2
         if columns:
             evidence = torch.where(ended, columns[-1][4] - 1, evidence)  # it falls from there on
-        columns.append((y, spectrum, chi2, entropy, evidence, converged))
+        columns.append((point.unknowns, point.spectrum, chi2, entropy, evidence, converged))
     beyond = data - rowwise(rowwise(data, space.left), space.left.mT)
     rest = torch.minimum(beyond.square().sum(-1), chi2)
     parts = [torch.stack(part) for part in zip(*columns, strict=True)]
-    hessian = space.hessian(parts[1][-1], alphas[-1])
+    hessian = space.hessian(point.spectrum, alphas[-1], NOTHING)
     return Path(space, default, alphas, *[*parts, rest, freedom(hessian, alphas[-1])])
 
 
@@ -227,12 +217,13 @@ def adapted(
     """Spectra of maximum entropy around default models ``(b, n)``, with one ``alpha`` for all."""
     default = _safe_default(default, len(data))
     space = Subspace.of(kernel, default.sum(-1))
-    y = data.new_zeros(len(data), space.rank)
+    dual = Dual.of(space, data, default)
+    point = Point(data.new_zeros(len(data), space.rank), torch.zeros_like(default), default)
     for alpha in _alphas(space, default)[::ADAPTING]:
         if float(alpha.min()) > strength:
-            y, _ = _solve(space, data, default, alpha, y)
-    y, _ = _solve(space, data, default, torch.full_like(alpha, strength), y)
-    return default * space.logs(y).exp()
+            point, _ = dual.solve(alpha, point, ROUGH)
+    point, _ = dual.solve(torch.full_like(alpha, strength), point, EXACT)
+    return point.spectrum
 
 
 def choose_alpha(path: Path, rule: str, count: int | torch.Tensor) -> torch.Tensor:
@@ -258,83 +249,6 @@ def _alphas(space: Subspace, default: torch.Tensor) -> torch.Tensor:
     return largest * (SMALLEST_ALPHA / largest) ** steps[:, None] / norm
 
 
-def _solve(
-    space: Subspace,
-    data: torch.Tensor,
-    default: torch.Tensor,
-    alpha: torch.Tensor,
-    start: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Newton's method on the dual, for one ``alpha`` per data set."""
-    result, converged = start.clone(), torch.zeros(len(data), dtype=torch.bool, device=data.device)
-    left, norm = torch.arange(len(data), device=data.device), default.sum(-1)
-    state: tuple[torch.Tensor, ...]
-    state = (start, space.logs(start), default, alpha, rowwise(data, space.left), norm)
-    for _ in range(ITERATIONS):
-        y, logs, d, a, target, norm = state
-        spectrum = d * logs.exp()
-        gradient = a[:, None] * y + space.projected(spectrum) - target
-        factor = robust_cholesky(space.hessian(spectrum, a))
-        step = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
-        change = space.logs(step)  # of log(spectrum)
-        slope = (gradient * step).sum(-1)
-        gap = -a * slope  # in the cost that is minimised
-        done = ((spectrum * change.abs()).sum(-1) < TOLERANCE * norm) | (gap < SMALLEST_GAP)
-        # Negligible weights may grow in one step until they are no longer negligible.
-        sizes = (logs + d.log()) - norm[:, None].log()
-        room = LONGEST_STEP + (LOG_NEGLIGIBLE - sizes).clamp(min=0)
-        length = (room / change.clamp(min=1e-30)).amin(-1).clamp(max=1.0)
-        dual = _Line(y, step, logs, change, d, a, target)
-        length = halved(dual, (y * target).sum(-1), slope, length)
-        y, logs = y + length[:, None] * step, logs + length[:, None] * change
-        result[left], converged[left] = y, done
-        state = (y, logs, d, a, target, norm)
-        if bool(done.all()):
-            break
-        if bool(done.any()):
-            left, space = left[~done], space.take(~done)
-            state = tuple(part[~done] for part in state)
-    return result, converged
-
-
-@dataclass(frozen=True)
-class _Line:
-    """The dual along a step, whose logarithms are linear: no kernel is needed again."""
-
-    y: torch.Tensor
-    step: torch.Tensor
-    logs: torch.Tensor
-    change: torch.Tensor
-    default: torch.Tensor
-    alpha: torch.Tensor
-    target: torch.Tensor
-
-    def __call__(self, length: torch.Tensor) -> torch.Tensor:
-        at = self.y + length[:, None] * self.step
-        spectrum = self.default * (self.logs + length[:, None] * self.change).exp()
-        entropy = self.alpha * at.square().sum(-1) / 2
-        return entropy + spectrum.sum(-1) - (at * self.target).sum(-1)
-
-
-def robust_cholesky(matrix: torch.Tensor) -> torch.Tensor:
-    """Lower factors of positive matrices ``(b, r, r)`` that rounding may have made indefinite.
-
-    With errors of 1e-8 their eigenvalues span 16 decades and more. Scaled to a diagonal of 1, most
-    of them can be factorised; to the others just as much is added as it takes. One that holds NaN
-    gives NaN, and leaves the rest of the batch alone.
-    """
-    root = matrix.diagonal(dim1=-2, dim2=-1).clamp(min=torch.finfo(matrix.dtype).tiny).sqrt()
-    scaled = matrix / root[:, :, None] / root[:, None, :]
-    factor, failed = torch.linalg.cholesky_ex(scaled)
-    for shift in SHIFTS:
-        if not failed.any():
-            break
-        added = torch.where(failed > 0, shift, 0.0).to(scaled)[:, None].expand_as(root)
-        again, failed = torch.linalg.cholesky_ex(scaled + torch.diag_embed(added))
-        factor = torch.where(added[..., None] > 0, again, factor)
-    return root[:, :, None] * factor
-
-
 def freedom(hessian: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     """Number of components of ``b`` spectra that the data determine at a strength, ``(b,)``.
 
@@ -345,37 +259,8 @@ def freedom(hessian: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     alpha
         ``(b,)``.
     """
-    inverse = torch.cholesky_inverse(robust_cholesky(hessian)).diagonal(dim1=-2, dim2=-1).sum(-1)
-    return hessian.shape[-1] - alpha * inverse
-
-
-def halved(
-    dual: Callable[[torch.Tensor], torch.Tensor],
-    size: torch.Tensor,
-    slope: torch.Tensor,
-    length: torch.Tensor,
-) -> torch.Tensor:
-    """Halve steps along which the dual does not fall (Armijo).
-
-    Parameters
-    ----------
-    dual
-        From lengths to values of the dual, ``(b,)``.
-    size
-        Of a part of the dual, which rounds it, ``(b,)``.
-    slope
-        Of the dual at length zero, ``(b,)``.
-    length
-        Of the longest steps, ``(b,)``.
-    """
-    now = dual(torch.zeros_like(length))
-    rounding = 1e-13 * (now.abs() + size.abs())
-    for _ in range(20):
-        bad = dual(length) > now + 1e-4 * length * slope + rounding
-        if not bad.any():
-            break
-        length = torch.where(bad, length / 2, length)
-    return length
+    inverse = torch.cholesky_inverse(robust_cholesky(hessian)).diagonal(dim1=-2, dim2=-1)
+    return (1 - alpha[:, None] * inverse).clamp(min=0).sum(-1)  # rounding may make some negative
 
 
 def _loose(path: Path, alpha: torch.Tensor) -> torch.Tensor:
@@ -396,7 +281,8 @@ def _deviation(
     mixing: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Standard deviation of every weight under the Gaussian around the maximum."""
-    solved = space.root(robust_cholesky(space.hessian(spectrum, alpha))) * spectrum[:, None]
+    factor = robust_cholesky(space.hessian(spectrum, alpha, NOTHING))
+    solved = space.root(factor) * spectrum[:, None]
     free = spectrum
     if mixing is not None:
         solved, free = solved @ mixing.mT, spectrum @ mixing.square().mT

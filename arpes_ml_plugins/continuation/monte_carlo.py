@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 __all__ = ["FEWEST_BINS", "mean_and_covariance", "merged_until_independent"]
 
 FEWEST_BINS = 20
+FOLDS = 10
+SINGULAR = 1e-10  # over the largest variance: what no bin changes
 GROWTH = 2.0  # standard errors by which merging must raise the variance to be needed
 
 
@@ -28,8 +30,28 @@ def mean_and_covariance(
     spread[spread == 0] = np.finfo(float).tiny
     unit = (merged - merged.mean(0)) / spread
     correlation, _ = ledoit_wolf(unit, assume_centered=True)
-    covariance = correlation * spread * spread[:, None] / len(merged) * _inflation(merged)
+    larger = _inflation(merged) * _chi2_left_out(unit)
+    covariance = correlation * spread * spread[:, None] / len(merged) * larger
     return bins.mean(0), covariance, len(bins) // len(merged)
+
+
+def _chi2_left_out(unit: NDArray[np.floating]) -> float:
+    """chi^2 per value of bins with the correlation of the others, 1 at least.
+
+    A covariance of few bins has too small a variance in many directions, even if it is shrunk: the
+    mean of these bins, too, would be further from any spectrum than errors explain.
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    chi2 = []
+    for out in np.array_split(np.arange(len(unit)), FOLDS):
+        rest = np.delete(unit, out, 0)
+        correlation, _ = ledoit_wolf(rest - rest.mean(0), assume_centered=True)
+        variance, directions = np.linalg.eigh(correlation)
+        known = variance > SINGULAR * variance[-1]
+        along = (unit[out] - rest.mean(0)) @ directions[:, known]
+        chi2.append((along**2 / variance[known]).mean() / (1 + 1 / len(rest)))
+    return max(1.0, float(np.mean(chi2)))
 
 
 def merged_until_independent(bins: NDArray[np.floating]) -> NDArray[np.floating]:

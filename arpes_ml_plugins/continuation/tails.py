@@ -21,7 +21,7 @@ from arpes_ml_plugins.continuation.maxent import maxent
 from arpes_ml_plugins.continuation.observation import Observation, observed
 from arpes_ml_plugins.continuation.problem import WIDER, Problem
 
-__all__ = ["Tails", "explains_as_well", "find_tails"]
+__all__ = ["Tails", "explains_as_well", "find_tails", "nearest_chi2"]
 
 WIDEST = 16 * WIDER  # times the largest frequency of the user
 ERROR = 1e-5  # relative, of the norm
@@ -70,12 +70,16 @@ def explains_as_well(one: Observation, other: Observation) -> torch.Tensor:
     """Whether data with more knowledge beside them, or on fewer frequencies, are explained as well
     as the ``other`` ones, ``(b,)``: compares the nearest positive spectra, without regularisation.
     """
-    found = [_least(one, item) < _least(other, item) + DEMANDED for item in range(len(one.which))]
-    return torch.tensor(found, device=one.data.device)
+    return nearest_chi2(one) < nearest_chi2(other) + DEMANDED
 
 
-def _least(seen: Observation, item: int) -> float:
-    """chi^2 of the positive spectrum that is nearest to one data set; infinite if not found."""
+def nearest_chi2(seen: Observation) -> torch.Tensor:
+    """chi^2 of the positive spectra that are nearest to data, ``(b,)``; infinite if not found."""
+    found = [_nearest_chi2(seen, item) for item in range(len(seen.which))]
+    return seen.data.new_tensor(found)
+
+
+def _nearest_chi2(seen: Observation, item: int) -> float:
     from scipy.optimize import nnls
 
     kernel, data = seen.kernel().each(item).cpu().numpy(), seen.data[item].cpu().numpy()
