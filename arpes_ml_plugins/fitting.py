@@ -164,7 +164,8 @@ def fit_draws(
         drawn = np.array([each[name] for _, each in fits]).reshape(*shape, values.shape[-2])
         along = xr.DataArray(drawn, dims=[*others, DRAW], coords=shell.coords)
         found[name] = along.isel({DRAW: 0}, drop=True).copy(data=mean)
-        found[ERROR.format(name)] = along.std(DRAW, ddof=1)
+        enough = along.notnull().sum(DRAW) > 1
+        found[ERROR.format(name)] = along.where(enough, 0).std(DRAW, ddof=1).where(enough)
         found[DRAWN.format(name)] = along
     found[FAILED] = along.isnull().mean(DRAW)
     _warn_of_bounds(found, params)
