@@ -34,7 +34,6 @@ ROUNDS = 100
 SETTLED = 1e-4  # channels
 LESS = 10  # times as much if shifts are levelled: a sum of absolute values settles slowly
 UNKNOWN = 0.08  # channels: what the centres of the families differ from the spectra
-FINE = 1.5  # times that: errors of single pixels that are small enough
 FAINT = 0.1  # of the width of lines: with larger errors, shifts of single pixels show no energy
 SIGNIFICANT = 5.0  # standard deviations of a covariance
 LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
@@ -238,10 +237,19 @@ class _Scan:
             return "free"
         if self._common(slow[0], slow[1], 1 / self.noise_left) <= least:
             return None
-        # If the shift of every single pixel is accurate enough, do not smooth.
-        if float(self.rough(spectra)[self.used].median()) < FINE * UNKNOWN * abs(self.step):
-            return "free"
-        return "slow"
+        return "slow" if self._agree(free, slow) else "free"
+
+    def _agree(self, free: list[torch.Tensor], slow: list[torch.Tensor]) -> bool:
+        """Whether shifts of neighbours make those of pixels more certain, as two halves of the
+        channels show: shifts from all channels have at most half the variance of those from one.
+        """
+
+        def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+            return float((one - other).square()[self.used].median())
+
+        both = apart(*free)
+        beside = (apart(slow[0], free[1]) + apart(slow[1], free[0])) / 2
+        return beside - both / 2 < both / 4
 
     def faint(self, spectra: torch.Tensor) -> bool:
         """Whether shifts of single pixels are no longer small against the lines."""
