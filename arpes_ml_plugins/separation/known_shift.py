@@ -235,7 +235,8 @@ class _Scan:
         least = (LEAST * self.step) ** 2
         if self._common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
             return "free"
-        if self._common(slow[0], slow[1], 1 / self.noise_left) <= least:
+        exist = self._common(*slow, 1 / self.noise_left), self._common(*free, 1.0)
+        if max(exist) <= least:
             return None
         return "slow" if self._agree(free, slow) else "free"
 
