@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["unmix"]
 
+SIGNIFICANT = 5.0  # standard deviations of chi^2
 ALIKE = 0.995  # cosine between spectra whose maps cannot be told apart
 MAPPED = {name: kind for name, kind in OUTPUTS.items() if name != "library_distance"}
 
@@ -230,10 +231,13 @@ def _notes(
     fit: Measured, mapped: dict[str, torch.Tensor], spectra: torch.Tensor, names: list[str]
 ) -> list[str]:
     """What is to be said of the fit."""
-    limit = largest_chi2(by_value=fit.values is not None)
     causes = ["missing components", "wrong spectra", "shifted energies"]
     chi2 = float(mapped["residual_chi2"].nanmean())
+    number = int(mapped["residual"].isfinite().sum())
+    chance = 1 + SIGNIFICANT * (2 / max(number, 1)) ** 0.5
+    limit = max(largest_chi2(by_value=fit.values is not None), chance)
     notes = of_chi2(chi2, limit, mapped["residual"], "these spectra", causes)
+    notes = [] if fit.from_rest else notes  # chance alone
     unit = spectra / spectra.norm(dim=0)
     cosine = (unit.mT @ unit).abs().triu(1)
     for i, j in (cosine > ALIKE).nonzero().tolist():

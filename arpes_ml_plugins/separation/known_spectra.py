@@ -6,9 +6,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.separation.complete import usable
 from arpes_ml_plugins.separation.goodness import chi2_of_counts, weighted_leverage
 from arpes_ml_plugins.separation.least_squares import weighted_sources
-from arpes_ml_plugins.separation.value_noise import Classes, ValueNoise, noise_and_classes
+from arpes_ml_plugins.separation.value_noise import (
+    Classes,
+    ValueNoise,
+    noise_and_classes,
+    noise_of_squares,
+)
 from arpes_ml_plugins.separation.whiten import NEGATIVE, NEGATIVE_SHARE, channel_noise
 
 __all__ = ["Measured", "Unmixed", "measured", "unmixed"]
@@ -83,11 +89,15 @@ def measured(
     values: ValueNoise | None = None
     classes: Classes | None = None
     from_rest = False
-    if noise is None and int(valid.all(0).sum()) >= FEWEST:
+    if noise is None:
         values, classes = noise_and_classes(cube, valid)
-        noise = channel_noise(cube, valid.all(0)) if values is None else values.of_channels.sqrt()
-    elif noise is None:
-        noise, from_rest = _from_rest(flat, known, spectra), True
+        pixels = usable(valid)
+        if values is not None:
+            noise = values.of_channels.sqrt()
+        elif int(pixels.sum()) >= FEWEST:
+            noise = channel_noise(_filled(flat, known, spectra).reshape(cube.shape), pixels, valid)
+        else:
+            (noise, values), from_rest = _from_rest(flat, known, spectra), True
     noise = noise.flatten(1) if noise.ndim > 1 else noise[:, None]  # (m, t) or (m, 1)
     if nonnegative is None:
         below = (flat < -NEGATIVE * noise) & known
@@ -141,11 +151,30 @@ def _fitted(
     return tuple(part.masked_fill(few, float("nan")) for part in (maps, errors, model, chi2))
 
 
-def _from_rest(flat: torch.Tensor, known: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
-    """One noise for all channels ``(m,)``, from the residual of plain least squares."""
+def _filled(flat: torch.Tensor, known: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+    """Values with what the spectra leave to expect in gaps; channels without any stay as they
+    are.
+    """
+    if bool(known.all()):
+        return flat
+    maps, _ = weighted_sources(flat, known.to(flat), spectra)
+    return torch.where(known | ~known.any(1, keepdim=True), flat, spectra @ maps)
+
+
+def _from_rest(
+    flat: torch.Tensor, known: torch.Tensor, spectra: torch.Tensor
+) -> tuple[torch.Tensor, ValueNoise | None]:
+    """Noise of channels ``(m,)`` and of each value, from the residual of least squares: one for all
+    channels, unless the residual grows with the intensity as that of counts does.
+    """
     weight = known.to(flat)
     maps, _ = weighted_sources(flat, weight, spectra)
     freedom = (known.sum(0) - spectra.shape[1]).clamp(min=0).sum().clamp(min=1)
-    left = (weight * (flat - spectra @ maps).square()).sum() / freedom
+    model = spectra @ maps
+    square = (weight * (flat - model).square()) * (known.sum() / freedom)
+    values = noise_of_squares(square, model, known)
+    if values is not None:
+        return values.of_channels.sqrt(), values
+    left = square.sum() / known.sum().clamp(min=1)
     scale = float(flat.abs().max()) or 1.0
-    return left.sqrt().clamp(min=1e-12 * scale).expand(len(flat))
+    return left.sqrt().clamp(min=1e-12 * scale).expand(len(flat)), None
