@@ -74,7 +74,8 @@ def _hot_channels(cube: Cube, noise: ValueNoise) -> torch.Tensor:
     if len(flat) < 3 or flat.shape[1] < 2:
         return marked
     mean = flat.mean(1)
-    above = mean[1:-1] > TIMES * torch.maximum(mean[:-2], mean[2:]).clamp(min=0)
+    counts = noise.variance(mean)  # with those of a background that was subtracted
+    above = counts[1:-1] > TIMES * torch.maximum(counts[:-2], counts[2:])
     for channel in (above.nonzero()[:, 0] + 1).tolist():
         rows = flat[channel - 1 : channel + 2]
         more = rows[1] - (rows[0] + rows[2]) / 2

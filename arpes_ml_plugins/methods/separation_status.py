@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNLIKE",
+    "channels_left_out",
     "dead_left_out",
     "hot_left_out",
     "largest_chi2",
@@ -226,6 +227,12 @@ def warn_of_status(result: xr.Dataset, method: str) -> None:
 def hot_left_out(hot: int) -> str:
     """Status of data in which so many hot values count as missing."""
     return f"{hot} hot value{' was' if hot == 1 else 's were'} left out"
+
+
+def channels_left_out(number: int) -> str:
+    """Status of data in which so many channels count as missing."""
+    what = "1 channel is" if number == 1 else f"{number} channels are"
+    return f"{what} dead, or equally hot in all pixels, and left out"
 
 
 def dead_left_out(dead: int) -> str:

@@ -20,11 +20,13 @@ from arpes_ml_plugins.methods.blocks_run import (
     sticking_out,
     without_hot,
 )
+from arpes_ml_plugins.methods.gaps_run import without_dead
 from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.goodness_run import saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
 from arpes_ml_plugins.methods.separation_run import OUTPUTS
 from arpes_ml_plugins.methods.separation_status import (
+    channels_left_out,
     hot_left_out,
     largest_chi2,
     of_chi2,
@@ -161,6 +163,11 @@ def _unmixed(
     given = setup.noise if setup.each_noise is None else setup.each_noise
     noise = None if given is None else torch.from_numpy(given).to(cube.values)
     fit, hot = _measured(cube, known, noise, setup.nonnegative, tiles=tiles)
+    dead = without_dead(cube, fit.values).valid.flatten(1).any(1) < cube.valid.flatten(1).any(1)
+    if bool(dead.any()):
+        cube = replace(cube, valid=cube.valid & ~dead.reshape(-1, *[1] * (cube.valid.ndim - 1)))
+        fit, hot = _measured(cube, known, noise, setup.nonnegative, tiles=tiles)
+        fit = replace(fit, noise=fit.noise.masked_fill(dead[:, None], 0))  # no weight
     mapped = _mapped(cube, fit, spectra)
     if cube.report:
         cube.report(1, None)
@@ -168,6 +175,7 @@ def _unmixed(
     dulled = saturated(cube, fit.classes)
     notes = [
         *([hot_left_out(hot)] if hot else []),
+        *([channels_left_out(int(dead.sum()))] if bool(dead.any()) else []),
         *([] if dulled is None else [dulled]),
         *of_sums(residual, mapped["reconstruction"], known, setup),
         *_notes(fit, mapped, known, [str(name) for name in setup.components]),
