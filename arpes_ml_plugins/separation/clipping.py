@@ -2,7 +2,7 @@
 
 Noise leaves fewer and fewer values towards the largest one. Values that are cut off pile up there:
 as many are equal to it as would be spread over a standard deviation. One in a pixel says nothing,
-and neither do any if all pixels have some: spectra may have been divided by their largest value.
+and neither do any if it is 1 in all pixels: spectra may have been divided by their largest value.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def clipped(values: torch.Tensor, valid: torch.Tensor, noise: float) -> int:
     """
     largest = values[valid].max()
     top, below = valid & (values == largest), valid & (values < largest)
-    reached = top.any(0) | ~(valid & (values != 0)).any(0)
-    if bool(reached.all()):
+    everywhere = bool((top.any(0) | ~(valid & (values != 0)).any(0)).all())
+    if not bool(below.any()) or (everywhere and float(largest) == 1):
         return 0
     next_one = values[below].max()
     beside = below & (values >= torch.minimum(largest - noise, next_one))
