@@ -23,9 +23,9 @@ SPECTRA = np.stack([doublet(centre) for centre in CENTRES.values()])
 KNOWN = {n: xr.DataArray(s, {"eV": ENERGY}, "eV") for n, s in zip(CENTRES, SPECTRA, strict=True)}
 NOISE = {
     "counts": lambda rate, draw: draw.poisson(rate) * 1.0,
-    "currents": lambda rate, draw: 3.7e-12 * (draw.poisson(rate) + 0.1 * draw.normal(size=rate.shape)),
+    "currents": lambda rate, draw: 3.7e-12 * (draw.poisson(rate) + draw.normal(0, 0.1, rate.shape)),
     "uniform": lambda rate, draw: rate + draw.normal(size=rate.shape),
-}  # fmt: skip
+}
 UNIT = {"counts": 1.0, "currents": 3.7e-12, "uniform": 1.0}
 
 

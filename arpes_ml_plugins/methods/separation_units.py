@@ -156,8 +156,11 @@ def _known(
     import torch
 
     from arpes_ml_plugins.separation.pixel_maps import PixelMaps
+    from arpes_ml_plugins.separation.shared_channels import variance_by_sharing
 
     each = deviations(setup, cube.values.flatten(1))
+    scaled = shown.spectra[ready.kept] / ready.noise[ready.kept][:, None]
+    in_order = len(setup.channels) == 1 and not setup.common_noise
     return PixelMaps(
         shown.spectra,
         torch.where(ready.kept, ready.noise, 0.0),
@@ -167,6 +170,7 @@ def _known(
         shown.halves,
         errors.share,
         variances=None if each is None else each.flatten(1).square(),
+        sharing=variance_by_sharing(ready.pixels, scaled) if in_order else None,
     )
 
 

@@ -162,11 +162,16 @@ def _unmixed(
     known = torch.from_numpy(spectra.T.copy()).to(cube.values)
     given = setup.noise if setup.each_noise is None else setup.each_noise
     noise = None if given is None else torch.from_numpy(given).to(cube.values)
-    fit, hot = _measured(cube, known, noise, setup.nonnegative, tiles=tiles)
+    options: dict[str, Any] = {
+        "noise": noise,
+        "nonnegative": setup.nonnegative,
+        "in_order": len(setup.channels) == 1,
+    }
+    fit, hot = _measured(cube, known, options, tiles=tiles)
     dead = without_dead(cube, fit.values).valid.flatten(1).any(1) < cube.valid.flatten(1).any(1)
     if bool(dead.any()):
         cube = replace(cube, valid=cube.valid & ~dead.reshape(-1, *[1] * (cube.valid.ndim - 1)))
-        fit, hot = _measured(cube, known, noise, setup.nonnegative, tiles=tiles)
+        fit, hot = _measured(cube, known, options, tiles=tiles)
         fit = replace(fit, noise=fit.noise.masked_fill(dead[:, None], 0))  # no weight
     mapped = _mapped(cube, fit, spectra)
     if cube.report:
@@ -191,8 +196,7 @@ def _unmixed(
 def _measured(
     cube: Cube,
     spectra: torch.Tensor,
-    noise: torch.Tensor | None,
-    nonnegative: bool | None,
+    options: dict[str, Any],
     *,
     tiles: bool,
 ) -> tuple[Measured, int]:
@@ -200,7 +204,6 @@ def _measured(
     from arpes_ml_plugins.separation.gaps import MOST_HOT
     from arpes_ml_plugins.separation.known_spectra import measured
 
-    options: dict[str, Any] = {"noise": noise, "nonnegative": nonnegative}
     fit = measured(cube.values, cube.valid, spectra, **options)
     image = one_above_another(cube) if tiles else cube
     channels = fit.of_channels

@@ -1,4 +1,4 @@
-"""Which pixels have all values: a channel that is missing in every pixel is none of their faults."""
+"""Which pixels have all values, apart from channels that are missing in every pixel."""
 
 from __future__ import annotations
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from arpes_ml_plugins.separation.complete import usable
+from arpes_ml_plugins.separation.complete import complete, usable
 from arpes_ml_plugins.separation.goodness import chi2_of_counts, weighted_leverage
 from arpes_ml_plugins.separation.least_squares import weighted_sources
+from arpes_ml_plugins.separation.shared_channels import variance_by_sharing
 from arpes_ml_plugins.separation.value_noise import (
     Classes,
     ValueNoise,
@@ -37,6 +38,8 @@ class Measured:
     nonnegative: bool
     from_rest: bool
     """Whether the noise was estimated from the residual, so that chi^2 is 1 on average."""
+    sharing: torch.Tensor
+    """``(n,)``: variance of maps, over that with independent channels."""
     spiky: bool = False
     """Whether so many values stick out that they are no defects."""
 
@@ -50,7 +53,8 @@ class Measured:
         values = self.values
         if values is not None:
             values = replace(values, mean=values.mean.to(device))
-        return replace(self, noise=self.noise.to(device), values=values)
+        noise, sharing = self.noise.to(device), self.sharing.to(device)
+        return replace(self, noise=noise, values=values, sharing=sharing)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def measured(
     *,
     noise: torch.Tensor | None = None,
     nonnegative: bool | None = None,
+    in_order: bool = True,
 ) -> Measured:
     """Measure the noise, and whether maps may be negative.
 
@@ -84,6 +89,8 @@ def measured(
         are in proportion to intensity.
     nonnegative
         Maps are; by default if data and spectra allow.
+    in_order
+        Whether channels are, so that neighbours may share their noise.
     """
     flat, known = cube.flatten(1), valid.flatten(1)
     values: ValueNoise | None = None
@@ -102,7 +109,12 @@ def measured(
     if nonnegative is None:
         below = (flat < -NEGATIVE * noise) & known
         nonnegative = bool((spectra >= 0).all()) and float(below.float().mean()) < NEGATIVE_SHARE
-    return Measured(noise, values, classes, nonnegative, from_rest)
+    sharing = spectra.new_ones(spectra.shape[1])
+    if in_order and noise.shape[1] == 1:
+        kept = noise[:, 0] > 0
+        pixels = flat[kept][:, complete(valid).flatten()] / noise[kept]
+        sharing = variance_by_sharing(pixels, spectra[kept] / noise[kept])
+    return Measured(noise, values, classes, nonnegative, from_rest, sharing)
 
 
 def unmixed(
@@ -119,7 +131,7 @@ def unmixed(
         )
     ]
     maps, errors, model, chi2 = (torch.cat(parts, -1) for parts in zip(*pieces, strict=True))
-    return Unmixed(maps, errors, model, chi2)
+    return Unmixed(maps, errors * known.sharing.sqrt()[:, None], model, chi2)
 
 
 def _fitted(
