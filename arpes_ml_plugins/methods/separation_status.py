@@ -232,7 +232,7 @@ def hot_left_out(hot: int) -> str:
 def channels_left_out(number: int) -> str:
     """Status of data in which so many channels count as missing."""
     what = "1 channel is" if number == 1 else f"{number} channels are"
-    return f"{what} dead, or equally hot in all pixels, and left out"
+    return f"{what} dead, constant, or equally hot in all pixels, and left out"
 
 
 def dead_left_out(dead: int) -> str:

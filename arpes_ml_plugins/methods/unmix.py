@@ -168,7 +168,7 @@ def _unmixed(
         "in_order": len(setup.channels) == 1,
     }
     fit, hot = _measured(cube, known, options, tiles=tiles)
-    dead = without_dead(cube, fit.values).valid.flatten(1).any(1) < cube.valid.flatten(1).any(1)
+    dead = _dead_channels(cube, fit)
     if bool(dead.any()):
         cube = replace(cube, valid=cube.valid & ~dead.reshape(-1, *[1] * (cube.valid.ndim - 1)))
         fit, hot = _measured(cube, known, options, tiles=tiles)
@@ -191,6 +191,20 @@ def _unmixed(
         "status": "; ".join(notes) or "ok",
         FIT: replace(fit.to("cpu"), classes=None),
     }
+
+
+def _dead_channels(cube: Cube, fit: Measured) -> torch.Tensor:
+    """Channels ``(m,)`` that tell nothing: dead, equally hot, or stuck at a number."""
+    from arpes_ml_plugins.separation.known_spectra import FEWEST
+
+    seen = cube.valid.flatten(1)
+    dead = without_dead(cube, fit.values).valid.flatten(1).any(1) < seen.any(1)
+    if fit.values is None:  # a channel without noise has no weight
+        return dead
+    values = cube.values.flatten(1)
+    first = values.gather(1, seen.to(values).argmax(1, keepdim=True))
+    same = ((values == first) | ~seen).all(1) & (first[:, 0] != 0)
+    return dead | (same & (seen.sum(1) >= FEWEST))
 
 
 def _measured(

@@ -18,7 +18,7 @@ from arpes_ml_plugins.separation.value_noise import (
 )
 from arpes_ml_plugins.separation.whiten import NEGATIVE, NEGATIVE_SHARE, channel_noise
 
-__all__ = ["Measured", "Unmixed", "measured", "unmixed"]
+__all__ = ["FEWEST", "Measured", "Unmixed", "measured", "unmixed"]
 
 FEWEST = 30  # pixels that the noise of every channel is measured from
 ROUNDS = 3  # with variances from the model
