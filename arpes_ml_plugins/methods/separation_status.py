@@ -24,6 +24,7 @@ __all__ = [
     "largest_chi2",
     "left_out",
     "of_chi2",
+    "of_gaps",
     "of_pixels",
     "of_shared_noise",
     "of_sums",
@@ -148,6 +149,20 @@ def left_out(
         if number:
             notes.append(f"{number} {what} {verb} left out")
     return notes
+
+
+def of_gaps(unknown: torch.Tensor, names: list[str]) -> list[str]:
+    """Note on values of spectra ``(m, n)`` that no pixel with the component was measured at."""
+    number = unknown.sum(0).tolist()
+    where = [f"{name!r} at {k} channels" for name, k in zip(names, number, strict=True) if k]
+    return (
+        [
+            f"the spectra are not known where no pixel that shows them was measured: "
+            f"{', '.join(where)}; what is shown there was filled in"
+        ]
+        if where
+        else []
+    )
 
 
 def of_shared_noise(correlation: float) -> list[str]:
