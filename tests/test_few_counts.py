@@ -135,6 +135,15 @@ def test_simulated_angles_are_those_of_an_estimate(counts):
     assert 0.7 < ratio < 1.6
 
 
+@pytest.mark.parametrize("unit", [1e-14, 1e9])
+def test_expected_angles_do_not_depend_on_the_unit(unit):
+    """Currents of 1e-12 were reported as uncertain by up to 88 degrees."""
+    data, small = (whitened(scale * measured("grains", 3, 0)) for scale in (1.0, unit))
+    start = unit_columns(torch.from_numpy(LINES.T) / data.noise[data.kept][:, None])
+    turned = unit_columns(start + 0.1 * start.roll(1, 1))
+    torch.testing.assert_close(angles(small, turned, start), angles(data, turned, start))
+
+
 def test_spectra_that_are_known_have_no_error():
     data = whitened(measured("grains", 0.3, 0))
     spectra = unit_columns(torch.from_numpy(LINES.T) / data.noise[data.kept][:, None])

@@ -57,6 +57,36 @@ def test_a_channel_that_is_hot_in_all_pixels_is_left_out():
         assert angle(result, others) < 1.5
 
 
+def test_a_hot_channel_has_no_weight_in_maps_of_known_spectra():
+    values = counts(50)
+    known = {n: xr.DataArray(doublet(c), {"eV": ENERGY}, "eV") for n, c in zip(
+        "abc", CENTRES, strict=True)}  # fmt: skip
+    right = labelled(values).S.unmix(spectra=known)
+    values[:, :, 12] += np.random.default_rng(1).poisson(1000, ROWS.shape)
+    with pytest.warns(match="1 channel is dead, constant, or equally hot in all pixels"):
+        result = labelled(values).S.unmix(spectra=known)
+    assert result.status.item().startswith("1 channel")
+    assert ";" not in result.status.item()
+    stuck = counts(50)
+    stuck[:, :, 12] = 70
+    with pytest.warns(match="1 channel is dead, constant"):
+        other = labelled(stuck).S.unmix(spectra=known)
+    for one in (result, other):
+        assert float(((one.maps - right.maps) / right.maps_stderr).std()) < 0.7
+        assert bool(one.residual.isel(eV=12).isnull().all())
+    assert right.status.item() == "ok"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_channels_beside_zero_after_a_subtraction_are_not_hot(seed):
+    values = counts(200, seed)
+    ends = values[..., :3].mean(-1), values[..., -3:].mean(-1)
+    values -= np.linspace(*ends, len(ENERGY)).transpose(1, 2, 0)
+    result = labelled(values).S.separate_gmca(n_components=3, rng=0)
+    assert "left out" not in result.status.item()
+    assert bool(result.spectra.notnull().all())
+
+
 def test_a_narrow_line_of_one_material_is_not_hot():
     values = counts(50)
     values[:, :15, 12] += np.random.default_rng(1).poisson(500, (30, 15))

@@ -157,3 +157,28 @@ def test_gaps_are_not_dark_surroundings_of_hot_values():
     # Four pixels have fewer than half of their values, beside edges that they must not blur.
     assert (np.isfinite(values).mean(-1) < 0.5).sum() == 4
     assert separated(values).status.item() == "ok"
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "counts"])
+def test_errors_of_spectra_are_those_of_what_was_measured(noise):
+    """Half of a spectrum is seen in a seventh of its pixels."""
+    pulls = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        values = EXPECTED + SIGMA * rng.standard_normal(EXPECTED.shape)
+        values = rng.poisson(100 * EXPECTED) * 1.0 if noise == "counts" else values
+        values[:12, :, 20:] = np.nan
+        result = separated(values)
+        assert result.status.item() == "ok"
+        true = SPECTRA[1] / SPECTRA[1].max()
+        own = result.isel(component=int((result.spectra.values @ true).argmax()))
+        scale = float(own.spectra @ xr.DataArray(true, dims="eV")) / (true @ true)
+        pulls.append(((own.spectra - scale * true) / own.spectra_stderr)[20:])
+    assert 0.5 < np.sqrt(np.square(pulls).mean()) < 1.5
+
+
+def test_channels_in_which_a_component_was_never_measured_are_told():
+    values = measured("counts")
+    values[MAPS[1] > 0, 20:] = np.nan
+    with pytest.warns(DistributionWarning, match="not known where no pixel .* at 20 channels"):
+        separated(values)

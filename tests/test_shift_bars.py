@@ -81,3 +81,49 @@ def test_energies_of_grains_are_as_certain_as_their_shifts_are_smooth():
     result = data.S.separate_sgmca(library=library, rng=0)
     within = np.abs(result["shift"] - (WAVE - WAVE.mean())) < result["shift_stderr"]
     assert 0.55 < float(within.mean()) < 0.85
+
+
+def grains(seed):
+    """Shifts with steps at the borders of four grains."""
+    from scipy.ndimage import gaussian_filter
+
+    draw = np.random.default_rng(seed)
+    fields = gaussian_filter(draw.standard_normal((4, *ROWS.shape)), (0, 5, 5))
+    shift = draw.uniform(-0.2, 0.2, 4)[fields.argmax(0)]
+    return shift - shift.mean()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:separate_sgmca")
+@pytest.mark.parametrize("counts", [10, 100])
+def test_steps_stay_steps(counts):
+    within, errors = [], []
+    for seed in range(2):
+        shift = grains(seed)
+        library = SpectrumLibrary.from_spectra(
+            {name: xr.DataArray(line(c), {"eV": ENERGY}, "eV") for name, c in LINES.items()},
+            shift=0.1,
+            broaden=0.05,
+            count=100,
+            rng=0,
+        )
+        result = mixture(shift, counts, seed).S.separate_sgmca(library=library, rng=0)
+        error = result["shift"].values - shift
+        errors.append(error.std())
+        within.append((np.abs(error) < result["shift_stderr"].values).mean())
+    assert max(errors) < {10: 0.025, 100: 0.008}[counts]
+    assert 0.5 < np.mean(within) < 0.9
+
+
+def test_a_spectrum_that_moves_between_channels_changes_its_height():
+    import torch
+
+    from arpes_ml_plugins.separation.moved_spectra import energy_variance
+
+    spectrum = torch.tensor(line(-1.83), dtype=torch.float64)[:, None]
+    spectrum = spectrum / spectrum.max()
+    variance = energy_variance(spectrum, torch.tensor([0.01]), [None], ENERGY[1] - ENERGY[0])
+    moved = torch.tensor(line(-1.82), dtype=torch.float64)
+    change = (moved / moved.max() - spectrum[:, 0]).abs()
+    assert (variance.sqrt()[:, 0] - change).abs().max() < 0.1 * change.max()
+    assert abs(variance.sqrt()[-1, 0] - change[-1]) < 0.3 * change[-1]

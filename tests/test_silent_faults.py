@@ -12,6 +12,7 @@ import xarray as xr
 import arpes_ml_plugins  # noqa: F401
 from arpes_ml_plugins import SpectrumLibrary
 from arpes_ml_plugins.errors import DistributionWarning
+from arpes_ml_plugins.separation.clipping import clipped
 from arpes_ml_plugins.separation.held_lines import holds_another
 from arpes_ml_plugins.separation.saturation import saturation
 from arpes_ml_plugins.separation.value_noise import noise_and_classes
@@ -165,3 +166,30 @@ def test_lines_that_the_library_lacks_are_told(change, maps):
     assert "'a'" not in result.status.item()
     if maps is GRAINS:  # pixels of b alone show its spectrum
         assert worst_angle(result, spectra) < 1
+
+
+@told
+@pytest.mark.parametrize("counts", [30, 300])
+@pytest.mark.parametrize("method", ["separate_gmca", "separate_nmf"])
+def test_values_that_are_cut_off_are_told(method, counts):
+    values = counted(GRAINS, counts=counts)
+    data = labelled(values.clip(max=np.floor(0.6 * counts)))
+    result = getattr(data.S, method)(n_components=3, shift=False, rng=0)
+    assert worst_angle(result) > 4
+    assert "values are cut off" in result.status.item()
+    count = data.S.choose_components(max_components=3, rng=0)
+    assert "values are cut off" in count.reason.item()
+
+
+@pytest.mark.parametrize("counts", [0.02, 0.3, 3, 30, 300])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_values_that_are_equal_by_chance_are_not_cut_off(counts, seed):
+    values = counted(GRAINS, counts=counts, seed=seed)
+    per_pixel = values / values.max(-1, keepdims=True).clip(min=1)
+    rounded = np.round(values + np.random.default_rng(seed).normal(size=values.shape), 1)
+    for one in (values, per_pixel, rounded):
+        cube = torch.from_numpy(np.moveaxis(one, 2, 0).copy())
+        everywhere = torch.ones_like(cube, dtype=torch.bool)
+        _, classes = noise_and_classes(cube, everywhere)
+        if classes is not None:
+            assert clipped(cube, everywhere, float(classes.variance.max()) ** 0.5) == 0

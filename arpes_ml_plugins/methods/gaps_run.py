@@ -16,25 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["mended", "usable_pixels", "without_dead", "without_dead_pixels"]
 
-COMPLETE = 0.9
-"""Complete pixels over those with at least half of their values, below which gaps are filled."""
 FEW = 10.0  # counts above all around that chance may bring
 BRIGHT = 100.0  # counts in either neighbour, between which a channel cannot be dark by chance
 LIT = 30.0  # counts in both pixels beside one, that cannot be dark by chance
 WIDEST = 3  # neighbouring channels that are dead; wider ones may be a gap of the spectra
 TIMES = 3.0  # as large as the channels beside it: no line is as narrow
 UNIFORM = 1.2  # times the variance of noise, in pixels, of what a hot channel holds more
-HALF = 0.5  # of the channels of a pixel, without which it tells nothing of the spectra
 
 
 def usable_pixels(cube: Cube) -> torch.Tensor:
     """Pixels ``(*space)`` to find spectra from: the complete ones, if these are most; otherwise
     those with at least half of their values.
     """
-    seen = cube.valid.flatten(1).any(1)  # channels with any value at all
-    valid = cube.valid[seen]
-    complete, half = valid.all(0), valid.float().mean(0) >= HALF
-    return complete if int(complete.sum()) >= COMPLETE * int(half.sum()) else half
+    from arpes_ml_plugins.separation.complete import usable
+
+    return usable(cube.valid)
 
 
 def without_dead(cube: Cube, noise: ValueNoise | None) -> Cube:
@@ -71,12 +67,15 @@ def _hot_channels(cube: Cube, noise: ValueNoise) -> torch.Tensor:
     """Single channels ``(m,)`` that stick out of the spectrum by the same number in all pixels."""
     import torch
 
+    from arpes_ml_plugins.separation.complete import complete
+
     marked = torch.zeros(len(cube.values), dtype=torch.bool, device=cube.values.device)
-    flat = cube.values.flatten(1)[:, cube.valid.flatten(1).all(0)]
+    flat = cube.values.flatten(1)[:, complete(cube.valid).flatten()]
     if len(flat) < 3 or flat.shape[1] < 2:
         return marked
     mean = flat.mean(1)
-    above = mean[1:-1] > TIMES * torch.maximum(mean[:-2], mean[2:]).clamp(min=0)
+    counts = noise.variance(mean)  # with those of a background that was subtracted
+    above = counts[1:-1] > TIMES * torch.maximum(counts[:-2], counts[2:])
     for channel in (above.nonzero()[:, 0] + 1).tolist():
         rows = flat[channel - 1 : channel + 2]
         more = rows[1] - (rows[0] + rows[2]) / 2

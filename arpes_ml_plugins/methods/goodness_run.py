@@ -31,10 +31,23 @@ def noise_and_levels(cube: Cube, setup: Setup) -> tuple[ValueNoise | None, Class
 
 
 def saturated(cube: Cube, classes: Classes | None) -> str | None:
-    """Status of counts whose noise shows that the detector saturates."""
+    """Status of data that were cut off at a largest value, and of counts whose noise shows that the
+    detector saturates.
+    """
+    from arpes_ml_plugins.separation.clipping import clipped
     from arpes_ml_plugins.separation.saturation import NEAREST, saturation
 
-    found = None if classes is None else saturation(classes)
+    if classes is None:
+        return None
+    number = clipped(cube.values, cube.valid, float(classes.variance.max()) ** 0.5)
+    if number:
+        return (
+            f"values are cut off: {number} are equal to the largest one, "
+            f"{float(cube.values[cube.valid].max()):.4g}, as if the detector or the file could "
+            f"hold no more; spectra are too low and too flat there: measure with less intensity, "
+            f"or leave out what is that bright (mask=, or a part of the energies)"
+        )
+    found = saturation(classes)
     if found is None:
         return None
     largest = max(found.largest, NEAREST * float(cube.values[cube.valid].max()))

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNLIKE",
+    "channels_left_out",
     "dead_left_out",
     "hot_left_out",
     "largest_chi2",
     "left_out",
     "of_chi2",
+    "of_gaps",
     "of_pixels",
     "of_shared_noise",
     "of_sums",
@@ -149,6 +151,20 @@ def left_out(
     return notes
 
 
+def of_gaps(unknown: torch.Tensor, names: list[str]) -> list[str]:
+    """Note on values of spectra ``(m, n)`` that no pixel with the component was measured at."""
+    number = unknown.sum(0).tolist()
+    where = [f"{name!r} at {k} channels" for name, k in zip(names, number, strict=True) if k]
+    return (
+        [
+            f"the spectra are not known where no pixel that shows them was measured: "
+            f"{', '.join(where)}; what is shown there was filled in"
+        ]
+        if where
+        else []
+    )
+
+
 def of_shared_noise(correlation: float) -> list[str]:
     """Note on pixels whose noise is correlated with that of their neighbours."""
     if not correlation:
@@ -226,6 +242,12 @@ def warn_of_status(result: xr.Dataset, method: str) -> None:
 def hot_left_out(hot: int) -> str:
     """Status of data in which so many hot values count as missing."""
     return f"{hot} hot value{' was' if hot == 1 else 's were'} left out"
+
+
+def channels_left_out(number: int) -> str:
+    """Status of data in which so many channels count as missing."""
+    what = "1 channel is" if number == 1 else f"{number} channels are"
+    return f"{what} dead, constant, or equally hot in all pixels, and left out"
 
 
 def dead_left_out(dead: int) -> str:

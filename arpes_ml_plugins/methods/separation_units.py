@@ -13,6 +13,7 @@ from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.separation_status import (
     largest_chi2,
     left_out,
+    of_gaps,
     of_pixels,
     of_shared_noise,
     of_sums,
@@ -35,6 +36,7 @@ __all__ = ["ORDER", "in_units"]
 
 ORDER = "order"
 """Number of each component shown, among those of the solver."""
+UNKNOWN = 0.02  # measured share of what shows a value of a spectrum: no more than noise of maps
 
 
 def in_units(
@@ -56,6 +58,7 @@ def in_units(
     unseen = ~seen[:, None]
     spectra, stderr = (x.masked_fill(unseen, float("nan")) for x in (shown.spectra, shown.stderr))
     notes = left_out(shown.constant, shown.zero, ~seen, ready)
+    notes += of_gaps(shown.share < UNKNOWN, [str(name) for name in setup.components])
     notes += of_shared_noise(ready.neighbours.correlation)
     notes += of_pixels(mapped.chi2, int(ready.kept.sum()) - len(setup.components))
     if setup.known:
@@ -103,6 +106,8 @@ class _Components:
     """``(m,)`` bool: channels without noise, and therefore without weight."""
     zero: torch.Tensor
     """``(m,)`` bool: those of them that are zero."""
+    share: torch.Tensor
+    """``(m, n)``: of what shows each value of the spectra, how much was measured."""
 
 
 def _components(
@@ -129,6 +134,8 @@ def _components(
         spectra[constant] = values[constant][:, whole] @ torch.linalg.pinv(sources)
     spectra, maps = spectra / top, sources * top[:, None]
     stderr = _with_unit(errors.stderr, ready) / top.abs()
+    share = _measured(cube, maps, found, whole)
+    stderr = stderr / share.clamp(min=UNKNOWN**2)
     if is_by_component(alignment):  # the shifts of a pixel change how alike its spectra are
         every = torch.where(ready.kept, ready.noise, float("inf"))
         own = original.values.flatten(1)[:, whole]
@@ -139,8 +146,34 @@ def _components(
     order = _order(maps, spectra, setup)
     halves = _with_unit(errors.halves, ready) / top
     return _Components(
-        spectra[:, order], stderr[:, order], maps[order], halves[..., order], order, constant, zero
+        spectra[:, order],
+        stderr[:, order],
+        maps[order],
+        halves[..., order],
+        order,
+        constant,
+        zero,
+        share[:, order],
     )
+
+
+def _measured(
+    cube: Cube, maps: torch.Tensor, found: Separated, whole: torch.Tensor
+) -> torch.Tensor:
+    """Share of what shows each value of the spectra ``(m, n)`` that was measured.
+
+    Halves of the pixels have filled values in common, and average these with measured ones: their
+    differences are too small by the square root of this share twice.
+    """
+    from arpes_ml_plugins.separation.gaps import measured_share
+
+    seen = cube.valid.flatten(1)[:, whole]
+    if bool((seen == seen[:, :1]).all()):
+        return maps.new_ones(len(seen), len(maps))
+    share = measured_share(seen, maps)
+    share[~seen.any(1)] = 1.0
+    share[:, : len(found.families)] = 1.0  # families know what was not measured
+    return share
 
 
 def _with_unit(spectra: torch.Tensor, ready: Whitened) -> torch.Tensor:
@@ -156,8 +189,11 @@ def _known(
     import torch
 
     from arpes_ml_plugins.separation.pixel_maps import PixelMaps
+    from arpes_ml_plugins.separation.shared_channels import variance_by_sharing
 
     each = deviations(setup, cube.values.flatten(1))
+    scaled = shown.spectra[ready.kept] / ready.noise[ready.kept][:, None]
+    in_order = len(setup.channels) == 1 and not setup.common_noise
     return PixelMaps(
         shown.spectra,
         torch.where(ready.kept, ready.noise, 0.0),
@@ -167,6 +203,7 @@ def _known(
         shown.halves,
         errors.share,
         variances=None if each is None else each.flatten(1).square(),
+        sharing=variance_by_sharing(ready.pixels, scaled) if in_order else None,
     )
 
 

@@ -20,11 +20,13 @@ from arpes_ml_plugins.methods.blocks_run import (
     sticking_out,
     without_hot,
 )
+from arpes_ml_plugins.methods.gaps_run import without_dead
 from arpes_ml_plugins.methods.given_spectra import given_spectra
 from arpes_ml_plugins.methods.goodness_run import saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
 from arpes_ml_plugins.methods.separation_run import OUTPUTS
 from arpes_ml_plugins.methods.separation_status import (
+    channels_left_out,
     hot_left_out,
     largest_chi2,
     of_chi2,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["unmix"]
 
+SIGNIFICANT = 5.0  # standard deviations of chi^2
 ALIKE = 0.995  # cosine between spectra whose maps cannot be told apart
 MAPPED = {name: kind for name, kind in OUTPUTS.items() if name != "library_distance"}
 
@@ -159,7 +162,17 @@ def _unmixed(
     known = torch.from_numpy(spectra.T.copy()).to(cube.values)
     given = setup.noise if setup.each_noise is None else setup.each_noise
     noise = None if given is None else torch.from_numpy(given).to(cube.values)
-    fit, hot = _measured(cube, known, noise, setup.nonnegative, tiles=tiles)
+    options: dict[str, Any] = {
+        "noise": noise,
+        "nonnegative": setup.nonnegative,
+        "in_order": len(setup.channels) == 1,
+    }
+    fit, hot = _measured(cube, known, options, tiles=tiles)
+    dead = _dead_channels(cube, fit)
+    if bool(dead.any()):
+        cube = replace(cube, valid=cube.valid & ~dead.reshape(-1, *[1] * (cube.valid.ndim - 1)))
+        fit, hot = _measured(cube, known, options, tiles=tiles)
+        fit = replace(fit, noise=fit.noise.masked_fill(dead[:, None], 0))  # no weight
     mapped = _mapped(cube, fit, spectra)
     if cube.report:
         cube.report(1, None)
@@ -167,6 +180,7 @@ def _unmixed(
     dulled = saturated(cube, fit.classes)
     notes = [
         *([hot_left_out(hot)] if hot else []),
+        *([channels_left_out(int(dead.sum()))] if bool(dead.any()) else []),
         *([] if dulled is None else [dulled]),
         *of_sums(residual, mapped["reconstruction"], known, setup),
         *_notes(fit, mapped, known, [str(name) for name in setup.components]),
@@ -179,11 +193,24 @@ def _unmixed(
     }
 
 
+def _dead_channels(cube: Cube, fit: Measured) -> torch.Tensor:
+    """Channels ``(m,)`` that tell nothing: dead, equally hot, or stuck at a number."""
+    from arpes_ml_plugins.separation.known_spectra import FEWEST
+
+    seen = cube.valid.flatten(1)
+    dead = without_dead(cube, fit.values).valid.flatten(1).any(1) < seen.any(1)
+    if fit.values is None:  # a channel without noise has no weight
+        return dead
+    values = cube.values.flatten(1)
+    first = values.gather(1, seen.to(values).argmax(1, keepdim=True))
+    same = ((values == first) | ~seen).all(1) & (first[:, 0] != 0)
+    return dead | (same & (seen.sum(1) >= FEWEST))
+
+
 def _measured(
     cube: Cube,
     spectra: torch.Tensor,
-    noise: torch.Tensor | None,
-    nonnegative: bool | None,
+    options: dict[str, Any],
     *,
     tiles: bool,
 ) -> tuple[Measured, int]:
@@ -191,7 +218,6 @@ def _measured(
     from arpes_ml_plugins.separation.gaps import MOST_HOT
     from arpes_ml_plugins.separation.known_spectra import measured
 
-    options: dict[str, Any] = {"noise": noise, "nonnegative": nonnegative}
     fit = measured(cube.values, cube.valid, spectra, **options)
     image = one_above_another(cube) if tiles else cube
     channels = fit.of_channels
@@ -230,10 +256,13 @@ def _notes(
     fit: Measured, mapped: dict[str, torch.Tensor], spectra: torch.Tensor, names: list[str]
 ) -> list[str]:
     """What is to be said of the fit."""
-    limit = largest_chi2(by_value=fit.values is not None)
     causes = ["missing components", "wrong spectra", "shifted energies"]
     chi2 = float(mapped["residual_chi2"].nanmean())
+    number = int(mapped["residual"].isfinite().sum())
+    chance = 1 + SIGNIFICANT * (2 / max(number, 1)) ** 0.5
+    limit = max(largest_chi2(by_value=fit.values is not None), chance)
     notes = of_chi2(chi2, limit, mapped["residual"], "these spectra", causes)
+    notes = [] if fit.from_rest else notes  # chance alone
     unit = spectra / spectra.norm(dim=0)
     cosine = (unit.mT @ unit).abs().triu(1)
     for i, j in (cosine > ALIKE).nonzero().tolist():

@@ -8,7 +8,7 @@ from scipy.ndimage import median_filter
 
 from arpes_ml_plugins.separation.least_squares import weighted_sources
 
-__all__ = ["HOT", "filled", "hot_values"]
+__all__ = ["HOT", "filled", "hot_values", "measured_share"]
 
 HOT = 40.0  # standard deviations of the channel above all around it; counts scatter by ten
 TIMES = 3.0  # as large as all around it
@@ -51,6 +51,16 @@ def hot_values(
             found > TIMES * around.clamp(min=0)
         )
     return hot if float(hot.float().mean()) <= most else torch.zeros_like(valid)
+
+
+def measured_share(seen: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """Of what shows each channel of each component, how much was measured, ``(m, n)``.
+
+    ``seen (m, t)``: values that were not filled in. A pixel shows a spectrum by the square of its
+    map ``(n, t)``.
+    """
+    weight = maps.square()
+    return seen.to(maps) @ weight.mT / weight.sum(1).clamp(min=1e-300)
 
 
 def _median_around(

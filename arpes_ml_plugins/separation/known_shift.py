@@ -1,36 +1,40 @@
 """Find energies that shift from pixel to pixel, if the spectra are known roughly.
 
 If the spectra of the components are known, the shift of a pixel is the one at which their shifted
-copies explain most of it by least squares. It is found pixel by pixel, and in a smoothed image.
-Channels of even and of odd number, whose noise is independent, show which of the two holds, if any.
+copies explain most of it by least squares. It is found pixel by pixel, and together with the
+neighbours that agree. Channels of even and of odd number, whose noise is independent, show which
+of the two holds, if any.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
-import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter, median_filter
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
+from arpes_ml_plugins.separation.agreeing import agreed, agreed_variance
 from arpes_ml_plugins.separation.energy_shift import Shifts
+from arpes_ml_plugins.separation.energy_trials import energy_trials, of_pixels
 from arpes_ml_plugins.separation.extrapolation import MEMORY, extrapolated
 from arpes_ml_plugins.separation.shift_errors import energy_errors, shift_errors
 from arpes_ml_plugins.separation.shift_exchange import levelled
-from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, at, moved, peak
+from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, at, moved, peak, slope
 from arpes_ml_plugins.separation.value_noise import ValueNoise
 
 __all__ = ["candidates_of", "find_known_shifts", "structured"]
 
 REACH = 0.12  # of the energy range: the largest shift looked for
 STEPS = 3  # candidates per channel
-SMOOTH = 1.0  # pixels
+SMOOTH = 1.5  # pixels: neighbours that are asked
+NEAR = 1.0  # pixels: those whose shifts change alike with the spectra
 ROUNDS = 100
 SETTLED = 1e-4  # channels
+LESS = 10  # times as much if shifts are levelled: a sum of absolute values settles slowly
 UNKNOWN = 0.08  # channels: what the centres of the families differ from the spectra
+FAINT = 0.1  # of the width of lines: with larger errors, shifts of single pixels show no energy
 SIGNIFICANT = 5.0  # standard deviations of a covariance
 LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
 WORTH = 0.97  # of chi^2 without shifts: what may be left with them
@@ -93,24 +97,14 @@ def find_known_shifts(
     if found is None and not certain:
         return scan.still(centres.mT)
     kind = found or "slow"
-    shift = scan.shift(centres.mT, kind)
-    # Again with spectra from the data, from which the centres of families differ a little.
-    spectra = centres.mT
     exact = torch.zeros(len(centres), dtype=torch.bool, device="cpu") if exact is None else exact
     exact = exact.to(pixels.device)
     placed = exact & structured(centres / noise)
-    past: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for _ in range(ROUNDS):
-        spectra = torch.where(exact, centres.mT, scan.own_spectra(spectra, shift))
-        change = scan.shift(spectra, kind) - shift
-        past = [*past[-MEMORY:], (shift, change)]
-        if float(change[used].std()) < SETTLED * abs(step):
-            break
-        shift = extrapolated(past, used).clamp(float(candidates[0]), float(candidates[-1]))
-    outer = float((shift.abs() > OUTER * float(candidates[-1]))[used].float().mean())
-    if level and not bool(placed.any()):
-        shift = scan.levelled(spectra, shift, kind)
-        spectra = scan.own_spectra(spectra, shift)
+    level = level and not bool(placed.any())
+    # Neighbours make shifts more certain, but hide how these change with the spectra.
+    turns = kind if kind == "slow" and scan.faint(centres.mT) else "free"
+    spectra, own, outer = _in_turns(scan, centres, exact, turns, level=level)
+    shift = own if turns == kind else scan.shift(spectra, kind)
     still = scan.own_spectra(centres.mT, torch.zeros_like(shift))
     without, rest = scan.rest(still, torch.zeros_like(shift)), scan.rest(spectra, shift)
     freedom = len(pixels) - len(centres)
@@ -122,17 +116,64 @@ def find_known_shifts(
     if not certain and not (worth or sure):
         # If as many unshifted spectra explain as much, the library differs from the data.
         return scan.still(centres.mT)
-    energies = None if bool(placed.any()) else scan.energies(spectra, shift, kind)
+    trials = None
+    if level and turns == "slow":
+        trials = _trials(scan, spectra, shift, exact)
+    energies = None if bool(placed.any()) else scan.energies(spectra, own, turns)
+    if energies is not None and trials is not None:
+        energies = torch.maximum(energies, trials.square().mean(0).sqrt())
     zero = 0.0 if bool(placed.any()) else shift[used].mean()
     return Shifts(
         shift - zero,
-        scan.errors(spectra, shift, kind, level=level and not bool(placed.any())),
+        scan.errors(spectra, shift, own, kind, turns, trials, level=level),
         step,
         found=True,
         left=left,
         limit=float(candidates[-1]) if outer > FEW else None,
         energies=energies,
     )
+
+
+def _in_turns(
+    scan: _Scan, centres: torch.Tensor, exact: torch.Tensor, kind: str, *, level: bool
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Spectra ``(m, n)`` from the data, from which the centres of families differ a little, and
+    shifts with these; and the share of pixels near the largest candidate.
+
+    Noise pulls what the data hardly determine away from shifts that bend least, so that these are
+    taken in every turn.
+    """
+    last, enough = float(scan.candidates[-1]), SETTLED * abs(scan.step) * (LESS if level else 1)
+    spectra, shift = centres.mT, scan.shift(centres.mT, kind)
+    past: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def own(shift: torch.Tensor) -> torch.Tensor:
+        return torch.where(exact, centres.mT, scan.own_spectra(spectra, shift))
+
+    for _ in range(ROUNDS):
+        spectra = own(shift)
+        found = scan.shift(spectra, kind)
+        outer = float((found.abs() > OUTER * last)[scan.used].float().mean())
+        if level:
+            found = scan.levelled(spectra, found, kind)
+        change = found - shift
+        past = [*past[-MEMORY:], (shift, change)]
+        if float(change[scan.used].std()) < enough:
+            break
+        shift = extrapolated(past, scan.used).clamp(-last, last)
+    return own(shift), shift, outer
+
+
+def _trials(
+    scan: _Scan, spectra: torch.Tensor, shift: torch.Tensor, exact: torch.Tensor
+) -> torch.Tensor:
+    """Errors of energies ``(draws, n)`` in simulated data, in which shifts are known to exist."""
+
+    def search(scaled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn = replace(scan, scaled=scaled)
+        return _in_turns(drawn, spectra.mT, exact, "slow", level=True)[:2]
+
+    return energy_trials(scan._pools, spectra, shift, search)
 
 
 def candidates_of(
@@ -166,25 +207,18 @@ class _Scan:
     used: torch.Tensor  # (t,) bool: pixels that count
     by_value: ValueNoise | None = None
 
-    @cached_property
-    def smoothed(self) -> torch.Tensor:
-        images = self.scaled.reshape(len(self.scaled), *self.shape).cpu().numpy()
-        return torch.from_numpy(gaussian_filter(images, self.sigma)).flatten(1).to(self.scaled)
-
     @property
-    def sigma(self) -> tuple[float, ...]:
-        return (0.0, *(SMOOTH if size > 2 else 0.0 for size in self.shape))
+    def sides(self) -> tuple[float, ...]:
+        return tuple(SMOOTH if size > 2 else 0.0 for size in self.shape)
 
     def free_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
         """Scores of every pixel by itself."""
-        return peak(self._scores(self.scaled, spectra, channels), self.candidates)
+        return peak(self._fair_scores(spectra, channels), self.candidates)
 
     def smooth_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
-        """Scores of a smoothed image, smoothed once more."""
-        shift = peak(self._scores(self.smoothed, spectra, channels), self.candidates)
-        size = [3 if s > 2 else 1 for s in self.shape]
-        image = median_filter(shift.reshape(self.shape).cpu().numpy(), size)
-        return torch.from_numpy(image).flatten().to(shift)
+        """Scores of neighbours that agree, too."""
+        scores = self._fair_scores(spectra, channels)
+        return peak(agreed(scores, self.sides, self.shape), self.candidates)
 
     def shift(self, spectra: torch.Tensor, kind: str) -> torch.Tensor:
         return self.free_shift(spectra) if kind == "free" else self.smooth_shift(spectra)
@@ -201,12 +235,28 @@ class _Scan:
         least = (LEAST * self.step) ** 2
         if self._common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
             return "free"
-        if self._common(slow[0], slow[1], 1 / self.noise_left) <= least:
+        exist = self._common(*slow, 1 / self.noise_left), self._common(*free, 1.0)
+        if max(exist) <= least:
             return None
-        # If the shift of every single pixel is accurate enough, do not smooth.
-        if float(self.rough(spectra)[self.used].median()) < 2 * UNKNOWN * abs(self.step):
-            return "free"
-        return "slow"
+        return "slow" if self._agree(free, slow) else "free"
+
+    def _agree(self, free: list[torch.Tensor], slow: list[torch.Tensor]) -> bool:
+        """Whether shifts of neighbours make those of pixels more certain, as two halves of the
+        channels show: shifts from all channels have at most half the variance of those from one.
+        """
+
+        def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+            return float((one - other).square()[self.used].median())
+
+        both = apart(*free)
+        beside = (apart(slow[0], free[1]) + apart(slow[1], free[0])) / 2
+        return beside - both / 2 < both / 4
+
+    def faint(self, spectra: torch.Tensor) -> bool:
+        """Whether shifts of single pixels are no longer small against the lines."""
+        unit = spectra / self.noise[:, None]
+        width = unit.norm(dim=0) / (slope(spectra, self.step) / self.noise[:, None]).norm(dim=0)
+        return float(self.rough(spectra)[self.used].median()) > FAINT * float(width.median())
 
     def rest(self, spectra: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         """chi^2 that shifted spectra leave of each pixel that counts."""
@@ -230,12 +280,26 @@ class _Scan:
         self,
         spectra: torch.Tensor,
         shift: torch.Tensor,
+        own: torch.Tensor,
         kind: str,
+        turns: str,
+        trials: torch.Tensor | None = None,
         *,
         level: bool,
     ) -> torch.Tensor:
-        widths = self._widths(kind)
-        return shift_errors(self._pools, spectra, shift, widths, again=False, level=level)
+        """Of shifts of one ``kind``, with spectra that were found in ``turns`` with ``own`` ones of
+        another.
+        """
+        pool = None if kind == "free" else partial(self._agreed_variance, spectra, shift)
+        least = None if trials is None else of_pixels(self._pools, spectra, trials)
+        widths = self._widths(turns)
+        return shift_errors(self._pools, spectra, own, widths, pool, least, level=level)
+
+    def _agreed_variance(
+        self, spectra: torch.Tensor, shift: torch.Tensor, bend: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
+        scores = self._fair_scores(spectra, EVERY)
+        return agreed_variance(scores, self.candidates, shift, bend, noise, self.sides, self.shape)
 
     def energies(self, spectra: torch.Tensor, shift: torch.Tensor, kind: str) -> torch.Tensor:
         return energy_errors(self._pools, spectra, shift, self._widths(kind))
@@ -243,7 +307,8 @@ class _Scan:
     def still(self, spectra: torch.Tensor) -> Shifts:
         """No shifts, with the errors of those of single pixels."""
         zero = torch.zeros_like(self.scaled[0])
-        return Shifts.none(self.errors(spectra, zero, "free", level=False), self.step)
+        stderr = self.errors(spectra, zero, zero, "free", "free", level=False)
+        return Shifts.none(stderr, self.step)
 
     def own_spectra(self, centres: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         """Spectra ``(m, n)`` of aligned data, by least squares with the maps of the centres."""
@@ -269,7 +334,7 @@ class _Scan:
         )
 
     def _widths(self, kind: str) -> torch.Tensor:
-        number = 0 if kind == "free" else WIDTHS.index(SMOOTH)
+        number = 0 if kind == "free" else WIDTHS.index(NEAR)
         return torch.full_like(self.scaled[0], number, dtype=torch.long)
 
     def _common(self, one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:
@@ -277,19 +342,45 @@ class _Scan:
 
     @property
     def noise_left(self) -> float:
-        """Variance of white noise of one after the smoothing."""
-        impulse = np.zeros([17 if s else 1 for s in self.sigma])
-        impulse[tuple(size // 2 for size in impulse.shape)] = 1
-        return float((gaussian_filter(impulse, self.sigma) ** 2).sum())
+        """Variance of white noise of one in means over the neighbours."""
+        return 1 / math.prod(max(1.0, 2 * math.sqrt(math.pi) * side) for side in self.sides)
 
     def _scores(self, data: torch.Tensor, spectra: torch.Tensor, channels: slice) -> torch.Tensor:
         """``(k, t)``: squared length of the part of each pixel that lies in their span."""
-        rows = []
+        rows = [
+            (basis.mT @ data[channels]).square().sum(0) for basis in self._bases(spectra, channels)
+        ]
+        return torch.stack(rows)
+
+    def _fair_scores(self, spectra: torch.Tensor, channels: slice) -> torch.Tensor:
+        """The same less what the noise of each value lets expect of it; 0 if unused.
+
+        Spectra that are shifted to where the lines of a pixel are, whose counts have the most
+        noise, explain more of this, whether they are in the pixel or not.
+        """
+        scores = self._scores(self.scaled, spectra, channels)
+        if self.variance is not None:
+            lever = [basis.square().sum(1) for basis in self._bases(spectra, channels)]
+            scores = scores - torch.stack(lever) @ self.variance[channels]
+        return scores * self.used
+
+    def _bases(self, spectra: torch.Tensor, channels: slice) -> list[torch.Tensor]:
+        """Of the spans of ``spectra`` at every candidate, ``(m, n)``."""
+        bases = []
         for shift in self.candidates.tolist():
             number = spectra.new_full((spectra.shape[1],), shift / self.step)
-            basis = torch.linalg.qr((moved(spectra, number) / self.noise[:, None])[channels])[0]
-            rows.append((basis.mT @ data[channels]).square().sum(0))
-        return torch.stack(rows)
+            there = (moved(spectra, number) / self.noise[:, None])[channels]
+            bases.append(torch.linalg.qr(there)[0])
+        return bases
+
+    @cached_property
+    def variance(self) -> torch.Tensor | None:
+        """Of each scaled value, ``(m, t)``, as its own size shows it, right on average."""
+        if self.by_value is None:
+            return None
+        return (
+            self.by_value.variance(self.scaled * self.noise[:, None]) / self.noise.square()[:, None]
+        )
 
 
 def _common(one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:

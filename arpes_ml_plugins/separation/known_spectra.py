@@ -6,12 +6,19 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.separation.complete import complete, usable
 from arpes_ml_plugins.separation.goodness import chi2_of_counts, weighted_leverage
 from arpes_ml_plugins.separation.least_squares import weighted_sources
-from arpes_ml_plugins.separation.value_noise import Classes, ValueNoise, noise_and_classes
+from arpes_ml_plugins.separation.shared_channels import variance_by_sharing
+from arpes_ml_plugins.separation.value_noise import (
+    Classes,
+    ValueNoise,
+    noise_and_classes,
+    noise_of_squares,
+)
 from arpes_ml_plugins.separation.whiten import NEGATIVE, NEGATIVE_SHARE, channel_noise
 
-__all__ = ["Measured", "Unmixed", "measured", "unmixed"]
+__all__ = ["FEWEST", "Measured", "Unmixed", "measured", "unmixed"]
 
 FEWEST = 30  # pixels that the noise of every channel is measured from
 ROUNDS = 3  # with variances from the model
@@ -31,6 +38,8 @@ class Measured:
     nonnegative: bool
     from_rest: bool
     """Whether the noise was estimated from the residual, so that chi^2 is 1 on average."""
+    sharing: torch.Tensor
+    """``(n,)``: variance of maps, over that with independent channels."""
     spiky: bool = False
     """Whether so many values stick out that they are no defects."""
 
@@ -44,7 +53,8 @@ class Measured:
         values = self.values
         if values is not None:
             values = replace(values, mean=values.mean.to(device))
-        return replace(self, noise=self.noise.to(device), values=values)
+        noise, sharing = self.noise.to(device), self.sharing.to(device)
+        return replace(self, noise=noise, values=values, sharing=sharing)
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ def measured(
     *,
     noise: torch.Tensor | None = None,
     nonnegative: bool | None = None,
+    in_order: bool = True,
 ) -> Measured:
     """Measure the noise, and whether maps may be negative.
 
@@ -78,21 +89,32 @@ def measured(
         are in proportion to intensity.
     nonnegative
         Maps are; by default if data and spectra allow.
+    in_order
+        Whether channels are, so that neighbours may share their noise.
     """
     flat, known = cube.flatten(1), valid.flatten(1)
     values: ValueNoise | None = None
     classes: Classes | None = None
     from_rest = False
-    if noise is None and int(valid.all(0).sum()) >= FEWEST:
+    if noise is None:
         values, classes = noise_and_classes(cube, valid)
-        noise = channel_noise(cube, valid.all(0)) if values is None else values.of_channels.sqrt()
-    elif noise is None:
-        noise, from_rest = _from_rest(flat, known, spectra), True
+        pixels = usable(valid)
+        if values is not None:
+            noise = values.of_channels.sqrt()
+        elif int(pixels.sum()) >= FEWEST:
+            noise = channel_noise(_filled(flat, known, spectra).reshape(cube.shape), pixels, valid)
+        else:
+            (noise, values), from_rest = _from_rest(flat, known, spectra), True
     noise = noise.flatten(1) if noise.ndim > 1 else noise[:, None]  # (m, t) or (m, 1)
     if nonnegative is None:
         below = (flat < -NEGATIVE * noise) & known
         nonnegative = bool((spectra >= 0).all()) and float(below.float().mean()) < NEGATIVE_SHARE
-    return Measured(noise, values, classes, nonnegative, from_rest)
+    sharing = spectra.new_ones(spectra.shape[1])
+    if in_order and noise.shape[1] == 1:
+        kept = noise[:, 0] > 0
+        pixels = flat[kept][:, complete(valid).flatten()] / noise[kept]
+        sharing = variance_by_sharing(pixels, spectra[kept] / noise[kept])
+    return Measured(noise, values, classes, nonnegative, from_rest, sharing)
 
 
 def unmixed(
@@ -109,7 +131,7 @@ def unmixed(
         )
     ]
     maps, errors, model, chi2 = (torch.cat(parts, -1) for parts in zip(*pieces, strict=True))
-    return Unmixed(maps, errors, model, chi2)
+    return Unmixed(maps, errors * known.sharing.sqrt()[:, None], model, chi2)
 
 
 def _fitted(
@@ -141,11 +163,30 @@ def _fitted(
     return tuple(part.masked_fill(few, float("nan")) for part in (maps, errors, model, chi2))
 
 
-def _from_rest(flat: torch.Tensor, known: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
-    """One noise for all channels ``(m,)``, from the residual of plain least squares."""
+def _filled(flat: torch.Tensor, known: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+    """Values with what the spectra leave to expect in gaps; channels without any stay as they
+    are.
+    """
+    if bool(known.all()):
+        return flat
+    maps, _ = weighted_sources(flat, known.to(flat), spectra)
+    return torch.where(known | ~known.any(1, keepdim=True), flat, spectra @ maps)
+
+
+def _from_rest(
+    flat: torch.Tensor, known: torch.Tensor, spectra: torch.Tensor
+) -> tuple[torch.Tensor, ValueNoise | None]:
+    """Noise of channels ``(m,)`` and of each value, from the residual of least squares: one for all
+    channels, unless the residual grows with the intensity as that of counts does.
+    """
     weight = known.to(flat)
     maps, _ = weighted_sources(flat, weight, spectra)
     freedom = (known.sum(0) - spectra.shape[1]).clamp(min=0).sum().clamp(min=1)
-    left = (weight * (flat - spectra @ maps).square()).sum() / freedom
+    model = spectra @ maps
+    square = (weight * (flat - model).square()) * (known.sum() / freedom)
+    values = noise_of_squares(square, model, known)
+    if values is not None:
+        return values.of_channels.sqrt(), values
+    left = square.sum() / known.sum().clamp(min=1)
     scale = float(flat.abs().max()) or 1.0
-    return left.sqrt().clamp(min=1e-12 * scale).expand(len(flat))
+    return left.sqrt().clamp(min=1e-12 * scale).expand(len(flat)), None

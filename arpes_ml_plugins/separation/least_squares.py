@@ -187,4 +187,4 @@ def solve_gram(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 def unit_columns(spectra: torch.Tensor) -> torch.Tensor:
     """Spectra ``(m, n)``, length 1."""
-    return spectra / spectra.norm(dim=0).clamp(min=1e-12)
+    return spectra / spectra.norm(dim=0).clamp(min=torch.finfo(spectra.dtype).tiny)

@@ -26,7 +26,16 @@ def energy_variance(
     """
     columns = zip(slope(spectra, step).mT, spectra.mT, families, strict=True)
     change = [one if f is None else _within(one, spectrum, f) for one, spectrum, f in columns]
-    return (torch.stack(change, 1) * energies).square()
+    return (_as_high(torch.stack(change, 1), spectra) * energies).square()
+
+
+def _as_high(change: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+    """The ``change`` of ``spectra (m, n)`` that are shown with a largest value of 1: if a line
+    moves between two channels, everything else changes its height.
+    """
+    top = spectra.argmax(0, keepdim=True)
+    high = spectra.gather(0, top).clamp(min=1e-30)
+    return change - spectra * change.gather(0, top) / high
 
 
 def _within(change: torch.Tensor, spectrum: torch.Tensor, family: torch.Tensor) -> torch.Tensor:

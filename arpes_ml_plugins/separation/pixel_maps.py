@@ -58,6 +58,8 @@ class PixelMaps:
     """``(m, t)``: of all values to be mapped, if they are known; maps are then weighted by them."""
     spiky: bool = False
     """Whether so many values stick out of their surroundings that they are signal."""
+    sharing: torch.Tensor | None = None
+    """``(n,)``: variance of maps, over that with independent channels."""
 
     def at(self, pixels: slice) -> PixelMaps:
         """To map some of the pixels."""
@@ -75,6 +77,7 @@ class PixelMaps:
             seen=self.seen.to(device),
             by_value=None if noise is None else replace(noise, mean=noise.mean.to(device)),
             halves=self.halves.to(device),
+            sharing=None if self.sharing is None else self.sharing.to(device),
             variances=None if self.variances is None else self.variances.to(device),
         )
 
@@ -106,6 +109,7 @@ class PixelMaps:
             variance = spread.square().expand(-1, maps.shape[1]).clone()
         else:
             variance = self._power @ self.by_value.cautious(self.spectra[self._kept] @ maps)
+        variance = self._shared(variance)
         if len(self.halves):
             scaled = values[self._kept] / self._unit
             one, other = torch.linalg.pinv(self.halves[:, :, self._kept] / self._unit).unbind(1)
@@ -134,7 +138,7 @@ class PixelMaps:
             model = (self.spectra @ found[0])[self._kept]
             weights[self._kept] = seen[self._kept] / self.by_value.cautious(model)
             found = weighted_sources(data, weights, self.spectra, nonnegative=self.nonnegative)
-        variance = found[1].square()
+        variance = self._shared(found[1].square())
         for pair in self.halves:
             one, other = (weighted_sources(data, weights, half)[0] for half in pair)
             variance += ((one - other) / 2).square() * self.share / len(self.halves)
@@ -155,6 +159,9 @@ class PixelMaps:
             leverage = active_leverage(self._scaled, known)
             found = chi2_of_counts(left, model, seen, leverage, self.by_value)
         return found.masked_fill(maps[0].isnan(), float("nan"))
+
+    def _shared(self, variance: torch.Tensor) -> torch.Tensor:
+        return variance if self.sharing is None else variance * self.sharing[:, None]
 
     @property
     def _power(self) -> torch.Tensor:  # (n, k), of maps, of the noise of each channel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from arpes_ml_plugins.separation.complete import complete
 from arpes_ml_plugins.separation.whiten import channel_noise
 
 __all__ = ["units_per_count"]
@@ -28,11 +29,11 @@ def units_per_count(cube: torch.Tensor, valid: torch.Tensor) -> float | None:
     (1.0, 20.0)
     >>> units_per_count((20 * counts + counts.flip(1)).round(), everywhere)
     """
-    complete = valid.all(0)
-    step = _step(cube[valid]) if int(complete.sum()) >= FEWEST else None
+    whole = complete(valid)
+    step = _step(cube[valid]) if int(whole.sum()) >= FEWEST else None
     if step is None:
         return None
-    variance = channel_noise(torch.where(valid, cube, 0), complete).square().sum()
+    variance = channel_noise(torch.where(valid, cube, 0), whole).square().sum()
     mean = (cube * valid).flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
     ratio = float(variance / (step * mean.sum()).clamp(min=1e-300))
     return step if AGREES[0] < ratio < AGREES[1] else None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 
-from arpes_ml_plugins.separation.component_errors import smoothing_bias
 from arpes_ml_plugins.separation.shift_exchange import certain, displacements, exchanges, smoothness
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan, moved
 
 __all__ = ["energy_errors", "shift_errors"]
+
+Pool: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 PIECE = 8_000  # pixels at a time
 SMALL = 0.1  # channels, of a numerical derivative
@@ -23,34 +27,39 @@ def shift_errors(
     spectra: torch.Tensor,
     shift: torch.Tensor,
     widths: torch.Tensor,
+    pool: Pool | None = None,
+    least: torch.Tensor | None = None,
     *,
-    again: bool = True,
     level: bool = True,
 ) -> torch.Tensor:
     """``(t,)``, of shifts found with spectra ``(m, n)`` and with neighbours as far as ``widths``.
 
     The estimate is where the derivative of the pooled score is zero. Its error is the noise of that
-    derivative over the curvature, and what the noise does to the spectra. ``again``: whether what
-    pooling has left was looked for, too; otherwise it is part of the error. ``level``: whether
-    those shifts were taken that bend least.
+    derivative over the curvature, and what the noise does to the spectra.
+
+    Parameters
+    ----------
+    pool
+        From curvature and noise of each pixel, ``(t,)`` each, to variances of shifts for which
+        neighbours were asked in another way than as far as ``widths``.
+    least
+        Variance ``(t,)`` that noise of the spectra adds at least.
+    level
+        Whether those shifts were taken that bend least.
     """
     spectra = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
     bend, noise, maps = _of_all_pixels(scan, spectra, shift)
     excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
-    variance = torch.zeros_like(bend)
-    for number in widths.unique().tolist():
-        pooled = _pooled(scan, bend, noise, number, again=again)
-        if not again:
-            pooled += smoothing_bias(scan, shift[None], bend[None] + 1e-30, WIDTHS[number], 1)[
-                0
-            ].square()
-        variance = torch.where(widths == number, pooled, variance)
+    variance = torch.zeros_like(bend) if pool is None else pool(bend, noise)
+    for number in widths.unique().tolist() if pool is None else ():
+        variance = torch.where(widths == number, _pooled(scan, bend, noise, number), variance)
     moves, known = exchanges(scan, spectra, maps, widths)
     if level:
         sure = certain(known, scan, spectra, maps, widths)
-        variance += _levelled_variance(scan, shift, moves, excess * known, sure, moves)
+        shared = _levelled_variance(scan, shift, moves, excess * known, sure, moves)
     else:
-        variance += _variance(excess * known, known, moves)
+        shared = _variance(excess * known, known, moves)
+    variance += shared if least is None else torch.maximum(shared, least)
     largest = max(float(scan.candidates[-1]), abs(scan.step))
     return (variance + (UNKNOWN * scan.step) ** 2).sqrt().clamp(max=largest)
 
@@ -138,10 +147,8 @@ def _information(
     return slope.square().sum(0), (slope.square() * variance).sum(0), maps[..., 0].mT
 
 
-def _pooled(
-    scan: Scan, bend: torch.Tensor, noise: torch.Tensor, number: int, *, again: bool
-) -> torch.Tensor:
+def _pooled(scan: Scan, bend: torch.Tensor, noise: torch.Tensor, number: int) -> torch.Tensor:
     """Variances of shifts from the noise, if neighbours are pooled."""
     once = scan.smoothed(bend[None], WIDTHS[number])[0]
-    squares = scan.pooled_variance(noise[None], WIDTHS[number], again=again)[0]
+    squares = scan.pooled_variance(noise[None], WIDTHS[number])[0]
     return squares / once.square().clamp(min=1e-30)

@@ -97,6 +97,9 @@ def levelled(
     straight = moved(scan.scaled * scan.noise[:, None], -shift / scan.step) / scan.noise[:, None]
     maps = (unit.mT @ straight) * scan.used
     moves, known = exchanges(scan, unit * scan.noise[:, None], maps, widths)
+    # How far from the spectra those are that explain these shifts best.
+    change = _change(scan, unit * scan.noise[:, None])
+    away = torch.linalg.pinv(known, hermitian=True) @ (change.mT @ straight @ maps.mT).flatten()
     known = certain(known, scan, unit * scan.noise[:, None], maps, widths)
     amount = moves.new_zeros(len(moves))
     for _ in range(ROUNDS):
@@ -107,7 +110,7 @@ def levelled(
             * matrix.diagonal().mean()
             * torch.eye(len(matrix), device="cpu", dtype=matrix.dtype).to(matrix)
         )
-        amount = amount - torch.linalg.solve(matrix + ridge, known @ amount + smooth.pull)
+        amount = amount - torch.linalg.solve(matrix + ridge, known @ (amount - away) + smooth.pull)
     result = shift + amount @ moves
     return result - result[scan.used].mean()
 

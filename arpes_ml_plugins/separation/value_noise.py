@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from arpes_ml_plugins.separation.complete import complete
 from arpes_ml_plugins.separation.matching import signal_space
 from arpes_ml_plugins.separation.raw_counts import units_per_count
 from arpes_ml_plugins.separation.whiten import (
@@ -30,7 +31,7 @@ from arpes_ml_plugins.separation.whiten import (
     strips,
 )
 
-__all__ = ["Classes", "ValueNoise", "noise_and_classes", "value_noise"]
+__all__ = ["Classes", "ValueNoise", "noise_and_classes", "noise_of_squares", "value_noise"]
 
 BINS = 8  # of brightness
 LEVELS = 64  # of intensity
@@ -147,12 +148,34 @@ def noise_and_classes(
     return ValueNoise(gain, read, mean), best.classes
 
 
+def noise_of_squares(
+    square: torch.Tensor, level: torch.Tensor, known: torch.Tensor
+) -> ValueNoise | None:
+    """The noise of values ``(m, t)`` whose ``square`` is expected to be their variance at a
+    ``level``; None if one variance for all is likelier, by the Bayesian criterion.
+
+    For pixels that are too few to be compared with each other.
+    """
+    used = known & (level > 0)
+    levels, squares = level[used], square[used]
+    if not bool((squares > 0).any()):
+        return None
+    gain, read, _ = _fitted(levels, squares, torch.ones_like(levels))
+    one = squares.mean()
+    line = (gain * levels + read).clamp(min=1e-6 * float(one))
+    better = (one.log() + 1 - line.log() - squares / line).sum() / 2
+    if not float(better) > (math.log(len(levels)) / 2 if read > 0 else 0.0):
+        return None
+    mean = (level * known).sum(1) / known.sum(1).clamp(min=1)
+    return ValueNoise(gain, read, mean)
+
+
 def _best_line(cube: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, _Line | None]:
     """Mean spectrum, and the line of the noise; None if there are too few values."""
     number = valid.flatten(1).sum(1).clamp(min=1)
     mean = (cube * valid).flatten(1).sum(1) / number
     cube, valid = strips(cube, valid)
-    neighbours = shared_by_neighbours(cube, valid.all(0), valid)
+    neighbours = shared_by_neighbours(cube, complete(valid), valid)
     ordered = () if neighbours.correlation else _differences(cube, valid)
     along = [line for part in ordered if (line := _line(part)) is not None]
     scale = float(mean.mean())
@@ -215,7 +238,7 @@ def _unexplained(cube: torch.Tensor, valid: torch.Tensor, alike: float) -> _Squa
     """The same from residuals of each channel on others, for pixels in any order, of which as many
     as are ``alike`` tell as much as one.
     """
-    flat = cube.flatten(1)[:, valid.all(0).flatten()]
+    flat = cube.flatten(1)[:, complete(valid).flatten()]
     alive = (flat.amax(1) > flat.amin(1)) if flat.numel() else valid.flatten(1).any(1)
     flat = flat[alive]
     pixels = flat.shape[1] / alike
