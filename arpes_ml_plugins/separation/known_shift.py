@@ -235,8 +235,9 @@ class _Scan:
         least = (LEAST * self.step) ** 2
         if self._common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
             return "free"
-        exist = self._common(*slow, 1 / self.noise_left), self._common(*free, 1.0)
-        if max(exist) <= least:
+        of_slow = self._common(slow[0], slow[1], 1 / self.noise_left)
+        of_free = self._common(free[0], free[1], 1.0)
+        if max(of_slow, of_free) <= least:
             return None
         return "slow" if self._agree(free, slow) else "free"
 
