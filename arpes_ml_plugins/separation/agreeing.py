@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from arpes_ml_plugins.separation.shift_scan import at
 
-__all__ = ["agreed", "agreed_variance"]
+__all__ = ["agreed", "agreed_variance", "neighbours_help"]
 
 OTHERWISE = 0.1  # of the neighbours: those that may shift by anything
 DRAWN = 2  # times that neighbours draw a shift: what was found is already drawn once
@@ -68,6 +68,23 @@ def agreed_variance(
         straight = shift - drawn
         drawn = total(bend * straight, share * bend * straight) / asked - straight
     return total(noise, share.square() * noise, 2) / known.square() + drawn.square()
+
+
+def neighbours_help(
+    free: Sequence[torch.Tensor], pooled: Sequence[torch.Tensor], used: torch.Tensor
+) -> bool:
+    """Whether shifts are nearer to the truth if neighbours are asked.
+
+    Both kinds are given twice, ``(t,)`` each, from halves of the channels, whose noise is
+    independent. Shifts from all channels have at most half the variance of those from one half.
+    """
+
+    def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+        return float((one - other).square()[used].median())
+
+    noise = apart(free[0], free[1]) / 2
+    off = (apart(pooled[0], free[1]) + apart(pooled[1], free[0])) / 2 - noise
+    return off < noise / 2
 
 
 def _likelihoods(scores: torch.Tensor) -> torch.Tensor:

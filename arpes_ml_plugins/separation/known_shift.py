@@ -15,7 +15,7 @@ from functools import cached_property, partial
 import torch
 
 from arpes_ml_plugins.constants import MAD_TO_SIGMA
-from arpes_ml_plugins.separation.agreeing import agreed, agreed_variance
+from arpes_ml_plugins.separation.agreeing import agreed, agreed_variance, neighbours_help
 from arpes_ml_plugins.separation.energy_shift import Shifts
 from arpes_ml_plugins.separation.energy_trials import energy_trials, of_pixels
 from arpes_ml_plugins.separation.extrapolation import MEMORY, extrapolated
@@ -239,19 +239,7 @@ class _Scan:
         of_free = self._common(free[0], free[1], 1.0)
         if max(of_slow, of_free) <= least:
             return None
-        return "slow" if self._agree(free, slow) else "free"
-
-    def _agree(self, free: list[torch.Tensor], slow: list[torch.Tensor]) -> bool:
-        """Whether shifts of neighbours make those of pixels more certain, as two halves of the
-        channels show: shifts from all channels have at most half the variance of those from one.
-        """
-
-        def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-            return float((one - other).square()[self.used].median())
-
-        both = apart(*free)
-        beside = (apart(slow[0], free[1]) + apart(slow[1], free[0])) / 2
-        return beside - both / 2 < both / 4
+        return "slow" if neighbours_help(free, slow, self.used) else "free"
 
     def faint(self, spectra: torch.Tensor) -> bool:
         """Whether shifts of single pixels are no longer small against the lines."""
