@@ -112,9 +112,8 @@ def say_what_is_left(arrays: dict[str, xr.DataArray], *, local: bool = False) ->
             CountsWarning,
         )
     words = " ".join([*(sentences or [NOISE]), *_replicas(replicas), *_spots(*spots)])
-    if math.isnan(numbers["shared"]):  # images alone share nothing
-        del numbers["shared"]
-    return {"residual": words} | {f"residual_{name}": number for name, number in numbers.items()}
+    known = {f"residual_{name}": x for name, x in numbers.items() if math.isfinite(x)}
+    return {"residual": words} | known
 
 
 def _typical(name: str, known: np.ndarray) -> float:
