@@ -11,7 +11,7 @@ from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan
 from arpes_ml_plugins.separation.shifted_design import designs, pieces
 from arpes_ml_plugins.separation.value_noise import ValueNoise, value_noise
 
-__all__ = ["component_errors", "smoothing_bias"]
+__all__ = ["component_errors"]
 
 SMALL = 0.1  # channels, of a numerical derivative
 UNKNOWN = 0.03  # channels: errors of the interpolation
@@ -45,14 +45,14 @@ def component_errors(
         inverse = torch.linalg.inv(once + LEAST * size[:, None, None] * unit)
         variance = (inverse @ squares @ inverse).diagonal(dim1=1, dim2=2).mT
         weight = bend.diagonal(dim1=1, dim2=2).mT + 1e-30
-        variance = variance + smoothing_bias(scan, shift, weight, width).square()
+        variance = variance + _smoothing_bias(scan, shift, weight, width).square()
         result = torch.where(widths == number, variance, result)
     largest = max(float(scan.candidates[-1]), abs(scan.step))
     return (result + (UNKNOWN * scan.step) ** 2).sqrt().clamp(max=largest)
 
 
-def smoothing_bias(
-    scan: Scan, shift: torch.Tensor, weight: torch.Tensor, width: float, times: int = 2
+def _smoothing_bias(
+    scan: Scan, shift: torch.Tensor, weight: torch.Tensor, width: float
 ) -> torch.Tensor:
     """What pooling pixels that differ costs shifts ``(n, t)``: with means over neighbours K, which
     are taken twice, the second time of what is left, ``(1 - K)^2`` of the shift.
@@ -60,7 +60,7 @@ def smoothing_bias(
     left = shift
     if width == 0:
         return torch.zeros_like(shift)
-    for _ in range(times):
+    for _ in range(2):
         means = scan.smoothed(left * weight, width) / scan.smoothed(weight, width).clamp(min=1e-30)
         left = left - means
     return left

@@ -207,21 +207,17 @@ class _Scan:
     used: torch.Tensor  # (t,) bool: pixels that count
     by_value: ValueNoise | None = None
 
-    @property
-    def sides(self) -> tuple[float, ...]:
-        return tuple(SMOOTH if size > 2 else 0.0 for size in self.shape)
-
-    def free_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
-        """Scores of every pixel by itself."""
-        return peak(self._fair_scores(spectra, channels), self.candidates)
-
-    def smooth_shift(self, spectra: torch.Tensor, channels: slice = EVERY) -> torch.Tensor:
-        """Scores of neighbours that agree, too."""
-        scores = self._fair_scores(spectra, channels)
-        return peak(agreed(scores, self.sides, self.shape), self.candidates)
-
     def shift(self, spectra: torch.Tensor, kind: str) -> torch.Tensor:
-        return self.free_shift(spectra) if kind == "free" else self.smooth_shift(spectra)
+        scores = self._fair_scores(spectra, EVERY)
+        return self._free(scores) if kind == "free" else self._slow(scores)
+
+    def _free(self, scores: torch.Tensor) -> torch.Tensor:
+        """Shifts of every pixel by itself."""
+        return peak(scores, self.candidates)
+
+    def _slow(self, scores: torch.Tensor) -> torch.Tensor:
+        """Shifts with the scores of neighbours that agree, too."""
+        return peak(agreed(scores, self._pools.sides(SMOOTH), self.shape), self.candidates)
 
     def kind(self, spectra: torch.Tensor) -> str | None:
         """The significant kind of shift; None if there is none.
@@ -229,9 +225,8 @@ class _Scan:
         The noise of even and odd channels is independent, so the covariance of their shifts is that
         of true ones.
         """
-        halves = slice(0, None, 2), slice(1, None, 2)
-        free = [self.free_shift(spectra, half) for half in halves]
-        slow = [self.smooth_shift(spectra, half) for half in halves]
+        halves = [self._fair_scores(spectra, slice(first, None, 2)) for first in (0, 1)]
+        free, slow = ([shift(scores) for scores in halves] for shift in (self._free, self._slow))
         least = (LEAST * self.step) ** 2
         if self._common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
             return "free"
@@ -249,13 +244,14 @@ class _Scan:
 
     def rest(self, spectra: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         """chi^2 that shifted spectra leave of each pixel that counts."""
-        scores = self._scores(self.scaled, spectra, EVERY)
+        scores = self._scores(self._bases(spectra, EVERY), EVERY)
         rest = self.scaled.square().sum(0) - at(scores, self.candidates, shift)
         return rest[self.used]
 
     def rough(self, spectra: torch.Tensor) -> torch.Tensor:
         """Standard errors of free shifts, from the curvature of the scores at their maximum."""
-        scores, step = self._scores(self.scaled, spectra, EVERY), float(self.candidates.diff()[0])
+        scores = self._scores(self._bases(spectra, EVERY), EVERY)
+        step = float(self.candidates.diff()[0])
         top = peak(scores, self.candidates)
         around = [at(scores, self.candidates, top + side * 2 * step) for side in (-1, 0, 1)]
         bend = (2 * around[1] - around[0] - around[2]) / (2 * step) ** 2
@@ -287,8 +283,8 @@ class _Scan:
     def _agreed_variance(
         self, spectra: torch.Tensor, shift: torch.Tensor, bend: torch.Tensor, noise: torch.Tensor
     ) -> torch.Tensor:
-        scores = self._fair_scores(spectra, EVERY)
-        return agreed_variance(scores, self.candidates, shift, bend, noise, self.sides, self.shape)
+        scores, sides = self._fair_scores(spectra, EVERY), self._pools.sides(SMOOTH)
+        return agreed_variance(scores, self.candidates, shift, bend, noise, sides, self.shape)
 
     def energies(self, spectra: torch.Tensor, shift: torch.Tensor, kind: str) -> torch.Tensor:
         return energy_errors(self._pools, spectra, shift, self._widths(kind))
@@ -332,14 +328,12 @@ class _Scan:
     @property
     def noise_left(self) -> float:
         """Variance of white noise of one in means over the neighbours."""
-        return 1 / math.prod(max(1.0, 2 * math.sqrt(math.pi) * side) for side in self.sides)
+        return 1 / self._pools.alike(SMOOTH)
 
-    def _scores(self, data: torch.Tensor, spectra: torch.Tensor, channels: slice) -> torch.Tensor:
+    def _scores(self, bases: list[torch.Tensor], channels: slice) -> torch.Tensor:
         """``(k, t)``: squared length of the part of each pixel that lies in their span."""
-        rows = [
-            (basis.mT @ data[channels]).square().sum(0) for basis in self._bases(spectra, channels)
-        ]
-        return torch.stack(rows)
+        data = self.scaled[channels]
+        return torch.stack([(basis.mT @ data).square().sum(0) for basis in bases])
 
     def _fair_scores(self, spectra: torch.Tensor, channels: slice) -> torch.Tensor:
         """The same less what the noise of each value lets expect of it; 0 if unused.
@@ -347,9 +341,10 @@ class _Scan:
         Spectra that are shifted to where the lines of a pixel are, whose counts have the most
         noise, explain more of this, whether they are in the pixel or not.
         """
-        scores = self._scores(self.scaled, spectra, channels)
+        bases = self._bases(spectra, channels)
+        scores = self._scores(bases, channels)
         if self.variance is not None:
-            lever = [basis.square().sum(1) for basis in self._bases(spectra, channels)]
+            lever = [basis.square().sum(1) for basis in bases]
             scores = scores - torch.stack(lever) @ self.variance[channels]
         return scores * self.used
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -50,9 +51,7 @@ def shift_errors(
     spectra = torch.linalg.qr(spectra / scan.noise[:, None])[0] * scan.noise[:, None]
     bend, noise, maps = _of_all_pixels(scan, spectra, shift)
     excess = float(noise.sum() / bend.sum().clamp(min=1e-30))
-    variance = torch.zeros_like(bend) if pool is None else pool(bend, noise)
-    for number in widths.unique().tolist() if pool is None else ():
-        variance = torch.where(widths == number, _pooled(scan, bend, noise, number), variance)
+    variance = (pool or partial(_pooled, scan, widths))(bend, noise)
     moves, known = exchanges(scan, spectra, maps, widths)
     if level:
         sure = certain(known, scan, spectra, maps, widths)
@@ -147,8 +146,14 @@ def _information(
     return slope.square().sum(0), (slope.square() * variance).sum(0), maps[..., 0].mT
 
 
-def _pooled(scan: Scan, bend: torch.Tensor, noise: torch.Tensor, number: int) -> torch.Tensor:
-    """Variances of shifts from the noise, if neighbours are pooled."""
-    once = scan.smoothed(bend[None], WIDTHS[number])[0]
-    squares = scan.pooled_variance(noise[None], WIDTHS[number])[0]
-    return squares / once.square().clamp(min=1e-30)
+def _pooled(
+    scan: Scan, widths: torch.Tensor, bend: torch.Tensor, noise: torch.Tensor
+) -> torch.Tensor:
+    """Variances of shifts from the noise, if neighbours as far as ``widths`` are pooled."""
+    variance = torch.zeros_like(bend)
+    for number in widths.unique().tolist():
+        once = scan.smoothed(bend[None], WIDTHS[number])[0]
+        squares = scan.pooled_variance(noise[None], WIDTHS[number])[0]
+        found = squares / once.square().clamp(min=1e-30)
+        variance = torch.where(widths == number, found, variance)
+    return variance

@@ -152,16 +152,14 @@ class Scan:
         sigma = (0.0, *self.sides(width))
         return torch.from_numpy(gaussian_filter(values, sigma, truncate=3)).flatten(1).to(images)
 
-    def pooled_variance(
-        self, variance: torch.Tensor, width: float, *, again: bool = True
-    ) -> torch.Tensor:
+    def pooled_variance(self, variance: torch.Tensor, width: float) -> torch.Tensor:
         """Of images ``(k, t)`` whose neighbours are pooled twice, the second time beside the first
-        result: with the weights ``2 K - K * K`` of the means ``K``. Not ``again``: once.
+        result: with the weights ``2 K - K * K`` of the means ``K``.
         """
         if width == 0:
             return variance
         axes = sum(side > 0 for side in self.sides(width))
-        more = 4 - 4 * (2 / 3) ** (axes / 2) + 2 ** (-axes / 2) if again else 1.0
+        more = 4 - 4 * (2 / 3) ** (axes / 2) + 2 ** (-axes / 2)
         return more * self.smoothed(variance, width / math.sqrt(2)) / self.alike(width)
 
     def sides(self, width: float) -> tuple[float, ...]:
