@@ -3,7 +3,7 @@
 python benchmarks/energy_shifts.py
 
 Three chemical states (doublets of 0.5 eV, 0.8 to 1 eV apart) side by side on 48 x 48 pixels of 70
-channels, counts at the peak as stated, one realisation of the noise. The library's families have
+channels, counts at the peak as stated, three realisations of the noise. The library's families have
 shifts of up to 0.2 eV and broadening of up to 0.1 eV, and its centres are not the spectra of the
 map: those lie up to 0.06 eV beside them. In the last kind of shifts only the oxide drifts, on a
 metal and a sulphide that do not: only there ``shift="by component"`` is run as well.
@@ -27,7 +27,7 @@ CENTRES = {"metal": -34.1, "oxide": -33.15, "sulphide": -32.3}
 DRIFTS = "oxide alone, ramp of +-0.2 eV"
 BESIDE = (0.05, -0.06, 0.04)  # of the spectra of the map from the centres of the library
 ROWS, COLUMNS = np.mgrid[:48, :48]
-REALISATIONS = 1
+REALISATIONS = 3
 COUNTS = (10, 100, 1000)
 
 Values = NDArray[np.floating]

@@ -47,7 +47,7 @@ def small_sample(monkeypatch):
     """Samples of one run although the images are small, and few steps on them."""
     monkeypatch.setattr(chunks_run, "ENOUGH", 0)
     monkeypatch.setattr(choices, "RUNS", 1)
-    short = replace(counts_denoiser.ADAPTED, steps=2, checks=1)
+    short = replace(counts_denoiser.ADAPTED, steps=2)
     monkeypatch.setattr(counts_denoiser, "ADAPTED", short)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
-from arpes_ml_plugins.denoising import counts_denoiser, network_image
+from arpes_ml_plugins.denoising import network_image
 from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED, denoise_counts_images, new_network
 from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
@@ -556,35 +555,14 @@ def test_a_large_series_takes_more_steps_but_never_four_times_more(images, times
         steps_of(training, images, ADAPTED.pixels, series=True) for training in (ADAPTED, None)
     )
     # Denoised on the way, and finished.
-    passes = images * (2 * (1 + ADAPTED.checks) + ALL_FLIPS - FLIPS)
+    passes = images * (2 * ADAPTED.tests + ALL_FLIPS - FLIPS)
     each = ADAPTED.passes(images, ADAPTED.pixels)
     assert trained - untrained - passes == each * round(times * ADAPTED.steps)
-
-
-@pytest.mark.parametrize(("patience", "steps"), [(None, 10), (2, 4)])
-def test_training_ends_if_it_does_not_help(counts, patience, steps):
-    """A network that does not change is never better."""
-    images = torch.from_numpy(counts[None, :32, :32]).float()
-    data = Counts(images, torch.ones_like(images, dtype=torch.bool))
-    training = Training(steps=10, learning_rate=0.0, checks=5, patience=patience)
-    taken, tested = [], []
-
-    def denoised(network, seen):
-        tested.append(network)
-        return torch.full_like(seen.images, 3.0)
-
-    network = new_network(0, (4, 4, 4))
-    gain = adapt(network, data, training, denoised, seed=0, report=lambda n, _: taken.append(n))
-    assert gain == 0
-    assert len(taken) == steps
-    assert len(tested) == 1 + steps // 2
-    assert sum(taken) == 10 * training.passes(1, 32 * 32)
 
 
 def test_reported_steps_are_those_that_are_taken(counts, monkeypatch):
     """One by one (a training step takes longer), without a rest that is reported in the end."""
     seen = []
-    monkeypatch.setattr(counts_denoiser, "ADAPTED", replace(ADAPTED, patience=None))
     labelled(counts[:32, :32]).S.denoise_pretrained(gain=1, rng=0, progress=seen.append)
     total = steps_of(ADAPTED, 1, 32 * 32, series=False)
     total += 1  # the residual

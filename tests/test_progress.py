@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
-from arpes_ml_plugins.denoising import counts_denoiser
 from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED
 from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled import apply, progress
@@ -118,9 +116,7 @@ def test_nobody_listens(caplog):
 
 
 @pytest.mark.parametrize(("adapt", "slices"), [(False, 26), (True, 4)])
-def test_a_series_moves_image_by_image(adapt, slices, monkeypatch):
-    """Unless the training ends early: then the steps that it did not need are reported at once."""
-    monkeypatch.setattr(counts_denoiser, "ADAPTED", replace(ADAPTED, patience=None))
+def test_a_series_moves_image_by_image(adapt, slices):
     series = simulate_scene((16, 16), slices=slices, counts=20, rng=0).spectrum
     told = []
     arpes_ml_plugins.denoise_pretrained(

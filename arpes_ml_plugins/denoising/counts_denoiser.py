@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from arpes_ml_plugins.denoising.adapting import Training, adapt
 from arpes_ml_plugins.denoising.alike import without_copies
 from arpes_ml_plugins.denoising.calibration import Calibration, Half, halves, judged
 from arpes_ml_plugins.denoising.choices import (
@@ -46,7 +47,7 @@ from arpes_ml_plugins.denoising.replicas import replica_strengths
 from arpes_ml_plugins.denoising.residual import Residual, residual_of
 from arpes_ml_plugins.denoising.series_noise import shared_noise
 from arpes_ml_plugins.denoising.similar_patches import SMALLEST
-from arpes_ml_plugins.denoising.splitting import Counts, Training, adapt, whole_counts
+from arpes_ml_plugins.denoising.splitting import Counts, whole_counts
 from arpes_ml_plugins.errors import CountsWarning
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.report import Report
@@ -60,8 +61,8 @@ __all__ = [
     "prepare",
 ]
 
-ADAPTED = Training(steps=30, learning_rate=2e-4, patience=2)
-"""Training of a pre-trained network, which is short; shorter still if it does not help."""
+ADAPTED = Training(steps=30, learning_rate=2e-4)
+"""Training of a pre-trained network, which is short."""
 SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, checks=10)
 """Training of a new network."""
 SMALL = (32, 48, 64)

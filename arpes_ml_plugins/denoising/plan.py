@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from arpes_ml_plugins.denoising.adapting import Training
 from arpes_ml_plugins.denoising.choices import PASSES, TRAINED, passes, tests
 from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS
-from arpes_ml_plugins.denoising.splitting import Training
 from arpes_ml_plugins.report import Report
 
 __all__ = ["ALL_FLIPS", "FLIPS", "Plan", "lengthened", "steps_of", "steps_to_prepare"]
@@ -77,7 +77,7 @@ def _training_steps(training: Training | None, images: int, pixels: int) -> int:
         return 0
     longer = lengthened(training, images * pixels)
     steps = longer.steps * longer.passes(images, pixels)
-    return steps + images * (1 + FINISHING) * (1 + longer.checks)
+    return steps + images * (1 + FINISHING) * longer.tests
 
 
 def lengthened(training: Training, pixels: int) -> Training:

@@ -1,62 +1,26 @@
-"""Count splitting: train a network on the image that is to be denoised, without any truth.
+"""Count splitting: two independent images of one scene from one image.
 
 Poisson counts ``y`` split at random into ``y1 ~ Binomial(y, p)`` and ``y2 = y - y1``, which are
 independent of each other given the scene. A network that predicts ``y2`` from ``y1`` therefore
-learns the scene and cannot learn the noise. Some counts are held out altogether: the state of the
-network under which they are likeliest is the one that is used.
+learns the scene and cannot learn the noise, and ``y2`` tests what was made of ``y1``.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 
 from arpes_ml_plugins.denoising.alike import alike
-from arpes_ml_plugins.denoising.counts_network import BESIDE, CountsNetwork
+from arpes_ml_plugins.denoising.counts_network import BESIDE
 from arpes_ml_plugins.denoising.flux import irregular_flux, mean_counts
 from arpes_ml_plugins.report import Report
 
-__all__ = ["Counts", "Training", "adapt", "gained", "predict", "split", "whole_counts"]
+__all__ = ["Counts", "gained", "log_likelihood", "predict", "split", "whole_counts"]
 
 DARKEST = 1e-6  # counts; keeps logarithms finite
-GRADIENT_LIMIT = 1.0
-BACKWARD = 3  # time of a training step on an image over that of a prediction
-
-
-@dataclass(frozen=True)
-class Training:
-    """Settings of the training of a network on one data set."""
-
-    steps: int
-    learning_rate: float
-    least: float = 0.4
-    """Smallest fraction of the counts in the network's input."""
-    most: float = 0.9
-    held_out: float = 0.1
-    average: float = 0.95
-    """Decay of the running mean of the weights."""
-    warm_up: int = 10
-    checks: int = 5
-    """Number of tests on the held-out counts."""
-    patience: int | None = None
-    """Tests in a row without a better state, after which the training ends; None: never."""
-    significance: float = 0.5
-    """Standard errors by which a state must be better than the first one."""
-    pixels: int = 60_000
-    """Upper limit per step: a larger data set is visited slice by slice."""
-
-    def used(self, images: int, pixels: int) -> int:
-        """Number of images, each of so many ``pixels``, in a step."""
-        return max(1, min(images, self.pixels // pixels))
-
-    def passes(self, images: int, pixels: int) -> int:
-        """Number of images that are predicted in about the time of a step."""
-        return BACKWARD * self.used(images, pixels)
 
 
 @dataclass(frozen=True)
@@ -170,115 +134,14 @@ def split(counts: Counts, fraction: float, generator: torch.Generator) -> tuple[
     return replace(counts, images=first), replace(counts, images=counts.images - first)
 
 
-def adapt(
-    network: CountsNetwork,
-    counts: Counts,
-    training: Training,
-    denoised: Callable[[torch.nn.Module, Counts], torch.Tensor],
-    *,
-    seed: int,
-    report: Report | None = None,
-) -> float:
-    """Train ``network`` on ``counts``, and leave it in the best state for the held-out counts.
-
-    Its original state is kept unless another one is significantly better. ``denoised`` returns the
-    image by which a state is tested. Return the gain of the log-likelihood of the held-out counts
-    per pixel.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    seen, held_out = split(counts, 1 - training.held_out, generator)
-    kept = held_out.predicted()
-    ratio = training.held_out / (1 - training.held_out)
-    first = denoised(network, seen) * ratio
-    best, highest, waited = copy.deepcopy(network), 0.0, 0
-    average = copy.deepcopy(network)
-    network.arranged(counts.images.device, to_train=True)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=0)
-    every = max(training.steps // training.checks, 1)
-    passes = training.passes(len(counts.wanted()), counts.images[0].numel())
-    for step in range(training.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = training.learning_rate * _schedule(step, training)
-        loss = _step(network, seen, training, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_LIMIT)
-        optimizer.step()
-        keep = min(training.average, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
-                mean.lerp_(weight, 1 - keep)
-        if (step + 1) % every == 0 or step + 1 == training.steps:
-            better, error = gained(denoised(average, seen) * ratio, first, kept)
-            waited += 1
-            if better > max(highest, training.significance * error):
-                best, highest, waited = copy.deepcopy(average), better, 0
-        ended = waited == training.patience
-        if report:
-            left = training.steps - step if ended else 1
-            report(left * passes, float(loss.detach()) if step % 10 == 0 else None)
-        if ended:
-            break
-    network.load_state_dict(best.state_dict())
-    network.arranged(counts.images.device, to_train=False)
-    return highest
-
-
-def _schedule(step: int, training: Training) -> float:
-    warm = min(1.0, (step + 1) / training.warm_up)
-    return warm * 0.5 * (1 + math.cos(math.pi * step / training.steps))
-
-
-def _step(
-    network: CountsNetwork,
-    counts: Counts,
-    training: Training,
-    generator: torch.Generator,
-) -> torch.Tensor:
-    """Loss of one split of (some of) the images, turned over at random."""
-    fraction = training.least + (training.most - training.least) * _uniform(generator)
-    height, width = counts.images.shape[-2:]
-    wanted = counts.wanted()
-    used = training.used(len(wanted), height * width)
-    order = torch.randperm(len(wanted), generator=generator, device="cpu")
-    chosen = wanted[order[:used].to(wanted.device)]
-    needed, index = _window(counts, chosen)
-    first, second = split(needed, fraction, generator)
-    dims = [dim for dim in (-2, -1) if _uniform(generator) < 0.5]
-    first, second = first.flipped(dims), second.flipped(dims)
-    rate = network(first.images[index], first.valid[index], first.alike(index))
-    rate = rate * ((1 - fraction) / fraction)
-    target, mask = second.images[index], second.valid[index]
-    return -(_log_likelihood(rate, target) * mask).sum() / mask.sum().clamp(min=1)
-
-
-def _window(counts: Counts, chosen: torch.Tensor) -> tuple[Counts, torch.Tensor]:
-    """The chosen images with those around them, and where the chosen ones are among these."""
-    if not counts.reach:
-        return replace(counts, images=counts.images[chosen], valid=counts.valid[chosen]), (
-            torch.arange(len(chosen), device=chosen.device)
-        )
-    # Images of a series stay in their places; only those that are needed are split.
-    away = torch.arange(-counts.reach, counts.reach + 1, device=chosen.device)
-    around = (chosen[:, None] + away).unique()
-    around = around[(around >= 0) & (around < len(counts))]
-    images = torch.zeros_like(counts.images)
-    images[around] = counts.images[around]
-    return replace(counts, images=images), chosen
-
-
-def _uniform(generator: torch.Generator) -> float:
-    return float(torch.rand((), generator=generator, dtype=torch.float32, device="cpu"))
-
-
-def _log_likelihood(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+def log_likelihood(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     """Poisson, without the term that no rate changes."""
     return torch.xlogy(counts, rate.clamp(min=DARKEST)) - rate
 
 
 def gained(rate: torch.Tensor, other: torch.Tensor, counts: Counts) -> tuple[float, float]:
     """Gain of the log-likelihood of ``counts`` per pixel from ``other`` to ``rate``; its error."""
-    difference = _log_likelihood(rate, counts.images) - _log_likelihood(other, counts.images)
+    difference = log_likelihood(rate, counts.images) - log_likelihood(other, counts.images)
     difference = difference[counts.valid].cpu().double()  # MPS has no float64
     if len(difference) < 2:
         return 0.0, math.inf

@@ -20,9 +20,9 @@ from arpes_ml_plugins.methods.recorded_run import recorded
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.denoising.adapting import Training
     from arpes_ml_plugins.denoising.choices import Choices
     from arpes_ml_plugins.denoising.counts_network import CountsNetwork
-    from arpes_ml_plugins.denoising.splitting import Training
 
 __all__ = [
     "choices_in",

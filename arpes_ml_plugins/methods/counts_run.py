@@ -58,8 +58,8 @@ from arpes_ml_plugins.parameters import (
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.denoising.adapting import Training
     from arpes_ml_plugins.denoising.counts_network import CountsNetwork
-    from arpes_ml_plugins.denoising.splitting import Training
 
 __all__ = [
     "CountsRun",
