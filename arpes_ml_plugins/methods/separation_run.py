@@ -31,12 +31,15 @@ from arpes_ml_plugins.methods.separation_units import ORDER, in_units
 from arpes_ml_plugins.methods.shift_run import (
     AUTO,
     BY_COMPONENT,
+    against_each_other,
     aligned,
     chemical,
     doubts,
+    is_by_component,
     is_common,
+    left_apart,
     offset,
-    shift_apart,
+    own_shifts,
     with_energies,
 )
 
@@ -151,6 +154,14 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         other = _solved(cube, cube, still, setup, solver, seed, noise)
         if not _worth(result["residual_chi2"], other["residual_chi2"]):
             result, alignment, told = other, still, None
+    spread = against_each_other(cube, setup, alignment, result)
+    if spread is not None and setup.shift == AUTO and is_common(alignment):
+        own = own_shifts(cube, setup, alignment)
+        if own is not None:
+            straight, apart, of_apart = own
+            other = _solved(cube, straight, apart, setup, solver, seed, noise)
+            if _worth(other["residual_chi2"], result["residual_chi2"]):
+                result, alignment, told, spread = other, apart, of_apart, None
     undone = alignment if alignment is not None and alignment.found else None
     if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(result["status"], told)
@@ -161,8 +172,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], doubt)
     if result["status"] != "ok" and setup.known:
         result["status"] = _also(result["status"], offset(cube, setup, noise))
-    if (apart := shift_apart(cube, setup, alignment)) is not None:
-        result["status"] = _also(result["status"], apart)
+    if spread is not None:
+        result["status"] = _also(result["status"], left_apart(spread, setup))
     if (dulled := saturated(cube, levels)) is not None:
         result["status"] = _also(result["status"], dulled)
     if hot:
@@ -172,6 +183,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], dead_left_out(dead))
     del result[FIT]
     each = len(setup.components) if setup.shift == BY_COMPONENT else 0
+    if is_by_component(alignment) and not each:
+        alignment = alignment.mean(result["maps"].flatten(1))
     return result | (_shifts(alignment, cube, each) if _with_shifts(setup) else {})
 
 

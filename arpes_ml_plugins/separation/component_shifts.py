@@ -62,6 +62,13 @@ class ComponentShifts:
         """Those of some pixels."""
         return replace(self, shift=self.shift[:, pixels], stderr=self.stderr[:, pixels])
 
+    def mean(self, maps: torch.Tensor) -> Shifts:
+        """Of the components of each pixel, weighted with their ``maps (n, t)``."""
+        part = maps.nan_to_num().clamp(min=0)
+        share = part / part.sum(0).clamp(min=1e-30)
+        stderr = (share * self.stderr).square().sum(0).sqrt()
+        return Shifts((share * self.shift).sum(0), stderr, self.step, found=True)
+
     def undone(self, data: torch.Tensor) -> torch.Tensor:
         """Data ``(m, t)`` as they would be without shifts; the residual stays where it is."""
         maps = self.maps(data, self.spectra, self.noise)
