@@ -160,7 +160,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         if own is not None:
             straight, apart, of_apart = own
             other = _solved(cube, straight, apart, setup, solver, seed, noise)
-            if _worth(other["residual_chi2"], result["residual_chi2"]):
+            if _most_explained(other["residual_chi2"], result["residual_chi2"]):
                 result, alignment, told, spread = other, apart, of_apart, None
     undone = alignment if alignment is not None and alignment.found else None
     if told is not None and (undone is not None or _misfit(result) > FITS):
@@ -195,8 +195,14 @@ def _worth(shifted: torch.Tensor, still: torch.Tensor) -> bool:
     what is left without.
     """
     left, without = float(shifted.nanmean()), float(still.nanmean())
-    if left <= WORTH * without:
-        return True
+    return left <= WORTH * without or _most_explained(shifted, still)
+
+
+def _most_explained(shifted: torch.Tensor, still: torch.Tensor) -> bool:
+    """Whether shifts certainly explain more than half of what is left without: less may be that of
+    a missing component.
+    """
+    left, without = float(shifted.nanmean()), float(still.nanmean())
     gain = (still - shifted)[shifted.isfinite() & still.isfinite()]
     certain = float(gain.mean()) > SIGNIFICANT * float(gain.std()) / len(gain) ** 0.5
     return certain and left - 1 < (without - 1) / 2
