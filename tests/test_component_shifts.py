@@ -129,10 +129,10 @@ def test_mean_shifts_are_those_of_the_intensity():
 
 def test_shifts_against_each_other_are_seen():
     spectra = torch.from_numpy(np.stack([line(c) for c in LINES.values()], 1))
-    weights = torch.from_numpy(20 * maps().reshape(2, -1))
+    weights = torch.from_numpy(100 * maps().reshape(2, -1))
     still = torch.zeros(weights.shape[1]).double()
     for kind, seen in {"none": False, "common": False, "oxide alone": True}.items():
-        values = torch.from_numpy(mixture(kind, 20).values.reshape(-1, 61).T)
+        values = torch.from_numpy(mixture(kind, 100).values.reshape(-1, 61).T)
         common = torch.from_numpy(KINDS[kind][0].ravel() * 10)
         noise = values.mean(1).sqrt()
         found = relative_shifts(values, noise, spectra, weights, common)

@@ -15,7 +15,7 @@ from arpes_ml_plugins.separation.shifted_design import designs, pieces
 
 __all__ = ["relative_shifts"]
 
-SIGNIFICANT = 5.0  # standard deviations of a covariance
+SIGNIFICANT = 4.0  # standard deviations of a covariance
 LEAST = 0.15  # channels: standard deviation of shifts that are worth undoing
 
 
