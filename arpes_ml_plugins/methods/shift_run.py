@@ -54,10 +54,12 @@ SHIFT = """
             Whether the energies of a pixel may be shifted, as by charging, band bending or strain.
             ``"auto"``: look for shifts that all components of a pixel have in common if all
             components are in the library and the pixels are complete, and correct them if they are
-            significant. True: correct them in any case. A number: the same, with this largest shift
-            in the unit of the axis. ``"by component"``: look for shifts of each component, as of an
-            oxide that charges on a metal that does not; if those do not explain the data better
-            than common ones, as ``"auto"``. Then ``shift`` has the dimension ``component``. Shifts
+            significant; if components then still shift against each other, as an oxide that charges
+            does on a metal that does not, correct shifts of each component if these explain most of
+            what is left, and return their mean in each pixel as ``shift``. True: correct them in any case. A number: the same, with this largest shift
+            in the unit of the axis. ``"by component"``: look for shifts of each component in any
+            case; if those do not explain the data better than common ones, as ``"auto"``. Then
+            ``shift`` has the dimension ``component``. Shifts
             are relative to their mean, which is weighted with the intensity of the component if
             each has its own; if the library has a spectrum that is known exactly, they are relative
             to its energy."""
