@@ -155,13 +155,13 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         if not _worth(result["residual_chi2"], other["residual_chi2"]):
             result, alignment, told = other, still, None
     spread = against_each_other(cube, setup, alignment, result)
+    own = None
     if spread is not None and setup.shift == AUTO and is_common(alignment):
         own = own_shifts(cube, setup, alignment)
-        if own is not None:
-            straight, apart, of_apart = own
-            other = _solved(cube, straight, apart, setup, solver, seed, noise)
-            if _most_explained(other["residual_chi2"], result["residual_chi2"]):
-                result, alignment, told, spread = other, apart, of_apart, None
+    if own is not None:
+        other = _solved(cube, *own[:2], setup, solver, seed, noise)
+        if _most_explained(other["residual_chi2"], result["residual_chi2"]):
+            result, spread, (_, alignment, told) = other, None, own
     undone = alignment if alignment is not None and alignment.found else None
     if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(result["status"], told)

@@ -56,13 +56,13 @@ SHIFT = """
             components are in the library and the pixels are complete, and correct them if they are
             significant; if components then still shift against each other, as an oxide that charges
             does on a metal that does not, correct shifts of each component if these explain most of
-            what is left, and return their mean in each pixel as ``shift``. True: correct them in any case. A number: the same, with this largest shift
-            in the unit of the axis. ``"by component"``: look for shifts of each component in any
-            case; if those do not explain the data better than common ones, as ``"auto"``. Then
-            ``shift`` has the dimension ``component``. Shifts
-            are relative to their mean, which is weighted with the intensity of the component if
-            each has its own; if the library has a spectrum that is known exactly, they are relative
-            to its energy."""
+            what is left, and return their mean in each pixel as ``shift``. True: correct them in
+            any case. A number: the same, with this largest shift in the unit of the axis.
+            ``"by component"``: look for shifts of each component in any case; if those do not
+            explain the data better than common ones, as ``"auto"``. Then ``shift`` has the
+            dimension ``component``. Shifts are relative to their mean, which is weighted with the
+            intensity of the component if each has its own; if the library has a spectrum that is
+            known exactly, they are relative to its energy."""
 """Block of the docstrings of methods that correct shifts."""
 
 BLIND_SHIFT = """
@@ -171,7 +171,7 @@ def against_each_other(
     """
     from arpes_ml_plugins.separation.relative_shifts import relative_shifts
 
-    if setup.shift == BY_COMPONENT or not is_common(common) or not _complete(setup):
+    if not is_common(common) or not _complete(setup):
         return None
     scales = step_and_noise(cube, setup)
     if scales is None or independent(cube, scales[1]) > 1:  # noise would be confirmed
@@ -207,7 +207,7 @@ def left_apart(spread: torch.Tensor, setup: Setup) -> str:
     """Status of data whose components are left shifted against each other by ``spread (n,)``."""
     remedy = (
         "sum neighbouring pixels"
-        if setup.shift == AUTO
+        if setup.shift in (AUTO, BY_COMPONENT)
         else f"to correct shifts, pass shift={BY_COMPONENT!r}"
     )
     return (

@@ -13,11 +13,13 @@ SIDES = {1: (25,), 2: (5, 5)}  # pixels of a region, by the axes of the map
 MEASURED = 0.5  # of the pixels of a region, at least
 CERTAIN = 8.0  # standard deviations of regions
 WORTH = 1.15  # times the usual chi^2: less is no other material
+SHARE = 0.03  # of the regions: smaller spots are told of if their pixels show them
 
 
 def misfit_region(chi2: torch.Tensor, freedom: int) -> tuple[float, float] | None:
     """The largest mean of ``chi2 (*space)`` per degree of ``freedom`` over a region and the usual
-    one; None if none is far beyond chance and beyond others. Pixels without a value are NaN.
+    one; None if few or none are far beyond chance and beyond others. Pixels without a value are
+    NaN.
     """
     sides = SIDES.get(chi2.ndim)
     few = sides is None or any(n < 2 * s for n, s in zip(chi2.shape, sides, strict=True))
@@ -33,6 +35,7 @@ def misfit_region(chi2: torch.Tensor, freedom: int) -> tuple[float, float] | Non
     usual, largest = float(means.median()), float(means.max())
     own = MAD_TO_SIGMA * float((means - usual).abs().median())
     chance = usual * (2 / freedom / (sides[0] ** chi2.ndim)) ** 0.5
-    if largest < max(WORTH * usual, usual + CERTAIN * max(own, chance)):
+    limit = max(WORTH * usual, usual + CERTAIN * max(own, chance))
+    if float((means > limit).float().mean()) < SHARE:
         return None
     return largest, usual

@@ -6,8 +6,6 @@ residual. Channels of even and of odd number, whose noise is independent, then s
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from arpes_ml_plugins.separation.shift_scan import STARTS, slope
