@@ -10,6 +10,7 @@ import xarray as xr
 import arpes_ml_plugins
 from arpes_ml_plugins import SpectrumLibrary
 from arpes_ml_plugins.errors import DistributionWarning, ParameterError
+from arpes_ml_plugins.separation.relative_shifts import relative_shifts
 from arpes_ml_plugins.separation.shift_scan import moved
 from arpes_ml_plugins.separation.shifted_design import designs, shifted_maps, shifted_model
 
@@ -85,12 +86,58 @@ def test_each_component_gets_its_own_shifts(kind, counts):
     assert ratio[0] / ratio[1] == pytest.approx(1, abs=0.07)
 
 
+@shifted
+@pytest.mark.parametrize("counts", [20, 300])
+def test_by_default_too(counts):
+    result = mixture("oxide alone", counts).S.separate_sgmca(library=library(), rng=0)
+    shift, truth = expected("oxide alone")
+    assert "differently for each component" in result.status.item()
+    assert result["shift"].dims == ("y", "x")
+    share = maps() / maps().sum(0)
+    assert float(np.abs(result["shift"] - (share * shift).sum(0)).mean()) < 0.015
+    assert angles(result, truth).max() < 1
+
+
 @pytest.mark.slow
 @shifted
 def test_a_common_shift_that_is_not_enough_is_told():
-    result = mixture("oxide alone", 300).S.separate_sgmca(library=library(), rng=0)
+    result = mixture("oxide alone", 300).S.separate_sgmca(library=library(), shift=True, rng=0)
     assert "each component may shift by itself" in result.status.item()
+    assert "shift='by component'" in result.status.item()
     assert result["shift"].dims == ("y", "x")
+
+
+@shifted
+def test_what_is_missing_is_not_taken_for_shifts_of_each_component():
+    own = 0.6 * np.clip(np.sin(COLUMNS / 4) * np.cos(ROWS / 5), 0, 1)
+    missing = 100 * own[..., None] * line(-4.3)
+    data = mixture("none", 100) + np.random.default_rng(5).poisson(missing)
+    result = data.S.separate_sgmca(library=library(), rng=0)
+    assert "differently" not in result.status.item()
+    assert "missing" in result.status.item()
+
+
+@shifted
+def test_mean_shifts_are_those_of_the_intensity():
+    result = mixture("two laws", 1000).S.separate_sgmca(
+        library=library(), shift="by component", rng=0
+    )
+    mean = (result["shift"] * result.maps).sum(("y", "x")) / result.maps.sum(("y", "x"))
+    assert np.abs(mean).max() < 5e-4
+    assert angles(result, expected("two laws")[1]).max() < 0.2
+
+
+def test_shifts_against_each_other_are_seen():
+    spectra = torch.from_numpy(np.stack([line(c) for c in LINES.values()], 1))
+    weights = torch.from_numpy(100 * maps().reshape(2, -1))
+    still = torch.zeros(weights.shape[1]).double()
+    for kind, seen in {"none": False, "common": False, "oxide alone": True}.items():
+        values = torch.from_numpy(mixture(kind, 100).values.reshape(-1, 61).T)
+        common = torch.from_numpy(KINDS[kind][0].ravel() * 10)
+        noise = values.mean(1).sqrt()
+        found = relative_shifts(values, noise, spectra, weights, common)
+        assert bool(found.any()) == seen, kind
+    assert not relative_shifts(values, noise, spectra, 0 * weights, still).any()
 
 
 @shifted

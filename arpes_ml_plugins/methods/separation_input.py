@@ -95,7 +95,8 @@ SEPARATION = {
           with a family;
         - ``shift``, ``shift_stderr`` (space, or component and space for ``shift="by component"``):
           in the unit of the energy axis, zero if no shift was found or looked for; only of methods
-          with ``shift=``. The error is NaN in large maps whose sample shows no shifts;
+          with ``shift=``. The error is NaN where shifts were not looked for: on axes without even
+          steps or with several dimensions, and in large maps whose sample shows no shifts;
         - ``status``: "ok", or the reasons for doubt.
         """,
     "raises": """

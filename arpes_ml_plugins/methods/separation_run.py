@@ -31,12 +31,15 @@ from arpes_ml_plugins.methods.separation_units import ORDER, in_units
 from arpes_ml_plugins.methods.shift_run import (
     AUTO,
     BY_COMPONENT,
+    against_each_other,
     aligned,
     chemical,
     doubts,
+    is_by_component,
     is_common,
+    left_apart,
     offset,
-    shift_apart,
+    own_shifts,
     with_energies,
 )
 
@@ -151,6 +154,14 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         other = _solved(cube, cube, still, setup, solver, seed, noise)
         if not _worth(result["residual_chi2"], other["residual_chi2"]):
             result, alignment, told = other, still, None
+    spread = against_each_other(cube, setup, alignment, result)
+    own = None
+    if spread is not None and setup.shift == AUTO and is_common(alignment):
+        own = own_shifts(cube, setup, alignment)
+    if own is not None:
+        other = _solved(cube, *own[:2], setup, solver, seed, noise)
+        if _most_explained(other["residual_chi2"], result["residual_chi2"]):
+            result, spread, (_, alignment, told) = other, None, own
     undone = alignment if alignment is not None and alignment.found else None
     if told is not None and (undone is not None or _misfit(result) > FITS):
         result["status"] = _also(result["status"], told)
@@ -161,8 +172,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], doubt)
     if result["status"] != "ok" and setup.known:
         result["status"] = _also(result["status"], offset(cube, setup, noise))
-    if (apart := shift_apart(cube, setup, alignment)) is not None:
-        result["status"] = _also(result["status"], apart)
+    if spread is not None:
+        result["status"] = _also(result["status"], left_apart(spread, setup))
     if (dulled := saturated(cube, levels)) is not None:
         result["status"] = _also(result["status"], dulled)
     if hot:
@@ -172,6 +183,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], dead_left_out(dead))
     del result[FIT]
     each = len(setup.components) if setup.shift == BY_COMPONENT else 0
+    if is_by_component(alignment) and not each:
+        alignment = alignment.mean(result["maps"].flatten(1))
     return result | (_shifts(alignment, cube, each) if _with_shifts(setup) else {})
 
 
@@ -182,8 +195,14 @@ def _worth(shifted: torch.Tensor, still: torch.Tensor) -> bool:
     what is left without.
     """
     left, without = float(shifted.nanmean()), float(still.nanmean())
-    if left <= WORTH * without:
-        return True
+    return left <= WORTH * without or _most_explained(shifted, still)
+
+
+def _most_explained(shifted: torch.Tensor, still: torch.Tensor) -> bool:
+    """Whether shifts certainly explain more than half of what is left without: less may be that of
+    a missing component.
+    """
+    left, without = float(shifted.nanmean()), float(still.nanmean())
     gain = (still - shifted)[shifted.isfinite() & still.isfinite()]
     certain = float(gain.mean()) > SIGNIFICANT * float(gain.std()) / len(gain) ** 0.5
     return certain and left - 1 < (without - 1) / 2

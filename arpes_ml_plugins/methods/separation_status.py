@@ -26,6 +26,7 @@ __all__ = [
     "of_chi2",
     "of_gaps",
     "of_pixels",
+    "of_regions",
     "of_shared_noise",
     "of_sums",
     "status_of",
@@ -104,6 +105,22 @@ def of_pixels(chi2: torch.Tensor, freedom: int) -> list[str]:
     return [
         f"{what} from all the components (chi^2 per degree of freedom up to "
         f"{float(known.max()):.2g}): hot values, or something that is nowhere else, which spectra "
+        f"may have taken up; residual_chi2 shows where, mask= leaves pixels out"
+    ]
+
+
+def of_regions(chi2: torch.Tensor, freedom: int) -> list[str]:
+    """Note on a region whose chi^2 per degree of freedom, ``(*space)``, is far beyond that of
+    others, while single pixels show little: a material that no component is.
+    """
+    from arpes_ml_plugins.separation.misfit_regions import misfit_region
+
+    found = misfit_region(chi2, freedom)
+    if found is None:
+        return []
+    return [
+        f"a region of the map differs from all the components (mean chi^2 per degree of freedom "
+        f"{found[0]:.2g}, elsewhere {found[1]:.2g}): something that is nowhere else, which spectra "
         f"may have taken up; residual_chi2 shows where, mask= leaves pixels out"
     ]
 

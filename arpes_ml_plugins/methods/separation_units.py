@@ -15,6 +15,7 @@ from arpes_ml_plugins.methods.separation_status import (
     left_out,
     of_gaps,
     of_pixels,
+    of_regions,
     of_shared_noise,
     of_sums,
     status_of,
@@ -60,7 +61,10 @@ def in_units(
     notes = left_out(shown.constant, shown.zero, ~seen, ready)
     notes += of_gaps(shown.share < UNKNOWN, [str(name) for name in setup.components])
     notes += of_shared_noise(ready.neighbours.correlation)
-    notes += of_pixels(mapped.chi2, int(ready.kept.sum()) - len(setup.components))
+    freedom = int(ready.kept.sum()) - len(setup.components)
+    notes += of_pixels(mapped.chi2, freedom) or of_regions(
+        mapped.chi2.reshape(cube.values.shape[1:]), freedom
+    )
     if setup.known:
         notes += of_sums(mapped.residual, mapped.model, spectra.nan_to_num(), setup)
     distance = spectra.new_full(spectra.shape[1:], float("nan"))

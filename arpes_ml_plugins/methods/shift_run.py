@@ -28,6 +28,7 @@ __all__ = [
     "BLIND_SHIFT",
     "BY_COMPONENT",
     "SHIFT",
+    "against_each_other",
     "aligned",
     "check_shift",
     "chemical",
@@ -35,8 +36,9 @@ __all__ = [
     "fewer",
     "is_by_component",
     "is_common",
+    "left_apart",
     "offset",
-    "shift_apart",
+    "own_shifts",
     "spaced",
     "with_energies",
 ]
@@ -44,7 +46,6 @@ __all__ = [
 FOLLOWING = 0.5  # of the variance of shifts, by which components are arranged
 AUTO, BY_COMPONENT = "auto", "by component"
 """Values of ``shift=``."""
-HINT_PIXELS, HINT_ROUNDS = 2_500, 4  # to see whether components shift against each other
 CHANNELS_PER_COMPONENT = 2  # and of two more: fewer say nothing about shifts
 ENOUGH = 10_000  # pixels: they show whether there are shifts
 
@@ -53,13 +54,15 @@ SHIFT = """
             Whether the energies of a pixel may be shifted, as by charging, band bending or strain.
             ``"auto"``: look for shifts that all components of a pixel have in common if all
             components are in the library and the pixels are complete, and correct them if they are
-            significant. True: correct them in any case. A number: the same, with this largest shift
-            in the unit of the axis. ``"by component"``: look for shifts of each component, as of an
-            oxide that charges on a metal that does not; if those do not explain the data better
-            than common ones, as ``"auto"``. Then ``shift`` has the dimension ``component``. Shifts
-            are relative to their mean, which is weighted with the intensity of the component if
-            each has its own; if the library has a spectrum that is known exactly, they are relative
-            to its energy."""
+            significant; if components then still shift against each other, as an oxide that charges
+            does on a metal that does not, correct shifts of each component if these explain most of
+            what is left, and return their mean in each pixel as ``shift``. True: correct them in
+            any case. A number: the same, with this largest shift in the unit of the axis.
+            ``"by component"``: look for shifts of each component in any case; if those do not
+            explain the data better than common ones, as ``"auto"``. Then ``shift`` has the
+            dimension ``component``. Shifts are relative to their mean, which is weighted with the
+            intensity of the component if each has its own; if the library has a spectrum that is
+            known exactly, they are relative to its energy."""
 """Block of the docstrings of methods that correct shifts."""
 
 BLIND_SHIFT = """
@@ -160,25 +163,57 @@ def is_by_component(found: Shifts | ComponentShifts | None) -> TypeGuard[Compone
     return isinstance(found, ComponentShifts)
 
 
-def shift_apart(cube: Cube, setup: Setup, common: Shifts | ComponentShifts | None) -> str | None:
-    """Status of data that were corrected for a common shift, if components shift by their own."""
-    if setup.shift == BY_COMPONENT or not is_common(common) or not _complete(setup):
+def against_each_other(
+    cube: Cube, setup: Setup, common: Shifts | ComponentShifts | None, result: dict[str, Any]
+) -> torch.Tensor | None:
+    """Shifts of each component against the others in units of the axis, as a standard deviation,
+    that a result with ``common`` ones leaves; None if it leaves none, or they cannot be seen.
+    """
+    from arpes_ml_plugins.separation.relative_shifts import relative_shifts
+
+    if not is_common(common) or not _complete(setup):
         return None
     scales = step_and_noise(cube, setup)
     if scales is None or independent(cube, scales[1]) > 1:  # noise would be confirmed
         return None
-    every = _every(cube, HINT_PIXELS)
-    few = common.shift.reshape(cube.values.shape[1:])[every[1:]].flatten()
-    some = replace(common, shift=few)
-    cube, apart = _thinned(cube, every), None
-    if _apart(cube, setup, some, rounds=HINT_ROUNDS) is not None:
-        apart = _apart(cube, setup, some)
+    usable = usable_pixels(cube).flatten()
+    found = relative_shifts(
+        cube.values.flatten(1)[:, usable],
+        scales[1],
+        result["spectra"].nan_to_num().mT.to(cube.values),
+        result["maps"].nan_to_num().flatten(1)[:, usable].to(cube.values),
+        common.shift[usable] / scales[0],
+    )
+    return found * abs(scales[0]) if bool(found.any()) else None
+
+
+def own_shifts(
+    cube: Cube, setup: Setup, common: Shifts
+) -> tuple[Cube, ComponentShifts, str] | None:
+    """The data without shifts of each component by itself, if the data support them, and what to
+    tell about them.
+    """
+    apart = _apart(cube, setup, common)
     if apart is None:
         return None
+    told = (
+        f"{_undone_apart(apart, setup)}; shift is their mean in each pixel, and "
+        f"shift={BY_COMPONENT!r} shows each"
+    )
+    return _straight(cube, apart), apart, told
+
+
+def left_apart(spread: torch.Tensor, setup: Setup) -> str:
+    """Status of data whose components are left shifted against each other by ``spread (n,)``."""
+    remedy = (
+        "sum neighbouring pixels"
+        if setup.shift in (AUTO, BY_COMPONENT)
+        else f"to correct shifts, pass shift={BY_COMPONENT!r}"
+    )
     return (
-        f"the fit improves if each component may shift by itself, {_spreads(apart, setup)}: either "
-        f"the components shift against each other, or one is missing; to correct shifts, pass "
-        f"shift={BY_COMPONENT!r}"
+        f"the fit improves if each component may shift by itself, "
+        f"{_spreads(spread.tolist(), setup)}: either the components shift against each other, or "
+        f"one is missing, and spectra and stated errors may be wrong by it; {remedy}"
     )
 
 
@@ -244,12 +279,12 @@ def _undone_apart(shifts: ComponentShifts, setup: Setup) -> str:
     """The same if each component has its own."""
     return (
         f"energies shift from pixel to pixel, differently for each component: "
-        f"{_spreads(shifts, setup)}: corrected"
+        f"{_spreads(shifts.spread, setup)}: corrected"
     )
 
 
-def _spreads(shifts: ComponentShifts, setup: Setup) -> str:
-    spread = zip(setup.components, shifts.spread, strict=True)
+def _spreads(spreads: Sequence[float], setup: Setup) -> str:
+    spread = zip(setup.components, spreads, strict=True)
     each = ", ".join(f"{str(name)!r} by {size:.2g}" for name, size in spread)
     return f"{each} (standard deviations)"
 

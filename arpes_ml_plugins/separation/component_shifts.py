@@ -46,21 +46,38 @@ SIGNIFICANT = 3.0  # standard deviations of what shifts explain
 @dataclass(frozen=True)
 class ComponentShifts:
     """Shifts ``(n, t)`` in units of the energy axis; of a component whose spectrum is not known
-    exactly relative to their mean, weighted with what it explains.
+    exactly relative to their mean, weighted with its intensity.
     """
 
     shift: torch.Tensor
     stderr: torch.Tensor
     spread: tuple[float, ...]
-    """Standard deviation of the shifts of each component, weighted in the same way."""
+    """Standard deviation of the shifts of each component, weighted with what it explains."""
     step: float
     spectra: torch.Tensor  # (m, n)
     noise: torch.Tensor  # (m,)
     found = True
 
+    def from_mean(
+        self, data: torch.Tensor, used: torch.Tensor, free: Sequence[bool]
+    ) -> ComponentShifts:
+        """Relative to their mean over the intensity, of components that are ``free`` to shift."""
+        maps = self.maps(data, self.spectra, self.noise) * used.to(data)
+        mean = (self.shift * maps).sum(1) / maps.sum(1).clamp(min=1e-30)
+        mean = torch.where(torch.tensor(free, device="cpu").to(mean.device), mean, 0.0)
+        spectra = moved(self.spectra, mean / self.step)
+        return replace(self, shift=self.shift - mean[:, None], spectra=spectra)
+
     def at(self, pixels: torch.Tensor) -> ComponentShifts:
         """Those of some pixels."""
         return replace(self, shift=self.shift[:, pixels], stderr=self.stderr[:, pixels])
+
+    def mean(self, maps: torch.Tensor) -> Shifts:
+        """Of the components of each pixel, weighted with their ``maps (n, t)``."""
+        part = maps.nan_to_num().clamp(min=0)
+        share = part / part.sum(0).clamp(min=1e-30)
+        stderr = (share * self.stderr).square().sum(0).sqrt()
+        return Shifts((share * self.shift).sum(0), stderr, self.step, found=True)
 
     def undone(self, data: torch.Tensor) -> torch.Tensor:
         """Data ``(m, t)`` as they would be without shifts; the residual stays where it is."""
@@ -135,7 +152,8 @@ def find_component_shifts(
     found = search.once(found, [j for j in range(n) if spreads[j]])
     stderr = component_errors(scan, found.spectra, found.shift, found.widths)
     shift = _filled(scan, found, stderr, spreads)
-    return ComponentShifts(shift, stderr, tuple(spreads), step, found.spectra, noise)
+    own = ComponentShifts(shift, stderr, tuple(spreads), step, found.spectra, noise)
+    return own.from_mean(pixels, used, [span.shape[1] > 1 for span in spans])
 
 
 def _filled(
