@@ -13,18 +13,12 @@ from scipy.ndimage import gaussian_filter, uniform_filter1d
 import arpes_ml_plugins
 from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.denoising import network_image
+from arpes_ml_plugins.denoising.adapting import Training
 from arpes_ml_plugins.denoising.counts_denoiser import ADAPTED, denoise_counts_images, new_network
 from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.plan import ALL_FLIPS, FLIPS, steps_of
-from arpes_ml_plugins.denoising.splitting import (
-    Counts,
-    Training,
-    adapt,
-    predict,
-    split,
-    whole_counts,
-)
+from arpes_ml_plugins.denoising.splitting import Counts, predict, split, whole_counts
 from arpes_ml_plugins.errors import CountsWarning, DataError, ParameterError
 from arpes_ml_plugins.labelled.series import choose_series
 
@@ -85,20 +79,6 @@ class TestSplitting:
 
 
 class TestReferee:
-    def test_a_useless_training_is_not_used(self, counts):
-        """A learning rate that destroys the network: the held-out counts send it back."""
-        network = new_network(0)
-        before = {k: v.clone() for k, v in network.state_dict().items()}
-        gain = adapt(
-            network,
-            as_counts(counts),
-            Training(steps=6, learning_rate=30.0),
-            lambda state, data: predict(state, data, flips=1, pixels=10_000),
-            seed=0,
-        )
-        assert gain == 0
-        assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
-
     @pytest.mark.slow
     def test_training_from_nothing_is_used(self, counts, truth):
         cut = labelled(counts)

@@ -128,8 +128,8 @@ def _part_of_the_way(
         new = last
     share = best_share(*test(_between(original, new, HALFWAY)))
     state = _between(original, new, share)
-    gain, _ = test(state)
-    return (state, gain) if gain > 0 else (original, 0.0)
+    gain, error = test(state)
+    return (state, gain) if gain > training.significance * error else (original, 0.0)
 
 
 def _best(

@@ -61,7 +61,7 @@ __all__ = [
     "prepare",
 ]
 
-ADAPTED = Training(steps=30, learning_rate=2e-4)
+ADAPTED = Training(steps=20, learning_rate=2e-4)
 """Training of a pre-trained network, which is short."""
 SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, checks=10)
 """Training of a new network."""
