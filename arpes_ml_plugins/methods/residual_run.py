@@ -191,7 +191,7 @@ def _sentences(
         said.append(
             f"Whole lines of pixels are brighter or darker than the clean image, by {lines:.1%} "
             f"beyond noise, as if the beam or the gain of a channel fluctuated from one to the "
-            f"next: error bars contain this."
+            f"next, or where structure along them was missed: error bars contain this."
         )
     if abs(excess) > MORE:
         said.append(
