@@ -167,3 +167,11 @@ def test_the_estimate_says_what_was_divided() -> None:
     assert "Each phi was divided" in str(noise["verdict"].values)
     assert abs(float(noise["mean_counts"]) / counts.mean() - 1) < 0.05
     assert "scale_kind" not in noise
+
+
+def test_parts_without_any_noise_are_no_error():
+    """Smooth lines in the dark ended in an assertion of torch."""
+    rng, energy = np.random.default_rng(0), np.arange(65.0)
+    place, width = 30 + 4 * rng.random((400, 1)), 1 + rng.random((400, 1))
+    values = np.exp(-(((energy - place) / width) ** 2))
+    assert xr.DataArray(values, dims=("phi", "eV")).S.estimate_noise()["kind"] != "counts"

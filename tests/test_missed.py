@@ -193,3 +193,14 @@ def test_bars_hold_a_weak_band_that_was_smoothed_away():
         everywhere.append(held.mean())
     assert np.mean(inside) > 0.3
     assert 0.6 < np.mean(everywhere) < 0.8
+
+
+def test_a_round_spot_that_was_removed_is_returned():
+    """Pump-induced spots of one image of a series were smoothed away outside of the error bars."""
+    row, column = np.indices((64, 64))
+    spot = 4 * np.exp(-((row - 30) ** 2 + (column - 35) ** 2) / (2 * 2.5**2))
+    counts = torch.from_numpy(np.random.default_rng(0).poisson(5 + spot) * 1.0)[None]
+    clean = torch.full_like(counts, 5.0)
+    known, ones = torch.ones_like(counts, dtype=torch.bool), torch.ones_like(counts)
+    lacking = faint_ridges(counts, clean, known, NoiseModel(1.0), ones)[0]
+    assert 2 < float(lacking[30, 35]) < 7

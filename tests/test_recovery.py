@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
+import arpes_ml_plugins
+from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.denoising.recovery import recover_structure
 
 ROWS, COLUMNS = np.meshgrid(np.arange(120), np.arange(120), indexing="ij")
@@ -79,3 +84,34 @@ def test_masked_pixels_and_outliers_stay_out(missed):
     after = recovered(spoiled, flat, valid)
     assert (after[~valid] == flat[~valid]).all()
     assert abs(after - flat)[10, 10] < 100
+
+
+@pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.CountsWarning")
+@pytest.mark.parametrize("top", [3e4, 3e5])
+def test_beside_a_core_level_the_dark_is_denoised_and_the_bright_no_worse_than_the_data(top):
+    """The image had up to 2.2 times the errors of the data, or was the data."""
+    scene = simulate_scene((96, 96), counts=3, rng=31).truth.values
+    row, column = np.indices(scene.shape)
+    truth = scene + top * np.exp(-(((column - 25) / 4) ** 2) / 2) * (1 + 0.2 * np.sin(row / 20))
+    data = np.random.default_rng(0).poisson(truth)
+    result = arpes_ml_plugins.decompose_pretrained(
+        xr.DataArray(data, dims=("eV", "phi")), adapt=False, gain=1.0, mesh=None, rng=0
+    )
+    clean, dark = result.clean.values, np.abs(column - 25) > 24
+    for part, most in ((dark, 0.5), (~dark, 0.9)):
+        error, usual = (np.square(x - truth)[part] / truth[part] for x in (clean, data))
+        assert error.mean() < most**2 * usual.mean()
+    inside = (result.lower.values <= truth) & (truth <= result.upper.values)
+    assert 0.6 < inside.mean() < 0.9
+
+
+def test_sharp_lines_of_many_counts_are_no_worse_than_the_data():
+    row, column = np.indices((96, 96))
+    truth = 5400 * np.exp(-(((row - 48 - 0.4 * (column - 48)) / 0.45) ** 2) / 2) + 90
+    data = np.random.default_rng(0).poisson(truth)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        clean = arpes_ml_plugins.denoise(
+            xr.DataArray(data, dims=("eV", "phi")), adapt=False, rng=0
+        ).values
+    assert np.square(clean - truth).mean() < 0.7 * np.square(data - truth).mean()

@@ -42,6 +42,23 @@ def test_a_stuck_channel_is_left_out_and_filled_in(axis, value):
     assert np.sqrt(np.mean((clean - rate()) ** 2)) < 0.3 * np.sqrt(rate().mean())
 
 
+@pytest.mark.parametrize("times", [30, 100])
+@pytest.mark.parametrize("line", [0, STUCK])
+@pytest.mark.parametrize("stuck", [True, False])
+def test_a_channel_that_is_far_too_bright_is_left_out(times, line, stuck):
+    """Thirty times brighter than those beside it, it stayed."""
+    rng = np.random.default_rng(0)
+    values = rng.poisson(rate()) * 1.0
+    values[line] = times * rate().mean() if stuck else rng.poisson(times * rate()[line])
+    clean = arpes_ml_plugins.denoise(labelled(values), adapt=False, rng=0).values
+    assert np.sqrt(np.mean((clean - rate()) ** 2)) < 0.3 * np.sqrt(rate().mean())
+
+
+def test_lines_that_were_exposed_longer_are_not_stuck():
+    exposures = np.where(np.arange(SIZE) % 3, 1, 12)[:, None]
+    assert lines(np.random.default_rng(4).poisson(rate() * exposures)) == 0
+
+
 @pytest.mark.parametrize("width", [0.4, 0.7, 1.0])
 def test_a_sharp_line_is_no_stuck_channel(width):
     column = np.arange(SIZE)

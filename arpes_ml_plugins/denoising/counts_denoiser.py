@@ -206,11 +206,13 @@ def denoise_counts_images(
     if probe is not None:
         width = work.chosen(network, parts, probe)
     best = network if width is None else GaussianFilter(width)
-    without, clean, shares = work.images(best, counts, alone=width is None and not series)
+    without, clean, from_data, shares = work.images(
+        best, counts, alone=width is None and not series
+    )
     unsure = local and width is None and not noise.white
     if unsure and _loses_structure(counts.predicted(), clean, noise):
         width, best = 0.0, GaussianFilter(0.0)
-        without, clean, shares = work.images(best, counts, alone=False)
+        without, clean, from_data, shares = work.images(best, counts, alone=False)
         _warn_of_structure()
     spread = samples = calibration = None
     if draws:
@@ -224,6 +226,8 @@ def denoise_counts_images(
             calibration = _calibration(half, other, noise, draws, generator)
             deviations = replace(deviations, scale=deviations.scale * calibration.stretch)
         known = counts.predicted().valid.sum((1, 2), keepdim=True).clamp(min=1)
+        if width is not None:  # a filter sees no further than its width
+            known = known.clamp(max=1 + 4 * math.pi * width**2)
         deviation = torch.maximum(deviations.spread(), UNSEEN / known)
         spread = noise.spread(clean.to(images), deviation.to(images))
         if sampled:
@@ -237,7 +241,7 @@ def denoise_counts_images(
         samples,
         width,
         calibration,
-        partial(_residual, seen.images, clean, seen.valid, noise, report),
+        partial(_residual, seen.images, clean, seen.valid & (from_data == 0), noise, report),
         partial(shared_noise, seen.images, clean, seen.valid) if series else lambda: math.nan,
         partial(
             in_groups,
@@ -292,21 +296,21 @@ class _Work:
 
     def images(
         self, state: torch.nn.Module, counts: Counts, *, alone: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Images without replicas and with them, and the shares of those filtered by similar
-        patches, which only images ``alone`` have.
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Images without replicas and with them, the share of the data in them, and the shares of
+        those filtered by similar patches, which only images ``alone`` have.
         """
         images_of = partial(recovered, self.noise, self.plan, state)
         both = images_of(counts, FLIPS if self.training is None else ALL_FLIPS)
-        without, clean = both.unbind(1)
+        without, clean, from_data = both.unbind(1)
         if self.training is None or not alone or not _large_enough(counts.images):
-            return without, clean, None
+            return without, clean, from_data, None
         if not _as_assumed(counts.predicted(), without, self.noise):
-            return without, clean, None
+            return without, clean, from_data, None
         shares = shares_of(images_of, counts, without, self.noise, self.seed)
         if shares is not None:
             clean = mixed(both, counts, self.noise, shares)[:, 1]
-        return without, clean, shares
+        return without, clean, from_data, shares
 
 
 def prepare(

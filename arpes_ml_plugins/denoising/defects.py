@@ -1,4 +1,4 @@
-"""Find defects: hot pixels, tracks of cosmic rays, and dead or far too bright lines."""
+"""Find defects: hot pixels, traces of cosmic rays, and dead or far too bright lines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.neighbourhoods import highest_of, sum_around
+from arpes_ml_plugins.denoising.streaks import streaks
 from arpes_ml_plugins.denoising.tracks import far_above, isolated
 
 __all__ = ["bright_lines", "dead_lines", "hot_pixels", "like_spots"]
@@ -15,6 +16,7 @@ DEAD = 0.05  # of its neighbours: a line darker than this is no signal
 REACH = 3  # lines on either side that a dead one is compared with
 ENOUGH = 30.0  # counts that a dead line must lack
 STUCK = 100.0  # times its neighbours: brighter than a line of 0.8 pixels, which lights them by 1 %
+BRIGHTER, LIT = 4.0, 0.02  # times its neighbours, and how much of its height these have at most
 USUAL = 0.9  # of the lines at least are not stuck
 NEAR, AROUND = 3, 7  # pixels, sides of the squares around a hot one that are compared
 BRIGHT = 5.0  # standard deviations
@@ -22,7 +24,7 @@ TOGETHER = 3  # pixels
 
 
 def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-    """Mask of pixels far brighter than all but one of their eight neighbours, and of tracks.
+    """Mask of pixels far brighter than all but one of their eight neighbours, tracks and streaks.
 
     A band so steep that it jumps over pixels is neither.
 
@@ -48,7 +50,8 @@ def hot_pixels(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) ->
     first, *_, last = highest_of(around, AGREEING)
     # At the edge of the data there may be no second neighbour to compare with.
     rival = torch.where(last.isinf(), first, last)
-    return isolated(counts, valid, valid & ~rival.isinf() & far_above(counts, rival))
+    single = valid & ~rival.isinf() & far_above(counts, rival)
+    return isolated(counts, valid, single) | streaks(counts, valid)
 
 
 def like_spots(counts: torch.Tensor, valid: torch.Tensor, used: torch.Tensor) -> torch.Tensor:
@@ -83,12 +86,12 @@ def like_spots(counts: torch.Tensor, valid: torch.Tensor, used: torch.Tensor) ->
 
 def bright_lines(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Mask of rows or columns so much brighter than those beside them, and than nearly all others,
-    that a channel is stuck: no spectrum is so sharp.
+    that a channel is stuck: a spectrum is not so sharp, and lights the lines beside.
 
     Examples
     --------
     >>> counts = torch.full((1, 20, 20), 4.0)
-    >>> counts[0, 7], counts[0, :, 3] = 65535, 100
+    >>> counts[0, 7], counts[0, :, 3] = 65535, 12
     >>> bright_lines(counts, counts > 0).any(-1).nonzero()[:, 1].tolist()
     [7]
     """
@@ -99,9 +102,16 @@ def _bright_rows(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     values = torch.where(valid, images.abs(), torch.nan)
     level, mean = values.nanmedian(-1).values, values.nanmean(-1)
     typical = mean.nanquantile(USUAL, -1, keepdim=True)  # others may be dead
-    padded = F.pad(mean.nan_to_num(), (1, 1))
-    beside = torch.maximum(torch.maximum(padded[..., :-2], padded[..., 2:]), typical)
-    return ((level > STUCK * beside) & (beside > 0))[..., None]
+    known = F.pad(mean, (2, 2), value=torch.nan)
+    rows = mean.shape[-1]
+    second, first, after, next_one = (known[..., k : k + rows] for k in (0, 1, 3, 4))
+    nearest, around = torch.stack([first, after]), torch.stack([second, next_one])
+    beside = nearest.nan_to_num(0).amax(0)
+    lit = (nearest - around).nanmean(0) / (level - around.nanmean(0))
+    stuck = level > STUCK * torch.maximum(beside, typical)
+    stuck |= (level > BRIGHTER * beside) & (lit < LIT) & (typical > 0)
+    few = stuck.to(mean).mean(-1, keepdim=True) < 1 - USUAL
+    return (stuck & few & (beside > 0))[..., None]
 
 
 def dead_lines(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:

@@ -264,7 +264,7 @@ def _measured(images: torch.Tensor, valid: torch.Tensor, kind: str) -> tuple[flo
     parts, mask = _parts(images, valid, kind)
     some = torch.linspace(0, len(parts) - 1, min(len(parts), STRIPS), device="cpu").round().long()
     levels = dispersions(parts[some], mask[some])
-    known = levels.error.isfinite().all(1)
+    known = (levels.error.isfinite() & (levels.error > 0)).all(1)  # some may hold no noise
     if known.sum() < 2:
         return nothing
     levels = Dispersions(levels.mean[known], levels.variance[known], levels.error[known])

@@ -14,6 +14,7 @@ comparison of the simulations with their clean images, or against the noise:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import product
 
 import torch
@@ -35,6 +36,7 @@ RIDGES = (1.2, 2.0)  # pixels, widths of the Gaussians that ridges are compared 
 PIECES = ((8.0, 2.2), (16.0, 2.6))
 """Lengths in pixels of the pieces of a ridge, and standard deviations of one that does not count.
 Long ones see fainter ridges, if these are straight."""
+SPOTS, SPOT = (2.0, 3.0), 3.0  # the same of round ones
 BESIDE = 2.5  # widths, of the Gaussian that is taken off as the background of a ridge
 DIRECTIONS = 12
 CERTAIN = 0.2  # standard deviations more: a ridge that counts in full
@@ -127,8 +129,7 @@ def faint_ridges(
     shape = (residual.shape[-2], residual.shape[-1])
     transfer = 1 if noise.white else noise.transfer(shape, clean.device).to(clean).sqrt()
     lacking, clear = torch.zeros((2, *clean.shape), dtype=clean.dtype, device=clean.device)
-    for width, (length, least), turn in product(RIDGES, PIECES, range(DIRECTIONS)):
-        response = _ridge(width, length, math.pi * turn / DIRECTIONS, shape, clean)
+    for response, least in (*_ridges(shape, clean), *_spots(shape, clean)):
         kernel = torch.fft.irfft2(response * transfer, s=shape)
         power = torch.fft.rfft2(kernel.square())
         # One electron more: where fewer are expected than one, a single one means nothing.
@@ -152,6 +153,22 @@ def _filtered(
 ) -> torch.Tensor:
     filtered = torch.fft.irfft2(spectrum * response, s=shape)
     return filtered[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def _ridges(shape: tuple[int, int], like: torch.Tensor) -> Iterator[tuple[torch.Tensor, float]]:
+    """Filters for pieces of ridges, and from how many standard deviations on they count."""
+    for width, (length, least), turn in product(RIDGES, PIECES, range(DIRECTIONS)):
+        yield _ridge(width, length, math.pi * turn / DIRECTIONS, shape, like), least
+
+
+def _spots(shape: tuple[int, int], like: torch.Tensor) -> Iterator[tuple[torch.Tensor, float]]:
+    """The same for round spots."""
+    rows = torch.fft.fftfreq(shape[0], device=like.device, dtype=like.dtype)[:, None]
+    columns = torch.fft.rfftfreq(shape[1], device=like.device, dtype=like.dtype)[None]
+    square = (2 * math.pi) ** 2 * (rows.square() + columns.square()) / 2
+    for width in SPOTS:
+        narrow, wide = (torch.exp(-square * size**2) for size in (width, BESIDE * width))
+        yield (narrow - wide) / (1 / 2 - 1 / (1 + BESIDE**2)), SPOT
 
 
 def _ridge(

@@ -15,7 +15,12 @@ import torch
 from arpes_ml_plugins.denoising.mixture import best_shares
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.plan import FLIPS
-from arpes_ml_plugins.denoising.recovery import conserve, recover_locally, recover_structure
+from arpes_ml_plugins.denoising.recovery import (
+    conserve,
+    recover_locally,
+    recover_structure,
+    share_of_data,
+)
 from arpes_ml_plugins.denoising.replicas import recover_replicas
 from arpes_ml_plugins.denoising.similar_patches import filter_similar
 from arpes_ml_plugins.denoising.splitting import Counts, predict
@@ -49,8 +54,8 @@ def recovered(
     data: Counts,
     flips: int,
 ) -> torch.Tensor:
-    """The network's images with what it has missed, ``(n, 2, height, width)``: without replicas
-    and with them.
+    """The network's images with what it has missed, ``(n, 3, height, width)``: without replicas,
+    with them, and the share of the data themselves.
     """
     rate = predict(state, data, flips=flips, pixels=pixels_at_once(data.images), report=report)
     seen = data.predicted()
@@ -88,9 +93,9 @@ def mixed(
     """
     clean, replicas = both[:, 0], both[:, 1] - both[:, 0]
     filtered = filter_similar(counts.images, clean, counts.valid, noise)
-    both = clean + shares * (filtered - clean)
-    conserved = in_groups(conserve, counts.images, both, counts.valid)
-    return torch.stack([conserved, conserved + replicas], 1)
+    mixture = clean + shares * (filtered - clean)
+    conserved = in_groups(conserve, counts.images, mixture, counts.valid)
+    return torch.stack([conserved, conserved + replicas, both[:, 2]], 1)
 
 
 def _finished(
@@ -101,18 +106,22 @@ def _finished(
     *,
     series: bool,
 ) -> torch.Tensor:
-    """The network's image with what it has missed: without replicas and with them."""
+    """The network's image with what it has missed: without replicas and with them; and the share of
+    the data themselves.
+    """
     image = rate
     if noise.white:
         image = recover_structure(counts, rate, valid, floor=FLOOR, counted=True).clamp(min=0)
     shape = (rate.shape[-2], rate.shape[-1])
     transfer = None if noise.white else noise.transfer(shape, rate.device)
     image = recover_locally(counts, image, valid, transfer).clamp(min=0)
+    share = share_of_data(counts, image, valid) if noise.white else torch.zeros_like(image)
+    image = image + share * (counts.to(image) - image)
     without = conserve(counts, image, valid)
     both = recover_replicas(counts, without, valid, series=series)
     if not torch.equal(both, without):  # what replicas add was conserved without them
         both = conserve(counts, both, valid)
-    return torch.stack([without, both], 1)
+    return torch.stack([without, both, share], 1)
 
 
 def in_groups(

@@ -17,6 +17,7 @@ from arpes_ml_plugins.constants import DIFFERENCE, NEGATIVE
 from arpes_ml_plugins.denoising.gain_scales import Scaling, find_scaling, relative_scales
 from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven
 from arpes_ml_plugins.denoising.line_factors import line_factors
+from arpes_ml_plugins.denoising.neighbourhoods import highest_around
 from arpes_ml_plugins.denoising.noise_gain import CURVED, Gain, gain_of
 from arpes_ml_plugins.denoising.noise_kind import KINDS, kind_of, step_of
 from arpes_ml_plugins.denoising.noise_measured import FEWEST, Measured, measure
@@ -36,6 +37,7 @@ __all__ = [
 
 UNCERTAIN = 0.1  # relative error of the gain, because there may be a shift, that is told
 VERY = 1.5  # times that for correlated noise, whose gain is never known that well
+CUT = 5  # pixels, side of the square around one that is cut off, whose noise may be so too
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
 
 
@@ -183,12 +185,24 @@ def _scene(
     if images[valid].mean() <= 0:  # no intensity to compare the noise with
         base = images[valid].min()
     whole, seen = images - base, valid & ~still
+    dull = _near_ceiling(images, valid)
+    seen = seen & ~dull if (seen & ~dull).sum() > ENOUGH_STILL * valid.sum() else seen
     if recorded is not None:
         values = recorded.to(whole)
         return _Scene(whole, whole, seen, base, values, step_of(values), scaling)
     rows, columns = (bool(lines.jitter > 0) for lines in uneven(whole, seen))
     images = whole / line_factors(whole, seen, rows=rows, columns=columns).values
     return _Scene(images, whole, seen, base, images[valid] + base, step_of(images[seen]), scaling)
+
+
+def _near_ceiling(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Mask of the pixels at which the detector saturates, and of those around: their noise is cut
+    off.
+    """
+    values = images[valid]
+    if not bool(clipped(values) > 0):
+        return torch.zeros_like(valid)
+    return highest_around((valid & (images == values.max())).to(images), CUT) > 0
 
 
 def _beside_read_out(

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+from arpes_ml_plugins.denoising.lines_left import variance_left
 from arpes_ml_plugins.denoising.missed import Misfit, faint_ridges
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.splitting import Counts
@@ -48,6 +49,8 @@ class Deviations:
     """Structure that it lacks or has too much, of either sign, ``(kinds, n, height, width)``."""
     scale: float = SCALE
     """Factor from these deviations to errors."""
+    lines: torch.Tensor = field(default_factory=lambda: torch.zeros(2, 1))
+    """Relative variance of the brightness of rows and of columns that it lacks, ``(2, n)``."""
 
     def spread(self) -> torch.Tensor:
         """Standard deviation of the clean image, ``(n, height, width)``."""
@@ -55,7 +58,8 @@ class Deviations:
         intensity = self.clean + DARK
         relative = (self.repeated.square().mean(0) / intensity)[:, None]
         smooth = gaussian_mean(relative, torch.ones_like(relative), SMOOTH)[:, 0] * intensity
-        return self.scale * (smooth + self.missing + self.shared.square().sum(0)).sqrt()
+        lines = self.lines.sum(0)[:, None, None] * self.clean.square()
+        return self.scale * (smooth + self.missing + self.shared.square().sum(0) + lines).sqrt()
 
     def samples(self, generator: torch.Generator) -> torch.Tensor:
         """Samples of the true image, ``(draws, n, height, width)``; their mean is the clean one.
@@ -79,6 +83,10 @@ class Deviations:
             factor = (factor - factor.mean(0)) / factor.std(0, correction=0).clamp(min=1e-12)
             hidden += factor * structure
         deviation = scatter + self._redistributed(hidden)
+        for axis, variance in zip((-1, -2), self.lines, strict=True):
+            factor = normal(scatter.narrow(axis, 0, 1), generator)
+            factor = (factor - factor.mean(0)) * variance.sqrt()[:, None, None]
+            deviation += factor * self.clean
         return (self.clean + self.scale * deviation).clamp(min=0)
 
     def _redistributed(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -106,12 +114,14 @@ def measured_again(
     repeated = clean.new_empty((draws, *clean.shape))
     fine, coarse = clean.new_empty((2, draws, *clean.shape))
     misfit = Misfit(clean, counts.valid, draws)
+    lines = clean.new_empty((draws, 2, len(clean)))
     for draw in range(draws):
         drawn = noise.measured(clean, generator)
         again = denoised(replace(counts, images=drawn))
         repeated[draw] = again - clean
         fine[draw], coarse[draw] = _misfits(drawn, again, counts.valid)
         misfit.seen[draw] = misfit.compare(drawn - again)
+        lines[draw] = variance_left(drawn - again, again, counts.valid)
     seen_fine, seen_coarse = _misfits(counts.images, clean, counts.valid)
     # More noise than was assumed is alike at all wavelengths; missing structure is not.
     usual = fine.mean(0)
@@ -126,7 +136,16 @@ def measured_again(
         repeated * louder.sqrt(),
         missing * clean * share + misfit.sharp(residual, louder),
         torch.stack([misfit.contrast(residual, louder), ridges]),
+        lines=_lines_beyond(
+            variance_left(residual, clean, counts.valid), louder.mean((-2, -1)) * lines
+        ),
     )
+
+
+def _lines_beyond(left: torch.Tensor, repeated: torch.Tensor) -> torch.Tensor:
+    """The variance of lines beyond that of the repetitions, if it is no chance."""
+    excess = left - repeated.mean(0)
+    return torch.where(excess > CERTAIN * repeated.std(0), excess, 0)
 
 
 def _beyond_chance(excess: torch.Tensor, repeated: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
+from arpes_ml_plugins.denoising.lines_left import beyond_noise
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.recovery import WINDOWS, detail_power, windowed_mean
 
@@ -46,6 +47,8 @@ class Residual:
     """The same where it is bright, over where it is dim: 1 if variance follows intensity."""
     bright_error: torch.Tensor
     """Standard error of this ratio, relative."""
+    lines: torch.Tensor
+    """Relative standard deviation of the brightness of whole lines beyond noise; zero without."""
 
 
 def residual_of(
@@ -78,7 +81,8 @@ def residual_of(
         )
     table = torch.tensor(numbers, dtype=torch.float64, device="cpu")  # (scales, n, 4)
     structure = table[..., 0].nan_to_num().amax(0) / valid.double().mean((-2, -1)).cpu()
-    return Residual(structure, table[1, :, 1], table[0, :, 2], table[0, :, 3])
+    lines = beyond_noise(residual[:, 0], clean, valid, noise).double().cpu()
+    return Residual(structure, table[1, :, 1], table[0, :, 2], table[0, :, 3], lines)
 
 
 def excess_of(images: torch.Tensor, clean: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -77,7 +77,9 @@ def _opened(counts: torch.Tensor, sides: tuple[int, int]) -> torch.Tensor:
     return highest_around(-highest_around(-counts, sides), sides)
 
 
-def far_above(counts: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def far_above(
+    counts: torch.Tensor, other: torch.Tensor, significance: float = SIGNIFICANCE
+) -> torch.Tensor:
     """Whether counts exceed others far beyond what noise does."""
     high, low = (2 * (x + 3 / 8).clamp(min=0).sqrt() for x in (counts, other))
-    return (high - low > SIGNIFICANCE) & (counts + 3 / 8 > BRIGHTER * (other + 3 / 8))
+    return (high - low > significance) & (counts + 3 / 8 > BRIGHTER * (other + 3 / 8))

@@ -26,6 +26,7 @@ OUTPUTS: dict[str, Output] = dict.fromkeys(
         "power",
         "bright",
         "bright_error",
+        "lines",
         "excess",
         "shared",
         "filter",
@@ -40,12 +41,14 @@ LEFT = 0.03  # fraction of the image
 WEAK, STRONG = 0.8, 1.3  # power of the residual over that of the noise
 SATURATED, BUNCHED = 0.8, 1.5  # power in bright places over that in dim ones
 BENT, CERTAIN = 0.9, 3.0  # the same of a detector that saturates a little; standard errors below 1
+UNEVEN = 0.005  # of the intensity of a line
 MORE = 0.01  # of all intensity
 SHARED = 0.1  # correlation of the noise of images that follow each other
 SERIOUS = {
     "structure": (0.0, 0.05),
     "power": (0.5, 2.0),
     "bright": (SATURATED, 2.5),
+    "lines": (0.0, 0.05),
     "excess": (-0.02, 0.02),
     "shared": (-0.2, 0.2),
 }
@@ -84,6 +87,7 @@ def residual_numbers(result: CountsResult, excess: torch.Tensor) -> dict[str, to
         "power": residual.power.nanmedian()[None],
         "bright": residual.bright.nanmedian()[None],
         "bright_error": residual.bright_error.nanmedian()[None],
+        "lines": residual.lines.nanmedian()[None],
         "excess": excess[None],
         "shared": torch.tensor([result.shared()], dtype=torch.float64, device="cpu"),
         "filter": torch.full((1,), math.nan, device="cpu"),
@@ -165,6 +169,7 @@ def _sentences(
     power: float,
     bright: float,
     bright_error: float,
+    lines: float,
     excess: float,
     shared: float,
     *,
@@ -181,6 +186,12 @@ def _sentences(
         said.append(
             f"The variance of the residual is {power:.2g} times that of noise of this gain: the "
             f"gain may be wrong, or the detector's pixels differ in sensitivity."
+        )
+    if lines > UNEVEN:
+        said.append(
+            f"Whole lines of pixels are brighter or darker than the clean image, by {lines:.1%} "
+            f"beyond noise, as if the beam or the gain of a channel fluctuated from one to the "
+            f"next, or where structure along them was missed: error bars contain this."
         )
     if abs(excess) > MORE:
         said.append(
