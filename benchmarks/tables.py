@@ -5,9 +5,18 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-__all__ = ["RESULTS", "write"]
+__all__ = ["RESULTS", "read", "write"]
 
 RESULTS = Path(__file__).parent.parent / "docs" / "measured"
+
+
+def read(name: str) -> list[dict[str, object]]:
+    """Rows of a table as it is on file; none if it is not."""
+    path = RESULTS / name
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def write(name: str, rows: list[dict[str, object]]) -> None:

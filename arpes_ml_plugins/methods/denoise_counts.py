@@ -196,9 +196,9 @@ def denoise_pretrained(
 
     The network was trained on bands of many kinds with simulated noise (:func:`simulate_scene`);
     its weights come with the package. With ``adapt`` it is trained further on the data themselves,
-    which are split at random as in :func:`denoise_counts`. The new weights are used only if they
-    make held-out counts significantly likelier. If the noise of neighbouring pixels is correlated,
-    counts cannot be split, and the network is not trained further.
+    which are split at random as in :func:`denoise_counts`. Held-out counts decide how far its
+    weights are moved. If the noise of neighbouring pixels is correlated, counts cannot be split,
+    and the network is not trained further.
 
     Parameters
     ----------
