@@ -103,12 +103,13 @@ def extras(session: nox.Session, extra: str) -> None:
 
 @nox.session(python="3.11")
 def lint(session: nox.Session) -> None:
-    """Run ruff, mypy and the import contracts."""
-    session.install("--constraint", "constraints.txt", "--editable", ".[lint]")
+    """Run ruff, mypy and the import contracts; ask mypy and pyright what editors would show."""
+    session.install("--constraint", "constraints.txt", "--editable", ".[lint]", "pyright[nodejs]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
     session.run("lint-imports")
+    session.run("python", "-m", "pytest", "tests/test_editors.py")
 
 
 @nox.session(python="3.11")
@@ -122,7 +123,7 @@ def docs(session: nox.Session) -> None:
 @nox.session(python="3.11")
 def build(session: nox.Session) -> None:
     """Build the sdist and, from it, the wheel, in dist; check both; use the wheel."""
-    session.install("build[uv]", "check-wheel-contents", "twine")
+    session.install("build[uv]", "check-wheel-contents", "pyroma", "twine")
     session.run("python", "-m", "build", "--installer", "uv")
     version = nox.project.load_toml()["project"]["version"]
     sdist, wheel = (
@@ -130,6 +131,7 @@ def build(session: nox.Session) -> None:
     )
     session.run("twine", "check", "--strict", sdist, wheel)
     session.run("check-wheel-contents", wheel)
+    session.run("pyroma", "--min", "8", ".")  # 10 with the addresses that pyproject.toml lacks
     session.install(wheel)
     session.chdir(session.create_tmp())  # where the package is not the folder of this repository
     session.run("arpes-ml", "--help")

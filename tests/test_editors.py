@@ -61,22 +61,37 @@ def test_the_stub_is_current():
 @pytest.mark.slow
 def test_mypy_knows_the_methods(tmp_path):
     pytest.importorskip("mypy")
-    (tmp_path / "user.py").write_text(USER)
     (tmp_path / "mypy.ini").write_text(CONFIG)
+    assert_seen(tmp_path, ["mypy", "--cache-dir", "cache"], r"user\.py:(\d+): (.*)", SEEN)
+
+
+@pytest.mark.slow
+def test_pyright_knows_the_methods(tmp_path):
+    """It is what editors ask, under the name of Pylance in one of them."""
+    pytest.importorskip("pyright")
+    seen = {line: words.rpartition(".")[2] for line, words in SEEN.items()}
+    seen |= {12: 'No parameter named "adapted"', 13: 'attribute "denoise_magically"'}
+    command = ["pyright", "--pythonpath", sys.executable]
+    assert_seen(tmp_path, command, r".*user\.py:(\d+):\d+ - (.*)", seen)
+
+
+def assert_seen(folder, command, pattern, seen):
+    """What a checker says of each line of ``USER`` contains the words that are expected."""
+    (folder / "user.py").write_text(USER)
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--cache-dir", "cache", "user.py"],
-        cwd=tmp_path,
-        env=os.environ | {"MYPYPATH": str(ROOT)},
+        [sys.executable, "-m", *command, "user.py"],
+        cwd=folder,
+        env=os.environ | {"MYPYPATH": str(ROOT), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     said = {}
     for line in done.stdout.splitlines():
-        if match := re.match(r"user\.py:(\d+): (.*)", line):
+        if match := re.match(pattern, line):
             said.setdefault(int(match[1]), match[2])
-    assert set(said) == set(SEEN), done.stdout + done.stderr
-    for line, words in SEEN.items():
+    assert set(said) == set(seen), done.stdout + done.stderr
+    for line, words in seen.items():
         assert words in said[line]
 
 
