@@ -67,6 +67,7 @@ benchmarks: data-named $(VENV)/installed-bench
 	$(BIN)/python benchmarks/feasible_bands.py
 	$(BIN)/python benchmarks/separation_bars.py
 	$(BIN)/python benchmarks/parallel.py
+	$(BIN)/python benchmarks/without_torch.py
 	test "$(DATA)" = none || $(BIN)/python benchmarks/separation.py --data "$(DATA)"
 
 data-named:
