@@ -61,7 +61,7 @@ __all__ = [
     "prepare",
 ]
 
-ADAPTED = Training(steps=20, learning_rate=2e-4)
+ADAPTED = Training(steps=24, learning_rate=2e-4)
 """Training of a pre-trained network, which is short."""
 SCRATCH = Training(steps=120, learning_rate=4e-3, average=0.97, warm_up=20, checks=10)
 """Training of a new network."""
@@ -277,7 +277,7 @@ class _Work:
         """Train ``network`` further on parts of the counts, if they can be split; the gain."""
         if self.training is None or not self.noise.white:
             return 0.0
-        denoise = partial(self.denoised, shares=shares)
+        denoise = partial(self.denoised, flips=FLIPS, shares=shares)
         return adapt(network, parts, self.training, denoise, seed=self.seed, report=self.plan)
 
     def chosen(self, network: CountsNetwork, parts: Counts, probe: Probe) -> float | None:

@@ -77,7 +77,7 @@ def _training_steps(training: Training | None, images: int, pixels: int) -> int:
         return 0
     longer = lengthened(training, images * pixels)
     steps = longer.steps * longer.passes(images, pixels)
-    return steps + images * (1 + FINISHING) * longer.tests
+    return steps + images * (FLIPS + FINISHING) * longer.tests
 
 
 def lengthened(training: Training, pixels: int) -> Training:
