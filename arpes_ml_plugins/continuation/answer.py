@@ -67,7 +67,8 @@ __all__ = [
     COARSE,
     CONJUGATE,
     FERMIONIC,
-) = (1 << bit for bit in range(30))
+    STATIC,
+) = (1 << bit for bit in range(31))
 """Bits of a status, below the numbers of ``status_numbers``. 0: there were no data."""
 
 STATUSES = {
@@ -96,6 +97,8 @@ STATUSES = {
     "lies (add odd coefficients, or pass even=True if the spectrum is even)",
     NARROW: "the data determine position and weight of the narrow peaks (about {narrow} % of the "
     "spectrum), but not their width and height",
+    STATIC: "the data do not tell the peak at zero frequency from a constant part of the response "
+    "(a static one, in Matsubara data that at zero frequency alone): if there is one, subtract it",
     UNTRAINED: "fell back to MaxEnt: outside the training range of the network",
     UNLIKE: "fell back to MaxEnt: the data are unlike those of all training spectra",
     TRAINED: "a network was trained: outside the training range of the stored one",
