@@ -68,7 +68,8 @@ __all__ = [
     CONJUGATE,
     FERMIONIC,
     STATIC,
-) = (1 << bit for bit in range(31))
+    OPPOSED,
+) = (1 << bit for bit in range(32))
 """Bits of a status, below the numbers of ``status_numbers``. 0: there were no data."""
 
 STATUSES = {
@@ -115,6 +116,8 @@ STATUSES = {
     'that of the closest spectrum (try rule="classic")',
     COARSE: "omega is too coarse for its narrow peaks: finer frequencies around them explain the "
     "data (steps may be uneven)",
+    OPPOSED: "many data have a sign that those of no positive spectrum have: check offsets; for "
+    "off-diagonal elements pass signed=True to continue_maxent, or their matrix (orbitals=)",
     UNEXPLAINED: "the result does not explain the data",
     UNCONVERGED: "not converged",
 }
@@ -302,7 +305,9 @@ def answer(
     status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)
     sizes = weights.abs()
     outside = (sizes * problem.beyond()).sum(1) / sizes.sum(1)
-    status = with_tails(status, problem, sizes, outside > MOST_BEYOND)
+    opposed = problem.opposed(rows, final) & (status & UNEXPLAINED > 0)
+    status = with_tails(status, problem, sizes, (outside > MOST_BEYOND) & ~opposed)
+    status |= _flag(opposed, OPPOSED)
     back = weights @ problem.kernel.mT
     return Answer(
         spectral_function=weights / cell_widths(problem.omega),
