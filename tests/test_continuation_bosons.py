@@ -125,3 +125,20 @@ def test_weight_that_only_the_value_at_zero_shows():
     assert not missing(g.assign_coords(iwn=[1e-12, *NU[1:]]))  # rounded
     assert missing(g[1:])
     assert not missing(g[1:], norm=0.5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.DistributionWarning")
+@pytest.mark.parametrize("constant", [0.0, 0.2])
+def test_a_constant_part_is_told_from_no_narrow_peak(method, constant):
+    for kind in ("phonon", "three"):
+        g, error = chi(kind)
+        run = getattr(arpes_ml_plugins, method)
+        given = {
+            "beta": BETA,
+            "stderr": error,
+            "statistics": "boson",
+            "omega": np.linspace(0, 5, 151),
+        }
+        status = run(g + constant * float(g[0]), **given).status.item()
+        assert ("constant part of the response" in status) == (constant > 0)

@@ -174,3 +174,18 @@ def test_the_spectrum_lies_in_its_own_band(method, options):
         result = getattr(g.S, method)(beta=BETA, omega=OMEGA, stderr=1e-4, **options)
         assert bool((result.lower <= result.spectral_function).all())
         assert bool((result.spectral_function <= result.upper).all())
+
+
+@pytest.mark.filterwarnings("ignore::arpes_ml_plugins.errors.DistributionWarning")
+def test_off_diagonal_elements_are_named():
+    """Not wider frequencies, which explain them no better."""
+    tau, omega = np.linspace(0, 20, 101), np.linspace(-6, 6, 241)
+    parts = [np.exp(-((omega - at) ** 2) / 0.3) for at in (-1, 1.2)]
+    kernel = np.exp(-tau[:, None] * omega - np.logaddexp(0, -20 * omega))
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(101)
+    for sign in (-1, 1):
+        clean = kernel @ (parts[0] + sign * parts[1]) / parts[0].sum() / 2
+        g = xr.DataArray(clean + noise, {"tau": tau}, "tau")
+        status = g.S.continue_maxent(beta=20, stderr=1e-3, omega=omega).status.item()
+        assert ("off-diagonal elements" in status) == (sign < 0)
+        assert "beyond omega" not in status

@@ -146,3 +146,29 @@ def test_a_spectrum_that_moves_between_channels_changes_its_height():
     change = (moved / moved.max() - spectrum[:, 0]).abs()
     assert (variance.sqrt()[:, 0] - change).abs().max() < 0.1 * change.max()
     assert abs(variance.sqrt()[-1, 0] - change[-1]) < 0.3 * change[-1]
+
+
+@pytest.mark.filterwarnings("ignore:separate_")
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_few_counts_beside_the_library_are_no_shifts(shift):
+    """Spectra beside those of the library make grains differ, which is no shift of pixels."""
+    energy, centres, beside = np.linspace(-37, -30, 70), (-34.1, -33.15, -32.3), (0.05, -0.06, 0.04)
+    rows, columns = np.mgrid[:48, :48]
+    level = np.sin(columns / 7 + 1) + np.cos(rows / 9) + 0.5 * np.sin((rows + columns) / 11)
+    soft = np.stack([np.exp(-((level - at) ** 2) / 0.5) for at in (-1.1, 0.1, 1.3)])
+    drift = shift * (columns / 23.5 - 1)
+
+    def line(centre, off=0.0):
+        at = energy - centre - np.asarray(off)[..., None]
+        return np.exp(-11 * at**2) + 0.75 * np.exp(-11 * (at + 2.15) ** 2) + 0.1
+
+    moved = [line(centre + off, drift) for centre, off in zip(centres, beside, strict=True)]
+    total = sum(m[..., None] * part for m, part in zip(soft / soft.sum(0), moved, strict=True))
+    values = np.random.default_rng(100).poisson(2 * total / total.max()).astype(float)
+    data = xr.DataArray(values, {"eV": energy}, ("y", "x", "eV"))
+    known = {
+        n: xr.DataArray(line(c), {"eV": energy}, "eV") for n, c in zip("abc", centres, strict=True)
+    }
+    library = SpectrumLibrary.from_spectra(known, shift=0.2, broaden=0.1, count=200)
+    found = data.S.separate_sgmca(library=library, rng=0)["shift"]
+    assert (found == 0).all() if shift == 0 else (found - drift).std() < 0.03

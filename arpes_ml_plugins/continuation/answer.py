@@ -67,7 +67,9 @@ __all__ = [
     COARSE,
     CONJUGATE,
     FERMIONIC,
-) = (1 << bit for bit in range(30))
+    STATIC,
+    OPPOSED,
+) = (1 << bit for bit in range(32))
 """Bits of a status, below the numbers of ``status_numbers``. 0: there were no data."""
 
 STATUSES = {
@@ -96,6 +98,8 @@ STATUSES = {
     "lies (add odd coefficients, or pass even=True if the spectrum is even)",
     NARROW: "the data determine position and weight of the narrow peaks (about {narrow} % of the "
     "spectrum), but not their width and height",
+    STATIC: "the data do not tell the peak at zero frequency from a constant part of the response "
+    "(a static one, in Matsubara data that at zero frequency alone): if there is one, subtract it",
     UNTRAINED: "fell back to MaxEnt: outside the training range of the network",
     UNLIKE: "fell back to MaxEnt: the data are unlike those of all training spectra",
     TRAINED: "a network was trained: outside the training range of the stored one",
@@ -112,6 +116,8 @@ STATUSES = {
     'that of the closest spectrum (try rule="classic")',
     COARSE: "omega is too coarse for its narrow peaks: finer frequencies around them explain the "
     "data (steps may be uneven)",
+    OPPOSED: "many data have a sign that those of no positive spectrum have: check offsets; for "
+    "off-diagonal elements pass signed=True to continue_maxent, or their matrix (orbitals=)",
     UNEXPLAINED: "the result does not explain the data",
     UNCONVERGED: "not converged",
 }
@@ -299,7 +305,9 @@ def answer(
     status |= _flag(excess > MOST_EXCESS, UNEXPLAINED)
     sizes = weights.abs()
     outside = (sizes * problem.beyond()).sum(1) / sizes.sum(1)
-    status = with_tails(status, problem, sizes, outside > MOST_BEYOND)
+    opposed = problem.opposed(rows, final) & (status & UNEXPLAINED > 0)
+    status = with_tails(status, problem, sizes, (outside > MOST_BEYOND) & ~opposed)
+    status |= _flag(opposed, OPPOSED)
     back = weights @ problem.kernel.mT
     return Answer(
         spectral_function=weights / cell_widths(problem.omega),

@@ -26,6 +26,7 @@ from arpes_ml_plugins.continuation.answer import (
     NORMED,
     OPEN_NORM,
     SPARSE,
+    STATIC,
     STRANGE,
     UNLIKE,
     UNNORMED,
@@ -282,6 +283,8 @@ class Checked:
         possible = possible_widths(seen, solution.weights, lower, upper, resolution, self.parts)
         most = NARROW_SIGNED if seen.problem.signed else NARROW_PART
         status = _with_narrow(solution.status, possible.part, most)
+        if seen.problem.statistics == "boson" and not seen.problem.signed:
+            status = status | (possible.at_zero > NARROW_PART) * STATIC
         return replace(solution, status=status, lower=possible.lower, upper=possible.upper)
 
     def _with_draws(self, seen: Observation, solution: Solution) -> Solution:

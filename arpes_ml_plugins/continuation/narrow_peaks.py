@@ -67,13 +67,15 @@ AT_ONCE = 100  # spectra, which bounds the memory
 
 @dataclass(frozen=True)
 class Possible:
-    """Credible intervals ``(b, n)`` that hold peaks of all possible widths, and the part of the
-    weight that is in peaks whose width is not determined, ``(b,)``.
+    """Credible intervals ``(b, n)`` that hold peaks of all possible widths, and the parts of the
+    weight that are in peaks whose width is not determined, and in one at zero that the data do not
+    tell from a delta function, ``(b,)`` each.
     """
 
     lower: torch.Tensor
     upper: torch.Tensor
     part: torch.Tensor
+    at_zero: torch.Tensor
 
 
 def possible_widths(
@@ -100,8 +102,7 @@ def possible_widths(
     for which in torch.arange(len(weights), device=weights.device).split(AT_ONCE):
         rows = (each[which] for each in (residual, weights, lower, upper, resolution))
         found.append(_possible(seen.problem, parts, kernel.take(which), *rows))
-    lowest, largest, undetermined = (torch.cat(column) for column in zip(*found, strict=True))
-    return Possible(lowest, largest, undetermined)
+    return Possible(*(torch.cat(column) for column in zip(*found, strict=True)))
 
 
 def _possible(
@@ -113,7 +114,7 @@ def _possible(
     lower: torch.Tensor,
     upper: torch.Tensor,
     resolution: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, ...]:
     """The fields of :class:`Possible` for a few spectra."""
     omega, widths = problem.omega, cell_widths(problem.omega)
     peaks = peaks_of(weights, widths, omega, even=problem.even, signed=problem.signed)
@@ -121,7 +122,8 @@ def _possible(
     at, owner = away.argmin(-1), peaks.owner
     copies = 2 if problem.symmetric else 1  # a peak and its mirror image look the same
     resolved = resolution[owner, at] / copies
-    together = torch.where(peaks.place.abs() < peaks.deviation, 1, copies)
+    central = peaks.place.abs() < peaks.deviation
+    together = torch.where(central, 1, copies)
     share = peaks.weight / weights.abs().sum(-1)[owner]
     alone = together * share > ALONE
     most = NARROW * (resolved * 2 * problem.half_width).sqrt()
@@ -147,7 +149,9 @@ def _possible(
     interval.contain(peaks.take(narrow), rest[narrow] + below, rest[narrow] + above)
     part = weights.new_zeros(len(weights))
     part = part.index_add(0, owner[narrow], found.undetermined * share[narrow])
-    return interval.lower, interval.upper, part
+    spike = central & (peaks.width < resolution[owner, at])
+    at_zero = torch.zeros_like(part).index_add(0, owner, spike * share)
+    return interval.lower, interval.upper, part, at_zero
 
 
 @dataclass

@@ -22,6 +22,7 @@ __all__ = [
 
 WIDER = 4.0
 """Range of the problem beyond the largest frequency of the user, in units of it."""
+OPPOSED = 0.1  # of the data: those of the wrong sign that are no outliers
 CERTAIN_SIGN = 4.0  # standard errors
 FAINT = 1e-4  # default models beyond the frequencies of the result, over those inside
 GROWTH = 1.25  # from cell to cell out there
@@ -267,6 +268,16 @@ class Problem:
         if self.convention is not None or self.signed:
             return torch.zeros_like(rows[..., 0], dtype=torch.bool)
         return self._likeness(rows, errors).abs() < CERTAIN_SIGN
+
+    def opposed(self, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
+        """Whether many data have a sign, beyond errors, that those of no positive spectrum have,
+        ``(...,)`` bool.
+        """
+        if self.signed:
+            return torch.zeros_like(rows[..., 0], dtype=torch.bool)
+        settled = (self.kernel >= 0).all(-1) | (self.kernel <= 0).all(-1)
+        below = rows * self.kernel.sum(-1).sign() < -CERTAIN_SIGN * errors
+        return (below & settled).sum(-1) > OPPOSED * settled.sum()
 
     def _likeness(self, rows: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
         """Of data ``(..., rows)`` to those of a flat spectrum, in standard errors, ``(...,)``."""
