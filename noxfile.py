@@ -104,7 +104,9 @@ def extras(session: nox.Session, extra: str) -> None:
 @nox.session(python="3.11")
 def lint(session: nox.Session) -> None:
     """Run ruff, mypy and the import contracts; ask mypy and pyright what editors would show."""
-    session.install("--constraint", "constraints.txt", "--editable", ".[lint,test]", "pyright[nodejs]")
+    session.install(
+        "--constraint", "constraints.txt", "--editable", ".[lint,test]", "pyright[nodejs]"
+    )
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
