@@ -44,7 +44,7 @@ MIDDLE = 0.4
 WINDOWS = (0.0, 0.7, 1.4, 2.8)  # pixels, widths of the Gaussians whose differences are looked at
 LOCAL_SIGNIFICANCE = 4.5  # standard deviations, of one place at one width; 3 would let noise in
 SKEW = (LOCAL_SIGNIFICANCE**2 - 1) / 6  # counts more: the upper tail of a Poisson distribution
-AGREEING = 3  # pixels of 3 x 3 that deviate to the same side: a line or an edge, no hot pixel
+AGREEING = 3  # pixels of 3 x 3 that deviate to the same side: a line or an edge, no single one
 MANY = 0.01  # of the pixels: so many that deviate are bands of single pixels, not hot ones
 PLACE = 4.0  # pixels, over which squared residuals are averaged
 FEW = 10.0  # counts; the noise of fewer is skew
@@ -104,8 +104,8 @@ def recover_locally(
     """``clean`` plus significant structure of the residual in single places: edges, lines, spots.
 
     The residual is split into differences of Gaussian means (an undecimated wavelet transform).
-    Coefficients far beyond their standard deviation are added, if the pixels around agree, or if
-    they are many.
+    Coefficients far beyond their standard deviation are added, if those of pixels beside are as
+    well, or if they are many: single ones are noise, of which there is one in every fourth image.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def recover_locally(
         limit = LOCAL_SIGNIFICANCE * standard * measured.clamp(min=1) + SKEW / area
         beyond = (detail.abs() > limit) & valid[:, None]
         common = beyond.to(detail).mean((-2, -1), keepdim=True) > MANY
-        returned += torch.where(beyond & (common | _agreed(detail, limit / 2)), detail, 0)
+        returned += torch.where(beyond & (common | _agreed(detail, limit)), detail, 0)
     return torch.where(valid, clean + returned[:, 0], clean)
 
 
