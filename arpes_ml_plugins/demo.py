@@ -57,7 +57,7 @@ def run_demo(folder: Path, out: TextIO) -> None:
 
 def _as_it_is(cut: xr.Dataset, folder: Path, out: TextIO) -> xr.Dataset:
     """Denoise the cut with all of its counts, whose noise is correlated."""
-    print("Denoising PyARPES's example cut: half a minute to a few minutes.", file=out, flush=True)
+    print("Denoising PyARPES's example cut: ten seconds to two minutes.", file=out, flush=True)
     started = time.perf_counter()
     clean = cut.S.denoise(rng=SEED, progress=True)
     seconds = time.perf_counter() - started
