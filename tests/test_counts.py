@@ -535,7 +535,7 @@ def test_a_large_series_takes_more_steps_but_never_four_times_more(images, times
         steps_of(training, images, ADAPTED.pixels, series=True) for training in (ADAPTED, None)
     )
     # Denoised on the way, and finished.
-    passes = images * (2 * ADAPTED.tests + ALL_FLIPS - FLIPS)
+    passes = images * ((FLIPS + 1) * ADAPTED.tests + ALL_FLIPS - FLIPS)
     each = ADAPTED.passes(images, ADAPTED.pixels)
     assert trained - untrained - passes == each * round(times * ADAPTED.steps)
 
