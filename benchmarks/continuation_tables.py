@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable
 
-from tables import RESULTS, write
+from tables import read, write
 
 Row = dict[str, str]
 
@@ -16,15 +15,10 @@ SHOWN = {"1e-06": "1e-6", "1e-05": "1e-5", "0.0001": "1e-4", "0.001": "1e-3", "0
 def tables() -> None:
     """Round and arrange the measured numbers for the documentation; measures nothing."""
     for name, make in MAKERS.items():
-        rows = list(make(_read(f"continuation_{name}.csv")))
+        rows = list(make(read(f"continuation_{name}.csv")))
         shown = {key for row in rows for key, value in row.items() if value != ""}
         rows = [{key: value for key, value in row.items() if key in shown} for row in rows]
         write(f"continuation_{name}_table.csv", rows)
-
-
-def _read(name: str) -> list[Row]:
-    with (RESULTS / name).open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _number(text: str, digits: int = 4) -> str:

@@ -13,7 +13,6 @@ Mean of three realisations of the noise, one thread. None of the scenes was used
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
 import os
 import time
@@ -28,7 +27,7 @@ import torch
 import xarray as xr
 from scipy.ndimage import gaussian_filter, map_coordinates
 from stabilised import bm3d_binned
-from tables import RESULTS, write
+from tables import read, write
 
 import arpes_ml_plugins  # noqa: F401
 from arpes_ml_plugins.scoring import psnr
@@ -120,10 +119,7 @@ def scored(data: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> dict[str, st
 
 def measured_before(name: str) -> list[dict[str, str]]:
     """Rows of a table, from which BM3D is taken where it is not installed."""
-    with (RESULTS / name).open(newline="") as file:
-        return [
-            {key: row[key] for key in row if key.startswith("BM3D")} for row in csv.DictReader(file)
-        ]
+    return [{key: row[key] for key in row if key.startswith("BM3D")} for row in read(name)]
 
 
 def sharp() -> None:

@@ -10,7 +10,6 @@ result. CPU times are those of torch's default number of threads.
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 import time
@@ -20,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import xarray as xr
-from tables import RESULTS, write
+from tables import read, write
 
 import arpes_ml_plugins as ml
 
@@ -103,11 +102,7 @@ def seconds(run: Callable[[str], xr.DataArray], device: str) -> tuple[float, xr.
 
 def kept(chosen: list[str]) -> dict[str, dict[str, object]]:
     """Rows of an earlier run that this one does not replace, by method."""
-    path = RESULTS / "devices.csv"
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        return {row["method"]: row for row in csv.DictReader(file) if row["method"] not in chosen}
+    return {row["method"]: row for row in read("devices.csv") if row["method"] not in chosen}
 
 
 def main(words: list[str]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 __all__ = ["RESULTS", "read", "write"]
 
 RESULTS = Path(__file__).parent.parent / "docs" / "measured"
 
 
-def read(name: str) -> list[dict[str, object]]:
+def read(name: str) -> list[dict[str, Any]]:
     """Rows of a table as it is on file; none if it is not."""
     path = RESULTS / name
     if not path.exists():

@@ -301,15 +301,15 @@ class _Work:
         those filtered by similar patches, which only images ``alone`` have.
         """
         images_of = partial(recovered, self.noise, self.plan, state)
-        both = images_of(counts, FLIPS if self.training is None else ALL_FLIPS)
-        without, clean, from_data = both.unbind(1)
+        images = images_of(counts, FLIPS if self.training is None else ALL_FLIPS)
+        without, clean, from_data = images.unbind(1)
         if self.training is None or not alone or not _large_enough(counts.images):
             return without, clean, from_data, None
         if not _as_assumed(counts.predicted(), without, self.noise):
             return without, clean, from_data, None
         shares = shares_of(images_of, counts, without, self.noise, self.seed)
         if shares is not None:
-            clean = mixed(both, counts, self.noise, shares)[:, 1]
+            clean = mixed(images, counts, self.noise, shares)[:, 1]
         return without, clean, from_data, shares
 
 

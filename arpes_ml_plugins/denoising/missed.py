@@ -163,11 +163,10 @@ def _ridges(shape: tuple[int, int], like: torch.Tensor) -> Iterator[tuple[torch.
 
 def _spots(shape: tuple[int, int], like: torch.Tensor) -> Iterator[tuple[torch.Tensor, float]]:
     """The same for round spots."""
-    rows = torch.fft.fftfreq(shape[0], device=like.device, dtype=like.dtype)[:, None]
-    columns = torch.fft.rfftfreq(shape[1], device=like.device, dtype=like.dtype)[None]
-    square = (2 * math.pi) ** 2 * (rows.square() + columns.square()) / 2
+    rows, columns = _frequencies(shape, like)
+    square = rows.square() + columns.square()
     for width in SPOTS:
-        narrow, wide = (torch.exp(-square * size**2) for size in (width, BESIDE * width))
+        narrow, wide = (_gaussian(size, square) for size in (width, BESIDE * width))
         yield (narrow - wide) / (1 / 2 - 1 / (1 + BESIDE**2)), SPOT
 
 
@@ -177,12 +176,20 @@ def _ridge(
     """Filter that gives the height of a straight Gaussian ridge at its top: a Gaussian along it,
     and across it the difference of one of the same width and a wider one.
     """
-    rows = torch.fft.fftfreq(shape[0], device=like.device, dtype=like.dtype)[:, None]
-    columns = torch.fft.rfftfreq(shape[1], device=like.device, dtype=like.dtype)[None]
+    rows, columns = _frequencies(shape, like)
     across = math.cos(angle) * rows + math.sin(angle) * columns
     along = math.cos(angle) * columns - math.sin(angle) * rows
-    narrow, wide = (
-        torch.exp(-2 * (math.pi * size) ** 2 * across.square()) for size in (width, BESIDE * width)
-    )
+    narrow, wide = (_gaussian(size, across.square()) for size in (width, BESIDE * width))
     height = 1 / math.sqrt(2) - 1 / math.sqrt(1 + BESIDE**2)
-    return (narrow - wide) * torch.exp(-2 * (math.pi * length) ** 2 * along.square()) / height
+    return (narrow - wide) * _gaussian(length, along.square()) / height
+
+
+def _frequencies(shape: tuple[int, int], like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of rows and columns in a real Fourier transform, in cycles per pixel."""
+    rows = torch.fft.fftfreq(shape[0], device=like.device, dtype=like.dtype)[:, None]
+    return rows, torch.fft.rfftfreq(shape[1], device=like.device, dtype=like.dtype)[None]
+
+
+def _gaussian(size: float, square: torch.Tensor) -> torch.Tensor:
+    """Transfer function of a Gaussian of ``size`` pixels at squared frequencies."""
+    return torch.exp(-2 * (math.pi * size) ** 2 * square)

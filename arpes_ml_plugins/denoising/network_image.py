@@ -43,8 +43,8 @@ def denoised(
     """The image of ``data`` by the network ``state``: the mean of so many mirror images, with these
     ``shares`` of one filtered by similar patches.
     """
-    both = recovered(noise, report, state, data, flips)
-    return (both if shares is None else mixed(both, data, noise, shares))[:, 1]
+    images = recovered(noise, report, state, data, flips)
+    return (images if shares is None else mixed(images, data, noise, shares))[:, 1]
 
 
 def recovered(
@@ -86,16 +86,16 @@ def shares_of(
 
 
 def mixed(
-    both: torch.Tensor, counts: Counts, noise: NoiseModel, shares: torch.Tensor
+    images: torch.Tensor, counts: Counts, noise: NoiseModel, shares: torch.Tensor
 ) -> torch.Tensor:
     """The images of :func:`recovered` with these shares of one filtered by similar patches. The
     filter would remove replicas: they are those that were found without it.
     """
-    clean, replicas = both[:, 0], both[:, 1] - both[:, 0]
+    clean, replicas = images[:, 0], images[:, 1] - images[:, 0]
     filtered = filter_similar(counts.images, clean, counts.valid, noise)
     mixture = clean + shares * (filtered - clean)
     conserved = in_groups(conserve, counts.images, mixture, counts.valid)
-    return torch.stack([conserved, conserved + replicas, both[:, 2]], 1)
+    return torch.stack([conserved, conserved + replicas, images[:, 2]], 1)
 
 
 def _finished(

@@ -172,15 +172,14 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], doubt)
     if result["status"] != "ok" and setup.known:
         result["status"] = _also(result["status"], offset(cube, setup, noise))
-    if spread is not None:
-        result["status"] = _also(result["status"], left_apart(spread, setup))
-    if (dulled := saturated(cube, levels)) is not None:
-        result["status"] = _also(result["status"], dulled)
-    if hot:
-        what = hot_left_out(hot)
-        result["status"] = _also(result["status"], what)
-    if dead:
-        result["status"] = _also(result["status"], dead_left_out(dead))
+    notes = (
+        left_apart(spread, setup) if spread is not None else None,
+        saturated(cube, levels),
+        hot_left_out(hot) if hot else None,
+        dead_left_out(dead) if dead else None,
+    )
+    for note in filter(None, notes):
+        result["status"] = _also(result["status"], note)
     del result[FIT]
     each = len(setup.components) if setup.shift == BY_COMPONENT else 0
     if is_by_component(alignment) and not each:

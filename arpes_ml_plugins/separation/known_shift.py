@@ -43,6 +43,8 @@ OUTER, FEW = 0.95, 0.01  # of the largest candidate, and of the pixels beyond: m
 FREE_COST = 2.0  # chi^2 that a shift of its own fits in the noise of a pixel
 FLAT = 0.03  # change per channel of a spectrum, over its length: with less, it has no energy
 EVERY = slice(None)
+HALVES = slice(0, None, 2), slice(1, None, 2)
+"""Channels of even and of odd number."""
 
 
 def find_known_shifts(
@@ -229,7 +231,7 @@ class _Scan:
         The noise of even and odd channels is independent, so the covariance of their shifts is that
         of true ones.
         """
-        halves = [self._fair_scores(spectra, slice(first, None, 2)) for first in (0, 1)]
+        halves = [self._fair_scores(spectra, half) for half in HALVES]
         free, slow = ([shift(scores) for scores in halves] for shift in (self._free, self._slow))
         least = (LEAST * self.step) ** 2
         if self._common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
@@ -259,8 +261,7 @@ class _Scan:
         Shifts from half the channels explain more of these by their noise, and as much less of the
         others; shifts from all of them have at most half the variance.
         """
-        halves = [slice(first, None, 2) for first in (0, 1)]
-        scores = [self._fair_scores(spectra, half) for half in halves]
+        scores = [self._fair_scores(spectra, half) for half in HALVES]
         shifts = [self._slow(half) for half in scores]
 
         def explained(shifts: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -268,7 +269,7 @@ class _Scan:
             return sum((at(half, self.candidates, shift) for half, shift in pairs), start=zero)
 
         zero = torch.zeros_like(self.scaled[0])
-        fixed = [at(self._fair_scores(still, half), self.candidates, zero) for half in halves]
+        fixed = [at(self._fair_scores(still, half), self.candidates, zero) for half in HALVES]
         own, other = explained(shifts), explained(shifts[::-1])
         noise = (own - other) / 2
         return ((own + other) / 2 - noise / 2 - sum(fixed))[self.used]
