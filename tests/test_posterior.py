@@ -84,6 +84,16 @@ class TestSamples:
         assert 0.5 < np.mean(cloudy) < 0.85
         assert min(plain) > 0
 
+    @pytest.mark.filterwarnings("ignore:.* gain is uncertain:arpes_ml_plugins.errors.CountsWarning")
+    def test_bars_behind_clouds_at_few_counts(self):
+        """Noise of few counts has a long tail; with a Gaussian, cut off at zero, bars are wide."""
+        held = []
+        for seed in range(2):
+            values, truth = clouds(rate(0.5), (0.5, 0.5), 0.5, np.random.default_rng(seed))
+            bars = labelled(values).S.decompose_pretrained(rng=0, **QUICK)
+            held.append(float(((bars.lower <= truth) & (truth <= bars.upper)).mean()))
+        assert 0.55 < np.mean(held) < 0.85
+
     @pytest.mark.slow
     def test_a_series_and_its_exposures(self):
         images = xr.concat([measured(3, seed) for seed in range(4)], "sweep")
