@@ -19,7 +19,7 @@ from arpes_ml_plugins.denoising.mixture import DRAWS, ROUNDS
 from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.denoising.plan import ALL_FLIPS, FLIPS, steps_of
 from arpes_ml_plugins.denoising.splitting import Counts, predict, split, whole_counts
-from arpes_ml_plugins.errors import CountsWarning, DataError, ParameterError
+from arpes_ml_plugins.errors import AxisError, CountsWarning, DataError, ParameterError
 from arpes_ml_plugins.labelled.series import choose_series
 
 
@@ -400,6 +400,39 @@ class TestSeries:
         together = squared_error(data.S.denoise_pretrained(**options), rates)
         alone = squared_error(data.S.denoise_pretrained(series=None, **options), rates)
         assert together < 1.05 * alone
+
+    def test_several_axes_in_turn(self):
+        """The mean of two series is nearer to the truth than either."""
+        options = {"adapt": False, "gain": 1, "mesh": None, "rng": 0, "precision": "float32"}
+        truth = np.stack([band(1.5, 32, bottom) for bottom in np.linspace(-0.75, -0.55, 18)])
+        data = labelled(np.random.default_rng(0).poisson(truth), "scan")
+        both = data.S.denoise_pretrained(series=("scan", "phi"), **options)
+        each = [
+            data.S.denoise_pretrained(series=series, dims=dims, **options).transpose(*data.dims)
+            for series, dims in (("scan", ("eV", "phi")), ("phi", ("eV", "scan")))
+        ]
+        np.testing.assert_allclose(both, sum(each) / 2, rtol=1e-4)
+        assert squared_error(both, truth) < min(squared_error(one, truth) for one in each)
+        assert both.dims == data.dims
+        assert both.attrs["provenance"]["record"]["found"]["series"] == ["scan", "phi"]
+
+    @pytest.mark.slow
+    def test_lazy_series_in_turn(self):
+        data = labelled(np.random.default_rng(0).poisson(np.stack([band(1.5, 20)] * 17)), "scan")
+        options = {"adapt": False, "gain": 1, "rng": 0, "precision": "float32"}
+        options["series"] = ("scan", "phi")
+        eager = data.S.denoise_pretrained(**options)
+        lazy = data.chunk({"scan": 3}).S.denoise_pretrained(**options)
+        np.testing.assert_allclose(lazy.compute(scheduler="synchronous"), eager, rtol=1e-4)
+
+    @pytest.mark.parametrize("series", [("scan", "T"), ("phi", "eV"), ("scan", "scan"), ()])
+    def test_series_that_cannot_be_taken_in_turn(self, scene, series):
+        with pytest.raises(AxisError, match="different dimensions of the data"):
+            scene.spectrum.S.denoise_pretrained(series=series)
+
+    def test_bars_have_one_series(self, scene):
+        with pytest.raises(ParameterError, match="takes one series"):
+            scene.spectrum.S.decompose_pretrained(series=("scan", "phi"))
 
     @pytest.mark.slow
     def test_lazy_series_agree(self, scene):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ from arpes_ml_plugins.methods.residual_run import (
     say_what_is_left,
     spot_numbers,
 )
+from arpes_ml_plugins.methods.series_run import mean_along_each, several
 from arpes_ml_plugins.methods.stored_network import pretrained, weights_used
 from arpes_ml_plugins.parameters import (
     check_choice,
@@ -101,7 +102,7 @@ class CountsRun:
         device: str,
         rng: Any,
         progress: ProgressOption,
-        series: Hashable | None = "auto",
+        series: Hashable | Sequence[Hashable] | None = "auto",
         precision: str = "auto",
         repeats: Hashable | None = None,
         mesh: str | None = None,
@@ -113,6 +114,22 @@ class CountsRun:
         check_choice("precision", precision, PRECISIONS)
         check_choice("mesh", mesh, MESH)
         repeated = repeated_dim(array, image, repeats)
+        in_turn = several(series)
+        if in_turn is not None:
+            return mean_along_each(
+                self,
+                array,
+                image,
+                in_turn,
+                gain=gain,
+                device=device,
+                repeats=repeated,
+                mesh=mesh,
+                noise=noise,
+                rng=rng,
+                progress=progress,
+                precision=precision,
+            )
         exposures = [] if repeated is None else [repeated]
         together = choose_series(array, (*exposures, *image), series)  # type: ignore[arg-type]
         noise = noise_of(array, image, device, repeats=repeated) if noise is None else noise

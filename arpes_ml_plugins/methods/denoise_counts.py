@@ -38,7 +38,7 @@ def denoise_counts(
     *,
     gain: float | None = None,
     iterations: int | None = None,
-    series: str | None = "auto",
+    series: str | Sequence[str] | None = "auto",
     precision: str = "auto",
     device: str = "auto",
     rng: int | np.random.Generator | torch.Generator | None = None,
@@ -58,7 +58,7 @@ def denoise_counts(
     {counts}
     {gain}
     {iterations}
-    {series}
+    {several_series}
     {precision}
     {device}
     {rng}
@@ -183,7 +183,7 @@ def denoise_pretrained(
     adapt: bool = True,
     gain: float | None = None,
     mesh: str | None = "auto",
-    series: str | None = "auto",
+    series: str | Sequence[str] | None = "auto",
     repeats: str | None = "auto",
     precision: str = "auto",
     device: str = "auto",
@@ -206,7 +206,7 @@ def denoise_pretrained(
     {adapt}
     {gain}
     {mesh}
-    {series}
+    {several_series}
     {repeats}
     {precision}
     {device}

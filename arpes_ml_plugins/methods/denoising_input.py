@@ -170,6 +170,12 @@ BLOCKS = {
             data and clean image is not the noise that was assumed.""",
 }
 """Blocks of docstrings of the denoising methods, for ``parameters.documented``."""
+BLOCKS["several_series"] = (
+    BLOCKS["series"].replace("series : str or None", "series : str, sequence of str, or None")
+    + """ Several dimensions are taken in turn, and
+            the result is the mean: for a Fermi map ``("ky", "phi")`` is more accurate than either,
+            and takes twice as long."""
+)
 
 
 def rounded(precision: str, device: str) -> bool:
