@@ -7,7 +7,7 @@
     python benchmarks/detectors.py files F    measured images in an .npz file: the noise, seconds,
                                               and the likelihood of a second measurement
 
-Mean of three realisations of the noise (of eight for differences), one thread. None of the scenes
+Mean of three realisations of the noise (of 24 for differences), one thread. None of the scenes
 was used in training.
 """
 
@@ -37,7 +37,7 @@ from arpes_ml_plugins.simulation.detectors import clouds
 torch.set_num_threads(1)
 
 SEEDS = 3
-OF_DIFFERENCES = 8  # realisations: differences of two means scatter more than these
+OF_DIFFERENCES = 24  # realisations: differences of two means scatter more than these
 SPREAD = 0.5  # relative, of the heights of pulses
 SIZE = 200
 ROWS, COLUMNS = np.indices((SIZE, SIZE)) - (SIZE - 1) / 2
