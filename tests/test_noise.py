@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter, rotate, uniform_filter, zoom
 
 from arpes_ml_plugins import simulate_scene
 from arpes_ml_plugins.denoising.noise_kind import step_of
@@ -50,6 +50,46 @@ def test_gain_of_a_detector_with_uneven_pulses(mean_counts, tolerance):
     assert noise["kind"] == "scaled counts"
     assert float(noise["gain"]) == pytest.approx(50, rel=tolerance)
     assert abs(float(noise["gain"]) - 50) < 4 * float(noise["gain_error"]) + 0.06 * 50
+
+
+def behind_a_stop(mean_counts: float, seed: int = 0) -> np.ndarray:
+    """Counts of a band, and none beyond a hard edge."""
+    seen = np.hypot(*(np.indices((SIZE, SIZE)) - SIZE / 2)) < 0.4 * SIZE
+    return counts(mean_counts, seed) * seen
+
+
+@pytest.mark.parametrize("mean_counts", [0.5, 2, 20])
+@pytest.mark.parametrize("make", [counts, behind_a_stop])
+@pytest.mark.parametrize(
+    ("interpolated", "pixels"),
+    [
+        (lambda image: rotate(image, 7, reshape=False, mode="nearest"), 1.0),
+        (lambda image: zoom(image, 1.6), 1.6**2),
+    ],
+)
+def test_splines_that_overshoot_beside_electrons(mean_counts, make, interpolated, pixels):
+    """Values below zero are no subtraction then; an electron counts in as many pixels as before."""
+    noise = noise_of(interpolated(make(mean_counts)))
+    assert noise["kind"] == "correlated"
+    assert float(noise["gain"]) == pytest.approx(pixels, rel=0.3)
+
+
+def test_a_smoothed_difference_is_no_overshoot():
+    dark = np.random.default_rng(1).poisson(2.0, (SIZE, SIZE))
+    assert noise_of(gaussian_filter(behind_a_stop(2) - dark, 1.0))["kind"] != "correlated"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_zeros_that_rounding_has_made_negative(dtype):
+    """Running sums leave -1e-15 where there are no counts, and the clean image was NaN."""
+    values = uniform_filter(behind_a_stop(0.3), 3)
+    values = (values - 1e-8 * (values < 1e-6)).astype(dtype)
+    assert (values < 0).any()
+    noise = noise_of(values)
+    assert noise["kind"] == "correlated"
+    assert float(noise["negative_fraction"]) == 0
+    clean = xr.DataArray(values, dims=("eV", "phi")).S.denoise(adapt=False, rng=0)
+    assert np.isfinite(clean).all()
 
 
 @pytest.mark.parametrize(("pedestal", "read"), [(100, 3.0), (1000, 3.0), (0, 5.0)])

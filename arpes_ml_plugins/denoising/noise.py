@@ -25,6 +25,7 @@ from arpes_ml_plugins.denoising.noise_zero import (
     ENOUGH_STILL,
     level_of,
     of_read_out,
+    overshot,
     read_out_explains,
     still_places,
 )
@@ -210,6 +211,8 @@ def _beside_read_out(
 ) -> tuple[Gain, torch.Tensor]:
     """The gain beside that of read-out noise, and whether values below zero are not explained."""
     below = (scene.negative > NEGATIVE) & ~read_out_explains(scene.values, gain.value, gain.shift)
+    if bool(below & measured.correlated & (gain.shift <= 0) & (scene.base >= 0)):
+        below = below & ~overshot(scene.images, measured.good)
     few = below & (scene.negative < DIFFERENCE) & (gain.shift <= 0) & (scene.base >= 0)
     if computed or measured.curve is not None or not bool(few):
         return gain, below

@@ -20,6 +20,7 @@ from arpes_ml_plugins.denoising.noise_zero import dark_explains
 __all__ = ["estimate"]
 
 CORRELATED = 0.1  # of neighbours: less is chance
+ROUNDED = 1e-6  # of the mean intensity, also in single precision
 ROUNDING, QUIET = 1e-9, 0.1  # of the mean intensity: noise of a pixel that is neither
 # rounding nor that of few counts
 
@@ -32,6 +33,7 @@ def estimate(
     several: bool = True,
 ) -> NoiseEstimate:
     """Diagnose a stack, as :func:`noise.estimate` does, also if the noise follows no law."""
+    images = _without_rounding(images, valid)
     if recorded is not None or not valid.any():
         return noise.estimate(images, valid, recorded, several=several)
     lines = uneven(images, valid)
@@ -43,6 +45,12 @@ def estimate(
         ):
             return _with_lines(images, valid, several, above)
     return found
+
+
+def _without_rounding(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Zeros for what sums and transforms have left just below zero: nothing was subtracted."""
+    least = -ROUNDED * images[valid].abs().mean()
+    return torch.where((images < 0) & (images > least), 0, images)
 
 
 def _with_lines(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.neighbourhoods import highest_around
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "dark_explains",
     "level_of",
     "of_read_out",
+    "overshot",
     "read_out_explains",
     "still_places",
 ]
@@ -19,6 +21,10 @@ STILL = 7  # pixels, side of a square that has no noise at all
 ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
 MUCH_BELOW = 3.0  # times the square that is expected of negative values
 READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out noise
+BESIDE = (
+    3.0  # pixels, over which what an interpolation leaves below zero beside an electron is none
+)
+LEFT = 0.003  # of the intensity, below zero in such means
 
 
 def still_places(images: torch.Tensor) -> torch.Tensor:
@@ -65,3 +71,14 @@ def of_read_out(
     shift = variance / without
     found = (without > 0) & (shift < READ_OUT * mean)
     return torch.where(found, without, gain), torch.where(found, shift, 0.0)
+
+
+def overshot(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Whether values below zero are those beside bright ones, as an interpolation leaves them.
+
+    Means over a few pixels are then positive everywhere. Where something was subtracted, those of
+    dark places are below zero as often as above.
+    """
+    known = torch.where(valid, images, 0)[:, None]
+    means = gaussian_mean(known, valid[:, None].to(images), BESIDE)
+    return -means.clamp(max=0).sum() < LEFT * means.clamp(min=0).sum()

@@ -215,7 +215,7 @@ def _around(counts: torch.Tensor, clean: torch.Tensor, mask: torch.Tensor) -> to
     """
     area = 4 * math.pi * SURROUNDINGS**2
     expected, seen = (gaussian_mean(image, mask, SURROUNDINGS) for image in (clean, counts))
-    certain = seen - CLIP * (seen / area).sqrt() - CLIP / area
+    certain = seen - CLIP * (seen.clamp(min=0) / area).sqrt() - CLIP / area
     return torch.maximum(expected, certain) + 1 / area
 
 
