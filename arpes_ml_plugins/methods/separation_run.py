@@ -38,6 +38,7 @@ from arpes_ml_plugins.methods.shift_run import (
     is_by_component,
     is_common,
     left_apart,
+    of_each,
     offset,
     own_shifts,
     with_energies,
@@ -184,6 +185,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     each = len(setup.components) if setup.shift == BY_COMPONENT else 0
     if is_by_component(alignment) and not each:
         alignment = alignment.mean(result["maps"].flatten(1))
+    if each and spread is not None and is_common(alignment):
+        alignment = of_each(alignment, spread, result["maps"].flatten(1))
     return result | (_shifts(alignment, cube, each) if _with_shifts(setup) else {})
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "is_by_component",
     "is_common",
     "left_apart",
+    "of_each",
     "offset",
     "own_shifts",
     "spaced",
@@ -215,6 +216,20 @@ def left_apart(spread: torch.Tensor, setup: Setup) -> str:
         f"{_spreads(spread.tolist(), setup)}: either the components shift against each other, or "
         f"one is missing, and spectra and stated errors may be wrong by it; {remedy}"
     )
+
+
+def of_each(common: Shifts, spread: torch.Tensor, maps: torch.Tensor) -> Shifts:
+    """Common shifts as those of each component, ``(n, t)``, whose errors contain how far they are
+    shifted against each other, ``spread (n,)``.
+
+    The shift of a pixel is then about the mean over its ``maps (n, t)``.
+    """
+    part = maps.nan_to_num().clamp(min=0)
+    share, own = part / part.sum(0).clamp(min=1e-30), spread.to(part).square()[:, None]
+    others = (share.square() * own).sum(0) - share.square() * own
+    variance = own * (1 - share).square() + others
+    stderr = (common.stderr.square() + variance).sqrt()
+    return replace(common, shift=common.shift.expand_as(stderr), stderr=stderr)
 
 
 def _apart(cube: Cube, setup: Setup, common: Shifts, **options: int) -> ComponentShifts | None:
