@@ -138,7 +138,9 @@ def aligned(
     if found is None or not found.found:
         return cube, found, None
     if setup.shift == AUTO and not setup.known and not found.instead:
-        return cube, found.none(found.stderr, found.step), _doubt(found)
+        spread = found.shift[usable_pixels(cube).flatten()].std()  # that they may have after all
+        stderr = (found.stderr.square() + spread.square()).sqrt()
+        return cube, found.none(stderr, found.step), _doubt(found)
     return _straight(cube, found), found, _undone(found, setup)
 
 

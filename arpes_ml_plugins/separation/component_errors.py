@@ -28,8 +28,7 @@ def component_errors(
     """
     n, total = shift.shape
     parts = [
-        _information(scan, spectra, shift[:, some], scan.scaled[:, some])
-        for some in pieces(total)
+        _information(scan, spectra, shift[:, some], scan.scaled[:, some]) for some in pieces(total)
     ]
     bend, noise = (torch.cat(part) * scan.used[:, None, None] for part in zip(*parts, strict=True))
     result = torch.zeros_like(shift)

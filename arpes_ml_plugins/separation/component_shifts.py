@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from arpes_ml_plugins.separation.component_errors import component_errors
-from arpes_ml_plugins.separation.component_trials import scattered
 from arpes_ml_plugins.separation.energy_shift import Shifts
 from arpes_ml_plugins.separation.known_shift import candidates_of
 from arpes_ml_plugins.separation.shift_scan import STARTS, WIDTHS, Scan, at, moved
+from arpes_ml_plugins.separation.shift_trials import excess
 from arpes_ml_plugins.separation.shifted_design import (
     designs,
     pieces,
@@ -231,11 +231,12 @@ class _Search:
             drawn = replace(self, scan=replace(self.scan, scaled=scaled))
             return drawn.settled(_beside(found.base, found.spectra), free).shift
 
-        return scattered(self.scan, found.spectra, found.shift, stderr, found.weight, again)
+        scan, channels = self.scan, found.shift / self.scan.step
+        maps = shifted_maps(scan.scaled * scan.noise[:, None], found.spectra, channels, scan.noise)
+        model = shifted_model(found.spectra, maps, channels)
+        return stderr * excess(scan, model, found.shift, stderr, found.weight, again)
 
-    def _in_turns(
-        self, found: _Found, rounds: int, free: Sequence[int] | None = None
-    ) -> _Found:
+    def _in_turns(self, found: _Found, rounds: int, free: Sequence[int] | None = None) -> _Found:
         free = range(found.spectra.shape[1]) if free is None else free
         for turn in range(rounds):
             before, found = found.shift, self.once(found, free, chosen=turn % 5 == 0)
