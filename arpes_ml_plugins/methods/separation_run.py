@@ -37,6 +37,7 @@ from arpes_ml_plugins.methods.shift_run import (
     doubts,
     is_by_component,
     is_common,
+    left_alone,
     left_apart,
     of_each,
     offset,
@@ -175,6 +176,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], offset(cube, setup, noise))
     notes = (
         left_apart(spread, setup) if spread is not None else None,
+        left_alone(cube, setup, result) if alignment is None else None,
         saturated(cube, levels),
         hot_left_out(hot) if hot else None,
         dead_left_out(dead) if dead else None,
