@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
+from sklearn.decomposition import NMF
 
 import arpes_ml_plugins  # noqa: F401
 from arpes_ml_plugins.errors import DistributionWarning
@@ -165,3 +166,26 @@ def test_a_part_of_an_image_is_made_of_squares_that_can_be_summed():
     squares = data.summed(data.pixels)
     assert all((squares - column[:, None]).norm(dim=0).min() < 1e-9 for column in sums.mT)
     assert data.part(6400) is None
+
+
+def test_a_polish_that_loses_a_component_is_not_shown():
+    """At 0.3 counts per pixel and channel at the peak, in more channels than there are pixels."""
+    draw, energy = np.random.default_rng(902), np.linspace(0, 10, 400)
+    lines = [(draw.uniform(0.3, 1), at) for _ in range(3) for at in draw.uniform(1, 9, 3)]
+    peaks = np.stack([size * np.exp(-(((energy - at) / 0.35) ** 2) / 2) for size, at in lines])
+    spectra = peaks.reshape(3, 3, -1).sum(1) + 0.08
+    rows, columns = np.mgrid[:20, :20] / 19
+    maps = np.stack([1 - columns, columns * (1 - rows), columns * rows])
+    total = np.einsum("kyx,ke->yxe", maps, spectra)
+    counts = draw.poisson(0.3 * total / total.max()).astype(float)
+    image = xr.DataArray(counts, {"eV": energy}, ("y", "x", "eV"))
+    with pytest.warns(DistributionWarning, match="3 of 3 components are uncertain"):
+        result = image.S.separate_nmf(n_components=3, rng=0)
+    plain = NMF(3, init="nndsvda", max_iter=800, random_state=0).fit(counts.reshape(400, -1))
+    worst = [_worst(found, spectra) for found in (result.spectra.values, plain.components_)]
+    assert worst[0] < worst[1] + 3
+
+
+def _worst(found, truth):
+    one, other = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (found, truth))
+    return np.degrees(np.arccos((one @ other.T).max(0).clip(0, 1))).max()

@@ -37,7 +37,9 @@ from arpes_ml_plugins.methods.shift_run import (
     doubts,
     is_by_component,
     is_common,
+    left_alone,
     left_apart,
+    of_each,
     offset,
     own_shifts,
     with_energies,
@@ -174,6 +176,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         result["status"] = _also(result["status"], offset(cube, setup, noise))
     notes = (
         left_apart(spread, setup) if spread is not None else None,
+        left_alone(cube, setup, result) if alignment is None else None,
         saturated(cube, levels),
         hot_left_out(hot) if hot else None,
         dead_left_out(dead) if dead else None,
@@ -184,6 +187,8 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     each = len(setup.components) if setup.shift == BY_COMPONENT else 0
     if is_by_component(alignment) and not each:
         alignment = alignment.mean(result["maps"].flatten(1))
+    if each and spread is not None and is_common(alignment):
+        alignment = of_each(alignment, spread, result["maps"].flatten(1))
     return result | (_shifts(alignment, cube, each) if _with_shifts(setup) else {})
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.separation.value_noise import ValueNoise
 
-__all__ = ["independent", "step_and_noise", "step_of"]
+__all__ = ["LEAST_NOISE", "independent", "step_and_noise", "step_of"]
 
 LEAST_NOISE = 0.05  # of the mean of all channels
 

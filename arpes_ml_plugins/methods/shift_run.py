@@ -12,7 +12,7 @@ from arpes_ml_plugins.errors import AxisError, ParameterError
 from arpes_ml_plugins.labelled.border import Cube
 from arpes_ml_plugins.methods.gaps_run import usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.shift_axis import independent, step_and_noise, step_of
+from arpes_ml_plugins.methods.shift_axis import LEAST_NOISE, independent, step_and_noise, step_of
 from arpes_ml_plugins.networks.families import rows_of
 from arpes_ml_plugins.parameters import is_number, shown
 
@@ -36,7 +36,9 @@ __all__ = [
     "fewer",
     "is_by_component",
     "is_common",
+    "left_alone",
     "left_apart",
+    "of_each",
     "offset",
     "own_shifts",
     "spaced",
@@ -46,6 +48,7 @@ __all__ = [
 FOLLOWING = 0.5  # of the variance of shifts, by which components are arranged
 AUTO, BY_COMPONENT = "auto", "by component"
 """Values of ``shift=``."""
+FEWEST = 8  # energies, whose residual shows shifts
 CHANNELS_PER_COMPONENT = 2  # and of two more: fewer say nothing about shifts
 ENOUGH = 10_000  # pixels: they show whether there are shifts
 
@@ -137,7 +140,9 @@ def aligned(
     if found is None or not found.found:
         return cube, found, None
     if setup.shift == AUTO and not setup.known and not found.instead:
-        return cube, found.none(found.stderr, found.step), _doubt(found)
+        spread = found.shift[usable_pixels(cube).flatten()].std()  # that they may have after all
+        stderr = (found.stderr.square() + spread.square()).sqrt()
+        return cube, found.none(stderr, found.step), _doubt(found)
     return _straight(cube, found), found, _undone(found, setup)
 
 
@@ -215,6 +220,54 @@ def left_apart(spread: torch.Tensor, setup: Setup) -> str:
         f"{_spreads(spread.tolist(), setup)}: either the components shift against each other, or "
         f"one is missing, and spectra and stated errors may be wrong by it; {remedy}"
     )
+
+
+def left_alone(cube: Cube, setup: Setup, result: dict[str, Any]) -> str | None:
+    """Status of data that seem to shift, but along an axis on which shifts are not looked for."""
+    import torch
+
+    from arpes_ml_plugins.separation.left_shifts import left_shifts
+    from arpes_ml_plugins.separation.whiten import channel_noise
+
+    dim, usable = setup.channels[0], usable_pixels(cube).flatten()
+    energies = setup.data[dim].values if dim in setup.data.coords else np.arange(0)
+    if step_of(setup) is not None or len(energies) < FEWEST or energies.dtype.kind not in "iuf":
+        return None
+    step = np.diff(energies)
+    if not (step.all() and abs(np.sign(step).sum()) == len(step)):
+        return None
+    noise = channel_noise(cube.values, usable_pixels(cube), cube.valid)
+    noise = noise.clamp(min=1e-9 + LEAST_NOISE * float(noise.mean()))
+    names = "residual", "reconstruction"
+    parts = [result[name].flatten(1)[:, usable].nan_to_num().to(cube.values) for name in names]
+    spectra = result["spectra"].nan_to_num().mT.to(cube.values)
+    axis = torch.from_numpy(energies.copy()).to(cube.values)
+    spread = left_shifts(parts[0], parts[1], spectra, noise, axis)
+    if spread is None:
+        return None
+    remedy = (
+        "shifts are not looked for in images of several channels: align the data beforehand"
+        if len(setup.channels) > 1
+        else f"shifts are not looked for on an uneven axis: interpolate {str(dim)!r} to even steps"
+    )
+    return (
+        f"the residual looks as if energies shifted from pixel to pixel, by {spread:.2g} (standard "
+        f"deviation) more than the spectra contain: they do, or components are missing; {remedy}"
+    )
+
+
+def of_each(common: Shifts, spread: torch.Tensor, maps: torch.Tensor) -> Shifts:
+    """Common shifts as those of each component, ``(n, t)``, whose errors contain how far they are
+    shifted against each other, ``spread (n,)``.
+
+    The shift of a pixel is then about the mean over its ``maps (n, t)``.
+    """
+    part = maps.nan_to_num().clamp(min=0)
+    share, own = part / part.sum(0).clamp(min=1e-30), spread.to(part).square()[:, None]
+    others = (share.square() * own).sum(0) - share.square() * own
+    variance = own * (1 - share).square() + others
+    stderr = (common.stderr.square() + variance).sqrt()
+    return replace(common, shift=common.shift.expand_as(stderr), stderr=stderr)
 
 
 def _apart(cube: Cube, setup: Setup, common: Shifts, **options: int) -> ComponentShifts | None:

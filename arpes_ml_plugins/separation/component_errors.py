@@ -9,7 +9,6 @@ import torch
 
 from arpes_ml_plugins.separation.shift_scan import WIDTHS, Scan
 from arpes_ml_plugins.separation.shifted_design import designs, pieces
-from arpes_ml_plugins.separation.value_noise import ValueNoise, value_noise
 
 __all__ = ["component_errors"]
 
@@ -27,12 +26,9 @@ def component_errors(
     and the noise of every value. That of neighbours is added as in the search, and what neighbours
     that do not shift alike leave.
     """
-    cube = (scan.scaled * scan.noise[:, None]).reshape(-1, *scan.shape)
-    by_value = value_noise(cube, scan.used.reshape(scan.shape).expand_as(cube))
     n, total = shift.shape
     parts = [
-        _information(scan, spectra, shift[:, some], scan.scaled[:, some], by_value)
-        for some in pieces(total)
+        _information(scan, spectra, shift[:, some], scan.scaled[:, some]) for some in pieces(total)
     ]
     bend, noise = (torch.cat(part) * scan.used[:, None, None] for part in zip(*parts, strict=True))
     result = torch.zeros_like(shift)
@@ -78,7 +74,6 @@ def _information(
     spectra: torch.Tensor,
     shift: torch.Tensor,
     data: torch.Tensor,
-    by_value: ValueNoise | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Information of pixels on shifts, and the variance of the derivatives it comes from,
     ``(t, n, n)``.
@@ -92,6 +87,5 @@ def _information(
     slope = slope / noise / (2 * SMALL * scan.step) * maps[:, None]
     slope = slope - unit @ (unit.mT @ slope)
     model = (there @ maps[..., None])[..., 0].mT * noise
-    variance = noise.square() if by_value is None else by_value.variance(model)
-    weighted = slope * (variance / noise.square()).mT[..., None]
+    weighted = slope * scan.variance(model).mT[..., None]
     return slope.mT @ slope, slope.mT @ weighted

@@ -21,6 +21,7 @@ from arpes_ml_plugins.separation.component_errors import component_errors
 from arpes_ml_plugins.separation.energy_shift import Shifts
 from arpes_ml_plugins.separation.known_shift import candidates_of
 from arpes_ml_plugins.separation.shift_scan import STARTS, WIDTHS, Scan, at, moved
+from arpes_ml_plugins.separation.shift_trials import excess
 from arpes_ml_plugins.separation.shifted_design import (
     designs,
     pieces,
@@ -28,6 +29,7 @@ from arpes_ml_plugins.separation.shifted_design import (
     shifted_maps,
     shifted_model,
 )
+from arpes_ml_plugins.separation.value_noise import value_noise
 
 __all__ = ["ComponentShifts", "find_component_shifts"]
 
@@ -128,7 +130,10 @@ def find_component_shifts(
     """
     n, total = len(families), pixels.shape[1]
     used = torch.ones(total, dtype=torch.bool, device="cpu") if used is None else used.cpu()
-    plain = Scan.of(pixels, noise, step, shape, used.to(pixels.device))
+    used = used.to(pixels.device)
+    cube = pixels.reshape(-1, *shape)
+    by_value = value_noise(cube, used.reshape(shape).expand_as(cube))
+    plain = Scan.of(pixels, noise, step, shape, used, by_value)
     centres = torch.stack([family.mean(0) for family in families])
     scan = replace(plain, candidates=candidates_of(centres, noise, step, largest))
     spans = tuple(_span(family / noise) for family in families)
@@ -149,8 +154,9 @@ def find_component_shifts(
     for rival in rivals:
         if not _significant(tested - search.tested(replace(found, base=rival, shift=rival))):
             return None
-    found = search.once(found, [j for j in range(n) if spreads[j]])
-    stderr = component_errors(scan, found.spectra, found.shift, found.widths)
+    free = [j for j in range(n) if spreads[j]]
+    found = search.settled(found, free)
+    stderr = search.errors(found, free)
     shift = _filled(scan, found, stderr, spreads)
     own = ComponentShifts(shift, stderr, tuple(spreads), step, found.spectra, noise)
     return own.from_mean(pixels, used, [span.shape[1] > 1 for span in spans])
@@ -166,6 +172,11 @@ def _filled(
     ).clamp(min=1e-30)
     limit = stderr.new_tensor(spreads)[:, None].clamp(min=abs(scan.step))
     return torch.where(stderr > limit, around, found.shift)
+
+
+def _beside(base: torch.Tensor, spectra: torch.Tensor) -> _Found:
+    """Nothing found yet, beside shifts ``base (n, t)``."""
+    return _Found(spectra, base, base, torch.zeros_like(base, dtype=torch.long), base * 0)
 
 
 def _spread(shift: torch.Tensor, weight: torch.Tensor) -> float:
@@ -202,14 +213,31 @@ class _Search:
         """Shifts from spectra and spectra from shifts, in turns, beside shifts ``base (n, t)``."""
         thin, some = self.scan.thinned(MOST), self.scan.some(MOST)
         there = base.reshape(-1, *self.scan.shape)[slice(None), *some].flatten(1)
-        few = replace(self, scan=thin)._in_turns(self.centres, there, self.rounds)
+        few = replace(self, scan=thin)._in_turns(_beside(there, self.centres), self.rounds)
         if thin.shape == self.scan.shape:
             return few
-        return self._in_turns(few.spectra, base, LAST)
+        return self._in_turns(_beside(base, few.spectra), LAST)
 
-    def _in_turns(self, spectra: torch.Tensor, base: torch.Tensor, rounds: int) -> _Found:
-        found = _Found(spectra, base, base, torch.zeros_like(base, dtype=torch.long), base * 0)
-        free = range(spectra.shape[1])
+    def settled(self, found: _Found, free: Sequence[int]) -> _Found:
+        """With the spectra of these shifts if only some components are ``free`` to shift."""
+        few = math.prod(self.scan.shape) <= MOST
+        return self.once(self._in_turns(found, self.rounds if few else LAST, free), free)
+
+    def errors(self, found: _Found, free: Sequence[int]) -> torch.Tensor:
+        """Standard errors ``(n, t)`` of what :meth:`settled` found."""
+        stderr = component_errors(self.scan, found.spectra, found.shift, found.widths)
+
+        def again(scaled: torch.Tensor) -> torch.Tensor:
+            drawn = replace(self, scan=replace(self.scan, scaled=scaled))
+            return drawn.settled(_beside(found.base, found.spectra), free).shift
+
+        scan, channels = self.scan, found.shift / self.scan.step
+        maps = shifted_maps(scan.scaled * scan.noise[:, None], found.spectra, channels, scan.noise)
+        model = shifted_model(found.spectra, maps, channels)
+        return stderr * excess(scan, model, found.shift, stderr, found.weight, again)
+
+    def _in_turns(self, found: _Found, rounds: int, free: Sequence[int] | None = None) -> _Found:
+        free = range(found.spectra.shape[1]) if free is None else free
         for turn in range(rounds):
             before, found = found.shift, self.once(found, free, chosen=turn % 5 == 0)
             if float((found.shift - before)[:, self.scan.used].std()) < SETTLED * self._step:
@@ -226,24 +254,32 @@ class _Search:
                 widths = widths.clone()
                 widths[j] = self._of(found, j).best_widths_of(halves)[0]
                 found = replace(found, widths=widths)
-            shift = found.shift.clone()
-            shift[j], weight[j] = self._shift(found, j)
-            found = replace(found, shift=shift, weight=weight)
+            shift, spectra = found.shift.clone(), found.spectra.clone()
+            shift[j], weight[j], mean = self._shift(found, j)
+            spectra[:, j] = self._moved(spectra[:, j], mean, j)
+            found = replace(found, spectra=spectra, shift=shift, weight=weight)
         return found
+
+    def _moved(self, spectrum: torch.Tensor, energy: torch.Tensor, j: int) -> torch.Tensor:
+        """Spectrum ``(m,)`` of component ``j``, moved up as far as its family allows it."""
+        there = moved(spectrum[:, None], energy[None] / self.scan.step)[:, 0]
+        span, noise = self.spans[j], self.scan.noise
+        return span @ (span.mT @ (there / noise)) * noise if span.shape[1] > 1 else spectrum
 
     def _shift(
         self, found: _Found, j: int, half: int | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shifts ``(t,)`` of a component, relative to their mean unless its energy is known, and
-        what it explains of each pixel.
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Shifts ``(t,)`` of a component, relative to their mean unless its energy is known, what
+        it explains of each pixel, and this mean.
         """
         scores = self._scores(found, j, half)
         more = self._of(found, j).absolute(scores, found.widths[j])
         shift = found.base[j] + more
         weight = scores.amax(0)
-        if self.spans[j].shape[1] > 1:
-            shift = shift - (shift * weight).sum() / weight.sum().clamp(min=1e-30)
-        return shift, weight
+        mean = (shift * weight).sum() / weight.sum().clamp(min=1e-30)
+        if self.spans[j].shape[1] == 1:
+            mean = torch.zeros_like(mean)
+        return shift - mean, weight, mean
 
     def _of(self, found: _Found, j: int) -> Scan:
         """The scan with what is known of the spread of the shifts of a component."""

@@ -16,6 +16,7 @@ from arpes_ml_plugins.separation.extrapolation import MEMORY, extrapolated
 from arpes_ml_plugins.separation.shift_errors import shift_errors
 from arpes_ml_plugins.separation.shift_exchange import levelled
 from arpes_ml_plugins.separation.shift_scan import Scan, beyond, moved
+from arpes_ml_plugins.separation.shift_trials import excess
 from arpes_ml_plugins.separation.value_noise import ValueNoise
 
 __all__ = ["Shifts", "find_shifts"]
@@ -147,6 +148,8 @@ def find_shifts(
     if not certain and (small or left > WORTH * without):
         return _still(scan, found.spectra)
     stderr = shift_errors(scan, found.spectra, shift, widths)
+    if not thrifty:
+        stderr = stderr * _excess(scan, found, shift, stderr)
     gain = scan.rest_unshifted(count + 1) + 1 - rest - fitted
     outer = float((shift.abs() > OUTER * found.reach)[scan.used].float().mean())
     return Shifts(
@@ -178,6 +181,24 @@ class _Found:
     """How much more that is than without shifts, in all."""
     reach: float
     spread: float
+
+
+def _excess(scan: Scan, found: _Found, shift: torch.Tensor, stderr: torch.Tensor) -> torch.Tensor:
+    """How many times their errors shifts of simulated data are off; from about ``MOST`` pixels."""
+    some = scan.some(MOST)
+    thin = scan.thinned(MOST)
+    there, error = (x.reshape(scan.shape)[some].flatten() for x in (shift, stderr))
+    basis = torch.linalg.qr(found.spectra / scan.noise[:, None])[0]
+    channels, noise = there / scan.step, scan.noise[:, None]
+    straight = moved(thin.scaled * noise, -channels) / noise
+    model = moved(basis @ (basis.mT @ straight) * noise, channels)
+
+    def again(scaled: torch.Tensor) -> torch.Tensor:
+        drawn = replace(thin, scaled=scaled)
+        return _in_turns(drawn, found.spectra, None, again=True).shift[None]
+
+    used = thin.used.to(error)[None]
+    return excess(thin, model, there[None], error[None], used, again)[0]
 
 
 def _search(scan: Scan, count: int, largest: float | None, *, thrifty: bool) -> _Found:

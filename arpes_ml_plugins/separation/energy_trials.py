@@ -14,7 +14,7 @@ import torch
 
 from arpes_ml_plugins.separation.shift_scan import Scan, moved, slope
 
-__all__ = ["energy_trials", "of_pixels"]
+__all__ = ["drawn", "energy_trials", "of_pixels"]
 
 DRAWS = 3
 
@@ -35,7 +35,7 @@ def energy_trials(
     generator = torch.Generator().manual_seed(0)
     found = []
     for _ in range(DRAWS):
-        other, there = search(_drawn(scan, model, generator) / noise)
+        other, there = search(drawn(scan, model, generator) / noise)
         mean = (there - shift)[scan.used].mean()
         found.append(_apart(spectra, other, scan) + mean)
     return torch.stack(found)
@@ -50,7 +50,7 @@ def of_pixels(scan: Scan, spectra: torch.Tensor, trials: torch.Tensor) -> torch.
     return (trials @ share).square().mean(0)
 
 
-def _drawn(scan: Scan, model: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def drawn(scan: Scan, model: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Data ``(m, t)`` with this expectation, and noise as that of the data."""
     normal = torch.randn(model.shape, generator=generator, device="cpu", dtype=torch.float64)
     if scan.by_value is None:

@@ -20,6 +20,7 @@ __all__ = ["few_counts_notes", "polished_nmf", "seen_coarsely"]
 
 CLEAR = 2.0  # mean of pixels over their noise, from which they are believed rather than their sums
 UNSURE = 3.5  # degrees: maps of noise hide a part, and more than 5 are not to be missed
+LOST = 30.0  # degrees: polishing returns another spectrum
 SWEEPS, SUMMED_SWEEPS = 12, 30  # of simulated data, from the truth and of their sums
 PART = 8_000  # pixels that are simulated first
 FALLS = 2.0  # error of a factorisation of pixels, over its distance from that of their sums
@@ -62,18 +63,29 @@ def polished_nmf(data: Whitened, found: torch.Tensor) -> tuple[torch.Tensor, tup
     A factorisation of noisy pixels finds spectra too far apart: maps cannot be negative, so that
     spectra explain noise best if they surround it. With values of maps below their noise at zero,
     spectra are right if enough pixels lack a component, and wrong if all pixels are mixtures. How
-    far the factorisation of pixels is off shows in that of their sums, which have less noise.
+    far the factorisation of pixels is off shows in that of their sums, which have less noise, or,
+    if channels are too many for sums, in simulated data.
     """
     if not data.few:
         return found, ()
     polished = polish_on_pixels(data.pixels, found, True, SUMMED_SWEEPS)
     polished = seen_coarsely(data, polished, SUMMED_SWEEPS)
     expected = _expected(data, polished)
-    if data.coarse is not None and float(expected.max()) > UNSURE:
-        own = FALLS * angles(data, _factorised_sums(data.coarse, found.shape[1]), found)
+    # Simulations show how far noise turns a factorisation, not how far it is off without.
+    if float(expected.max()) > (LOST if data.coarse is None else UNSURE):
+        own = _expected_of_factorisation(data, found)
         if float(own.max()) < float(expected.max()):
             return found, _note(own)
     return polished, _note(expected)
+
+
+def _expected_of_factorisation(data: Whitened, found: torch.Tensor) -> torch.Tensor:
+    """The same if they are those of a factorisation of pixels."""
+    if data.coarse is not None:
+        return FALLS * angles(data, _factorised_sums(data.coarse, found.shape[1]), found)
+    return expected_angles(
+        data, found, lambda drawn: factorised(drawn.pixels, found.shape[1], seed=0)[0]
+    )
 
 
 def _expected(
