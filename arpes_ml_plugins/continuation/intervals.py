@@ -18,7 +18,7 @@ STEPS = (-0.15, -0.075, 0.075, 0.15)
 """Of the resolution, by which structure may lie elsewhere. An interval that is a few per cent high
 does not hold a slope, or a tail, that is so little out of place."""
 QUANTILE = 1.645  # standard errors to either end of a 90 % interval
-DIP = 0.6  # of the mean within the resolution: a gap that is not resolved looks like this
+DIP = 0.8  # of the mean within the resolution: a gap that is not resolved looks like this
 
 
 def stretched(
