@@ -7,6 +7,7 @@ python benchmarks/continuation.py dedicated   networks trained for one kind of d
 python benchmarks/continuation.py spectra     broad and foreign spectra
 python benchmarks/continuation.py bands       how often the 90 % interval holds the truth
 python benchmarks/continuation.py kinds       sharp, smooth, gapped ... spectra, beta 1 to 1000
+python benchmarks/continuation.py unresolved  groups of peaks and combs, and what tests could tell
 python benchmarks/continuation.py act100      the public test set ACT100
 python benchmarks/continuation.py act100_random   random spectra by the rules of its authors
 python benchmarks/continuation.py matrices    whole matrices, and element by element
@@ -40,6 +41,7 @@ from continuation_matrix import matrices
 from continuation_networks import networks, neural, noise, published, thresholds, times
 from continuation_slices import slices
 from continuation_tables import tables
+from continuation_unresolved import unresolved
 
 PARTS = {
     f.__name__: f
@@ -50,6 +52,7 @@ PARTS = {
         spectra,
         bands,
         kinds,
+        unresolved,
         act100,
         act100_random,
         matrices,

@@ -55,6 +55,33 @@ def test_the_interval_holds_sharp_peaks_that_come_out_as_one(method, peaks):
     assert (held & matters).sum() / matters.sum() > (0.8 if method == "continue_rlista" else 0.7)
 
 
+def test_the_interval_is_one_for_groups_blurred_by_half_the_resolution():
+    """Data of groups are those of smooth spectra: "ok", though the interval misses the peaks."""
+    rng = np.random.default_rng(7)
+    made = []
+    for count in (3, 4) * 6:
+        middle, apart = rng.choice([-1, 1]) * rng.uniform(1, 2.4), rng.uniform(0.4, 0.8)
+        places = middle + apart * (np.arange(count) - (count - 1) / 2)
+        peaks = sum(rng.uniform(0.5, 1) * gauss(FINE, at, 0.07) for at in places)
+        made.append((peaks / count + 0.3 * gauss(FINE, -middle, 0.6)) / 1.05)
+    truth = np.array(made)
+    g = truth @ fermi(TAU, FINE, BETA).T * (FINE[1] - FINE[0])
+    g = g + 1e-4 * np.random.default_rng(0).normal(size=g.shape)
+    data = xr.DataArray(g, coords={"tau": TAU}, dims=("n", "tau"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = data.S.continue_rlista(beta=BETA, omega=OMEGA, stderr=1e-4, norm="any")
+    ok = (result.status == "ok").values
+    assert ok.mean() > 0.7
+    width = np.interp(FINE, OMEGA, result.resolution.values.mean(0))[::10] / 2
+    blur = gauss(OMEGA[:, None], FINE[::10], width / math.sqrt(2 * math.pi))
+    seen = truth[:, ::10] @ blur.T * (FINE[10] - FINE[0])
+    held = (result.lower.values <= seen + 1e-9) & (seen <= result.upper.values + 1e-9)
+    matters = seen > 0.01 * seen.max(1, keepdims=True)
+    assert (held & matters)[ok].sum() / matters[ok].sum() > 0.82
+    assert "blurred by half" in result.resolution.attrs["comment"]
+
+
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     count=st.sampled_from([2, 3]),

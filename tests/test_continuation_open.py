@@ -57,6 +57,15 @@ class TestTimes:
         assert FAR_APART in found.status.item()
         assert held(found, SIDES) > 0.8
 
+    @pytest.mark.parametrize("seed", [0, 1, 2])
+    def test_where_they_show_nothing_there_may_be_nothing(self, seed):
+        """Intervals began above the truth between its peaks, and held 0.66 of it."""
+        three = lambda w: 0.2 * gauss(w, 0, 0.1) + 0.4 * (gauss(w, -2, 0.5) + gauss(w, 2, 0.5))  # noqa: E731
+        g = data(three, 1000.0, np.linspace(0, 1000, 401), 1e-5, seed)
+        found = continued(g, "continue_rlista", beta=1000.0, stderr=1e-5)
+        assert FAR_APART in found.status.item()
+        assert held(found, three) > 0.9
+
     def test_the_remedy_is_one(self):
         beta, sigma = 300.0, 1e-5
         tau = np.linspace(0, beta, 101)

@@ -268,7 +268,7 @@ class Checked:
         lower = grounded(lower, density, resolution, problem.omega, even=problem.even)
         sparse = _unresolved_part(seen, solution.weights) > UNRESOLVED
         far = unresolved(problem, seen.used, EDGE) & sparse[:, None]
-        upper = opened(upper, density, resolution, problem.omega, far)
+        lower, upper = opened(density, lower, upper, resolution, problem.omega, far)
         found = replace(solution, status=status, lower=lower, upper=upper, resolution=resolution)
         if solution.fitted and not isinstance(self.algorithm, Ista):  # which makes peaks of all
             found = self._with_peaks(seen, found)

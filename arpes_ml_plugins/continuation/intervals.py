@@ -18,7 +18,7 @@ STEPS = (-0.15, -0.075, 0.075, 0.15)
 """Of the resolution, by which structure may lie elsewhere. An interval that is a few per cent high
 does not hold a slope, or a tail, that is so little out of place."""
 QUANTILE = 1.645  # standard errors to either end of a 90 % interval
-DIP = 0.6  # of the mean within the resolution: a gap that is not resolved looks like this
+DIP = 0.8  # of the mean within the resolution: a gap that is not resolved looks like this
 
 
 def stretched(
@@ -70,13 +70,15 @@ def displaced(
 
 
 def opened(
-    upper: torch.Tensor,
     density: torch.Tensor,
+    lower: torch.Tensor,
+    upper: torch.Tensor,
     resolution: torch.Tensor,
     omega: torch.Tensor,
     where: torch.Tensor,
-) -> torch.Tensor:
-    """Upper ends ``(b, n)``, with room for all weight within the resolution in a narrower peak.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """An interval ``(b, n)`` with room for all weight within the resolution in a narrower peak, and
+    so for none beside it.
 
     Parameters
     ----------
@@ -85,7 +87,8 @@ def opened(
     """
     widths = cell_widths(omega).expand_as(density)
     peak = PEAKED * _mean_around(density * widths, widths, resolution / 2, omega)
-    return torch.where(where, torch.maximum(density + WIDENED * (upper - density), peak), upper)
+    above = torch.maximum(density + WIDENED * (upper - density), peak)
+    return torch.where(where, 0.0, lower), torch.where(where, above, upper)
 
 
 def grounded(

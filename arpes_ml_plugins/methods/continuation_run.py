@@ -41,6 +41,10 @@ __all__ = [
 
 BATCH = 500  # data sets at once
 MATRICES = 50  # data sets at once that have a covariance each
+UNRESOLVED = (
+    "The data cannot show structure within this width. If there is any, the 90 % interval is one "
+    "for the spectrum blurred by half of it (area over height of the blur)."
+)
 
 FAMILY = {
     "data": """
@@ -180,7 +184,8 @@ FAMILY = {
             - ``resolution`` (..., omega): width (area over height) that a delta function of small
               weight would have in the result at each frequency, on a flat default model. Narrower
               structure is blurred; its position and area are known better than its width. Many
-              such peaks side by side look like a smooth spectrum, which no status shows.
+              such peaks side by side look like a smooth spectrum, which no status shows: the
+              interval is then one for the spectrum blurred by half of this width.
             - ``draws`` (..., draw, omega): only with ``draws`` above 0. Each explains the data, and
               at each frequency about 90 % of them lie within the credible interval.
             - ``back_transform`` (..., tau): the data that the result gives, in the sign of the
@@ -373,6 +378,7 @@ def describe(result: xr.Dataset, source: ImaginaryData) -> None:
     result["lower"].attrs["long_name"] = "lower end of the 90 % credible interval"
     result["upper"].attrs["long_name"] = "upper end of the 90 % credible interval"
     result["resolution"].attrs["long_name"] = "width of a delta function"
+    result["resolution"].attrs["comment"] = UNRESOLVED
     if unit:
         result["resolution"].attrs["units"] = unit
     result["chi2"].attrs["long_name"] = "chi^2 per datum"
