@@ -30,10 +30,6 @@ MORE = 0.05
 """The same of total variations over the largest value, above which there is more than one peak that
 is higher."""
 STRETCHES = (-3.0, 1.5)  # least and largest logarithm
-TIGHTER = 0.78
-"""Times the factors of the weights that come with the package. These were learned for 94 % of the
-broad prior, so that sharp spectra, which are rare in it, had 90 %; but then intervals came to
-contain displaced spectra too. So calibrated, the whole interval contains 92 % of the prior."""
 
 
 class Referee(nn.Module):
@@ -60,7 +56,7 @@ class Referee(nn.Module):
 
     def stretch(self, features: torch.Tensor) -> torch.Tensor:
         """Factor on the credible interval around the mixture, ``(b,)``."""
-        return TIGHTER * self.stretching(self._told(features))[..., 0].clamp(*STRETCHES).exp()
+        return self.stretching(self._told(features))[..., 0].clamp(*STRETCHES).exp()
 
     def _told(self, features: torch.Tensor) -> torch.Tensor:
         return ((features.float() - self.centre) / self.scale).clamp(-4, 4)
