@@ -37,7 +37,7 @@ def excess(
 
     ``weight (n, t)``: of the pixels.
     """
-    draw = torch.Generator().manual_seed(0)
+    draw = torch.Generator(device="cpu").manual_seed(0)
     noise = scan.noise[:, None]
     found = [search(drawn(scan, model.clamp(min=0), draw) / noise) for _ in range(DRAWS)]
     pulls = torch.cat([(there - shift).abs() / stderr for there in found], 1)
