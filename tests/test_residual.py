@@ -139,9 +139,19 @@ def test_lazy_data_say_nothing_beforehand():
 def test_local_noise_follows_no_law_of_the_intensity(bright, law):
     """So less of it in bright places is no saturation."""
     numbers = {"structure": 0.0, "power": 1.0, "bright": bright, "bright_error": 0.02}
-    for local in (False, True):
+    for kind in ("counts", "local"):
         arrays = {name: xr.DataArray(numbers.get(name, np.nan)) for name in OUTPUTS}
         with pytest.warns(CountsWarning) if bright < 0.8 else nullcontext():
-            words = say_what_is_left(arrays, local=local)["residual"]
-        assert (law in words) != local
-        assert ("measured around them" in words) == local
+            words = say_what_is_left(arrays, kind=kind)["residual"]
+        assert (law in words) == (kind == "counts")
+        assert ("measured around them" in words) == (kind == "local")
+
+
+@pytest.mark.parametrize(
+    ("kind", "power"), [("correlated", 1.5), ("correlated", 0.7), ("counts", 1.5)]
+)
+def test_splines_leave_more_fine_noise_than_clouds(kind, power):
+    arrays = {name: xr.DataArray(np.nan) for name in OUTPUTS} | {"power": xr.DataArray(power)}
+    words = say_what_is_left(arrays, kind=kind)["residual"]
+    assert "the gain may be wrong" in words
+    assert ("splines" in words) == (kind == "correlated" and power > 1)

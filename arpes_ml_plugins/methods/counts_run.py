@@ -167,8 +167,8 @@ class CountsRun:
                 stage=stage,
             )
         if self._judged(array):
-            local = gain is None and str(noise["kind"].values) == "local"
-            found |= say_what_is_left(arrays, local=local)
+            kind = str(noise["kind"].values) if gain is None else "counts"
+            found |= say_what_is_left(arrays, kind=kind)
         if self.calibrated:
             said = {name: arrays.pop(name) for name in CALIBRATION}
             found |= say_how_calibrated(said) if array.chunks is None else {}

@@ -95,16 +95,17 @@ def residual_numbers(result: CountsResult, excess: torch.Tensor) -> dict[str, to
     }
 
 
-def say_what_is_left(arrays: dict[str, xr.DataArray], *, local: bool = False) -> dict[str, Any]:
+def say_what_is_left(arrays: dict[str, xr.DataArray], *, kind: str = "counts") -> dict[str, Any]:
     """Remove the numbers from ``arrays`` and describe them in words; warn if they are serious.
 
-    ``local`` noise was measured from place to place, and follows the intensity by no law.
+    ``kind`` of the noise: if it is "local", it was measured from place to place, and follows the
+    intensity by no law.
     """
     values = {name: arrays.pop(name).values.ravel() for name in OUTPUTS}
     filters, replicas = values.pop("filter"), values.pop("replica")
     spots = [values.pop(name) for name in ("spots", "spot_row", "spot_column")]
     numbers = {name: _typical(name, known[np.isfinite(known)]) for name, known in values.items()}
-    sentences = _filtered(filters) + _sentences(**numbers, local=local)
+    sentences = _filtered(filters) + _sentences(**numbers, kind=kind)
     if any(
         not low <= numbers[name] <= high
         for name, (low, high) in SERIOUS.items()
@@ -173,7 +174,7 @@ def _sentences(
     excess: float,
     shared: float,
     *,
-    local: bool,
+    kind: str,
 ) -> list[str]:
     said = []
     bent = bright < SATURATED or bright < min(BENT, 1 - CERTAIN * bright_error)
@@ -183,9 +184,11 @@ def _sentences(
             f"structure, or noise that varies from place to place: compare with the data there."
         )
     if power > STRONG or power < WEAK:
+        sharp = power > STRONG and kind == "correlated"
         said.append(
             f"The variance of the residual is {power:.2g} times that of noise of this gain: the "
-            f"gain may be wrong, or the detector's pixels differ in sensitivity."
+            f"gain may be wrong, or the detector's pixels differ in sensitivity"
+            f"{', or splines or Fourier transforms have interpolated the data' * sharp}."
         )
     if lines > UNEVEN:
         said.append(
@@ -207,7 +210,7 @@ def _sentences(
             f"and error bars do not contain that. Denoise before such steps, or each image alone "
             f"(series=None)."
         )
-    if local:
+    if kind == "local":
         if (structure <= LEFT and bent) or bright > BUNCHED:
             said.append(
                 f"Where values are high, the variance is {bright:.2g} times that which was "
