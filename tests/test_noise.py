@@ -74,6 +74,22 @@ def test_splines_that_overshoot_beside_electrons(mean_counts, make, interpolated
     assert float(noise["gain"]) == pytest.approx(pixels, rel=0.3)
 
 
+@pytest.mark.parametrize("unit", [12, 30])
+@pytest.mark.parametrize("pedestal", [20, 50, 100, 400])
+def test_a_pedestal_that_is_no_multiple_of_an_electron(unit, pedestal):
+    """All values are multiples of 4 or 10 then, of which an electron has three."""
+    noise = noise_of(unit * counts(5) + pedestal)
+    assert noise["kind"] == "offset"
+    assert float(noise["gain"]) == unit
+    assert float(noise["shift"]) == -pedestal
+
+
+def test_counts_beside_a_pedestal_are_not_taken_for_smaller_ones():
+    noise = noise_of(12 * counts(60) + 400)
+    assert noise["kind"] != "counts"
+    assert noise["status"] == "uncertain" or float(noise["gain"]) == pytest.approx(12, rel=0.3)
+
+
 def test_a_smoothed_difference_is_no_overshoot():
     dark = np.random.default_rng(1).poisson(2.0, (SIZE, SIZE))
     assert noise_of(gaussian_filter(behind_a_stop(2) - dark, 1.0))["kind"] != "correlated"

@@ -19,8 +19,9 @@ from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven
 from arpes_ml_plugins.denoising.line_factors import line_factors
 from arpes_ml_plugins.denoising.neighbourhoods import highest_around
 from arpes_ml_plugins.denoising.noise_gain import CURVED, Gain, gain_of
-from arpes_ml_plugins.denoising.noise_kind import KINDS, kind_of, step_of
+from arpes_ml_plugins.denoising.noise_kind import KINDS, beside_steps, kind_of, step_of
 from arpes_ml_plugins.denoising.noise_measured import FEWEST, Measured, measure
+from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum
 from arpes_ml_plugins.denoising.noise_zero import (
     ENOUGH_STILL,
     level_of,
@@ -39,6 +40,7 @@ __all__ = [
 UNCERTAIN = 0.1  # relative error of the gain, because there may be a shift, that is told
 VERY = 1.5  # times that for correlated noise, whose gain is never known that well
 CUT = 5  # pixels, side of the square around one that is cut off, whose noise may be so too
+COUNTED = 16  # electrons per pixel: fewer are counted by their noise, which is known to 3 %
 ROUNDING, LEAST = 1e-5, 1e-300  # relative and absolute; less noise than that is rounding
 
 
@@ -185,6 +187,9 @@ def _scene(
     base = level_of(images, still, valid)
     if images[valid].mean() <= 0:  # no intensity to compare the noise with
         base = images[valid].min()
+    beside = False  # whether counts lie beside a pedestal that is unknown
+    if bool(base == 0) and recorded is None:
+        base, beside = _pedestal_of_counts(images, valid)
     whole, seen = images - base, valid & ~still
     dull = _near_ceiling(images, valid)
     seen = seen & ~dull if (seen & ~dull).sum() > ENOUGH_STILL * valid.sum() else seen
@@ -193,7 +198,29 @@ def _scene(
         return _Scene(whole, whole, seen, base, values, step_of(values), scaling)
     rows, columns = (bool(lines.jitter > 0) for lines in uneven(whole, seen))
     images = whole / line_factors(whole, seen, rows=rows, columns=columns).values
-    return _Scene(images, whole, seen, base, images[valid] + base, step_of(images[seen]), scaling)
+    step = base.new_tensor(torch.nan) if beside else step_of(images[seen])
+    return _Scene(images, whole, seen, base, images[valid] + base, step, scaling)
+
+
+def _pedestal_of_counts(images: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """A pedestal below counts that is no multiple of an electron, and whether there is another.
+
+    Of those that are possible, it is the one above which the noise is that of counts; zero if there
+    is none, or if there are too many electrons to tell.
+    """
+    values = images[valid]
+    none = torch.zeros_like(values.sum())
+    if not bool(step_of(values).isfinite()):
+        return none, False
+    step, part = beside_steps(values)
+    if not bool(part > 0):
+        return none, False
+    above = (values.mean() - part) / step
+    electrons = above * noise_spectrum(images - part, valid).gain / step
+    if not bool(electrons < COUNTED):
+        return none, True
+    steps = torch.minimum(above - electrons, (values.min() - part) / step)
+    return part + step * steps.round().clamp(min=0), False
 
 
 def _near_ceiling(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

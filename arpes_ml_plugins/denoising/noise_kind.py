@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-__all__ = ["KINDS", "QUIETEST", "SAME", "kind_of", "step_of"]
+__all__ = ["KINDS", "QUIETEST", "SAME", "beside_steps", "kind_of", "step_of"]
 
 KINDS = (
     "counts",
@@ -65,6 +65,18 @@ def step_of(values: torch.Tensor) -> torch.Tensor:
     off = (multiples - multiples.round()).abs()
     largest = torch.finfo(torch.float32).eps * multiples  # the values may have been float32
     return step if bool((off <= LATTICE + 2 * largest).all()) else none
+
+
+def beside_steps(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The step between values, and how far the lowest one is above a multiple of it, as with a
+    pedestal that is none. Zero if it is not, or if there is no step.
+    """
+    lowest = values.min()
+    step = step_of(values - lowest)
+    left = lowest.remainder(step)
+    least = torch.where(step > COARSE, ROUNDED, 0.0) + LATTICE * lowest
+    there = (lowest > 0) & (torch.minimum(left, step - left) > least)
+    return step, torch.where(there, left, 0)
 
 
 def _rounded_step(levels: torch.Tensor) -> float | None:
