@@ -43,6 +43,13 @@ class NoiseModel:
     def correlation(self) -> tuple[float, float]:
         return self.row_correlation, self.column_correlation
 
+    @property
+    def read_out(self) -> float:
+        """Electrons per pixel with the noise of the read-out, which is white, if that of the others
+        is correlated.
+        """
+        return 0.0 if self.white or self.shift <= 0 else self.shift / self.gain
+
     def electrons(self, images: torch.Tensor, *, mean: bool = False) -> torch.Tensor:
         """Images in units in which the variance is the mean at long wavelengths.
 
@@ -100,21 +107,35 @@ class NoiseModel:
         """Gaussian noise with this correlation and, at long wavelengths, the variance ``rate``; or
         with the ``power``, over the rate, at the frequencies of ``rfft2``.
         """
-        noise = normal(rate, generator)
-        shape = (rate.shape[-2], rate.shape[-1])
-        power = self.transfer(shape, rate.device) if power is None else power
-        spectrum = torch.fft.rfft2(noise) * power.to(rate).sqrt()
-        return torch.fft.irfft2(spectrum, s=shape) * rate.clamp(min=0).sqrt()
+        light = (rate - self.read_out).clamp(min=0)
+        noise = self._filtered(normal(rate, generator), power) * light.sqrt()
+        return noise + self._read(rate, generator)
 
     def measured(self, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Electrons of a simulated measurement whose expectation is ``rate``."""
-        counts = torch.poisson(rate.clamp(min=0).cpu(), generator=generator).to(rate)
+        light = (rate - self.read_out).clamp(min=0)
+        counts = torch.poisson(light.cpu(), generator=generator).to(rate)
         if self.white:
             return counts
         # Few counts scatter more to one side than a Gaussian, and this passes a denoiser otherwise.
-        shape = (rate.shape[-2], rate.shape[-1])
-        noise = torch.fft.rfft2(counts - rate) * self.transfer(shape, rate.device).to(rate).sqrt()
-        return (rate + torch.fft.irfft2(noise, s=shape)).clamp(min=0)
+        noise = self._filtered(counts - light) + self._read(rate, generator)
+        return (rate + noise).clamp(min=0)
+
+    def pixel_variance(self, rate: torch.Tensor) -> torch.Tensor:
+        """Variance of a pixel of ``rate`` electrons."""
+        share = self.pixel_share((rate.shape[-2], rate.shape[-1]))
+        return share * (rate - self.read_out).clamp(min=0) + rate.clamp(max=self.read_out)
+
+    def _filtered(self, noise: torch.Tensor, power: torch.Tensor | None = None) -> torch.Tensor:
+        shape = (noise.shape[-2], noise.shape[-1])
+        power = self.transfer(shape, noise.device) if power is None else power
+        return torch.fft.irfft2(torch.fft.rfft2(noise) * power.to(noise).sqrt(), s=shape)
+
+    def _read(self, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor | float:
+        """Noise of the read-out."""
+        if not self.read_out:
+            return 0.0
+        return normal(rate, generator) * rate.clamp(0, self.read_out).sqrt()
 
     def pixel_share(self, shape: tuple[int, int], window: float = 0.0) -> float:
         """Variance of a pixel, or of a Gaussian mean, over that at long wavelengths."""

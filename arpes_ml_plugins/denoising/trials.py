@@ -59,8 +59,8 @@ def trial(
     drawn = noise.drawn(smooth, generator, power)
     seen = replace(counts, images=counts.images + STRENGTH * drawn)
     other = replace(counts, images=counts.images - drawn / STRENGTH).predicted()
-    variance = replace(counts, images=smooth * (1 + STRENGTH**-2)).predicted().images
-    return Trial(seen, _judge(other.images, variance, other.valid, noise))
+    smooth = replace(counts, images=smooth).predicted().images
+    return Trial(seen, _judge(other.images, smooth, 1 + STRENGTH**-2, other.valid, noise))
 
 
 def power_left(counts: Counts, clean: torch.Tensor, noise: NoiseModel) -> torch.Tensor | None:
@@ -70,8 +70,11 @@ def power_left(counts: Counts, clean: torch.Tensor, noise: NoiseModel) -> torch.
     counts, so that it can be split.
     """
     seen = counts.predicted()
-    level = replace(counts, images=smooth_power(counts)).predicted().images
-    power = residual_spectrum(seen.images - clean, level, seen.valid)
+    level = replace(counts, images=smooth_power(counts)).predicted().images - noise.read_out
+    bright = seen.valid & ((level > noise.read_out) if noise.read_out else True)
+    power = residual_spectrum(seen.images - clean, level, bright)
+    if power is not None and noise.read_out:
+        power = (power - (noise.read_out / level[bright]).mean()).clamp(min=0)
     if power is None:
         return None
     shape = (clean.shape[-2], clean.shape[-1])
@@ -90,7 +93,7 @@ def repeated_trial(counts: Counts, exposures: torch.Tensor, noise: NoiseModel) -
     whole = counts.predicted()
     ratio = replace(counts, images=ratio.to(counts.images)).predicted().images
     kept_half = replace(counts, images=other.to(counts.images)).predicted().images
-    judge = _judge(kept_half, smooth_power(whole) * ratio / (1 + ratio), whole.valid, noise)
+    judge = _judge(kept_half, smooth_power(whole), ratio / (1 + ratio), whole.valid, noise)
     return Trial(seen, lambda rate, than: judge(rate * ratio, than * ratio))
 
 
@@ -101,15 +104,20 @@ def smooth_power(counts: Counts) -> torch.Tensor:
 
 
 def _judge(
-    other: torch.Tensor, power: torch.Tensor, valid: torch.Tensor, noise: NoiseModel
+    other: torch.Tensor,
+    level: torch.Tensor,
+    times: torch.Tensor | float,
+    valid: torch.Tensor,
+    noise: NoiseModel,
 ) -> Callable[[torch.Tensor, torch.Tensor], tuple[float, float]]:
-    """Compare two rates for ``other``, whose noise has the power ``power`` at long wavelengths.
+    """Compare two rates for ``other``, whose noise is ``times`` that of data of this ``level``.
 
     Return the gain of the Gaussian log-likelihood of ``other`` per pixel for the first rate, and
     an upper limit on its error, with the noise power of long wavelengths.
     """
     share = noise.pixel_share((other.shape[-2], other.shape[-1]))
-    variance = share * (power + DARKEST * power.mean((-2, -1), keepdim=True))
+    variance = noise.pixel_variance(level) * times
+    variance = variance + DARKEST * variance.mean((-2, -1), keepdim=True)
     weight = valid / variance.clamp(min=torch.finfo(variance.dtype).tiny)
 
     def better(rate: torch.Tensor, than: torch.Tensor) -> tuple[float, float]:
