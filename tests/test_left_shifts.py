@@ -44,6 +44,21 @@ def test_shifts_that_are_not_looked_for_are_told(options, data, remedy):
     assert remedy in result.status.item()
 
 
+@pytest.mark.parametrize("dtype", [">f8", np.longdouble])
+def test_energies_of_any_float_type(dtype):
+    """Files of instruments hold big-endian numbers, which torch does not take."""
+    data = mixture(RAMP, UNEVEN, np.zeros(1))[..., 0].assign_coords(eV=UNEVEN.astype(dtype))
+    with pytest.warns(DistributionWarning, match="as if energies shifted"):
+        data.S.separate_gmca(n_components=2, rng=0)
+
+
+def test_channels_without_values_hide_no_shifts():
+    data = mixture(RAMP, UNEVEN, np.zeros(1))[..., 0]
+    data[..., :3] = np.nan
+    with pytest.warns(DistributionWarning, match="as if energies shifted"):
+        data.S.separate_gmca(n_components=2, rng=0)
+
+
 def test_right_data_are_ok():
     still = np.zeros(RAMP.shape)
     for data in (mixture(still, UNEVEN, np.zeros(1))[..., 0], images(still)):
