@@ -339,6 +339,8 @@ def test_any_text_is_a_value_or_refused(text, kinds):
         ("no", "bool str", False),
         ("eV,phi", "sequence None", ("eV", "phi")),
         ("eV", "sequence None", ("eV",)),
+        ("ky,phi", "str sequence None", ("ky", "phi")),
+        ("1", "str sequence None", "1"),
         ("('eV', 'phi')", "sequence None", ("eV", "phi")),
         ("{'momentum': 'ky'}", "other sequence None", {"momentum": "ky"}),
         ("0.1", "str bool float", 0.1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -265,8 +266,19 @@ def test_a_wide_default_model_reaches_the_ends():
         g.S.continue_maxent(default_model=model.values, **options)
 
 
+CONDITIONS = [(10.0, 1e-4), (30.0, 1e-3), (15.0, 1e-5)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("beta", "sigma"), [(10.0, 1e-4), (30.0, 1e-3), (15.0, 1e-5)])
+@pytest.mark.parametrize(("beta", "sigma"), CONDITIONS)
+@pytest.mark.parametrize("kind", ["broad", "published"])
+def test_bands_hold_at_least_what_they_say(beta, sigma, kind):
+    """90 % stated, at least 85 % measured where there is a spectrum, on some nobody has seen."""
+    assert held_by_bands(beta, sigma, kind) >= 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("beta", "sigma"), CONDITIONS)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -281,8 +293,12 @@ def test_a_wide_default_model_reaches_the_ends():
         ),
     ],
 )
-def test_bands_cover_what_they_say(beta, sigma, kind):
-    """90 % stated, 85 to 95 % measured where there is a spectrum, on some that nobody has seen."""
+def test_bands_are_no_wider_than_they_say(beta, sigma, kind):
+    assert held_by_bands(beta, sigma, kind) <= 0.95
+
+
+@cache
+def held_by_bands(beta, sigma, kind):
     generator = torch.Generator().manual_seed(20261123)
     tau = np.linspace(0, beta, 100)
     if kind == "broad":
@@ -302,7 +318,7 @@ def test_bands_cover_what_they_say(beta, sigma, kind):
     width = 6 / 49
     covered = (result.lower <= truth / width + 1e-6) & (truth / width <= result.upper + 1e-6)
     matters = truth > 0.01 * truth.max(1, keepdims=True)
-    assert 0.85 <= float(covered.values[matters].mean()) <= 0.95
+    return float(covered.values[matters].mean())
 
 
 def test_the_band_goes_with_the_answer():

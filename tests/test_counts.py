@@ -21,6 +21,7 @@ from arpes_ml_plugins.denoising.plan import ALL_FLIPS, FLIPS, steps_of
 from arpes_ml_plugins.denoising.splitting import Counts, predict, split, whole_counts
 from arpes_ml_plugins.errors import AxisError, CountsWarning, DataError, ParameterError
 from arpes_ml_plugins.labelled.series import choose_series
+from arpes_ml_plugins.methods.counts_run import CountsRun
 
 
 def band(mean_counts: float, size: int = 80, bottom: float = -0.6) -> np.ndarray:
@@ -429,6 +430,22 @@ class TestSeries:
     def test_series_that_cannot_be_taken_in_turn(self, scene, series):
         with pytest.raises(AxisError, match="different dimensions of the data"):
             scene.spectrum.S.denoise_pretrained(series=series)
+
+    def test_any_sequence_of_series_and_what_each_has_found(self):
+        """An array was compared with "auto", and provenance spoke of the first series alone."""
+        data = labelled(np.random.default_rng(0).poisson(np.stack([band(1.5, 17)] * 16)), "scan")
+        series = np.array(["scan", "phi"])
+        clean = data.S.denoise_pretrained(adapt=False, gain=1, mesh=None, rng=0, series=series)
+        found = clean.attrs["provenance"]["record"]["found"]
+        assert found["series"] == ["scan", "phi"]
+        assert set(found["residual_power"]) == {"scan", "phi"}
+        assert found["gain"] == 1
+
+    def test_images_of_all_series_are_large_enough_before_anything_is_done(self, monkeypatch):
+        data = labelled(np.random.default_rng(0).poisson(np.stack([band(1.5, 20)] * 8)), "scan")
+        monkeypatch.setattr(CountsRun, "_run", None)  # the first series would be denoised
+        with pytest.raises(DataError, match="scan: 8"):
+            data.S.denoise_pretrained(adapt=False, gain=1, mesh=None, series=("scan", "phi"))
 
     def test_bars_have_one_series(self, scene):
         with pytest.raises(ParameterError, match="takes one series"):

@@ -8,6 +8,7 @@ import xarray as xr
 
 import arpes_ml_plugins  # noqa: F401
 from arpes_ml_plugins.errors import DistributionWarning
+from arpes_ml_plugins.methods import blocks_run
 
 ROWS, COLUMNS = np.mgrid[:24, :24]
 GRAINS = np.stack([COLUMNS < 10, COLUMNS >= 10]) + 0.05
@@ -31,17 +32,44 @@ def images(shift):
     return mixture(shift, np.linspace(-3, 0, 40), np.linspace(-1, 1, 6))
 
 
+IMAGES = ({"channels": ("kx",)}, images(RAMP))
+
+
 @pytest.mark.parametrize(
     ("options", "data", "remedy"),
     [
         ({}, mixture(RAMP, UNEVEN, np.zeros(1))[..., 0], "interpolate 'eV' to even steps"),
-        ({"channels": ("kx",)}, images(RAMP), "align the data beforehand"),
+        (*IMAGES, "align the data beforehand"),
     ],
 )
 def test_shifts_that_are_not_looked_for_are_told(options, data, remedy):
     with pytest.warns(DistributionWarning, match="as if energies shifted"):
         result = data.S.separate_gmca(n_components=2, rng=0, **options)
     assert remedy in result.status.item()
+
+
+@pytest.mark.parametrize("dtype", [">f8", np.longdouble])
+def test_energies_of_any_float_type(dtype):
+    """Files of instruments hold big-endian numbers, which torch does not take."""
+    data = mixture(RAMP, UNEVEN, np.zeros(1))[..., 0].assign_coords(eV=UNEVEN.astype(dtype))
+    with pytest.warns(DistributionWarning, match="as if energies shifted"):
+        data.S.separate_gmca(n_components=2, rng=0)
+
+
+def test_channels_without_values_hide_no_shifts():
+    data = mixture(RAMP, UNEVEN, np.zeros(1))[..., 0]
+    data[..., :3] = np.nan
+    with pytest.warns(DistributionWarning, match="as if energies shifted"):
+        data.S.separate_gmca(n_components=2, rng=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "data"), [({}, mixture(RAMP, UNEVEN, np.zeros(1))[..., 0]), IMAGES]
+)
+def test_data_that_are_separated_in_pieces_tell_too(options, data, monkeypatch):
+    monkeypatch.setattr(blocks_run, "is_large", lambda *_: True)
+    with pytest.warns(DistributionWarning, match="as if energies shifted"):
+        data.S.separate_gmca(n_components=2, rng=0, **options)
 
 
 def test_right_data_are_ok():

@@ -10,6 +10,7 @@ from test_blind_shifts import mixture as blind_mixture
 from test_component_shifts import expected, library, maps, mixture
 
 from arpes_ml_plugins.methods.shift_run import of_each
+from arpes_ml_plugins.separation import energy_shift
 from arpes_ml_plugins.separation.energy_shift import Shifts
 from arpes_ml_plugins.separation.shift_scan import Scan
 from arpes_ml_plugins.separation.shift_trials import excess
@@ -53,6 +54,28 @@ def test_errors_hold_for_shifts_by_component_at_few_counts():
         off = np.abs(result["shift"].values - shift) / result["shift_stderr"].values
         inside.append((off < 1)[maps() > 0.3].mean())
     assert 0.6 < np.mean(inside) < 0.78
+
+
+def test_shifts_of_some_pixels_are_compared_relative_to_their_own_mean(monkeypatch):
+    """Of every second pixel of a ramp, the mean differs from that of all by more than errors."""
+    asked = []
+
+    def trials(scan, model, shift, *_):
+        asked.append((scan, shift))
+        return torch.ones(1, 1).double()
+
+    monkeypatch.setattr(energy_shift, "MOST", 300)
+    monkeypatch.setattr(energy_shift, "excess", trials)
+    energy = torch.linspace(-2, 0, 40).double()
+    ramp = torch.linspace(-0.15, 0.15, 24).double().expand(24, -1).flatten()
+    line = torch.exp(-(((energy[:, None] + 1 - ramp) / 0.12) ** 2) / 2)
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.poisson(200 * line + 10, generator=draw)
+    noise = pixels.mean(1).sqrt()
+    energy_shift.find_shifts(pixels, noise, 1, 2 / 39, (24, 24))
+    scan, shift = asked[0]
+    assert scan.shape == (12, 12)
+    assert abs(float(shift.mean())) < 1e-6
 
 
 @shifted

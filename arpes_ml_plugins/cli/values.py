@@ -88,6 +88,8 @@ def read_value(text: str, kinds: Kinds) -> Any:
         return value if isinstance(value, str) else text
     if value is NOTHING:
         return _word(text, kinds)
+    if "str" in kinds and kinds <= {"str", "sequence", "None"}:
+        return value if isinstance(value, (str, list, tuple)) else text
     _check_size(value)
     if kinds <= {"int", "float", "bool", "None"} and not _fits(value, kinds):
         raise ValueError(f"expected {_expected(kinds)}, got {_short(text)}")

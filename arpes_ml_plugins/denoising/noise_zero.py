@@ -21,9 +21,7 @@ STILL = 7  # pixels, side of a square that has no noise at all
 ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
 MUCH_BELOW = 3.0  # times the square that is expected of negative values
 READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out noise
-BESIDE = (
-    3.0  # pixels, over which what an interpolation leaves below zero beside an electron is none
-)
+BESIDE = 3.0  # pixels, width of means in which an interpolation leaves nothing below zero
 LEFT = 0.003  # of the intensity, below zero in such means
 
 

@@ -229,8 +229,8 @@ def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -
     result = _solved(cube, cube, None, setup, solver, seed, noise)
     if told is not None and _misfit(result) > FITS:
         result["status"] = _also(result["status"], told)
-    if (dulled := saturated(image, levels)) is not None:
-        result["status"] = _also(result["status"], dulled)
+    for note in filter(None, (left_alone(cube, setup, result), saturated(image, levels))):
+        result["status"] = _also(result["status"], note)
     if hot:
         result["status"] = _also(result["status"], f"hot values were left out ({hot} of a sample)")
     if dead:

@@ -188,6 +188,7 @@ def _excess(scan: Scan, found: _Found, shift: torch.Tensor, stderr: torch.Tensor
     some = scan.some(MOST)
     thin = scan.thinned(MOST)
     there, error = (x.reshape(scan.shape)[some].flatten() for x in (shift, stderr))
+    there = there - there[thin.used].mean()  # as spectra and shifts of these pixels are found
     basis = torch.linalg.qr(found.spectra / scan.noise[:, None])[0]
     channels, noise = there / scan.step, scan.noise[:, None]
     straight = moved(thin.scaled * noise, -channels) / noise

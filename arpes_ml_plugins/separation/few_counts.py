@@ -80,7 +80,7 @@ def polished_nmf(data: Whitened, found: torch.Tensor) -> tuple[torch.Tensor, tup
 
 
 def _expected_of_factorisation(data: Whitened, found: torch.Tensor) -> torch.Tensor:
-    """The same if they are those of a factorisation of pixels."""
+    """Angles ``(n,)`` in degrees between ``found``, a factorisation of pixels, and the truth."""
     if data.coarse is not None:
         return FALLS * angles(data, _factorised_sums(data.coarse, found.shape[1]), found)
     return expected_angles(
