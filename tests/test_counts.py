@@ -405,7 +405,7 @@ class TestSeries:
     def test_several_axes_in_turn(self):
         """The mean of two series is nearer to the truth than either."""
         options = {"adapt": False, "gain": 1, "mesh": None, "rng": 0, "precision": "float32"}
-        truth = np.stack([band(1.5, 32, bottom) for bottom in np.linspace(-0.75, -0.55, 18)])
+        truth = np.stack([band(1.5, 24, bottom) for bottom in np.linspace(-0.75, -0.55, 16)])
         data = labelled(np.random.default_rng(0).poisson(truth), "scan")
         both = data.S.denoise_pretrained(series=("scan", "phi"), **options)
         each = [
