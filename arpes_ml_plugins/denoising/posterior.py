@@ -135,7 +135,8 @@ def measured_again(
     missing = _beyond_chance(seen_coarse - louder * coarse.mean(0), louder * coarse).clamp(min=0)
     share = 1 / (4 * math.pi * COARSE**2)
     residual = counts.images.to(clean) - clean
-    ridges = faint_ridges(counts.images, clean, counts.valid, noise, louder)
+    # Ridges are as narrow as single pixels nearly, so all of their noise may pass for some.
+    ridges = faint_ridges(counts.images, clean, counts.valid, noise, spectrum * louder)
     return Deviations(
         clean,
         repeated * louder.sqrt(),
