@@ -5,7 +5,8 @@ image shows what the denoiser smooths away: what it does to the clean image it h
 truth. Structure that the clean image lacks altogether shows in neither, but in a comparison of the
 clean image with the data (``missed.py``), and in the residual of the data, as more variance over a
 few pixels than the repetitions have there. If single pixels have as much more, it is no structure:
-the noise is stronger than assumed, as with over-dispersed counts, and all deviations are scaled.
+the noise is stronger than assumed, as with over-dispersed counts, and all deviations are scaled. If
+single pixels alone have more everywhere, and the noise is correlated, its spectrum is another.
 """
 
 from __future__ import annotations
@@ -124,22 +125,46 @@ def measured_again(
         lines[draw] = variance_left(drawn - again, again, counts.valid)
     seen_fine, seen_coarse = _misfits(counts.images, clean, counts.valid)
     # More noise than was assumed is alike at all wavelengths; missing structure is not.
-    usual = fine.mean(0)
-    usual = torch.where(usual > LEAST, usual, torch.nan)  # where the data themselves are returned
-    louder = 1 + _beyond_chance(seen_fine / usual - 1, fine / usual).nan_to_num()
+    usual, usual_coarse = (_or_nan(part.mean(0)) for part in (fine, coarse))
+    all_pixels, everywhere = clean.new_ones((2, len(clean), 1, 1))
+    if not noise.white:
+        all_pixels, everywhere = _levels(seen_fine / usual, seen_coarse / usual_coarse)
+    here = _beyond_chance(seen_fine / (all_pixels * usual) - 1, fine / usual).nan_to_num()
+    louder = everywhere * (1 + here)
+    spectrum = all_pixels / everywhere
     missing = _beyond_chance(seen_coarse - louder * coarse.mean(0), louder * coarse).clamp(min=0)
     share = 1 / (4 * math.pi * COARSE**2)
     residual = counts.images.to(clean) - clean
-    ridges = faint_ridges(counts.images, clean, counts.valid, noise, louder)
+    # Ridges are as narrow as single pixels nearly, so all of their noise may pass for some.
+    ridges = faint_ridges(counts.images, clean, counts.valid, noise, spectrum * louder)
     return Deviations(
         clean,
         repeated * louder.sqrt(),
-        missing * clean * share + misfit.sharp(residual, louder),
+        missing * clean * share + spectrum * misfit.sharp(residual / spectrum.sqrt(), louder),
         torch.stack([misfit.contrast(residual, louder), ridges]),
         lines=_lines_beyond(
             variance_left(residual, clean, counts.valid), louder.mean((-2, -1)) * lines
         ),
     )
+
+
+def _or_nan(usual: torch.Tensor) -> torch.Tensor:
+    """NaN for no misfit, where the data themselves are returned."""
+    return torch.where(usual > LEAST, usual, torch.nan)
+
+
+def _levels(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+    """Variance of single pixels over the usual one, and what of it longer wavelengths share, both
+    over whole images, ``(2, n, 1, 1)``.
+
+    Interpolation and the pixels of a detector leave other spectra than a Gaussian cloud of the same
+    correlation. Pixels have more noise then than in the repetitions, but what passes a denoiser is
+    no more, nor is structure missing. ``fine`` and ``coarse`` are misfits over the usual ones.
+    """
+    of_pixels, of_both = (x.flatten(1).nanmedian(1).values for x in (fine, coarse))
+    shared = torch.minimum(of_both, of_pixels.clamp(min=1))
+    shared = torch.maximum(shared, of_pixels.clamp(max=1))
+    return torch.stack([of_pixels, shared]).nan_to_num(1.0)[..., None, None]
 
 
 def _lines_beyond(left: torch.Tensor, repeated: torch.Tensor) -> torch.Tensor:
