@@ -47,7 +47,8 @@ figure = plotting.loss_curve(parts)
 #
 # The fit by the published recipe stalls on these data: its sparse term absorbs what the network has
 # not yet learned, noise and signal alike, and the network's image stays half finished (the sum of
-# both is still noisy). See :doc:`/two_stage` and :doc:`/sparse_noise` for the numbers.
+# both is still noisy). See :doc:`/two_stage` and :doc:`/sparse_noise` for the numbers. In the picture
+# the published form is the one called denoised, and the robust form of above the reference.
 
 published = noisy.S.denoise_pcp_unet(recipe="published", iterations=150, rng=0)
 figure = plotting.compare(noisy, published, parts)
