@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from lmfit import Model
 from lmfit.models import ConstantModel, LorentzianModel
 
 import arpes_ml_plugins
+from arpes_ml_plugins.denoising.posterior import Deviations
 from arpes_ml_plugins.errors import AxisError, ConvergenceWarning, DataError, ParameterError
 from arpes_ml_plugins.simulation.detectors import clouds
 
@@ -52,6 +54,19 @@ class TestSamples:
             off = abs(drawn.mean("draw") - truth) < drawn.std("draw", ddof=1)
             inside.append(float(off.mean()))
         assert 0.58 < np.mean(inside) < 0.78
+
+    @pytest.mark.parametrize("draws", [3, 6, 16])
+    def test_few_draws_scatter_by_no_more_than_the_error(self, draws):
+        """Noise of variance 1 and a bias of 0.5; the mean of few repetitions was counted twice."""
+        rows, columns = np.indices((64, 64))
+        bias = torch.from_numpy(0.5 * (-1.0) ** (rows + columns)).float()
+        generator = torch.Generator().manual_seed(0)
+        repeated = torch.randn(draws, 1, 64, 64, generator=generator) + bias
+        clean = torch.full((1, 64, 64), 100.0)
+        nothing = torch.zeros(1, 64, 64)
+        found = Deviations(clean, repeated, nothing, nothing[None], scale=1.0)
+        variance = float(found.samples(generator).var(0).mean())
+        assert variance == pytest.approx(1.25, rel=0.05)
 
     def test_neighbouring_pixels_err_together(self, samples):
         """What no error bar of a single pixel can tell."""

@@ -72,16 +72,17 @@ class Deviations:
         """
         draws = len(self.repeated)
         bias = self.repeated.mean(0)
-        scatter = (self.repeated - bias) * (draws / (draws - 1)) ** 0.5
+        # The mean of a few repetitions scatters, too: what it adds is taken off the scatter.
+        scatter = (self.repeated - bias) * (1 - 1 / draws) ** 0.5
         signs = normal(scatter, generator, [draws])
-        signs = (signs - signs.mean()) / signs.std(correction=0)
+        signs = (signs - signs.mean()) / signs.std()
         unseen = normal(scatter, generator)
         hidden = signs[:, None, None, None] * bias
         hidden += (unseen - unseen.mean(0)) * self.missing.sqrt()
         for structure in self.shared:
             factor = normal(scatter, generator)
             factor = gaussian_mean(factor, torch.ones_like(factor), SHARED)
-            factor = (factor - factor.mean(0)) / factor.std(0, correction=0).clamp(min=1e-12)
+            factor = (factor - factor.mean(0)) / factor.std(0).clamp(min=1e-12)
             hidden += factor * structure
         deviation = scatter + self._redistributed(hidden)
         for axis, variance in zip((-1, -2), self.lines, strict=True):
