@@ -210,7 +210,7 @@ def _pedestal_of_counts(images: torch.Tensor, valid: torch.Tensor) -> tuple[torc
     """
     values = images[valid]
     none = torch.zeros_like(values.sum())
-    if not bool(step_of(values).isfinite()):
+    if not bool((values > 0).all() and step_of(values).isfinite()):  # zeros lie on no pedestal
         return none, False
     step, part = beside_steps(values)
     if not bool(part > 0):
