@@ -24,6 +24,7 @@ from arpes_ml_plugins.methods.blocks_run import (
 )
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels, without_dead_pixels
 from arpes_ml_plugins.methods.goodness_run import evened, noise_and_levels, saturated
+from arpes_ml_plugins.methods.left_shifts_run import left_alone
 from arpes_ml_plugins.methods.open_run import left_open
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.separation_status import dead_left_out, hot_left_out, warn_of_status
@@ -37,7 +38,6 @@ from arpes_ml_plugins.methods.shift_run import (
     doubts,
     is_by_component,
     is_common,
-    left_alone,
     left_apart,
     of_each,
     offset,

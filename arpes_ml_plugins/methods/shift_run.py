@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from arpes_ml_plugins.errors import AxisError, ParameterError
-from arpes_ml_plugins.labelled.axes import numbers_along
 from arpes_ml_plugins.labelled.border import Cube
 from arpes_ml_plugins.methods.gaps_run import usable_pixels
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.shift_axis import LEAST_NOISE, independent, step_and_noise, step_of
+from arpes_ml_plugins.methods.shift_axis import independent, step_and_noise, step_of
 from arpes_ml_plugins.networks.families import rows_of
 from arpes_ml_plugins.parameters import is_number, shown
 
@@ -37,7 +36,6 @@ __all__ = [
     "fewer",
     "is_by_component",
     "is_common",
-    "left_alone",
     "left_apart",
     "of_each",
     "offset",
@@ -49,8 +47,6 @@ __all__ = [
 FOLLOWING = 0.5  # of the variance of shifts, by which components are arranged
 AUTO, BY_COMPONENT = "auto", "by component"
 """Values of ``shift=``."""
-FEWEST = 8  # energies, whose residual shows shifts
-MODEL = "residual", "reconstruction"
 CHANNELS_PER_COMPONENT = 2  # and of two more: fewer say nothing about shifts
 ENOUGH = 10_000  # pixels: they show whether there are shifts
 
@@ -222,60 +218,6 @@ def left_apart(spread: torch.Tensor, setup: Setup) -> str:
         f"{_spreads(spread.tolist(), setup)}: either the components shift against each other, or "
         f"one is missing, and spectra and stated errors may be wrong by it; {remedy}"
     )
-
-
-def left_alone(cube: Cube, setup: Setup, result: dict[str, Any]) -> str | None:
-    """Status of data that seem to shift, but along an axis on which shifts are not looked for."""
-    energies = None if step_of(setup) is not None else _energies_in_order(setup)
-    spread = None if energies is None else _spread_left(cube, energies, result)
-    if spread is None:
-        return None
-    remedy = (
-        "shifts are not looked for in images of several channels: align the data beforehand"
-        if len(setup.channels) > 1
-        else f"shifts are not looked for on an uneven axis: interpolate {str(setup.channels[0])!r} "
-        f"to even steps"
-    )
-    return (
-        f"the residual looks as if energies shifted from pixel to pixel, by {spread:.2g} (standard "
-        f"deviation) more than the spectra contain: they do, or components are missing; {remedy}"
-    )
-
-
-def _spread_left(cube: Cube, energies: np.ndarray, result: dict[str, Any]) -> float | None:
-    """Standard deviation of shifts that the residual shows, at energies that were measured."""
-    import torch
-
-    from arpes_ml_plugins.separation.left_shifts import left_shifts
-    from arpes_ml_plugins.separation.whiten import channel_noise
-
-    usable = usable_pixels(cube)
-    measured = result["spectra"].isfinite().all(0).unflatten(0, (len(energies), -1)).any(1)
-    if int(measured.sum()) < FEWEST:
-        return None
-
-    def there(values: torch.Tensor) -> torch.Tensor:
-        of_energies = values.to(cube.values).unflatten(0, (len(energies), -1))
-        return of_energies[measured].flatten(0, 1).nan_to_num()
-
-    noise = channel_noise(cube.values, usable, cube.valid)
-    noise = there(noise.clamp(min=1e-9 + LEAST_NOISE * float(noise.nanmean())))
-    residual, model = (there(result[name].flatten(1)[:, usable.flatten()]) for name in MODEL)
-    axis = torch.from_numpy(energies).to(cube.values)[measured]
-    return left_shifts(residual, model, there(result["spectra"].mT), noise, axis)
-
-
-def _energies_in_order(setup: Setup) -> np.ndarray | None:
-    """Numbers along the first axis of the channels, if they rise or fall, and suffice."""
-    dim = setup.channels[0]
-    if dim not in setup.data.coords:
-        return None
-    try:
-        energies = numbers_along(setup.data[dim])
-    except AxisError:  # such an axis is as good as none
-        return None
-    step = np.diff(energies)
-    return energies if len(step) >= FEWEST - 1 and ((step > 0).all() or (step < 0).all()) else None
 
 
 def of_each(common: Shifts, spread: torch.Tensor, maps: torch.Tensor) -> Shifts:
