@@ -7,6 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
+from arpes_ml_plugins.denoising import noise_estimate
 from arpes_ml_plugins.denoising.mesh import estimate_mesh
 from arpes_ml_plugins.denoising.splitting import Counts, predict
 from arpes_ml_plugins.errors import CountsWarning
@@ -181,6 +182,23 @@ def test_denoise_divides_the_mesh_out(lazy):
         assert found["mesh"].startswith("A mesh was divided out")
         assert found["mesh_depth"] > 0.3
         assert "mesh" not in ignored.attrs["provenance"]["record"]["found"]
+
+
+@pytest.mark.parametrize("depth", [0.0, 0.25])
+def test_noise_is_estimated_again_only_behind_a_mesh(depth, monkeypatch):
+    cut = labelled(counts(10 * band() * wires(11.7, 3, depth=depth)))
+    estimate, calls = noise_estimate.estimate, []
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        return estimate(*arguments, **options)
+
+    monkeypatch.setattr(noise_estimate, "estimate", counted)
+    eager = cut.S.denoise(adapt=False, rng=0)
+    assert len(calls) == (2 if depth else 1)
+    lazy = cut.chunk().S.denoise(adapt=False, rng=0).compute(scheduler="sync")
+    assert len(calls) == 2 * (2 if depth else 1)
+    np.testing.assert_allclose(lazy, eager, rtol=1e-6)
 
 
 def test_lines_that_may_be_the_sample_are_told():

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOCKS",
     "COUNTED",
+    "FOR_WORDS",
     "IMAGES",
     "INTERNAL",
+    "MESHED",
     "NUMBERS",
     "PRECISIONS",
     "PROPORTIONAL",
@@ -73,6 +75,11 @@ UNIT = "unit"
 """Gain of values above their pedestal, where the noise is known from place to place only."""
 INTERNAL = (*SCALING, UNIT, *TRANSFORM[1:])
 """Numbers that only methods need."""
+KIND = "kind_number"
+FOR_WORDS = ("uncertain", "structured", MEASURED, KIND)
+"""Numbers that only the verdict needs."""
+MESHED = "meshed"
+"""Depth of the mesh that was divided out, zero if none was found."""
 
 BLOCKS = {
     "image": """
@@ -231,12 +238,14 @@ def noise_of(
     device: str,
     progress: ProgressOption = False,
     repeats: Hashable | None = None,
+    known: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """Estimate the noise of an array whose axes are known; lazy if the array is.
 
     Along ``repeats`` lie exposures of one scene: the noise of a single exposure is estimated from
     their differences, and ``drift`` and ``drift_error`` show whether they differ by more than
-    noise.
+    noise. If a mesh was divided out of the array, or would have been, ``known`` is its noise before
+    that, with the depth in ``"meshed"``: if that is zero, nothing is estimated again.
     """
     names = (*NUMBERS, *INTERNAL, *(() if repeats is None else DRIFT))
     exposures = () if repeats is None else (repeats,)
@@ -253,11 +262,14 @@ def noise_of(
             parts,
             image,
             partial(_estimate, exposures=count, several=several),
-            outputs | {"kind": Scalar("int64")},
+            outputs | {KIND: Scalar("int64")},
             progress=progress,
             series=[*batch, *exposures],
             method="estimate_noise",
             device=device,
+            numbers=None
+            if known is None
+            else {name: known[name] for name in (*names, KIND, MESHED)},
         )
     )
     if parts is not some:
@@ -279,16 +291,18 @@ def noise_of(
         )
     words = xr.apply_ufunc(
         partial(in_words, dims=image),
-        *(result[name] for name in ("kind", *NUMBERS)),
+        *(result[name] for name in (KIND, *NUMBERS)),
         dask="parallelized",
         output_core_dims=[[], [], []],
         output_dtypes=[np.dtype("<U16"), np.dtype("<U16"), np.dtype("<U2000")],
     )
     result["kind"], result["status"], result["verdict"] = words
-    return result.drop_vars(["uncertain", "structured", MEASURED])
+    return result
 
 
 def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, torch.Tensor]:
+    if not batch.numbers.get(MESHED, True):
+        return _as_known(batch)
     from arpes_ml_plugins.denoising.cut_counts import cut_counts
     from arpes_ml_plugins.denoising.cut_off import cut_off_of
     from arpes_ml_plugins.denoising.exposures import differences, drift
@@ -343,9 +357,16 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
     )
     scaling = {k: noise.gain.new_tensor(v) for k, v in scaling_numbers(noise.scaling).items()}
     own = [name for name in NUMBERS if name not in (*RATIOS, MEASURED, TRANSFORM[0], MARK)]
-    found = dict(zip(own, numbers, strict=True)) | {"kind": noise.kind, UNIT: noise.unit}
+    found = dict(zip(own, numbers, strict=True)) | {KIND: noise.kind, UNIT: noise.unit}
     function = {k: noise.gain.new_tensor(v) for k, v in measured.numbers().items()}
     return found | drifted | scaling | function
+
+
+def _as_known(batch: ImageBatch) -> dict[str, torch.Tensor]:
+    import torch
+
+    known = {name: number for name, number in batch.numbers.items() if name != MESHED}
+    return {k: torch.tensor(v, dtype=torch.float64, device="cpu") for k, v in known.items()}
 
 
 def _seen_whole(batch: ImageBatch) -> dict[str, torch.Tensor]:

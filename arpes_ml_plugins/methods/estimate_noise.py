@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.denoising_input import BLOCKS, INTERNAL, noise_of
+from arpes_ml_plugins.methods.denoising_input import BLOCKS, FOR_WORDS, INTERNAL, noise_of
 from arpes_ml_plugins.parameters import check_image, documented
 
 if TYPE_CHECKING:
@@ -132,4 +132,4 @@ def estimate_noise(
     (2.5, 'counts')
     """
     array, image = check_image(data, dims, SMALLEST_IMAGE)
-    return noise_of(array, image, device, progress).drop_vars(INTERNAL)
+    return noise_of(array, image, device, progress).drop_vars([*INTERNAL, *FOR_WORDS])

@@ -14,7 +14,7 @@ from arpes_ml_plugins.errors import CountsWarning
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.denoising_input import PROPORTIONAL, noise_numbers, noise_of
+from arpes_ml_plugins.methods.denoising_input import MESHED, PROPORTIONAL, noise_numbers, noise_of
 from arpes_ml_plugins.methods.scales_run import scales_of
 from arpes_ml_plugins.methods.stored_network import pretrained
 
@@ -88,7 +88,8 @@ def without_mesh(
         return array, noise, {}
     result = mesh_of(array, image, noise, pretrained, gain=gain, device=device)
     if array.chunks is not None:
-        array, found = divided(array, result["flat"]), {"mesh": "searched for when computed"}
+        found = {"mesh": "searched for when computed"}
+        known = noise.assign({MESHED: result["depth"].max()})
     else:
         found = mesh_words(result)
         if "mesh_depth" not in found:
@@ -100,8 +101,9 @@ def without_mesh(
                 f"image look the same: pass mesh=None to keep them",
                 CountsWarning,
             )
-        array = divided(array, result["flat"])
-    return array, noise_of(array, image, device, repeats=repeats), found
+        known = None
+    array = divided(array, result["flat"])
+    return array, noise_of(array, image, device, repeats=repeats, known=known), found
 
 
 def divided(array: xr.DataArray, flat: xr.DataArray) -> xr.DataArray:
