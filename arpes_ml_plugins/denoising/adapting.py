@@ -53,7 +53,7 @@ class Training:
     """Upper limit per step: a larger data set is visited slice by slice."""
 
     def used(self, images: int, pixels: int) -> int:
-        """Number of images, each of so many ``pixels``, in a step."""
+        """Number of images in a step, if each has this number of ``pixels``."""
         return max(1, min(images, self.pixels // pixels))
 
     def passes(self, images: int, pixels: int) -> int:

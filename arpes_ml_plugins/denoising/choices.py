@@ -123,7 +123,7 @@ class Probe:
         return self.noise.white and torch.equal(self.counts.images, self.parts.images)
 
     def reaching(self, reach: int) -> Probe:
-        """The same with so many neighbours on either side."""
+        """The same with ``reach`` neighbours on either side."""
         counts, parts = (replace(x, reach=reach) for x in (self.counts, self.parts))
         return replace(self, counts=counts, parts=parts)
 
@@ -155,7 +155,7 @@ def tested(images: torch.Tensor) -> torch.Tensor:
 
 
 def tests(images: int, pixels: int) -> int:
-    """How many ``images`` of so many ``pixels`` the choices are tested on."""
+    """Number of ``images``, of ``pixels`` each, on which the choices are tested."""
     return min(images, max(RUNS, math.ceil(TESTED / pixels)))
 
 

@@ -18,7 +18,7 @@ __all__ = ["single_counts"]
 
 SMOOTH = 4.0  # pixels, over which the intensity is averaged
 DARK = 0.7  # counts per pixel
-AROUND, BRIGHT = 12, 8.0  # pixels, within which there is no pixel of so many counts
+AROUND, BRIGHT = 12, 8.0  # pixels within which no pixel has that number of counts
 BETWEEN, BEYOND_DARK = 6, 5.0  # the same between spots: pixels, and standard deviations above it
 SMALL, DARKEST = 5, 0.2  # pixels, side of the squares whose quantile is the intensity in the dark
 FEWEST = 200  # counts

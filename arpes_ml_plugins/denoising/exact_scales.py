@@ -13,7 +13,7 @@ import torch
 __all__ = ["FEWEST_LEVELS", "steps_of_lines"]
 
 FEWEST_LEVELS = 4  # different values of a line that show a step; all fewer may have one by chance
-DIVISORS = 12  # the smallest difference of two values is up to so many steps
+DIVISORS = 12  # upper limit on the smallest difference of two values, in steps
 REFINEMENTS = 8  # the larger a multiple, the better it determines the step
 OFF = 0.04  # steps: the largest deviation from a multiple
 ROUNDED = 1.5  # relative errors of a number of single precision, of a value and in the division

@@ -26,7 +26,7 @@ from arpes_ml_plugins.denoising.noise_model import NoiseModel
 __all__ = ["Misfit", "faint_ridges"]
 
 FLOOR = 0.03  # of the mean intensity, added to the variance of a pixel
-CONTRAST = 8.0  # pixels; contrast is to the mean over so many, and compared over so many
+CONTRAST = 8.0  # pixels; width of the mean to which contrast refers, and over which it is compared
 CHANCE = 2.5  # times the squared contrast of the simulations, below which it may be chance
 SHARP = 1.5  # pixels; what is narrower is sharp
 PIXEL = 0.7  # pixels, over which squared sharp structure is averaged

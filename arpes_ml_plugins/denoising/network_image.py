@@ -40,8 +40,8 @@ def denoised(
     flips: int = 1,
     shares: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The image of ``data`` by the network ``state``: the mean of so many mirror images, with these
-    ``shares`` of one filtered by similar patches.
+    """The network's image of ``data``: the mean of ``flips`` mirror images, with these ``shares`` of
+    one filtered by similar patches.
     """
     images = recovered(noise, report, state, data, flips)
     return (images if shares is None else mixed(images, data, noise, shares))[:, 1]
@@ -72,7 +72,7 @@ def shares_of(
 ) -> torch.Tensor | None:
     """How much of the image filtered by similar patches is to be taken at each pixel, if any.
 
-    ``images_of`` is :func:`recovered` of other counts, with so many mirror images.
+    ``images_of`` is :func:`recovered` as a function of counts and the number of mirror images.
     """
     generator = torch.Generator(device="cpu").manual_seed(seed)
     return best_shares(

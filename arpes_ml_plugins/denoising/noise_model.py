@@ -90,7 +90,7 @@ class NoiseModel:
         self, shape: tuple[int, int], device: torch.device, window: float = 0.0
     ) -> torch.Tensor:
         """Squared transfer function ``(height, width // 2 + 1)``: that of a Gaussian cloud, seen
-        through a Gaussian mean of so many pixels.
+        through a Gaussian mean of ``window`` pixels.
         """
         height, width = shape
         rows = torch.fft.fftfreq(height, device=device)[:, None]

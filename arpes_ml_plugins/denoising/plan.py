@@ -46,7 +46,7 @@ def steps_of(
     calibrate: bool = False,
     chosen: bool = False,
 ) -> int:
-    """Number of steps that :func:`denoise_counts_images` reports, for images of so many ``pixels``.
+    """Number of steps that :func:`denoise_counts_images` reports for images of ``pixels`` each.
 
     A step is an image that the network predicts once or that is finished; a training step counts
     as the images that take as long. ``chosen`` says that :func:`prepare` has run.

@@ -91,8 +91,8 @@ def _similar(guide: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _distances(guide: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """Squared distance of each patch from those up to so many pixels around it, ``(offsets, rows,
-    columns)``.
+    """Squared distance of each patch from those up to ``down`` and ``right`` pixels around it,
+    ``(offsets, rows, columns)``.
     """
     height, width = guide.shape
     around = F.pad(guide, (right, right, down, down), value=OUTSIDE)

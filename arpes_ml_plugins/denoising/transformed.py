@@ -53,7 +53,7 @@ class Transform:
         return found.round().to(values)
 
     def means(self, expected: torch.Tensor) -> torch.Tensor:
-        """Mean values of a Poisson number of so many ``expected`` counts."""
+        """Mean values of Poisson numbers of counts with these ``expected`` ones."""
         places, table = self._table
         return interpolated(expected.cpu().double(), places, table).to(expected)
 

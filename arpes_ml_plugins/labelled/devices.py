@@ -68,7 +68,7 @@ def default_batch_size(device: str) -> int:
 
 
 def small_batch_size(device: str, pixels: int) -> int:
-    """The same for images of so many ``pixels`` that one alone does not keep the device busy.
+    """The same for small images, of which one alone does not keep the device busy.
 
     Examples
     --------

@@ -257,18 +257,18 @@ def warn_of_status(result: xr.Dataset, method: str) -> None:
 
 
 def hot_left_out(hot: int) -> str:
-    """Status of data in which so many hot values count as missing."""
+    """Status of data whose ``hot`` values count as missing."""
     return f"{hot} hot value{' was' if hot == 1 else 's were'} left out"
 
 
 def channels_left_out(number: int) -> str:
-    """Status of data in which so many channels count as missing."""
+    """Status of data of which this ``number`` of channels counts as missing."""
     what = "1 channel is" if number == 1 else f"{number} channels are"
     return f"{what} dead, constant, or equally hot in all pixels, and left out"
 
 
 def dead_left_out(dead: int) -> str:
-    """Status of data in which so many pixels count as missing."""
+    """Status of data whose ``dead`` pixels count as missing."""
     what = "1 pixel holds" if dead == 1 else f"{dead} pixels hold"
     return (
         f"{what} nothing but zeros beside bright pixels: taken as not measured (dead, or a crack "

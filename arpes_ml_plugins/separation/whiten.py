@@ -423,7 +423,7 @@ def _regression(
 
 def spaced_groups(channels: torch.Tensor, pixels: float, apart: int) -> list[torch.Tensor]:
     """Channels that are ``apart`` if there are many; further if pixels are too few for a regression
-    of so many on each other.
+    of those channels on each other.
     """
     apart = min(apart, len(channels) // LEAST_GROUP)
     groups = max(1, apart, math.ceil(ENOUGH * len(channels) / max(pixels, 1)))
