@@ -7,4 +7,4 @@ from collections.abc import Callable
 __all__ = ["Report"]
 
 Report = Callable[[int, "float | None"], None]
-"""``report(steps, loss)``: this number of further steps is done, with this loss, if there is any."""
+"""``report(steps, loss)``: further ``steps`` are done, with this loss, if there is any."""

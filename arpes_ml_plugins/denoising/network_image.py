@@ -40,8 +40,8 @@ def denoised(
     flips: int = 1,
     shares: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The network's image of ``data``: the mean of ``flips`` mirror images, with these ``shares`` of
-    one filtered by similar patches.
+    """The network's image of ``data``: the mean of ``flips`` mirror images, with these
+    ``shares`` of one filtered by similar patches.
     """
     images = recovered(noise, report, state, data, flips)
     return (images if shares is None else mixed(images, data, noise, shares))[:, 1]
