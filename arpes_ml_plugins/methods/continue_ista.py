@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.continuation_docstrings import BLOCKS
 from arpes_ml_plugins.methods.continuation_input import read_imaginary
-from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
+from arpes_ml_plugins.methods.continuation_run import continued
 from arpes_ml_plugins.parameters import check_choice, check_count, check_positive, documented
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["continue_ista"]
 
 
-@documented(**FAMILY)
+@documented(**BLOCKS)
 def continue_ista(
     data: xr.DataArray | xr.Dataset,
     *,

@@ -10,13 +10,14 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.continuation_docstrings import BLOCKS
 from arpes_ml_plugins.methods.continuation_input import (
     ImaginaryData,
     check_aligned,
     read_imaginary,
 )
 from arpes_ml_plugins.methods.continuation_matrix import read_matrix
-from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
+from arpes_ml_plugins.methods.continuation_run import continued
 from arpes_ml_plugins.methods.matrix_run import check_without_matrix, continued_matrix
 from arpes_ml_plugins.parameters import check_choice, check_flag, check_positive, documented
 
@@ -30,7 +31,7 @@ __all__ = ["continue_maxent"]
 DEFAULT_MODELS = ("flat", "rlista")
 
 
-@documented(**FAMILY)
+@documented(**BLOCKS)
 def continue_maxent(
     data: xr.DataArray | xr.Dataset,
     *,

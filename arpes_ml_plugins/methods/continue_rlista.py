@@ -11,9 +11,10 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import ParameterError
 from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.continuation_docstrings import BLOCKS
 from arpes_ml_plugins.methods.continuation_input import ImaginaryData, read_imaginary
 from arpes_ml_plugins.methods.continuation_matrix import read_matrix
-from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
+from arpes_ml_plugins.methods.continuation_run import continued
 from arpes_ml_plugins.methods.matrix_run import check_without_matrix, continued_matrix
 from arpes_ml_plugins.networks.rlista import trained_network
 from arpes_ml_plugins.parameters import check_choice, check_count, check_flag, documented
@@ -30,7 +31,7 @@ LISTA_RECIPES = ("trained", "published")
 OUTSIDE = ("maxent", "train")
 
 
-@documented(**FAMILY)
+@documented(**BLOCKS)
 def continue_rlista(
     data: xr.DataArray | xr.Dataset,
     *,
@@ -201,7 +202,7 @@ def continue_rlista(
     return continued(source, algorithm, "continue_rlista", device, progress, draws=draws, seed=rng)
 
 
-@documented(**FAMILY)
+@documented(**BLOCKS)
 def continue_lista(
     data: xr.DataArray | xr.Dataset,
     *,

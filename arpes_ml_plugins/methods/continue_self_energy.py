@@ -11,8 +11,9 @@ import xarray as xr
 
 from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled.progress import ProgressOption
+from arpes_ml_plugins.methods.continuation_docstrings import BLOCKS
 from arpes_ml_plugins.methods.continuation_input import ImaginaryData, check_real, read_imaginary
-from arpes_ml_plugins.methods.continuation_run import FAMILY, continued
+from arpes_ml_plugins.methods.continuation_run import continued
 from arpes_ml_plugins.networks.rlista import continuation_network
 from arpes_ml_plugins.parameters import check_choice, check_number, check_positive, documented
 
@@ -26,7 +27,7 @@ __all__ = ["continue_self_energy"]
 SOLVERS = ("rlista", "maxent")
 
 
-@documented(**FAMILY)
+@documented(**BLOCKS)
 def continue_self_energy(
     data: xr.DataArray | xr.Dataset,
     *,

@@ -12,7 +12,7 @@ import xarray as xr
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.devices import small_batch_size
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.denoising_input import BLOCKS
+from arpes_ml_plugins.methods.denoising_docstrings import BLOCKS
 from arpes_ml_plugins.parameters import (
     check_choice,
     check_count,

@@ -20,8 +20,8 @@ from arpes_ml_plugins.methods.chunks_run import together_or_in_chunks
 from arpes_ml_plugins.methods.counts_run import adapting, run_pretrained
 from arpes_ml_plugins.methods.denoise_counts import denoise_counts, denoise_pretrained
 from arpes_ml_plugins.methods.denoise_pcp_unet import denoise_pcp_unet
+from arpes_ml_plugins.methods.denoising_docstrings import BLOCKS
 from arpes_ml_plugins.methods.denoising_input import (
-    BLOCKS,
     SERVED,
     SMALLEST_IMAGE,
     noise_numbers,

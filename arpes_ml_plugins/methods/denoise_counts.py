@@ -10,7 +10,7 @@ import xarray as xr
 
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.counts_run import adapting, from_scratch
-from arpes_ml_plugins.methods.denoising_input import BLOCKS
+from arpes_ml_plugins.methods.denoising_docstrings import BLOCKS
 from arpes_ml_plugins.parameters import documented
 
 if TYPE_CHECKING:

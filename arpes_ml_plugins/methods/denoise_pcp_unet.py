@@ -11,7 +11,7 @@ import xarray as xr
 
 from arpes_ml_plugins.labelled.apply import Image, Output, Trace
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.denoising_input import BLOCKS
+from arpes_ml_plugins.methods.denoising_docstrings import BLOCKS
 from arpes_ml_plugins.methods.two_stage_run import chosen_recipe, fit_images
 from arpes_ml_plugins.parameters import check_count, check_positive, documented
 

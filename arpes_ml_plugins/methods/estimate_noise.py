@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.denoising_input import BLOCKS, FOR_WORDS, INTERNAL, noise_of
+from arpes_ml_plugins.methods.denoising_docstrings import BLOCKS
+from arpes_ml_plugins.methods.denoising_input import FOR_WORDS, INTERNAL, noise_of
 from arpes_ml_plugins.parameters import check_image, documented
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.denoising_input import BLOCKS, SMALLEST_IMAGE, noise_of
+from arpes_ml_plugins.methods.denoising_docstrings import BLOCKS
+from arpes_ml_plugins.methods.denoising_input import SMALLEST_IMAGE, noise_of
 from arpes_ml_plugins.methods.mesh_run import divided, mesh_of, mesh_words
 from arpes_ml_plugins.methods.stored_network import pretrained, weights_used
 from arpes_ml_plugins.parameters import check_flag, check_image, check_positive, documented

@@ -11,7 +11,7 @@ from arpes_ml_plugins.errors import AxisError
 from arpes_ml_plugins.fitting import DRAW, FEWEST_DRAWS
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.counts_run import adapting
-from arpes_ml_plugins.methods.denoising_input import BLOCKS
+from arpes_ml_plugins.methods.denoising_docstrings import BLOCKS
 from arpes_ml_plugins.parameters import check_count, documented
 
 if TYPE_CHECKING:
