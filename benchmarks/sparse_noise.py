@@ -13,9 +13,10 @@ import time
 from dataclasses import replace
 
 import torch
-from denoising import SLOW_SCENES, write
+from denoising_methods import SLOW_SCENES
 from overparameterised import descend, gradients, objective
 from scenes import make_scene
+from tables import write
 
 from arpes_ml_plugins.denoising.pcp import principal_component_pursuit
 from arpes_ml_plugins.denoising.recipes import PUBLISHED, ROBUST, Recipe
