@@ -14,6 +14,7 @@ mpl.use("Agg")
 warnings.filterwarnings("ignore", message="Could not find local configuration file")
 sys.path.insert(0, os.path.abspath("."))
 import figures
+import thumbnails
 
 project = "arpes_ml_plugins"
 author = "The arpes_ml_plugins developers"
@@ -62,5 +63,6 @@ suppress_warnings = ["config.cache"]
 
 
 def setup(app: Any) -> None:
-    """Figures of the measured tables are drawn before the pages are read."""
+    """Figures of the measured tables and thumbnails are drawn before the pages are read."""
     app.connect("builder-inited", figures.draw_all)
+    app.connect("builder-inited", thumbnails.draw_all, priority=900)  # after sphinx-gallery
