@@ -19,6 +19,7 @@ __all__ = ["holds_another"]
 
 MOST = 0.5  # of the other's slopes that are in the spectrum, in one proportion
 ALIKE, CHANCE = 0.3, 2.0  # proportions that agree: relative difference, or standard errors
+SURE = 4.0  # standard errors of a share, the largest of many
 
 
 def holds_another(spectra: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
@@ -60,6 +61,6 @@ def _share_of_slopes(spectra: torch.Tensor, errors: torch.Tensor, own: int, othe
     agreeing = alike[(alike * weight).sum(1).argmax()]
     precise = agreeing / error.square()
     share = float((precise * ratio).sum() / precise.sum())
-    certain = share > CERTAIN / float(precise.sum().sqrt())
+    certain = share > SURE / float(precise.sum().sqrt())
     enough = float(weight[agreeing].sum()) > MOST * float(weight.sum())
     return share if certain and enough else 0.0
