@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import torch
 
-from arpes_ml_plugins.separation.matching import SLIGHT
+from arpes_ml_plugins.separation.few_counts import UNSURE
 from arpes_ml_plugins.separation.purity import CERTAIN, share_inside
 
 __all__ = ["holds_another"]
@@ -25,7 +25,7 @@ SURE = 4.0  # standard errors of a share, the largest of many
 def holds_another(spectra: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
     """Which of ``spectra (m, n)`` of largest value 1 hold the lines of any other, ``(n,)`` bool.
 
-    Shares that turn a spectrum by less than what families are allowed do not count.
+    Shares do not count that turn a spectrum by less than what makes a blind one uncertain.
     """
     count = spectra.shape[1]
     held = torch.zeros(count, dtype=torch.bool, device=spectra.device)
@@ -34,13 +34,14 @@ def holds_another(spectra: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
             share = 0.0 if other == own else _share_of_slopes(spectra, errors, own, other)
             if share and share_inside(spectra, errors, own, other) > (1 - ALIKE) * share:
                 rest = spectra[:, own] - share * spectra[:, other]
-                held[own] |= _sine(rest, spectra[:, own]) > SLIGHT
+                held[own] |= _angle(rest, spectra[:, own]) > UNSURE
     return held
 
 
-def _sine(one: torch.Tensor, other: torch.Tensor) -> float:
+def _angle(one: torch.Tensor, other: torch.Tensor) -> float:
+    """In degrees."""
     cosine = torch.nn.functional.cosine_similarity(one, other, dim=0)
-    return float((1 - cosine.square()).clamp(min=0).sqrt())
+    return float(torch.rad2deg(cosine.clamp(-1, 1).arccos()))
 
 
 def _share_of_slopes(spectra: torch.Tensor, errors: torch.Tensor, own: int, other: int) -> float:
