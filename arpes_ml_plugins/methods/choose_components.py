@@ -41,6 +41,7 @@ OUTPUTS = {
 DIMENSION = "n_components"
 FEWEST_CHANNELS = 2
 WIDTHS = 2.0  # of lines: spectra that are further apart are chemical states
+COPY = 0.97  # cosine of two spectra, one of them shifted; each is a mean over several shifts
 
 
 @documented(**SEPARATION)
@@ -91,7 +92,7 @@ def choose_components(
         - ``collinearity`` (n_components): largest cosine between two spectra, divided by the noise;
         - ``recommended``: the recommended number;
         - ``reason``: the recommendation, the evidence and the thresholds, in words, and whether
-          the noise shows that the detector saturates.
+          spectra are alike when shifted, or the noise shows that the detector saturates.
 
         ``plotting.component_count`` draws them.
 
@@ -177,7 +178,7 @@ def _with_copies(found: ComponentCount, data: Whitened, setup: Setup) -> Compone
         return found
     whole = _whole(spectra, data)
     width = abs(step) * float((whole.norm(dim=0) / whole.diff(dim=0).norm(dim=0)).median())
-    pairs = copies_within(whole.mT, step, WIDTHS * width)
+    pairs = copies_within(whole.mT, step, WIDTHS * width, COPY)
     if not pairs:
         return found
     largest = max(abs(shift) for *_, shift in pairs)

@@ -27,7 +27,7 @@ def copies(spectra: torch.Tensor, shifts: Shifts) -> list[tuple[int, int, float]
 
 
 def copies_within(
-    spectra: torch.Tensor, step: float, largest: float
+    spectra: torch.Tensor, step: float, largest: float, cosine_above: float = COPY
 ) -> list[tuple[int, int, float]]:
     """Pairs of spectra ``(n, m)`` that a shift of up to ``largest`` makes alike."""
     most = int(largest / abs(step))
@@ -41,7 +41,7 @@ def copies_within(
             for second in range(first + 1, len(cosine)):
                 one = float(cosine[first, second]), channels * step
                 best[first, second] = max(best.get((first, second), one), one)
-    return [(*pair, shift) for pair, (cosine, shift) in best.items() if cosine > COPY]
+    return [(*pair, shift) for pair, (cosine, shift) in best.items() if cosine > cosine_above]
 
 
 def following(maps: torch.Tensor, shift: torch.Tensor) -> float:
