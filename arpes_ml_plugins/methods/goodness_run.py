@@ -23,6 +23,9 @@ __all__ = [
 ]
 
 
+ENOUGH = 20_000  # pixels
+
+
 def noise_of_values(cube: Cube, setup: Setup) -> ValueNoise | None:
     """Noise in proportion to intensity, if the data have it and no other is given."""
     return noise_and_levels(cube, setup)[0]
@@ -76,10 +79,11 @@ def bent(result: dict[str, Any]) -> str | None:
     columns = (whole[rows].isfinite() & maps.isfinite().all(0)).all(0)
     if int(columns.sum()) <= len(maps) or int(rows.sum()) <= len(maps):
         return None
+    some = columns.nonzero()[:: max(1, int(columns.sum()) // ENOUGH), 0]
     residual, model = (
-        result[name].flatten(1)[rows][:, columns] for name in ("residual", "reconstruction")
+        result[name].flatten(1)[rows][:, some] for name in ("residual", "reconstruction")
     )
-    found = bent_response(residual, model, spectra[rows], maps[:, columns])
+    found = bent_response(residual, model, spectra[rows], maps[:, some])
     if found is None:
         return None
     return (

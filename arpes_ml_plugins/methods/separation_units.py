@@ -38,6 +38,7 @@ __all__ = ["ORDER", "in_units"]
 
 ORDER = "order"
 """Number of each component shown, among those of the solver."""
+ENOUGH = 20_000  # pixels, which show what is left of all
 UNKNOWN = 0.02  # measured share of what shows a value of a spectrum: no more than noise of maps
 
 
@@ -70,7 +71,9 @@ def in_units(
         left += of_sums(mapped.residual, mapped.model, spectra.nan_to_num(), setup)
     limit = largest_chi2(by_value=ready.by_value is not None)
     if not (left or float(mapped.chi2.nanmean()) > limit or _rough(found, alignment)):
-        left = of_structure(*known.over_noise(mapped.residual, mapped.model))
+        some = slice(None, None, max(1, mapped.residual.shape[1] // ENOUGH))
+        own = mapped.residual[:, some], mapped.model[:, some]
+        left = of_structure(*known.at(some).over_noise(*own))
     notes += left
     distance = spectra.new_full(spectra.shape[1:], float("nan"))
     if found.match is not None:
