@@ -159,3 +159,28 @@ def test_noise_of_grains_with_lines_of_their_own_is_no_component():
     found = data.S.choose_components(max_components=4, rng=0)
     assert found.recommended.item() == 3
     assert "one more would lower" in found.reason.item()
+
+
+def test_spectra_that_are_shifted_copies_are_named():
+    """Grains of one material at energies of their own, at counts too few to find their shifts."""
+    energy = np.linspace(-36, -32, 36)
+    rows, columns = np.mgrid[:20, :20]
+    draw = np.random.default_rng(0)
+    places = draw.uniform(0, 20, (16, 2))
+    distance = np.hypot(*(g[..., None] - p for g, p in zip((rows, columns), places.T, strict=True)))
+    shift = draw.uniform(-0.3, 0.3, 16)[distance.argmin(-1)]
+
+    def line(centre):
+        apart = energy - centre - shift[..., None]
+        return np.exp(-4 * np.log(2) * (apart / 0.5) ** 2)
+
+    rate = line(-33) + 0.75 * line(-35.15) + 0.1
+    counts = np.random.default_rng(0).poisson(10 * rate).astype(float)
+    data = xr.DataArray(counts, {"eV": energy}, ("y", "x", "eV"))
+    found = data.S.choose_components(rng=0, max_components=3)
+    assert "2 of their spectra are alike when shifted by up to 0.3" in found.reason.item()
+
+
+def test_chemical_states_are_no_copies():
+    found = image(*truth()).S.choose_components(rng=0, max_components=4)
+    assert "alike when shifted" not in found.reason.item()

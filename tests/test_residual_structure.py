@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 import arpes_ml_plugins
+from arpes_ml_plugins.separation.left_structure import left_structure
 from arpes_ml_plugins.separation.residual_structure import has_no_structure
 
 ENERGY = np.linspace(-36, -29, 40)
@@ -85,3 +86,28 @@ def test_dead_channels_and_incomplete_pixels():
 def test_too_few_pixels_do_not_tell():
     assert not has_no_structure(torch.randn(40, 100, generator=torch.Generator().manual_seed(0)))
     assert not has_no_structure(torch.full((40, 100), torch.nan))
+
+
+@pytest.mark.parametrize(("counts", "strength"), [(15, 0.3), (60, 0.15)])
+def test_a_weak_further_component_is_told_though_chi2_is_small(counts, strength):
+    """One that is in parts of all regions, so that no region differs from the others."""
+    line = np.exp(-(((ENERGY + 35.2) / 0.3) ** 2))
+    more = strength * ((X + Y) % 12 < 6)[..., None] * line
+    draw = np.random.default_rng(0).poisson
+    assert status(draw(counts * RATE).astype(float)) == "ok"
+    told = status(draw(counts * (RATE + more)).astype(float))
+    assert "has a structure in common" in told
+    assert "chi^2 per degree of freedom" not in told
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_noise_has_no_structure_in_common(shared):
+    noise = torch.randn(40, 900, generator=torch.Generator().manual_seed(0))
+    if shared:  # by neighbouring channels
+        noise = (noise[1:-1] + noise[:-2] / 2 + noise[2:] / 2) / 1.5**0.5
+    model = torch.full_like(noise, 5.0)
+    assert left_structure(noise, model) is None
+    shape = torch.exp(-((torch.arange(len(noise))[:, None] - 20) ** 2) / 8)
+    left = noise + shape * torch.randn(1, 900, generator=torch.Generator().manual_seed(1))
+    assert left_structure(left, model) == pytest.approx(float(shape.norm()) / 5 / 40**0.5, rel=0.2)
+    assert left_structure(left, 20 * model) is None

@@ -129,6 +129,68 @@ def test_a_background_in_common_is_no_line_of_another():
     assert holds_another(spectra, errors).tolist() == [False, True, False]
 
 
+UNEVEN_LIGHT = GRAINS * (0.2 + 0.8 * np.exp(-((ROWS - 16) ** 2 + (COLUMNS - 16) ** 2) / 100))
+
+
+def compressed_light(share, counts=2000, maps=UNEVEN_LIGHT):
+    """Counts of a detector that loses ``share`` at the brightest value."""
+    rate = np.einsum("kyx,ke->yxe", maps, SPECTRA)
+    rate = counts * rate / rate.max()
+    rate = rate / (1 + rate / counts * share / (1 - share))
+    return labelled(np.random.default_rng(0).poisson(rate).astype(float))
+
+
+@told
+@pytest.mark.parametrize("share", [0.08, 0.25])
+@pytest.mark.parametrize("blind", [True, False])
+def test_a_response_that_bends_shows_in_the_residual(share, blind):
+    data = compressed_light(share)
+    result = (
+        data.S.separate_gmca(n_components=3, rng=0)
+        if blind
+        else data.S.separate_sgmca(library=LIBRARY, rng=0)
+    )
+    status = result.status.item()
+    assert "flatter lines" in status
+    largest = float(status.split("data / (1 - data / ")[1].split(")")[0])
+    assert largest == pytest.approx(2000 * (1 - share) / share, rel=0.25)
+
+
+@pytest.mark.parametrize("maps", [UNEVEN_LIGHT, GRAINS], ids=["uneven", "even"])
+def test_a_response_in_proportion_does_not_bend(maps):
+    result = compressed_light(0.0, maps=maps).S.separate_gmca(n_components=3, rng=0)
+    assert result.status.item() == "ok"
+
+
+def lines_beside(spacing):
+    """Of largest value 1: each overlaps the next."""
+    return torch.from_numpy(
+        np.stack([np.exp(-((ENERGY - c) ** 2) / 0.1) + 0.05 for c in -33 + spacing * np.arange(3)])
+    ).mT
+
+
+def test_a_weak_share_is_held_also_where_lines_overlap():
+    spectra = lines_beside(0.8)
+    errors = torch.full_like(spectra, 5e-3)
+    assert not holds_another(spectra, errors).any()
+    spectra[:, 1] += 0.1 * spectra[:, 2]
+    assert holds_another(spectra / spectra.amax(0), errors).tolist() == [False, True, False]
+
+
+def test_lines_close_to_each_other_hold_nothing():
+    spectra = lines_beside(0.2)
+    assert not holds_another(spectra, torch.full_like(spectra, 5e-3)).any()
+
+
+@told
+@pytest.mark.parametrize("counts", [10, 1000])
+def test_a_weak_component_under_everything_is_told(counts):
+    under = GRAINS + np.array([0, 0, 0.1])[:, None, None]
+    result = labelled(counted(under, counts=counts)).S.separate_gmca(n_components=3, rng=0)
+    assert worst_angle(result) > 4
+    assert "not determined: the spectrum holds the lines of another" in result.status.item()
+
+
 def test_slopes_within_noise_are_no_lines():
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(48, 2, generator=generator, dtype=torch.float64)

@@ -19,12 +19,14 @@ from arpes_ml_plugins.methods.gaps_run import mended
 from arpes_ml_plugins.methods.goodness_run import evened, noise_and_levels, saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup, seed_of, setup_of
 from arpes_ml_plugins.methods.separation_run import whitened
+from arpes_ml_plugins.methods.shift_axis import step_of
 from arpes_ml_plugins.methods.shift_run import fewer
 from arpes_ml_plugins.parameters import check_count, documented
 
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.separation.component_count import ComponentCount
     from arpes_ml_plugins.separation.whiten import Whitened
 
 __all__ = ["choose_components"]
@@ -38,6 +40,8 @@ OUTPUTS = {
 }
 DIMENSION = "n_components"
 FEWEST_CHANNELS = 2
+WIDTHS = 2.0  # of lines: spectra that are further apart are chemical states
+COPY = 0.97  # cosine of two spectra, one of them shifted; each is a mean over several shifts
 
 
 @documented(**SEPARATION)
@@ -88,7 +92,7 @@ def choose_components(
         - ``collinearity`` (n_components): largest cosine between two spectra, divided by the noise;
         - ``recommended``: the recommended number;
         - ``reason``: the recommendation, the evidence and the thresholds, in words, and whether
-          the noise shows that the detector saturates.
+          spectra are alike when shifted, or the noise shows that the detector saturates.
 
         ``plotting.component_count`` draws them.
 
@@ -158,11 +162,33 @@ def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
         report=cube.report,
     )
     shifted = fewer(cube, setup, noise, found.recommended, [_whole(s, data) for s in found.spectra])
-    found = found.with_shifts(*shifted) if shifted else found
+    found = found.with_shifts(*shifted) if shifted else _with_copies(found, data, setup)
     if dulled is not None:
         found = replace(found, reason=f"{found.reason} But {dulled}.")
     found = found.padded(most)
     return {name: getattr(found, name) for name in OUTPUTS}
+
+
+def _with_copies(found: ComponentCount, data: Whitened, setup: Setup) -> ComponentCount:
+    """Says in words if spectra are alike but for a shift of less than the width of their lines."""
+    from arpes_ml_plugins.separation.shift_doubts import copies_within
+
+    step, spectra = step_of(setup), found.spectra[found.recommended - 1]
+    if step is None or found.recommended < 2:
+        return found
+    whole = _whole(spectra, data)
+    width = abs(step) * float((whole.norm(dim=0) / whole.diff(dim=0).norm(dim=0)).median())
+    pairs = copies_within(whole.mT, step, WIDTHS * width, COPY)
+    if not pairs:
+        return found
+    largest = max(abs(shift) for *_, shift in pairs)
+    alike = len({number for first, second, _ in pairs for number in (first, second)})
+    return replace(
+        found,
+        reason=f"{found.reason} But {alike} of their spectra are alike when shifted by up to "
+        f"{largest:.2g}: they may be fewer components whose energies differ from place to place, "
+        f"as by charging.",
+    )
 
 
 def _whole(spectra: torch.Tensor, data: Whitened) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arpes_ml_plugins.labelled.border import Cube
 from arpes_ml_plugins.methods.separation_input import Setup
@@ -13,7 +13,17 @@ if TYPE_CHECKING:
 
     from arpes_ml_plugins.separation.value_noise import Classes, ValueNoise
 
-__all__ = ["deviations", "evened", "noise_and_levels", "noise_of_values", "saturated"]
+__all__ = [
+    "bent",
+    "deviations",
+    "evened",
+    "noise_and_levels",
+    "noise_of_values",
+    "saturated",
+]
+
+
+ENOUGH = 20_000  # pixels
 
 
 def noise_of_values(cube: Cube, setup: Setup) -> ValueNoise | None:
@@ -56,6 +66,31 @@ def saturated(cube: Cube, classes: Classes | None) -> str | None:
         f"{found.fallen:.0%} at the brightest values), as if values were compressed by a detector "
         f"that saturates: spectra are distorted, most where they are high; for a response of "
         f"n / (1 + n / {largest:.3g}), use data / (1 - data / {largest:.3g})"
+    )
+
+
+def bent(result: dict[str, Any]) -> str | None:
+    """Status of a result that leaves what a detector that saturates would."""
+    from arpes_ml_plugins.separation.bent_response import bent_response
+
+    spectra, maps = result["spectra"].mT, result["maps"].flatten(1)
+    whole = result["residual"].flatten(1)
+    rows = spectra.isfinite().all(1)
+    columns = (whole[rows].isfinite() & maps.isfinite().all(0)).all(0)
+    if int(columns.sum()) <= len(maps) or int(rows.sum()) <= len(maps):
+        return None
+    some = columns.nonzero()[:: max(1, int(columns.sum()) // ENOUGH), 0]
+    residual, model = (
+        result[name].flatten(1)[rows][:, some] for name in ("residual", "reconstruction")
+    )
+    found = bent_response(residual, model, spectra[rows], maps[:, some])
+    if found is None:
+        return None
+    return (
+        f"bright pixels have flatter lines than dark ones, as if values were compressed by a "
+        f"detector that saturates (about {found.missing:.0%} at the brightest values): spectra and "
+        f"maps are too low where they are high; for a response of n / (1 + n / "
+        f"{found.largest:.3g}), use data / (1 - data / {found.largest:.3g})"
     )
 
 

@@ -23,7 +23,7 @@ from arpes_ml_plugins.methods.blocks_run import (
     without_hot,
 )
 from arpes_ml_plugins.methods.gaps_run import mended, usable_pixels, without_dead_pixels
-from arpes_ml_plugins.methods.goodness_run import evened, noise_and_levels, saturated
+from arpes_ml_plugins.methods.goodness_run import bent, evened, noise_and_levels, saturated
 from arpes_ml_plugins.methods.left_shifts_run import left_alone
 from arpes_ml_plugins.methods.open_run import left_open
 from arpes_ml_plugins.methods.separation_input import Setup
@@ -177,7 +177,7 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
     notes = (
         left_apart(spread, setup) if spread is not None else None,
         left_alone(cube, setup, result) if alignment is None else None,
-        saturated(cube, levels),
+        saturated(cube, levels) or (None if undone else bent(result)),
         hot_left_out(hot) if hot else None,
         dead_left_out(dead) if dead else None,
     )
@@ -229,7 +229,8 @@ def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -
     result = _solved(cube, cube, None, setup, solver, seed, noise)
     if told is not None and _misfit(result) > FITS:
         result["status"] = _also(result["status"], told)
-    for note in filter(None, (left_alone(cube, setup, result), saturated(image, levels))):
+    dulled = saturated(image, levels) or (bent(result) if told is None else None)
+    for note in filter(None, (left_alone(cube, setup, result), dulled)):
         result["status"] = _also(result["status"], note)
     if hot:
         result["status"] = _also(result["status"], f"hot values were left out ({hot} of a sample)")

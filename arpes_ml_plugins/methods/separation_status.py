@@ -28,6 +28,7 @@ __all__ = [
     "of_pixels",
     "of_regions",
     "of_shared_noise",
+    "of_structure",
     "of_sums",
     "status_of",
     "warn_of_status",
@@ -122,6 +123,21 @@ def of_regions(chi2: torch.Tensor, freedom: int) -> list[str]:
         f"a region of the map differs from all the components (mean chi^2 per degree of freedom "
         f"{found[0]:.2g}, elsewhere {found[1]:.2g}): something that is nowhere else, which spectra "
         f"may have taken up; residual_chi2 shows where, mask= leaves pixels out"
+    ]
+
+
+def of_structure(residual: torch.Tensor, model: torch.Tensor) -> list[str]:
+    """Note on residuals ``(k, t)`` over their noise that have a structure in common."""
+    from arpes_ml_plugins.separation.left_structure import left_structure
+
+    share = left_structure(residual, model)
+    if share is None:
+        return []
+    return [
+        f"what is left of many pixels has a structure in common, {share:.1%} of the intensity, "
+        f"though chi^2 is small: there is a further component, or spectra change from pixel to "
+        f"pixel (in width or energy, in their background, or by a response that is not in "
+        f"proportion); see choose_components"
     ]
 
 

@@ -17,6 +17,7 @@ from arpes_ml_plugins.methods.separation_status import (
     of_pixels,
     of_regions,
     of_shared_noise,
+    of_structure,
     of_sums,
     status_of,
 )
@@ -37,6 +38,7 @@ __all__ = ["ORDER", "in_units"]
 
 ORDER = "order"
 """Number of each component shown, among those of the solver."""
+ENOUGH = 20_000  # pixels, which show what is left of all
 UNKNOWN = 0.02  # measured share of what shows a value of a spectrum: no more than noise of maps
 
 
@@ -62,11 +64,17 @@ def in_units(
     notes += of_gaps(shown.share < UNKNOWN, [str(name) for name in setup.components])
     notes += of_shared_noise(ready.neighbours.correlation)
     freedom = int(ready.kept.sum()) - len(setup.components)
-    notes += of_pixels(mapped.chi2, freedom) or of_regions(
+    left = of_pixels(mapped.chi2, freedom) or of_regions(
         mapped.chi2.reshape(cube.values.shape[1:]), freedom
     )
     if setup.known:
-        notes += of_sums(mapped.residual, mapped.model, spectra.nan_to_num(), setup)
+        left += of_sums(mapped.residual, mapped.model, spectra.nan_to_num(), setup)
+    limit = largest_chi2(by_value=ready.by_value is not None)
+    if not (left or float(mapped.chi2.nanmean()) > limit or _rough(found, alignment)):
+        some = slice(None, None, max(1, mapped.residual.shape[1] // ENOUGH))
+        own = mapped.residual[:, some], mapped.model[:, some]
+        left = of_structure(*known.at(some).over_noise(*own))
+    notes += left
     distance = spectra.new_full(spectra.shape[1:], float("nan"))
     if found.match is not None:
         distance[: len(found.match.distance)] = found.match.distance
@@ -88,9 +96,17 @@ def in_units(
             mapped.residual,
             setup,
             notes,
-            largest_chi2(by_value=ready.by_value is not None),
+            limit,
         ),
     }
+
+
+def _rough(found: Separated, alignment: Alignment | None) -> bool:
+    """Whether the model is known to leave a structure: maps or shifts that are not quite those of
+    the data.
+    """
+    shifted = alignment is not None and alignment.found
+    return shifted or found.labels is not None or found.sources is not None
 
 
 @dataclass(frozen=True)

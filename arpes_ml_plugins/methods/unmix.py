@@ -22,7 +22,7 @@ from arpes_ml_plugins.methods.blocks_run import (
 )
 from arpes_ml_plugins.methods.gaps_run import without_dead
 from arpes_ml_plugins.methods.given_spectra import given_spectra
-from arpes_ml_plugins.methods.goodness_run import saturated
+from arpes_ml_plugins.methods.goodness_run import bent, saturated
 from arpes_ml_plugins.methods.separation_input import SEPARATION, Setup
 from arpes_ml_plugins.methods.separation_run import OUTPUTS
 from arpes_ml_plugins.methods.separation_status import (
@@ -177,7 +177,7 @@ def _unmixed(
     if cube.report:
         cube.report(1, None)
     residual = mapped["residual"]
-    dulled = saturated(cube, fit.classes)
+    dulled = saturated(cube, fit.classes) or bent(mapped | {"spectra": known.mT})
     notes = [
         *([hot_left_out(hot)] if hot else []),
         *([channels_left_out(int(dead.sum()))] if bool(dead.any()) else []),

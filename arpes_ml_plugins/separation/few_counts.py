@@ -16,7 +16,7 @@ from arpes_ml_plugins.separation.polish import MANY_SWEEPS, polish_on_pixels
 from arpes_ml_plugins.separation.simulated import angles, expected_angles
 from arpes_ml_plugins.separation.whiten import Whitened
 
-__all__ = ["few_counts_notes", "polished_nmf", "seen_coarsely"]
+__all__ = ["UNSURE", "few_counts_notes", "polished_nmf", "seen_coarsely"]
 
 CLEAR = 2.0  # mean of pixels over their noise, from which they are believed rather than their sums
 UNSURE = 3.5  # degrees: maps of noise hide a part, and more than 5 are not to be missed

@@ -12,33 +12,56 @@ from __future__ import annotations
 
 import torch
 
+from arpes_ml_plugins.separation.few_counts import UNSURE
 from arpes_ml_plugins.separation.purity import CERTAIN, share_inside
 
 __all__ = ["holds_another"]
 
-MUCH = 0.1  # of the other's lines
-MOST = 0.8  # of the other's slopes that are in the spectrum, at least as steep in proportion
+MOST = 0.5  # of the other's slopes that are in the spectrum, in one proportion
+ALIKE, CHANCE = 0.3, 2.0  # proportions that agree: relative difference, or standard errors
+SURE = 4.0  # standard errors of a share, the largest of many
 
 
 def holds_another(spectra: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:
-    """Which of ``spectra (m, n)`` of largest value 1 hold the lines of any other, ``(n,)`` bool."""
+    """Which of ``spectra (m, n)`` of largest value 1 hold the lines of any other, ``(n,)`` bool.
+
+    Shares do not count that turn a spectrum by less than what makes a blind one uncertain.
+    """
     count = spectra.shape[1]
     held = torch.zeros(count, dtype=torch.bool, device=spectra.device)
     for own in range(count):
         for other in range(count):
-            if other != own and _share_of_slopes(spectra, errors, own, other) > MUCH:
-                held[own] |= share_inside(spectra, errors, own, other) > MUCH
+            share = 0.0 if other == own else _share_of_slopes(spectra, errors, own, other)
+            if share and share_inside(spectra, errors, own, other) > (1 - ALIKE) * share:
+                rest = spectra[:, own] - share * spectra[:, other]
+                held[own] |= _angle(rest, spectra[:, own]) > UNSURE
     return held
 
 
+def _angle(one: torch.Tensor, other: torch.Tensor) -> float:
+    """In degrees."""
+    cosine = torch.nn.functional.cosine_similarity(one, other, dim=0)
+    return float(torch.rad2deg(cosine.clamp(-1, 1).arccos()))
+
+
 def _share_of_slopes(spectra: torch.Tensor, errors: torch.Tensor, own: int, other: int) -> float:
-    """How much of ``other`` the slopes of ``own`` hold; 0 if noise hides those of ``other``."""
+    """How much of ``other`` the slopes of ``own`` hold, in one proportion; 0 if hardly any do.
+
+    Where lines of both overlap, any proportion is possible.
+    """
     steps = spectra.diff(dim=0)
-    noise = (errors[1:, other].square() + errors[:-1, other].square()).sqrt()
-    weight = (steps[:, other].abs() - CERTAIN * noise).clamp(min=0)
+    noise = (errors[1:].square() + errors[:-1].square()).sqrt()
+    weight = (steps[:, other].abs() - CERTAIN * noise[:, other]).clamp(min=0)
     seen = weight > 0
     if not bool(seen.any()):
         return 0.0
-    ratio, order = (steps[seen, own] / steps[seen, other]).sort()
-    total = weight[seen][order].cumsum(0)
-    return float(ratio[torch.searchsorted(total, (1 - MOST) * total[-1])])
+    weight, ratio = weight[seen], steps[seen, own] / steps[seen, other]
+    error = (noise[seen, own] / steps[seen, other]).abs()
+    apart = (ratio - ratio[:, None]).abs()
+    alike = apart <= (CHANCE * error).maximum(ALIKE * ratio.abs()[:, None])
+    agreeing = alike[(alike * weight).sum(1).argmax()]
+    precise = agreeing / error.square()
+    share = float((precise * ratio).sum() / precise.sum())
+    certain = share > SURE / float(precise.sum().sqrt())
+    enough = float(weight[agreeing].sum()) > MOST * float(weight.sum())
+    return share if certain and enough else 0.0

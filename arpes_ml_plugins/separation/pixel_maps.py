@@ -160,6 +160,18 @@ class PixelMaps:
             found = chi2_of_counts(left, model, seen, leverage, self.by_value)
         return found.masked_fill(maps[0].isnan(), float("nan"))
 
+    def over_noise(
+        self, residual: torch.Tensor, model: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both ``(k, t)`` of channels with weight, over the noise of each value; 0 where there are
+        no values.
+        """
+        left, model = residual[self._kept], model[self._kept]
+        variance = self._unit.square() if self.variances is None else self.variances[self._kept]
+        if self.by_value is not None:
+            variance = self.by_value.cautious(model.nan_to_num())
+        return (left / variance.sqrt()).nan_to_num(), (model / variance.sqrt()).nan_to_num()
+
     def _shared(self, variance: torch.Tensor) -> torch.Tensor:
         return variance if self.sharing is None else variance * self.sharing[:, None]
 

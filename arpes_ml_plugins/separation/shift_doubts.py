@@ -7,7 +7,7 @@ import torch
 from arpes_ml_plugins.separation.energy_shift import Shifts
 from arpes_ml_plugins.separation.shift_scan import moved
 
-__all__ = ["copies", "following", "lonely", "uncertain"]
+__all__ = ["copies", "copies_within", "following", "lonely", "uncertain"]
 
 COPY = 0.985  # cosine of two spectra, one of them shifted
 RANGE = 0.02, 0.98  # quantiles of the shifts
@@ -23,7 +23,14 @@ def copies(spectra: torch.Tensor, shifts: Shifts) -> list[tuple[int, int, float]
     """
     found = shifts.shift[shifts.shift.isfinite()]
     low, high = (float(found.kthvalue(1 + round(q * (len(found) - 1))).values) for q in RANGE)
-    most = int((high - low) / abs(shifts.step))
+    return copies_within(spectra, shifts.step, high - low)
+
+
+def copies_within(
+    spectra: torch.Tensor, step: float, largest: float, cosine_above: float = COPY
+) -> list[tuple[int, int, float]]:
+    """Pairs of spectra ``(n, m)`` that a shift of up to ``largest`` makes alike."""
+    most = int(largest / abs(step))
     columns = spectra.mT
     unit = columns / columns.norm(dim=0).clamp(min=1e-30)
     best: dict[tuple[int, int], tuple[float, float]] = {}
@@ -32,9 +39,9 @@ def copies(spectra: torch.Tensor, shifts: Shifts) -> list[tuple[int, int, float]
         cosine = (there / there.norm(dim=0).clamp(min=1e-30)).mT @ unit
         for first in range(len(cosine)):
             for second in range(first + 1, len(cosine)):
-                one = float(cosine[first, second]), channels * shifts.step
+                one = float(cosine[first, second]), channels * step
                 best[first, second] = max(best.get((first, second), one), one)
-    return [(*pair, shift) for pair, (cosine, shift) in best.items() if cosine > COPY]
+    return [(*pair, shift) for pair, (cosine, shift) in best.items() if cosine > cosine_above]
 
 
 def following(maps: torch.Tensor, shift: torch.Tensor) -> float:
