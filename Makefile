@@ -62,6 +62,7 @@ benchmarks: data-named $(VENV)/installed-bench
 	$(BIN)/python benchmarks/continuation.py
 	$(BIN)/python benchmarks/energy_shifts.py
 	$(BIN)/python benchmarks/few_counts.py
+	$(BIN)/python benchmarks/saturation.py
 	$(BIN)/python benchmarks/count_noise.py
 	$(BIN)/python benchmarks/replicas.py
 	$(BIN)/python benchmarks/feasible_bands.py
