@@ -59,6 +59,8 @@ def behind_clouds(
     """
     least = spectrum.gain if gain is None else torch.minimum(gain, spectrum.gain)
     blocks = Blocks.of(images, valid, least * ELECTRONS)
+    if read_out > 0:
+        blocks = _brighter(blocks, read_out / (least * spectrum.fit.pixel_share))
     ours = blocks.power(images - blocks.bright)
     even = (blocks.mean(images) / blocks.level - 1).abs() < UNEVEN
     quiet = _structure(ours, spectrum.fit).masked_fill(~even, torch.inf).argsort()
@@ -75,6 +77,13 @@ def behind_clouds(
         power = torch.where(power > HIDDEN * beside, power, 0)
         fit = fitted(power)
     return replace(spectrum, fit=fit, power=power)
+
+
+def _brighter(blocks: Blocks, level: torch.Tensor) -> Blocks:
+    """The blocks in which electrons have more noise than the read-out, or the brightest ones."""
+    order = blocks.level.argsort(descending=True)
+    chosen = order[: max(FEWEST, int((blocks.level > level).sum()))]
+    return replace(blocks, chosen=blocks.chosen[chosen], level=blocks.level[chosen])
 
 
 def _structure(power: torch.Tensor, fit: Fit) -> torch.Tensor:

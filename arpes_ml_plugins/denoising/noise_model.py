@@ -31,6 +31,8 @@ class NoiseModel:
     row_correlation: float = 0.0
     """Correlation of the noise of neighbours along the first axis of an image."""
     column_correlation: float = 0.0
+    pedestal: float = 0.0
+    """Below the intensity, if it is known beside noise of the read-out: part of ``-shift``."""
     curvature: float = 0.0
     """Of white noise, per electron; 0 if the variance follows the intensity."""
 
@@ -48,7 +50,7 @@ class NoiseModel:
         """Electrons per pixel with the noise of the read-out, which is white, if that of the others
         is correlated.
         """
-        return 0.0 if self.white or self.shift <= 0 else self.shift / self.gain
+        return 0.0 if self.white else max(self.shift + self.pedestal, 0.0) / self.gain
 
     def electrons(self, images: torch.Tensor, *, mean: bool = False) -> torch.Tensor:
         """Images in units in which the variance is the mean at long wavelengths.

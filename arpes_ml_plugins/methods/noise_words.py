@@ -28,6 +28,7 @@ NUMBERS = (
     "step",
     "shift",
     "shift_error",
+    "pedestal",
     "curvature",
     "uncertain",
     "structured",

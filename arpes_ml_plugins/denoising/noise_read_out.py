@@ -1,0 +1,85 @@
+"""White noise of the read-out beside the noise of electrons behind clouds of charge.
+
+The noise of electrons grows with the intensity, and falls with the frequency; that of the read-out
+does neither. A line of the variance of pixels against their mean contains both, so that a pedestal
+and the noise of the read-out cannot be told from it. At the highest frequencies, where clouds leave
+hardly any power, the variance ``R`` of the read-out is the same everywhere, and where the line has
+the variance ``R`` there are no electrons. What the power has beyond ``R`` is the spectrum of theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from arpes_ml_plugins.denoising.noise_blocks import Blocks, quantile
+from arpes_ml_plugins.denoising.noise_fit import Fit, fitted, frequencies
+from arpes_ml_plugins.denoising.noise_line import Line
+
+__all__ = ["ReadOut", "beside_clouds"]
+
+CLASSES, FEWEST = 6, 8  # of blocks by their brightness, and blocks of each
+UNEVEN = 0.2  # relative: then the smooth intensity is that of a bright band beside the block
+RANGE = 1.5  # brightest over darkest class that separates both kinds of noise
+SIMULATED = 4  # images of white noise behind the comparison
+FINE = 1.0  # of the Nyquist frequency: beyond, clouds leave little
+BLURRED = 0.6  # of the variance of electrons at these frequencies: more may be white
+SAME = 0.2  # relative deviation of the classes from a line
+LEAST, MOST = 0.2, 1.2  # of the variance of the darkest class: that of the read-out
+
+
+@dataclass(frozen=True)
+class ReadOut:
+    """White noise beside that of electrons."""
+
+    variance: torch.Tensor
+    level: torch.Tensor
+    """Mean of pixels without electrons: the pedestal."""
+    fit: Fit
+    """Spectrum of the noise of electrons."""
+
+
+def beside_clouds(images: torch.Tensor, valid: torch.Tensor, line: Line) -> ReadOut | None:
+    """Separate the two kinds of noise that follow ``line``; None if that shows no two kinds."""
+    blocks, ours, white = _blocks(images + line.shift, valid)
+    groups = blocks.level.argsort().tensor_split(CLASSES)
+    if min(map(len, groups)) < FEWEST:
+        return None
+    level = torch.stack([blocks.level[group].mean() for group in groups])
+    if not bool(level[-1] > RANGE * level[0]):
+        return None
+    ratio = torch.stack([quantile(ours[g]) / quantile(white[g].flatten(0, 1)) for g in groups])
+    power = ratio / line.gain * level[:, None, None]  # as the level, a variance over the gain
+    f = frequencies(ratio.shape[-1]).to(ratio)
+    fine = power[:, torch.hypot(*torch.meshgrid(f, f, indexing="ij")) > FINE].mean(1)
+    constant, slope = _line(level, fine)
+    off = (constant + slope * level) / fine - 1
+    alone = constant / (1 - slope)  # where all of the variance is at all frequencies
+    if not bool((slope < BLURRED) & (off.square().mean().sqrt() < SAME)):
+        return None
+    if not bool((alone > LEAST * level[0]) & (alone < MOST * level[0])):
+        return None
+    weight = ((level - alone) / level.square())[:, None, None]
+    share = ((power - alone) * weight).sum(0) / ((level - alone)[:, None, None] * weight).sum(0)
+    return ReadOut(alone * line.gain, alone - line.shift, fitted(share.clamp(min=0) * line.gain))
+
+
+def _blocks(
+    images: torch.Tensor, valid: torch.Tensor
+) -> tuple[Blocks, torch.Tensor, torch.Tensor]:
+    """Blocks of even brightness, their power over the intensity, and that of white noise."""
+    blocks = Blocks.of(images, valid, torch.zeros_like(images.sum()))
+    own = blocks.mean(images)
+    even = (own / blocks.level - 1).abs() < UNEVEN
+    blocks = replace(blocks, chosen=blocks.chosen[even], level=own[even])
+    generator = torch.Generator().manual_seed(0)
+    white = torch.stack([blocks.white(None, generator) for _ in range(SIMULATED)], 1)
+    return blocks, blocks.power(images - blocks.bright), white
+
+
+def _line(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Constant and slope of the line through ``y``, whose relative errors are the same."""
+    design = torch.stack([torch.ones_like(x), x], 1) / y[:, None]
+    constant, slope = torch.linalg.pinv(design) @ torch.ones_like(y)
+    return constant, slope
