@@ -120,8 +120,8 @@ class NoiseModel:
         if self.white:
             return counts
         # Few counts scatter more to one side than a Gaussian, and this passes a denoiser otherwise.
-        noise = self._filtered(counts - light) + self._read(rate, generator)
-        return (rate + noise).clamp(min=0)
+        image = rate + self._filtered(counts - light) + self._read(rate, generator)
+        return image if self.read_out else image.clamp(min=0)
 
     def pixel_variance(self, rate: torch.Tensor) -> torch.Tensor:
         """Variance of a pixel of ``rate`` electrons."""
