@@ -126,7 +126,9 @@ class NoiseModel:
     def pixel_variance(self, rate: torch.Tensor) -> torch.Tensor:
         """Variance of a pixel of ``rate`` electrons."""
         share = self.pixel_share((rate.shape[-2], rate.shape[-1]))
-        return share * (rate - self.read_out).clamp(min=0) + rate.clamp(max=self.read_out)
+        if not self.read_out:
+            return share * rate
+        return share * (rate - self.read_out).clamp(min=0) + self.read_out
 
     def _filtered(self, noise: torch.Tensor, power: torch.Tensor | None = None) -> torch.Tensor:
         shape = (noise.shape[-2], noise.shape[-1])
@@ -137,7 +139,7 @@ class NoiseModel:
         """Noise of the read-out."""
         if not self.read_out:
             return 0.0
-        return normal(rate, generator) * rate.clamp(0, self.read_out).sqrt()
+        return normal(rate, generator) * math.sqrt(self.read_out)
 
     def pixel_share(self, shape: tuple[int, int], window: float = 0.0) -> float:
         """Variance of a pixel, or of a Gaussian mean, over that at long wavelengths."""
