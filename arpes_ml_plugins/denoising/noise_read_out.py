@@ -25,6 +25,7 @@ RANGE = 1.5  # brightest over darkest class that separates both kinds of noise
 SIMULATED = 4  # images of white noise behind the comparison
 FINE = 1.0  # of the Nyquist frequency: beyond, clouds leave little
 BLURRED = 0.6  # of the variance of electrons at these frequencies: more may be white
+SURE = 6.0  # standard errors of that share
 SAME = 0.2  # relative deviation of the classes from a line
 LEAST, MOST = 0.2, 1.2  # of the variance of the darkest class: that of the read-out
 
@@ -52,11 +53,15 @@ def beside_clouds(images: torch.Tensor, valid: torch.Tensor, line: Line) -> Read
     ratio = torch.stack([quantile(ours[g]) / quantile(white[g].flatten(0, 1)) for g in groups])
     power = ratio / line.gain * level[:, None, None]  # as the level, a variance over the gain
     f = frequencies(ratio.shape[-1]).to(ratio)
-    fine = power[:, torch.hypot(*torch.meshgrid(f, f, indexing="ij")) > FINE].mean(1)
-    constant, slope = _line(level, fine)
+    is_fine = torch.hypot(*torch.meshgrid(f, f, indexing="ij")) > FINE
+    fine = power[:, is_fine].mean(1)
+    again = torch.stack([quantile(one[g])[is_fine].mean() for g in groups for one in white.unbind(1)])
+    again = again.unflatten(0, (CLASSES, SIMULATED))
+    constant, slope, error = _line(level, fine, (again / again.mean(1, keepdim=True)).std())
     off = (constant + slope * level) / fine - 1
     alone = constant / (1 - slope)  # where all of the variance is at all frequencies
-    if not bool((slope < BLURRED) & (off.square().mean().sqrt() < SAME)):
+    surely = (slope < BLURRED) & (1 - slope > SURE * error)
+    if not bool(surely & (off.square().mean().sqrt() < SAME)):
         return None
     if not bool((alone > LEAST * level[0]) & (alone < MOST * level[0])):
         return None
@@ -78,8 +83,13 @@ def _blocks(
     return blocks, blocks.power(images - blocks.bright), white
 
 
-def _line(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Constant and slope of the line through ``y``, whose relative errors are the same."""
+def _line(
+    x: torch.Tensor, y: torch.Tensor, error: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Constant and slope of the line through ``y``, and the error of the slope if all ``y`` have
+    this relative ``error``.
+    """
     design = torch.stack([torch.ones_like(x), x], 1) / y[:, None]
-    constant, slope = torch.linalg.pinv(design) @ torch.ones_like(y)
-    return constant, slope
+    inverse = torch.linalg.pinv(design)
+    constant, slope = inverse @ torch.ones_like(y)
+    return constant, slope, inverse[1].norm() * error
