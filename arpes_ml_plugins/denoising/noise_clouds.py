@@ -33,6 +33,7 @@ QUIETEST, FEWEST = 0.3, 24  # fraction and number of blocks with the least struc
 ELECTRONS = 5.0  # of the darkest blocks
 UNEVEN = 0.4  # relative: then the smooth intensity is that of a bright band beside the block
 HIDDEN = 0.3  # of the noise of the read-out: power of electrons that is left out of the fit
+LARGEST = 4.0  # times the gain: all power beyond is that of structure
 MIDDLE = 0.5  # quantile over these blocks
 APART = 0.2  # logarithm of the ratio of two gains of correlated noise, if they agree
 SPECTRUM, LINE = 0.1, 0.08  # relative errors of these gains that their own errors lack
@@ -75,6 +76,8 @@ def behind_clouds(
         ratio = middle / quantile(drawn, MIDDLE).clamp(min=torch.finfo(drawn.dtype).tiny)
         power = ratio * (fit.model + beside) - beside
         power = torch.where(power > HIDDEN * beside, power, 0)
+        if read_out > 0:  # few blocks are left, so that structure may be in all of them
+            power = power.clamp(max=LARGEST * least)
         fit = fitted(power)
     return replace(spectrum, fit=fit, power=power)
 

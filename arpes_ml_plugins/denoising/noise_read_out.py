@@ -55,7 +55,9 @@ def beside_clouds(images: torch.Tensor, valid: torch.Tensor, line: Line) -> Read
     f = frequencies(ratio.shape[-1]).to(ratio)
     is_fine = torch.hypot(*torch.meshgrid(f, f, indexing="ij")) > FINE
     fine = power[:, is_fine].mean(1)
-    again = torch.stack([quantile(one[g])[is_fine].mean() for g in groups for one in white.unbind(1)])
+    again = torch.stack(
+        [quantile(one[g])[is_fine].mean() for g in groups for one in white.unbind(1)]
+    )
     again = again.unflatten(0, (CLASSES, SIMULATED))
     constant, slope, error = _line(level, fine, (again / again.mean(1, keepdim=True)).std())
     off = (constant + slope * level) / fine - 1
@@ -70,9 +72,7 @@ def beside_clouds(images: torch.Tensor, valid: torch.Tensor, line: Line) -> Read
     return ReadOut(alone * line.gain, alone - line.shift, fitted(share.clamp(min=0) * line.gain))
 
 
-def _blocks(
-    images: torch.Tensor, valid: torch.Tensor
-) -> tuple[Blocks, torch.Tensor, torch.Tensor]:
+def _blocks(images: torch.Tensor, valid: torch.Tensor) -> tuple[Blocks, torch.Tensor, torch.Tensor]:
     """Blocks of even brightness, their power over the intensity, and that of white noise."""
     blocks = Blocks.of(images, valid, torch.zeros_like(images.sum()))
     own = blocks.mean(images)
