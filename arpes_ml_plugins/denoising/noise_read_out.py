@@ -3,8 +3,8 @@
 The noise of electrons grows with the intensity, and falls with the frequency; that of the read-out
 does neither. A line of the variance of pixels against their mean contains both, so that a pedestal
 and the noise of the read-out cannot be told from it. At the highest frequencies, where clouds leave
-hardly any power, the variance ``R`` of the read-out is the same everywhere, and where the line has
-the variance ``R`` there are no electrons. What the power has beyond ``R`` is the spectrum of theirs.
+hardly any power, the variance ``R`` of the read-out is left, the same everywhere, and where the
+line has the variance ``R`` there are no electrons. What the power has beyond ``R`` is theirs.
 """
 
 from __future__ import annotations
@@ -43,44 +43,62 @@ class ReadOut:
 
 def beside_clouds(images: torch.Tensor, valid: torch.Tensor, line: Line) -> ReadOut | None:
     """Separate the two kinds of noise that follow ``line``; None if that shows no two kinds."""
-    blocks, ours, white = _blocks(images + line.shift, valid)
-    groups = blocks.level.argsort().tensor_split(CLASSES)
-    if min(map(len, groups)) < FEWEST:
+    classes = _classes(images + line.shift, valid)
+    if classes is None or not bool(classes.level[-1] > RANGE * classes.level[0]):
         return None
-    level = torch.stack([blocks.level[group].mean() for group in groups])
-    if not bool(level[-1] > RANGE * level[0]):
-        return None
-    ratio = torch.stack([quantile(ours[g]) / quantile(white[g].flatten(0, 1)) for g in groups])
-    power = ratio / line.gain * level[:, None, None]  # as the level, a variance over the gain
-    f = frequencies(ratio.shape[-1]).to(ratio)
-    is_fine = torch.hypot(*torch.meshgrid(f, f, indexing="ij")) > FINE
-    fine = power[:, is_fine].mean(1)
-    again = torch.stack(
-        [quantile(one[g])[is_fine].mean() for g in groups for one in white.unbind(1)]
-    )
-    again = again.unflatten(0, (CLASSES, SIMULATED))
-    constant, slope, error = _line(level, fine, (again / again.mean(1, keepdim=True)).std())
-    off = (constant + slope * level) / fine - 1
-    alone = constant / (1 - slope)  # where all of the variance is at all frequencies
-    surely = (slope < BLURRED) & (1 - slope > SURE * error)
-    if not bool(surely & (off.square().mean().sqrt() < SAME)):
-        return None
-    if not bool((alone > LEAST * level[0]) & (alone < MOST * level[0])):
+    level, power = classes.level, classes.power / line.gain
+    alone = _alone(level, power[:, _is_fine(power)].mean(1), classes.error)
+    if alone is None:
         return None
     weight = ((level - alone) / level.square())[:, None, None]
     share = ((power - alone) * weight).sum(0) / ((level - alone)[:, None, None] * weight).sum(0)
     return ReadOut(alone * line.gain, alone - line.shift, fitted(share.clamp(min=0) * line.gain))
 
 
-def _blocks(images: torch.Tensor, valid: torch.Tensor) -> tuple[Blocks, torch.Tensor, torch.Tensor]:
-    """Blocks of even brightness, their power over the intensity, and that of white noise."""
+@dataclass(frozen=True)
+class _Classes:
+    """Blocks of even brightness, from the darkest to the brightest."""
+
+    level: torch.Tensor  # (classes,)
+    power: torch.Tensor
+    """Against frequency, ``(classes, rows, columns)``; ``level`` for white noise of gain 1."""
+    error: torch.Tensor
+    """Of the power at high frequencies, relative."""
+
+
+def _classes(images: torch.Tensor, valid: torch.Tensor) -> _Classes | None:
+    """None if there are too few blocks."""
     blocks = Blocks.of(images, valid, torch.zeros_like(images.sum()))
     own = blocks.mean(images)
     even = (own / blocks.level - 1).abs() < UNEVEN
     blocks = replace(blocks, chosen=blocks.chosen[even], level=own[even])
+    groups = blocks.level.argsort().tensor_split(CLASSES)
+    if min(map(len, groups)) < FEWEST:
+        return None
     generator = torch.Generator().manual_seed(0)
-    white = torch.stack([blocks.white(None, generator) for _ in range(SIMULATED)], 1)
-    return blocks, blocks.power(images - blocks.bright), white
+    white = torch.stack([blocks.white(None, generator) for _ in range(SIMULATED)])
+    ours = blocks.power(images - blocks.bright)
+    level = torch.stack([blocks.level[group].mean() for group in groups])
+    each = torch.stack([torch.stack([quantile(one[g]) for one in white]) for g in groups])
+    ratio = torch.stack([quantile(ours[g]) for g in groups]) / each.mean(1)
+    fine = each[:, :, _is_fine(ratio)].mean(2)
+    return _Classes(level, ratio * level[:, None, None], (fine / fine.mean(1, keepdim=True)).std())
+
+
+def _is_fine(power: torch.Tensor) -> torch.Tensor:
+    """Mask of the frequencies at which clouds leave little."""
+    f = frequencies(power.shape[-1]).to(power)
+    return torch.hypot(*torch.meshgrid(f, f, indexing="ij")) > FINE
+
+
+def _alone(level: torch.Tensor, fine: torch.Tensor, error: torch.Tensor) -> torch.Tensor | None:
+    """The level that white noise has alone, if that of electrons is surely another."""
+    constant, slope, its_error = _line(level, fine, error)
+    off = ((constant + slope * level) / fine - 1).square().mean().sqrt()
+    alone = constant / (1 - slope)  # where all of the variance is at all frequencies
+    surely = (slope < BLURRED) & (1 - slope > SURE * its_error) & (off < SAME)
+    within = (alone > LEAST * level[0]) & (alone < MOST * level[0])
+    return alone if bool(surely & within) else None
 
 
 def _line(

@@ -25,8 +25,9 @@ def residual_spectrum(
 ) -> torch.Tensor | None:
     """Power of the noise over the intensity ``level``, for ``rfft2`` of such images.
 
-    White noise of the variance ``read_out`` beside it is subtracted. None if there are too few complete blocks. All have the shape ``(n, height, width)``; the
-    result is ``(height, width // 2 + 1)``.
+    White noise of the variance ``read_out`` beside it is subtracted. None if there are too few
+    complete blocks. All have the shape ``(n, height, width)``; the result is ``(height, width // 2
+    + 1)``.
 
     Examples
     --------
