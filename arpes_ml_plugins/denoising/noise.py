@@ -72,7 +72,7 @@ class NoiseEstimate:
     dark places have less of it for their intensity than bright ones."""
     row_correlation: torch.Tensor
     """Correlation of the noise of neighbours along the first axis of the images; that of electrons
-    beside noise of the read-out, which is white."""
+    if noise of the read-out, which is white, was told from it."""
     column_correlation: torch.Tensor
     hot: torch.Tensor
     """Fraction of valid pixels that are hot."""
@@ -133,6 +133,7 @@ def estimate(
     void = (kind == KINDS.index("negative")) | (value <= quietest)
     value, error = (x.masked_fill(void, torch.nan) for x in (value, error))
     rows, columns = uneven(scene.whole, measured.good)
+    row_correlation, column_correlation = _correlations(measured, mean)
     none = torch.full_like(value, torch.nan)
     return NoiseEstimate(
         gain=value,
@@ -144,8 +145,8 @@ def estimate(
         curvature=gain.curvature,
         uncertain=uncertain,
         structured=structured,
-        row_correlation=measured.spectrum.row_correlation,
-        column_correlation=measured.spectrum.column_correlation,
+        row_correlation=row_correlation,
+        column_correlation=column_correlation,
         hot=measured.hot.sum().to(value) / valid.sum(),
         missing=1 - valid.to(value).mean(),
         negative=scene.negative,
@@ -297,3 +298,15 @@ def _unsure(gain: Gain, measured: Measured) -> tuple[torch.Tensor, torch.Tensor]
     doubt = torch.where(gain.shift != 0, both, gain.doubt)
     most = torch.where(measured.correlated, VERY, 1) * UNCERTAIN * gain.value
     return doubt > most, gain.structure > UNCERTAIN * gain.value
+
+
+def _correlations(measured: Measured, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Correlation of neighbours along both axes: of all noise, unless that of the read-out, which
+    is white, was told from it.
+    """
+    spectrum, line = measured.spectrum, measured.line
+    electrons = torch.ones_like(mean)  # their share of the variance of a pixel
+    mixed = bool(measured.correlated) and measured.read_out is None
+    if mixed and line is not None and bool(line.shift > 0):
+        electrons = mean / (mean + line.shift)
+    return spectrum.row_correlation * electrons, spectrum.column_correlation * electrons

@@ -78,7 +78,7 @@ def behind_clouds(
         power = torch.where(power > HIDDEN * beside, power, 0)
         if read_out > 0:  # few blocks are left, so that structure may be in all of them
             power = power.clamp(max=LARGEST * least)
-        fit = fitted(power)
+        fit = fitted(power, zeros=bool(read_out > 0))
     return replace(spectrum, fit=fit, power=power)
 
 

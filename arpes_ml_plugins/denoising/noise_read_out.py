@@ -52,7 +52,9 @@ def beside_clouds(images: torch.Tensor, valid: torch.Tensor, line: Line) -> Read
         return None
     weight = ((level - alone) / level.square())[:, None, None]
     share = ((power - alone) * weight).sum(0) / ((level - alone)[:, None, None] * weight).sum(0)
-    return ReadOut(alone * line.gain, alone - line.shift, fitted(share.clamp(min=0) * line.gain))
+    return ReadOut(
+        alone * line.gain, alone - line.shift, fitted(share.clamp(min=0) * line.gain, zeros=True)
+    )
 
 
 @dataclass(frozen=True)
