@@ -72,7 +72,8 @@ def estimate_noise(
           unequal sensitivity); if it is negative, ``gain * x * exp(curvature * x / gain)`` (a
           detector that saturates, logarithms). Otherwise 0;
         - ``energy_correlation``, ``momentum_correlation``: correlation of the noise of neighbouring
-          pixels along each axis, 0 for counts; without the read-out noise, which is white;
+          pixels along each axis, 0 for counts; that of electrons alone, if ``shift`` stands for
+          white read-out noise that was told from theirs by its spectrum;
         - ``hot_fraction``, ``missing_fraction``, ``negative_fraction``: fractions of the pixels;
         - ``mean_counts``: electrons per pixel, intensity over gain;
         - ``deviation``: standard deviation of the noise of a typical pixel, if ``kind`` is
