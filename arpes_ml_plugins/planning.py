@@ -161,8 +161,9 @@ def _model(estimate: xr.Dataset) -> NoiseModel:
         float(estimate[f"{axis}_correlation"]) if correlated else 0.0
         for axis in ("energy", "momentum")
     )
-    gain, shift, curvature = (float(estimate[name]) for name in ("gain", "shift", "curvature"))
-    return NoiseModel(gain, shift, rows, columns, curvature)
+    names = ("gain", "shift", "pedestal", "curvature")
+    gain, shift, pedestal, curvature = (float(estimate[name]) for name in names)
+    return NoiseModel(gain, shift, rows, columns, pedestal, curvature)
 
 
 def _number(quantity: Callable[[xr.DataArray], float], image: xr.DataArray) -> float:

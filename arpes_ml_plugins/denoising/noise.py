@@ -59,6 +59,9 @@ class NoiseEstimate:
     constant was subtracted, below zero for a pedestal."""
     shift_error: torch.Tensor
     """Standard deviation of a shift that is not zero."""
+    pedestal: torch.Tensor
+    """Below the intensity, if white noise of the read-out beside correlated noise shows one: the
+    shift is then the difference of what stands for this noise and the pedestal. Otherwise 0."""
     curvature: torch.Tensor
     """Above zero, the variance is ``gain * x * (1 + curvature * x / gain)`` for the mean ``x`` with
     the shift; below, ``gain * x * exp(curvature * x / gain)``; zero unless noise is white."""
@@ -68,7 +71,8 @@ class NoiseEstimate:
     """Whether the gain could be another, because fine structure may pass for correlated noise, or
     dark places have less of it for their intensity than bright ones."""
     row_correlation: torch.Tensor
-    """Correlation of the noise of neighbours along the first axis of the images."""
+    """Correlation of the noise of neighbours along the first axis of the images; that of electrons
+    if noise of the read-out, which is white, was told from it."""
     column_correlation: torch.Tensor
     hot: torch.Tensor
     """Fraction of valid pixels that are hot."""
@@ -108,6 +112,10 @@ def estimate(
     scene = _scene(images, valid, recorded, several)
     computed = recorded is not None
     measured = measure(scene.images, valid, scene.seen, scene.step, computed=computed)
+    pedestal = torch.zeros_like(scene.base) + measured.pedestal
+    if bool(pedestal > 0):
+        scene = scene.above(pedestal)
+        measured = measure(scene.images, valid, scene.seen, scene.step, computed=computed)
     gain = gain_of(scene.images, measured, scene.step, computed=computed)
     gain, below = _beside_read_out(gain, scene, measured, computed)
     mean = scene.images[measured.good].mean()
@@ -132,6 +140,7 @@ def estimate(
         gain_error=error,
         step=scene.step,
         shift=gain.shift - scene.base,
+        pedestal=pedestal,
         shift_error=gain.shift_error,
         curvature=gain.curvature,
         uncertain=uncertain,
@@ -173,6 +182,11 @@ class _Scene:
     def negative(self) -> torch.Tensor:
         """Fraction of the values that are below zero."""
         return (self.values < 0).to(self.images).mean()
+
+    def above(self, pedestal: torch.Tensor) -> _Scene:
+        """The same without this pedestal."""
+        images, whole, base = (self.images - pedestal, self.whole - pedestal, self.base + pedestal)
+        return replace(self, images=images, whole=whole, base=base)
 
 
 def _scene(
@@ -287,9 +301,12 @@ def _unsure(gain: Gain, measured: Measured) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def _correlations(measured: Measured, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Correlation of neighbours along both axes; noise of the read-out is white."""
+    """Correlation of neighbours along both axes: of all noise, unless that of the read-out, which
+    is white, was told from it.
+    """
     spectrum, line = measured.spectrum, measured.line
     electrons = torch.ones_like(mean)  # their share of the variance of a pixel
-    if bool(measured.correlated) and line is not None and bool(line.shift > 0):
+    mixed = bool(measured.correlated) and measured.read_out is None
+    if mixed and line is not None and bool(line.shift > 0):
         electrons = mean / (mean + line.shift)
     return spectrum.row_correlation * electrons, spectrum.column_correlation * electrons

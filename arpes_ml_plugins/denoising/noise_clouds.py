@@ -33,6 +33,7 @@ QUIETEST, FEWEST = 0.3, 24  # fraction and number of blocks with the least struc
 ELECTRONS = 5.0  # of the darkest blocks
 UNEVEN = 0.4  # relative: then the smooth intensity is that of a bright band beside the block
 HIDDEN = 0.3  # of the noise of the read-out: power of electrons that is left out of the fit
+LARGEST = 4.0  # times the gain: all power beyond is that of structure
 MIDDLE = 0.5  # quantile over these blocks
 APART = 0.2  # logarithm of the ratio of two gains of correlated noise, if they agree
 SPECTRUM, LINE = 0.1, 0.08  # relative errors of these gains that their own errors lack
@@ -59,6 +60,8 @@ def behind_clouds(
     """
     least = spectrum.gain if gain is None else torch.minimum(gain, spectrum.gain)
     blocks = Blocks.of(images, valid, least * ELECTRONS)
+    if read_out > 0:
+        blocks = _brighter(blocks, read_out / (least * spectrum.fit.pixel_share))
     ours = blocks.power(images - blocks.bright)
     even = (blocks.mean(images) / blocks.level - 1).abs() < UNEVEN
     quiet = _structure(ours, spectrum.fit).masked_fill(~even, torch.inf).argsort()
@@ -73,8 +76,17 @@ def behind_clouds(
         ratio = middle / quantile(drawn, MIDDLE).clamp(min=torch.finfo(drawn.dtype).tiny)
         power = ratio * (fit.model + beside) - beside
         power = torch.where(power > HIDDEN * beside, power, 0)
-        fit = fitted(power)
+        if read_out > 0:  # few blocks are left, so that structure may be in all of them
+            power = power.clamp(max=LARGEST * least)
+        fit = fitted(power, zeros=bool(read_out > 0))
     return replace(spectrum, fit=fit, power=power)
+
+
+def _brighter(blocks: Blocks, level: torch.Tensor) -> Blocks:
+    """The blocks in which electrons have more noise than the read-out, or the brightest ones."""
+    order = blocks.level.argsort(descending=True)
+    chosen = order[: max(FEWEST, int((blocks.level > level).sum()))]
+    return replace(blocks, chosen=blocks.chosen[chosen], level=blocks.level[chosen])
 
 
 def _structure(power: torch.Tensor, fit: Fit) -> torch.Tensor:

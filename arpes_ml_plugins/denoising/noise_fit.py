@@ -21,6 +21,8 @@ LOWEST = 1  # groups of modes along either axis that structure spoils
 FIT_ROUNDS = 20
 LEAST_SPREAD = 0.05  # of the logarithm of the power
 GRID = 200  # frequencies of the correlation's integral
+EACH = 3  # powers for each term of the fit
+GAUSSIAN = 1, 1, 0, 1, 0  # mask of its terms
 STEEPEST = 1.0  # logarithm of a power above that at frequency zero: nothing that blurs has more
 
 
@@ -99,12 +101,19 @@ def _design(groups: int) -> torch.Tensor:
     return torch.stack([torch.ones_like(rows), *_parts(rows), *_parts(columns)], -1)
 
 
-def fitted(power: torch.Tensor) -> Fit:
-    """Give no weight to what stands out (structure at low frequencies, the lattice of a mesh)."""
+def fitted(power: torch.Tensor, *, zeros: bool = False) -> Fit:
+    """Give no weight to what stands out (structure at low frequencies, the lattice of a mesh).
+
+    If ``zeros`` stand for powers that are not known, a Gaussian is fitted to few others.
+    """
     design = _design(len(power)).to(power)
     usable = trusted(power)
-    if int(usable.sum()) < 3 * design.shape[-1]:
-        usable = torch.ones_like(usable)
+    if int(usable.sum()) < EACH * design.shape[-1]:
+        if zeros and bool((power > 0).any()):
+            design = design * design.new_tensor(GAUSSIAN)
+            usable = usable if int(usable.sum()) >= EACH * sum(GAUSSIAN) else power > 0
+        else:
+            usable = torch.ones_like(usable)
     logs = power.clamp(min=torch.finfo(power.dtype).tiny).log()
     flat, weight = design.flatten(0, 1), usable.to(power)
     for _ in range(FIT_ROUNDS):

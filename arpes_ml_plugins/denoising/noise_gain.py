@@ -108,7 +108,10 @@ def _of_clouds(above: torch.Tensor, measured: Measured, line: Line) -> Gain:
     value, error, structure = agreed_gain(measured.spectrum, line)
     # Noise of the read-out is white: at long wavelengths it is less beside that of electrons.
     shift = torch.where(line.shift > 0, line.gain / value * line.shift, line.shift)
-    matters = shift.abs() > MATTERS * (above[measured.good] - line.shift).mean().abs()
+    if measured.read_out is not None:
+        shift = measured.read_out.variance / value
+    least = MATTERS * (above[measured.good] - line.shift).mean().abs()
+    matters = (line.shift.abs() > least) | (measured.read_out is not None)
     return replace(
         _plain(value, error, measured),
         shift=torch.where(matters, shift, 0),

@@ -6,7 +6,7 @@ looked for in turn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -24,6 +24,7 @@ from arpes_ml_plugins.denoising.noise_floor import first_gain
 from arpes_ml_plugins.denoising.noise_kind import QUIETEST
 from arpes_ml_plugins.denoising.noise_levels import Cloud, Levels, noise_levels, residuals
 from arpes_ml_plugins.denoising.noise_line import Line, fitted_line
+from arpes_ml_plugins.denoising.noise_read_out import ReadOut, beside_clouds
 from arpes_ml_plugins.denoising.noise_spectrum import NoiseSpectrum, noise_spectrum
 from arpes_ml_plugins.denoising.response import as_counts
 
@@ -59,8 +60,17 @@ class Measured:
     correlated: torch.Tensor
     like_counts: torch.Tensor
     """Whether the quietest places have the noise of counts."""
+    read_out: ReadOut | None
+    """Its noise beside that of clouds of charge, if both were told apart."""
     bright: bool
     """Whether bright places have more correlated noise for their intensity than dark ones."""
+
+    @property
+    def pedestal(self) -> torch.Tensor | float:
+        """Below the intensity, if noise of the read-out shows one; otherwise 0."""
+        if self.read_out is None or self.line is None or bool(self.line.shift >= 0):
+            return 0.0
+        return self.read_out.level
 
 
 def measure(
@@ -102,10 +112,17 @@ def measure(
         if line is None or bool((line.shift - shift).abs() <= SETTLED * line.shift_error):
             break
         shift = line.shift
+    read_out = None
+    if line is not None and bool(line.shift != 0):
+        read_out = beside_clouds(images, good, line)
+    if read_out is not None:
+        spectrum, correlated = replace(spectrum, fit=read_out.fit), torch.ones_like(correlated)
     bright = bool(correlated) and line is not None and brighter_is_noisier(spectrum, line)
+    bright = bright and read_out is None
     if bool(correlated) and not bright:
         other = None if line is None else gain_of_pixels(spectrum, line)
         beside = 0.0 if line is None else read_out_variance(images[good], line)
+        beside = beside if read_out is None else read_out.variance
         again = behind_clouds(images + shift.clamp(max=0), good, spectrum, other, beside)
         if max(again.fit.correlation) > AS_WHITE:
             spectrum = again
@@ -118,7 +135,9 @@ def measure(
     if curve is not None:
         counts = as_counts(images / curve.gain, float(curve.curvature))
         hot = hot_pixels(counts, valid, _expanded(torch.ones_like(curve.gain), images))
-    return Measured(spectrum, good, hot, line, highest, curve, correlated, like_counts, bright)
+    return Measured(
+        spectrum, good, hot, line, highest, curve, correlated, like_counts, read_out, bright
+    )
 
 
 def _floor_of(values: torch.Tensor) -> torch.Tensor | None:

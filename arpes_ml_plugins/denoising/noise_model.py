@@ -31,6 +31,8 @@ class NoiseModel:
     row_correlation: float = 0.0
     """Correlation of the noise of neighbours along the first axis of an image."""
     column_correlation: float = 0.0
+    pedestal: float = 0.0
+    """Below the intensity, if it is known beside noise of the read-out: part of ``-shift``."""
     curvature: float = 0.0
     """Of white noise, per electron; 0 if the variance follows the intensity."""
 
@@ -48,7 +50,7 @@ class NoiseModel:
         """Electrons per pixel with the noise of the read-out, which is white, if that of the others
         is correlated.
         """
-        return 0.0 if self.white or self.shift <= 0 else self.shift / self.gain
+        return 0.0 if self.white else max(self.shift + self.pedestal, 0.0) / self.gain
 
     def electrons(self, images: torch.Tensor, *, mean: bool = False) -> torch.Tensor:
         """Images in units in which the variance is the mean at long wavelengths.
@@ -118,13 +120,15 @@ class NoiseModel:
         if self.white:
             return counts
         # Few counts scatter more to one side than a Gaussian, and this passes a denoiser otherwise.
-        noise = self._filtered(counts - light) + self._read(rate, generator)
-        return (rate + noise).clamp(min=0)
+        image = rate + self._filtered(counts - light) + self._read(rate, generator)
+        return image if self.read_out else image.clamp(min=0)
 
     def pixel_variance(self, rate: torch.Tensor) -> torch.Tensor:
         """Variance of a pixel of ``rate`` electrons."""
         share = self.pixel_share((rate.shape[-2], rate.shape[-1]))
-        return share * (rate - self.read_out).clamp(min=0) + rate.clamp(max=self.read_out)
+        if not self.read_out:
+            return share * rate
+        return share * (rate - self.read_out).clamp(min=0) + self.read_out
 
     def _filtered(self, noise: torch.Tensor, power: torch.Tensor | None = None) -> torch.Tensor:
         shape = (noise.shape[-2], noise.shape[-1])
@@ -135,7 +139,7 @@ class NoiseModel:
         """Noise of the read-out."""
         if not self.read_out:
             return 0.0
-        return normal(rate, generator) * rate.clamp(0, self.read_out).sqrt()
+        return normal(rate, generator) * math.sqrt(self.read_out)
 
     def pixel_share(self, shape: tuple[int, int], window: float = 0.0) -> float:
         """Variance of a pixel, or of a Gaussian mean, over that at long wavelengths."""

@@ -65,12 +65,15 @@ def residual_of(
         pairwise(WINDOWS), means, means[1:], USUAL, strict=False
     ):
         power, area = detail_power(width, wide, transfer, clean)
+        white, _ = detail_power(width, wide, None, clean)
         expected = windowed_mean(clean[:, None], mask, width)
+        read_out = expected.clamp(max=noise.read_out)
+        noisy = (expected - read_out) * power + read_out * white
         weight = mask * (expected * area > ENOUGH)
         region = REGION + 2 * width
         # Beside gaps fewer pixels are averaged, so that more noise is left.
         shown = windowed_mean(mask, torch.ones_like(mask), width)
-        relative = (fine - coarse).square() * shown / (expected.clamp(min=1e-9) * power * usual)
+        relative = (fine - coarse).square() * shown / (noisy.clamp(min=1e-9 * power) * usual)
         local = gaussian_mean(relative, weight, region)
         seen = gaussian_mean(weight, torch.ones_like(weight), region)
         independent = seen * 4 * math.pi * region**2 / (1 + 2 * math.pi * max(wide, 0.5) ** 2)

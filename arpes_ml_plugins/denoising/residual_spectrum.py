@@ -21,12 +21,13 @@ MEDIAN = math.log(2)  # of the power of one mode of noise, over its mean
 
 
 def residual_spectrum(
-    residual: torch.Tensor, level: torch.Tensor, valid: torch.Tensor
+    residual: torch.Tensor, level: torch.Tensor, valid: torch.Tensor, read_out: float = 0.0
 ) -> torch.Tensor | None:
     """Power of the noise over the intensity ``level``, for ``rfft2`` of such images.
 
-    None if there are too few complete blocks. All have the shape ``(n, height, width)``; the
-    result is ``(height, width // 2 + 1)``.
+    White noise of the variance ``read_out`` beside it is subtracted. None if there are too few
+    complete blocks. All have the shape ``(n, height, width)``; the result is ``(height, width // 2
+    + 1)``.
 
     Examples
     --------
@@ -48,6 +49,10 @@ def residual_spectrum(
     window = (window[:, None] * window).to(residual)
     modes = torch.fft.rfft2(blocks_of(standard, size)[used] * window)
     power = modes.abs().square().median(0).values / (MEDIAN * window.square().sum())
+    if read_out:
+        beside = torch.where(bright, read_out / level.clamp(min=1e-12), 0)
+        share = (blocks_of(beside, size)[used] * window.square()).sum((-2, -1))
+        power = (power - share.median() / window.square().sum()).clamp(min=0)
     return _resampled(power, residual.shape[-2], residual.shape[-1])
 
 

@@ -72,9 +72,7 @@ def power_left(counts: Counts, clean: torch.Tensor, noise: NoiseModel) -> torch.
     seen = counts.predicted()
     level = replace(counts, images=smooth_power(counts)).predicted().images - noise.read_out
     bright = seen.valid & ((level > noise.read_out) if noise.read_out else True)
-    power = residual_spectrum(seen.images - clean, level, bright)
-    if power is not None and noise.read_out:
-        power = (power - (noise.read_out / level[bright]).mean()).clamp(min=0)
+    power = residual_spectrum(seen.images - clean, level, bright, noise.read_out)
     if power is None:
         return None
     shape = (clean.shape[-2], clean.shape[-1])

@@ -214,5 +214,6 @@ def _noise_model(numbers: Mapping[str, float], gain: float | None, exposures: in
         shift=0.0 if gain else numbers["shift"] * exposures,
         row_correlation=numbers["rows"],
         column_correlation=numbers["columns"],
+        pedestal=0.0 if gain else numbers["pedestal"] * exposures,
         curvature=0.0 if gain else numbers["curvature"],
     )

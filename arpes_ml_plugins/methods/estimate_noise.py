@@ -66,12 +66,15 @@ def estimate_noise(
         - ``shift``: the variance is ``gain * (mean + shift)``; positive for read-out noise or a
           subtracted constant, negative for a pedestal, zero if neither is significant.
           ``shift_error``: its standard deviation;
+        - ``pedestal``: mean of pixels without electrons, if read-out noise beside correlated noise
+          shows one; ``shift`` is then what stands for this noise less the pedestal. Otherwise 0;
         - ``curvature``: of white noise that does not follow the intensity x by a line. If it is
           positive, the variance is ``gain * x + curvature * x**2`` (a fluctuating source, pixels of
           unequal sensitivity); if it is negative, ``gain * x * exp(curvature * x / gain)`` (a
           detector that saturates, logarithms). Otherwise 0;
         - ``energy_correlation``, ``momentum_correlation``: correlation of the noise of neighbouring
-          pixels along each axis, 0 for counts;
+          pixels along each axis, 0 for counts; that of electrons alone, if ``shift`` stands for
+          white read-out noise that was told from theirs by its spectrum;
         - ``hot_fraction``, ``missing_fraction``, ``negative_fraction``: fractions of the pixels;
         - ``mean_counts``: electrons per pixel, intensity over gain;
         - ``deviation``: standard deviation of the noise of a typical pixel, if ``kind`` is

@@ -28,6 +28,7 @@ NUMBERS = (
     "step",
     "shift",
     "shift_error",
+    "pedestal",
     "curvature",
     "uncertain",
     "structured",
@@ -143,6 +144,8 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
     along = " and ".join(f"{value:.2f} along {dim}" for value, dim in zip(both, dims, strict=True))
     curved = _curved(gain, noise["curvature"])
     beside = f" {_shifted(gain, noise['shift'], negative)}" if noise["shift"] else ""
+    if noise["pedestal"]:
+        beside = f" {_camera(gain, noise['shift'], noise['pedestal'])}"
     return {
         "counts": f"The values are {_counts(noise['step'])}: {_electrons(counts)}.",
         "scaled counts": curved
@@ -315,6 +318,16 @@ def _offset(gain: float, shift: float, counts: float, negative: float) -> str:
     if shift > 0 and negative > DIFFERENCE:
         electrons += ", unless the values are a difference, which does not show how many there were"
     return f"{_shifted(gain, shift, negative)} This means {electrons}."
+
+
+def _camera(gain: float, shift: float, pedestal: float) -> str:
+    """What correlated noise means beside white noise and above a pedestal."""
+    deviation = math.sqrt(max(gain * (shift + pedestal), 0.0))
+    return (
+        f"A constant of about {pedestal:.4g}, a pedestal, is part of the values, and so is white "
+        f"read-out noise (standard deviation {deviation:.3g}); data - {pedestal:.4g} removes the "
+        f"constant."
+    )
 
 
 def _shifted(gain: float, shift: float, negative: float) -> str:
