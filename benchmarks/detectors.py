@@ -229,6 +229,17 @@ def _mean_psnr(data: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarra
     return float(np.mean(found))
 
 
+CAMERA = {
+    "noisy": 1,
+    "Gaussian, oracle": 1,
+    "adapt=False": 1,
+    "bars hold": 2,
+    "gain / truth": 2,
+    "pedestal": 0,
+}
+"""What is measured on images of a camera, and how many digits are written."""
+
+
 def cameras() -> None:
     """The noise estimate, the best Gaussian filter and the network on images of a camera."""
     rows: list[dict[str, object]] = []
@@ -237,11 +248,9 @@ def cameras() -> None:
             rate = SCENES[name]() * counts / SCENES[name]().mean()
             for width in (0.4, 0.8):
                 found = np.mean([_camera(rate, width, seed) for seed in range(SEEDS)], axis=0)
-                row = {"scene": name, "counts per pixel": counts, "width of the cloud, px": width}
-                names = ("Gaussian, oracle", "adapt=False", "bars hold", "gain / truth", "pedestal")
-                digits = (1, 1, 2, 2, 0)
-                results = zip(names, found, digits, strict=True)
-                rows.append(row | {key: f"{value:.{n}f}" for key, value, n in results})
+                row = {"scene": f"{name}, clouds of {width} px", "counts per pixel": counts}
+                results = zip(CAMERA.items(), found, strict=True)
+                rows.append(row | {key: f"{value:.{digits}f}" for (key, digits), value in results})
                 print(rows[-1], flush=True)
                 write("denoising_cameras.csv", rows)
 
@@ -254,12 +263,13 @@ def _camera(rate: np.ndarray, width: float, seed: int) -> tuple[float, ...]:
     result = labelled(values).S.decompose_pretrained(adapt=False, rng=0)
     noise = labelled(values).S.estimate_noise()
     held = (result.lower.values <= truth) & (truth <= result.upper.values)
-    pedestal = float(noise.pedestal) or max(-float(noise.shift), 0.0)
+    pedestal = float(noise["pedestal"]) or max(-float(noise["shift"]), 0.0)
     return (
+        psnr(values - PEDESTAL, truth - PEDESTAL),
         psnr(gaussian_oracle(values - PEDESTAL, truth - PEDESTAL), truth - PEDESTAL),
         psnr(result.clean.values - PEDESTAL, truth - PEDESTAL),
         float(held.mean()),
-        float(noise.gain) / (GAIN * (1 + SPREAD**2)),
+        float(noise["gain"]) / (GAIN * (1 + SPREAD**2)),
         pedestal,
     )
 

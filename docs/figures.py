@@ -56,6 +56,7 @@ def _figures() -> list[tuple[str, Figure]]:
     figures += [
         ("denoising_sharp", _dumbbells("denoising_sharp", ("scene", "counts per pixel"))),
         ("denoising_clouds", _dumbbells("denoising_clouds", ("width of the cloud, px",))),
+        ("denoising_cameras", _dumbbells("denoising_cameras", ("scene", "counts per pixel"))),
         ("denoising_bars", _coverage()),
         ("continuation_range", _range()),
         ("act100", _act100()),
@@ -134,7 +135,7 @@ def _dumbbells(name: str, keys: tuple[str, ...]) -> Figure:
     for axes, level in zip(panels[0], levels, strict=True):
         for row in (row for row in rows if row[group] == level):
             place = names.index(row[keys[0]])
-            values = {key: found[0] for key in shown if (found := _number(row[key]))}
+            values = {key: found[0] for key in shown if (found := _number(row.get(key, "")))}
             axes.hlines(place, min(values.values()), max(values.values()), color="0.9", zorder=0)
             for key, mark, colour in zip(shown, marks, colours, strict=True):
                 if key in values:
