@@ -35,6 +35,7 @@ USUAL, USUAL_SPREAD = -0.5, 0.12  # slope of log(error) over log(exposure)
 FLATTEST = -0.2  # slope that is still a decrease
 LOG_NORMAL = math.pi**2 / 8  # variance of the logarithm of the size of a normal number
 SMALLEST = 0.01  # of the error: smaller deviations are chance
+FAILED = 10.0  # times the median deviation: more is no noise, but a fit that failed
 
 
 def counts_needed(
@@ -82,7 +83,8 @@ def counts_needed(
           which contains how much the scenes differ;
         - ``value``: ``quantity`` of the clean image; ``error_now``: its error at the present
           exposure;
-        - ``simulated_error`` along ``exposure``: root-mean-square error of the simulations;
+        - ``simulated_error`` along ``exposure``: root-mean-square error of the simulations, without
+          those in which ``quantity`` is more than ten times as far off as usual;
         - ``status``: result in words.
 
     Raises
@@ -204,11 +206,15 @@ def _answer(value: float, off: np.ndarray, wanted: float) -> xr.Dataset:
 
     ``off`` are the deviations, by exposure and scene.
     """
-    errors = np.sqrt(np.square(off).mean(1))
-    each = (2 * (off.shape[1] - 1)) ** -0.5  # relative error of a standard deviation
+    usual = np.median(np.abs(off), axis=1, keepdims=True)
+    failed = (np.abs(off) > FAILED * usual) & (usual > 0)
+    off = np.where(failed, np.nan, off)
+    errors = np.sqrt(np.nanmean(np.square(off), axis=1))
+    used = off.shape[1] - failed.sum(1)
+    each = (2 * np.maximum(used - 1, 1)) ** -0.5  # relative errors of standard deviations
     # The prior is one more equation: errors due to noise fall with the root of the exposure.
     design = np.array([*((1.0, math.log(factor)) for factor in FACTORS), (0.0, 1.0)])
-    weights = np.array([*(1 / each for _ in FACTORS), 1 / USUAL_SPREAD])
+    weights = np.array([*(1 / each), 1 / USUAL_SPREAD])
     known = np.append(np.log(np.maximum(errors, np.finfo(float).tiny)), USUAL)
     weighted = design.T * weights**2
     covariance = np.linalg.inv(weighted @ design)
@@ -228,6 +234,11 @@ def _answer(value: float, off: np.ndarray, wanted: float) -> xr.Dataset:
             status += "; the exposure is far beyond those simulated, so the factor is uncertain"
         if spread > factor > 1:
             status += "; the data do not yet show how long: repeat this after half of the time"
+    if failed.any():
+        status += (
+            f"; quantity is far off for {failed.sum()} of {failed.size} simulated measurements, as "
+            f"if a fit failed: they are left out"
+        )
     numbers = {
         "factor": factor,
         "factor_error": spread,
@@ -244,5 +255,6 @@ def _variance_of_scenes(off: np.ndarray, errors: np.ndarray) -> float:
     """Variance of the logarithm of the error from scene to scene, beyond chance."""
     least = np.maximum(SMALLEST * errors, np.finfo(float).tiny)[:, None]
     sizes = np.log(np.maximum(np.abs(off), least))
-    levels = (sizes - sizes.mean(1, keepdims=True)).mean(0)
+    sizes = sizes[:, np.isfinite(sizes).any(0)]
+    levels = np.nanmean(sizes - np.nanmean(sizes, axis=1, keepdims=True), axis=0)
     return max(levels.var(ddof=1) - LOG_NORMAL / len(off), 0.0)

@@ -59,6 +59,18 @@ def test_deviations_of_zero_are_no_certainty():
     assert 0.1 < float(answer.factor_error / answer.factor) < 5
 
 
+def test_failed_fits_are_left_out_and_told():
+    falling = 2 * np.array([0.5, 1, 2, 4, 8])[:, None] ** -0.5
+    off = falling * np.random.default_rng(0).normal(size=(5, 12))
+    usual = _answer(0.0, off, wanted=0.5)
+    off[:, 3] = 300  # in all simulated measurements of one scene
+    off[4, 5] = -80
+    answer = _answer(0.0, off, wanted=0.5)
+    assert float(answer.factor) == pytest.approx(float(usual.factor), rel=0.5)
+    assert "far off for 6 of 60" in str(answer.status.values)
+    assert "far off" not in str(usual.status.values)
+
+
 def test_impossible_requests():
     with pytest.raises(ParameterError, match="error"):
         counts_needed(cut(1.0), total, error=0.0)
