@@ -24,8 +24,8 @@ __all__ = [
     "behind_clouds",
     "brighter_is_noisier",
     "gain_of_pixels",
-    "too_smooth",
     "read_out_variance",
+    "too_smooth",
 ]
 
 ROUNDS = 2  # of simulation and comparison in turn

@@ -115,9 +115,9 @@ def measure(
         if line is None or bool((line.shift - shift).abs() <= SETTLED * line.shift_error):
             break
         shift = line.shift
-    read_out = None
-    subtracted = bool(correlated) and line is not None
-    subtracted = subtracted and too_smooth(spectrum, line.gain * line.shift)
+    read_out, subtracted = None, False
+    if line is not None and bool(correlated):
+        subtracted = too_smooth(spectrum, line.gain * line.shift)
     if line is not None and bool(line.shift != 0) and not subtracted:
         read_out = beside_clouds(images, good, line)
     if read_out is not None:

@@ -131,7 +131,7 @@ def _numbers(
             exponent = math.log(max(ratio, LEAST)) / math.log(float(levels[1] / levels[0]))
             law = local[dim].median() * (expected / levels[0]).clamp(min=1e-9) ** exponent
             level = torch.where(use, law, median).clamp(min=float(median))
-            if ratio > 1:  # the dim ones, that have less than was assumed, say nothing of the others
+            if ratio > 1:  # dim places have less than was assumed, and say nothing of the others
                 power = local[use & ~dim].median()
                 level = level.clamp(max=max(float(median), 1.0))
     above = local > level * (1 + STANDS_OUT * error).clamp(min=STRONGER)
