@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from arpes_ml_plugins.constants import NEGATIVE
+from arpes_ml_plugins.constants import DIFFERENCE, NEGATIVE
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.neighbourhoods import highest_around
 
@@ -57,8 +57,11 @@ def read_out_explains(
 def constant_explains(
     values: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor
 ) -> torch.Tensor:
-    """Whether values are not below those of no electrons, whose ``shift`` is not known exactly."""
-    return (values < -FARTHEST * shift).to(values).mean() <= NEGATIVE
+    """Whether values are not below those of no electrons, whose ``shift`` is not known exactly, and
+    not so often below zero as a difference is.
+    """
+    too_low = (values < -FARTHEST * shift).to(values).mean() > NEGATIVE
+    return ~too_low & ((values < 0).to(values).mean() < DIFFERENCE)
 
 
 def dark_explains(values: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
