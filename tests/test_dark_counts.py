@@ -38,3 +38,13 @@ def test_electrons_that_are_seen_twice_are_no_single_counts():
     assert not single_counts(counts + counts.roll(1, -2), everywhere, step)
     assert not single_counts(counts, everywhere, torch.tensor(torch.nan))
     assert not single_counts(counts[:, :16, :16], everywhere[:, :16, :16], step)  # too few
+
+
+@pytest.mark.parametrize("pedestal", [4, 9])
+def test_read_out_noise_above_a_pedestal_is_not_skewed(pedestal):
+    rng = np.random.default_rng(pedestal)
+    read = np.rint(pedestal + pedestal**0.5 * rng.standard_normal((1, 100, 100)))
+    counts = rng.poisson(pedestal, (1, 100, 100)) * 1.0
+    everywhere, one = torch.ones(1, 100, 100).bool(), torch.tensor(1.0)
+    assert single_counts(torch.from_numpy(counts), everywhere, one)
+    assert not single_counts(torch.from_numpy(read.clip(0)), everywhere, one)

@@ -136,3 +136,15 @@ def test_an_image_that_was_subtracted_from_itself(rate):
     noise = labelled(series - series[0]).S.estimate_noise()
     assert str(noise.kind.values) == "local"
     assert float(noise.deviation) == pytest.approx(np.median((2 * rate) ** 0.5), rel=0.3)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_background_subtracted_around_a_sharp_edge_leaves_white_noise(seed):
+    row, column = np.indices((96, 96)) - 47.5
+    band = 0.3 + 1 / (1 + ((row + 10 - 0.012 * column**2) / 3) ** 2)
+    rate = 12 * (band * (np.hypot(row, 1.1 * column) < 36) + 1e-4)
+    counts = np.random.default_rng(seed).poisson(rate) * 1.0
+    measured, truth = (x - 0.7 * gaussian_filter(x, 12) for x in (counts, rate))
+    clean = labelled(measured).S.denoise(adapt=False, rng=0)
+    filtered = min(squared(gaussian_filter(measured, s), truth) for s in np.arange(0.5, 3, 0.25))
+    assert squared(clean, truth) < filtered

@@ -175,3 +175,21 @@ def test_parts_without_any_noise_are_no_error():
     place, width = 30 + 4 * rng.random((400, 1)), 1 + rng.random((400, 1))
     values = np.exp(-(((energy - place) / width) ** 2))
     assert xr.DataArray(values, dims=("phi", "eV")).S.estimate_noise()["kind"] != "counts"
+
+
+@pytest.mark.parametrize("spread", [0.005, 0.03])
+def test_scales_that_hardly_differ_are_exact_too(spread: float) -> None:
+    rng = np.random.default_rng(5)
+    currents = np.exp(spread * rng.standard_normal((96, 1)))
+    kind, scales = scaled(rng.poisson(SCENE) / currents)
+    assert kind == "rows"
+    product = scales[0] * currents
+    np.testing.assert_allclose(product / product.mean(), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_lines_over_a_part_of_their_sum_have_its_noise(seed: int) -> None:
+    counts = np.random.default_rng(seed).poisson(SCENE) * 1.0
+    part = counts[:, :40].sum(1, keepdims=True)
+    product = scaled(counts / part)[1][0] * part
+    np.testing.assert_allclose(product / product.mean(), 1, rtol=1e-6)

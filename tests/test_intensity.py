@@ -162,6 +162,7 @@ def test_zeros_around_what_was_moved_or_filtered_are_missing(change, place):
         np.maximum(gaussian_filter(electrons(1, 3) - 1.0, 1.5), 0),
         moved(electrons(8, 3) * (np.mgrid[:N, :N][0] < N / 2)),  # dark, if not quite
         moved(np.random.default_rng(1).poisson(np.where(window(), 5.0, 0.02)) * 1.0),
+        moved(np.where(window(), 9 + electrons(8, 3), np.arange(N * N).reshape(N, N) == 3 * N + 3)),
     ],
 )
 def test_dark_is_not_missing(values):

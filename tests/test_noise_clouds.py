@@ -159,3 +159,15 @@ def test_a_pedestal_in_doubt_does_not_keep_sharp_rings_from_the_network():
     with pytest.warns(CountsWarning, match="The gain is uncertain"):
         clean = data.S.denoise_pretrained(adapt=False, rng=0)
     assert np.square(clean - truth).mean() < 0.2 * np.square(data - truth).mean()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_constant_subtracted_from_a_smoothed_image_is_no_read_out(seed):
+    band = 0.15 + 1 / (1 + ((ROWS - 20 + 0.004 * COLUMNS**2) / 5) ** 2)
+    smooth = gaussian_filter(np.random.default_rng(seed).poisson(3 * band) * 1.0, 0.9)
+    noise = xr.DataArray(smooth - 0.2, dims=("phi", "eV")).S.estimate_noise()
+    assert noise["kind"] == "correlated"
+    assert float(noise["pedestal"]) == -float(noise["shift"])
+    assert float(noise["shift"]) == pytest.approx(0.2, abs=0.1)
+    assert float(noise["gain"]) == pytest.approx(1, abs=1.5 * float(noise["gain_error"]))
+    assert "subtracted" in str(noise["verdict"].values)

@@ -126,6 +126,27 @@ def test_structure_that_is_left_is_found_where_it_is():
     assert 0.8 < left * truth.numel() / (30 * 50) < 3  # power is averaged over regions
 
 
+@pytest.mark.parametrize("structured", [False, True])
+def test_dark_places_with_less_noise_make_no_structure_of_bright_ones(structured):
+    import torch
+
+    rng = np.random.default_rng(0)
+    column = np.arange(128)
+    truth = np.tile(np.where(column < 60, 100.0, 8.0), (96, 1))
+    noise = np.where(column < 60, 10.0, 1.0) * rng.standard_normal(truth.shape)
+    if structured:
+        noise[:20, 10:50] += 12 * np.sin(np.arange(40.0))
+    left = residual_of(
+        torch.from_numpy(truth + noise)[None],
+        torch.from_numpy(truth)[None],
+        torch.ones((1, *truth.shape), dtype=torch.bool),
+        NoiseModel(1.0),
+    )
+    assert (float(left.structure) > 0.05) == structured
+    if not structured:
+        assert float(left.power) == pytest.approx(1, abs=0.25)
+
+
 def test_lazy_data_say_nothing_beforehand():
     rng = np.random.default_rng(0)
     data = xr.DataArray(rng.poisson(smooth_rate(rng, 5)) * 1.0, dims=("phi", "eV")).chunk()

@@ -23,7 +23,9 @@ BETWEEN, BEYOND_DARK = 6, 5.0  # the same between spots: pixels, and standard de
 SMALL, DARKEST = 5, 0.2  # pixels, side of the squares whose quantile is the intensity in the dark
 FEWEST = 200  # counts
 MOST = 2**24  # pixels, of which a quantile can be computed
+FEWEST_PIXELS = 50
 DISPERSION, CORRELATION = 0.1, 0.05  # that variance over mean, and neighbours, may be off
+SKEWNESS = 0.25  # the same of the third moment over the mean
 BEYOND = 3.0  # standard deviations, if these are larger
 
 
@@ -65,15 +67,24 @@ def _between_spots(counts: torch.Tensor, seen: torch.Tensor) -> bool:
 
 
 def _independent(counts: torch.Tensor, mean: torch.Tensor, dark: torch.Tensor) -> bool:
-    """Whether ``dark`` pixels have the noise of counts, and no other."""
+    """Whether ``dark`` pixels have the noise of counts, and no other.
+
+    Above a pedestal, noise of the read-out may have as much variance, but it is not skewed.
+    """
     total = float(mean[dark].sum())
-    if float(counts[dark].sum()) < FEWEST or not total > 0:
+    if float(counts[dark].sum()) < FEWEST or not total > 0 or bool((counts[dark] < 0).any()):
         return False
     apart = torch.where(dark, counts - mean, 0)
     pixels = float(dark.sum())
+    if pixels < FEWEST_PIXELS:
+        return False
     dispersion = float(apart.square().sum()) / total
     chance = (2 / pixels + 1 / total) ** 0.5
     if abs(dispersion - 1) > max(DISPERSION, BEYOND * chance):
+        return False
+    cubes = apart[dark] ** 3
+    chance = float(cubes.std()) * pixels**0.5 / total
+    if float(cubes.sum()) / total < 1 - max(SKEWNESS, BEYOND * chance):
         return False
     pairs = (
         (apart[:, 1:] * apart[:, :-1]).sum() / total,

@@ -36,9 +36,10 @@ MOST_LINES = 512  # lines in which steps are looked for
 FEWEST_LINES = 16
 NEARLY_ALL = 0.9  # of the lines, or images, have a step
 COARSER = 1.5  # times the step of all values that the step of lines must be
-DIFFER = 0.04  # spread of the logarithms of the scales: smaller ones do not matter
+DIFFER = 2e-3  # spread of the logarithms of the scales: smaller ones do not matter
 SLOPE = (0.6, 2.5)  # of the logarithm of the noise against that of the step, if it is the scale
 AROUND = 3.0  # lines, over which scales are smoothed
+SMOOTHER = 0.5  # times the differences of brightness of lines: less is no chance
 SURE, MAYBE = 4.0, 2.0  # standard errors of this slope
 AS_COUNTS = 3.0  # factor by which noise may differ from that of counts
 ENDS = (0.02, 0.98)  # quantiles of the scales, whose ratio is stated
@@ -124,7 +125,7 @@ def relative_scales(
 
 
 def _smoothest(lines: torch.Tensor, mask: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """The scales themselves, or smooth ones, after which lines are as bright as those beside them.
+    """The scales themselves, or smooth ones, after which lines are far more like those beside them.
 
     Lines that were divided by their own sum are smoother as they are than the counts were: what
     is left is noise without that of the sum.
@@ -137,7 +138,7 @@ def _smoothest(lines: torch.Tensor, mask: torch.Tensor, scales: torch.Tensor) ->
         (sums / each + tiny).log().diff(n=2, dim=1).abs().median(1, keepdim=True).values
         for each in (scales, smooth)
     )
-    return torch.where(other < exact, smooth, scales)
+    return torch.where(other < SMOOTHER * exact, smooth, scales)
 
 
 def _known(scales: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ MORE = 3.0  # times the pixels that would be empty by chance
 INSIDE = 7  # marked neighbours of eight
 HALF, STRAY = 0.5, 0.002  # marked pixels that are inside, at least, and others there, at most
 RIM = 3  # pixels from zeros, beyond which intensities are compared with those beside them
+ALONE = 7, 9  # pixels, sides of two squares around a pixel that has no neighbours between them
 STEEP = 0.5  # of the intensity there: what is darker beside zeros falls off towards them
 
 
@@ -68,6 +69,8 @@ def _ends_at_zeros(images: torch.Tensor, valid: torch.Tensor) -> bool:
     values = images[known]
     if min(int(zeros.sum()), len(values)) < FEWEST or not _in_regions(valid, zeros):
         return False
+    if _electrons(known):
+        return False
     inside = zeros & (_around(zeros.float()) > INSIDE - 0.5)
     if (zeros & ~_within(inside, 1)).sum() > STRAY * len(values):
         return False  # it is dark, and some of these were measured
@@ -78,6 +81,12 @@ def _ends_at_zeros(images: torch.Tensor, valid: torch.Tensor) -> bool:
     if int(further.sum()) < int(beside.sum()):
         return False  # spots among zeros
     return bool(images[beside].abs().mean() > STEEP * images[further].abs().mean())
+
+
+def _electrons(known: torch.Tensor) -> bool:
+    """Whether zeros lie around single spots: electrons in the dark, which nothing would mark."""
+    small, large = (sum_around(known.float(), side) for side in ALONE)
+    return bool((known & (large - small < 0.5)).any())
 
 
 def _within(marked: torch.Tensor, distance: int) -> torch.Tensor:

@@ -18,12 +18,14 @@ from arpes_ml_plugins.denoising.gain_scales import Scaling, find_scaling, relati
 from arpes_ml_plugins.denoising.irregular import Lines, clipped, uneven
 from arpes_ml_plugins.denoising.line_factors import line_factors
 from arpes_ml_plugins.denoising.neighbourhoods import highest_around
+from arpes_ml_plugins.denoising.noise_clouds import too_smooth
 from arpes_ml_plugins.denoising.noise_gain import CURVED, Gain, gain_of
 from arpes_ml_plugins.denoising.noise_kind import KINDS, beside_steps, kind_of, step_of
 from arpes_ml_plugins.denoising.noise_measured import FEWEST, Measured, measure
 from arpes_ml_plugins.denoising.noise_spectrum import noise_spectrum
 from arpes_ml_plugins.denoising.noise_zero import (
     ENOUGH_STILL,
+    constant_explains,
     level_of,
     of_read_out,
     overshot,
@@ -61,7 +63,8 @@ class NoiseEstimate:
     """Standard deviation of a shift that is not zero."""
     pedestal: torch.Tensor
     """Below the intensity, if white noise of the read-out beside correlated noise shows one: the
-    shift is then the difference of what stands for this noise and the pedestal. Otherwise 0."""
+    shift is then the difference of what stands for this noise and the pedestal. The negative shift
+    if this shows that something was subtracted and there is no such noise. Otherwise 0."""
     curvature: torch.Tensor
     """Above zero, the variance is ``gain * x * (1 + curvature * x / gain)`` for the mean ``x`` with
     the shift; below, ``gain * x * exp(curvature * x / gain)``; zero unless noise is white."""
@@ -140,7 +143,9 @@ def estimate(
         gain_error=error,
         step=scene.step,
         shift=gain.shift - scene.base,
-        pedestal=pedestal,
+        pedestal=torch.where(gain.shift > 0, -gain.shift, pedestal)
+        if measured.subtracted
+        else pedestal,
         shift_error=gain.shift_error,
         curvature=gain.curvature,
         uncertain=uncertain,
@@ -251,7 +256,8 @@ def _beside_read_out(
     gain: Gain, scene: _Scene, measured: Measured, computed: bool
 ) -> tuple[Gain, torch.Tensor]:
     """The gain beside that of read-out noise, and whether values below zero are not explained."""
-    below = (scene.negative > NEGATIVE) & ~read_out_explains(scene.values, gain.value, gain.shift)
+    explains = constant_explains if measured.subtracted else read_out_explains
+    below = (scene.negative > NEGATIVE) & ~explains(scene.values, gain.value, gain.shift)
     if bool(below & measured.correlated & (gain.shift <= 0) & (scene.base >= 0)):
         below = below & ~overshot(scene.images, measured.good)
     few = below & (scene.negative < DIFFERENCE) & (gain.shift <= 0) & (scene.base >= 0)
@@ -259,6 +265,8 @@ def _beside_read_out(
         return gain, below
     seen = scene.images[measured.good]
     value, shift = of_read_out(seen, gain.value, seen.mean())
+    if bool(measured.correlated) and too_smooth(measured.spectrum, value * shift):
+        return gain, below
     return replace(gain, value=value, shift=shift), shift <= 0
 
 
@@ -306,7 +314,7 @@ def _correlations(measured: Measured, mean: torch.Tensor) -> tuple[torch.Tensor,
     """
     spectrum, line = measured.spectrum, measured.line
     electrons = torch.ones_like(mean)  # their share of the variance of a pixel
-    mixed = bool(measured.correlated) and measured.read_out is None
+    mixed = bool(measured.correlated) and measured.read_out is None and not measured.subtracted
     if mixed and line is not None and bool(line.shift > 0):
         electrons = mean / (mean + line.shift)
     return spectrum.row_correlation * electrons, spectrum.column_correlation * electrons

@@ -25,6 +25,7 @@ __all__ = [
     "brighter_is_noisier",
     "gain_of_pixels",
     "read_out_variance",
+    "too_smooth",
 ]
 
 ROUNDS = 2  # of simulation and comparison in turn
@@ -40,6 +41,7 @@ SPECTRUM, LINE = 0.1, 0.08  # relative errors of these gains that their own erro
 RAISED = 2.0  # times: structure hardly raises the gain of the spectrum more, in its quiet blocks
 FARTHEST = 0.8  # relative: the better of both gains is known better than this
 DARK = 2.0  # standard deviations of the read-out noise
+FINE, NO_FLOOR = 1.0, 0.1  # of the Nyquist frequency; of white noise: finer noise is more, or none
 QUARTERS = 0.25, 0.75
 ALIKE = 2.0  # times: these quantiles of the noise of blocks that differ by chance or a little
 QUIETER = 0.5  # of the noise of these blocks: then the line follows other places than they do
@@ -148,6 +150,17 @@ def agreed_gain(
     gain = torch.maximum(second * (apart * error / of_first).exp(), first / RAISED)
     far = torch.maximum((first - gain).abs(), (second - gain).abs()).clamp(max=FARTHEST * gain)
     return gain, error.sqrt() * gain, torch.where(apart.abs() > APART, far, 0)
+
+
+def too_smooth(spectrum: NoiseSpectrum, read_out: torch.Tensor) -> bool:
+    """Whether the finest noise is far less than white noise of the variance ``read_out`` would be.
+
+    Something was then subtracted from an image that had been smoothed, or was interpolated.
+    """
+    f = spectrum.frequencies
+    fine = torch.hypot(*torch.meshgrid(f, f, indexing="ij")) > FINE
+    floor = spectrum.power[fine].mean() * spectrum.mean.median()
+    return bool(floor < NO_FLOOR * read_out)
 
 
 def read_out_variance(values: torch.Tensor, line: Line) -> torch.Tensor:

@@ -20,6 +20,7 @@ from arpes_ml_plugins.denoising.noise_zero import dark_explains
 __all__ = ["estimate"]
 
 CORRELATED = 0.1  # of neighbours: less is chance
+UNCORRELATED = "counts", "scaled counts", "offset"
 ROUNDED = 1e-6  # of the mean intensity, also in single precision
 ROUNDING, QUIET = 1e-9, 0.1  # of the mean intensity: noise of a pixel that is neither
 # rounding nor that of few counts
@@ -127,9 +128,10 @@ def _correlation(
     """Correlation of neighbours along both axes.
 
     Above its pedestal the noise is that of counts, so that this can be measured once more. Either
-    measurement may miss it: the larger one counts.
+    measurement may miss it: the larger one counts, unless it is no more than chance.
     """
     above = pedestal(images, valid, NoiseModel(float(unit)))
     again = found if above is None else noise.estimate(images + above, valid)
+    again = found if KINDS[int(again.kind)] in UNCORRELATED else again
     rows = torch.maximum(found.row_correlation, again.row_correlation)
     return rows, torch.maximum(found.column_correlation, again.column_correlation)

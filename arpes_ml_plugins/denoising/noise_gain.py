@@ -107,7 +107,8 @@ def _of_line(above: torch.Tensor, measured: Measured, line: Line, step: torch.Te
 def _of_clouds(above: torch.Tensor, measured: Measured, line: Line) -> Gain:
     value, error, structure = agreed_gain(measured.spectrum, line)
     # Noise of the read-out is white: at long wavelengths it is less beside that of electrons.
-    shift = torch.where(line.shift > 0, line.gain / value * line.shift, line.shift)
+    white = (line.shift > 0) & (not measured.subtracted)
+    shift = torch.where(white, line.gain / value * line.shift, line.shift)
     if measured.read_out is not None:
         shift = measured.read_out.variance / value
     least = MATTERS * (above[measured.good] - line.shift).mean().abs()

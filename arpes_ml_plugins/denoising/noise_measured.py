@@ -18,6 +18,7 @@ from arpes_ml_plugins.denoising.noise_clouds import (
     brighter_is_noisier,
     gain_of_pixels,
     read_out_variance,
+    too_smooth,
 )
 from arpes_ml_plugins.denoising.noise_curve import Curve, curve_of
 from arpes_ml_plugins.denoising.noise_floor import first_gain
@@ -62,6 +63,8 @@ class Measured:
     """Whether the quietest places have the noise of counts."""
     read_out: ReadOut | None
     """Its noise beside that of clouds of charge, if both were told apart."""
+    subtracted: bool
+    """Whether a shift of correlated noise is what was subtracted, and no noise of the read-out."""
     bright: bool
     """Whether bright places have more correlated noise for their intensity than dark ones."""
 
@@ -112,8 +115,10 @@ def measure(
         if line is None or bool((line.shift - shift).abs() <= SETTLED * line.shift_error):
             break
         shift = line.shift
-    read_out = None
-    if line is not None and bool(line.shift != 0):
+    read_out, subtracted = None, False
+    if line is not None and bool(correlated):
+        subtracted = too_smooth(spectrum, line.gain * line.shift)
+    if line is not None and bool(line.shift != 0) and not subtracted:
         read_out = beside_clouds(images, good, line)
     if read_out is not None:
         spectrum, correlated = replace(spectrum, fit=read_out.fit), torch.ones_like(correlated)
@@ -121,7 +126,7 @@ def measure(
     bright = bright and read_out is None
     if bool(correlated) and not bright:
         other = None if line is None else gain_of_pixels(spectrum, line)
-        beside = 0.0 if line is None else read_out_variance(images[good], line)
+        beside = 0.0 if line is None or subtracted else read_out_variance(images[good], line)
         beside = beside if read_out is None else read_out.variance
         again = behind_clouds(images + shift.clamp(max=0), good, spectrum, other, beside)
         if max(again.fit.correlation) > AS_WHITE:
@@ -136,7 +141,17 @@ def measure(
         counts = as_counts(images / curve.gain, float(curve.curvature))
         hot = hot_pixels(counts, valid, _expanded(torch.ones_like(curve.gain), images))
     return Measured(
-        spectrum, good, hot, line, highest, curve, correlated, like_counts, read_out, bright
+        spectrum,
+        good,
+        hot,
+        line,
+        highest,
+        curve,
+        correlated,
+        like_counts,
+        read_out,
+        subtracted and bool(correlated),
+        bright,
     )
 
 

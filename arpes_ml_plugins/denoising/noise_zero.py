@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from arpes_ml_plugins.constants import DIFFERENCE, NEGATIVE
 from arpes_ml_plugins.denoising.gaussian_means import gaussian_mean
 from arpes_ml_plugins.denoising.neighbourhoods import highest_around
 
 __all__ = [
     "ENOUGH_STILL",
+    "constant_explains",
     "dark_explains",
     "level_of",
     "of_read_out",
@@ -19,6 +21,7 @@ __all__ = [
 
 STILL = 7  # pixels, side of a square that has no noise at all
 ENOUGH_STILL = 0.005  # of the pixels, that show a pedestal
+FARTHEST = 2.0  # times a constant that was subtracted
 MUCH_BELOW = 3.0  # times the square that is expected of negative values
 READ_OUT = 0.3  # of the mean: a larger shift would not be that of read-out noise
 BESIDE = 3.0  # pixels, width of means in which an interpolation leaves nothing below zero
@@ -49,6 +52,16 @@ def read_out_explains(
         return values.new_ones((), dtype=torch.bool)
     allowed = gain * shift + shift.square()
     return (shift > 0) & (below.square().mean() < MUCH_BELOW * allowed)
+
+
+def constant_explains(
+    values: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor
+) -> torch.Tensor:
+    """Whether values are not below those of no electrons, whose ``shift`` is not known exactly, and
+    not so often below zero as a difference is.
+    """
+    too_low = (values < -FARTHEST * shift).to(values).mean() > NEGATIVE
+    return ~too_low & ((values < 0).to(values).mean() < DIFFERENCE)
 
 
 def dark_explains(values: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:

@@ -30,6 +30,7 @@ BRIGHT, DIM = 0.7, 0.35  # of the intensity of a typical electron
 SATURATED = 0.8  # power in bright places over that in dim ones, below which it follows intensity
 FEWEST = 50  # pixels
 TOGETHER = 1.3  # pixels whose finest details are one: the sum of squared correlations
+LEAST = 1e-9  # of a power or a ratio: keeps logarithms finite
 BLOCK = 8  # pixels, side of the squares whose sums show what is chance in the sum of all
 CHANCE = 4.0  # standard deviations of it
 USUAL = (0.93, 1.06, 0.94)  # of the noise's power, left by images that are right
@@ -118,17 +119,20 @@ def _numbers(
     """
     if int(use.sum()) < FEWEST:
         return math.nan, math.nan, math.nan, math.nan
-    level = median = local[use].median()
+    level = median = power = local[use].median()
     typical = float(expected[use].square().sum() / expected[use].sum())
     bright, dim = use & (expected > BRIGHT * typical), use & (expected < DIM * typical)
     ratio = uncertain = math.nan
     if min(int(bright.sum()), int(dim.sum())) >= FEWEST:
-        ratio = float(local[bright].median() / local[dim].median())
+        ratio = float(local[bright].median() / local[dim].median().clamp(min=LEAST))
         uncertain = math.sqrt(2 * TOGETHER * (1 / float(bright.sum()) + 1 / float(dim.sum())))
-        if ratio < SATURATED:  # dim places have more power than the median without any structure
+        if not SATURATED < ratio < 1 / SATURATED:  # not all structure: noise follows another law
             levels = expected[dim].median(), expected[bright].median()
-            exponent = math.log(ratio) / math.log(float(levels[1] / levels[0]))
+            exponent = math.log(max(ratio, LEAST)) / math.log(float(levels[1] / levels[0]))
             law = local[dim].median() * (expected / levels[0]).clamp(min=1e-9) ** exponent
             level = torch.where(use, law, median).clamp(min=float(median))
+            if ratio > 1:  # dim places have less than was assumed, and say nothing of the others
+                power = local[use & ~dim].median()
+                level = level.clamp(max=max(float(median), 1.0))
     above = local > level * (1 + STANDS_OUT * error).clamp(min=STRONGER)
-    return float((above & use).double().mean()), float(median), ratio, uncertain
+    return float((above & use).double().mean()), float(power), ratio, uncertain

@@ -67,7 +67,8 @@ def estimate_noise(
           subtracted constant, negative for a pedestal, zero if neither is significant.
           ``shift_error``: its standard deviation;
         - ``pedestal``: mean of pixels without electrons, if read-out noise beside correlated noise
-          shows one; ``shift`` is then what stands for this noise less the pedestal. Otherwise 0;
+          shows one; ``shift`` is then what stands for this noise less the pedestal. Minus the
+          shift, if this is a constant that was subtracted from correlated noise. Otherwise 0;
         - ``curvature``: of white noise that does not follow the intensity x by a line. If it is
           positive, the variance is ``gain * x + curvature * x**2`` (a fluctuating source, pixels of
           unequal sensitivity); if it is negative, ``gain * x * exp(curvature * x / gain)`` (a

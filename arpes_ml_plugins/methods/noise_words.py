@@ -144,7 +144,9 @@ def _kind_in_words(name: str, noise: dict[str, float], dims: tuple[Hashable, Has
     along = " and ".join(f"{value:.2f} along {dim}" for value, dim in zip(both, dims, strict=True))
     curved = _curved(gain, noise["curvature"])
     beside = f" {_shifted(gain, noise['shift'], negative)}" if noise["shift"] else ""
-    if noise["pedestal"]:
+    if noise["pedestal"] < 0:
+        beside = f" {_smoothed_before(noise['shift'])}"
+    elif noise["pedestal"]:
         beside = f" {_camera(gain, noise['shift'], noise['pedestal'])}"
     return {
         "counts": f"The values are {_counts(noise['step'])}: {_electrons(counts)}.",
@@ -328,6 +330,11 @@ def _camera(gain: float, shift: float, pedestal: float) -> str:
         f"read-out noise (standard deviation {deviation:.3g}); data - {pedestal:.4g} removes the "
         f"constant."
     )
+
+
+def _smoothed_before(shift: float) -> str:
+    """What correlated noise means that is no stronger where more was subtracted."""
+    return f"About {shift:.3g} was subtracted after the noise had become correlated."
 
 
 def _shifted(gain: float, shift: float, negative: float) -> str:
