@@ -157,7 +157,8 @@ class PixelMaps:
             found = (left.square() / each).nansum(0) / freedom
         else:
             leverage = active_leverage(self._scaled, known)
-            found = chi2_of_counts(left, model, seen, leverage, self.by_value)
+            weight = 1 / self._unit[:, 0].square()
+            found = chi2_of_counts(left, model, seen, leverage, self.by_value, weight)
         return found.masked_fill(maps[0].isnan(), float("nan"))
 
     def over_noise(
