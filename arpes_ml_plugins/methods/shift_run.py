@@ -136,7 +136,7 @@ def aligned(
         if apart is not None:
             return _straight(cube, apart), apart, _undone_apart(apart, setup)
     if found is None or not found.found:
-        return cube, found, None
+        return cube, found, None if found is None else _undetermined(found)
     if setup.shift == AUTO and not setup.known and not found.instead:
         spread = found.shift[usable_pixels(cube).flatten()].std()  # that they may have after all
         stderr = (found.stderr.square() + spread.square()).sqrt()
@@ -290,6 +290,17 @@ def _undone(shifts: Shifts, setup: Setup) -> str:
     if setup.known:
         return note
     return f"{note}; the data do not determine the zero of energy: the mean shift is set to zero"
+
+
+def _undetermined(shifts: Shifts) -> str | None:
+    """Status of data whose shifts exist, but are less than their errors."""
+    if shifts.undetermined is None:
+        return None
+    return (
+        f"energies shift from pixel to pixel by about {shifts.undetermined:.2g} (standard "
+        f"deviation), which is less than the counts of single pixels show: not corrected, and "
+        f"lines are broader by it (sum neighbouring pixels)"
+    )
 
 
 def _undone_apart(shifts: ComponentShifts, setup: Setup) -> str:
@@ -507,5 +518,5 @@ def _found(
     if every > 1 and len(values) // every >= CHANNELS_PER_COMPONENT * (spectra + 2):
         found = search(every)
         if not found.found:
-            return found.none(found.stderr, step)
+            return replace(found, step=step)
     return search(1)
