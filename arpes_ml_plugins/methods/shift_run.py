@@ -342,7 +342,7 @@ def with_energies(result: dict[str, Any], shifts: Shifts, setup: Setup) -> torch
     import torch
 
     from arpes_ml_plugins.separation.matching import SLIGHT
-    from arpes_ml_plugins.separation.moved_spectra import energy_variance
+    from arpes_ml_plugins.separation.moved_spectra import broadening_variance, energy_variance
 
     stderr: torch.Tensor = result["spectra_stderr"]
     if shifts.energies is None or setup.library is None:
@@ -354,6 +354,8 @@ def with_energies(result: dict[str, Any], shifts: Shifts, setup: Setup) -> torch
         for family, own in zip(setup.library.values(), inside, strict=True)
     ]
     more = energy_variance(spectra.mT, shifts.energies.to(spectra), families, shifts.step)
+    if shifts.undetermined is not None:
+        more = more + broadening_variance(spectra.mT, shifts.undetermined, shifts.step)
     return (stderr.square() + more.mT).sqrt()
 
 

@@ -100,8 +100,8 @@ def find_known_shifts(
     if found is None and not certain:
         return scan.still(centres.mT)
     kind = found or "slow"
-    spread, noise = scan.spread(centres.mT, kind)
-    if not certain and spread < noise:
+    spread, error = scan.spread(centres.mT, kind)
+    if kind == "free" and not certain and spread < error:
         return scan.lost(centres.mT, spread)
     exact = torch.zeros(len(centres), dtype=torch.bool, device="cpu") if exact is None else exact
     exact = exact.to(pixels.device)
@@ -245,8 +245,9 @@ class _Scan:
         of_free = self._common(free[0], free[1], 1.0)
         if max(of_slow, of_free) <= least:
             return None
-        alike = neighbours_help(free, slow, self.used) and self._own(free, slow)[0] <= of_slow
-        return "slow" if alike else "free"
+        shared = _covariance(slow[0][self.used], slow[1][self.used])[0]
+        alike = self._own(free, slow)[0] <= shared
+        return "slow" if alike and neighbours_help(free, slow, self.used) else "free"
 
     def spread(self, spectra: torch.Tensor, kind: str) -> tuple[float, float]:
         """Standard deviation of shifts of this ``kind``, and of their noise."""
@@ -356,7 +357,10 @@ class _Scan:
         """No shifts where they exist, but with larger errors: without correction pixels are nearer
         to the truth, and spectra do not align with noise.
         """
-        return replace(self.still(spectra), undetermined=spread)
+        still, (together, _) = self.still(spectra), self.spread(spectra, "slow")
+        stderr = (still.stderr.square() + spread**2).sqrt()
+        energies = spectra.new_full((spectra.shape[1],), together)  # regions may differ by so much
+        return replace(still, stderr=stderr, undetermined=spread, energies=energies)
 
     def own_spectra(self, centres: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         """Spectra ``(m, n)`` of aligned data, by least squares with the maps of the centres."""
