@@ -174,7 +174,7 @@ def test_few_counts_beside_the_library_are_no_shifts(shift):
     assert (found == 0).all() if shift == 0 else (found - drift).std() < 0.03
 
 
-@pytest.mark.parametrize("counts", [2, 3])
+@pytest.mark.parametrize("counts", [pytest.param(2, marks=pytest.mark.slow), 3])
 @pytest.mark.filterwarnings("ignore:separate_")
 def test_shifts_smaller_than_their_errors_are_not_corrected(counts):
     """Spectra of pixels that are aligned with noise would be narrower, and off."""

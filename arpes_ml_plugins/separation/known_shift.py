@@ -100,9 +100,6 @@ def find_known_shifts(
     if found is None and not certain:
         return scan.still(centres.mT)
     kind = found or "slow"
-    spread, error = scan.spread(centres.mT, kind)
-    if kind == "free" and not certain and spread < error:
-        return scan.lost(centres.mT, spread)
     exact = torch.zeros(len(centres), dtype=torch.bool, device="cpu") if exact is None else exact
     exact = exact.to(pixels.device)
     placed = exact & structured(centres / noise)
@@ -129,7 +126,8 @@ def find_known_shifts(
     if level and turns == "slow":
         trials = _trials(scan, spectra, shift, exact)
     errors = scan.errors(spectra, shift, own, kind, turns, trials, level=level)
-    if not certain and spread < float(errors[used].median()):
+    spread, error = scan.spread(centres.mT, kind)
+    if not certain and spread < max(error, float(errors[used].median())):
         return scan.lost(centres.mT, spread)
     energies = None if bool(placed.any()) else scan.energies(spectra, own, turns)
     if energies is not None and trials is not None:
@@ -250,10 +248,10 @@ class _Scan:
         return "slow" if alike and neighbours_help(free, slow, self.used) else "free"
 
     def spread(self, spectra: torch.Tensor, kind: str) -> tuple[float, float]:
-        """Standard deviation of shifts of this ``kind``, and of their noise."""
+        """Standard deviation of shifts of this ``kind``, and of the noise of free ones (else 0)."""
         free, slow = self._of_halves(spectra)
         one, other = (part[self.used] for part in (free if kind == "free" else slow))
-        noise = float((one - other).square().mean()) / 4
+        noise = float((one - other).square().mean()) / 4 if kind == "free" else 0.0
         return max(_covariance(one, other)[0], 0.0) ** 0.5, noise**0.5
 
     def _of_halves(self, spectra: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
