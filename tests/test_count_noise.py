@@ -90,6 +90,22 @@ def test_one_spectrum_too_few_is_told(counts, detector):
     assert float(result.residual_chi2.mean()) > 1.2
 
 
+@pytest.mark.parametrize("width", [0.3, 0.5])
+@pytest.mark.parametrize("counts", [100, 1000])
+def test_lines_without_a_background_have_chi2_of_one(counts, width):
+    """Most pixels are dark where a line is, and say nothing of the noise of the bright ones."""
+
+    def line(centre):
+        return np.exp(-(((ENERGY - centre) / width) ** 2))
+
+    doublets = np.stack([line(centre) + 0.75 * line(centre - 1.6) for centre in CENTRES.values()])
+    rate = counts * np.einsum("kyx,ke->yxe", maps("regions"), doublets)
+    values = np.random.default_rng(counts).poisson(rate) * 1.0
+    image = xr.DataArray(values, {"eV": ENERGY}, ("y", "x", "eV"))
+    result = image.S.separate_nmf(n_components=3, shift=False, rng=0)
+    assert float(result.residual_chi2.mean()) == pytest.approx(1, abs=0.05)
+
+
 @pytest.mark.parametrize("counts", [pytest.param(3, marks=pytest.mark.slow), 100])
 @pytest.mark.parametrize("method", ["separate_sgmca", "separate_gmca"])
 @pytest.mark.filterwarnings("ignore:.*uncertain:arpes_ml_plugins.errors.DistributionWarning")

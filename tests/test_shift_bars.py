@@ -172,3 +172,33 @@ def test_few_counts_beside_the_library_are_no_shifts(shift):
     library = SpectrumLibrary.from_spectra(known, shift=0.2, broaden=0.1, count=200)
     found = data.S.separate_sgmca(library=library, rng=0)["shift"]
     assert (found == 0).all() if shift == 0 else (found - drift).std() < 0.03
+
+
+@pytest.mark.parametrize("counts", [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.filterwarnings("ignore:separate_")
+def test_shifts_smaller_than_their_errors_are_not_corrected(counts):
+    """Spectra of pixels that are aligned with noise would be narrower, and off."""
+    known = {n: xr.DataArray(line(c), {"eV": ENERGY}, "eV") for n, c in LINES.items()}
+    library = SpectrumLibrary.from_spectra(known, shift=0.1, broaden=0.1, count=100, rng=1)
+    true = np.random.default_rng(counts).normal(0, 0.1, ROWS.shape)
+    result = mixture(true, counts, counts).S.separate_sgmca(library=library, rng=0)
+    assert "not corrected" in result.status.item()
+    within = np.abs(result["shift"] - true + true.mean()) < result["shift_stderr"]
+    assert 0.6 < float(within.mean()) < 0.85
+    spectra = np.stack([line(c) for c in LINES.values()])
+    pull = (result.spectra - spectra / spectra.max(1, keepdims=True)) / result.spectra_stderr
+    assert float((pull**2).mean()) < 1.4**2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:separate_")
+def test_errors_hold_what_single_pixels_shift_beside_their_neighbours():
+    known = {n: xr.DataArray(line(c), {"eV": ENERGY}, "eV") for n, c in LINES.items()}
+    library = SpectrumLibrary.from_spectra(known, shift=0.1, broaden=0.1, count=100, rng=1)
+    within = []
+    for seed in range(2):
+        own = np.random.default_rng(seed).normal(0, 0.06, ROWS.shape)
+        true = RAMP + own - (RAMP + own).mean()
+        result = mixture(true, 4, seed).S.separate_sgmca(library=library, rng=0)
+        within.append(np.abs(result["shift"] - true) < result["shift_stderr"])
+    assert 0.6 < np.mean(within) < 0.85

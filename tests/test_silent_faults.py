@@ -89,6 +89,20 @@ def test_other_noise_is_no_saturation(counts, gain, read):
     _, classes = noise_and_classes(cube, torch.ones_like(cube, dtype=torch.bool))
     assert classes is not None
     assert saturation(classes) is None
+    assert saturation(classes, gain) is None
+
+
+@told
+@pytest.mark.parametrize("counts", [30, 1000])
+def test_raw_counts_show_that_a_tenth_is_lost(counts):
+    """Their gain is one, and not a little less."""
+
+    def status(values):
+        return labelled(values).S.separate_gmca(n_components=3, shift=False, rng=0).status.item()
+
+    full = counted(GRAINS, counts=counts)
+    assert "saturates" not in status(full)
+    assert "noise grows less" in status(np.round(full / (1 + full / (9 * counts))))
 
 
 @told

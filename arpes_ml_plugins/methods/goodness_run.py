@@ -45,7 +45,9 @@ def saturated(cube: Cube, classes: Classes | None) -> str | None:
     detector saturates.
     """
     from arpes_ml_plugins.separation.clipping import clipped
+    from arpes_ml_plugins.separation.raw_counts import units_per_count
     from arpes_ml_plugins.separation.saturation import NEAREST, saturation
+    from arpes_ml_plugins.separation.whiten import strips
 
     if classes is None:
         return None
@@ -57,7 +59,7 @@ def saturated(cube: Cube, classes: Classes | None) -> str | None:
             f"hold no more; spectra are too low and too flat there: measure with less intensity, "
             f"or leave out what is that bright (mask=, or a part of the energies)"
         )
-    found = saturation(classes)
+    found = saturation(classes, units_per_count(*strips(cube.values, cube.valid)))
     if found is None:
         return None
     largest = max(found.largest, NEAREST * float(cube.values[cube.valid].max()))

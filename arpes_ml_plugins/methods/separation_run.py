@@ -165,11 +165,12 @@ def _separate(cube: Cube, setup: Setup, solver: Solver, seed: int) -> dict[str, 
         if _most_explained(other["residual_chi2"], result["residual_chi2"]):
             result, spread, (_, alignment, told) = other, None, own
     undone = alignment if alignment is not None and alignment.found else None
-    if told is not None and (undone is not None or _misfit(result) > FITS):
+    lost = is_common(alignment) and alignment.undetermined is not None
+    if told is not None and (undone is not None or lost or _misfit(result) > FITS):
         result["status"] = _also(result["status"], told)
+    if is_common(alignment) and setup.known:
+        result["spectra_stderr"] = with_energies(result, alignment, setup)
     if is_common(undone):
-        if setup.known:
-            result["spectra_stderr"] = with_energies(result, undone, setup)
         doubt = chemical(result, undone, setup) if setup.known else doubts(result, undone, setup)
         result["status"] = _also(result["status"], doubt)
     if result["status"] != "ok" and setup.known:

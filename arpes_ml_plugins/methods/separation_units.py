@@ -72,7 +72,7 @@ def in_units(
     limit = largest_chi2(by_value=ready.by_value is not None)
     if not (left or float(mapped.chi2.nanmean()) > limit or _rough(found, alignment)):
         some = slice(None, None, max(1, mapped.residual.shape[1] // ENOUGH))
-        own = mapped.residual[:, some], mapped.model[:, some]
+        own = mapped.residual[:, some], mapped.model[:, some], mapped.errors[:, some]
         left = of_structure(*known.at(some).over_noise(*own))
     notes += left
     distance = spectra.new_full(spectra.shape[1:], float("nan"))

@@ -136,7 +136,7 @@ def aligned(
         if apart is not None:
             return _straight(cube, apart), apart, _undone_apart(apart, setup)
     if found is None or not found.found:
-        return cube, found, None
+        return cube, found, None if found is None else _undetermined(found)
     if setup.shift == AUTO and not setup.known and not found.instead:
         spread = found.shift[usable_pixels(cube).flatten()].std()  # that they may have after all
         stderr = (found.stderr.square() + spread.square()).sqrt()
@@ -292,6 +292,17 @@ def _undone(shifts: Shifts, setup: Setup) -> str:
     return f"{note}; the data do not determine the zero of energy: the mean shift is set to zero"
 
 
+def _undetermined(shifts: Shifts) -> str | None:
+    """Status of data whose shifts exist, but are less than their errors."""
+    if shifts.undetermined is None:
+        return None
+    return (
+        f"energies shift from pixel to pixel by about {shifts.undetermined:.2g} (standard "
+        f"deviation), which is less than the counts of single pixels show: not corrected, and "
+        f"lines are broader by it (sum neighbouring pixels)"
+    )
+
+
 def _undone_apart(shifts: ComponentShifts, setup: Setup) -> str:
     """The same if each component has its own."""
     return (
@@ -331,7 +342,7 @@ def with_energies(result: dict[str, Any], shifts: Shifts, setup: Setup) -> torch
     import torch
 
     from arpes_ml_plugins.separation.matching import SLIGHT
-    from arpes_ml_plugins.separation.moved_spectra import energy_variance
+    from arpes_ml_plugins.separation.moved_spectra import broadening_variance, energy_variance
 
     stderr: torch.Tensor = result["spectra_stderr"]
     if shifts.energies is None or setup.library is None:
@@ -343,6 +354,8 @@ def with_energies(result: dict[str, Any], shifts: Shifts, setup: Setup) -> torch
         for family, own in zip(setup.library.values(), inside, strict=True)
     ]
     more = energy_variance(spectra.mT, shifts.energies.to(spectra), families, shifts.step)
+    if shifts.undetermined is not None:
+        more = more + broadening_variance(spectra.mT, shifts.undetermined, shifts.step)
     return (stderr.square() + more.mT).sqrt()
 
 
@@ -507,5 +520,5 @@ def _found(
     if every > 1 and len(values) // every >= CHANNELS_PER_COMPONENT * (spectra + 2):
         found = search(every)
         if not found.found:
-            return found.none(found.stderr, step)
+            return replace(found, step=step)
     return search(1)

@@ -58,6 +58,8 @@ class Shifts:
     """``(n,)``: errors of the energies of known spectra, if these follow from shifted pixels."""
     limit: float | None = None
     """Largest shift that was looked for, if pixels reach it."""
+    undetermined: float | None = None
+    """Standard deviation of shifts that exist, but are less than their errors: not corrected."""
 
     def undone(self, data: torch.Tensor) -> torch.Tensor:
         """Data ``(m, t)`` as they would be without shifts.

@@ -23,6 +23,7 @@ def chi2_of_counts(
     seen: torch.Tensor,
     leverage: torch.Tensor,
     noise: ValueNoise,
+    weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Of each pixel ``(t,)``; 1 where there are no counts and none are expected.
 
@@ -34,9 +35,13 @@ def chi2_of_counts(
         ``(m, t)`` bool; other values are left out.
     leverage
         ``(m, t)``: share of the variance of each value that the fit has taken.
+    weight
+        ``(m,)``, of channels; those of a fit by plain least squares, since only with these the
+        leverage is what the fit has taken of any noise. Default: one over their variance.
     """
     residual, model = (torch.where(seen, part, 0.0) for part in (residual, model))
-    weight = torch.where(seen, 1 / noise.of_channels[:, None], 0.0)
+    weight = 1 / noise.of_channels if weight is None else weight
+    weight = torch.where(seen, weight[:, None], 0.0)
     free = weight * (1 - leverage).clamp(min=0)
     # Of counts, the data have the expected sum, and where chance has raised it, the residual too;
     # models that must not be negative are too large. Read noise hides it: then the model is better.

@@ -125,13 +125,17 @@ def find_known_shifts(
     trials = None
     if level and turns == "slow":
         trials = _trials(scan, spectra, shift, exact)
+    errors = scan.errors(spectra, shift, own, kind, turns, trials, level=level)
+    spread, error = scan.spread(centres.mT, kind)
+    if not certain and spread < max(error, float(errors[used].median())):
+        return scan.lost(centres.mT, spread)
     energies = None if bool(placed.any()) else scan.energies(spectra, own, turns)
     if energies is not None and trials is not None:
         energies = torch.maximum(energies, trials.square().mean(0).sqrt())
     zero = 0.0 if bool(placed.any()) else shift[used].mean()
     return Shifts(
         shift - zero,
-        scan.errors(spectra, shift, own, kind, turns, trials, level=level),
+        errors,
         step,
         found=True,
         left=left,
@@ -231,8 +235,7 @@ class _Scan:
         The noise of even and odd channels is independent, so the covariance of their shifts is that
         of true ones.
         """
-        halves = [self._fair_scores(spectra, half) for half in HALVES]
-        free, slow = ([shift(scores) for scores in halves] for shift in (self._free, self._slow))
+        free, slow = self._of_halves(spectra)
         least = (LEAST * self.step) ** 2
         if self._common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
             return "free"
@@ -240,7 +243,29 @@ class _Scan:
         of_free = self._common(free[0], free[1], 1.0)
         if max(of_slow, of_free) <= least:
             return None
-        return "slow" if neighbours_help(free, slow, self.used) else "free"
+        shared = _covariance(slow[0][self.used], slow[1][self.used])[0]
+        alike = self._own(free, slow)[0] <= shared
+        return "slow" if alike and neighbours_help(free, slow, self.used) else "free"
+
+    def spread(self, spectra: torch.Tensor, kind: str) -> tuple[float, float]:
+        """Standard deviation of shifts of this ``kind``, and of the noise of free ones (else 0)."""
+        free, slow = self._of_halves(spectra)
+        one, other = (part[self.used] for part in (free if kind == "free" else slow))
+        noise = float((one - other).square().mean()) / 4 if kind == "free" else 0.0
+        return max(_covariance(one, other)[0], 0.0) ** 0.5, noise**0.5
+
+    def _of_halves(self, spectra: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Free and slow shifts from either half of the channels."""
+        halves = [self._fair_scores(spectra, half) for half in HALVES]
+        free, slow = ([shift(scores) for scores in halves] for shift in (self._free, self._slow))
+        return free, slow
+
+    def _own(
+        self, free: Sequence[torch.Tensor], slow: Sequence[torch.Tensor]
+    ) -> tuple[float, float]:
+        """Variance of shifts of single pixels beside those of their neighbours, and its error."""
+        one, other = ((a - b)[self.used] for a, b in zip(free, slow, strict=True))
+        return _covariance(one, other)
 
     def faint(self, spectra: torch.Tensor) -> bool:
         """Whether shifts of single pixels are no longer small against the lines."""
@@ -304,7 +329,12 @@ class _Scan:
         pool = None if kind == "free" else partial(self._agreed_variance, spectra, shift)
         least = None if trials is None else of_pixels(self._pools, spectra, trials)
         widths = self._widths(turns)
-        return shift_errors(self._pools, spectra, own, widths, pool, least, level=level)
+        found = shift_errors(self._pools, spectra, own, widths, pool, least, level=level)
+        if kind == "free":
+            return found
+        more, chance = self._own(*self._of_halves(spectra))
+        largest = float(self.candidates[-1])
+        return (found.square() + max(more - chance, 0.0)).sqrt().clamp(max=largest)
 
     def _agreed_variance(
         self, spectra: torch.Tensor, shift: torch.Tensor, bend: torch.Tensor, noise: torch.Tensor
@@ -320,6 +350,15 @@ class _Scan:
         zero = torch.zeros_like(self.scaled[0])
         stderr = self.errors(spectra, zero, zero, "free", "free", level=False)
         return Shifts.none(stderr, self.step)
+
+    def lost(self, spectra: torch.Tensor, spread: float) -> Shifts:
+        """No shifts where they exist, but with larger errors: without correction pixels are nearer
+        to the truth, and spectra do not align with noise.
+        """
+        still, (together, _) = self.still(spectra), self.spread(spectra, "slow")
+        stderr = (still.stderr.square() + spread**2).sqrt()
+        energies = spectra.new_full((spectra.shape[1],), together)  # regions may differ by so much
+        return replace(still, stderr=stderr, undetermined=spread, energies=energies)
 
     def own_spectra(self, centres: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         """Spectra ``(m, n)`` of aligned data, by least squares with the maps of the centres."""
@@ -398,12 +437,16 @@ def _common(one: torch.Tensor, other: torch.Tensor, dependent: float) -> float:
 
     ``dependent``: pixels in a row that smoothing makes one.
     """
+    covariance, chance = _covariance(one, other)
+    return covariance if covariance > SIGNIFICANT * chance * math.sqrt(dependent) else 0.0
+
+
+def _covariance(one: torch.Tensor, other: torch.Tensor) -> tuple[float, float]:
+    """Of two maps of shifts ``(t,)``, and what it may be by chance in independent pixels."""
     one, other = one - one.median(), other - other.median()
     limit = 3 * MAD_TO_SIGMA * torch.stack([one.abs().median(), other.abs().median()])
     one, other = (part.clamp(-cut, cut) for part, cut in zip((one, other), limit, strict=True))
-    covariance = float((one * other).mean())
-    chance = float(one.std() * other.std()) * math.sqrt(dependent / len(one))
-    return covariance if covariance > SIGNIFICANT * chance else 0.0
+    return float((one * other).mean()), float(one.std() * other.std()) / math.sqrt(len(one))
 
 
 def _unmistakable(candidates: torch.Tensor, centres: torch.Tensor, step: float) -> torch.Tensor:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from arpes_ml_plugins.separation.shift_scan import slope
+from arpes_ml_plugins.separation.shift_scan import moved, slope
 
-__all__ = ["energy_variance"]
+__all__ = ["broadening_variance", "energy_variance"]
 
 NEAR = 80  # spectra of a family around the result, which show how it may change
 SPANNED = 1e-3  # of the power of their differences: directions with less are left out
@@ -27,6 +27,15 @@ def energy_variance(
     columns = zip(slope(spectra, step).mT, spectra.mT, families, strict=True)
     change = [one if f is None else _within(one, spectrum, f) for one, spectrum, f in columns]
     return (_as_high(torch.stack(change, 1), spectra) * energies).square()
+
+
+def broadening_variance(spectra: torch.Tensor, spread: float, step: float) -> torch.Tensor:
+    """Variances ``(m, n)`` of spectra ``(m, n)`` of pixels that shift by ``spread`` (standard
+    deviation), uncorrected: of a single pixel they are narrower, by as much.
+    """
+    channels = spectra.new_full((spectra.shape[1],), spread / step)
+    broader = (moved(spectra, channels) + moved(spectra, -channels)) / 2
+    return _as_high(broader - spectra, spectra).square()
 
 
 def _as_high(change: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:

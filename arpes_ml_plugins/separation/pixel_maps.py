@@ -157,19 +157,23 @@ class PixelMaps:
             found = (left.square() / each).nansum(0) / freedom
         else:
             leverage = active_leverage(self._scaled, known)
-            found = chi2_of_counts(left, model, seen, leverage, self.by_value)
+            weight = 1 / self._unit[:, 0].square()
+            found = chi2_of_counts(left, model, seen, leverage, self.by_value, weight)
         return found.masked_fill(maps[0].isnan(), float("nan"))
 
     def over_noise(
-        self, residual: torch.Tensor, model: torch.Tensor
+        self, residual: torch.Tensor, model: torch.Tensor, errors: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Both ``(k, t)`` of channels with weight, over the noise of each value; 0 where there are
         no values.
+
+        What dark values leave is noise of the bright ones, by the ``errors (n, t)`` of the maps.
         """
         left, model = residual[self._kept], model[self._kept]
         variance = self._unit.square() if self.variances is None else self.variances[self._kept]
         if self.by_value is not None:
-            variance = self.by_value.cautious(model.nan_to_num())
+            of_maps = self.spectra[self._kept].square() @ errors.nan_to_num().square()
+            variance = self.by_value.cautious(model.nan_to_num()) + of_maps
         return (left / variance.sqrt()).nan_to_num(), (model / variance.sqrt()).nan_to_num()
 
     def _shared(self, variance: torch.Tensor) -> torch.Tensor:

@@ -36,6 +36,7 @@ NEGATIVE_SHARE = 1e-3
 MOST_PIXELS = 20_000  # that GMCA looks at
 MOST_COLUMNS = 50_000  # that alternating least squares is given
 FEW_COUNTS = 10.0  # per value, below which a channel's noise follows from its intensity
+UNEVEN = 0.5  # of the mean variance: what a usual pixel has, where few hold most of the intensity
 FEWEST_DIFFERENCES = 8
 FEW = 8.0  # mean of the data over their noise, below which single pixels show little
 SQUARE = 4  # pixels along either side that are then summed
@@ -192,9 +193,11 @@ def whiten(
     """
     measured, neighbours = channel_noise_and_neighbours(cube, complete, seen)
     if by_value is not None:
-        # The median of differences that are 0, 1 or 2 says little.
+        expected = by_value.of_channels
+        # The median of differences that are 0, 1 or 2 says little, as does that of dark pixels.
         dark = by_value.mean < FEW_COUNTS * by_value.gain
-        noise = torch.where(dark | (measured == 0), by_value.of_channels.sqrt(), measured)
+        dark |= by_value.variance(_usual(cube, complete)) < UNEVEN * expected
+        noise = torch.where(dark | (measured == 0), expected.sqrt(), measured)
     noise = measured if noise is None else torch.where(measured > 0, noise, 0.0)
     kept = noise > 0
     if common:
@@ -226,6 +229,14 @@ def whiten(
         complete if few else None,
         neighbours,
     )
+
+
+def _usual(cube: torch.Tensor, complete: torch.Tensor) -> torch.Tensor:
+    """Median ``(m,)`` of every channel ``(m, *space)``; of evenly spaced pixels where there are
+    many.
+    """
+    place = complete.flatten().nonzero()[:, 0]
+    return _medians(cube.flatten(1)[:, place[:: max(1, len(place) // NOISE_PIXELS)]])
 
 
 def _coarse(scaled: torch.Tensor, complete: torch.Tensor) -> torch.Tensor | None:
