@@ -325,10 +325,10 @@ def _offset(gain: float, shift: float, counts: float, negative: float) -> str:
 def _camera(gain: float, shift: float, pedestal: float) -> str:
     """What correlated noise means beside white noise and above a pedestal."""
     deviation = math.sqrt(max(gain * (shift + pedestal), 0.0))
+    noise = f", and so is white read-out noise (standard deviation {deviation:.3g})"
     return (
-        f"A constant of about {pedestal:.4g}, a pedestal, is part of the values, and so is white "
-        f"read-out noise (standard deviation {deviation:.3g}); data - {pedestal:.4g} removes the "
-        f"constant."
+        f"A constant of about {pedestal:.4g}, a pedestal, is part of the values"
+        f"{noise if deviation else ''}; data - {pedestal:.4g} removes the constant."
     )
 
 
