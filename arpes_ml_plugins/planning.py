@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,9 @@ USUAL, USUAL_SPREAD = -0.5, 0.12  # slope of log(error) over log(exposure)
 FLATTEST = -0.2  # slope that is still a decrease
 LOG_NORMAL = math.pi**2 / 8  # variance of the logarithm of the size of a normal number
 SMALLEST = 0.01  # of the error: smaller deviations are chance
-FAILED = 10.0  # times the median deviation: more is no noise, but a fit that failed
+FAILED = 10.0  # times the usual deviation: more is no noise, but a fit that failed
+QUARTER, TO_MEDIAN = 0.25, 2.1  # quantile that shows the usual one even if half of the fits fail
+MOST_FAILED = 1 / 3  # of the simulated measurements
 
 
 def counts_needed(
@@ -79,8 +82,8 @@ def counts_needed(
     -------
     xarray.Dataset
         - ``factor``: required exposure over the present one; 1 or less if the data are sufficient,
-          infinite if longer measurements do not help. ``factor_error``: its standard deviation,
-          which contains how much the scenes differ;
+          infinite if longer measurements do not help, NaN if ``quantity`` fails too often.
+          ``factor_error``: its standard deviation, which contains how much the scenes differ;
         - ``value``: ``quantity`` of the clean image; ``error_now``: its error at the present
           exposure;
         - ``simulated_error`` along ``exposure``: root-mean-square error of the simulations, without
@@ -90,7 +93,8 @@ def counts_needed(
     Raises
     ------
     DataError
-        The noise of the data is not that of counts, or ``quantity`` is not a finite number.
+        The noise of the data is not that of counts, or ``quantity`` is not a finite number for the
+        clean image.
     ParameterError
         ``quantity`` is no function, ``error`` is not positive, or ``draws`` is less than 2.
 
@@ -130,8 +134,8 @@ def counts_needed(
     options: dict[str, Any] = {"device": device, "dims": dims}
     estimate = _method("estimate_noise")(array, **options)
     options |= {"adapt": False, "rng": seed}
-    value = _number(quantity, _method("denoise_pretrained")(array, **options))
     noise = _model(estimate)
+    value = _number(quantity, _method("denoise_pretrained")(array, **options))
     cut_off, read_out = (float(estimate[name]) for name in ("cut_off", "cut_off_noise"))
     off = np.empty((len(FACTORS), draws))
     with warnings.catch_warnings():
@@ -139,7 +143,7 @@ def counts_needed(
         scenes = _method("sample_posterior")(array, draws=draws, **options)
         for draw in range(draws):
             scene = scenes.isel(draw=draw, drop=True)
-            true = _number(quantity, scene)
+            true = float(quantity(scene))
             for number, exposure in enumerate(FACTORS):
                 own = seed + 1 + draw * len(FACTORS) + number
                 again = _simulated(scene, image, noise, exposure, own)
@@ -147,7 +151,7 @@ def counts_needed(
                     again = _cut_off(again, cut_off, read_out * exposure**-0.5, own)
                 gain = None if noise.shift or noise.curvature else noise.gain / exposure
                 found = _method("denoise_pretrained")(again, gain=gain, mesh=None, **options)
-                off[number, draw] = _number(quantity, found) - true
+                off[number, draw] = float(quantity(found)) - true
     return _answer(value, off, error)
 
 
@@ -158,7 +162,14 @@ def _method(name: str) -> Callable[..., Any]:
 def _model(estimate: xr.Dataset) -> NoiseModel:
     from arpes_ml_plugins.denoising.noise_model import NoiseModel
 
-    correlated = str(estimate["kind"].values) == "correlated"
+    kind = str(estimate["kind"].values)
+    if not math.isfinite(float(estimate["gain"])):
+        raise DataError(
+            f"expected counts, or counts times a gain, of which more can be simulated; got values "
+            f"of the kind {kind!r}: {estimate['verdict'].item()} Pass the counts, before anything "
+            f"is subtracted"
+        )
+    correlated = kind == "correlated"
     rows, columns = (
         float(estimate[f"{axis}_correlation"]) if correlated else 0.0
         for axis in ("energy", "momentum")
@@ -172,7 +183,7 @@ def _number(quantity: Callable[[xr.DataArray], float], image: xr.DataArray) -> f
     value = float(quantity(image))
     if not math.isfinite(value):
         raise DataError(
-            f"quantity returned {value}; expected a finite number for every denoised image. Test "
+            f"quantity returned {value}; expected a finite number for the denoised image. Test "
             f"it on data.S.denoise() first"
         )
     return value
@@ -190,7 +201,8 @@ def _simulated(
     values = torch.from_numpy(np.where(missing, 0, ordered.values)).double()
     electrons = noise.electrons(values, mean=True).clamp(min=0)
     generator = torch.Generator().manual_seed(seed)
-    drawn = noise.measured(electrons * exposure, generator)
+    longer = replace(noise, shift=noise.shift * exposure, pedestal=noise.pedestal * exposure)
+    drawn = longer.measured(electrons * exposure, generator)
     again = np.where(missing, np.nan, noise.values(drawn / exposure, mean=False).numpy())
     return ordered.copy(data=again).transpose(*clean.dims)
 
@@ -202,43 +214,18 @@ def _cut_off(image: xr.DataArray, level: float, read_out: float, seed: int) -> x
 
 
 def _answer(value: float, off: np.ndarray, wanted: float) -> xr.Dataset:
-    """Fit a power law to the errors, and solve for the exposure whose error is ``wanted``.
-
-    ``off`` are the deviations, by exposure and scene.
-    """
-    usual = np.median(np.abs(off), axis=1, keepdims=True)
-    failed = (np.abs(off) > FAILED * usual) & (usual > 0)
+    """The exposure whose error is ``wanted``; ``off`` are the deviations, by exposure and scene."""
+    failed = _failed(off)
     off = np.where(failed, np.nan, off)
-    errors = np.sqrt(np.nanmean(np.square(off), axis=1))
-    used = off.shape[1] - failed.sum(1)
-    each = (2 * np.maximum(used - 1, 1)) ** -0.5  # relative errors of standard deviations
-    # The prior is one more equation: errors due to noise fall with the root of the exposure.
-    design = np.array([*((1.0, math.log(factor)) for factor in FACTORS), (0.0, 1.0)])
-    weights = np.array([*(1 / each), 1 / USUAL_SPREAD])
-    known = np.append(np.log(np.maximum(errors, np.finfo(float).tiny)), USUAL)
-    weighted = design.T * weights**2
-    covariance = np.linalg.inv(weighted @ design)
-    level, slope = covariance @ weighted @ known
-    now = math.exp(level)
-    if slope > FLATTEST:
-        factor, spread = (1.0 if now <= wanted else math.inf), math.nan
-        status = "the error does not fall with the exposure, so it is not limited by noise"
+    many = f"{failed.sum()} of {failed.size} simulated measurements, as if a fit failed"
+    if failed.mean() > MOST_FAILED:
+        errors = np.full(len(off), np.nan)
+        factor, spread, now = math.nan, math.nan, math.nan
+        status = f"quantity is far off for {many}: make it more robust, or measure longer"
     else:
-        power = (math.log(wanted) - level) / slope
-        gradient = np.array([-1 / slope, -power / slope])
-        factor = math.exp(power)
-        variance = gradient @ covariance @ gradient + _variance_of_scenes(off, errors) / slope**2
-        spread = factor * math.sqrt(variance)
-        status = "the data are sufficient" if factor <= 1 else "measure longer"
-        if factor > BEYOND * FACTORS[-1]:
-            status += "; the exposure is far beyond those simulated, so the factor is uncertain"
-        if spread > factor > 1:
-            status += "; the data do not yet show how long: repeat this after half of the time"
-    if failed.any():
-        status += (
-            f"; quantity is far off for {failed.sum()} of {failed.size} simulated measurements, as "
-            f"if a fit failed: they are left out"
-        )
+        errors = np.sqrt(np.nanmean(np.square(off), axis=1))
+        factor, spread, now, status = _extrapolated(off, errors, wanted)
+        status += f"; quantity is far off for {many}: they are left out" if failed.any() else ""
     numbers = {
         "factor": factor,
         "factor_error": spread,
@@ -249,6 +236,43 @@ def _answer(value: float, off: np.ndarray, wanted: float) -> xr.Dataset:
     return xr.Dataset(
         {"simulated_error": ("exposure", errors), **numbers}, coords={"exposure": list(FACTORS)}
     )
+
+
+def _failed(off: np.ndarray) -> np.ndarray:
+    """Deviations that are no numbers, or far larger than usual."""
+    sizes = np.where(np.isfinite(off), np.abs(off), np.inf)
+    usual = TO_MEDIAN * np.quantile(sizes, QUARTER, axis=1, keepdims=True, method="lower")
+    return np.isinf(sizes) | ((sizes > FAILED * usual) & (usual > 0))
+
+
+def _extrapolated(
+    off: np.ndarray, errors: np.ndarray, wanted: float
+) -> tuple[float, float, float, str]:
+    """Fit a power law to the ``errors``: the factor, its error, the error now, and a status."""
+    used = np.isfinite(off).sum(1)
+    each = (2 * np.maximum(used - 1, 1)) ** -0.5  # relative errors of standard deviations
+    # The prior is one more equation: errors due to noise fall with the root of the exposure.
+    design = np.array([*((1.0, math.log(factor)) for factor in FACTORS), (0.0, 1.0)])
+    weights = np.array([*(1 / each), 1 / USUAL_SPREAD])
+    known = np.append(np.log(np.maximum(errors, np.finfo(float).tiny)), USUAL)
+    weighted = design.T * weights**2
+    covariance = np.linalg.inv(weighted @ design)
+    level, slope = covariance @ weighted @ known
+    now = math.exp(level)
+    if slope > FLATTEST:
+        status = "the error does not fall with the exposure, so it is not limited by noise"
+        return (1.0 if now <= wanted else math.inf), math.nan, now, status
+    power = (math.log(wanted) - level) / slope
+    gradient = np.array([-1 / slope, -power / slope])
+    factor = math.exp(power)
+    variance = gradient @ covariance @ gradient + _variance_of_scenes(off, errors) / slope**2
+    spread = factor * math.sqrt(variance)
+    status = "the data are sufficient" if factor <= 1 else "measure longer"
+    if factor > BEYOND * FACTORS[-1]:
+        status += "; the exposure is far beyond those simulated, so the factor is uncertain"
+    if spread > factor > 1:
+        status += "; the data do not yet show how long: repeat this after half of the time"
+    return factor, spread, now, status
 
 
 def _variance_of_scenes(off: np.ndarray, errors: np.ndarray) -> float:

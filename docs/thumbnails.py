@@ -33,7 +33,8 @@ def draw_all(app: Any) -> None:
     for name, (number, *part) in PANELS.items():
         figure = images / f"sphx_glr_plot_{name}_{number:03}.png"
         thumbnail = images / "thumb" / f"sphx_glr_plot_{name}_thumb.png"
-        panels(figure, *part).save(thumbnail)
+        if figure.exists():  # not if the gallery is switched off
+            panels(figure, *part).save(thumbnail)
 
 
 def panels(figure: Path, left: float, top: float, right: float, bottom: float) -> Image.Image:

@@ -169,6 +169,13 @@ def test_dark_is_not_missing(values):
     assert np.isnan(zero_mark(values))
 
 
+def test_a_hot_pixel_among_zeros_is_no_electron():
+    values = np.where(window(), moved(6 + electrons(8, 3)), 0.0)
+    assert zero_mark(values) == 0
+    values[3, 3] = 300
+    assert zero_mark(values) == 0
+
+
 def test_the_lowest_value_of_counts_less_a_constant_is_no_mark():
     images = torch.from_numpy(electrons(1, 2) - 1)[None]
     assert np.isnan(mark_of(images, torch.ones_like(images, dtype=torch.bool)))

@@ -8,8 +8,9 @@ import xarray as xr
 
 import arpes_ml_plugins
 from arpes_ml_plugins import counts_needed, planning
+from arpes_ml_plugins.denoising.noise_model import NoiseModel
 from arpes_ml_plugins.errors import DataError, ParameterError
-from arpes_ml_plugins.planning import _answer, _variance_of_scenes
+from arpes_ml_plugins.planning import _answer, _simulated, _variance_of_scenes
 
 SHAPE = (48, 48)
 
@@ -69,6 +70,32 @@ def test_failed_fits_are_left_out_and_told():
     assert float(answer.factor) == pytest.approx(float(usual.factor), rel=0.5)
     assert "far off for 6 of 60" in str(answer.status.values)
     assert "far off" not in str(usual.status.values)
+
+
+@pytest.mark.parametrize("wrong", [300.0, np.nan])
+def test_a_quantity_that_fails_often_is_told(wrong):
+    off = np.random.default_rng(0).normal(size=(5, 12))
+    off[:, :6] = wrong
+    answer = _answer(0.0, off, wanted=0.5)
+    assert np.isnan(float(answer.factor))
+    assert "far off for 30 of 60" in str(answer.status.values)
+
+
+def test_noise_of_the_read_out_adds_up():
+    """That of twice the exposure has half the variance in the mean of both."""
+    noise = NoiseModel(2.0, 8.0, 0.6, 0.6)
+    dark = xr.DataArray(np.zeros((96, 96)), dims=("eV", "phi"))
+    variances = [
+        float(_simulated(dark, ("eV", "phi"), noise, exposure, 0).var())
+        for exposure in (0.5, 1, 2, 8)
+    ]
+    np.testing.assert_allclose(variances, 2 * 8 / np.array([0.5, 1, 2, 8]), rtol=0.1)
+
+
+def test_differences_cannot_be_simulated():
+    difference = cut(5.0) - 3.0
+    with pytest.raises(DataError, match="before anything is subtracted"):
+        counts_needed(difference.rolling(kp=3, center=True, min_periods=1).mean(), total, 1.0)
 
 
 def test_impossible_requests():

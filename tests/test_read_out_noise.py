@@ -49,6 +49,18 @@ def test_read_out_noise_and_pedestal_are_told_apart(name, counts, pedestal):
         assert "white read-out noise" in str(noise["verdict"].values)
 
 
+def test_a_border_below_the_pedestal_is_no_part_of_it():
+    """Some cameras fill what was not read with a constant."""
+    data, _ = camera("edge", 1.0, PEDESTAL)
+    border = data.copy()
+    border[:8] = border[:, :8] = 40.0
+    noise = border.S.estimate_noise()
+    assert float(noise["pedestal"]) == pytest.approx(PEDESTAL, abs=2)
+    read_out = float(noise["gain"] * (noise["shift"] + noise["pedestal"])) ** 0.5
+    assert read_out == pytest.approx(READ, rel=0.3)
+    assert f"data - {float(noise['pedestal']):.4g}" in noise.verdict.item()
+
+
 def test_white_noise_has_no_pedestal_beside_clouds():
     rate = SCENES["edge"] * 5 / SCENES["edge"].mean()
     rng = np.random.default_rng(2)

@@ -17,7 +17,8 @@ MORE = 3.0  # times the pixels that would be empty by chance
 INSIDE = 7  # marked neighbours of eight
 HALF, STRAY = 0.5, 0.002  # marked pixels that are inside, at least, and others there, at most
 RIM = 3  # pixels from zeros, beyond which intensities are compared with those beside them
-ALONE = 7, 9  # pixels, sides of two squares around a pixel that has no neighbours between them
+ALONE = 7, 9  # pixels, sides of two squares: between them nothing but zeros lies around a spot
+USUAL = 2.0  # times the median intensity: the most that an electron among zeros brings
 STEEP = 0.5  # of the intensity there: what is darker beside zeros falls off towards them
 
 
@@ -69,7 +70,7 @@ def _ends_at_zeros(images: torch.Tensor, valid: torch.Tensor) -> bool:
     values = images[known]
     if min(int(zeros.sum()), len(values)) < FEWEST or not _in_regions(valid, zeros):
         return False
-    if _electrons(known):
+    if _electrons(known & (images.abs() <= USUAL * values.abs().median())):
         return False
     inside = zeros & (_around(zeros.float()) > INSIDE - 0.5)
     if (zeros & ~_within(inside, 1)).sum() > STRAY * len(values):
@@ -84,7 +85,9 @@ def _ends_at_zeros(images: torch.Tensor, valid: torch.Tensor) -> bool:
 
 
 def _electrons(known: torch.Tensor) -> bool:
-    """Whether zeros lie around single spots: electrons in the dark, which nothing would mark."""
+    """Whether zeros lie around single spots of usual height: electrons in the dark, where nothing
+    was marked. Brighter ones are hot pixels.
+    """
     small, large = (sum_around(known.float(), side) for side in ALONE)
     return bool((known & (large - small < 0.5)).any())
 

@@ -62,9 +62,8 @@ class NoiseEstimate:
     shift_error: torch.Tensor
     """Standard deviation of a shift that is not zero."""
     pedestal: torch.Tensor
-    """Below the intensity, if white noise of the read-out beside correlated noise shows one: the
-    shift is then the difference of what stands for this noise and the pedestal. The negative shift
-    if this shows that something was subtracted and there is no such noise. Otherwise 0."""
+    """Mean of pixels without electrons, if it was told from white noise of the read-out beside
+    correlated noise; negative: minus the constant that was subtracted. Otherwise 0."""
     curvature: torch.Tensor
     """Above zero, the variance is ``gain * x * (1 + curvature * x / gain)`` for the mean ``x`` with
     the shift; below, ``gain * x * exp(curvature * x / gain)``; zero unless noise is white."""
@@ -115,10 +114,11 @@ def estimate(
     scene = _scene(images, valid, recorded, several)
     computed = recorded is not None
     measured = measure(scene.images, valid, scene.seen, scene.step, computed=computed)
-    pedestal = torch.zeros_like(scene.base) + measured.pedestal
-    if bool(pedestal > 0):
-        scene = scene.above(pedestal)
+    pedestal = torch.zeros_like(scene.base)
+    if bool(measured.pedestal > 0):
+        scene = scene.above(pedestal + measured.pedestal)
         measured = measure(scene.images, valid, scene.seen, scene.step, computed=computed)
+        pedestal = pedestal if measured.read_out is None else scene.base
     gain = gain_of(scene.images, measured, scene.step, computed=computed)
     gain, below = _beside_read_out(gain, scene, measured, computed)
     mean = scene.images[measured.good].mean()

@@ -112,6 +112,7 @@ def _local(
         gain_error=none,
         counts=none,
         curvature=torch.zeros_like(none),
+        pedestal=torch.zeros_like(none),
         uncertain=no,
         structured=no,
         row_correlation=rows,

@@ -141,17 +141,17 @@ def measure(
         counts = as_counts(images / curve.gain, float(curve.curvature))
         hot = hot_pixels(counts, valid, _expanded(torch.ones_like(curve.gain), images))
     return Measured(
-        spectrum,
-        good,
-        hot,
-        line,
-        highest,
-        curve,
-        correlated,
-        like_counts,
-        read_out,
-        subtracted and bool(correlated),
-        bright,
+        spectrum=spectrum,
+        good=good,
+        hot=hot,
+        line=line,
+        highest=highest,
+        curve=curve,
+        correlated=correlated,
+        like_counts=like_counts,
+        read_out=read_out,
+        subtracted=subtracted and bool(correlated),
+        bright=bright,
     )
 
 

@@ -32,8 +32,8 @@ class NoiseModel:
     """Correlation of the noise of neighbours along the first axis of an image."""
     column_correlation: float = 0.0
     pedestal: float = 0.0
-    """Below the intensity, if it is known beside noise of the read-out: part of ``-shift``. The
-    whole of it, and negative, if something was subtracted and there is no such noise."""
+    """Mean of pixels without electrons, if it was told from noise of the read-out: ``shift`` plus
+    this stands for that noise. Negative: minus the constant that was subtracted."""
     curvature: float = 0.0
     """Of white noise, per electron; 0 if the variance follows the intensity."""
 

@@ -68,13 +68,12 @@ def residual_of(
         power, area = detail_power(width, wide, transfer, clean)
         white, _ = detail_power(width, wide, None, clean)
         expected = windowed_mean(clean[:, None], mask, width)
-        read_out = expected.clamp(max=noise.read_out)
-        noisy = (expected - read_out) * power + read_out * white
+        noisy = (expected - noise.read_out).clamp(min=0) * power + noise.read_out * white
         weight = mask * (expected * area > ENOUGH)
         region = REGION + 2 * width
         # Beside gaps fewer pixels are averaged, so that more noise is left.
         shown = windowed_mean(mask, torch.ones_like(mask), width)
-        relative = (fine - coarse).square() * shown / (noisy.clamp(min=1e-9 * power) * usual)
+        relative = (fine - coarse).square() * shown / (noisy.clamp(min=LEAST * power) * usual)
         local = gaussian_mean(relative, weight, region)
         seen = gaussian_mean(weight, torch.ones_like(weight), region)
         independent = seen * 4 * math.pi * region**2 / (1 + 2 * math.pi * max(wide, 0.5) ** 2)
@@ -129,7 +128,7 @@ def _numbers(
         if not SATURATED < ratio < 1 / SATURATED:  # not all structure: noise follows another law
             levels = expected[dim].median(), expected[bright].median()
             exponent = math.log(max(ratio, LEAST)) / math.log(float(levels[1] / levels[0]))
-            law = local[dim].median() * (expected / levels[0]).clamp(min=1e-9) ** exponent
+            law = local[dim].median() * (expected / levels[0]).clamp(min=LEAST) ** exponent
             level = torch.where(use, law, median).clamp(min=float(median))
             if ratio > 1:  # dim places have less than was assumed, and say nothing of the others
                 power = local[use & ~dim].median()

@@ -1,4 +1,4 @@
-"""Common parts of the denoising methods: the noise estimate, and blocks of their docstrings."""
+"""Common parts of the denoising methods: the noise estimate."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = [
     "FOR_WORDS",
     "IMAGES",
     "INTERNAL",
-    "MESHED",
+    "MESH_DEPTH",
     "NUMBERS",
     "PRECISIONS",
     "PROPORTIONAL",
@@ -77,7 +77,7 @@ INTERNAL = (*SCALING, UNIT, *TRANSFORM[1:])
 KIND = "kind_number"
 FOR_WORDS = ("uncertain", "structured", MEASURED, KIND)
 """Numbers that only the verdict needs."""
-MESHED = "meshed"
+MESH_DEPTH = "mesh_depth"
 """Depth of the mesh that was divided out, zero if none was found."""
 
 
@@ -142,7 +142,7 @@ def noise_of(
     Along ``repeats`` lie exposures of one scene: the noise of a single exposure is estimated from
     their differences, and ``drift`` and ``drift_error`` show whether they differ by more than
     noise. If a mesh was divided out of the array, or would have been, ``known`` is its noise before
-    that, with the depth in ``"meshed"``: if that is zero, nothing is estimated again.
+    that, with the depth in ``"mesh_depth"``: if that is zero, nothing is estimated again.
     """
     names = (*NUMBERS, *INTERNAL, *(() if repeats is None else DRIFT))
     exposures = () if repeats is None else (repeats,)
@@ -166,7 +166,7 @@ def noise_of(
             device=device,
             numbers=None
             if known is None
-            else {name: known[name] for name in (*names, KIND, MESHED)},
+            else {name: known[name] for name in (*names, KIND, MESH_DEPTH)},
         )
     )
     if parts is not some:
@@ -198,7 +198,7 @@ def noise_of(
 
 
 def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, torch.Tensor]:
-    if not batch.numbers.get(MESHED, True):
+    if not batch.numbers.get(MESH_DEPTH, True):
         return _as_known(batch)
     from arpes_ml_plugins.denoising.cut_counts import cut_counts
     from arpes_ml_plugins.denoising.cut_off import cut_off_of
@@ -263,7 +263,7 @@ def _estimate(batch: ImageBatch, *, exposures: int, several: bool) -> dict[str, 
 def _as_known(batch: ImageBatch) -> dict[str, torch.Tensor]:
     import torch
 
-    known = {name: number for name, number in batch.numbers.items() if name != MESHED}
+    known = {name: number for name, number in batch.numbers.items() if name != MESH_DEPTH}
     return {k: torch.tensor(v, dtype=torch.float64, device="cpu") for k, v in known.items()}
 
 

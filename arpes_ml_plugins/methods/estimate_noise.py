@@ -66,9 +66,10 @@ def estimate_noise(
         - ``shift``: the variance is ``gain * (mean + shift)``; positive for read-out noise or a
           subtracted constant, negative for a pedestal, zero if neither is significant.
           ``shift_error``: its standard deviation;
-        - ``pedestal``: mean of pixels without electrons, if read-out noise beside correlated noise
-          shows one; ``shift`` is then what stands for this noise less the pedestal. Minus the
-          shift, if this is a constant that was subtracted from correlated noise. Otherwise 0;
+        - ``pedestal``: mean of pixels without electrons, in the unit of the data, if correlated
+          noise and white read-out noise beside it tell it; ``gain * (shift + pedestal)`` is then
+          the variance of the read-out. Negative: a constant was subtracted after the noise had
+          become correlated. 0: not determined separately from ``shift``;
         - ``curvature``: of white noise that does not follow the intensity x by a line. If it is
           positive, the variance is ``gain * x + curvature * x**2`` (a fluctuating source, pixels of
           unequal sensitivity); if it is negative, ``gain * x * exp(curvature * x / gain)`` (a

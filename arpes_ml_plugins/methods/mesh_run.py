@@ -14,7 +14,12 @@ from arpes_ml_plugins.errors import CountsWarning
 from arpes_ml_plugins.frames import warn
 from arpes_ml_plugins.labelled.apply import Image, ImageBatch, Output, Scalar, map_images
 from arpes_ml_plugins.labelled.progress import ProgressOption
-from arpes_ml_plugins.methods.denoising_input import MESHED, PROPORTIONAL, noise_numbers, noise_of
+from arpes_ml_plugins.methods.denoising_input import (
+    MESH_DEPTH,
+    PROPORTIONAL,
+    noise_numbers,
+    noise_of,
+)
 from arpes_ml_plugins.methods.scales_run import scales_of
 from arpes_ml_plugins.methods.stored_network import pretrained
 
@@ -89,7 +94,7 @@ def without_mesh(
     result = mesh_of(array, image, noise, pretrained, gain=gain, device=device)
     if array.chunks is not None:
         found = {"mesh": "searched for when computed"}
-        known = noise.assign({MESHED: result["depth"].max()})
+        known = noise.assign({MESH_DEPTH: result["depth"].max()})
     else:
         found = mesh_words(result)
         if "mesh_depth" not in found:

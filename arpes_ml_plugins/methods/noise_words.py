@@ -334,7 +334,10 @@ def _camera(gain: float, shift: float, pedestal: float) -> str:
 
 def _smoothed_before(shift: float) -> str:
     """What correlated noise means that is no stronger where more was subtracted."""
-    return f"About {shift:.3g} was subtracted after the noise had become correlated."
+    return (
+        f"About {shift:.3g} seems to have been subtracted after smoothing or interpolation: "
+        "denoise before that."
+    )
 
 
 def _shifted(gain: float, shift: float, negative: float) -> str:
