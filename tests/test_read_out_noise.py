@@ -26,11 +26,11 @@ SCENES = {
 
 
 def camera(
-    name: str, counts: float, pedestal: float, read: float = READ
+    name: str, counts: float, pedestal: float, read: float = READ, width: float = 0.7
 ) -> tuple[xr.DataArray, np.ndarray]:
     rng = np.random.default_rng(8)
     rate = SCENES[name] * counts / SCENES[name].mean()
-    values, truth = clouds(rate, (0.7, 0.7), SPREAD, rng)
+    values, truth = clouds(rate, (width, width), SPREAD, rng)
     values = GAIN * values + pedestal + rng.normal(0, read, rate.shape)
     return xr.DataArray(values.round(), dims=("phi", "eV")), GAIN * truth + pedestal
 
@@ -59,6 +59,13 @@ def test_a_border_below_the_pedestal_is_no_part_of_it():
     read_out = float(noise["gain"] * (noise["shift"] + noise["pedestal"])) ** 0.5
     assert read_out == pytest.approx(READ, rel=0.3)
     assert f"data - {float(noise['pedestal']):.4g}" in noise.verdict.item()
+
+
+@pytest.mark.parametrize("width", [1.1, 1.3])
+def test_whole_numbers_of_a_camera_are_not_counts_because_their_variance_is(width):
+    """On average the noise is that of counts, but at the finest frequencies it is not."""
+    data, _ = camera("band", 1.0, PEDESTAL, width=width)
+    assert str(data.S.estimate_noise()["kind"].values) == "correlated"
 
 
 def test_white_noise_has_no_pedestal_beside_clouds():

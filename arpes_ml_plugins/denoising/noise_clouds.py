@@ -41,7 +41,6 @@ SPECTRUM, LINE = 0.1, 0.08  # relative errors of these gains that their own erro
 RAISED = 2.0  # times: structure hardly raises the gain of the spectrum more, in its quiet blocks
 FARTHEST = 0.8  # relative: the better of both gains is known better than this
 DARK = 2.0  # standard deviations of the read-out noise
-FINE = 1.0  # of the Nyquist frequency: beyond, clouds leave hardly any noise
 NO_FLOOR = 0.1  # of the white noise that is assumed: so little there shows that it is none
 QUARTERS = 0.25, 0.75
 ALIKE = 2.0  # times: these quantiles of the noise of blocks that differ by chance or a little
@@ -158,9 +157,7 @@ def too_smooth(spectrum: NoiseSpectrum, read_out: torch.Tensor) -> bool:
 
     Something was then subtracted from an image that had been smoothed, or was interpolated.
     """
-    f = spectrum.frequencies
-    fine = torch.hypot(*torch.meshgrid(f, f, indexing="ij")) > FINE
-    floor = spectrum.power[fine].mean() * spectrum.mean.median()
+    floor = spectrum.finest * spectrum.mean.median()
     return bool(floor < NO_FLOOR * read_out)
 
 

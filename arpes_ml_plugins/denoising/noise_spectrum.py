@@ -79,6 +79,12 @@ class NoiseSpectrum:
         return self.model[trusted(self.model)].mean()
 
     @property
+    def finest(self) -> torch.Tensor:
+        """Mean power at frequencies beyond the Nyquist frequency of either axis, along both."""
+        rows, columns = torch.meshgrid(self.frequencies, self.frequencies, indexing="ij")
+        return self.power[torch.hypot(rows, columns) > 1].mean()
+
+    @property
     def block(self) -> int:
         """Side of the blocks in pixels."""
         return 2 * len(self.power)
