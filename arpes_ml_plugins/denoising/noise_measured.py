@@ -41,6 +41,7 @@ PEDESTALS = 3  # times that a shift is looked for
 SETTLED = 1.0  # standard errors that it may still change
 QUIET_PART, AS_QUIET = 0.05, 1.2  # fraction of blocks of counts, and their noise in steps
 FINEST, FALLS = 0.5, 1.2  # of a step: the least noise there; power at frequency zero over it
+PIXELS = 4096  # of fewer, chance decides
 ABOUT = 0.5  # relative: then whole numbers may be counts, if their noise is white
 
 
@@ -204,7 +205,7 @@ def _correlated(
     # Whole electrons have the noise of counts at the finest frequencies, too; behind a camera whose
     # values happen to have it on average, little is left there.
     finest = spectrum.finest
-    behind = (finest < FINEST * step) & (spectrum.gain > FALLS * finest)
+    behind = (finest < FINEST * step) & (spectrum.gain > FALLS * finest) & (seen.sum() >= PIXELS)
     correlated, like_counts = correlated | behind, like_counts & ~behind
     if bool(correlated | ~like_counts) and single_counts(images, seen, step):
         return torch.zeros_like(correlated), torch.ones_like(like_counts)
