@@ -97,9 +97,9 @@ def bent(result: dict[str, Any]) -> str | None:
             f"too low where they are high; measure with less intensity"
         )
     return (
-        f"{told} compressed by a detector that saturates (about {found.missing:.0%} at the brightest values): spectra and "
-        f"maps are too low where they are high; for a response of n / (1 + n / "
-        f"{found.largest:.3g}), use data / (1 - data / {found.largest:.3g})"
+        f"{told} compressed by a detector that saturates (about {found.missing:.0%} at the "
+        f"brightest values): spectra and maps are too low where they are high; for a response of "
+        f"n / (1 + n / {found.largest:.3g}), use data / (1 - data / {found.largest:.3g})"
     )
 
 
