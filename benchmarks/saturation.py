@@ -1,10 +1,11 @@
-"""Which detectors that saturate before they count are named, and with which response.
+"""Which detectors that saturate before or after they count are named, and with which response.
 
-python benchmarks/saturation.py       about three minutes on one core
+python benchmarks/saturation.py       about one minute on one core
 
 Writes docs/measured/separation_saturation.csv. Maps of 32 x 32 pixels and 60 energies: grains of
-three materials under a beam that is five times brighter in the middle. Counts n at the brightest
-value are recorded as n / (1 + n / K), and the noise is that of the recorded counts.
+three materials under a beam that is five times brighter in the middle. Intensities n
+are recorded as n / (1 + n / K), either before counting, so that the noise is that of the recorded
+counts, or after it: then counts are compressed with their noise, and rounded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import re
 import warnings
+from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -46,12 +48,21 @@ def lit_grains(seed: int) -> np.ndarray:
     return (grain == np.arange(3)[:, None, None]) * beam
 
 
-def recorded(loss: float, counts: int, seed: int) -> tuple[xr.DataArray, float]:
-    """Counts of a detector that loses ``loss`` at the brightest value, and its K."""
+def recorded(
+    loss: float, counts: int, seed: int, where: str = "before"
+) -> tuple[xr.DataArray, float]:
+    """Counts of a detector that loses ``loss`` at the brightest value, and its K; ``where``:
+    whether it does so "before" or "after" counting.
+    """
     rate = np.einsum("jyx,je->yxe", lit_grains(seed), SPECTRA)
     rate *= counts / rate.max()
     largest = counts * (1 - loss) / loss if loss else np.inf
-    values = np.random.default_rng(100 + seed).poisson(rate / (1 + rate / largest)).astype(float)
+    draw = np.random.default_rng(100 + seed)
+    if where == "before":
+        values = draw.poisson(rate / (1 + rate / largest)).astype(float)
+    else:
+        values = draw.poisson(rate).astype(float)
+        values = (values / (1 + values / largest)).round()
     return xr.DataArray(values, {"eV": ENERGY}, ("y", "x", "eV")), largest
 
 
@@ -69,21 +80,22 @@ def main() -> None:
     }
     library = SpectrumLibrary.from_spectra(references, shift=0.1, broaden=0.1)
     rows = []
-    for loss in LOSSES:
-        for counts in COUNTS:
-            row: dict[str, object] = {"lost": f"{loss:.0%}", "counts": counts}
-            for name, known in (("with a library", library), ("blind", None)):
-                ratios = []
-                for seed in range(SEEDS):
-                    data, largest = recorded(loss, counts, seed)
-                    found = re.search(r"data / \(1 - data / ([\d.e+]+)\)", separated(data, known))
-                    if found:
-                        ratios.append(float(found[1]) / largest)
-                row[f"named, {name}"] = f"{len(ratios)} of {SEEDS}"
-                scale = f"{min(ratios):.2f} to {max(ratios):.2f}" if loss and ratios else ""
-                row[f"K / truth, {name}"] = scale
-            rows.append(row)
-            print(row, flush=True)
+    for where, loss, counts in product(("before", "after"), LOSSES, COUNTS):
+        if where == "after" and not loss:  # the same data
+            continue
+        row: dict[str, object] = {"lost": f"{loss:.0%} {where}" if loss else "0%", "counts": counts}
+        for name, known in (("with a library", library), ("blind", None)):
+            ratios = []
+            for seed in range(SEEDS):
+                data, largest = recorded(loss, counts, seed, where)
+                found = re.search(r"data / \(1 - data / ([\d.e+]+)\)", separated(data, known))
+                if found:
+                    ratios.append(float(found[1]) / largest)
+            row[f"named, {name}"] = f"{len(ratios)} of {SEEDS}"
+            scale = f"{min(ratios):.2f} to {max(ratios):.2f}" if loss and ratios else ""
+            row[f"K / truth, {name}"] = scale
+        rows.append(row)
+        print(row, flush=True)
     write("separation_saturation.csv", rows)
 
 

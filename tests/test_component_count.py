@@ -181,6 +181,21 @@ def test_spectra_that_are_shifted_copies_are_named():
     assert "2 of their spectra are alike when shifted by up to 0.3" in found.reason.item()
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.5])
+def test_lines_on_a_large_background_are_no_copies(slope):
+    """Backgrounds are alike, and hide how narrow the lines are."""
+    energy = np.linspace(-3, 3, 60)
+    lines = np.stack([np.exp(-(((energy - c) / 0.35) ** 2)) for c in (-1.4, 0, 1.3)])
+    row, column = np.mgrid[:32, :32]
+    grains = np.stack([column < 16, (column >= 16) & (row < 16), (column >= 16) & (row >= 16)])
+    rate = 200 * np.einsum("kyx,ke->yxe", 1.0 * grains, lines + 6 + slope * energy)
+    counts = np.random.default_rng(0).poisson(rate).astype(float)
+    data = xr.DataArray(counts, {"eV": energy}, ("y", "x", "eV"))
+    found = data.S.choose_components(max_components=4, rng=0)
+    assert found.recommended.item() == 3
+    assert "alike when shifted" not in found.reason.item()
+
+
 def test_chemical_states_are_no_copies():
     found = image(*truth()).S.choose_components(rng=0, max_components=4)
     assert "alike when shifted" not in found.reason.item()

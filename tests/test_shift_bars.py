@@ -8,6 +8,7 @@ import xarray as xr
 
 import arpes_ml_plugins  # noqa: F401
 from arpes_ml_plugins import SpectrumLibrary
+from arpes_ml_plugins.labelled import tiles
 
 ENERGY = np.linspace(-6, 0, 61)
 LINES = {"metal": -1.8, "oxide": -2.9}
@@ -185,6 +186,26 @@ def test_shifts_smaller_than_their_errors_are_not_corrected(counts):
     assert "not corrected" in result.status.item()
     within = np.abs(result["shift"] - true + true.mean()) < result["shift_stderr"]
     assert 0.6 < float(within.mean()) < 0.85
+    spectra = np.stack([line(c) for c in LINES.values()])
+    pull = (result.spectra - spectra / spectra.max(1, keepdims=True)) / result.spectra_stderr
+    assert float((pull**2).mean()) < 1.4**2
+
+
+@pytest.mark.parametrize("lazy", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore:separate_")
+def test_large_maps_name_shifts_smaller_than_their_errors(lazy, monkeypatch):
+    """They said nothing, and their errors left out that lines are broader."""
+    monkeypatch.setattr(tiles, "TILES", 16)
+    monkeypatch.setattr(tiles, "SIDE", 8)
+    known = {n: xr.DataArray(line(c), {"eV": ENERGY}, "eV") for n, c in LINES.items()}
+    library = SpectrumLibrary.from_spectra(known, shift=0.1, broaden=0.1, count=100, rng=1)
+    draw = np.random.default_rng(3)
+    parts = [mixture(draw.normal(0, 0.1, ROWS.shape), 3, seed) for seed in range(4)]
+    data = xr.concat(parts, "x")
+    if lazy:
+        data = pytest.importorskip("dask") and data.chunk(x=30)
+    result = data.S.separate_sgmca(library=library, rng=0).compute(scheduler="synchronous")
+    assert result.status.item().count("not corrected; lines appear broader") == 1
     spectra = np.stack([line(c) for c in LINES.values()])
     pull = (result.spectra - spectra / spectra.max(1, keepdims=True)) / result.spectra_stderr
     assert float((pull**2).mean()) < 1.4**2

@@ -143,6 +143,17 @@ def test_a_background_in_common_is_no_line_of_another():
     assert holds_another(spectra, errors).tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("error", [0.0, 1e-9])
+def test_spectra_without_errors_hold_others_as_well(error, dtype):
+    """Proportions without errors were infinitely precise, and none was a number."""
+    spectra = torch.from_numpy(SPECTRA.T / SPECTRA.max(1)).to(dtype)
+    errors = torch.full_like(spectra, error)
+    assert not holds_another(spectra, errors).any()
+    spectra[:, 1] = 0.5 * spectra[:, 1] + 0.5 * spectra[:, 0]
+    assert holds_another(spectra, errors).tolist() == [False, True, False]
+
+
 UNEVEN_LIGHT = GRAINS * (0.2 + 0.8 * np.exp(-((ROWS - 16) ** 2 + (COLUMNS - 16) ** 2) / 100))
 
 
@@ -168,6 +179,16 @@ def test_a_response_that_bends_shows_in_the_residual(share, blind):
     assert "flatter lines" in status
     largest = float(status.split("data / (1 - data / ")[1].split(")")[0])
     assert largest == pytest.approx(2000 * (1 - share) / share, rel=0.25)
+
+
+@told
+@pytest.mark.parametrize("share", [0.6, 0.8])
+def test_a_response_that_bends_strongly_is_told_without_a_number(share):
+    """It was "about 137%", with a K below the largest value."""
+    status = compressed_light(share).S.separate_gmca(n_components=3, rng=0).status.item()
+    assert "strongly compressed" in status
+    assert "%" not in status.split("flatter lines")[1]
+    assert "data / (1" not in status
 
 
 @pytest.mark.parametrize("maps", [UNEVEN_LIGHT, GRAINS], ids=["uneven", "even"])

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 import arpes_ml_plugins  # noqa: F401
+from arpes_ml_plugins.errors import DataError
 
 ENERGY = np.linspace(-36, -29, 60)
 CENTRES = {"a": -33.0, "b": -32.0, "c": -31.2}
@@ -75,3 +76,11 @@ def test_noise_from_the_residual_does_not_test_the_spectra():
     for seed in range(20):
         data, _ = drawn("currents", (1, 1), seed, counts=3)
         assert "chi^2 per degree of freedom is" not in data.S.unmix(spectra=KNOWN).status.item()
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (1, 1)])
+def test_zeros_alone_are_refused(shape):
+    """They were divided by the number of channels that change, which is none."""
+    data = xr.DataArray(np.zeros((*shape, len(ENERGY))), {"eV": ENERGY}, ("y", "x", "eV"))
+    with pytest.raises(DataError, match="all values are zero"):
+        data.S.unmix(spectra=KNOWN)

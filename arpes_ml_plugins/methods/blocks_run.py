@@ -15,11 +15,12 @@ from arpes_ml_plugins.labelled.pixels import map_pixels, rows_of
 from arpes_ml_plugins.labelled.progress import ProgressOption, stages
 from arpes_ml_plugins.labelled.tiles import is_large, sampled
 from arpes_ml_plugins.methods.separation_input import Setup
-from arpes_ml_plugins.methods.shift_run import hint
+from arpes_ml_plugins.methods.shift_run import hint, searched
 
 if TYPE_CHECKING:
     import torch
 
+    from arpes_ml_plugins.separation.energy_shift import Shifts
     from arpes_ml_plugins.separation.value_noise import ValueNoise
 
 __all__ = [
@@ -108,19 +109,24 @@ def one_above_another(cube: Cube) -> Cube:
     return replace(cube, values=cube.values.flatten(1, 2), valid=cube.valid.flatten(1, 2))
 
 
-def shifted_tiles(image: Cube, setup: Setup, noise: ValueNoise | None, *, lazy: bool) -> str | None:
-    """Status if the sample, as one image, shows that energies shift; otherwise None."""
+def shifted_tiles(
+    image: Cube, setup: Setup, noise: ValueNoise | None, *, lazy: bool
+) -> tuple[str | None, Shifts | None]:
+    """Status if the sample, as one image, shows that energies shift, otherwise None; and what was
+    found in it.
+    """
     blind, complete = setup.known == 0, setup.known == len(setup.components)
     if setup.shift is None or not (blind or (complete and setup.shift == "auto")):
-        return None
-    told = hint(image, setup, noise)
+        return None, None
+    found = searched(image, setup, noise)
+    told = hint(found)
     if told is None or not (lazy and setup.shift == "auto"):
-        return told
+        return told, found
     return (
         "the fit improves if energies may shift from pixel to pixel, which is not corrected in "
         "lazy data of this size: either components are missing, or charging looks like chemistry; "
         "to correct shifts, load the data beforehand: data.load()"
-    )
+    ), found
 
 
 def sticking_out(

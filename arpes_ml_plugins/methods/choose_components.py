@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -41,6 +42,7 @@ OUTPUTS = {
 DIMENSION = "n_components"
 FEWEST_CHANNELS = 2
 WIDTHS = 2.0  # of lines: spectra that are further apart are chemical states
+ALIKE = 0.9  # cosine of two spectra without a shift: such a pair needs none
 COPY = 0.97  # cosine of two spectra, one of them shifted; each is a mean over several shifts
 
 
@@ -170,25 +172,48 @@ def _counted(cube: Cube, setup: Setup, most: int, seed: int) -> dict[str, Any]:
 
 
 def _with_copies(found: ComponentCount, data: Whitened, setup: Setup) -> ComponentCount:
-    """Says in words if spectra are alike but for a shift of less than the width of their lines."""
+    """Add to the reason if lines of spectra are alike but for a shift of about their width."""
+    import torch
+
     from arpes_ml_plugins.separation.shift_doubts import copies_within
 
     step, spectra = step_of(setup), found.spectra[found.recommended - 1]
     if step is None or found.recommended < 2:
         return found
     whole = _whole(spectra, data)
-    width = abs(step) * float((whole.norm(dim=0) / whole.diff(dim=0).norm(dim=0)).median())
-    pairs = copies_within(whole.mT, step, WIDTHS * width, COPY)
+    lines = _lines(whole, data.kept)
+    width = abs(step) * float((lines.norm(dim=0) / lines.diff(dim=0).norm(dim=0)).median())
+    if not math.isfinite(width):
+        return found
+    above = torch.where(data.kept[:, None], whole - whole[data.kept].amin(0), 0.0)
+    unit = above / above.norm(dim=0).clamp(min=1e-30)
+    still = unit.mT @ unit
+    pairs = copies_within(above.mT, step, WIDTHS * width, COPY)
+    pairs = [pair for pair in pairs if float(still[pair[:2]]) < ALIKE]
     if not pairs:
         return found
     largest = max(abs(shift) for *_, shift in pairs)
     alike = len({number for first, second, _ in pairs for number in (first, second)})
+    dim = setup.channels[0]
+    units = setup.data[dim].attrs.get("units", "")
+    by = f"{largest:.2g} {units}".strip()
     return replace(
         found,
-        reason=f"{found.reason} But {alike} of their spectra are alike when shifted by up to "
-        f"{largest:.2g}: they may be fewer components whose energies differ from place to place, "
-        f"as by charging.",
+        reason=f"{found.reason} But {alike} of their spectra are alike when shifted by up to {by} "
+        f"along {str(dim)!r}: they may be fewer components whose energies differ from place to "
+        f"place, as by charging.",
     )
+
+
+def _lines(whole: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Spectra ``(m, n)`` without a straight background, which hides how wide their lines are."""
+    import torch
+
+    place = torch.linspace(-1, 1, len(whole), dtype=whole.dtype, device="cpu").to(whole)
+    straight = torch.linalg.qr(torch.stack([torch.ones_like(place), place], 1)[kept])[0]
+    lines = torch.zeros_like(whole)
+    lines[kept] = whole[kept] - straight @ (straight.mT @ whole[kept])
+    return lines
 
 
 def _whole(spectra: torch.Tensor, data: Whitened) -> torch.Tensor:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from arpes_ml_plugins.separation.value_noise import Classes, ValueNoise
 
 __all__ = [
+    "ENOUGH",
     "bent",
     "deviations",
     "evened",
@@ -23,7 +24,8 @@ __all__ = [
 ]
 
 
-ENOUGH = 20_000  # pixels
+ENOUGH = 20_000  # pixels, which show what is left of all
+STRONG = 2.0  # K over the largest value: with less, what is missing is no longer small
 
 
 def noise_of_values(cube: Cube, setup: Setup) -> ValueNoise | None:
@@ -88,11 +90,16 @@ def bent(result: dict[str, Any]) -> str | None:
     found = bent_response(residual, model, spectra[rows], maps[:, some])
     if found is None:
         return None
+    told = "bright pixels have flatter lines than dark ones, as if values were"
+    if found.largest < STRONG * float((residual + model).max()):
+        return (
+            f"{told} strongly compressed by a detector that saturates: spectra and maps are much "
+            f"too low where they are high; measure with less intensity"
+        )
     return (
-        f"bright pixels have flatter lines than dark ones, as if values were compressed by a "
-        f"detector that saturates (about {found.missing:.0%} at the brightest values): spectra and "
-        f"maps are too low where they are high; for a response of n / (1 + n / "
-        f"{found.largest:.3g}), use data / (1 - data / {found.largest:.3g})"
+        f"{told} compressed by a detector that saturates (about {found.missing:.0%} at the "
+        f"brightest values): spectra and maps are too low where they are high; for a response of "
+        f"n / (1 + n / {found.largest:.3g}), use data / (1 - data / {found.largest:.3g})"
     )
 
 

@@ -42,6 +42,7 @@ from arpes_ml_plugins.methods.shift_run import (
     of_each,
     offset,
     own_shifts,
+    undetermined,
     with_energies,
 )
 
@@ -224,14 +225,17 @@ def _prepared(cube: Cube, setup: Setup, solver: Solver, seed: int, lazy: bool) -
     noise, levels = noise_and_levels(cube, setup)
     cube, dead = without_dead_pixels(cube, noise, first=1)
     image, hot = mended(one_above_another(cube), setup, noise)
-    told = shifted_tiles(image, setup, noise, lazy=lazy)
+    told, shifts = shifted_tiles(image, setup, noise, lazy=lazy)
     tiles = cube.values.shape
     cube = replace(cube, values=image.values.reshape(tiles), valid=image.valid.reshape(tiles))
     result = _solved(cube, cube, None, setup, solver, seed, noise)
     if told is not None and _misfit(result) > FITS:
         result["status"] = _also(result["status"], told)
+    lost = None if shifts is None else undetermined(shifts)
+    if shifts is not None and lost is not None:
+        result["spectra_stderr"] = with_energies(result, shifts, setup)
     dulled = saturated(image, levels) or (bent(result) if told is None else None)
-    for note in filter(None, (left_alone(cube, setup, result), dulled)):
+    for note in filter(None, (lost, left_alone(cube, setup, result), dulled)):
         result["status"] = _also(result["status"], note)
     if hot:
         result["status"] = _also(result["status"], f"hot values were left out ({hot} of a sample)")

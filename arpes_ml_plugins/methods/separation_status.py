@@ -134,10 +134,10 @@ def of_structure(residual: torch.Tensor, model: torch.Tensor) -> list[str]:
     if share is None:
         return []
     return [
-        f"what is left of many pixels has a structure in common, {share:.1%} of the intensity, "
-        f"though chi^2 is small: there is a further component, or spectra change from pixel to "
-        f"pixel (in width or energy, in their background, or by a response that is not in "
-        f"proportion); see choose_components"
+        f"what is left of many pixels has a structure in common, which chi^2 does not show: its "
+        f"strength over the noise is {share:.1%} of that of the data (root mean squares); there "
+        f"is a further component, or spectra change from pixel to pixel (in width or energy, in "
+        f"their background, or by a response that is not in proportion); see choose_components"
     ]
 
 

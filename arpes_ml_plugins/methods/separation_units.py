@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from arpes_ml_plugins.labelled.apply import Cube
 from arpes_ml_plugins.methods.blocks_run import FIT
-from arpes_ml_plugins.methods.goodness_run import deviations
+from arpes_ml_plugins.methods.goodness_run import ENOUGH, deviations
 from arpes_ml_plugins.methods.separation_input import Setup
 from arpes_ml_plugins.methods.separation_status import (
     largest_chi2,
@@ -38,7 +38,6 @@ __all__ = ["ORDER", "in_units"]
 
 ORDER = "order"
 """Number of each component shown, among those of the solver."""
-ENOUGH = 20_000  # pixels, which show what is left of all
 UNKNOWN = 0.02  # measured share of what shows a value of a spectrum: no more than noise of maps
 
 

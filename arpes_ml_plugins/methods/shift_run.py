@@ -40,7 +40,9 @@ __all__ = [
     "of_each",
     "offset",
     "own_shifts",
+    "searched",
     "spaced",
+    "undetermined",
     "with_energies",
 ]
 
@@ -125,7 +127,7 @@ def aligned(
     if setup.shift is None or (setup.common_noise and setup.shift == AUTO):
         return cube, None, None
     if setup.shift is False:
-        return cube, None, None if setup.known else hint(cube, setup, noise)
+        return cube, None, None if setup.known else hint(searched(cube, setup, noise))
     if setup.known and not _complete(setup):
         return cube, None, None
     largest = largest_shift(setup.shift)
@@ -136,7 +138,7 @@ def aligned(
         if apart is not None:
             return _straight(cube, apart), apart, _undone_apart(apart, setup)
     if found is None or not found.found:
-        return cube, found, None if found is None else _undetermined(found)
+        return cube, found, None if found is None else undetermined(found)
     if setup.shift == AUTO and not setup.known and not found.instead:
         spread = found.shift[usable_pixels(cube).flatten()].std()  # that they may have after all
         stderr = (found.stderr.square() + spread.square()).sqrt()
@@ -292,14 +294,14 @@ def _undone(shifts: Shifts, setup: Setup) -> str:
     return f"{note}; the data do not determine the zero of energy: the mean shift is set to zero"
 
 
-def _undetermined(shifts: Shifts) -> str | None:
+def undetermined(shifts: Shifts) -> str | None:
     """Status of data whose shifts exist, but are less than their errors."""
     if shifts.undetermined is None:
         return None
     return (
         f"energies shift from pixel to pixel by about {shifts.undetermined:.2g} (standard "
-        f"deviation), which is less than the counts of single pixels show: not corrected, and "
-        f"lines are broader by it (sum neighbouring pixels)"
+        f"deviation), too small to measure in single pixels: not corrected; lines appear broader "
+        f"by this (sum neighbouring pixels)"
     )
 
 
@@ -415,9 +417,13 @@ def _doubt(shifts: Shifts) -> str:
     )
 
 
-def hint(cube: Cube, setup: Setup, noise: ValueNoise | None) -> str | None:
-    """Status of a blind result that shifts were not looked for in, but fit better."""
-    found = _found(spaced(cube, ENOUGH), noise, setup)
+def searched(cube: Cube, setup: Setup, noise: ValueNoise | None) -> Shifts | None:
+    """Shifts of some pixels of data in which they are not corrected."""
+    return _found(spaced(cube, ENOUGH), noise, setup)
+
+
+def hint(found: Shifts | None) -> str | None:
+    """Status of a result in which shifts were not corrected, but fit better."""
     if found is None or not found.found:
         return None
     spread = float(found.shift.std())

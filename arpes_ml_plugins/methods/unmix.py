@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from arpes_ml_plugins.errors import DataError
 from arpes_ml_plugins.labelled.apply import Cube, map_mixture
 from arpes_ml_plugins.labelled.progress import ProgressOption
 from arpes_ml_plugins.methods.blocks_run import (
@@ -159,6 +160,8 @@ def _unmixed(
 ) -> dict[str, Any]:
     import torch
 
+    if not bool(cube.values[cube.valid].any()):
+        raise DataError("all values are zero: there is nothing to unmix; check the selection")
     known = torch.from_numpy(spectra.T.copy()).to(cube.values)
     given = setup.noise if setup.each_noise is None else setup.each_noise
     noise = None if given is None else torch.from_numpy(given).to(cube.values)

@@ -19,6 +19,7 @@ __all__ = ["holds_another"]
 
 MOST = 0.5  # of the other's slopes that are in the spectrum, in one proportion
 ALIKE, CHANCE = 0.3, 2.0  # proportions that agree: relative difference, or standard errors
+EXACT = 1e-6  # of the largest value: no slope is known better, even if no error is stated
 SURE = 4.0  # standard errors of a share, the largest of many
 
 
@@ -50,7 +51,7 @@ def _share_of_slopes(spectra: torch.Tensor, errors: torch.Tensor, own: int, othe
     Where lines of both overlap, any proportion is possible.
     """
     steps = spectra.diff(dim=0)
-    noise = (errors[1:].square() + errors[:-1].square()).sqrt()
+    noise = (errors[1:].square() + errors[:-1].square()).sqrt().clamp(min=EXACT)
     weight = (steps[:, other].abs() - CERTAIN * noise[:, other]).clamp(min=0)
     seen = weight > 0
     if not bool(seen.any()):

@@ -41,7 +41,7 @@ class Measured:
     sharing: torch.Tensor
     """``(n,)``: variance of maps, over that with independent channels."""
     spiky: bool = False
-    """Whether so many values stick out that they are no defects."""
+    """Whether more values stick out than defects would."""
 
     @property
     def of_channels(self) -> torch.Tensor | None:

@@ -14,8 +14,8 @@ import torch
 __all__ = ["left_structure"]
 
 DRAWS = 4  # of random signs
-ABOVE, FALL, PLACES = 1.1, 1.5, 4  # times noise; times the component that is so many places behind
-SMALL = 0.05  # of the intensity: spectra about 3 degrees off
+ABOVE, FALL, PLACES = 1.1, 1.5, 4  # times noise; times the component this number of places behind
+SMALL = 0.05  # root of squares over those of the model: spectra about 3 degrees off
 FEWEST = 30  # pixels
 
 

@@ -57,7 +57,7 @@ class PixelMaps:
     variances: torch.Tensor | None = None
     """``(m, t)``: of all values to be mapped, if they are known; maps are then weighted by them."""
     spiky: bool = False
-    """Whether so many values stick out of their surroundings that they are signal."""
+    """Whether more values stick out of their surroundings than defects would: they are signal."""
     sharing: torch.Tensor | None = None
     """``(n,)``: variance of maps, over that with independent channels."""
 

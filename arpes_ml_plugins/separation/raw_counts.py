@@ -1,4 +1,4 @@
-"""Recognise raw counts in maps of too few pixels to measure the noise."""
+"""Recognise raw counts: whole multiples of a unit, with about the noise of counts."""
 
 from __future__ import annotations
 

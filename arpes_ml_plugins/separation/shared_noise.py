@@ -72,7 +72,7 @@ class Neighbours:
     """Of pixels next to each other, along the axis where it is largest; 0 if it is that of
     independent ones, or if there are too few to tell."""
     alike: float = 1.0
-    """So many pixels tell as much of the noise as an independent one."""
+    """Number of pixels that show as much of the noise as an independent one."""
     together: float = 1.0
     """Variance of a mean over many pixels, in the unit of that of independent ones."""
 
