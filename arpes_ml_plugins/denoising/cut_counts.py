@@ -25,7 +25,7 @@ ENOUGH = 0.02  # of the pixels have each of them
 UNEVEN, EVEN = 0.02, 1e-3  # relative difference of steps
 LIKE_COUNTS = 2.0  # noise over that of counts with this step; cut off, dark ones seem to have more
 SMOOTH = 1.6  # the same of the next levels: more is left by lines, and cut off counts have 1.2
-TOO_MANY = 2.3  # of the lowest value; as of two electrons and more, cut off
+TOO_MANY = 2.3  # of the lowest value: more are left where two electrons or more were cut off
 
 
 def cut_counts(images: torch.Tensor, valid: torch.Tensor, gain: torch.Tensor) -> bool:

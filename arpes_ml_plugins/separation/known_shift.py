@@ -45,6 +45,8 @@ FLAT = 0.03  # change per channel of a spectrum, over its length: with less, it 
 EVERY = slice(None)
 HALVES = slice(0, None, 2), slice(1, None, 2)
 """Channels of even and of odd number."""
+Halves = tuple[list[torch.Tensor], list[torch.Tensor]]
+"""Free and slow shifts from either half of the channels."""
 
 
 def find_known_shifts(
@@ -96,7 +98,8 @@ def find_known_shifts(
     )
     used = used.to(pixels.device)
     scan = _Scan(pixels / noise[:, None], noise, candidates, step, shape, used, by_value)
-    found = scan.kind(centres.mT)
+    halves = scan.of_halves(centres.mT)
+    found = scan.kind(halves)
     if found is None and not certain:
         return scan.still(centres.mT)
     kind = found or "slow"
@@ -126,9 +129,9 @@ def find_known_shifts(
     if level and turns == "slow":
         trials = _trials(scan, spectra, shift, exact)
     errors = scan.errors(spectra, shift, own, kind, turns, trials, level=level)
-    spread, error = scan.spread(centres.mT, kind)
+    spread, error = scan.spread(halves, kind)
     if not certain and spread < max(error, float(errors[used].median())):
-        return scan.lost(centres.mT, spread)
+        return scan.lost(centres.mT, spread, scan.spread(halves, "slow")[0])
     energies = None if bool(placed.any()) else scan.energies(spectra, own, turns)
     if energies is not None and trials is not None:
         energies = torch.maximum(energies, trials.square().mean(0).sqrt())
@@ -229,13 +232,13 @@ class _Scan:
         """Shifts with the scores of neighbours that agree, too."""
         return peak(agreed(scores, self._pools.sides(SMOOTH), self.shape), self.candidates)
 
-    def kind(self, spectra: torch.Tensor) -> str | None:
-        """The significant kind of shift; None if there is none.
+    def kind(self, halves: Halves) -> str | None:
+        """The significant kind of shift in :meth:`of_halves`; None if there is none.
 
         The noise of even and odd channels is independent, so the covariance of their shifts is that
         of true ones.
         """
-        free, slow = self._of_halves(spectra)
+        free, slow = halves
         least = (LEAST * self.step) ** 2
         if self._common(free[0] - slow[1], free[1] - slow[0], 1.0) > least:
             return "free"
@@ -247,14 +250,14 @@ class _Scan:
         alike = self._own(free, slow)[0] <= shared
         return "slow" if alike and neighbours_help(free, slow, self.used) else "free"
 
-    def spread(self, spectra: torch.Tensor, kind: str) -> tuple[float, float]:
+    def spread(self, halves: Halves, kind: str) -> tuple[float, float]:
         """Standard deviation of shifts of this ``kind``, and of the noise of free ones (else 0)."""
-        free, slow = self._of_halves(spectra)
+        free, slow = halves
         one, other = (part[self.used] for part in (free if kind == "free" else slow))
         noise = float((one - other).square().mean()) / 4 if kind == "free" else 0.0
         return max(_covariance(one, other)[0], 0.0) ** 0.5, noise**0.5
 
-    def _of_halves(self, spectra: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def of_halves(self, spectra: torch.Tensor) -> Halves:
         """Free and slow shifts from either half of the channels."""
         halves = [self._fair_scores(spectra, half) for half in HALVES]
         free, slow = ([shift(scores) for scores in halves] for shift in (self._free, self._slow))
@@ -332,7 +335,7 @@ class _Scan:
         found = shift_errors(self._pools, spectra, own, widths, pool, least, level=level)
         if kind == "free":
             return found
-        more, chance = self._own(*self._of_halves(spectra))
+        more, chance = self._own(*self.of_halves(spectra))
         largest = float(self.candidates[-1])
         return (found.square() + max(more - chance, 0.0)).sqrt().clamp(max=largest)
 
@@ -351,11 +354,11 @@ class _Scan:
         stderr = self.errors(spectra, zero, zero, "free", "free", level=False)
         return Shifts.none(stderr, self.step)
 
-    def lost(self, spectra: torch.Tensor, spread: float) -> Shifts:
+    def lost(self, spectra: torch.Tensor, spread: float, together: float) -> Shifts:
         """No shifts where they exist, but with larger errors: without correction pixels are nearer
-        to the truth, and spectra do not align with noise.
+        to the truth, and spectra do not align with noise. Neighbours shift ``together``.
         """
-        still, (together, _) = self.still(spectra), self.spread(spectra, "slow")
+        still = self.still(spectra)
         stderr = (still.stderr.square() + spread**2).sqrt()
         energies = spectra.new_full((spectra.shape[1],), together)  # regions may differ by so much
         return replace(still, stderr=stderr, undetermined=spread, energies=energies)
